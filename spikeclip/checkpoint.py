@@ -1,0 +1,128 @@
+"""Checkpoints: weights as safetensors, and what they mean as JSON in the same file's metadata."""
+
+import json
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from spikeclip.config import SpikeClipConfig
+from spikeclip.encoder import Encoder, SpikeClip
+from spikeclip.errors import RefusedInput
+from spikeclip.preprocess import Preprocessing
+
+FORMAT = "spikeclip-checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained encoder with all that using it takes.
+
+    Attributes:
+        model: the encoder with its folded readout, in evaluation mode.
+        preprocessing: how images become the encoder's input.
+        card: what was measured and how it was made: recipe, data set hash, accuracy, firing rates.
+        path: where it was read from; None for one that was just made.
+    """
+
+    model: SpikeClip
+    preprocessing: Preprocessing
+    card: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def config(self) -> SpikeClipConfig:
+        """The encoder's configuration."""
+        return self.model.encoder.config
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes that the readout scores."""
+        return self.model.label_names
+
+
+def shipped() -> dict[str, Path]:
+    """Checkpoints that come with the package: name to path."""
+    folder = Path(str(resources.files("spikeclip") / "checkpoints"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write `checkpoint` to `path`, whole or not at all."""
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": checkpoint.config.to_dict(),
+        "label_names": list(checkpoint.label_names),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "card": checkpoint.card,
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
+    partial.replace(path)
+
+
+def load(name_or_path: str | Path) -> Checkpoint:
+    """The checkpoint of that path, or the one of that name that ships with the package.
+
+    Raises:
+        RefusedInput: there is none, it is not a SpikeCLIP checkpoint, its tensors don't fit its configuration, or a
+            weight is not finite.
+    """
+    path = Path(name_or_path)
+    if not path.is_file():
+        known = shipped()
+        if str(name_or_path) not in known:
+            raise RefusedInput(
+                f"checkpoint {str(name_or_path)!r}: no such file, and none of that name ships with the package; "
+                f"those that do: {', '.join(known) or 'none'}"
+            )
+        path = known[str(name_or_path)]
+    tensors, metadata = _read(path)
+    config = SpikeClipConfig.from_dict(metadata["config"])
+    label_names = tuple(metadata["label_names"])
+    model = SpikeClip(Encoder(config), nn.Linear(config.width, len(label_names)), label_names)
+    _check_tensors(path, tensors, model.state_dict())
+    model.load_state_dict(tensors)
+    model.requires_grad_(False)
+    return Checkpoint(model.eval(), Preprocessing.from_dict(metadata["preprocessing"]), metadata["card"], path)
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("spikeclip")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise RefusedInput(f"{path}: not a readable .safetensors file ({error})") from error
+    if text is None:
+        raise RefusedInput(f"{path}: no SpikeCLIP metadata; expected a checkpoint written by spikeclip-train")
+    try:
+        metadata = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RefusedInput(f"{path}: its metadata is not JSON ({error})") from error
+    version = metadata.get("format_version") if isinstance(metadata, dict) else None
+    if version != FORMAT_VERSION:
+        raise RefusedInput(f"{path}: checkpoint format {version!r}; expected {FORMAT_VERSION}")
+    missing = {"config", "label_names", "preprocessing", "card"} - set(metadata)
+    if missing:
+        raise RefusedInput(f"{path}: its metadata lacks {', '.join(sorted(missing))}")
+    return tensors, metadata
+
+
+def _check_tensors(path: Path, found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    for name in sorted(set(found) ^ set(expected)):
+        where = "is not in this architecture" if name in found else "is missing"
+        raise RefusedInput(f"{path}: tensor {name} {where}; is it a checkpoint of another model?")
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape:
+            raise RefusedInput(f"{path}: {name} has the shape {list(found[name].shape)}; expected {list(tensor.shape)}")
+        if not torch.isfinite(found[name]).all():
+            raise RefusedInput(f"{path}: {name} holds values that are not finite")

@@ -1,0 +1,120 @@
+"""The configuration of an encoder: every size that its parameters' shapes follow from."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+from spikeclip.errors import RefusedInput
+
+Architecture = Literal["spike-driven", "paper"]
+
+DOWNSAMPLING = 4
+"""Width of an image over width of the token grid: the stem halves the image twice."""
+
+
+@dataclass(frozen=True)
+class SpikeClipConfig:
+    """Sizes of a SpikeCLIP image encoder (arXiv 2310.06488, figure 2).
+
+    Images are float32 `[C, H, W]` with `H = W = image_size`; tokens are a grid of `image_size / 4` squared positions.
+
+    Attributes:
+        architecture: `spike-driven` (standard NIR nodes only) or `paper` (the published encoder).
+        width: channels of the residual stream, D; a multiple of 8, because the stem starts at D / 8 channels.
+        depth: number of transformer blocks.
+        heads: attention heads of the `paper` architecture; `spike-driven` attention masks channels one by one.
+        mlp_ratio: hidden channels of a block's MLP over D.
+        time_steps: simulation steps per image, T.
+        image_size: height and width in pixels; a multiple of 4.
+        image_channels: channels of an image.
+        embedding_width: dimensions of CLIP's embedding space.
+        tau: membrane time constant in time steps.
+        v_threshold: firing threshold; a neuron fires at `v >= v_threshold`.
+        attention_scale: factor of the token sum in spike-driven attention; a power of two, so that it is exact.
+
+    Raises:
+        RefusedInput: a size is out of range or not divisible as the architecture needs.
+    """
+
+    architecture: Architecture = "spike-driven"
+    width: int = 384
+    depth: int = 4
+    heads: int = 8
+    mlp_ratio: int = 4
+    time_steps: int = 4
+    image_size: int = 32
+    image_channels: int = 3
+    embedding_width: int = 512
+    tau: float = 2.0
+    v_threshold: float = 1.0
+    attention_scale: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ("spike-driven", "paper"):
+            raise RefusedInput(f"architecture is {self.architecture!r}; expected 'spike-driven' or 'paper'")
+        for name in ("width", "depth", "heads", "mlp_ratio", "time_steps", "image_channels", "embedding_width"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise RefusedInput(f"{name} is {value!r}; expected a positive integer")
+        if self.width % 8:
+            raise RefusedInput(f"width is {self.width}; expected a multiple of 8")
+        if self.architecture == "paper" and self.width % self.heads:
+            raise RefusedInput(f"width {self.width} is not divisible by heads {self.heads}")
+        if not isinstance(self.image_size, int) or self.image_size < 4 or self.image_size % DOWNSAMPLING:
+            raise RefusedInput(f"image_size is {self.image_size!r}; expected a positive multiple of {DOWNSAMPLING}")
+        if not self.tau > 1:
+            raise RefusedInput(f"tau is {self.tau}; expected more than 1 time step")
+        for name in ("v_threshold", "attention_scale"):
+            if not getattr(self, name) > 0:
+                raise RefusedInput(f"{name} is {getattr(self, name)}; expected a positive number")
+
+    @property
+    def stem_widths(self) -> tuple[int, ...]:
+        """Output channels of the five convolutions of the stem."""
+        d = self.width
+        return (d // 8, d // 4, d // 2, d, d)
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side of the token grid."""
+        return self.image_size // DOWNSAMPLING
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as a JSON-compatible dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The configuration from `to_dict`'s dictionary.
+
+        Raises:
+            RefusedInput: a key is unknown or missing, or a value is out of range.
+        """
+        expected = set(cls.__dataclass_fields__)
+        if set(values) != expected:
+            wrong = sorted(set(values) ^ expected)
+            raise RefusedInput(f"configuration: unknown or missing {', '.join(wrong)}")
+        return cls(**values)
+
+
+_SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"width": 64, "depth": 2, "heads": 4},
+    "small": {"width": 128, "depth": 2, "heads": 4},
+    "base": {"width": 384, "depth": 4, "heads": 8},
+}
+
+PRESETS: dict[str, SpikeClipConfig] = {
+    f"{architecture}-{size}": SpikeClipConfig(architecture=architecture, **sizes)
+    for architecture in ("spike-driven", "paper")
+    for size, sizes in _SIZES.items()
+}
+
+
+def preset(name: str, **changes: Any) -> SpikeClipConfig:
+    """The preset of that name, with fields replaced by `changes`.
+
+    Raises:
+        RefusedInput: there is no such preset, or a change is out of range.
+    """
+    if name not in PRESETS:
+        raise RefusedInput(f"preset {name!r} is unknown; expected one of {', '.join(PRESETS)}")
+    return replace(PRESETS[name], **changes)

@@ -1,0 +1,269 @@
+"""Training: cross-entropy over cosine similarities with label directions, by surrogate gradients."""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikeclip.checkpoint import Checkpoint, save
+from spikeclip.config import SpikeClipConfig
+from spikeclip.data import ImageSet
+from spikeclip.encoder import Encoder, SpikeClip, fold_readout
+from spikeclip.errors import RefusedInput
+from spikeclip.labels import LabelSet
+from spikeclip.preprocess import Preprocessing
+from spikeclip.recipe import Recipe
+
+CROP_PADDING = 4
+"""Pixels that an image is shifted by at most, for each 32 pixels of its size."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, a line of figures)."""
+
+
+@dataclass
+class _Run:
+    """Everything that a training run changes; what `state` returns is what resuming needs."""
+
+    encoder: Encoder
+    average: Encoder
+    temperature: nn.Parameter
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "encoder": self.encoder.state_dict(),
+            "average": self.average.state_dict(),
+            "temperature": self.temperature.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.encoder.load_state_dict(state["encoder"])
+        self.average.load_state_dict(state["average"])
+        with torch.no_grad():
+            self.temperature.copy_(state["temperature"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+
+
+def train(
+    config: SpikeClipConfig,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    train_set: ImageSet,
+    eval_set: ImageSet | None,
+    labels: LabelSet,
+    out: Path,
+    device: str = "cpu",
+    progress: Progress = lambda done, total, text: None,
+) -> Checkpoint:
+    """Train an encoder and write its checkpoint to `out`; a run that was cut off goes on where its last epoch ended.
+
+    Beside `out` stand `out.log.jsonl`, one JSON line per epoch, and during the run `out.resume`.  On the CPU, the same
+    seed and number of threads give the same weights, whether or not the run was interrupted.
+
+    Args:
+        config: the encoder's sizes.
+        recipe: the run's settings.
+        preprocessing: becomes part of the checkpoint.
+        train_set: images with labels.
+        eval_set: images with labels to measure the accuracy on, after every epoch at the encoder's own T; None to
+            measure none.
+        labels: names and vectors; reordered to the training set's label names where it has some.
+        out: path of the checkpoint.
+        device: `cpu`, `cuda`, ...
+        progress: told of every step.
+
+    Returns:
+        The checkpoint that was written.
+
+    Raises:
+        RefusedInput: the sets have no labels, sizes don't fit, or `out.resume` is of another run.
+    """
+    if train_set.labels is None or (eval_set is not None and eval_set.labels is None):
+        raise RefusedInput(f"images {train_set.source!r}: no labels to train on")
+    if recipe.schedule[-1][0] != config.time_steps:
+        raise RefusedInput(f"the schedule ends at T = {recipe.schedule[-1][0]}; expected the encoder's {config.time_steps}")
+    if train_set.label_names:
+        labels = labels.ordered(train_set.label_names)
+    if int(train_set.labels.max()) >= len(labels.names):
+        raise RefusedInput(f"images {train_set.source!r}: label {train_set.labels.max()}; the label set has {len(labels.names)}")
+    if labels.vectors.shape[1] != config.embedding_width:
+        raise RefusedInput(f"label vectors have width {labels.vectors.shape[1]}; expected {config.embedding_width}")
+
+    torch.manual_seed(recipe.seed)
+    directions = torch.from_numpy(labels.directions()).to(device)
+    run = _start(config, recipe, device)
+    resume, log = out.with_name(out.name + ".resume"), out.with_name(out.name + ".log.jsonl")
+    identity = {"config": config.to_dict(), "recipe": recipe.to_dict(), "data": train_set.sha256}
+    if resume.is_file():
+        _resume(run, resume, identity)
+    else:
+        log.unlink(missing_ok=True)
+
+    card: dict[str, Any] = {}
+    while run.epoch < recipe.epochs:
+        start = time.perf_counter()
+        loss = _train_epoch(run, recipe, preprocessing, train_set, directions, device, progress)
+        run.epoch += 1
+        line = {"epoch": run.epoch, "time_steps": recipe.time_steps(run.epoch - 1), "loss": loss}
+        line["seconds"] = round(time.perf_counter() - start, 1)
+        checkpoint = _checkpoint(run, recipe, directions, labels.names, preprocessing, {})
+        if eval_set is not None and line["time_steps"] == config.time_steps:
+            line["accuracy"] = accuracy(checkpoint, eval_set, device)
+        with log.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        _save_state(run, resume, identity)
+        card = {
+            "recipe": recipe.to_dict(),
+            "train": {"source": train_set.source.split(":")[0], "images": len(train_set), "sha256": train_set.sha256},
+            "epochs_done": run.epoch,
+        }
+        if eval_set is not None and "accuracy" in line:
+            card["test"] = {"images": len(eval_set), "sha256": eval_set.sha256, "accuracy": line["accuracy"]}
+        save(_checkpoint(run, recipe, directions, labels.names, preprocessing, card), out)
+    resume.unlink(missing_ok=True)
+    return _checkpoint(run, recipe, directions, labels.names, preprocessing, card)
+
+
+@torch.no_grad()
+def accuracy(checkpoint: Checkpoint, images: ImageSet, device: str = "cpu", batch_size: int = 32) -> float:
+    """Fraction of `images` whose highest score is their label's.
+
+    Raises:
+        RefusedInput: the images have no labels.
+    """
+    if images.labels is None:
+        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
+    model = checkpoint.model.to(device).eval()
+    right = 0
+    for i in range(0, len(images), batch_size):
+        x = torch.from_numpy(checkpoint.preprocessing(images.images[i : i + batch_size])).to(device)
+        right += int((model(x).argmax(1).cpu().numpy() == images.labels[i : i + batch_size]).sum())
+    return right / len(images)
+
+
+def _start(config: SpikeClipConfig, recipe: Recipe, device: str) -> _Run:
+    encoder = Encoder(config).to(device, memory_format=torch.channels_last)
+    temperature = nn.Parameter(torch.tensor(recipe.temperature, device=device))
+    decayed = [p for p in encoder.parameters() if p.ndim > 1]
+    free = [p for p in encoder.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": [*free, temperature], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    average = copy.deepcopy(encoder).requires_grad_(False)
+    return _Run(encoder, average, temperature, optimizer)
+
+
+def _train_epoch(
+    run: _Run,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    images: ImageSet,
+    directions: Tensor,
+    device: str,
+    progress: Progress,
+) -> float:
+    run.encoder.train()
+    steps = recipe.time_steps(run.epoch)
+    per_epoch = max(1, len(images) // recipe.batch_size)
+    total = 0.0
+    for i, (x, y) in enumerate(_batches(images, preprocessing, recipe, run.epoch)):
+        done = run.epoch * per_epoch + i
+        for group in run.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate_at(done / (recipe.epochs * per_epoch))
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            embedding = run.encoder(x.to(device), steps)
+        cosine = F.normalize(embedding.float(), dim=1) @ directions.T
+        loss = F.cross_entropy(run.temperature * cosine, y.to(device), label_smoothing=recipe.label_smoothing)
+        run.optimizer.zero_grad()
+        loss.backward()
+        run.optimizer.step()
+        _update_average(run, recipe.ema, done)
+        total += loss.item()
+        progress(i + 1, per_epoch, f"epoch {run.epoch + 1}/{recipe.epochs}  T={steps}  loss {total / (i + 1):.3f}")
+    return total / per_epoch
+
+
+def _batches(
+    images: ImageSet, preprocessing: Preprocessing, recipe: Recipe, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled, augmented batches of one epoch; a function of seed and epoch alone, so that a resumed run repeats it."""
+    assert images.labels is not None  # for the type checker; `train` refuses a set without labels
+    rng = np.random.default_rng((recipe.seed, epoch))
+    order = rng.permutation(len(images))
+    for i in range(max(1, len(images) // recipe.batch_size)):
+        chosen = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
+        x = preprocessing(augment(images.images[chosen], rng))
+        batch = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
+        yield batch, torch.from_numpy(images.labels[chosen])
+
+
+def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each image shifted by up to 4 of 32 pixels (edges reflected) and mirrored with probability 1/2.
+
+    Shapes: uint8 `[N, H, W, C]` to the same.
+    """
+    n, height, width, _ = images.shape
+    pad = max(1, CROP_PADDING * height // 32)
+    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    top, left = rng.integers(0, 2 * pad + 1, (2, n))
+    rows = top[:, None] + np.arange(height)
+    columns = left[:, None] + np.arange(width)
+    mirrored = rng.random(n) < 0.5
+    columns[mirrored] = columns[mirrored, ::-1]
+    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+@torch.no_grad()
+def _update_average(run: _Run, ema: float, step: int) -> None:
+    """`a += (1 - d) (w - a)` on every weight and statistic; d grows from 0 to `ema` so that the start is forgotten."""
+    decay = min(ema, (1 + step) / (10 + step)) if ema else 0.0
+    for kept, new in zip(run.average.state_dict().values(), run.encoder.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def _checkpoint(
+    run: _Run,
+    recipe: Recipe,
+    directions: Tensor,
+    names: tuple[str, ...],
+    preprocessing: Preprocessing,
+    card: dict[str, Any],
+) -> Checkpoint:
+    encoder = copy.deepcopy(run.average if recipe.ema else run.encoder).float()
+    readout = fold_readout(encoder.cpu(), directions.cpu())
+    return Checkpoint(SpikeClip(encoder, readout, names).eval(), preprocessing, card)
+
+
+def _save_state(run: _Run, path: Path, identity: dict[str, Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    torch.save({"identity": json.dumps(identity), **run.state()}, partial)
+    partial.replace(path)
+
+
+def _resume(run: _Run, path: Path, identity: dict[str, Any]) -> None:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        same = state["identity"] == json.dumps(identity)
+    except Exception as error:
+        raise RefusedInput(f"{path}: not a readable training state ({error}); delete it to start anew") from error
+    if not same:
+        raise RefusedInput(f"{path}: is of a run with another configuration, recipe or data; delete it to start anew")
+    run.restore(state)
