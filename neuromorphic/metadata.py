@@ -1,0 +1,77 @@
+"""What an exporter writes beside the nodes: time, images, labels, grids and the certificate, as one JSON string.
+
+NIR's own metadata survives HDF5 only for simple values (None, lists of dictionaries and string lists don't), so the
+graph carries one string under the key `spikeclip`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from neuromorphic.errors import RefusedInput
+
+KEY = "spikeclip"
+FORMAT_VERSION = 1
+DEFAULT_DT = 1e-4
+"""Seconds per time step that SpikingJelly and snnTorch assume when they write NIR."""
+
+
+@dataclass(frozen=True)
+class GraphMetadata:
+    """The exporter's word on a graph; all but `dt` may be absent in graphs from elsewhere.
+
+    Attributes:
+        dt: seconds per time step.
+        time_steps: steps per image, T; None where the file doesn't say.
+        preprocessing: `{"image_size": int, "mean": [...], "std": [...]}` in pixel units, or None.
+        input_bits: inputs are rounded to multiples of `2**-input_bits` before the first step; None for no rounding.
+        label_names: names of the output's elements; empty where it is no classifier.
+        certificate: per node, what was proven of its arithmetic.
+        twin: the ANN twin's layers, for counting without torch; None where there is none.
+        document: the whole JSON document.
+    """
+
+    dt: float = DEFAULT_DT
+    time_steps: int | None = None
+    preprocessing: Mapping[str, Any] | None = None
+    input_bits: int | None = None
+    label_names: tuple[str, ...] = ()
+    certificate: Mapping[str, Any] = field(default_factory=dict)
+    twin: Mapping[str, Any] | None = None
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any], source: str) -> Self:
+        """The metadata of a graph that `nir.read` returned; defaults where the graph is of another exporter.
+
+        Raises:
+            RefusedInput: the string is not JSON, of another format version, or holds values of the wrong kind.
+        """
+        if KEY not in metadata:
+            return cls()
+        text = metadata[KEY]
+        try:
+            document = json.loads(text)
+        except (TypeError, ValueError) as error:
+            raise RefusedInput(f"{source}: its metadata {KEY!r} is not JSON ({error})") from error
+        version = document.get("format_version") if isinstance(document, dict) else None
+        if version != FORMAT_VERSION:
+            raise RefusedInput(f"{source}: metadata format {version!r}; expected {FORMAT_VERSION}")
+        dt, steps, bits = document.get("dt"), document.get("time_steps"), document.get("input_bits")
+        if not isinstance(dt, float) or not 0 < dt < 1:
+            raise RefusedInput(f"{source}: metadata dt is {dt!r}; expected seconds between 0 and 1")
+        if not isinstance(steps, int) or not 1 <= steps <= 4096:
+            raise RefusedInput(f"{source}: metadata time_steps is {steps!r}; expected 1 to 4096")
+        if bits is not None and (not isinstance(bits, int) or not 0 <= bits <= 24):
+            raise RefusedInput(f"{source}: metadata input_bits is {bits!r}; expected 0 to 24")
+        return cls(
+            dt=dt,
+            time_steps=steps,
+            preprocessing=document.get("preprocessing"),
+            input_bits=bits,
+            label_names=tuple(str(n) for n in document.get("label_names", ())),
+            certificate=document.get("certificate", {}),
+            twin=document.get("twin"),
+            document=document,
+        )

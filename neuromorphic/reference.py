@@ -1,0 +1,127 @@
+"""The reference executor: the semantics of a graph, in numpy, plain enough to be their definition.
+
+Everything is float64, one node after the other, one time step after the other, all images side by side.  There is no
+latency here: what a frame causes, it causes in its own step.  Every image starts from rest.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import Affine, Conv2d, Flatten, Graph, Lif, Node, Sink, Source, SumPool2d
+from neuromorphic.trace import SpikeTrain, Trace
+
+Values = NDArray[np.float64]
+
+
+def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None) -> Trace:
+    """Execute `graph` on `frames`, each presented for T steps.
+
+    Args:
+        graph: a validated graph.
+        frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step.
+        time_steps: T, where neither the frames nor the graph's metadata say.
+
+    Returns:
+        The trace of every population and of the output.
+
+    Raises:
+        RefusedInput: the frames don't have the shape of the graph's input, or T is unknown.
+    """
+    frames = per_step(graph, frames, time_steps)
+    images, steps = frames.shape[:2]
+    membranes = {node.name: np.zeros((images, *node.shape)) for node in graph.populations}
+    spikes = {node.name: np.zeros((images, steps, *node.shape), np.bool_) for node in graph.populations}
+    outputs = np.zeros((images, steps, *graph.nodes[graph.output].shape), np.float32)
+    for t in range(steps):
+        values: dict[str, Values] = {}
+        for node in graph.nodes.values():
+            if isinstance(node.operation, Source):
+                values[node.name] = frames[:, t].astype(np.float64)
+                continue
+            x = sum((values[s] for s in node.sources), start=np.zeros((images, *node.input_shape)))
+            if isinstance(node.operation, Lif):
+                fired = step(node.operation, membranes[node.name], x)
+                spikes[node.name][:, t] = fired
+                values[node.name] = fired.astype(np.float64)
+            else:
+                values[node.name] = apply(node, x)
+        outputs[:, t] = values[graph.output]
+    return Trace("reference", "float", {name: SpikeTrain.pack(s) for name, s in spikes.items()}, outputs)
+
+
+def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None) -> NDArray[np.float32]:
+    """Frames `[N, T, *input shape]` from such frames or from one frame per image (a view, not a copy).
+
+    Raises:
+        RefusedInput: another shape, a value that is not finite, or T is unknown or contradicts the file.
+    """
+    shape = graph.nodes[graph.input].shape
+    known = graph.metadata.time_steps
+    if frames.shape[1:] == shape:
+        steps = time_steps or known
+        if steps is None:
+            raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes; give a number")
+        frames = np.broadcast_to(frames[:, None], (len(frames), steps, *shape))
+    elif frames.shape[2:] != shape:
+        raise RefusedInput(f"frames have the shape {list(frames.shape[1:])}; {graph.source} reads {list(shape)}")
+    if known is not None and frames.shape[1] != known:
+        raise RefusedInput(f"{graph.source}: {frames.shape[1]} time steps asked for; the file is made for {known}")
+    if not len(frames):
+        raise RefusedInput("no images to run")
+    if not np.isfinite(frames).all():
+        raise RefusedInput("frames hold values that are not finite")
+    return frames
+
+
+def step(lif: Lif, v: Values, x: Values) -> NDArray[np.bool_]:
+    """One step of a population: `v += decay (gain x - v)`; spikes where `v > threshold`; there `v = 0`.
+
+    Updates the membranes `v`, float64 `[N, *shape]`, in place and returns the spikes, bool of the same shape.
+    """
+    v += lif.decay * (lif.gain * x - v)
+    fired = v > lif.threshold
+    v[fired] = 0.0
+    return np.asarray(fired)
+
+
+def apply(node: Node, x: Values) -> Values:
+    """The output of a node without state: float64 `[N, *input shape]` to `[N, *shape]`."""
+    match node.operation:
+        case Conv2d() as conv:
+            return _convolve(conv, x, node.shape)
+        case SumPool2d(kernel=kernel, stride=stride, padding=padding):
+            return np.asarray(_windows(x, kernel, stride, padding, (1, 1)).sum((-2, -1)))
+        case Affine(weight=weight, bias=bias):
+            return np.asarray(x @ weight.T.astype(np.float64) + bias)
+        case Flatten():
+            return x.reshape(len(x), -1)
+        case Sink():
+            return x
+        case other:
+            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no output of its own")
+
+
+def _convolve(conv: Conv2d, x: Values, shape: tuple[int, ...]) -> Values:
+    kernel = (conv.weight.shape[2], conv.weight.shape[3])
+    windows = _windows(x, kernel, conv.stride, conv.padding, conv.dilation)
+    images, channels, height, width = windows.shape[:4]
+    grouped = windows.reshape(images, conv.groups, channels // conv.groups, height, width, *kernel)
+    weight = conv.weight.reshape(conv.groups, -1, *conv.weight.shape[1:]).astype(np.float64)
+    y = np.einsum("bgchwij,gocij->bgohw", grouped, weight, optimize=True)
+    return np.asarray(y.reshape(images, *shape) + conv.bias[:, None, None])
+
+
+def _windows(
+    x: Values,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Values:
+    """`[N, C, H', W', kernel height, kernel width]`: what each output position sees of `[N, C, H, W]`."""
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    span = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3))
+    return np.asarray(windows[:, :, ::sh, ::sw, ::dh, ::dw])

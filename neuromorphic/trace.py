@@ -1,0 +1,112 @@
+"""A trace: every spike of every population, bit-packed, and the real-valued output; kept in HDF5."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SpikeTrain:
+    """The spikes of one population.
+
+    Attributes:
+        bits: uint8 `[images, T, ceil(neurons / 8)]`; neuron i of the flattened population is bit `7 - i % 8` of byte
+            `i // 8` (numpy's packbits); the bits behind the last neuron are 0.
+        shape: of the population, as in `[C, H, W]`.
+    """
+
+    bits: NDArray[np.uint8]
+    shape: tuple[int, ...]
+
+    @property
+    def neurons(self) -> int:
+        """Neurons of the population."""
+        return int(np.prod(self.shape))
+
+    @classmethod
+    def pack(cls, spikes: NDArray[np.bool_]) -> "SpikeTrain":
+        """From booleans `[images, T, *shape]`."""
+        images, steps, *shape = spikes.shape
+        return cls(np.packbits(spikes.reshape(images, steps, -1), axis=-1), tuple(shape))
+
+    def unpack(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+        """Booleans `[images, T, *shape]` of the images from `start` to before `stop`."""
+        bits = self.bits[start:stop]
+        flat = np.unpackbits(bits, axis=-1, count=self.neurons)
+        return flat.reshape(*bits.shape[:2], *self.shape).view(np.bool_)
+
+    def count(self) -> int:
+        """Spikes in all."""
+        return int(np.bitwise_count(self.bits).sum(dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run of a graph showed, aligned to the image: step t of every population answers frame t.
+
+    Attributes:
+        producer: what ran: `reference`, `lava` or `torch`.
+        precision: `float` or `loihi2`.
+        spikes: by node name, in topological order.
+        outputs: float32 `[images, T, *output shape]`, the output node at every step.
+    """
+
+    producer: str
+    precision: str
+    spikes: Mapping[str, SpikeTrain]
+    outputs: NDArray[np.float32]
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.outputs)
+
+    @property
+    def time_steps(self) -> int:
+        """Steps per image, T."""
+        return int(self.outputs.shape[1])
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """`argmax_c Σ_t output[t, c]` per image: int64 `[images]`."""
+        scores = self.outputs.astype(np.float64).sum(1)
+        return np.asarray(scores.reshape(self.images, -1).argmax(1), dtype=np.int64)
+
+    def write(self, path: Path) -> None:
+        """Write the trace as HDF5, whole or not at all."""
+        partial = path.with_name(path.name + ".partial")
+        with h5py.File(partial, "w", track_order=True) as file:
+            file.attrs.update(format_version=FORMAT_VERSION, producer=self.producer, precision=self.precision)
+            file.create_dataset("outputs", data=self.outputs, compression="gzip", compression_opts=1)
+            group = file.create_group("spikes", track_order=True)
+            for name, train in self.spikes.items():
+                data = group.create_dataset(name, data=train.bits, compression="gzip", compression_opts=1)
+                data.attrs["shape"] = train.shape
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Trace":
+        """The trace in `path`.
+
+        Raises:
+            RefusedInput: the file is not such a trace.
+        """
+        try:
+            with h5py.File(path, "r") as file:
+                if file.attrs.get("format_version") != FORMAT_VERSION:
+                    raise RefusedInput(f"{path}: trace format {file.attrs.get('format_version')}; expected {FORMAT_VERSION}")
+                spikes = {
+                    name: SpikeTrain(data[...], tuple(int(n) for n in data.attrs["shape"]))
+                    for name, data in file["spikes"].items()
+                }
+                return cls(file.attrs["producer"], file.attrs["precision"], spikes, file["outputs"][...])
+        except (OSError, KeyError) as error:
+            raise RefusedInput(f"{path}: not a readable trace ({error})") from error
