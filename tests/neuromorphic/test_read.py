@@ -1,0 +1,130 @@
+"""Files from anywhere: truncated, hostile or merely wrong ones are refused in one sentence."""
+
+import h5py
+import nir
+import numpy as np
+import pytest
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.read import read_graph
+from tests.neuromorphic.graphs import small_net
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "net.nir"
+    nir.write(file, small_net())
+    return file
+
+
+def refused(path, *words):
+    with pytest.raises(RefusedInput) as caught:
+        read_graph(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_written_graph_is_read(path):
+    graph = read_graph(path)
+    assert graph.source == str(path)
+    assert [n.name for n in graph.populations] == ["lif", "lif2"]
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    refused(tmp_path / "none.nir", "no such file")
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.3, 0.7, 0.99])
+def test_a_truncated_file_is_refused(path, kept):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    refused(path, "not a readable NIR graph")
+
+
+def test_an_external_link_is_refused_and_not_followed(path, tmp_path):
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["weight"] = np.zeros((4, 2, 3, 3), np.float32)
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/conv/weight"]
+        file["node/nodes/conv/weight"] = h5py.ExternalLink(str(secret), "/weight")
+    refused(path, "link into another file", "secret.h5")
+
+
+def test_external_storage_is_refused(path, tmp_path):
+    (tmp_path / "raw.bin").write_bytes(bytes(20))
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/conv/bias"]
+        file["node/nodes/conv"].create_dataset("bias", (4,), "f4", external=[(str(tmp_path / "raw.bin"), 0, 16)])
+    refused(path, "/node/nodes/conv/bias", "another file")
+
+
+def test_a_virtual_dataset_is_refused(path, tmp_path):
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "x.h5"), "d", (4,))
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/conv/bias"]
+        file["node/nodes/conv"].create_virtual_dataset("bias", layout)
+    refused(path, "/node/nodes/conv/bias", "another file")
+
+
+def test_a_loop_of_groups_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        file["node/nodes/conv/self"] = file["node/nodes"]
+    refused(path, "nested deeper")
+
+
+def test_a_soft_link_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        file["node/nodes/again"] = h5py.SoftLink("/node/nodes/conv")
+    refused(path, "soft link")
+
+
+def test_a_huge_declared_array_is_refused_without_reading_it(path):
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/conv/weight"]
+        file["node/nodes/conv"].create_dataset("weight", (1 << 20, 1 << 20), "f4", chunks=(64, 64))
+    refused(path, "/node/nodes/conv/weight", "expected at most")
+
+
+@pytest.mark.parametrize("version", ["2.0", "", "latest", "-1.0"])
+def test_an_unknown_version_is_refused(path, version):
+    with h5py.File(path, "r+") as file:
+        del file["version"]
+        file["version"] = version
+    refused(path, "NIR version")
+
+
+def test_a_missing_version_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        del file["version"]
+    refused(path, "no NIR version")
+
+
+def test_nan_weights_are_refused(path):
+    with h5py.File(path, "r+") as file:
+        file["node/nodes/conv/weight"][0, 0, 0, 0] = np.nan
+    refused(path, "'conv'", "finite")
+
+
+def test_an_unknown_node_type_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/lif/type"]
+        file["node/nodes/lif/type"] = "SoftResetLIF"
+    refused(path, "not a readable NIR graph")
+
+
+def test_a_single_node_is_refused(tmp_path):
+    path = tmp_path / "node.nir"
+    nir.write(path, nir.Affine(np.ones((2, 2)), np.ones(2)))
+    refused(path, "single")
+
+
+def test_another_hdf5_file_is_refused(tmp_path):
+    path = tmp_path / "trace.h5"
+    with h5py.File(path, "w") as file:
+        file["spikes"] = [1, 2]
+    refused(path, "no NIR version")

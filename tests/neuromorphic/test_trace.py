@@ -1,0 +1,104 @@
+"""Traces survive their file; their comparison finds every difference and names the first."""
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.parity import compare
+from neuromorphic.trace import SpikeTrain, Trace
+
+
+def trace_of(spikes: dict, outputs=None) -> Trace:
+    images, steps = next(iter(spikes.values())).shape[:2]
+    outputs = np.zeros((images, steps, 3), np.float32) if outputs is None else outputs
+    return Trace("reference", "float", {n: SpikeTrain.pack(s) for n, s in spikes.items()}, outputs)
+
+
+@given(arrays(np.bool_, array_shapes(min_dims=3, max_dims=5, max_side=7)))
+def test_packing_loses_nothing(spikes):
+    train = SpikeTrain.pack(spikes)
+    np.testing.assert_array_equal(train.unpack(), spikes)
+    assert train.count() == int(spikes.sum())
+    assert train.neurons == int(np.prod(spikes.shape[2:]))
+
+
+@given(st.data())
+def test_mismatches_equal_a_plain_comparison(data):
+    shape = data.draw(array_shapes(min_dims=3, max_dims=4, max_side=5))
+    first = {n: data.draw(arrays(np.bool_, shape)) for n in ("near", "far")}
+    second = {n: data.draw(arrays(np.bool_, shape)) for n in ("near", "far")}
+    report = compare(trace_of(first), trace_of(second))
+    for name in first:
+        assert report.nodes[name].mismatches == int((first[name] != second[name]).sum())
+        assert report.nodes[name].compared == first[name].size
+    places = [
+        (image, step, order, name, index)
+        for order, name in enumerate(first)
+        for image, step, *index in np.argwhere(first[name] != second[name]).tolist()
+    ]
+    if not places:
+        assert report.exact
+        assert report.first_mismatch is None
+        return
+    image, step, _, name, index = min(places)
+    found = report.first_mismatch
+    assert (found.image, found.step, found.node, list(found.index)) == (image, step, name, index)
+    assert found.found == first[name][image, step, *index]
+    assert found.expected == second[name][image, step, *index]
+    assert not report.exact
+
+
+def test_a_different_prediction_alone_is_no_parity():
+    spikes = {"a": np.zeros((1, 2, 4), np.bool_)}
+    outputs = np.zeros((1, 2, 3), np.float32)
+    outputs[0, 1, 2] = 1
+    report = compare(trace_of(spikes), trace_of(spikes, outputs))
+    assert (report.mismatches, report.predictions_agree, report.exact) == (0, 0, False)
+    assert report.output_difference == 1.0
+
+
+def test_the_report_is_json_with_the_promised_keys():
+    spikes = {"a": np.zeros((2, 2, 4), np.bool_)}
+    changed = {"a": spikes["a"].copy()}
+    changed["a"][1, 0, 3] = True
+    report = compare(trace_of(changed), trace_of(spikes)).to_dict()
+    assert report["nodes"] == {"a": {"compared": 16, "mismatches": 1}}
+    assert report["first_mismatch"] == {"image": 1, "step": 0, "node": "a", "index": [3], "expected": False, "found": True}
+    assert {"exact", "images", "spikes_compared", "mismatches"} <= set(report)
+
+
+def test_a_trace_survives_its_file(tmp_path):
+    rng = np.random.default_rng(0)
+    trace = trace_of({"z.lif": rng.random((3, 4, 2, 5, 5)) < 0.3, "a.lif": rng.random((3, 4, 7)) < 0.3}, rng.normal(size=(3, 4, 6)).astype("f4"))
+    trace.write(tmp_path / "run.h5")
+    back = Trace.read(tmp_path / "run.h5")
+    assert list(back.spikes) == ["z.lif", "a.lif"]
+    assert compare(back, trace).exact
+    np.testing.assert_array_equal(back.outputs, trace.outputs)
+    assert (back.producer, back.precision, back.time_steps) == ("reference", "float", 4)
+    assert list(tmp_path.iterdir()) == [tmp_path / "run.h5"]
+
+
+def test_traces_of_different_graphs_or_runs_are_refused():
+    one = trace_of({"a": np.zeros((1, 2, 4), np.bool_)})
+    with pytest.raises(RefusedInput, match="different graphs"):
+        compare(one, trace_of({"b": np.zeros((1, 2, 4), np.bool_)}))
+    with pytest.raises(RefusedInput, match="different runs"):
+        compare(one, trace_of({"a": np.zeros((1, 3, 4), np.bool_)}))
+    with pytest.raises(RefusedInput, match="shape"):
+        compare(one, trace_of({"a": np.zeros((1, 2, 5), np.bool_)}))
+
+
+def test_files_that_are_no_trace_are_refused(tmp_path):
+    text = tmp_path / "text.h5"
+    text.write_text("no")
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file.attrs["format_version"] = 99
+    for path in (text, other, tmp_path / "missing.h5"):
+        with pytest.raises(RefusedInput, match=path.name):
+            Trace.read(path)
