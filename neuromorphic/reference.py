@@ -4,6 +4,8 @@ Everything is float64, one node after the other, one time step after the other, 
 latency here: what a frame causes, it causes in its own step.  Every image starts from rest.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,33 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
                 values[node.name] = apply(node, x)
         outputs[:, t] = values[graph.output]
     return Trace("reference", "float", {name: SpikeTrain.pack(s) for name, s in spikes.items()}, outputs)
+
+
+def run_in_batches(
+    graph: Graph,
+    frames: NDArray[np.float32],
+    time_steps: int | None = None,
+    batch: int = 16,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trace:
+    """`run`, some images at a time: the same trace with memory for `batch` images only.
+
+    Args:
+        graph, frames, time_steps: as for `run`.
+        batch: images side by side.
+        progress: told (images done, images in all).
+    """
+    frames = per_step(graph, frames, time_steps)
+    parts = []
+    for i in range(0, len(frames), batch):
+        progress(i, len(frames))
+        parts.append(run(graph, frames[i : i + batch]))
+    progress(len(frames), len(frames))
+    spikes = {
+        node.name: SpikeTrain(np.concatenate([part.spikes[node.name].bits for part in parts]), node.shape)
+        for node in graph.populations
+    }
+    return Trace("reference", "float", spikes, np.concatenate([part.outputs for part in parts]))
 
 
 def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None) -> NDArray[np.float32]:

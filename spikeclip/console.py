@@ -1,21 +1,35 @@
 """How the commands speak: progress and results on a console, refusals as one sentence and exit code 2."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spikeclip.errors import RefusedInput
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Progress and errors: standard error."""
+
+results = Console(highlight=False, soft_wrap=True)
+"""What a command was run for: standard output."""
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turn `RefusedInput` into its sentence on standard error and exit code 2."""
+def refusals(*others: type[Exception]) -> Iterator[None]:
+    """Turn `RefusedInput`, and the refusals of other packages, into one sentence on standard error and exit code 2."""
     try:
         yield
-    except RefusedInput as error:
+    except (RefusedInput, *others) as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(2) from error
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; yields a function of (done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
