@@ -1,0 +1,158 @@
+"""Random small graphs whose arithmetic is exact in float32, as a hypothesis strategy.
+
+Populations read up to three branches: convolutions with strides and padding, sum-pooling, a convolution pooled, edges
+straight from another population, and currents that other populations read too (a residual stream).  Sources are drawn
+among everything built so far, so that branches of different depth meet.
+
+Weights are multiples of 2^-3, inputs of 2^-2; with T and tau as drawn, every value a neuron sees needs less than the 24
+bits of a float32.
+"""
+
+from dataclasses import dataclass, field
+
+import nir
+import numpy as np
+from hypothesis import strategies as st
+
+from tests.neuromorphic.graphs import conv, lif, metadata
+
+WEIGHT_BITS, INPUT_BITS = 3, 2
+WINDOWS = [(k, s, p) for k in (1, 2, 3) for s in (1, 2) for p in (0, 1) if p < k]
+
+
+@dataclass(repr=False)
+class Example:
+    """A graph, the thresholds of its populations as SpikingJelly has them (fires at >=), and frames to run it on."""
+
+    graph: nir.NIRGraph
+    thresholds: dict[str, float]
+    frames: np.ndarray
+
+    def __repr__(self):
+        nodes = ", ".join(f"{name} {type(node).__name__}" for name, node in self.graph.nodes.items())
+        return f"Example({nodes}; {self.graph.edges}; thresholds {self.thresholds}; frames {self.frames.shape})"
+
+
+@dataclass
+class _Builder:
+    draw: object
+    rng: np.random.Generator
+    nodes: dict = field(default_factory=dict)
+    edges: list = field(default_factory=list)
+    shapes: dict = field(default_factory=dict)
+    spiking: list = field(default_factory=list)
+    currents: list = field(default_factory=list)
+
+    def pick(self, options):
+        return self.draw(st.sampled_from(list(options)))
+
+    def add(self, name, node, shape, *sources):
+        self.nodes[name], self.shapes[name] = node, shape
+        self.edges.extend((source, name) for source in sources)
+        return name
+
+    def weights(self, *shape):
+        return self.rng.integers(-12, 17, shape) / 2.0**WEIGHT_BITS
+
+    def convolution(self, name, source, window, out_channels):
+        kernel, stride, padding = window
+        channels, height, width = self.shapes[source]
+        node = conv(
+            self.weights(out_channels, channels, kernel, kernel), self.weights(out_channels), stride, padding, (height, width)
+        )
+        shape = (out_channels, *(windows(n, window) for n in (height, width)))
+        return self.add(name, node, shape, source)
+
+    def pooling(self, name, source, window):
+        kernel, stride, padding = (np.array([n, n]) for n in window)
+        channels, height, width = self.shapes[source]
+        return self.add(
+            name, nir.SumPool2d(kernel, stride, padding), (channels, *(windows(n, window) for n in (height, width))), source
+        )
+
+
+def windows(size, window):
+    kernel, stride, padding = window
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def fitting(shape, target=None):
+    """Windows (kernel, stride, padding) that a map of `shape` takes and that leave a map of `target`'s size."""
+    return [
+        w for w in WINDOWS
+        if all(windows(n, w) >= 1 for n in shape[1:]) and (target is None or [windows(n, w) for n in shape[1:]] == list(target[1:]))
+    ]  # fmt: skip
+
+
+def _branch(build, name, source, target):
+    """One more branch from `source`; its output has `target`'s shape where one is given.  None where none fits."""
+    shape = build.shapes[source]
+    options = []
+    fits = fitting(shape, target)
+    if fits:
+        options.append("conv")
+        if target is None or shape[0] == target[0]:
+            options.append("pool")
+        if source != "input" and min(shape[1:]) >= 2:
+            options.append("conv, pool")
+    if source != "input" and (target is None or shape == target):
+        options.append("edge")
+    if not options:
+        return None
+    kind = build.pick(options)
+    if kind == "edge":
+        return source
+    channels = build.draw(st.integers(1, 4)) if target is None else target[0]
+    if kind == "pool":
+        return build.pooling(name, source, build.pick(fits))
+    if kind == "conv, pool":
+        inner = build.convolution(f"{name}.inner", source, (1, 1, 0), channels)
+        return build.pooling(name, inner, build.pick(fits))
+    return build.convolution(name, source, build.pick(fits), channels)
+
+
+def _population(build, index, steps, thresholds):
+    name = f"lif{index}"
+    source = build.pick(["input"] if not build.spiking else build.spiking)
+    first = _branch(build, f"syn{index}.0", source, None)
+    target = build.shapes[first]
+    sources = [first]
+    for extra in range(build.draw(st.integers(0, 2))):
+        streams = [c for c in build.currents if build.shapes[c] == target and c not in sources]
+        if streams and build.draw(st.booleans()):
+            sources.append(build.pick(streams))
+            continue
+        more = _branch(build, f"syn{index}.{extra + 1}", build.pick(["input", *build.spiking]), target)
+        if more is not None and more not in sources:
+            sources.append(more)
+    build.currents += [s for s in sources if s not in build.spiking]
+    tau = build.pick([2.0, 4.0] if steps <= 3 else [2.0])
+    gain = build.pick([0.5, 1.0, 2.0])
+    thresholds[name] = build.pick([0.25, 0.5, 1.0, 1.5, 3.0])
+    below = np.nextafter(np.float32(thresholds[name]), np.float32(0))
+    build.add(name, lif(target, below, tau, gain), target, *sources)
+    build.spiking.append(name)
+
+
+@st.composite
+def examples(draw, max_populations=6):
+    """Random `Example`s."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    steps = draw(st.integers(1, 5))
+    build = _Builder(draw, rng)
+    shape = (draw(st.integers(1, 3)), draw(st.integers(2, 7)), draw(st.integers(2, 7)))
+    build.add("input", nir.Input(np.array(shape)), shape)
+    thresholds = {}
+    for index in range(draw(st.integers(1, max_populations))):
+        _population(build, index, steps, thresholds)
+    last = build.spiking[-1]
+    if draw(st.booleans()):
+        size = int(np.prod(build.shapes[last]))
+        build.add("flat", nir.Flatten({"input": np.array(build.shapes[last])}, 0, -1), (size,), last)
+        readout = nir.Affine(build.weights(3, size).astype(np.float32), build.weights(3).astype(np.float32))
+        last = build.add("readout", readout, (3,), "flat")
+    build.add("output", nir.Output(np.array(build.shapes[last])), build.shapes[last], last)
+    images = draw(st.integers(1, 3))
+    frames = rng.integers(-8, 9, (images, *shape)) / 2.0**INPUT_BITS
+    graph = nir.NIRGraph(build.nodes, build.edges, metadata=metadata(steps), type_check=False)
+    return Example(graph, thresholds, frames.astype(np.float32))
