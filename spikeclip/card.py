@@ -1,0 +1,83 @@
+"""The card of a checkpoint: what was measured of it, as JSON in the file and beside it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import layer, neuron
+
+from spikeclip.checkpoint import Checkpoint, save
+from spikeclip.data import ImageSet
+from spikeclip.errors import RefusedInput
+from spikeclip.neurons import And
+
+SPIKING = (neuron.LIFNode, And, layer.MaxPool2d)
+"""Modules whose outputs are spikes; max-pooling because the spike-driven encoder pools spikes only."""
+
+
+@torch.no_grad()
+def measure(
+    checkpoint: Checkpoint,
+    images: ImageSet,
+    device: str = "cpu",
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Accuracy and firing rates on `images`, in one pass.
+
+    Returns:
+        `{"images", "sha256", "accuracy", "firing_rates": {module path: spikes per neuron and time step}}`.
+
+    Raises:
+        RefusedInput: the images have no labels.
+    """
+    if images.labels is None:
+        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
+    model = checkpoint.model.to(device).eval()
+    spikes: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+
+    def hook(name: str) -> Callable[..., None]:
+        def count(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+            spikes[name] = spikes.get(name, 0.0) + float(output.sum(dtype=torch.float64))
+            sizes[name] = sizes.get(name, 0) + output.numel()
+
+        return count
+
+    handles = [
+        module.register_forward_hook(hook(name))
+        for name, module in model.encoder.named_modules()
+        if isinstance(module, SPIKING)
+    ]
+    right = 0
+    for i in range(0, len(images), batch_size):
+        progress(i, len(images))
+        x = torch.from_numpy(checkpoint.preprocessing(images.images[i : i + batch_size])).to(device)
+        right += int((model(x).argmax(1).cpu().numpy() == images.labels[i : i + batch_size]).sum())
+    progress(len(images), len(images))
+    for handle in handles:
+        handle.remove()
+    return {
+        "images": len(images),
+        "sha256": images.sha256,
+        "accuracy": right / len(images),
+        "firing_rates": {name: round(spikes[name] / sizes[name], 5) for name in spikes},
+    }
+
+
+def save_with_card(checkpoint: Checkpoint, path: Path, test: dict[str, Any]) -> Checkpoint:
+    """Write the checkpoint with `test`, from `measure`, on its card, and the card as JSON beside it; return it."""
+    card = {
+        **checkpoint.card,
+        "config": checkpoint.config.to_dict(),
+        "parameters": sum(p.numel() for p in checkpoint.model.encoder.parameters()),
+        "label_names": list(checkpoint.label_names),
+        "test": test,
+    }
+    measured = replace(checkpoint, card=card)
+    save(measured, path)
+    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    return measured

@@ -1,0 +1,50 @@
+"""Bar of the project: torch, the reference and Lava agree on every spike of the shipped encoders, on real images."""
+
+import os
+
+import numpy as np
+import pytest
+
+import export
+import neuromorphic
+import spikeclip
+from neuromorphic.reference import run_in_batches
+from neuromorphic.simulation import simulate
+from spikeclip.checkpoint import shipped
+from spikeclip.data import load_images
+
+
+def torch_trace(prepared, graph, frames):
+    recorded = export.record(prepared, frames)
+    spikes = {node.name: neuromorphic.SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    return neuromorphic.Trace("torch", "float", spikes, recorded.outputs)
+
+
+def assert_three_agree(name, spec, limit):
+    checkpoint = spikeclip.load(name)
+    prepared = export.prepare(checkpoint)
+    graph = neuromorphic.from_nir(export.to_nir(checkpoint), name)
+    assert all(graph.metadata.certificate["nodes"][node.name]["exact"] for node in graph.populations)
+    images = load_images(spec, checkpoint.config.image_size, limit)
+    frames = neuromorphic.encode(graph, images.images)
+    torch_run = torch_trace(prepared, graph, frames)
+    neurons = sum(node.neurons for node in torch_run.spikes.values())
+    for trace in (run_in_batches(graph, frames), simulate(graph, frames)):
+        report = neuromorphic.compare(trace, torch_run)
+        assert report.spikes_compared == neurons * len(frames) * graph.metadata.time_steps
+        assert report.exact, report.first_mismatch
+        assert report.output_difference == 0
+        np.testing.assert_array_equal(trace.predictions, torch_run.predictions)
+    assert all(train.count() > 0 for train in torch_run.spikes.values()), "a population that never fires proves nothing"
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_spike_agrees_on_samples(name):
+    assert_three_agree(name, "samples", 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped())
+def test_every_spike_agrees_on_256_test_images(name):
+    folder = os.environ.get("SPIKECLIP_CIFAR10")
+    assert_three_agree(name, f"cifar10:{folder}:test" if folder else "samples", 256)
