@@ -168,9 +168,7 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph") -> Graph:
     nodes: dict[str, Node] = {}
     for name in _topological(fan_in, source):
         nodes[name] = _node(name, graph.nodes[name], tuple(sorted(fan_in[name])), nodes, metadata.dt, source)
-    return Graph(
-        nodes, _only(nodes, Source, "input", source), _only(nodes, Sink, "output", source), metadata, source
-    )
+    return Graph(nodes, _only(nodes, Source, "input", source), _only(nodes, Sink, "output", source), metadata, source)
 
 
 def _topological(fan_in: dict[str, list[str]], source: str) -> list[str]:
@@ -238,9 +236,7 @@ def _window(
     shape: Shape, kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int], where: str
 ) -> tuple[int, int]:
     """Height and width that a kernel's windows leave of a `[C, H, W]` map."""
-    height, width = (
-        (n + 2 * p - k) // s + 1 for n, k, s, p in zip(shape[1:], kernel, stride, padding, strict=True)
-    )
+    height, width = ((n + 2 * p - k) // s + 1 for n, k, s, p in zip(shape[1:], kernel, stride, padding, strict=True))
     if height < 1 or width < 1:
         raise RefusedInput(f"{where}: a kernel of {list(kernel)} does not fit its input {list(shape)}")
     return height, width
@@ -306,15 +302,15 @@ def _convert_conv(node: nir.Conv2d, shape: Shape, where: str, dt: float) -> tupl
     return conv, (len(weight), *_window(shape, kernel, stride, padding, where))
 
 
-def _conv_padding(
-    padding: object, stride: tuple[int, int], kernel: tuple[int, ...], where: str
-) -> tuple[int, int]:
+def _conv_padding(padding: object, stride: tuple[int, int], kernel: tuple[int, ...], where: str) -> tuple[int, int]:
     if isinstance(padding, str):
         if padding == "valid":
             return 0, 0
         if padding == "same" and stride == (1, 1) and all(k % 2 for k in kernel):
             return kernel[0] // 2, kernel[1] // 2
-        raise RefusedInput(f"{where}: padding {padding!r} with kernel {list(kernel)}, stride {list(stride)}; expected numbers")
+        raise RefusedInput(
+            f"{where}: padding {padding!r} with kernel {list(kernel)}, stride {list(stride)}; expected numbers"
+        )
     return _pair(padding, "padding", where, 0)
 
 
@@ -337,7 +333,9 @@ def _convert_lif(node: nir.LIF, shape: Shape, where: str, dt: float) -> tuple[Op
         values[key] = np.broadcast_to(value.reshape(()) if value.size == 1 else value, shape)
     for key in ("v_leak", "v_reset"):
         if values[key].any():
-            raise RefusedInput(f"{where}: {key} is {values[key].flat[0]}; expected 0, since Lava's neurons rest and reset at 0")
+            raise RefusedInput(
+                f"{where}: {key} is {values[key].flat[0]}; expected 0, since Lava's neurons rest and reset at 0"
+            )
     if values["tau"].min() < np.float32(dt):
         raise RefusedInput(f"{where}: tau is {values['tau'].min()} s; expected at least dt = {dt} s")
     if values["v_threshold"].min() < 0:

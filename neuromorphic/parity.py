@@ -83,8 +83,14 @@ class ParityReport:
             "mismatches": self.mismatches,
             "first_mismatch": None
             if first is None
-            else {"image": first.image, "step": first.step, "node": first.node, "index": list(first.index),
-                  "expected": first.expected, "found": first.found},
+            else {
+                "image": first.image,
+                "step": first.step,
+                "node": first.node,
+                "index": list(first.index),
+                "expected": first.expected,
+                "found": first.found,
+            },
             "nodes": {n: {"compared": p.compared, "mismatches": p.mismatches} for n, p in self.nodes.items()},
             "output_difference": self.output_difference,
             "predictions_agree": self.predictions_agree,

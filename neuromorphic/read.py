@@ -40,7 +40,9 @@ def read_graph(path: str | Path) -> Graph:
     except RefusedInput:
         raise
     except Exception as error:  # nir raises whatever its nodes' constructors do: KeyError, AssertionError, ...
-        raise RefusedInput(f"{path}: not a readable NIR graph ({type(error).__name__}: {_first_line(error)})") from error
+        raise RefusedInput(
+            f"{path}: not a readable NIR graph ({type(error).__name__}: {_first_line(error)})"
+        ) from error
     if not isinstance(graph, nir.NIRGraph):
         raise RefusedInput(f"{path}: holds a single {type(graph).__name__}; expected a graph with nodes and edges")
     return from_nir(graph, path)
@@ -68,7 +70,9 @@ def _survey(file: h5py.File, path: Path) -> None:
             elif isinstance(item, h5py.Dataset):
                 size += _declared_bytes(item, f"{path}: {name}")
                 if size > MAX_BYTES:
-                    raise RefusedInput(f"{path}: {name} brings the declared data to {size} bytes; expected at most {MAX_BYTES}")
+                    raise RefusedInput(
+                        f"{path}: {name} brings the declared data to {size} bytes; expected at most {MAX_BYTES}"
+                    )
             else:
                 raise RefusedInput(f"{path}: {name} is a {type(item).__name__}; expected groups and datasets only")
 

@@ -90,7 +90,9 @@ def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None =
     if frames.shape[1:] == shape:
         steps = time_steps or known
         if steps is None:
-            raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes; give a number")
+            raise RefusedInput(
+                f"{graph.source}: the file doesn't say how many time steps an image takes; give a number"
+            )
         frames = np.broadcast_to(frames[:, None], (len(frames), steps, *shape))
     elif frames.shape[2:] != shape:
         raise RefusedInput(f"frames have the shape {list(frames.shape[1:])}; {graph.source} reads {list(shape)}")

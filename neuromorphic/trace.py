@@ -102,7 +102,9 @@ class Trace:
         try:
             with h5py.File(path, "r") as file:
                 if file.attrs.get("format_version") != FORMAT_VERSION:
-                    raise RefusedInput(f"{path}: trace format {file.attrs.get('format_version')}; expected {FORMAT_VERSION}")
+                    raise RefusedInput(
+                        f"{path}: trace format {file.attrs.get('format_version')}; expected {FORMAT_VERSION}"
+                    )
                 spikes = {
                     name: SpikeTrain(data[...], tuple(int(n) for n in data.attrs["shape"]))
                     for name, data in file["spikes"].items()

@@ -13,7 +13,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Option(help="Images to train on: cifar10:DIR:train, FILE.npz or a folder of class folders.")],
+    data: Annotated[
+        str, typer.Option(help="Images to train on: cifar10:DIR:train, FILE.npz or a folder of class folders.")
+    ],
     labels: Annotated[str, typer.Option(help="Label embeddings: FILE.npz or FILE.npz:KEY.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write (.safetensors).")],
     preset: Annotated[str, typer.Option(help="Sizes of the encoder, as in spike-driven-small.")] = "spike-driven-small",

@@ -1,5 +1,6 @@
 """How the commands speak: progress and results on a console, refusals as one sentence and exit code 2."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spikeclip.errors import RefusedInput
+
+# SpikingJelly makes PyTorch say so twice on every machine without Triton, which nothing here uses.
+logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress and errors: standard error."""

@@ -162,7 +162,7 @@ def _load_npz(path: Path, spec: str, limit: int | None) -> ImageSet:
             if "images" not in file:
                 raise RefusedInput(f"{path}: has {', '.join(file.files) or 'nothing'}; expected an array 'images'")
             images = file["images"]
-            labels = file["labels"] if "labels" in file else None
+            labels = file.get("labels")
             label_names = tuple(str(n) for n in file["label_names"]) if "label_names" in file else ()
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, RefusedInput):
@@ -172,7 +172,9 @@ def _load_npz(path: Path, spec: str, limit: int | None) -> ImageSet:
         raise RefusedInput(f"{path}: images are {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, 3]")
     if labels is not None:
         if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-            raise RefusedInput(f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected integers [{len(images)}]")
+            raise RefusedInput(
+                f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected integers [{len(images)}]"
+            )
         if label_names and labels.max() >= len(label_names):
             raise RefusedInput(f"{path}: a label is {labels.max()}; label_names has {len(label_names)} entries")
         labels = labels[:limit].astype(np.int64)

@@ -21,9 +21,7 @@ class ConvNorm(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int) -> None:
         super().__init__()
-        self.conv = layer.Conv2d(
-            inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False, step_mode="m"
-        )
+        self.conv = layer.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False, step_mode="m")
         self.bn = layer.BatchNorm2d(outputs, step_mode="m")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,7 +34,9 @@ class SpikingConv(nn.Module):
     Shapes: `[T, B, inputs, H, W]` to spikes `[T, B, outputs, H, W]`, or half of H and W when pooled.
     """
 
-    def __init__(self, config: SpikeClipConfig, inputs: int, outputs: int, kernel_size: int, pool: bool = False) -> None:
+    def __init__(
+        self, config: SpikeClipConfig, inputs: int, outputs: int, kernel_size: int, pool: bool = False
+    ) -> None:
         super().__init__()
         self.synapse = ConvNorm(inputs, outputs, kernel_size)
         # From rest, a neuron needs an input of tau thresholds to fire at once: start training with inputs near that.
@@ -142,7 +142,9 @@ class Encoder(nn.Module):
     def __init__(self, config: SpikeClipConfig) -> None:
         super().__init__()
         if config.architecture != "spike-driven":
-            raise RefusedInput(f"architecture {config.architecture!r} has no encoder in this version; expected 'spike-driven'")
+            raise RefusedInput(
+                f"architecture {config.architecture!r} has no encoder in this version; expected 'spike-driven'"
+            )
         self.config = config
         self.stem = Stem(config)
         self.block = nn.Sequential(*(Block(config) for _ in range(config.depth)))

@@ -79,4 +79,6 @@ def parse_schedule(text: str) -> tuple[tuple[int, int], ...]:
         pairs = [part.split("x") for part in text.split(",")]
         return tuple((int(steps), int(epochs)) for steps, epochs in pairs)
     except ValueError as error:
-        raise RefusedInput(f"schedule {text!r} is not understood; expected STEPSxEPOCHS,..., as in 1x20,4x10") from error
+        raise RefusedInput(
+            f"schedule {text!r} is not understood; expected STEPSxEPOCHS,..., as in 1x20,4x10"
+        ) from error

@@ -94,11 +94,15 @@ def train(
     if train_set.labels is None or (eval_set is not None and eval_set.labels is None):
         raise RefusedInput(f"images {train_set.source!r}: no labels to train on")
     if recipe.schedule[-1][0] != config.time_steps:
-        raise RefusedInput(f"the schedule ends at T = {recipe.schedule[-1][0]}; expected the encoder's {config.time_steps}")
+        raise RefusedInput(
+            f"the schedule ends at T = {recipe.schedule[-1][0]}; expected the encoder's {config.time_steps}"
+        )
     if train_set.label_names:
         labels = labels.ordered(train_set.label_names)
     if int(train_set.labels.max()) >= len(labels.names):
-        raise RefusedInput(f"images {train_set.source!r}: label {train_set.labels.max()}; the label set has {len(labels.names)}")
+        raise RefusedInput(
+            f"images {train_set.source!r}: label {train_set.labels.max()}; the label set has {len(labels.names)}"
+        )
     if labels.vectors.shape[1] != config.embedding_width:
         raise RefusedInput(f"label vectors have width {labels.vectors.shape[1]}; expected {config.embedding_width}")
 
@@ -201,7 +205,7 @@ def _train_epoch(
 def _batches(
     images: ImageSet, preprocessing: Preprocessing, recipe: Recipe, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches of one epoch; a function of seed and epoch alone, so that a resumed run repeats it."""
+    """Shuffled, augmented batches of one epoch; a function of seed and epoch only, so that a resumed run repeats it."""
     assert images.labels is not None  # for the type checker; `train` refuses a set without labels
     rng = np.random.default_rng((recipe.seed, epoch))
     order = rng.permutation(len(images))

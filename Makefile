@@ -1,0 +1,61 @@
+# The commands of this project; `make` alone lists them.
+#
+# PYTHON names the interpreter that .venv is made with: PYTHON=python3.12 make .venv
+
+PYTHON ?= python3
+TORCH  := torch==2.13.0
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+READY  := $(VENV)/.ready
+TYPED  := neuromorphic energy export
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+
+# One thread per process: Lava runs a process per layer, and they would fight for the cores.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv lint test test-slow demo bench clean
+
+help: ## list these commands
+	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.venv: $(READY) ## the virtual environment, made anew when requirements.lock changes
+
+$(LOCKED): requirements.lock
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "error: $(PYTHON) not found; name another: PYTHON=python3.12 make .venv" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); expected 3.11 to 3.13: PYTHON=python3.12 make .venv" >&2; exit 2; }
+	@echo "Creating $(VENV) with $$($(PYTHON) -V): about 2 GB, one to three minutes"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "  1/3 $(TORCH) and its dependencies" && $(PIP) install $(TORCH)
+	@echo "  2/3 requirements.lock" && $(PIP) install --no-deps --ignore-requires-python -r requirements.lock
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	@echo "  3/3 spikeclip and its commands" && $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lint: $(READY) ## style, types and the imports that the layout allows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(TYPED:%=-p %)
+	$(BIN)/python -m pytest -q tests/test_imports.py
+
+test: lint ## the whole test suite but its slow tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY) ## tests that take more than 20 s each
+	$(BIN)/python -m pytest -m slow
+
+demo: $(READY) ## a shipped checkpoint from export to energy, on sample photographs (under 3 minutes)
+	$(BIN)/python scripts/demo.py
+
+bench: $(READY) ## Lava against PyTorch, side by side
+	$(BIN)/python -m benchmarks
+
+clean: ## remove .venv and everything that tools left behind
+	rm -rf $(VENV) build dist runs demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

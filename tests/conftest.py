@@ -1,0 +1,43 @@
+"""What several tests share: tiny encoders with statistics as after training, and CIFAR-10 where it lies on the machine."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from spikeclip.config import SpikeClipConfig
+from spikeclip.data import ImageSet, load_images
+from spikeclip.encoder import Encoder
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)  # bit-identical sums from run to run, and no contention with Lava's processes
+
+
+@pytest.fixture(scope="session")
+def make_encoder() -> Callable[..., Encoder]:
+    """A factory of seeded random encoders in evaluation mode, tiny unless fields of the configuration say otherwise."""
+
+    def make(seed: int = 0, **sizes: int) -> Encoder:
+        config = SpikeClipConfig(**{"width": 16, "depth": 1, "image_size": 16, "embedding_width": 8, **sizes})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = Encoder(config)
+            for module in encoder.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    # Fresh statistics (mean 0, variance 1) would make folding BatchNorm trivial.
+                    module.running_mean.uniform_(-0.2, 0.2)
+                    module.running_var.uniform_(0.3, 1.5)
+                    torch.nn.init.uniform_(module.weight, 0.6, 1.4)
+        return encoder.eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Callable[[int, int], ImageSet]:
+    """`photographs(size, n)`: n CIFAR-10 test images where `SPIKECLIP_CIFAR10` names its folder, else the samples."""
+    folder = os.environ.get("SPIKECLIP_CIFAR10")
+    spec = f"cifar10:{folder}:test" if folder else "samples"
+    return lambda size, n: load_images(spec, size, n)

@@ -1,0 +1,91 @@
+"""The arrows of the layout: who may import whom, and that the chip side runs without torch."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ALLOWED = {
+    "spikeclip": {"spikeclip"},
+    "export": {"export", "spikeclip"},
+    "neuromorphic": {"neuromorphic"},
+    "energy": {"energy", "neuromorphic"},
+}
+"""Which of the project's packages each of them may import; `*/cli.py` may import any."""
+
+TORCH = {"torch", "torchvision", "spikingjelly", "nirtorch"}
+TORCH_FREE = ("neuromorphic", "energy")
+LINES = 400
+
+FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
+SOURCES = [*FILES, *(path for folder in ("tests", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py"))]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Top-level package and line of each import in `tree`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # A relative import stays in its package's own tree, but could climb out of it: there is none.
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            yield str(node.module).split(".")[0], node.lineno
+
+
+def runs_at_import(tree: ast.Module) -> ast.Module:
+    """`tree` without the bodies of functions."""
+
+    class Strip(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:  # noqa: N802 (ast's name)
+            node.body = [ast.Pass()]
+            return node
+
+    return Strip().visit(tree)
+
+
+def test_the_packages_are_found():
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_follow_the_arrows(path):
+    package = path.relative_to(ROOT).parts[0]
+    tree = ast.parse(path.read_text())
+    if path.name != "cli.py":
+        found = [(other, line) for other, line in imports(tree) if other in ALLOWED]
+        wrong = [(other, line) for other, line in found if other not in ALLOWED[package]]
+        assert not wrong, f"{name(path)} imports {wrong}"
+    if package in TORCH_FREE:
+        scope = runs_at_import(tree) if path.name == "cli.py" else tree
+        torch = [(other, line) for other, line in imports(scope) if other in TORCH]
+        assert not torch, f"{name(path)} imports {torch}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_files_are_short_enough_to_read(path):
+    assert len(path.read_text().splitlines()) <= LINES
+
+
+def test_lavas_processes_stand_alone():
+    # Lava's compiler executes every file beside a process's own, once for each process of a graph.
+    folder = ROOT / "neuromorphic" / "processes"
+    for path in folder.glob("*.py"):
+        kinds = {ast.unparse(base) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
+                 for base in node.bases}  # fmt: skip
+        assert path.name == "__init__.py" or any("Process" in kind for kind in kinds), f"{name(path)} holds no process"
+
+
+@pytest.mark.parametrize("module", ["neuromorphic", "neuromorphic.cli", "energy", "energy.cli"])
+def test_the_chip_side_runs_without_torch(module):
+    code = f"import sys, {module}; sys.exit(', '.join(sorted(set(sys.modules) & {TORCH!r})))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
