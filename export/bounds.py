@@ -1,0 +1,140 @@
+"""Bounds: how large any partial sum inside a graph can get, and the finest dyadic grid that its values lie on.
+
+Each value is bounded by the sum p of its largest positive contributions and the sum n of its largest negative ones,
+0 among both: whatever part of the contributions is summed, in whatever order, the result stays within [-n, p].  For a
+convolution with weights w that reads values bounded by (p, n), w+ and w- being its positive and negative parts,
+
+    p' = w+ p + w- n + b+        n' = w+ n + w- p + b-
+
+and (p, n) of a spike is (1, 0).  Where several nodes are summed, their p and n add up.  A value on the grid of
+multiples of 2^-k times a weight on 2^-m lies on 2^-(k+m).
+"""
+
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeclip.errors import RefusedInput
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of an array's partial sums, per channel.
+
+    Attributes:
+        positive, negative: p and n, float64, broadcastable to the array: `[C, 1, 1]` or `[n]`.
+        bits: every value is a multiple of 2^-bits.
+    """
+
+    positive: Values
+    negative: Values
+    bits: int
+
+    @property
+    def bound(self) -> float:
+        """The largest magnitude that any partial sum of any element reaches."""
+        return float(max(self.positive.max(), self.negative.max()))
+
+    def __add__(self, other: "Range") -> "Range":
+        return Range(self.positive + other.positive, self.negative + other.negative, max(self.bits, other.bits))
+
+
+def fraction_bits(values: NDArray[np.floating]) -> int:
+    """The least k, perhaps negative, such that all `values` are multiples of 2^-k; 0 where all are 0.
+
+    Raises:
+        RefusedInput: a value is not finite.
+    """
+    x = np.asarray(values, np.float64)
+    if not np.isfinite(x).all():
+        raise RefusedInput("a value is not finite; expected numbers")
+    mantissa, exponent = np.frexp(x[x != 0])
+    if not mantissa.size:
+        return 0
+    # x = i 2^(exponent - 53) with an integer i; the lowest set bit of i says how far it can be shifted down.
+    integers = np.abs(np.ldexp(mantissa, 53)).astype(np.int64)
+    zeros = np.frexp((integers & -integers).astype(np.float64))[1] - 1
+    return int((53 - exponent - zeros).max())
+
+
+def magnitude_bits(bound: float, bits: int) -> int:
+    """The least n >= 0 with `bound * 2^bits <= 2^n`: what an integer on that grid needs, without its sign."""
+    mantissa, exponent = np.frexp(bound)
+    return max(0, int(exponent) + bits - int(mantissa == 0.5)) if bound else 0
+
+
+def propagate(graph: nir.NIRGraph, frames: Range) -> tuple[dict[str, Range], dict[str, Range]]:
+    """The ranges of what each node reads (the sum at its input) and of what it returns.
+
+    For a LIF node the first is the current before its resistance, and the second is a spike's.
+
+    Args:
+        graph: of Input, Conv2d, SumPool2d, Flatten, Affine, LIF and Output nodes.
+        frames: range of the input, per channel.
+
+    Raises:
+        RefusedInput: another type of node.
+    """
+    sources: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for before, after in graph.edges:
+        sources[after].append(before)
+    reads: dict[str, Range] = {}
+    returns: dict[str, Range] = {}
+    for name in TopologicalSorter(sources).static_order():
+        node = graph.nodes[name]
+        if isinstance(node, nir.Input):
+            reads[name] = returns[name] = frames
+            continue
+        first, *rest = (returns[source] for source in sources[name])
+        reads[name] = sum(rest, start=first)
+        returns[name] = _returns(name, node, reads[name])
+    return reads, returns
+
+
+def _returns(name: str, node: nir.NIRNode, x: Range) -> Range:
+    match node:
+        case nir.LIF():
+            return Range(np.ones((1,) * np.ndim(node.r)), np.zeros((1,) * np.ndim(node.r)), 0)
+        case nir.Conv2d():
+            channels = node.weight.shape[1]
+            p, n = (np.broadcast_to(v.reshape(-1), channels) for v in (x.positive, x.negative))
+            rising, falling = (np.maximum(s * node.weight.astype(np.float64), 0).sum((2, 3)) for s in (1, -1))
+            conv = _weighted(rising, falling, p, n, node.weight, node.bias, x.bits)
+            return Range(conv.positive[:, None, None], conv.negative[:, None, None], conv.bits)
+        case nir.Affine():
+            size = node.weight.shape[1]
+            p, n = (np.broadcast_to(v.reshape(-1), size) for v in (x.positive, x.negative))
+            rising, falling = (np.maximum(s * node.weight.astype(np.float64), 0) for s in (1, -1))
+            return _weighted(rising, falling, p, n, node.weight, node.bias, x.bits)
+        case nir.SumPool2d():
+            area = float(np.prod(np.broadcast_to(node.kernel_size, 2)))
+            return Range(area * x.positive, area * x.negative, x.bits)
+        case nir.Flatten():
+            shape = tuple(int(size) for size in node.input_type["input"])
+            p, n = (np.broadcast_to(v, shape).reshape(-1) for v in (x.positive, x.negative))
+            return Range(p, n, x.bits)
+        case nir.Output():
+            return x
+    raise RefusedInput(f"node {name!r} is of type {type(node).__name__}, for which there is no bound")
+
+
+def _weighted(
+    rising: Values,
+    falling: Values,
+    p: Values,
+    n: Values,
+    weight: NDArray[np.floating],
+    bias: NDArray[np.floating],
+    bits: int,
+) -> Range:
+    b = bias.astype(np.float64)
+    return Range(
+        rising @ p + falling @ n + np.maximum(b, 0),
+        rising @ n + falling @ p + np.maximum(-b, 0),
+        max(fraction_bits(weight) + bits, fraction_bits(bias)),
+    )

@@ -1,0 +1,131 @@
+"""The certificate: which nodes of a graph compute without rounding in float32, for every input and in any order.
+
+An integer of magnitude up to 2^24 is a float32, so a sum is exact in any order where every partial sum is a multiple
+of some 2^-k and at most `2^24 2^-k`.  A weighted sum (convolution, pooling, readout) bounded by B on the grid 2^-k
+therefore needs `log2(B 2^k) <= 24` bits.
+
+A LIF population reads a current x, |x| <= B, a multiple of 2^-k (both after multiplication with its gain), and
+computes `v += d (x - v)` with d = 2^-a, T times from rest:
+
+- Where x and v lie in [-B, B], so does v + d (x - v), a mean of both; a reset to 0 stays there too.
+- If v is a multiple of 2^-(k + a (t-1)) before step t, then v + d (x - v) is one of 2^-(k + a t).  So membranes need
+  `log2(B 2^(k + a T))` bits.
+- x - v lies in [-2B, 2B] on 2^-(k + a (T-1)), which takes `k + a (T-1) + 1` for the exponent: no more, unless a = 0.
+- d x, d v and the difference of the two lie in [-B, B] on 2^-(k + a T): covered.  The same holds of v - d v.
+
+Hence a population is exact where `log2(B 2^(k + max(a T, a (T-1) + 1))) <= 24`.  The comparison with the threshold
+takes no arithmetic beyond this: the sign of a float32 difference is right even where the difference is rounded.
+
+What is proven is proven of direct sums of products, with or without fused multiply-add, and of nothing else: Winograd
+and Fourier convolutions, TF32 and bfloat16 round.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import nir
+import numpy as np
+
+from export.bounds import Range, fraction_bits, magnitude_bits, propagate
+
+LIMIT = 24
+"""Bits of a float32's significand: integers up to 2^24 are exact."""
+
+
+@dataclass(frozen=True)
+class NodeCertificate:
+    """What was proven of one node.
+
+    Attributes:
+        bound: of any partial sum, membranes included.
+        grid_bits: k of the finest grid 2^-k that these sums lie on, membranes excluded.
+        bits_needed: of the integers that they amount to, membranes included, without sign.
+        exact: whether the node is proven not to round.
+        reason: why not; empty where exact.
+    """
+
+    bound: float
+    grid_bits: int
+    bits_needed: int
+    exact: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was proven of a graph: `nodes` by name in alphabetical order, for `time_steps` from rest."""
+
+    time_steps: int
+    nodes: dict[str, NodeCertificate]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every node is proven exact."""
+        return all(node.exact for node in self.nodes.values())
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """Names of the nodes that are not."""
+        return tuple(name for name, node in self.nodes.items() if not node.exact)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The certificate as a JSON-compatible dictionary."""
+        return {
+            "exact": self.exact,
+            "limit": LIMIT,
+            "time_steps": self.time_steps,
+            "nodes": {name: asdict(node) for name, node in self.nodes.items()},
+        }
+
+
+def certify(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float) -> Certificate:
+    """Prove what can be proven, from the graph's own weights.
+
+    Args:
+        graph: of Input, Conv2d, SumPool2d, Flatten, Affine, LIF and Output nodes.
+        frames: range of the input, per channel.
+        time_steps: T, after which membranes are at rest again.
+        dt: seconds per time step.
+    """
+    reads, returns = propagate(graph, frames)
+    nodes: dict[str, NodeCertificate] = {}
+    for name in sorted(graph.nodes):
+        node = graph.nodes[name]
+        if isinstance(node, nir.LIF):
+            nodes[name] = _population(node, reads[name], time_steps, dt)
+        elif isinstance(node, nir.Conv2d | nir.SumPool2d | nir.Affine):
+            nodes[name] = _weighted_sum(reads[name], returns[name])
+    return Certificate(time_steps, nodes)
+
+
+def headroom(lif: nir.LIF, time_steps: int, dt: float) -> int:
+    """Bits that membranes take beyond their current: `max(a T, a (T-1) + 1)` with tau = 2^a steps, a rounded up."""
+    steps = np.asarray(lif.tau, np.float32) / np.float32(dt)
+    a = max(0, int(np.ceil(np.log2(float(steps.max())))))
+    return max(a * time_steps, a * (time_steps - 1) + 1)
+
+
+def _weighted_sum(read: Range, result: Range) -> NodeCertificate:
+    needed = max(magnitude_bits(r.bound, r.bits) for r in (read, result))
+    return _judge(result.bound, result.bits, needed, "")
+
+
+def _population(lif: nir.LIF, read: Range, time_steps: int, dt: float) -> NodeCertificate:
+    gain = np.asarray(lif.r, np.float64)
+    bits = read.bits + fraction_bits(gain)
+    size = np.abs(gain)
+    bound = max(float((size * read.positive).max()), float((size * read.negative).max()))
+    needed = magnitude_bits(bound, bits + headroom(lif, time_steps, dt))
+    steps = np.asarray(lif.tau, np.float32) / np.float32(dt)
+    obstacle = ""
+    if np.any(np.frexp(steps)[0] != 0.5) or steps.min() < 1:
+        obstacle = f"tau is {float(steps.max())} time steps; expected a power of two"
+    elif np.any(lif.v_leak) or np.any(lif.v_reset):
+        obstacle = "v_leak or v_reset is not 0"
+    return _judge(bound, bits, needed, obstacle)
+
+
+def _judge(bound: float, bits: int, needed: int, obstacle: str) -> NodeCertificate:
+    if not obstacle and needed > LIMIT:
+        obstacle = f"sums up to {bound:g} on multiples of 2^{-bits} need {needed} bits; float32 has {LIMIT}"
+    return NodeCertificate(bound, bits, needed, not obstacle, obstacle)

@@ -1,0 +1,48 @@
+"""The input's grid: frames are multiples of 2^-b, as coarse as the preprocessing allows."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.bounds import Range
+from spikeclip.preprocess import Preprocessing
+
+FINEST_BITS = 12
+"""Preprocessings whose values need a finer grid than 2^-12 are rounded."""
+
+
+def input_bits(preprocessing: Preprocessing) -> int:
+    """The smallest b for which every pixel's value is a multiple of 2^-b; else the one that rounds it by little.
+
+    With mean 128 and std 64 that is 6.  Where no b up to 12 is exact, `b = ceil(log2 std) + 2` for the largest std
+    moves a value by at most 2^-(b+1), an eighth of the step between two pixel levels.
+    """
+    levels = _levels(preprocessing).astype(np.float64)
+    for bits in range(FINEST_BITS + 1):
+        scaled = np.ldexp(levels, bits)
+        if np.array_equal(scaled, np.round(scaled)):
+            return bits
+    return min(FINEST_BITS, max(0, int(np.ceil(np.log2(max(preprocessing.std))))) + 2)
+
+
+def frame_range(preprocessing: Preprocessing, bits: int) -> Range:
+    """Bounds of the frames of any image, per channel: over all pixel levels, and 0 for padding."""
+    levels = snap_frames(_levels(preprocessing), bits).astype(np.float64)
+    positive, negative = (np.maximum(s * levels, 0).max(0)[:, None, None] for s in (1, -1))
+    return Range(positive, negative, bits)
+
+
+def encode(preprocessing: Preprocessing, bits: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Preprocessed images on the grid 2^-bits: uint8 `[N, H, W, C]` to float32 `[N, C, H, W]`."""
+    return snap_frames(preprocessing(images), bits)
+
+
+def snap_frames(x: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
+    """`round(2^bits x) / 2^bits`, halves to even: the nearest multiples of 2^-bits."""
+    scale = np.float32(2.0**bits)
+    return np.asarray(np.round(x * scale) / scale, np.float32)
+
+
+def _levels(preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """What the 256 pixel levels become: float32 `[256, C]`."""
+    mean, std = (np.asarray(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
+    return np.asarray((np.arange(256, dtype=np.uint8)[:, None] - mean) / std, np.float32)

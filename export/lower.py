@@ -1,0 +1,251 @@
+"""Lowering: each layer of a traced encoder becomes nodes of standard NIR, by one small function per type.
+
+A node is named after the module that it computes: `block.0.mlp.hidden.lif`.  Nodes that a module needs before its own
+are named below it: `stem.layers.2.pool.sum` counts the spikes that the gate `stem.layers.2.pool` then compares.
+Additions become several edges into one node, since NIR sums what arrives there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+from spikingjelly.activation_based import layer, neuron
+from torch import fx, nn
+
+from export.populations import Shape, and_gate, or_gate, population, strict
+from spikeclip.errors import RefusedInput
+from spikeclip.neurons import And, TokenSum
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a traced tensor is in the graph: the sum of the outputs of `sources`, each `[C, H, W]` = `shape`."""
+
+    sources: tuple[str, ...]
+    shape: Shape
+
+
+@dataclass
+class Lowering:
+    """A NIR graph in the making.
+
+    Attributes:
+        time_steps: steps from rest that every neuron must stay exact for, T.
+        nodes: by name.
+        edges: (source, reader).
+    """
+
+    time_steps: int
+    nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
+    edges: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, name: str, node: nir.NIRNode, shape: Shape, *inputs: Value) -> Value:
+        """The output of a new node that reads the sum of `inputs`.
+
+        Raises:
+            RefusedInput: the name is taken, as when a module is called twice, or a sum holds one output twice.
+        """
+        if name in self.nodes:
+            raise RefusedInput(f"module {name!r} is called twice, or is named like a node of its own; expected one call")
+        sources = [source for value in inputs for source in value.sources]
+        for source in sources:
+            if sources.count(source) > 1:
+                raise RefusedInput(f"module {name!r} reads {source!r} twice; NIR has no double edges")
+        self.nodes[name] = node
+        self.edges.extend((source, name) for source in sources)
+        return Value((name,), shape)
+
+    def spiking(self, value: Value) -> bool:
+        """Whether `value` is one spike train."""
+        return len(value.sources) == 1 and isinstance(self.nodes[value.sources[0]], nir.LIF)
+
+
+def lower(traced: fx.GraphModule, shapes: dict[fx.Node, tuple[int, ...]], time_steps: int) -> tuple[Lowering, Value]:
+    """The nodes of a traced and folded encoder, and the value that it returns.
+
+    Args:
+        traced: as `capture` returns it, without batch normalisation.
+        shapes: of every traced tensor, as `capture.shapes` returns them.
+        time_steps: T.
+
+    Raises:
+        RefusedInput: a module has settings that NIR or the chip can't express, by name.
+    """
+    lowering = Lowering(time_steps)
+    values: dict[fx.Node, Value] = {}
+    for node in traced.graph.nodes:
+        inputs = [values[a] for a in node.all_input_nodes]
+        match node.op:
+            case "placeholder":
+                shape = _map(shapes[node], "input")
+                values[node] = lowering.add("input", nir.Input(np.array(shape)), shape)
+            case "output":
+                return lowering, _only(inputs, "the encoder's output")
+            case "call_function":
+                values[node] = _sum(node, values)
+            case _:
+                path = str(node.target)
+                module = traced.get_submodule(path)
+                operands = tuple(values[a] for a in node.args if isinstance(a, fx.Node))
+                values[node] = LOWERINGS[type(module)](lowering, path, module, _map(shapes[node], path), *operands)
+    raise RefusedInput("the encoder returns nothing; expected spikes")
+
+
+def _map(shape: tuple[int, ...], path: str) -> Shape:
+    if len(shape) != 3:
+        raise RefusedInput(f"module {path!r} has an output of the shape [T, B, {', '.join(map(str, shape))}]; expected [T, B, C, H, W]")
+    return (shape[0], shape[1], shape[2])
+
+
+def _only(values: list[Value], what: str) -> Value:
+    if len(values) != 1:
+        raise RefusedInput(f"{what} holds {len(values)} tensors; expected one")
+    return values[0]
+
+
+def _sum(node: fx.Node, values: dict[fx.Node, Value]) -> Value:
+    a, b = (values[n] for n in node.args if isinstance(n, fx.Node))
+    if a.shape != b.shape:
+        raise RefusedInput(f"{node.format_node()} adds {list(a.shape)} and {list(b.shape)}; expected one shape")
+    return Value(a.sources + b.sources, a.shape)
+
+
+def _identity(graph: Lowering, path: str, module: nn.Identity, shape: Shape, x: Value) -> Value:
+    """`y = x`: no node at all."""
+    return x
+
+
+def _conv(graph: Lowering, path: str, conv: layer.Conv2d, shape: Shape, x: Value) -> Value:
+    """A convolution of spikes or of the input; one with groups as a block-diagonal kernel, the only form in NIR."""
+    for source in x.sources:
+        if not isinstance(graph.nodes[source], nir.LIF | nir.Input):
+            raise RefusedInput(f"module {path!r} reads the analog values of {source!r}; expected spikes or the input")
+    if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        raise RefusedInput(f"module {path!r} pads {conv.padding_mode!r} by {conv.padding!r}; expected zeros by numbers")
+    if conv.kernel_size[0] != conv.kernel_size[1] or x.shape[1] != x.shape[2]:
+        raise RefusedInput(
+            f"module {path!r} has a kernel of {list(conv.kernel_size)} on {list(x.shape)}; "
+            "expected squares, for others nir 1.0.8 infers wrong shapes"
+        )
+    weight = np.asarray(conv.weight.detach().numpy(), np.float32)
+    bias = np.zeros(len(weight), np.float32) if conv.bias is None else conv.bias.detach().numpy().astype(np.float32)
+    for what, values in (("weight", weight), ("bias", bias)):
+        if not np.isfinite(values).all():
+            raise RefusedInput(f"module {path!r}: its folded {what} holds values that are not finite")
+    dense = block_diagonal(weight, conv.groups)
+    return graph.add(path, _conv_node(dense, bias, conv.stride, conv.padding, conv.dilation, x.shape), shape, x)
+
+
+def _conv_node(
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    read: Shape,
+) -> nir.Conv2d:
+    pairs = ((int(a), int(b)) for a, b in (stride, padding, dilation))
+    return nir.Conv2d(read[1:], weight, *pairs, groups=1, bias=bias)
+
+
+def block_diagonal(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
+    """`[out, in / groups, ...]` to `[out, in, ...]`, zero where a group doesn't see a channel."""
+    out, inner = weight.shape[:2]
+    dense = np.zeros((out, inner * groups, *weight.shape[2:]), np.float32)
+    for g in range(groups):
+        rows = slice(g * out // groups, (g + 1) * out // groups)
+        dense[rows, g * inner : (g + 1) * inner] = weight[rows]
+    return dense
+
+
+def _ones(channels: int, size: int) -> NDArray[np.float32]:
+    """A kernel that sums each channel by itself: `[channels, channels, size, size]`, ones on the diagonal."""
+    return block_diagonal(np.ones((channels, 1, size, size), np.float32), channels)
+
+
+def _lif(graph: Lowering, path: str, lif: neuron.LIFNode, shape: Shape, x: Value) -> Value:
+    """`v += (x - v) / tau` (gain 1), or `v += x - v / tau` (gain tau); fires at `v >= v_threshold`, then v = 0."""
+    if lif.v_reset is None:
+        raise RefusedInput(f"module {path!r} resets softly (v_reset is None); expected a hard reset to 0")
+    if lif.v_reset != 0:
+        raise RefusedInput(f"module {path!r} resets to {lif.v_reset}; expected 0")
+    if lif.step_mode != "m":
+        raise RefusedInput(f"module {path!r} is in step mode {lif.step_mode!r}; expected 'm'")
+    tau, threshold = float(lif.tau), float(lif.v_threshold)
+    if not np.isfinite(tau) or tau <= 1 or not np.isfinite(threshold) or not np.float32(threshold) > 0:
+        raise RefusedInput(f"module {path!r} has tau {tau} and threshold {threshold}; expected more than 1 and more than 0")
+    return graph.add(path, population(shape, tau, 1.0 if lif.decay_input else tau, strict(threshold)), shape, x)
+
+
+def _spike_pool(graph: Lowering, path: str, pool: layer.MaxPool2d, shape: Shape, x: Value) -> Value:
+    """The largest of some spikes is their OR: a count and a gate.
+
+    The count is a convolution with ones where the window is padded (a SumPool2d with padding is not read right by
+    nirtorch, and so by SpikingJelly), else a SumPool2d.
+    """
+    if not graph.spiking(x):
+        raise RefusedInput(
+            f"module {path!r} takes the maximum of analog values; expected spikes (it comes with the paper architecture)"
+        )
+    (size, width), (step, across), (pad, beside), (dilation, wide) = (
+        (n, n) if isinstance(n, int) else (n[0], n[1])
+        for n in (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    )
+    square = size == width and step == across and pad == beside and dilation == wide == 1
+    if not square or pool.ceil_mode or pool.return_indices:
+        raise RefusedInput(f"module {path!r} is {pool}; expected a square window, dilation 1, ceil_mode False")
+    node: nir.NIRNode
+    if pad:
+        node = _conv_node(
+            _ones(shape[0], size), np.zeros(shape[0], np.float32), (step, step), (pad, pad), (1, 1), x.shape
+        )
+    else:
+        node = _sum_pool(size, step)
+    return graph.add(path, or_gate(shape), shape, graph.add(f"{path}.sum", node, shape, x))
+
+
+def _sum_pool(size: int, stride: int) -> nir.SumPool2d:
+    return nir.SumPool2d(np.array([size, size]), np.array([stride, stride]), np.array([0, 0]))
+
+
+def _and(graph: Lowering, path: str, module: And, shape: Shape, a: Value, b: Value) -> Value:
+    """A gate that both spikes together drive over its threshold; `[C, 1, 1]` is first copied to every position."""
+    for value in (a, b):
+        if not graph.spiking(value):
+            raise RefusedInput(f"module {path!r} reads {' + '.join(value.sources)}; expected two spike trains")
+    a, b = (_broadcast(graph, path, value, shape) for value in (a, b))
+    return graph.add(path, and_gate(shape, graph.time_steps), shape, a, b)
+
+
+def _broadcast(graph: Lowering, path: str, x: Value, shape: Shape) -> Value:
+    """`[C, 1, 1]` to `[C, S, S]`: every window of a kernel of S ones sees the one value amid S - 1 of padding."""
+    if x.shape == shape:
+        return x
+    if x.shape != (shape[0], 1, 1) or shape[1] != shape[2]:
+        raise RefusedInput(f"module {path!r} broadcasts {list(x.shape)} to {list(shape)}; expected [C, 1, 1] to [C, S, S]")
+    size = shape[1]
+    node = _conv_node(
+        _ones(shape[0], size), np.zeros(shape[0], np.float32), (1, 1), (size - 1, size - 1), (1, 1), x.shape
+    )
+    return graph.add(f"{path}.broadcast", node, shape, x)
+
+
+def _token_sum(graph: Lowering, path: str, module: TokenSum, shape: Shape, x: Value) -> Value:
+    """The sum over the whole map; its factor is already in the threshold behind it (`fold.fold_token_scale`)."""
+    if not graph.spiking(x) or x.shape[1] != x.shape[2]:
+        raise RefusedInput(f"module {path!r} sums {' + '.join(x.sources)} {list(x.shape)}; expected one square spike train")
+    return graph.add(path, _sum_pool(x.shape[1], x.shape[1]), shape, x)
+
+
+LOWERINGS: dict[type, Callable[..., Value]] = {
+    nn.Identity: _identity,
+    layer.Conv2d: _conv,
+    neuron.LIFNode: _lif,
+    layer.MaxPool2d: _spike_pool,
+    And: _and,
+    TokenSum: _token_sum,
+}
+"""What each type of module becomes: called with the lowering, the module's path, the module, the shape of its output,
+and its operands."""

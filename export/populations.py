@@ -1,0 +1,64 @@
+"""LIF nodes of NIR: the encoder's neurons, and the gates AND and OR that are neurons too.
+
+A LIF node with tau = n dt and resistance r computes, per time step, `v += (r x - v) / n`; it fires where
+`v > v_threshold`, strictly, and then v = 0.
+"""
+
+import nir
+import numpy as np
+
+from spikeclip.errors import RefusedInput
+
+Shape = tuple[int, int, int]
+
+DT = 1e-4
+"""Seconds per time step: what SpikingJelly and snnTorch assume of a NIR graph."""
+
+
+def population(shape: Shape, tau: float, gain: float, threshold: np.float32) -> nir.LIF:
+    """LIF neurons `v += (gain x - v) / tau`, tau in time steps, that fire at `v > threshold`.
+
+    The file holds `float32(tau) * float32(dt)` seconds, which is exact for a tau that is a power of two: readers that
+    divide by float32(dt) get tau back.
+    """
+    seconds = np.float32(tau) * np.float32(DT)
+    return nir.LIF(
+        tau=np.full(shape, seconds, np.float32),
+        r=np.full(shape, gain, np.float32),
+        v_leak=np.zeros(shape, np.float32),
+        v_threshold=np.full(shape, threshold, np.float32),
+        v_reset=np.zeros(shape, np.float32),
+    )
+
+
+def strict(threshold: float) -> np.float32:
+    """The float32 h with `v > h` exactly where `v >= threshold`, for every float32 v: the next one below.
+
+    SpikingJelly fires at `>=`; NIR, Lava and Loihi at `>`.
+    """
+    return np.nextafter(np.float32(threshold), np.float32(-np.inf))
+
+
+def and_gate(shape: Shape, time_steps: int) -> nir.LIF:
+    """`a ∧ b` of two spike trains that are summed at the input, for at most T steps from rest.
+
+    With tau = 2 and gain 2 a step is `v = v / 2 + x`, x in {0, 1, 2}.  Since the last reset at most T steps have
+    passed, so single spikes alone reach at most `1 + 1/2 + ... + 2^-(T-1) = 2 - 2^-(T-1)`, and as v >= 0 always, two
+    at once reach at least 2.  The threshold `2 - 2^-T` lies 2^-T from either, so the comparator doesn't matter.
+
+    Raises:
+        RefusedInput: T is so large that float32 has no such threshold.
+    """
+    threshold = np.float32(2.0 - 2.0**-time_steps)
+    if threshold == 2:
+        raise RefusedInput(f"an AND of spikes over {time_steps} time steps has no threshold in float32; expected at most 23")
+    return population(shape, 2.0, 2.0, threshold)
+
+
+def or_gate(shape: Shape) -> nir.LIF:
+    """`x >= 1` of a count of spikes x.
+
+    With tau = 2 and gain 2 a step is `v = v / 2 + x`.  Any spike makes v >= 1 > 1/2: it fires and v = 0 again; without
+    one v stays 0.  So no residue is ever carried over.
+    """
+    return population(shape, 2.0, 2.0, np.float32(0.5))

@@ -1,0 +1,86 @@
+"""Recording: every spike of every population of the snapped torch model, under the names of the NIR graph."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from export.convert import Prepared
+from spikeclip.errors import RefusedInput
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the torch model did.
+
+    Attributes:
+        spikes: per population its bits and its shape: uint8 `[N, T, ceil(n / 8)]`, in the order of numpy's packbits
+            over the flattened population, and (C, H, W).
+        outputs: float32 `[N, T, classes]`.
+    """
+
+    spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]]
+    outputs: NDArray[np.float32]
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a traced encoder and keeps the packed spikes of the modules in `names`."""
+
+    def __init__(self, traced: fx.GraphModule, names: frozenset[str]) -> None:
+        super().__init__(traced)
+        self.names = names
+        self.kept: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = super().call_module(target, args, kwargs)
+        if target in self.names:
+            self.kept[target] = _pack(result, str(target))
+        return result
+
+
+def _pack(spikes: Tensor, name: str) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+    fired = spikes != 0
+    if not torch.equal(fired.to(spikes.dtype), spikes):
+        raise RefusedInput(f"module {name!r} returns values other than 0 and 1; expected spikes")
+    by_image = fired.transpose(0, 1).flatten(2).numpy()
+    return np.packbits(by_image, axis=-1), tuple(spikes.shape[2:])
+
+
+@torch.no_grad()
+def record(
+    prepared: Prepared,
+    frames: NDArray[np.float32],
+    batch: int = 32,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Recording:
+    """Run the snapped model on `frames` and keep all of its spikes.
+
+    Args:
+        prepared: as `convert.prepare` returns it.
+        frames: float32 `[N, C, H, W]` as `Prepared.encode` returns them.
+        batch: images per forward pass; it changes no result.
+        progress: called with (images done, images in all).
+
+    Raises:
+        RefusedInput: no frames, or of another shape than the encoder reads.
+    """
+    if not len(frames) or frames.shape[1:] != prepared.frame_shape:
+        raise RefusedInput(f"frames have the shape {list(frames.shape)}; expected [N, {str(list(prepared.frame_shape))[1:]}")
+    model = prepared.model
+    parts: list[dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]]] = []
+    outputs: list[NDArray[np.float32]] = []
+    for start in range(0, len(frames), batch):
+        recorder = _Recorder(model.spikes, prepared.populations)
+        with torch.backends.nnpack.flags(enabled=False):  # its Winograd convolutions round
+            last = recorder.run(model.present(torch.from_numpy(frames[start : start + batch])))
+            outputs.append(model.read(last).transpose(0, 1).numpy())
+        parts.append(recorder.kept)
+        progress(min(start + batch, len(frames)), len(frames))
+    spikes = {
+        name: (np.concatenate([part[name][0] for part in parts]), shape) for name, (_, shape) in parts[0].items()
+    }
+    return Recording(spikes, np.concatenate(outputs))
