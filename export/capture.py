@@ -18,7 +18,7 @@ ADDITIONS: tuple[Callable[..., Any], ...] = (operator.add, operator.iadd, torch.
 
 
 class _Tracer(fx.Tracer):
-    """Traces `method` of a module; layers of torch and SpikingJelly, `And` and `TokenSum` are calls, not looked into."""
+    """Traces `method` of a module; layers of torch and SpikingJelly, `And` and `TokenSum` are called, not entered."""
 
     def __init__(self, method: str) -> None:
         super().__init__()
@@ -63,13 +63,13 @@ def _refuse_unknown(node: fx.Node, traced: fx.GraphModule, known: Container[type
     if node.op == "call_module":
         found = type(traced.get_submodule(str(node.target)))
         if found not in known:
-            raise RefusedInput(f"module {node.target!r} is of type {found.__name__}, for which there is no lowering")
+            raise RefusedInput(f"module {node.target!r} is of type {found.__name__}, which has no lowering")
     elif node.op == "call_function" and node.target in ADDITIONS:
         if node.kwargs or len(node.args) != 2 or not all(isinstance(a, fx.Node) for a in node.args):
             raise RefusedInput(f"{inside(node)}: {node.format_node()} adds something else than two traced tensors")
     else:
         name = getattr(node.target, "__name__", str(node.target))
-        raise RefusedInput(f"{inside(node)} calls {name}, for which there is no lowering; expected layers and additions")
+        raise RefusedInput(f"{inside(node)} calls {name}, which has no lowering; expected layers and additions alone")
 
 
 def inside(node: fx.Node) -> str:

@@ -1,5 +1,6 @@
 """Conversion: a checkpoint to a snapped torch model, the NIR graph that equals it, and the proof that it does."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def prepare(checkpoint: Checkpoint) -> Prepared:
     grids = snap(graph, pixels, config.time_steps, DT)
     certificate = certify(graph, pixels, config.time_steps, DT)
     graph.metadata = metadata.of(checkpoint, bits, grids, certificate, tokens=last.shape[1] * last.shape[2])
-    model = SnappedSpikeClip(traced, nn.Linear(*reversed(checkpoint.model.readout.weight.shape)), config.time_steps)
+    model = SnappedSpikeClip(traced, copy.deepcopy(checkpoint.model.readout), config.time_steps)
     _load_weights(model, graph)
     return Prepared(model.eval().requires_grad_(False), graph, certificate, grids, bits, checkpoint)
 
@@ -125,8 +126,9 @@ def _add_readout(lowering: Lowering, last: Value, readout: nn.Linear) -> None:
     flat = nir.Flatten({"input": np.array([channels, 1, 1])}, start_dim=0, end_dim=-1)
     weight = readout.weight.detach().double().numpy() / (height * width)
     affine = nir.Affine(weight.astype(np.float32), readout.bias.detach().numpy().astype(np.float32))
-    scores = lowering.add("readout", affine, (channels, 1, 1), lowering.add("readout.flatten", flat, (channels, 1, 1), total))
-    lowering.add("output", nir.Output(np.array([readout.out_features])), (channels, 1, 1), scores)
+    counts = lowering.add("readout.flatten", flat, (channels, 1, 1), total)
+    scores = lowering.add("readout", affine, (readout.out_features, 1, 1), counts)
+    lowering.add("output", nir.Output(np.array([readout.out_features])), (readout.out_features, 1, 1), scores)
 
 
 @torch.no_grad()

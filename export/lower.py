@@ -48,7 +48,7 @@ class Lowering:
             RefusedInput: the name is taken, as when a module is called twice, or a sum holds one output twice.
         """
         if name in self.nodes:
-            raise RefusedInput(f"module {name!r} is called twice, or is named like a node of its own; expected one call")
+            raise RefusedInput(f"module {name!r} is called twice or takes the name of another node; expected neither")
         sources = [source for value in inputs for source in value.sources]
         for source in sources:
             if sources.count(source) > 1:
@@ -95,7 +95,7 @@ def lower(traced: fx.GraphModule, shapes: dict[fx.Node, tuple[int, ...]], time_s
 
 def _map(shape: tuple[int, ...], path: str) -> Shape:
     if len(shape) != 3:
-        raise RefusedInput(f"module {path!r} has an output of the shape [T, B, {', '.join(map(str, shape))}]; expected [T, B, C, H, W]")
+        raise RefusedInput(f"module {path!r} has outputs [T, B, *{list(shape)}]; expected [T, B, C, H, W]")
     return (shape[0], shape[1], shape[2])
 
 
@@ -175,7 +175,7 @@ def _lif(graph: Lowering, path: str, lif: neuron.LIFNode, shape: Shape, x: Value
         raise RefusedInput(f"module {path!r} is in step mode {lif.step_mode!r}; expected 'm'")
     tau, threshold = float(lif.tau), float(lif.v_threshold)
     if not np.isfinite(tau) or tau <= 1 or not np.isfinite(threshold) or not np.float32(threshold) > 0:
-        raise RefusedInput(f"module {path!r} has tau {tau} and threshold {threshold}; expected more than 1 and more than 0")
+        raise RefusedInput(f"module {path!r} has tau {tau} and threshold {threshold}; expected tau > 1, threshold > 0")
     return graph.add(path, population(shape, tau, 1.0 if lif.decay_input else tau, strict(threshold)), shape, x)
 
 
@@ -187,7 +187,7 @@ def _spike_pool(graph: Lowering, path: str, pool: layer.MaxPool2d, shape: Shape,
     """
     if not graph.spiking(x):
         raise RefusedInput(
-            f"module {path!r} takes the maximum of analog values; expected spikes (it comes with the paper architecture)"
+            f"module {path!r} takes the maximum of analog values; expected spikes, until the paper architecture comes"
         )
     (size, width), (step, across), (pad, beside), (dilation, wide) = (
         (n, n) if isinstance(n, int) else (n[0], n[1])
@@ -224,7 +224,7 @@ def _broadcast(graph: Lowering, path: str, x: Value, shape: Shape) -> Value:
     if x.shape == shape:
         return x
     if x.shape != (shape[0], 1, 1) or shape[1] != shape[2]:
-        raise RefusedInput(f"module {path!r} broadcasts {list(x.shape)} to {list(shape)}; expected [C, 1, 1] to [C, S, S]")
+        raise RefusedInput(f"module {path!r} spreads {list(x.shape)} to {list(shape)}; expected [C, 1, 1] to [C, S, S]")
     size = shape[1]
     node = _conv_node(
         _ones(shape[0], size), np.zeros(shape[0], np.float32), (1, 1), (size - 1, size - 1), (1, 1), x.shape
@@ -235,7 +235,8 @@ def _broadcast(graph: Lowering, path: str, x: Value, shape: Shape) -> Value:
 def _token_sum(graph: Lowering, path: str, module: TokenSum, shape: Shape, x: Value) -> Value:
     """The sum over the whole map; its factor is already in the threshold behind it (`fold.fold_token_scale`)."""
     if not graph.spiking(x) or x.shape[1] != x.shape[2]:
-        raise RefusedInput(f"module {path!r} sums {' + '.join(x.sources)} {list(x.shape)}; expected one square spike train")
+        found = " + ".join(x.sources)
+        raise RefusedInput(f"module {path!r} sums {found} {list(x.shape)}; expected one square map of spikes")
     return graph.add(path, _sum_pool(x.shape[1], x.shape[1]), shape, x)
 
 

@@ -36,7 +36,7 @@ def strict(threshold: float) -> np.float32:
 
     SpikingJelly fires at `>=`; NIR, Lava and Loihi at `>`.
     """
-    return np.nextafter(np.float32(threshold), np.float32(-np.inf))
+    return np.float32(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
 
 
 def and_gate(shape: Shape, time_steps: int) -> nir.LIF:
@@ -51,7 +51,7 @@ def and_gate(shape: Shape, time_steps: int) -> nir.LIF:
     """
     threshold = np.float32(2.0 - 2.0**-time_steps)
     if threshold == 2:
-        raise RefusedInput(f"an AND of spikes over {time_steps} time steps has no threshold in float32; expected at most 23")
+        raise RefusedInput(f"an AND over {time_steps} time steps has no threshold in float32; expected at most 23")
     return population(shape, 2.0, 2.0, threshold)
 
 

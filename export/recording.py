@@ -69,7 +69,8 @@ def record(
         RefusedInput: no frames, or of another shape than the encoder reads.
     """
     if not len(frames) or frames.shape[1:] != prepared.frame_shape:
-        raise RefusedInput(f"frames have the shape {list(frames.shape)}; expected [N, {str(list(prepared.frame_shape))[1:]}")
+        expected = ", ".join(map(str, prepared.frame_shape))
+        raise RefusedInput(f"frames have the shape {list(frames.shape)}; expected [N, {expected}] and at least one")
     model = prepared.model
     parts: list[dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]]] = []
     outputs: list[NDArray[np.float32]] = []
@@ -80,7 +81,5 @@ def record(
             outputs.append(model.read(last).transpose(0, 1).numpy())
         parts.append(recorder.kept)
         progress(min(start + batch, len(frames)), len(frames))
-    spikes = {
-        name: (np.concatenate([part[name][0] for part in parts]), shape) for name, (_, shape) in parts[0].items()
-    }
+    spikes = {name: (np.concatenate([part[name][0] for part in parts]), shape) for name, (_, shape) in parts[0].items()}
     return Recording(spikes, np.concatenate(outputs))

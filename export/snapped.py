@@ -35,5 +35,5 @@ class SnappedSpikeClip(nn.Module):
         return result
 
     def scores(self, frames: Tensor) -> Tensor:
-        """`mean_t y_t`: `[B, C, H, W]` to `[B, classes]`."""
-        return torch.mean(self(frames), dim=0)
+        """`mean_t y_t`, in float64 so that it doesn't round where T is a power of two: to `[B, classes]`."""
+        return torch.mean(self(frames), dim=0, dtype=torch.float64)

@@ -1,0 +1,110 @@
+"""`spikeclip-export`: a NIR graph from a checkpoint, with the proof that it computes the same spikes."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from spikeclip.console import console, progress_bar, refusals, results
+
+if TYPE_CHECKING:
+    from export.accuracy import AccuracyChange
+    from export.convert import Prepared
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint: its path, or the name of one that ships.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The graph to write (.nir).")],
+    test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Take the first N of them only.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON.")] = None,
+) -> None:
+    """Export an encoder as a NIR graph of standard nodes.
+
+    Batch normalisation is folded, weights are snapped to dyadic grids on which float32 never rounds, and a
+    certificate says of which nodes that is proven.
+
+    Exit codes: 0 done, 2 the input was refused.
+
+    Example: `spikeclip-export spike-driven-small -o model.nir --test cifar10:DIR:test --json export.json`
+    """
+    with refusals():
+        from export.accuracy import compare_accuracy
+        from export.convert import prepare, write
+        from spikeclip.checkpoint import load
+        from spikeclip.data import load_images
+        from spikeclip.errors import RefusedInput
+
+        for path in (output, json_path):
+            if path is not None and not path.parent.is_dir():
+                raise RefusedInput(f"{path}: its folder does not exist")
+        loaded = load(checkpoint)
+        images = None if test is None else load_images(test, loaded.config.image_size, limit)
+        with console.status("folding, snapping, certifying"):
+            prepared = prepare(loaded)
+        change = None
+        if images is not None:
+            with progress_bar("accuracy") as advance:
+                change = compare_accuracy(prepared, images, progress=advance)
+        with console.status(f"writing {output}"):
+            write(prepared.graph, output)
+        document = _document(prepared, output, change)
+        if json_path is not None:
+            json_path.write_text(json.dumps(document, indent=2) + "\n")
+    _print(document)
+
+
+def _document(prepared: "Prepared", output: Path, change: "AccuracyChange | None") -> dict[str, Any]:
+    import nir
+
+    nodes = prepared.graph.nodes.values()
+    layers = [node for node in nodes if isinstance(node, nir.Conv2d | nir.Affine)]
+    return {
+        "format_version": 1,
+        "graph": str(output),
+        "bytes": output.stat().st_size,
+        "nodes": len(prepared.graph.nodes),
+        "edges": len(prepared.graph.edges),
+        "populations": len(prepared.populations),
+        "neurons": sum(node.r.size for node in nodes if isinstance(node, nir.LIF)),
+        "weights": sum(int((node.weight != 0).sum()) for node in layers),
+        "time_steps": prepared.certificate.time_steps,
+        "input_bits": prepared.input_bits,
+        "grids": {name: asdict(grid) for name, grid in prepared.grids.items()},
+        "certificate": prepared.certificate.to_dict(),
+        "accuracy": None if change is None else {**asdict(change), "points": change.points},
+    }
+
+
+def _print(document: dict[str, Any]) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("graph", f"{document['graph']}, {document['bytes'] / 1e6:.1f} MB")
+    table.add_row("nodes", f"{document['nodes']}, {document['edges']} edges")
+    table.add_row("neurons", f"{document['neurons']:,} in {document['populations']} populations")
+    table.add_row("weights", f"{document['weights']:,} not zero")
+    table.add_row("time steps", str(document["time_steps"]))
+    nodes: dict[str, dict[str, Any]] = document["certificate"]["nodes"]
+    unproven = {name: node["reason"] for name, node in nodes.items() if not node["exact"]}
+    most = max(node["bits_needed"] for node in nodes.values())
+    proven = f"exact in all {len(nodes)} nodes; {most} of {document['certificate']['limit']} bits needed"
+    table.add_row("certificate", proven if not unproven else f"not exact in {len(unproven)} of {len(nodes)} nodes")
+    for name, reason in unproven.items():
+        table.add_row("", f"{name}: {reason}")
+    if (accuracy := document["accuracy"]) is not None:
+        n = accuracy["images"]
+        before, after = accuracy["original"] / n, accuracy["exported"] / n
+        table.add_row(
+            "accuracy", f"{before:.2%} before, {after:.2%} after ({accuracy['points']:+.2f} points), {n} images"
+        )
+    results.print(table)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app()
