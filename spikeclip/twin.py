@@ -1,0 +1,201 @@
+"""The ANN twin: the conventional vision transformer that a SpikeCLIP encoder stands in for, and what it computes.
+
+It is the `CLIPVisionTransformer` of the published code (arXiv 2310.06488): the encoder's stem without activations,
+pre-LayerNorm blocks with softmax attention and QuickGELU, and a linear head on the mean token.  It max-pools where
+either encoder architecture pools, so that both have the same twin.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeclip.config import SpikeClipConfig
+from spikeclip.errors import RefusedInput
+
+POOLED = (3, 4)
+"""Convolutions of the stem whose input is max-pooled to half its height and width."""
+
+
+class QuickGelu(nn.Module):
+    """`x · sigmoid(1.702 x)`, CLIP's activation.
+
+    Shapes: float `[...]` to float `[...]`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Product(nn.Module):
+    """`a @ b`: a module, so that whoever counts operations per module sees the attention's products by name.
+
+    Shapes: float `[B, heads, N, K]` and `[B, heads, K, M]` to float `[B, heads, N, M]`.
+    """
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a @ b
+
+
+class TwinStem(nn.Sequential):
+    """Five times `bn(conv(x))`, 3×3 without activation; 3×3 max-pooling of stride 2 before the last two.
+
+    Shapes: float `[B, 3, S, S]` to float `[B, D, S/4, S/4]`.
+    """
+
+    def __init__(self, config: SpikeClipConfig) -> None:
+        widths = (config.image_channels, *config.stem_widths)
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+            layer = nn.Sequential()
+            if i in POOLED:
+                layer.add_module("pool", nn.MaxPool2d(3, stride=2, padding=1))
+            layer.add_module("conv", nn.Conv2d(before, after, 3, padding=1, bias=False))
+            layer.add_module("bn", nn.BatchNorm2d(after))
+            layers.append(layer)
+        super().__init__(*layers)
+
+
+class SoftmaxAttention(nn.Module):
+    """`out(softmax(Q Kᵀ / sqrt(d)) V)` per head of d channels.
+
+    Shapes: float `[B, N, D]` to float `[B, N, D]`.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
+        self.scores, self.mix = Product(), Product()
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            projection(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for projection in (self.q, self.k, self.v)
+        )
+        weights = torch.softmax(self.scores(q * q.shape[-1] ** -0.5, k.transpose(2, 3)), dim=-1)
+        return self.out(self.mix(weights, v).transpose(1, 2).flatten(2))
+
+
+class TwinBlock(nn.Module):
+    """`x += attn(norm(x)); x += mlp(norm(x))`.
+
+    Shapes: float `[B, N, D]` to float `[B, N, D]`.
+    """
+
+    def __init__(self, config: SpikeClipConfig) -> None:
+        super().__init__()
+        d, hidden = config.width, config.mlp_ratio * config.width
+        self.attn_norm = nn.LayerNorm(d)
+        self.attn = SoftmaxAttention(d, config.heads)
+        self.mlp_norm = nn.LayerNorm(d)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("hidden", nn.Linear(d, hidden))
+        self.mlp.add_module("gelu", QuickGelu())
+        self.mlp.add_module("proj", nn.Linear(hidden, d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.attn_norm(x))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class AnnTwin(nn.Module):
+    """`head(norm(mean_tokens(block(norm(stem(image))))))`.
+
+    Shapes: float `[B, 3, S, S]` to float `[B, outputs]`.
+
+    Args:
+        config: the encoder's configuration, of either architecture.
+        outputs: of the head; `embedding_width` by default, the number of classes to compare with an encoder whose
+            readout is folded.
+
+    Raises:
+        RefusedInput: the width is not divisible by the heads.
+    """
+
+    def __init__(self, config: SpikeClipConfig, outputs: int | None = None) -> None:
+        super().__init__()
+        if config.width % config.heads:
+            raise RefusedInput(f"width {config.width} is not divisible by heads {config.heads}; the ANN twin needs it")
+        self.stem = TwinStem(config)
+        self.pre_norm = nn.LayerNorm(config.width)
+        self.block = nn.Sequential(*(TwinBlock(config) for _ in range(config.depth)))
+        self.post_norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, outputs or config.embedding_width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.stem(images).flatten(2).transpose(1, 2)
+        return self.head(self.post_norm(self.block(self.pre_norm(tokens)).mean(1)))
+
+
+def twin_table(config: SpikeClipConfig, outputs: int | None = None) -> dict[str, Any]:
+    """The twin's multiply-accumulates per image, layer by layer, from shapes alone.
+
+    A convolution has `out · H · W · in · 9` MACs (taps on the padding included, as every framework counts them), a
+    linear layer `N · in · out`, a product `heads · N · K · M`.  Normalisation, softmax, activations, pooling and
+    additions are no MACs.
+
+    Args:
+        config: the encoder's configuration, of either architecture.
+        outputs: of the head, as for `AnnTwin`.
+
+    Returns:
+        JSON-compatible: `{"parameters": n, "layers": [{"name", "kind", "macs", "inputs", "weight", "output"}]}`, with
+        kind `conv2d`, `linear` or `matmul` (which has two inputs and the weight None), and shapes without the batch.
+
+    Raises:
+        RefusedInput: as for `AnnTwin`.
+    """
+    with torch.device("meta"):
+        twin = AnnTwin(config, outputs)
+    parameters = sum(p.numel() for p in twin.parameters())
+    return {"parameters": parameters, "layers": list(_layers(config, outputs or config.embedding_width))}
+
+
+def _layers(config: SpikeClipConfig, outputs: int) -> Iterator[dict[str, Any]]:
+    size, widths = config.image_size, (config.image_channels, *config.stem_widths)
+    for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        if i in POOLED:
+            size //= 2
+        yield {
+            "name": f"stem.{i}.conv",
+            "kind": "conv2d",
+            "macs": after * size * size * before * 9,
+            "inputs": [[before, size, size]],
+            "weight": [after, before, 3, 3],
+            "output": [after, size, size],
+        }
+    d, tokens = config.width, size * size
+    for i in range(config.depth):
+        for name in ("q", "k", "v"):
+            yield _linear(f"block.{i}.attn.{name}", tokens, d, d)
+        per_head = d // config.heads
+        yield _product(f"block.{i}.attn.scores", config.heads, tokens, per_head, tokens)
+        yield _product(f"block.{i}.attn.mix", config.heads, tokens, tokens, per_head)
+        yield _linear(f"block.{i}.attn.out", tokens, d, d)
+        yield _linear(f"block.{i}.mlp.hidden", tokens, d, config.mlp_ratio * d)
+        yield _linear(f"block.{i}.mlp.proj", tokens, config.mlp_ratio * d, d)
+    yield _linear("head", 1, d, outputs)
+
+
+def _linear(name: str, rows: int, inputs: int, outputs: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": "linear",
+        "macs": rows * inputs * outputs,
+        "inputs": [[rows, inputs]],
+        "weight": [outputs, inputs],
+        "output": [rows, outputs],
+    }
+
+
+def _product(name: str, heads: int, rows: int, inner: int, columns: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": "matmul",
+        "macs": heads * rows * inner * columns,
+        "inputs": [[heads, rows, inner], [heads, inner, columns]],
+        "weight": None,
+        "output": [heads, rows, columns],
+    }
