@@ -6,16 +6,26 @@ either encoder architecture pools, so that both have the same twin.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
+from math import gcd
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from spikeclip.config import SpikeClipConfig
-from spikeclip.errors import RefusedInput
 
 POOLED = (3, 4)
 """Convolutions of the stem whose input is max-pooled to half its height and width."""
+
+
+def heads(config: SpikeClipConfig) -> int:
+    """Attention heads of the twin: the encoder's, or the most of them that divide the width.
+
+    Spike-driven attention has no heads, so that its configuration may name any number; that of MACs and parameters
+    doesn't depend on it.
+    """
+    return gcd(config.width, config.heads)
 
 
 class QuickGelu(nn.Module):
@@ -47,7 +57,7 @@ class TwinStem(nn.Sequential):
     def __init__(self, config: SpikeClipConfig) -> None:
         widths = (config.image_channels, *config.stem_widths)
         layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (before, after) in enumerate(pairwise(widths)):
             layer = nn.Sequential()
             if i in POOLED:
                 layer.add_module("pool", nn.MaxPool2d(3, stride=2, padding=1))
@@ -88,7 +98,7 @@ class TwinBlock(nn.Module):
         super().__init__()
         d, hidden = config.width, config.mlp_ratio * config.width
         self.attn_norm = nn.LayerNorm(d)
-        self.attn = SoftmaxAttention(d, config.heads)
+        self.attn = SoftmaxAttention(d, heads(config))
         self.mlp_norm = nn.LayerNorm(d)
         self.mlp = nn.Sequential()
         self.mlp.add_module("hidden", nn.Linear(d, hidden))
@@ -109,15 +119,10 @@ class AnnTwin(nn.Module):
         config: the encoder's configuration, of either architecture.
         outputs: of the head; `embedding_width` by default, the number of classes to compare with an encoder whose
             readout is folded.
-
-    Raises:
-        RefusedInput: the width is not divisible by the heads.
     """
 
     def __init__(self, config: SpikeClipConfig, outputs: int | None = None) -> None:
         super().__init__()
-        if config.width % config.heads:
-            raise RefusedInput(f"width {config.width} is not divisible by heads {config.heads}; the ANN twin needs it")
         self.stem = TwinStem(config)
         self.pre_norm = nn.LayerNorm(config.width)
         self.block = nn.Sequential(*(TwinBlock(config) for _ in range(config.depth)))
@@ -143,9 +148,6 @@ def twin_table(config: SpikeClipConfig, outputs: int | None = None) -> dict[str,
     Returns:
         JSON-compatible: `{"parameters": n, "layers": [{"name", "kind", "macs", "inputs", "weight", "output"}]}`, with
         kind `conv2d`, `linear` or `matmul` (which has two inputs and the weight None), and shapes without the batch.
-
-    Raises:
-        RefusedInput: as for `AnnTwin`.
     """
     with torch.device("meta"):
         twin = AnnTwin(config, outputs)
@@ -155,7 +157,7 @@ def twin_table(config: SpikeClipConfig, outputs: int | None = None) -> dict[str,
 
 def _layers(config: SpikeClipConfig, outputs: int) -> Iterator[dict[str, Any]]:
     size, widths = config.image_size, (config.image_channels, *config.stem_widths)
-    for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (before, after) in enumerate(pairwise(widths)):
         if i in POOLED:
             size //= 2
         yield {
@@ -170,9 +172,9 @@ def _layers(config: SpikeClipConfig, outputs: int) -> Iterator[dict[str, Any]]:
     for i in range(config.depth):
         for name in ("q", "k", "v"):
             yield _linear(f"block.{i}.attn.{name}", tokens, d, d)
-        per_head = d // config.heads
-        yield _product(f"block.{i}.attn.scores", config.heads, tokens, per_head, tokens)
-        yield _product(f"block.{i}.attn.mix", config.heads, tokens, tokens, per_head)
+        per_head = d // heads(config)
+        yield _product(f"block.{i}.attn.scores", heads(config), tokens, per_head, tokens)
+        yield _product(f"block.{i}.attn.mix", heads(config), tokens, tokens, per_head)
         yield _linear(f"block.{i}.attn.out", tokens, d, d)
         yield _linear(f"block.{i}.mlp.hidden", tokens, d, config.mlp_ratio * d)
         yield _linear(f"block.{i}.mlp.proj", tokens, config.mlp_ratio * d, d)

@@ -2,14 +2,12 @@
 
 import json
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from spikeclip.config import SpikeClipConfig, preset
-from spikeclip.errors import RefusedInput
 from spikeclip.twin import AnnTwin, twin_table
 
 
@@ -87,9 +85,7 @@ def test_attention_equals_pytorchs_own():
         torch.testing.assert_close(attention(x), own(x, x, x, need_weights=False)[0])
 
 
-def test_heads_that_do_not_divide_the_width_are_refused():
-    config = SpikeClipConfig(width=16, heads=3)
-    with pytest.raises(RefusedInput, match="heads 3"):
-        AnnTwin(config)
-    with pytest.raises(RefusedInput, match="heads 3"):
-        twin_table(config)
+def test_heads_that_do_not_divide_the_width_change_no_count():
+    odd, one = (twin_table(SpikeClipConfig(width=16, heads=heads)) for heads in (3, 1))
+    assert odd == one
+    assert total(odd, "matmul") == total(twin_table(SpikeClipConfig(width=16, heads=8)), "matmul")

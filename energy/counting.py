@@ -1,0 +1,131 @@
+"""Counting: a graph says which operations there are, a trace which of them happened."""
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy.ann import ann_counts
+from energy.counts import Additions, Kind, LayerCounts, OperationCounts, PopulationCounts, SourceCounts
+from energy.dataflow import constant, senders
+from energy.fanout import fan_out, kernel_taps
+from energy.synaptic_operations import synaptic_operations
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import Affine, Conv2d, Flatten, Graph, Lif, Node, SumPool2d
+from neuromorphic.trace import SpikeTrain, Trace
+
+KINDS: dict[type, Kind] = {Conv2d: "conv2d", Affine: "linear", SumPool2d: "pooling", Lif: "identity"}
+"""Nodes that have synapses; a population has some only where it reads another one directly."""
+
+
+def count(
+    graph: Graph, trace: Trace, progress: Callable[[int, int], None] = lambda done, total: None
+) -> OperationCounts:
+    """The operations of the run that `trace` shows.
+
+    A spike arriving at an existing synapse is one SOP.  A convolution or affine node that reads real values (the
+    graph's input, or a node that is no population) computes MACs, in every step.  A node that reads both does both:
+    it is linear, so each spiking source counts by itself, and the real-valued ones are summed before its MACs.
+
+    Args:
+        graph: a validated graph.
+        trace: of a run of that graph.
+        progress: told (populations counted, populations in all).
+
+    Raises:
+        RefusedInput: the trace is not of this graph, or the file's table of the ANN twin is not understood.
+    """
+    _check(graph, trace)
+    nodes = [node for node in graph.nodes.values() if type(node.operation) in KINDS]
+    sources = _spiking_sources(graph, trace, nodes, progress)
+    frames = trace.images * trace.time_steps
+    unchanging = constant(graph)
+    layers: dict[str, LayerCounts] = {}
+    for node in nodes:
+        real = tuple(sender.name for sender in senders(graph, node) if not sender.spiking)
+        if isinstance(node.operation, Lif) and not sources[node.name]:
+            continue
+        macs = kernel_taps(node) if real and isinstance(node.operation, Conv2d | Affine) else 0
+        once = trace.images if unchanging.issuperset(real) else frames
+        layers[node.name] = LayerCounts(
+            node.name, KINDS[type(node.operation)], tuple(sources[node.name]), real, macs * frames, macs * once
+        )
+    return OperationCounts(
+        images=trace.images,
+        time_steps=trace.time_steps,
+        layers=layers,
+        populations={node.name: _population(trace.spikes[node.name]) for node in graph.populations},
+        additions=_additions(graph, frames),
+        ann=ann_counts(graph, trace.images),
+    )
+
+
+def _check(graph: Graph, trace: Trace) -> None:
+    shapes = {node.name: node.shape for node in graph.populations}
+    for name in sorted(set(shapes) ^ set(trace.spikes)):
+        where = "the graph" if name in shapes else "the trace"
+        raise RefusedInput(f"{graph.source}: population {name!r} is only in {where}; expected a trace of this graph")
+    if trace.outputs.ndim < 2 or not trace.images or not trace.time_steps:
+        raise RefusedInput(
+            f"{graph.source}: the trace has outputs {list(trace.outputs.shape)}; expected [images, T, ...]"
+        )
+    for name, shape in shapes.items():
+        train = trace.spikes[name]
+        expected = (trace.images, trace.time_steps, (prod(shape) + 7) // 8)
+        if train.shape != shape or train.bits.shape != expected:
+            raise RefusedInput(
+                f"{graph.source}: population {name!r} has the shape {list(train.shape)} in packed bits "
+                f"{list(train.bits.shape)} in the trace; expected {list(shape)} in {list(expected)}"
+            )
+
+
+def _spiking_sources(
+    graph: Graph, trace: Trace, nodes: list[Node], progress: Callable[[int, int], None]
+) -> dict[str, list[SourceCounts]]:
+    """For each of `nodes`, the counts of every population that it reads.
+
+    One population after the other, so that its spikes are unpacked once for all nodes that read them.
+    """
+    read_by: dict[str, list[Node]] = {node.name: [] for node in graph.populations}
+    for node in nodes:
+        for sender in senders(graph, node):
+            if sender.spiking:
+                read_by[sender.name].append(node)
+    frames = trace.images * trace.time_steps
+    counts: dict[str, list[SourceCounts]] = {node.name: [] for node in nodes}
+    for done, (name, readers) in enumerate(read_by.items()):
+        progress(done, len(read_by))
+        if not readers:
+            continue
+        train = trace.spikes[name]
+        fan_outs = np.stack([fan_out(node).reshape(-1) for node in readers], axis=1)
+        sops = synaptic_operations(train, fan_outs)
+        spikes, updates = train.count(), train.neurons * frames
+        for column, node in enumerate(readers):
+            dense = int(fan_outs[:, column].sum()) * frames
+            counts[node.name].append(
+                SourceCounts(name, spikes, updates, sops[:, column], dense, kernel_taps(node) * frames)
+            )
+    progress(len(read_by), len(read_by))
+    return counts
+
+
+def _population(train: SpikeTrain) -> PopulationCounts:
+    images, steps = train.bits.shape[:2]
+    spikes: NDArray[np.int64] = np.bitwise_count(train.bits).sum((0, 2), dtype=np.int64)
+    return PopulationCounts(train.neurons, train.neurons * steps * images, spikes)
+
+
+def _additions(graph: Graph, frames: int) -> Additions:
+    bias = pooling = fan_in = 0
+    for node in graph.nodes.values():
+        if isinstance(node.operation, Flatten):  # `senders` adds up what it sums where that is read
+            continue
+        real = sum(not sender.spiking for sender in senders(graph, node))
+        fan_in += max(0, real - 1) * prod(node.input_shape)
+        if isinstance(node.operation, Conv2d | Affine) and node.operation.bias.any():
+            bias += prod(node.shape)
+        if isinstance(node.operation, SumPool2d) and real:
+            pooling += int(fan_out(node).sum())
+    return Additions(bias * frames, pooling * frames, fan_in * frames)
