@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
-from neuromorphic.frames import encode
+from neuromorphic.frames import encode, image_size
 from neuromorphic.graph import Graph
 from neuromorphic.parity import ParityReport, compare
 from neuromorphic.read import read_graph
@@ -72,7 +72,7 @@ def simulate(
         for path in (output, json_path):
             if path is not None and not path.parent.is_dir():
                 raise RefusedInput(f"{path}: its folder does not exist")
-        found = load_images(images, _image_size(graph), limit)
+        found = load_images(images, image_size(graph), limit)
         frames = encode(graph, found.images)
         try:
             trace = _run(graph, frames, backend, precision, timeout)
@@ -109,13 +109,6 @@ def torch_trace(checkpoint: str, graph: Graph, frames: "NDArray[np.float32]") ->
         raise RefusedInput(f"{graph.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}")
     spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names}
     return Trace("torch", "float", spikes, recorded.outputs)
-
-
-def _image_size(graph: Graph) -> int:
-    shape = graph.nodes[graph.input].shape
-    if len(shape) != 3 or shape[1] != shape[2]:
-        raise RefusedInput(f"{graph.source}: its input has the shape {list(shape)}; expected square images [C, S, S]")
-    return shape[1]
 
 
 def _run(

@@ -7,6 +7,18 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph
 
 
+def image_size(graph: Graph) -> int:
+    """Height and width in pixels of the images that `graph` reads.
+
+    Raises:
+        RefusedInput: its input isn't a square map.
+    """
+    shape = graph.nodes[graph.input].shape
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise RefusedInput(f"{graph.source}: its input has the shape {list(shape)}; expected square images [C, S, S]")
+    return shape[1]
+
+
 def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """`x = round(2^b (pixel - mean) / std) / 2^b`: normalised as the file says, on the grid of its inputs.
 
