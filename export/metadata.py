@@ -14,6 +14,7 @@ from export.certificate import Certificate
 from export.populations import DT
 from export.snap import Grid
 from spikeclip.checkpoint import Checkpoint
+from spikeclip.twin import twin_table
 
 KEY = "spikeclip"
 FORMAT = "spikeclip-nir"
@@ -44,6 +45,7 @@ def of(
         "readout": {"node": "readout", "tokens": tokens, "scores": "mean over time steps"},
         "grids": {name: asdict(grid) for name, grid in grids.items()},
         "certificate": certificate.to_dict(),
+        "twin": twin_table(checkpoint.config, outputs=len(checkpoint.label_names)),
         "producer": {"name": "spikeclip-export", "version": _version("spikeclip")},
         "versions": {name: _version(name) for name in LIBRARIES},
         "checkpoint": {"sha256": _sha256(checkpoint), "config": checkpoint.config.to_dict(), "card": checkpoint.card},
