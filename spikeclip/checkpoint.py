@@ -86,13 +86,22 @@ def load(name_or_path: str | Path) -> Checkpoint:
             )
         path = known[str(name_or_path)]
     tensors, metadata = _read(path)
-    config = SpikeClipConfig.from_dict(metadata["config"])
+    try:
+        config = SpikeClipConfig.from_dict(metadata["config"])
+        preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
+    except RefusedInput as error:
+        raise RefusedInput(f"{path}: {error}") from error
+    if preprocessing.image_size != config.image_size or len(preprocessing.mean) != config.image_channels:
+        raise RefusedInput(
+            f"{path}: its preprocessing makes {len(preprocessing.mean)} channels of {preprocessing.image_size} pixels; "
+            f"expected the encoder's {config.image_channels} of {config.image_size}"
+        )
     label_names = tuple(metadata["label_names"])
     model = SpikeClip(Encoder(config), nn.Linear(config.width, len(label_names)), label_names)
     _check_tensors(path, tensors, model.state_dict())
     model.load_state_dict(tensors)
     model.requires_grad_(False)
-    return Checkpoint(model.eval(), Preprocessing.from_dict(metadata["preprocessing"]), metadata["card"], path)
+    return Checkpoint(model.eval(), preprocessing, metadata["card"], path)
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -111,9 +120,9 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     version = metadata.get("format_version") if isinstance(metadata, dict) else None
     if version != FORMAT_VERSION:
         raise RefusedInput(f"{path}: checkpoint format {version!r}; expected {FORMAT_VERSION}")
-    missing = {"config", "label_names", "preprocessing", "card"} - set(metadata)
-    if missing:
-        raise RefusedInput(f"{path}: its metadata lacks {', '.join(sorted(missing))}")
+    for key, kind in {"config": dict, "label_names": list, "preprocessing": dict, "card": dict}.items():
+        if not isinstance(metadata.get(key), kind):
+            raise RefusedInput(f"{path}: its metadata has no {key}; is it a checkpoint written by spikeclip-train?")
     return tensors, metadata
 
 

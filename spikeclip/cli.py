@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from spikeclip.console import console, refusals
+from spikeclip.console import progress_bar, refusals, results
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -59,22 +58,12 @@ def train(
         images = load_images(data, config.image_size, limit)
         held_out = load_images(test, config.image_size) if test else None
         label_set = load_labels(labels)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("training", total=None)
+        with progress_bar("training") as advance:
             checkpoint = run(
-                config,
-                recipe,
-                Preprocessing(image_size=config.image_size),
-                images,
-                held_out,
-                label_set,
-                output,
-                chosen,
-                lambda done, total, text: bar.update(task, completed=done, total=total, description=text),
+                config, recipe, Preprocessing(config.image_size), images, held_out, label_set, output, chosen, advance
             )
     measured = checkpoint.card.get("test", {}).get("accuracy")
-    console.print(f"{output}" + (f": accuracy {measured:.2%} on {test}" if measured is not None else ""))
+    results.print(f"{output}" + (f": accuracy {measured:.2%} on {test}" if measured is not None else ""))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The configuration of an encoder: every size that its parameters' shapes follow from."""
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
@@ -61,11 +62,14 @@ class SpikeClipConfig:
             raise RefusedInput(f"width {self.width} is not divisible by heads {self.heads}")
         if not isinstance(self.image_size, int) or self.image_size < 4 or self.image_size % DOWNSAMPLING:
             raise RefusedInput(f"image_size is {self.image_size!r}; expected a positive multiple of {DOWNSAMPLING}")
-        if not self.tau > 1:
+        for name in ("tau", "v_threshold", "attention_scale"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise RefusedInput(f"{name} is {value!r}; expected a positive number")
+        if self.tau <= 1:
             raise RefusedInput(f"tau is {self.tau}; expected more than 1 time step")
-        for name in ("v_threshold", "attention_scale"):
-            if not getattr(self, name) > 0:
-                raise RefusedInput(f"{name} is {getattr(self, name)}; expected a positive number")
+        if math.frexp(self.attention_scale)[0] != 0.5:
+            raise RefusedInput(f"attention_scale is {self.attention_scale}; expected a power of two")
 
     @property
     def stem_widths(self) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
 """How the commands speak: progress and results on a console, refusals as one sentence and exit code 2."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import typer
 from rich.console import Console
@@ -30,10 +31,16 @@ def refusals(*others: type[Exception]) -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
+class Advance(Protocol):
+    """Moves a progress bar; `text` replaces its description."""
+
+    def __call__(self, done: int, total: int, text: str | None = None) -> None: ...
+
+
 @contextmanager
-def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error; yields a function of (done, total)."""
+def progress_bar(description: str) -> Iterator[Advance]:
+    """A progress bar on standard error while it is a terminal, gone when the work is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total, text=None: bar.update(task, completed=done, total=total, description=text)

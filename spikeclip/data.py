@@ -12,13 +12,14 @@ A SPEC is what the commands take for images:
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import square
@@ -158,15 +159,15 @@ def _load_cifar(kind: str, rest: str, spec: str, limit: int | None) -> ImageSet:
 
 def _load_npz(path: Path, spec: str, limit: int | None) -> ImageSet:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if "images" not in file:
                 raise RefusedInput(f"{path}: has {', '.join(file.files) or 'nothing'}; expected an array 'images'")
             images = file["images"]
             labels = file.get("labels")
             label_names = tuple(str(n) for n in file["label_names"]) if "label_names" in file else ()
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, RefusedInput):
-            raise
+    except RefusedInput:
+        raise
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise RefusedInput(f"{path}: not a readable .npz file ({error})") from error
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
         raise RefusedInput(f"{path}: images are {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, 3]")
@@ -184,6 +185,8 @@ def _load_npz(path: Path, spec: str, limit: int | None) -> ImageSet:
 
 def _load_folder(root: Path, spec: str, size: int, limit: int | None) -> ImageSet:
     classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if classes and any(p.suffix.lower() in IMAGE_SUFFIXES for p in root.iterdir() if p.is_file()):
+        raise RefusedInput(f"{root}: holds images and the folder {classes[0]}; expected images, or folders of images")
     folders = [root / c for c in classes] if classes else [root]
     found = [sorted(p for p in f.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) for f in folders]
     files = [p for group in found for p in group][:limit]
@@ -207,7 +210,9 @@ def _read_image(file: Path, size: int) -> NDArray[np.uint8]:
             if image.width * image.height > MAX_PIXELS:
                 raise RefusedInput(f"{file}: {image.width} x {image.height} pixels; expected at most {MAX_PIXELS}")
             return square(image, size)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except RefusedInput:
+        raise
+    except Exception as error:  # Pillow raises whatever a damaged file leads it to: OSError, ValueError, EOFError, ...
         raise RefusedInput(f"{file}: not a readable image ({error})") from error
 
 

@@ -1,6 +1,7 @@
 """Label sets: names with their vectors in CLIP's embedding space.  No torch."""
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,18 +58,28 @@ def load_labels(spec: str) -> LabelSet:
     if not path.is_file():
         raise RefusedInput(f"label embeddings {path}: no such file; expected FILE.npz or FILE.npz:KEY")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             keys = [k for k in file.files if f"{k}__names" in file.files]
             if not key and len(keys) == 1:
                 key = keys[0]
             if key not in keys:
                 raise RefusedInput(f"{path}: label set {key!r} not found; it has {', '.join(keys) or 'none'}")
             vectors, names = file[key], tuple(str(n) for n in file[f"{key}__names"])
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except RefusedInput:
+        raise
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise RefusedInput(f"{path}: not a readable .npz file ({error})") from error
-    if vectors.ndim != 2 or len(vectors) != len(names) or not np.isfinite(vectors).all():
+    if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(names) or not np.isfinite(vectors).all():
         raise RefusedInput(
-            f"{path}: label set {key!r} has vectors {list(vectors.shape)} for {len(names)} names; "
-            "expected finite [classes, D]"
+            f"{path}: label set {key!r} has vectors {vectors.dtype} {list(vectors.shape)} for {len(names)} names; "
+            "expected finite floats [classes, D]"
+        )
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise RefusedInput(
+            f"{path}: label set {key!r} has the names {', '.join(names[:12])}; expected two or more, all different"
+        )
+    if not vectors.any(axis=1).all() or len(np.unique(vectors, axis=0)) < len(names):
+        raise RefusedInput(
+            f"{path}: label set {key!r} has a vector that is zero or twice there; expected different directions"
         )
     return LabelSet(names, vectors.astype(np.float32))

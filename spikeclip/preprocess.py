@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from spikeclip.errors import RefusedInput
 
@@ -27,6 +27,10 @@ class Preprocessing:
     std: tuple[float, ...] = (64.0, 64.0, 64.0)
 
     def __post_init__(self) -> None:
+        if self.image_size < 1 or not self.mean:
+            raise RefusedInput(
+                f"preprocessing has size {self.image_size} and mean {self.mean}; expected 1 or more of each"
+            )
         if len(self.mean) != len(self.std):
             raise RefusedInput(f"preprocessing has {len(self.mean)} means and {len(self.std)} standard deviations")
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
@@ -72,7 +76,7 @@ class Preprocessing:
 
 def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """The image's largest central square, resized (bicubic, antialiased) to `size`: uint8 `[size, size, 3]`."""
-    rgb = image.convert("RGB")
+    rgb = ImageOps.exif_transpose(image).convert("RGB")  # cameras store how they were held
     side = min(rgb.size)
     left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
     crop = rgb.crop((left, top, left + side, top + side))

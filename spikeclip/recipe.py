@@ -44,6 +44,13 @@ class Recipe:
                 f"batch size {self.batch_size}, learning rate {self.learning_rate}, EMA {self.ema}; "
                 "expected positive, positive and in [0, 1)"
             )
+        if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1 or not self.weight_decay >= 0:
+            raise RefusedInput(
+                f"warm-up {self.warmup}, label smoothing {self.label_smoothing}, weight decay {self.weight_decay}; "
+                "expected in [0, 1), in [0, 1) and not negative"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise RefusedInput(f"seed is {self.seed}; expected 0 or more, below 2^63")
 
     @property
     def epochs(self) -> int:

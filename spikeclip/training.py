@@ -1,10 +1,13 @@
 """Training: cross-entropy over cosine similarities with label directions, by surrogate gradients."""
 
 import copy
+import hashlib
 import json
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeclip.checkpoint import Checkpoint, save
+from spikeclip.checkpoint import Checkpoint, load, save
 from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
@@ -89,9 +92,12 @@ def train(
         The checkpoint that was written.
 
     Raises:
-        RefusedInput: the sets have no labels, sizes don't fit, or `out.resume` is of another run.
+        RefusedInput: the sets have no labels or other ones, sizes don't fit, `out` can't be written, `out.resume` is of
+            another run, or the loss is no longer finite.
     """
-    if train_set.labels is None or (eval_set is not None and eval_set.labels is None):
+    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise RefusedInput(f"{out}: can't be written; expected a file in a folder that exists and is writable")
+    if train_set.labels is None:
         raise RefusedInput(f"images {train_set.source!r}: no labels to train on")
     if recipe.schedule[-1][0] != config.time_steps:
         raise RefusedInput(
@@ -99,10 +105,9 @@ def train(
         )
     if train_set.label_names:
         labels = labels.ordered(train_set.label_names)
-    if int(train_set.labels.max()) >= len(labels.names):
-        raise RefusedInput(
-            f"images {train_set.source!r}: label {train_set.labels.max()}; the label set has {len(labels.names)}"
-        )
+    _check_labels(train_set, labels)
+    if eval_set is not None:
+        _check_labels(eval_set, labels)
     if labels.vectors.shape[1] != config.embedding_width:
         raise RefusedInput(f"label vectors have width {labels.vectors.shape[1]}; expected {config.embedding_width}")
 
@@ -110,13 +115,19 @@ def train(
     directions = torch.from_numpy(labels.directions()).to(device)
     run = _start(config, recipe, device)
     resume, log = out.with_name(out.name + ".resume"), out.with_name(out.name + ".log.jsonl")
-    identity = {"config": config.to_dict(), "recipe": recipe.to_dict(), "data": train_set.sha256}
+    identity = {
+        "config": config.to_dict(),
+        "recipe": recipe.to_dict(),
+        "preprocessing": preprocessing.to_dict(),
+        "data": train_set.sha256,
+        "labels": [list(labels.names), hashlib.sha256(labels.vectors.tobytes()).hexdigest()],
+    }
     if resume.is_file():
         _resume(run, resume, identity)
-    else:
-        log.unlink(missing_ok=True)
+    # A run that was cut off between its log and its state logs that epoch again.
+    lines = log.read_text().splitlines(keepends=True)[: run.epoch] if log.is_file() else []
+    log.write_text("".join(lines))
 
-    card: dict[str, Any] = {}
     while run.epoch < recipe.epochs:
         start = time.perf_counter()
         loss = _train_epoch(run, recipe, preprocessing, train_set, directions, device, progress)
@@ -128,17 +139,31 @@ def train(
             line["accuracy"] = accuracy(checkpoint, eval_set, device)
         with log.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        _save_state(run, resume, identity)
-        card = {
+        card: dict[str, Any] = {
             "recipe": recipe.to_dict(),
-            "train": {"source": train_set.source.split(":")[0], "images": len(train_set), "sha256": train_set.sha256},
+            "train": {"source": Path(train_set.source.split(":")[0]).name, "images": len(train_set), "sha256": train_set.sha256},
             "epochs_done": run.epoch,
         }
         if eval_set is not None and "accuracy" in line:
             card["test"] = {"images": len(eval_set), "sha256": eval_set.sha256, "accuracy": line["accuracy"]}
-        save(_checkpoint(run, recipe, directions, labels.names, preprocessing, card), out)
+        save(replace(checkpoint, card=card), out)
+        _save_state(run, resume, identity)  # last: whatever is cut off before is done again, to the same bits
     resume.unlink(missing_ok=True)
-    return _checkpoint(run, recipe, directions, labels.names, preprocessing, card)
+    return load(out)
+
+
+def _check_labels(images: ImageSet, labels: LabelSet) -> None:
+    if images.labels is None:
+        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
+    if images.label_names and images.label_names != labels.names:
+        raise RefusedInput(
+            f"images {images.source!r}: their labels are {', '.join(images.label_names[:12])}; "
+            f"expected {', '.join(labels.names[:12])}"
+        )
+    if int(images.labels.max()) >= len(labels.names):
+        raise RefusedInput(
+            f"images {images.source!r}: label {images.labels.max()}; the label set has {len(labels.names)}"
+        )
 
 
 @torch.no_grad()
@@ -198,6 +223,8 @@ def _train_epoch(
         run.optimizer.step()
         _update_average(run, recipe.ema, done)
         total += loss.item()
+        if not math.isfinite(total):
+            raise RefusedInput(f"epoch {run.epoch + 1}: the loss is {loss.item()}; expected a lower --learning-rate")
         progress(i + 1, per_epoch, f"epoch {run.epoch + 1}/{recipe.epochs}  T={steps}  loss {total / (i + 1):.3f}")
     return total / per_epoch
 

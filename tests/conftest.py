@@ -1,4 +1,4 @@
-"""What several tests share: tiny encoders with statistics as after training, and CIFAR-10 where it lies on the machine."""
+"""What several tests share: tiny encoders with statistics as after training, and CIFAR-10 where it is."""
 
 import os
 from collections.abc import Callable
@@ -24,12 +24,16 @@ def make_encoder() -> Callable[..., Encoder]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = Encoder(config)
-            for module in encoder.modules():
+            for name, module in encoder.named_modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
                     # Fresh statistics (mean 0, variance 1) would make folding BatchNorm trivial.
                     module.running_mean.uniform_(-0.2, 0.2)
                     module.running_var.uniform_(0.3, 1.5)
                     torch.nn.init.uniform_(module.weight, 0.6, 1.4)
+                    # Currents near the threshold, so that no population is silent or always on; what a branch adds to
+                    # them is as often negative.
+                    centre = 0.0 if name.endswith("proj.bn") else 1.0
+                    torch.nn.init.uniform_(module.bias, centre - 0.5, centre + 0.5)
         return encoder.eval().requires_grad_(False)
 
     return make
