@@ -141,7 +141,11 @@ def train(
             file.write(json.dumps(line) + "\n")
         card: dict[str, Any] = {
             "recipe": recipe.to_dict(),
-            "train": {"source": Path(train_set.source.split(":")[0]).name, "images": len(train_set), "sha256": train_set.sha256},
+            "train": {
+                "source": Path(train_set.source.split(":")[0]).name,
+                "images": len(train_set),
+                "sha256": train_set.sha256,
+            },
             "epochs_done": run.epoch,
         }
         if eval_set is not None and "accuracy" in line:
