@@ -10,7 +10,7 @@ and (p, n) of a spike is (1, 0).  Where several nodes are summed, their p and n 
 multiples of 2^-k times a weight on 2^-m lies on 2^-(k+m).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 
 import nir
@@ -29,11 +29,14 @@ class Range:
     Attributes:
         positive, negative: p and n, float64, broadcastable to the array: `[C, 1, 1]` or `[n]`.
         bits: every value is a multiple of 2^-bits.
+        constant: whether the array is the same at every time step of an image, as are the frames and what is computed
+            of them before the first neurons.
     """
 
     positive: Values
     negative: Values
     bits: int
+    constant: bool = False
 
     @property
     def bound(self) -> float:
@@ -41,7 +44,8 @@ class Range:
         return float(max(self.positive.max(), self.negative.max()))
 
     def __add__(self, other: "Range") -> "Range":
-        return Range(self.positive + other.positive, self.negative + other.negative, max(self.bits, other.bits))
+        positive, negative = self.positive + other.positive, self.negative + other.negative
+        return Range(positive, negative, max(self.bits, other.bits), self.constant and other.constant)
 
 
 def fraction_bits(values: NDArray[np.floating]) -> int:
@@ -101,40 +105,31 @@ def _returns(name: str, node: nir.NIRNode, x: Range) -> Range:
         case nir.LIF():
             return Range(np.ones((1,) * np.ndim(node.r)), np.zeros((1,) * np.ndim(node.r)), 0)
         case nir.Conv2d():
-            channels = node.weight.shape[1]
-            p, n = (np.broadcast_to(v.reshape(-1), channels) for v in (x.positive, x.negative))
-            rising, falling = (np.maximum(s * node.weight.astype(np.float64), 0).sum((2, 3)) for s in (1, -1))
-            conv = _weighted(rising, falling, p, n, node.weight, node.bias, x.bits)
-            return Range(conv.positive[:, None, None], conv.negative[:, None, None], conv.bits)
+            sums = _weighted(node, x, node.weight.shape[1])
+            return replace(sums, positive=sums.positive[:, None, None], negative=sums.negative[:, None, None])
         case nir.Affine():
-            size = node.weight.shape[1]
-            p, n = (np.broadcast_to(v.reshape(-1), size) for v in (x.positive, x.negative))
-            rising, falling = (np.maximum(s * node.weight.astype(np.float64), 0) for s in (1, -1))
-            return _weighted(rising, falling, p, n, node.weight, node.bias, x.bits)
+            return _weighted(node, x, node.weight.shape[1])
         case nir.SumPool2d():
             area = float(np.prod(np.broadcast_to(node.kernel_size, 2)))
-            return Range(area * x.positive, area * x.negative, x.bits)
+            return replace(x, positive=area * x.positive, negative=area * x.negative)
         case nir.Flatten():
             shape = tuple(int(size) for size in node.input_type["input"])
             p, n = (np.broadcast_to(v, shape).reshape(-1) for v in (x.positive, x.negative))
-            return Range(p, n, x.bits)
+            return replace(x, positive=p, negative=n)
         case nir.Output():
             return x
     raise RefusedInput(f"node {name!r} is of type {type(node).__name__}, for which there is no bound")
 
 
-def _weighted(
-    rising: Values,
-    falling: Values,
-    p: Values,
-    n: Values,
-    weight: NDArray[np.floating],
-    bias: NDArray[np.floating],
-    bits: int,
-) -> Range:
-    b = bias.astype(np.float64)
+def _weighted(node: nir.Conv2d | nir.Affine, x: Range, inputs: int) -> Range:
+    """Per output channel; the weight is `[out, inputs]` or `[out, inputs, height, width]`."""
+    p, n = (np.broadcast_to(v.reshape(-1), inputs) for v in (x.positive, x.negative))
+    taps = node.weight.astype(np.float64).reshape(*node.weight.shape[:2], -1)
+    rising, falling = np.maximum(taps, 0).sum(2), np.maximum(-taps, 0).sum(2)
+    bias = node.bias.astype(np.float64)
     return Range(
-        rising @ p + falling @ n + np.maximum(b, 0),
-        rising @ n + falling @ p + np.maximum(-b, 0),
-        max(fraction_bits(weight) + bits, fraction_bits(bias)),
+        rising @ p + falling @ n + np.maximum(bias, 0),
+        rising @ n + falling @ p + np.maximum(-bias, 0),
+        max(fraction_bits(node.weight) + x.bits, fraction_bits(node.bias)),
+        x.constant,
     )

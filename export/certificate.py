@@ -1,4 +1,4 @@
-"""The certificate: which nodes of a graph compute without rounding in float32, for every input and in any order.
+"""The certificate: which nodes of a graph compute without rounding in float32, for every image and in any order.
 
 An integer of magnitude up to 2^24 is a float32, so a sum is exact in any order where every partial sum is a multiple
 of some 2^-k and at most `2^24 2^-k`.  A weighted sum (convolution, pooling, readout) bounded by B on the grid 2^-k
@@ -16,6 +16,11 @@ computes `v += d (x - v)` with d = 2^-a, T times from rest:
 Hence a population is exact where `log2(B 2^(k + max(a T, a (T-1) + 1))) <= 24`.  The comparison with the threshold
 takes no arithmetic beyond this: the sign of a float32 difference is right even where the difference is rounded.
 
+Where x is the same at every step, as behind the first convolutions of an image, less is enough.  With x <= 0 no v is
+ever above 0, rounded or not, since every operation is monotone: no spike.  With x > 0, `v_1 = d x` is exact; either it
+fires and v = 0 again, or x < h / d for the threshold h, and then x, all v and all differences lie in [0, h / d], on
+2^-(k + a T).  So `log2(B 2^k) <= 24` and `log2(h 2^(k + a + max(a T, 1))) <= 24` do.
+
 What is proven is proven of direct sums of products, with or without fused multiply-add, and of nothing else: Winograd
 and Fourier convolutions, TF32 and bfloat16 round.
 """
@@ -25,6 +30,7 @@ from typing import Any
 
 import nir
 import numpy as np
+from numpy.typing import NDArray
 
 from export.bounds import Range, fraction_bits, magnitude_bits, propagate
 
@@ -37,9 +43,9 @@ class NodeCertificate:
     """What was proven of one node.
 
     Attributes:
-        bound: of any partial sum, membranes included.
-        grid_bits: k of the finest grid 2^-k that these sums lie on, membranes excluded.
-        bits_needed: of the integers that they amount to, membranes included, without sign.
+        bound: of any partial sum; of a population, of its current before the gain.
+        grid_bits: k of the grid 2^-k that these sums lie on.
+        bits_needed: of the integers that the node computes with, membranes included, without sign.
         exact: whether the node is proven not to round.
         reason: why not; empty where exact.
     """
@@ -73,6 +79,7 @@ class Certificate:
         return {
             "exact": self.exact,
             "limit": LIMIT,
+            "frames": "the same at every time step of an image",
             "time_steps": self.time_steps,
             "nodes": {name: asdict(node) for name, node in self.nodes.items()},
         }
@@ -98,11 +105,24 @@ def certify(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float) -> C
     return Certificate(time_steps, nodes)
 
 
-def headroom(lif: nir.LIF, time_steps: int, dt: float) -> int:
-    """Bits that membranes take beyond their current: `max(a T, a (T-1) + 1)` with tau = 2^a steps, a rounded up."""
-    steps = np.asarray(lif.tau, np.float32) / np.float32(dt)
-    a = max(0, int(np.ceil(np.log2(float(steps.max())))))
-    return max(a * time_steps, a * (time_steps - 1) + 1)
+def population_bits(lif: nir.LIF, current: Range, bits: int, time_steps: int, dt: float) -> int:
+    """Bits that a population needs whose current, before the gain, lies in `current`'s bounds on the grid 2^-bits.
+
+    A tau that isn't a power of two counts as the next one above; nothing is proven of it.
+    """
+    gain = np.abs(np.asarray(lif.r, np.float64))
+    k = bits + fraction_bits(gain)
+    bound = max(float((gain * current.positive).max()), float((gain * current.negative).max()))
+    a = max(0, int(np.ceil(np.log2(float(_steps(lif, dt).max())))))
+    if not current.constant:
+        return magnitude_bits(bound, k + max(a * time_steps, a * (time_steps - 1) + 1))
+    threshold = float(lif.v_threshold.max())
+    return max(magnitude_bits(bound, k), magnitude_bits(threshold, k + a + max(a * time_steps, 1)))
+
+
+def _steps(lif: nir.LIF, dt: float) -> NDArray[np.float32]:
+    """Tau in time steps, divided in float32 as readers do."""
+    return np.asarray(np.asarray(lif.tau, np.float32) / np.float32(dt), np.float32)
 
 
 def _weighted_sum(read: Range, result: Range) -> NodeCertificate:
@@ -111,21 +131,16 @@ def _weighted_sum(read: Range, result: Range) -> NodeCertificate:
 
 
 def _population(lif: nir.LIF, read: Range, time_steps: int, dt: float) -> NodeCertificate:
-    gain = np.asarray(lif.r, np.float64)
-    bits = read.bits + fraction_bits(gain)
-    size = np.abs(gain)
-    bound = max(float((size * read.positive).max()), float((size * read.negative).max()))
-    needed = magnitude_bits(bound, bits + headroom(lif, time_steps, dt))
-    steps = np.asarray(lif.tau, np.float32) / np.float32(dt)
+    steps = _steps(lif, dt)
     obstacle = ""
     if np.any(np.frexp(steps)[0] != 0.5) or steps.min() < 1:
         obstacle = f"tau is {float(steps.max())} time steps; expected a power of two"
     elif np.any(lif.v_leak) or np.any(lif.v_reset):
         obstacle = "v_leak or v_reset is not 0"
-    return _judge(bound, bits, needed, obstacle)
+    return _judge(read.bound, read.bits, population_bits(lif, read, read.bits, time_steps, dt), obstacle)
 
 
 def _judge(bound: float, bits: int, needed: int, obstacle: str) -> NodeCertificate:
     if not obstacle and needed > LIMIT:
-        obstacle = f"sums up to {bound:g} on multiples of 2^{-bits} need {needed} bits; float32 has {LIMIT}"
+        obstacle = f"values up to {bound:g} on multiples of 2^{-bits} need {needed} bits; float32 has {LIMIT}"
     return NodeCertificate(bound, bits, needed, not obstacle, obstacle)

@@ -28,7 +28,7 @@ def frame_range(preprocessing: Preprocessing, bits: int) -> Range:
     """Bounds of the frames of any image, per channel: over all pixel levels, and 0 for padding."""
     levels = snap_frames(_levels(preprocessing), bits).astype(np.float64)
     positive, negative = (np.maximum(s * levels, 0).max(0)[:, None, None] for s in (1, -1))
-    return Range(positive, negative, bits)
+    return Range(positive, negative, bits, constant=True)
 
 
 def encode(preprocessing: Preprocessing, bits: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """Snapping: weights and biases rounded to multiples of 2^-k, with the largest k for which nothing ever rounds again.
 
-A population whose current is bounded by B stays exact on the grid 2^-k where `B 2^(k + h) <= 2^24`, h being the bits
-that its membranes add (`certificate.headroom`).  So its k is `24 - h - ceil(log2 B)`.  A layer that several populations
-read takes the smallest of their k; its weights lie on `2^-(k - b)` where it reads values on 2^-b, its biases on 2^-k.
+The k of a population is the largest with which its current and its membranes need no more than 24 bits
+(`certificate.population_bits`).  A layer that several populations read takes the smallest of their k; its weights lie
+on `2^-(k - b)` where it reads values on 2^-b, its biases on 2^-k.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bounds import Range, magnitude_bits, propagate
-from export.certificate import LIMIT, headroom
+from export.certificate import LIMIT, population_bits
 
 Weighted = nir.Conv2d | nir.Affine
+
+FINEST_BITS = 30
+"""Weights finer than this are not worth keeping: the search starts here."""
 
 COARSEST_BITS = 7
 """A layer's largest weight keeps at least 2^7 steps (8 bits with its sign), whatever that does to the proof."""
@@ -39,29 +42,27 @@ def snap(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float) -> dict
     originals = {
         name: (node.weight.copy(), node.bias.copy()) for name, node in graph.nodes.items() if isinstance(node, Weighted)
     }
-    room = {
-        name: LIMIT - (headroom(node, time_steps, dt) if isinstance(node, nir.LIF) else 0)
-        for name, node in graph.nodes.items()
-        if isinstance(node, nir.LIF | Weighted)
-    }
-    bits = {name: room[name] - magnitude_bits(bound, 0) for name, bound in _bounds(graph, frames, room).items()}
-    while True:
+    bits = dict.fromkeys((n for n, node in graph.nodes.items() if isinstance(node, nir.LIF | Weighted)), FINEST_BITS)
+    _coarsen(graph, frames, bits, time_steps, dt)
+    grids = _round(graph, frames, originals, bits)
+    while _coarsen(graph, frames, bits, time_steps, dt):
         grids = _round(graph, frames, originals, bits)
-        exceeding = [
-            name
-            for name, bound in _bounds(graph, frames, room).items()
-            if magnitude_bits(bound, bits[name]) > room[name]
-        ]
-        if not exceeding:
-            return grids
-        for name in exceeding:
-            bits[name] -= 1
+    return grids
 
 
-def _bounds(graph: nir.NIRGraph, frames: Range, room: dict[str, int]) -> dict[str, float]:
-    """Per population the bound of its current (before the gain), per layer with weights that of its own sums."""
+def _coarsen(graph: nir.NIRGraph, frames: Range, bits: dict[str, int], time_steps: int, dt: float) -> bool:
+    """Lower the k of every node in `bits` until its present bounds fit; returns whether any was lowered."""
     reads, returns = propagate(graph, frames)
-    return {name: (reads if isinstance(graph.nodes[name], nir.LIF) else returns)[name].bound for name in room}
+    before = dict(bits)
+    for name in bits:
+        node = graph.nodes[name]
+        while (
+            population_bits(node, reads[name], bits[name], time_steps, dt)
+            if isinstance(node, nir.LIF)
+            else magnitude_bits(returns[name].bound, bits[name])
+        ) > LIMIT:
+            bits[name] -= 1
+    return bits != before
 
 
 def _round(
