@@ -1,0 +1,103 @@
+"""`spikeclip-energy`: what it prints and writes, and what it refuses."""
+
+import csv
+import json
+
+import nir
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import energy
+from energy.cli import app
+from neuromorphic import encode, read_graph
+from neuromorphic.reference import run
+from spikeclip.data import load_images
+from tests.neuromorphic.graphs import chain, conv, lif
+
+TWIN = {"parameters": 3, "layers": [{"name": "head", "kind": "linear", "macs": 1000}]}
+PREPROCESSING = {"image_size": 8, "mean": [128.0] * 3, "std": [64.0] * 3}
+
+
+@pytest.fixture
+def model(tmp_path):
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3))
+    nodes = {
+        "conv": conv(weight, padding=1, hw=(8, 8)),
+        "lif": lif((4, 8, 8)),
+        "pool": conv(weight[:2, :1].repeat(4, 1), hw=(8, 8)),
+    }
+    path = tmp_path / "model.nir"
+    nir.write(path, chain(nodes, (3, 8, 8), (2, 6, 6), preprocessing=PREPROCESSING, input_bits=6, twin=TWIN))
+    return path
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def expected(model, limit):
+    graph = read_graph(model)
+    trace = run(graph, encode(graph, load_images("samples", 8, limit).images))
+    return energy.count(graph, trace), trace
+
+
+def test_counts_as_json_csv_and_table(model, tmp_path):
+    result = invoke(
+        model, "--images", "samples", "--limit", 3, "--json", tmp_path / "c.json", "--csv", tmp_path / "c.csv"
+    )
+    assert result.exit_code == 0, result.output
+    counts, _ = expected(model, 3)
+    document = json.loads((tmp_path / "c.json").read_text())
+    assert document == {
+        "format_version": 1, "model": str(model), "producer": "reference", "precision": "float", **counts.to_dict()
+    }  # fmt: skip
+    with (tmp_path / "c.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["network"], row["layer"]) for row in rows] == [("snn", "conv"), ("snn", "pool"), ("ann", "head")]
+    assert sum(int(row["sops"] or 0) for row in rows) == counts.sops > 0
+    assert [int(row["macs"]) for row in rows] == [counts.macs, 0, 3000]
+    assert f"SNN: {counts.sops / 3:,.0f} SOPs + {counts.macs / 3:,.0f} MACs per image" in result.stdout
+    assert "ANN twin: 1,000 MACs per image" in result.stdout
+    assert "Memory traffic" in result.stdout
+
+
+def test_a_trace_gives_the_same_counts_as_the_run_it_is_of(model, tmp_path):
+    counts, trace = expected(model, 2)
+    trace.write(tmp_path / "run.h5")
+    result = invoke(model, "--trace", tmp_path / "run.h5", "--json", tmp_path / "c.json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "c.json").read_text())["snn"] == counts.to_dict()["snn"]
+
+
+def test_a_graph_without_a_twin_says_so(tmp_path):
+    path = tmp_path / "other.nir"
+    nir.write(path, chain({"lif": lif((3, 4, 4))}, (3, 4, 4), (3, 4, 4), preprocessing=PREPROCESSING))
+    result = invoke(path, "--images", "samples", "--limit", 1, "--json", tmp_path / "c.json")
+    assert result.exit_code == 0, result.output
+    assert "ANN twin: the file describes none" in result.stdout
+    assert json.loads((tmp_path / "c.json").read_text())["ann"] is None
+
+
+def test_help_shows_an_example():
+    assert "spikeclip-energy model.nir --images samples" in " ".join(invoke("--help").stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "--images SPEC or --trace"),
+        (["--images", "nowhere"], "nowhere"),
+        (["--images", "samples", "--limit", 0], "limit"),
+        (["--trace", "nowhere.h5"], "nowhere.h5"),
+        (["--trace", "run.h5", "--images", "samples"], "run.h5"),
+        (["--images", "samples", "--json", "no/folder/c.json"], "folder"),
+        (["--images", "samples", "--csv", "no/folder/c.csv"], "folder"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(model, arguments, word):
+    result = invoke(model, *arguments)
+    assert result.exit_code == 2
+    assert word in " ".join(result.stderr.split())
+    assert result.stderr.strip().startswith("error: ")
+    assert "Traceback" not in result.output
