@@ -114,6 +114,7 @@ def test_neurons_that_read_neurons_have_identity_synapses_per_edge():
     assert sops == {"a": trace.spikes["a"].count(), "b": trace.spikes["b"].count()}
     assert sops["a"] > sops["b"] > 0
     assert (layers["and"].kind, layers["and"].dense) == ("identity", 2 * 3 * 4)
+    assert layers["and"].rate == (sops["a"] + sops["b"]) / 24
 
 
 def test_several_readers_of_a_population_count_each():
