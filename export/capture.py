@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import functional
+from spikingjelly.activation_based import base, functional
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
@@ -27,8 +27,8 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         self.entered = module_qualified_name
-        library = type(m).__module__.split(".")[0] == "spikingjelly"
-        return library or isinstance(m, And | TokenSum) or super().is_leaf_module(m, module_qualified_name)
+        known = isinstance(m, base.StepModule | And | TokenSum)  # what SpikingJelly has, and what inherits from it
+        return known or super().is_leaf_module(m, module_qualified_name)
 
 
 def capture(module: nn.Module, method: str, known: Container[type]) -> fx.GraphModule:

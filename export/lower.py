@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import layer, neuron
 from torch import fx, nn
 
-from export.populations import Shape, and_gate, or_gate, population, strict
+from export.populations import AND_STEPS, Shape, and_gate, or_gate, population, strict
 from spikeclip.errors import RefusedInput
 from spikeclip.neurons import And, TokenSum
 
@@ -215,6 +215,10 @@ def _and(graph: Lowering, path: str, module: And, shape: Shape, a: Value, b: Val
     for value in (a, b):
         if not graph.spiking(value):
             raise RefusedInput(f"module {path!r} reads {' + '.join(value.sources)}; expected two spike trains")
+    if graph.time_steps > AND_STEPS:
+        raise RefusedInput(
+            f"module {path!r} is an AND over {graph.time_steps} time steps; expected at most {AND_STEPS}"
+        )
     a, b = (_broadcast(graph, path, value, shape) for value in (a, b))
     return graph.add(path, and_gate(shape, graph.time_steps), shape, a, b)
 

@@ -7,12 +7,13 @@ A LIF node with tau = n dt and resistance r computes, per time step, `v += (r x 
 import nir
 import numpy as np
 
-from spikeclip.errors import RefusedInput
-
 Shape = tuple[int, int, int]
 
 DT = 1e-4
 """Seconds per time step: what SpikingJelly and snnTorch assume of a NIR graph."""
+
+AND_STEPS = 23
+"""Most time steps from rest for which an AND gate tells two spikes at once from one at every step."""
 
 
 def population(shape: Shape, tau: float, gain: float, threshold: np.float32) -> nir.LIF:
@@ -45,14 +46,9 @@ def and_gate(shape: Shape, time_steps: int) -> nir.LIF:
     With tau = 2 and gain 2 a step is `v = v / 2 + x`, x in {0, 1, 2}.  Since the last reset at most T steps have
     passed, so single spikes alone reach at most `1 + 1/2 + ... + 2^-(T-1) = 2 - 2^-(T-1)`, and as v >= 0 always, two
     at once reach at least 2.  The threshold `2 - 2^-T` lies 2^-T from either, so the comparator doesn't matter.
-
-    Raises:
-        RefusedInput: T is so large that float32 has no such threshold.
+    Float32 has such a threshold for T up to 23 (`AND_STEPS`).
     """
-    threshold = np.float32(2.0 - 2.0**-time_steps)
-    if threshold == 2:
-        raise RefusedInput(f"an AND over {time_steps} time steps has no threshold in float32; expected at most 23")
-    return population(shape, 2.0, 2.0, threshold)
+    return population(shape, 2.0, 2.0, np.float32(2.0 - 2.0**-time_steps))
 
 
 def or_gate(shape: Shape) -> nir.LIF:

@@ -1,0 +1,164 @@
+"""What can't be exported is refused by the name of its module, never dropped."""
+
+import numpy as np
+import pytest
+import torch
+from spikingjelly.activation_based import layer, neuron
+
+import export
+from spikeclip.errors import RefusedInput
+from spikeclip.neurons import And, TokenSum
+from tests.export.encoders import Custom, checkpoint, conv, lif
+
+
+class Square(torch.nn.Module):
+    def forward(self, x):
+        return x * x
+
+
+class Drifting(neuron.LIFNode):
+    """A user's neuron that inherits from one that is known."""
+
+
+def one(**settings):
+    return Custom(lambda m, x: m.last(m.conv(x)), conv=conv(3, 8), last=lif(**settings))
+
+
+def one_conv(**settings):
+    return Custom(lambda m, x: m.last(m.conv(x)), conv=conv(3, 8, **settings), last=lif())
+
+
+def norm(channels=8, **settings):
+    return layer.BatchNorm2d(channels, step_mode="m", **settings)
+
+
+def pool(size=2, **settings):
+    return layer.MaxPool2d(size, step_mode="m", **settings)
+
+
+def refuse(encoder, *words, channels=8):
+    with pytest.raises(RefusedInput) as caught:
+        export.to_nir(checkpoint(encoder, channels))
+    for word in words:
+        assert word in str(caught.value)
+
+
+CASES = {
+    "soft reset": (one(v_reset=None), ["'last'", "softly"]),
+    "reset to another value": (one(v_reset=-0.5), ["'last'", "-0.5"]),
+    "single-step neuron": (one(step_mode="s"), ["'last'", "'s'"]),
+    "threshold 0": (one(v_threshold=0.0), ["'last'", "threshold 0.0"]),
+    "padding with reflections": (one_conv(padding_mode="reflect"), ["'conv'", "reflect"]),
+    "kernel that is not square": (one_conv(size=(3, 1), padding=(1, 0)), ["'conv'", "[3, 1]"]),
+    "another neuron": (
+        Custom(lambda m, x: m.last(m.conv(x)), conv=conv(3, 8), last=neuron.IFNode(step_mode="m")),
+        ["'last'", "IFNode"],
+    ),
+    "a subclass of a known neuron": (
+        Custom(lambda m, x: m.last(m.conv(x)), conv=conv(3, 8), last=Drifting(step_mode="m")),
+        ["Drifting"],
+    ),
+    "a layer of torch": (
+        Custom(lambda m, x: m.last(m.act(m.conv(x))), conv=conv(3, 8), act=torch.nn.GELU(), last=lif()),
+        ["'act'", "GELU"],
+    ),
+    "a product in a module": (
+        Custom(lambda m, x: m.last(m.square(m.conv(x))), conv=conv(3, 8), square=Square(), last=lif()),
+        ["'square'", "mul"],
+    ),
+    "a constant added": (Custom(lambda m, x: m.last(m.conv(x) + 1.0), conv=conv(3, 8), last=lif()), ["1.0"]),
+    "a parameter added": (
+        Custom(lambda m, x: m.last(m.conv(x) + m.conv.weight.sum()), conv=conv(3, 8), last=lif()),
+        ["weight"],
+    ),
+    "a scaled addition": (
+        Custom(lambda m, x: m.last(torch.add(m.a(x), m.b(x), alpha=2)), a=conv(3, 8), b=conv(3, 8), last=lif()),
+        ["alpha"],
+    ),
+    "a method of tensors": (Custom(lambda m, x: m.last(m.conv(x).flip(3)), conv=conv(3, 8), last=lif()), ["flip"]),
+    "control flow by values": (
+        Custom(lambda m, x: m.last(m.conv(x) if x.sum() > 0 else x), conv=conv(3, 8), last=lif()),
+        ["traced"],
+    ),
+    "a current added to itself": (
+        Custom(lambda m, x: m.last((y := m.conv(x)) + y), conv=conv(3, 8), last=lif()),
+        ["'last'", "'conv' twice"],
+    ),
+    "one neuron for two currents": (
+        Custom(lambda m, x: m.last(m.d(m.last(m.c(x)))), c=conv(3, 8), d=conv(8, 8), last=lif()),
+        ["'last'", "called twice"],
+    ),
+    "maximum of currents": (
+        Custom(lambda m, x: m.last(m.pool(m.conv(x))), conv=conv(3, 8), pool=pool(), last=lif()),
+        ["'pool'", "analog"],
+    ),
+    "pooling with a rest": (
+        Custom(lambda m, x: m.pool(m.last(m.conv(x))), conv=conv(3, 8), last=lif(), pool=pool(3, ceil_mode=True)),
+        ["'pool'"],
+    ),
+    "AND of currents": (
+        Custom(lambda m, x: m.both(m.last(m.c(x)), m.d(x)), c=conv(3, 8), d=conv(3, 8), both=And(), last=lif()),
+        ["'both'"],
+    ),
+    "convolution of currents": (
+        Custom(lambda m, x: m.last(m.d(m.c(x))), c=conv(3, 8), d=conv(8, 8), last=lif()),
+        ["'d'", "analog", "'c'"],
+    ),
+    "normalisation of spikes": (
+        Custom(lambda m, x: m.last(m.d(m.n(m.a(m.c(x))))), c=conv(3, 8), a=lif(), n=norm(), d=conv(8, 8), last=lif()),
+        ["'n'", "convolution right before"],
+    ),
+    "normalisation of a shared current": (
+        Custom(lambda m, x: m.last((y := m.c(x)) + m.n(y)), c=conv(3, 8), n=norm(), last=lif()),
+        ["'n'", "other readers"],
+    ),
+    "normalisation without statistics": (
+        Custom(lambda m, x: m.last(m.n(m.c(x))), c=conv(3, 8), n=norm(track_running_stats=False), last=lif()),
+        ["'n'", "running statistics"],
+    ),
+    "a scaled sum that is added": (
+        Custom(
+            lambda m, x: m.last(m.sum(m.a(m.c(x))) + m.sum2(m.a2(m.c2(x)))),
+            c=conv(3, 8),
+            c2=conv(3, 8),
+            a=lif(),
+            a2=lif(),
+            sum=TokenSum(0.5),
+            sum2=TokenSum(1.0),
+            last=lif(),
+        ),
+        ["'sum'", "0.5"],
+    ),
+    "an output that is analog": (Custom(lambda m, x: m.c(x), c=conv(3, 8)), ["returns", "spikes"]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_refused_by_name(name):
+    encoder, words = CASES[name]
+    refuse(encoder, *words)
+
+
+def test_a_readout_of_another_width():
+    refuse(one(), "readout reads 4 channels", channels=4)
+
+
+def test_weights_that_are_not_finite():
+    encoder = one_conv(bias=True)
+    with torch.no_grad():
+        encoder.conv.bias[0] = torch.inf
+    refuse(encoder, "'conv'", "not finite")
+
+
+def test_more_steps_than_an_and_can_tell_apart():
+    encoder = Custom(
+        lambda m, x: m.both(m.a(m.c(x)), m.b(m.d(x))), time_steps=24,
+        c=conv(3, 8), d=conv(3, 8), a=lif(), b=lif(), both=And(),
+    )  # fmt: skip
+    refuse(encoder, "'both'", "24 time steps")
+
+
+def test_frames_of_another_shape(make_encoder):
+    prepared = export.prepare(checkpoint(make_encoder(0), 16))
+    with pytest.raises(RefusedInput, match=r"\[2, 3, 8, 8\]"):
+        export.record(prepared, np.zeros((2, 3, 8, 8), np.float32))
