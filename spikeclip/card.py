@@ -68,8 +68,11 @@ def measure(
     }
 
 
-def save_with_card(checkpoint: Checkpoint, path: Path, test: dict[str, Any]) -> Checkpoint:
-    """Write the checkpoint with `test`, from `measure`, on its card, and the card as JSON beside it; return it."""
+def save_with_card(checkpoint: Checkpoint, path: Path, test: dict[str, Any] | None) -> Checkpoint:
+    """Write the checkpoint and its card as JSON beside it; return the checkpoint with that card.
+
+    The card is the checkpoint's own, with sizes and `test` (from `measure`; None where nothing was measured) on it.
+    """
     card = {
         **checkpoint.card,
         "config": checkpoint.config.to_dict(),

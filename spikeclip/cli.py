@@ -62,8 +62,8 @@ def train(
             checkpoint = run(
                 config, recipe, Preprocessing(config.image_size), images, held_out, label_set, output, chosen, advance
             )
-    measured = checkpoint.card.get("test", {}).get("accuracy")
-    results.print(f"{output}" + (f": accuracy {measured:.2%} on {test}" if measured is not None else ""))
+    measured = checkpoint.card["test"]
+    results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
 
 
 def main() -> None:

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeclip.checkpoint import Checkpoint, load, save
+from spikeclip.card import measure, save_with_card
+from spikeclip.checkpoint import Checkpoint, load
 from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
@@ -73,8 +74,8 @@ def train(
 ) -> Checkpoint:
     """Train an encoder and write its checkpoint to `out`; a run that was cut off goes on where its last epoch ended.
 
-    Beside `out` stand `out.log.jsonl`, one JSON line per epoch, and during the run `out.resume`.  On the CPU, the same
-    seed and number of threads give the same weights, whether or not the run was interrupted.
+    Beside `out` stand `out.log.jsonl`, one JSON line per epoch, the card (`.json`), and during the run `out.resume`.
+    On the CPU, the same seed and number of threads give the same weights, whether or not the run was interrupted.
 
     Args:
         config: the encoder's sizes.
@@ -92,9 +93,12 @@ def train(
         The checkpoint that was written.
 
     Raises:
-        RefusedInput: the sets have no labels or other ones, sizes don't fit, `out` can't be written, `out.resume` is of
-            another run, or the loss is no longer finite.
+        RefusedInput: the sets have no labels or other ones, sizes don't fit, `out` can't be written or is there
+            already, `out.resume` is of another run, or the loss is no longer finite.
     """
+    resume, log = out.with_name(out.name + ".resume"), out.with_name(out.name + ".log.jsonl")
+    if out.is_file() and not resume.is_file():
+        raise RefusedInput(f"{out}: stands there already, and no unfinished run beside it; expected a new name")
     if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise RefusedInput(f"{out}: can't be written; expected a file in a folder that exists and is writable")
     if train_set.labels is None:
@@ -114,7 +118,6 @@ def train(
     torch.manual_seed(recipe.seed)
     directions = torch.from_numpy(labels.directions()).to(device)
     run = _start(config, recipe, device)
-    resume, log = out.with_name(out.name + ".resume"), out.with_name(out.name + ".log.jsonl")
     identity = {
         "config": config.to_dict(),
         "recipe": recipe.to_dict(),
@@ -135,11 +138,13 @@ def train(
         line = {"epoch": run.epoch, "time_steps": recipe.time_steps(run.epoch - 1), "loss": loss}
         line["seconds"] = round(time.perf_counter() - start, 1)
         checkpoint = _checkpoint(run, recipe, directions, labels.names, preprocessing, {})
+        test = None
         if eval_set is not None and line["time_steps"] == config.time_steps:
-            line["accuracy"] = accuracy(checkpoint, eval_set, device)
+            test = measure(checkpoint, eval_set, device)
+            line["accuracy"] = test["accuracy"]
         with log.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        card: dict[str, Any] = {
+        history: dict[str, Any] = {
             "recipe": recipe.to_dict(),
             "train": {
                 "source": Path(train_set.source.split(":")[0]).name,
@@ -148,9 +153,7 @@ def train(
             },
             "epochs_done": run.epoch,
         }
-        if eval_set is not None and "accuracy" in line:
-            card["test"] = {"images": len(eval_set), "sha256": eval_set.sha256, "accuracy": line["accuracy"]}
-        save(replace(checkpoint, card=card), out)
+        save_with_card(replace(checkpoint, card=history), out, test)
         _save_state(run, resume, identity)  # last: whatever is cut off before is done again, to the same bits
     resume.unlink(missing_ok=True)
     return load(out)
@@ -168,23 +171,6 @@ def _check_labels(images: ImageSet, labels: LabelSet) -> None:
         raise RefusedInput(
             f"images {images.source!r}: label {images.labels.max()}; the label set has {len(labels.names)}"
         )
-
-
-@torch.no_grad()
-def accuracy(checkpoint: Checkpoint, images: ImageSet, device: str = "cpu", batch_size: int = 32) -> float:
-    """Fraction of `images` whose highest score is their label's.
-
-    Raises:
-        RefusedInput: the images have no labels.
-    """
-    if images.labels is None:
-        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
-    model = checkpoint.model.to(device).eval()
-    right = 0
-    for i in range(0, len(images), batch_size):
-        x = torch.from_numpy(checkpoint.preprocessing(images.images[i : i + batch_size])).to(device)
-        right += int((model(x).argmax(1).cpu().numpy() == images.labels[i : i + batch_size]).sum())
-    return right / len(images)
 
 
 def _start(config: SpikeClipConfig, recipe: Recipe, device: str) -> _Run:

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+from spikeclip.card import measure
 from spikeclip.checkpoint import load
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import LabelSet
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
-from spikeclip.training import accuracy, augment, train
+from spikeclip.training import augment, train
 
 CONFIG = SpikeClipConfig(width=16, depth=1, image_size=16, embedding_width=8, time_steps=2)
 RECIPE = Recipe(schedule=((1, 2), (2, 4)), batch_size=8, learning_rate=1e-2, ema=0.5)
@@ -54,16 +55,26 @@ def test_it_learns(finished, task):
     assert [(line["epoch"], line["time_steps"]) for line in lines] == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (6, 2)]
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert ["accuracy" in line for line in lines] == [False] * 2 + [True] * 4
-    assert lines[-1]["accuracy"] == accuracy(checkpoint, task) > 0.9
+    assert lines[-1]["accuracy"] == measure(checkpoint, task)["accuracy"] > 0.9
 
 
 def test_the_checkpoint_says_how_it_was_made(finished, task):
     out, checkpoint = finished
-    assert sorted(p.name for p in out.parent.iterdir()) == ["a.safetensors", "a.safetensors.log.jsonl"]
+    assert sorted(p.name for p in out.parent.iterdir()) == ["a.json", "a.safetensors", "a.safetensors.log.jsonl"]
     assert checkpoint.label_names == task.label_names  # in the images' order, not the label file's
     assert checkpoint.card["recipe"] == RECIPE.to_dict()
     assert checkpoint.card["train"] == {"source": "made", "images": 48, "sha256": task.sha256}
     assert checkpoint.card["test"]["accuracy"] > 0.9
+    assert all(0 <= rate <= 1 for rate in checkpoint.card["test"]["firing_rates"].values())
+    assert json.loads(out.with_suffix(".json").read_text()) == checkpoint.card
+
+
+def test_a_finished_checkpoint_is_not_trained_over(finished, task, labels):
+    out, _ = finished
+    before = out.read_bytes()
+    with pytest.raises(RefusedInput, match="stands there already"):
+        run(task, labels, out, test=task)
+    assert out.read_bytes() == before
 
 
 def test_the_seed_decides_the_weights(finished, task, labels, tmp_path):
