@@ -122,7 +122,7 @@ def apply(node: Node, x: Values) -> Values:
         case Conv2d() as conv:
             return _convolve(conv, x, node.shape)
         case SumPool2d(kernel=kernel, stride=stride, padding=padding):
-            return np.asarray(_windows(x, kernel, stride, padding, (1, 1)).sum((-2, -1)))
+            return np.asarray(sliding_windows(x, kernel, stride, padding, (1, 1)).sum((-2, -1)))
         case Affine(weight=weight, bias=bias):
             return np.asarray(x @ weight.T.astype(np.float64) + bias)
         case Flatten():
@@ -135,7 +135,7 @@ def apply(node: Node, x: Values) -> Values:
 
 def _convolve(conv: Conv2d, x: Values, shape: tuple[int, ...]) -> Values:
     kernel = (conv.weight.shape[2], conv.weight.shape[3])
-    windows = _windows(x, kernel, conv.stride, conv.padding, conv.dilation)
+    windows = sliding_windows(x, kernel, conv.stride, conv.padding, conv.dilation)
     images, channels, height, width = windows.shape[:4]
     grouped = windows.reshape(images, conv.groups, channels // conv.groups, height, width, *kernel)
     weight = conv.weight.reshape(conv.groups, -1, *conv.weight.shape[1:]).astype(np.float64)
@@ -143,7 +143,7 @@ def _convolve(conv: Conv2d, x: Values, shape: tuple[int, ...]) -> Values:
     return np.asarray(y.reshape(images, *shape) + conv.bias[:, None, None])
 
 
-def _windows(
+def sliding_windows(
     x: Values,
     kernel: tuple[int, int],
     stride: tuple[int, int],

@@ -1,0 +1,142 @@
+"""The linear nodes, fast: a batch of maps at once, by matrix products, without biases (which act at the neurons).
+
+Each class computes `y = W x` of one node for x `[B, *input shape]`, in float32 or float64; spikes may come as uint8.
+In float32 the result is exact where the exporter's certificate says so, whatever order BLAS adds in.
+"""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from neuromorphic.graph import Affine, Conv2d, Node, SumPool2d
+from neuromorphic.reference import apply
+
+Array = NDArray[np.generic]
+
+
+class Linear(Protocol):
+    """`[B, *input shape]` to `[B, *shape]`."""
+
+    def __call__(self, x: Array) -> Array: ...
+
+
+def linear(node: Node, batch: int, dtype: DTypeLike) -> Linear:
+    """The fastest way to compute a linear node of a graph.
+
+    Raises:
+        TypeError: the node is not linear.
+    """
+    match node.operation:
+        case Affine(weight=weight):
+            return _Product(weight, dtype)
+        case SumPool2d(kernel=kernel, stride=stride, padding=padding):
+            ones = np.ones((node.shape[0], *kernel), np.float32)
+            return _Taps(node, ones, stride, padding, (1, 1), batch, dtype)
+        case Conv2d() as conv if node.input_shape[1:] == (1, 1):
+            return _Impulses(node, conv, dtype)
+        case Conv2d() as conv if conv.groups == node.input_shape[0] == node.shape[0]:
+            return _Taps(node, conv.weight[:, 0], conv.stride, conv.padding, conv.dilation, batch, dtype)
+        case Conv2d() as conv:
+            return _Columns(node, conv, batch, dtype)
+        case other:
+            raise TypeError(f"node {node.name!r}: {type(other).__name__} is not linear")
+
+
+class _Product:
+    """`y = W x`."""
+
+    def __init__(self, weight: NDArray[np.float32], dtype: DTypeLike) -> None:
+        self.transposed = np.ascontiguousarray(weight.T, dtype=dtype)
+
+    def __call__(self, x: Array) -> Array:
+        return x.astype(self.transposed.dtype, copy=False) @ self.transposed
+
+
+class _Window:
+    """A zero-padded copy of the map and a view of what each output position sees: `[B, C, kh, kw, H', W']`."""
+
+    def __init__(
+        self,
+        node: Node,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+        batch: int,
+        dtype: DTypeLike,
+    ) -> None:
+        channels, height, width = node.input_shape
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
+        padded = np.zeros((batch, channels, height + 2 * ph, width + 2 * pw), dtype)
+        self.interior = padded[:, :, ph : ph + height, pw : pw + width]
+        span = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3))
+        self.view = windows[:, :, ::sh, ::sw, ::dh, ::dw].transpose(0, 1, 4, 5, 2, 3)
+
+
+class _Columns:
+    """`y[g] = W[g] columns(x)[g]` per group g: the windows as columns of a matrix, then one product per image."""
+
+    def __init__(self, node: Node, conv: Conv2d, batch: int, dtype: DTypeLike) -> None:
+        kernel = (conv.weight.shape[2], conv.weight.shape[3])
+        self.window = _Window(node, kernel, conv.stride, conv.padding, conv.dilation, batch, dtype)
+        self.weight = conv.weight.reshape(conv.groups, conv.weight.shape[0] // conv.groups, -1).astype(dtype)
+        self.columns = np.empty(self.window.view.shape[1:], dtype)
+        self.shape = (batch, *node.shape)
+
+    def __call__(self, x: Array) -> Array:
+        groups, out, _ = self.weight.shape
+        self.window.interior[...] = x
+        y = np.empty((len(x), groups, out, self.shape[2] * self.shape[3]), self.weight.dtype)
+        by_group = self.columns.reshape(groups, self.weight.shape[2], -1)
+        for image, windows in zip(y, self.window.view, strict=True):  # one image's columns stay in the cache
+            self.columns[...] = windows
+            np.matmul(self.weight, by_group, out=image)
+        return y.reshape(self.shape)
+
+
+class _Taps:
+    """`y[c] = Σ w[c, m, n] x[c, ...]`: each channel on its own, one shifted map per weight of the kernel."""
+
+    def __init__(
+        self,
+        node: Node,
+        weight: NDArray[np.float32],
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+        batch: int,
+        dtype: DTypeLike,
+    ) -> None:
+        kernel = (weight.shape[1], weight.shape[2])
+        self.window = _Window(node, kernel, stride, padding, dilation, batch, dtype)
+        self.weight = weight.astype(dtype)[..., None, None]
+        self.ones = bool((weight == 1).all())
+        self.shape = (batch, *node.shape)
+
+    def __call__(self, x: Array) -> Array:
+        self.window.interior[...] = x
+        y = np.zeros(self.shape, self.weight.dtype)
+        for m, n in np.ndindex(self.weight.shape[1:3]):
+            seen = self.window.view[:, :, m, n]
+            y += seen if self.ones else self.weight[:, m, n] * seen
+        return y
+
+
+class _Impulses:
+    """`y = Σ_c x[c] response[c]` for maps of a single position: the kernel's answers to unit impulses."""
+
+    def __init__(self, node: Node, conv: Conv2d, dtype: DTypeLike) -> None:
+        size = node.input_shape[0] // conv.groups
+        # Impulse c stands at channel c of every group at once: groups don't see each other.
+        impulses = np.tile(np.eye(size), (1, conv.groups))[..., None, None]
+        answers = apply(node, impulses) - conv.bias[:, None, None]
+        by_group = answers.reshape(size, conv.groups, -1).transpose(1, 0, 2)
+        self.response = np.ascontiguousarray(by_group, dtype=dtype)
+        self.shape = node.shape
+
+    def __call__(self, x: Array) -> Array:
+        groups, size, _ = self.response.shape
+        by_group = x.reshape(len(x), groups, 1, size).astype(self.response.dtype, copy=False)
+        return np.matmul(by_group, self.response).reshape(len(x), *self.shape)

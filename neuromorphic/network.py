@@ -1,0 +1,106 @@
+"""From a graph to a running network of Lava processes."""
+
+from pathlib import Path
+from typing import Any
+
+import neuromorphic.lava_import  # noqa: F401  (before any module of Lava)
+
+# isort: split
+import numpy as np
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.core.run_configs import Loihi2SimCfg
+
+from neuromorphic.job import Job, Models, output_file, spike_files
+from neuromorphic.layers import layers
+from neuromorphic.ports import in_port, with_ports
+from neuromorphic.processes.layer import FusedModel, LayerProcess
+from neuromorphic.processes.recorder import RecorderModel, RecorderProcess
+from neuromorphic.processes.source import SourceModel, SourceProcess
+from neuromorphic.processes.stock import StockModel
+from neuromorphic.schedule import Schedule, inputs, schedule
+
+CHANNEL_SLOTS = 2
+"""Messages that a channel holds: every process takes part in every step, so one is under way at a time; Lava's 64 would
+hold 64 copies of every map in shared memory."""
+
+
+class _RunConfig(Loihi2SimCfg):
+    """Our models for our processes; Lava's in floating point for its own."""
+
+    def __init__(self, models: Models, exact: bool) -> None:
+        super().__init__(select_tag="floating_pt")
+        self.layer_model = StockModel if models == "stock" else FusedModel
+        self.floats = np.float32 if exact and models == "fused" else np.float64
+
+    def select(self, process: AbstractProcess, models: list[type[Any]]) -> type[Any]:
+        match process:
+            case LayerProcess() if self.layer_model is StockModel:
+                return StockModel
+            case LayerProcess():
+                return with_ports(FusedModel, process, self.floats, process.proc_params["layer"].head.spiking)
+            case RecorderProcess():
+                return with_ports(RecorderModel, process, self.floats, False)
+            case SourceProcess():
+                return with_ports(SourceModel, process, self.floats, False)
+            case _:
+                return super().select(process, models)
+
+
+class Network:
+    """A job's graph as connected Lava processes, which run in children of this process."""
+
+    def __init__(self, job: Job, folder: Path) -> None:
+        """Connect the processes; results go to the job's files in `folder`."""
+        self.job = job
+        self.timing = schedule(job.graph)
+        self.recorder = _connect(job, self.timing, folder)
+
+    @property
+    def steps(self) -> int:
+        """Steps that the whole job takes: T for each batch of images, and the depth once."""
+        batches = -(-len(self.job.frames) // self.job.batch)
+        return batches * self.job.time_steps + self.timing.depth
+
+    def start(self) -> None:
+        """Compile, and start the processes of Lava."""
+        config = _RunConfig(self.job.models, self.job.exact)
+        self.recorder.create_runtime(config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
+
+    def run(self, steps: int) -> None:
+        """Go on by so many steps."""
+        self.recorder.run(condition=RunSteps(num_steps=steps))
+
+    def stop(self) -> None:
+        """End the processes of Lava."""
+        self.recorder.stop()
+
+
+def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
+    graph, batch, time_steps = job.graph, job.batch, job.time_steps
+    lead = (batch,) if job.models == "fused" else ()
+    source = SourceProcess(frames=job.frames, time_steps=time_steps, batch=batch, lead=lead)
+    out: dict[str, Any] = {graph.input: source.out}
+    parts = layers(graph, timing)
+    processes = [LayerProcess(layer=layer, time_steps=time_steps, lead=lead) for layer in parts]
+    for layer, process in zip(parts, processes, strict=True):
+        out[layer.head.name] = process.out
+    for layer, process in zip(parts, processes, strict=True):
+        for index, before in enumerate(layer.sources):
+            out[before.name].connect(getattr(process, in_port(before.spiking, index)))
+    files = dict(zip((node.name for node in graph.populations), spike_files(folder, graph), strict=True))
+    read = inputs(graph, graph.output)
+    recorded = list(dict.fromkeys([*files, *read]))
+    nodes = [graph.nodes[name] for name in recorded]
+    recorder = RecorderProcess(
+        shapes=tuple((*lead, *node.shape) for node in nodes),
+        spiking=tuple(node.spiking for node in nodes),
+        latencies=tuple(timing.latency[name] for name in recorded),
+        spike_files=tuple(files.get(name) for name in recorded),
+        output_ports=tuple(recorded.index(name) for name in read),
+        output_file=output_file(folder),
+        batch=batch,
+    )
+    for index, node in enumerate(nodes):
+        out[node.name].connect(getattr(recorder, in_port(node.spiking, index)))
+    return recorder

@@ -1,0 +1,145 @@
+"""The same layer wired of Lava's own processes, which also run on Loihi: Conv, Dense, Sparse, LIFReset.
+
+Conv holds data as [W, H, C] and kernels as [out, W, H, in], and flips them (a true convolution); its ports are
+transposed here, and its kernels flipped beforehand.  Pooling, convolutions of many groups and direct edges between
+populations become Sparse connections: Lava has no pooling, and Conv counts its groups in 8 bits.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements
+from lava.magma.core.model.sub.model import AbstractSubProcessModel
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.conv.process import Conv
+from lava.proc.dense.process import Dense
+from lava.proc.lif.process import LIFReset
+from lava.proc.sparse.process import Sparse
+from scipy.sparse import csr_matrix, identity
+
+from neuromorphic.graph import Affine, Conv2d, Lif, Node, Source, SumPool2d
+from neuromorphic.layers import Layer
+from neuromorphic.ports import in_port
+from neuromorphic.processes.delay import DelayProcess
+from neuromorphic.processes.layer import LayerProcess
+from neuromorphic.reference import sliding_windows
+
+GRADED = 24
+"""Message bits: any number but 0 makes Lava pass values on, where 0 would clip sums of spikes to 0 and 1."""
+
+MAX_GROUPS = 127
+"""Lava's Conv declares its number of groups as int8."""
+
+
+Connect = Callable[[Any], None]
+"""Connects an out-port, shaped as the graph's node reads it, to a stock process."""
+
+
+@implements(proc=LayerProcess, protocol=LoihiProtocol)
+class StockModel(AbstractSubProcessModel):
+    """`LIFReset` computes `v = v (1 - decay) + x + bias`, in units of `decay gain`: its threshold is divided by that."""
+
+    def __init__(self, process: AbstractProcess) -> None:
+        layer: Layer = process.proc_params["layer"]
+        self.time_steps: int = process.proc_params["time_steps"]
+        out: dict[str, Any] = {
+            source.name: getattr(process, in_port(source.spiking, index))
+            for index, source in enumerate(layer.sources)
+        }
+        # Spikes and frames still have their synapses before them where they enter a population.
+        direct = {source.name for source in layer.sources if isinstance(source.operation, Lif | Source)}
+        for member in layer.members:
+            node = member.node
+            connect, out[node.name] = self._population(layer) if node.spiking else self._synapses(node)
+            for name, wait in zip(member.inputs, member.waits, strict=True):
+                port = _shaped(out[name], node.input_shape)
+                if wait:
+                    delay = self._keep(DelayProcess(shape=node.input_shape, steps=wait))
+                    port.connect(delay.s_in)
+                    port = delay.a_out
+                if node.spiking and name in direct:
+                    through, weights = self._sparse(identity(math.prod(node.shape), format="csr"), node.shape)
+                    through(port)
+                    port = weights
+                connect(port)
+        out[layer.head.name].connect(process.out)
+
+    def _keep(self, process: Any) -> Any:
+        """Lava finds the processes of a model among its attributes."""
+        setattr(self, f"process_{len(vars(self))}", process)
+        return process
+
+    def _population(self, layer: Layer) -> tuple[Connect, Any]:
+        lif = layer.head.operation
+        if not isinstance(lif, Lif):
+            raise TypeError(f"node {layer.head.name!r} is not a population")
+        decay, scale = lif.decay.astype(np.float64), lif.decay.astype(np.float64) * lif.gain
+        neurons = LIFReset(
+            shape=layer.head.shape,
+            du=1.0,
+            dv=decay if np.ptp(decay) else float(decay.flat[0]),
+            vth=lif.threshold / scale,
+            bias_mant=layer.bias,
+            reset_interval=self.time_steps,
+            reset_offset=1 + layer.latency,
+        )
+        self._keep(neurons)
+        return lambda port: port.connect(neurons.a_in), neurons.s_out
+
+    def _synapses(self, node: Node) -> tuple[Connect, Any]:
+        match node.operation:
+            case Affine(weight=weight):
+                dense = self._keep(Dense(weights=weight.astype(np.float64), num_message_bits=GRADED))
+                return lambda port: port.connect(dense.s_in), dense.a_out
+            case SumPool2d(kernel=kernel, stride=stride, padding=padding):
+                ones = np.ones((node.shape[0], 1, *kernel), np.float32)
+                bias = np.zeros(node.shape[0], np.float32)
+                return self._sparse(
+                    matrix(node, Conv2d(ones, bias, stride, padding, (1, 1), node.shape[0])), node.shape
+                )
+            case Conv2d(groups=groups) as conv if groups > MAX_GROUPS:
+                return self._sparse(matrix(node, conv), node.shape)
+            case Conv2d() as conv:
+                return self._conv(node, conv)
+            case other:
+                raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+
+    def _conv(self, node: Node, conv: Conv2d) -> tuple[Connect, Any]:
+        process = self._keep(
+            Conv(
+                weight=conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.float64),
+                input_shape=node.input_shape[::-1],
+                padding=conv.padding[::-1],
+                stride=conv.stride[::-1],
+                dilation=conv.dilation[::-1],
+                groups=conv.groups,
+                num_message_bits=GRADED,
+            )
+        )
+        return lambda port: port.transpose((2, 1, 0)).connect(process.s_in), process.a_out.transpose((2, 1, 0))
+
+    def _sparse(self, weights: csr_matrix, shape: tuple[int, ...]) -> tuple[Connect, Any]:
+        process = self._keep(Sparse(weights=weights, num_message_bits=GRADED))
+        return lambda port: _shaped(port, process.s_in.shape).connect(process.s_in), _shaped(process.a_out, shape)
+
+
+def _shaped(port: Any, shape: tuple[int, ...]) -> Any:
+    return port if port.shape == shape else port.reshape(shape)
+
+
+def matrix(node: Node, conv: Conv2d) -> csr_matrix:
+    """The convolution as a sparse matrix, float64 `[outputs, inputs]`, both flattened."""
+    out, per_group, kh, kw = conv.weight.shape
+    # Number the inputs from 1, and see which number every output's window holds at which weight.
+    numbers = np.arange(1.0, math.prod(node.input_shape) + 1).reshape(1, *node.input_shape)
+    windows = sliding_windows(numbers, (kh, kw), conv.stride, conv.padding, conv.dilation)[0]
+    seen = windows.reshape(conv.groups, 1, per_group, *windows.shape[1:]).transpose(0, 1, 3, 4, 2, 5, 6)
+    seen = np.broadcast_to(seen, (conv.groups, out // conv.groups, *seen.shape[2:])).reshape(out, *seen.shape[2:])
+    weights = np.broadcast_to(conv.weight[:, None, None], seen.shape)
+    outputs = np.broadcast_to(np.arange(math.prod(node.shape)).reshape(*node.shape, 1, 1, 1), seen.shape)
+    inside = seen > 0
+    entries = (weights[inside].astype(np.float64), (outputs[inside], seen[inside].astype(np.int64) - 1))
+    return csr_matrix(entries, shape=(math.prod(node.shape), math.prod(node.input_shape)))

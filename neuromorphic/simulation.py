@@ -1,0 +1,110 @@
+"""A graph simulated in Lava: in a child process, step by step as on the chip, every spike recorded."""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import Flatten, Graph, Lif, Sink, Source
+from neuromorphic.job import Job, Models
+from neuromorphic.reference import per_step
+from neuromorphic.runner import SILENCE, run_group
+from neuromorphic.schedule import schedule
+from neuromorphic.trace import Trace
+
+BATCH = 16
+"""Images at a time: beyond it, the time per image does not fall any more."""
+
+_ENVIRONMENT = {
+    **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},  # Lava's processes are the parallelism
+    "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+}
+
+
+def simulate(
+    graph: Graph,
+    frames: NDArray[np.float32],
+    time_steps: int | None = None,
+    *,
+    precision: str = "float",
+    batch: int | None = None,
+    models: Models = "fused",
+    timeout: float | None = None,
+    silence: float = SILENCE,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trace:
+    """Run `graph` in Lava on `frames`, each presented for T steps, images back to back.
+
+    The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 if the graph's
+    certificate proves it for every node, else in float64.
+
+    Args:
+        graph: a validated graph.
+        frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step.
+        time_steps: T, where neither the frames nor the graph's metadata say.
+        precision: the arithmetic, `float`.
+        batch: images at a time, as copies of the chip in lockstep; `BATCH` by default, 1 with stock models.
+        models: `fused` for one process per layer, `stock` for the processes of Lava that run on Loihi (slow).
+        timeout: seconds that it may take in all; no limit by default.
+        silence: seconds that T steps may take.
+        progress: called with (images done, images) once Lava has started, and after every batch.
+
+    Returns:
+        The trace of every population and of the output, shifted back by their latencies.
+
+    Raises:
+        RefusedInput: the frames don't fit the graph, or an argument has no such value.
+        SimulationFailed: Lava died, raised, or ran over a limit.
+    """
+    if precision != "float":
+        raise RefusedInput(f"precision {precision!r}; expected 'float'")
+    if models not in ("fused", "stock"):
+        raise RefusedInput(f"models {models!r}; expected 'fused' or 'stock'")
+    frames = per_step(graph, frames, time_steps)
+    images, steps = frames.shape[:2]
+    batch = _batch(batch, models, images)
+    if models == "stock":
+        _check_stock(graph)
+    repeats = frames.strides[1] == 0
+    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, proven_exact(graph))
+    depth = schedule(graph).depth
+
+    def on_line(line: str) -> None:
+        if progress is not None:
+            done = max(0, int(line.split()[0]) - depth) // steps * batch
+            progress(min(done, images), images)
+
+    with tempfile.TemporaryDirectory(prefix="spikeclip-") as name:
+        folder = Path(name)
+        job.write(folder)
+        command = (sys.executable, "-P", "-m", "neuromorphic.child", name)
+        run_group(command, on_line, timeout=timeout, silence=silence, environment=_ENVIRONMENT)
+        return job.trace(folder)
+
+
+def proven_exact(graph: Graph) -> bool:
+    """Whether the exporter's certificate says of every node that computes that float32 never rounds in it."""
+    proofs = graph.metadata.certificate.get("nodes", {})
+    computing = (n for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink | Flatten))
+    return all(proofs.get(node.name, {}).get("exact") is True for node in computing)
+
+
+def _batch(asked: int | None, models: Models, images: int) -> int:
+    if models == "stock":
+        if asked not in (None, 1):
+            raise RefusedInput(f"batch {asked} with stock models; expected 1, since they have no batch axis")
+        return 1
+    if asked is not None and asked < 1:
+        raise RefusedInput(f"batch {asked}; expected at least 1")
+    return min(asked or BATCH, images)
+
+
+def _check_stock(graph: Graph) -> None:
+    """Lava's neurons have no gain: theirs is brought into the threshold, which takes a positive one."""
+    for node in graph.populations:
+        if isinstance(node.operation, Lif) and node.operation.gain.min() <= 0:
+            raise RefusedInput(f"{graph.source}: node {node.name!r} has gain {node.operation.gain.min()}; expected more than 0")
