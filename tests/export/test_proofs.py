@@ -115,6 +115,40 @@ def test_populations_that_are_proven_exact(a, decay_input, time_steps, threshold
         assert fires(lif, currents, rearranged=rearranged) == expected
 
 
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("time_steps", [1, 2, 4, 6])
+@pytest.mark.parametrize("a", [1, 2])
+def test_a_threshold_that_a_membrane_just_reaches(a, time_steps, constant):
+    """Currents as large as the proof allows; the threshold is a value of the exact trajectory, or one float above."""
+    bits = 10
+
+    def needed(top, threshold):
+        bound = np.full((1, 1, 1), top / 2**bits)
+        lif = population((1, 1, 1), 2.0**a, 1.0, np.float32(threshold))
+        return population_bits(lif, Range(bound, bound, bits, constant), bits, time_steps, DT)
+
+    top = max(2**n for n in range(25) if needed(2**n, 2**n / 2**bits) <= LIMIT)
+    rng = np.random.default_rng(a + time_steps)
+    for _ in range(300):
+        drawn = rng.integers(top // 2, top, 1 if constant else time_steps, endpoint=True)
+        if not constant:
+            drawn[: rng.integers(time_steps)] *= -1  # deep below rest first, so that differences get large
+        currents = [int(n) / 2**bits for n in drawn] * (time_steps if constant else 1)
+        trajectory = [Fraction(0)]
+        for current in currents:
+            trajectory.append(trajectory[-1] + (Fraction(current) - trajectory[-1]) / 2**a)
+        if max(trajectory) == 0:
+            continue
+        reached = np.float32(float(max(trajectory)))
+        assert reached == max(trajectory), "a membrane that float32 can't hold"
+        for threshold in (reached, np.nextafter(reached, np.float32(np.inf))):
+            lif = population((1, 1, 1), 2.0**a, 1.0, strict(float(threshold)))
+            expected = fires_exactly(2**a, 1, threshold, currents)
+            assert any(expected) == (threshold == reached)
+            for rearranged in (False, True):
+                assert fires(lif, currents, rearranged=rearranged) == expected
+
+
 def test_a_bit_too_many_can_differ():
     """The other side: at 25 bits there are currents whose spikes depend on the order of operations or on rounding."""
     lif = population((1, 1, 1), 2.0, 1.0, strict(1.0))
