@@ -1,12 +1,14 @@
-"""What a simulation hands to its child process: files in a private folder, arrays as `.npy` and `.npz`, the rest JSON."""
+"""What a simulation hands to its child process: files in a private folder, arrays as `.npy`, the rest JSON."""
 
+import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from neuromorphic.graph import Graph, Node, Operation
 from neuromorphic.layers import constants
@@ -40,36 +42,34 @@ class Job:
 
     def write(self, folder: Path) -> None:
         """Write the job, and result files for the recorder to fill; what biases alone bring stands in the outputs."""
-        arrays: dict[str, NDArray[np.float32]] = {}
         nodes = []
         for i, node in enumerate(self.graph.nodes.values()):
-            fields = {key: getattr(node.operation, key) for key in node.operation.__dataclass_fields__}
-            arrays.update({f"{i}.{key}": value for key, value in fields.items() if isinstance(value, np.ndarray)})
-            rest = {key: value for key, value in fields.items() if not isinstance(value, np.ndarray)}
+            fields = {field.name: getattr(node.operation, field.name) for field in dataclasses.fields(node.operation)}
+            arrays = {key: value for key, value in fields.items() if isinstance(value, np.ndarray)}
+            for key, array in arrays.items():
+                np.save(folder / f"node_{i}.{key}.npy", array)
+            rest = {key: value for key, value in fields.items() if key not in arrays}
             kind = type(node.operation).__name__
-            nodes.append([node.name, kind, rest, node.sources, node.input_shape, node.shape])
-        np.savez(folder / "arrays.npz", **arrays)
+            nodes.append([node.name, kind, list(arrays), rest, node.sources, node.input_shape, node.shape])
         np.save(folder / "frames.npy", self.frames)
         settings = {"time_steps": self.time_steps, "batch": self.batch, "models": self.models, "exact": self.exact}
         document = {"nodes": nodes, "input": self.graph.input, "output": self.graph.output, "settings": settings}
         (folder / "job.json").write_text(json.dumps(document))
         images = len(self.frames)
         for path, node in zip(spike_files(folder, self.graph), self.graph.populations, strict=True):
-            size = -(-int(np.prod(node.shape)) // 8)
-            np.lib.format.open_memmap(path, "w+", np.uint8, (images, self.time_steps, size))
-        shape = (images, self.time_steps, *self.graph.nodes[self.graph.output].shape)
-        outputs = np.lib.format.open_memmap(output_file(folder), "w+", np.float32, shape)
-        outputs[...] = constants(self.graph)[self.graph.output]
+            size = -(-math.prod(node.shape) // 8)
+            _create(path, np.uint8, (images, self.time_steps, size))
+        constant = constants(self.graph)[self.graph.output]
+        _create(output_file(folder), np.float32, (images, self.time_steps, *constant.shape))[...] = constant
 
     @classmethod
     def read(cls, folder: Path) -> "Job":
         """The job that was written to `folder`; frames stay in their file."""
         document = json.loads((folder / "job.json").read_text())
-        arrays = np.load(folder / "arrays.npz")
         nodes = {}
-        for i, (name, kind, rest, sources, input_shape, shape) in enumerate(document["nodes"]):
+        for i, (name, kind, arrays, rest, sources, input_shape, shape) in enumerate(document["nodes"]):
             fields = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
-            fields |= {key: arrays[f"{i}.{key}"] for key in _KINDS[kind].__dataclass_fields__ if key not in rest}
+            fields |= {key: np.load(folder / f"node_{i}.{key}.npy") for key in arrays}
             nodes[name] = Node(name, _KINDS[kind](**fields), tuple(sources), tuple(input_shape), tuple(shape))
         graph = Graph(nodes, document["input"], document["output"], GraphMetadata(), str(folder))
         return cls(graph, np.load(folder / "frames.npy", mmap_mode="r"), **document["settings"])
@@ -79,6 +79,12 @@ class Job:
         files = zip(self.graph.populations, spike_files(folder, self.graph), strict=True)
         spikes = {node.name: SpikeTrain(np.load(path), node.shape) for node, path in files}
         return Trace("lava", "float", spikes, np.load(output_file(folder)))
+
+
+def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """A new `.npy` of zeros, mapped: zeros take no time to write."""
+    array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype, shape)  # type: ignore[no-untyped-call]
+    return array
 
 
 def spike_files(folder: Path, graph: Graph) -> list[Path]:

@@ -4,7 +4,7 @@ Each class computes `y = W x` of one node for x `[B, *input shape]`, in float32 
 In float32 the result is exact where the exporter's certificate says so, whatever order BLAS adds in.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from neuromorphic.graph import Affine, Conv2d, Node, SumPool2d
 from neuromorphic.reference import apply
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 class Linear(Protocol):
@@ -50,7 +50,7 @@ class _Product:
         self.transposed = np.ascontiguousarray(weight.T, dtype=dtype)
 
     def __call__(self, x: Array) -> Array:
-        return x.astype(self.transposed.dtype, copy=False) @ self.transposed
+        return np.asarray(x.astype(self.transposed.dtype, copy=False) @ self.transposed)
 
 
 class _Window:
@@ -71,7 +71,7 @@ class _Window:
         padded = np.zeros((batch, channels, height + 2 * ph, width + 2 * pw), dtype)
         self.interior = padded[:, :, ph : ph + height, pw : pw + width]
         span = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3))  # type: ignore[call-overload]
         self.view = windows[:, :, ::sh, ::sw, ::dh, ::dw].transpose(0, 1, 4, 5, 2, 3)
 
 
@@ -139,4 +139,4 @@ class _Impulses:
     def __call__(self, x: Array) -> Array:
         groups, size, _ = self.response.shape
         by_group = x.reshape(len(x), groups, 1, size).astype(self.response.dtype, copy=False)
-        return np.matmul(by_group, self.response).reshape(len(x), *self.shape)
+        return np.asarray(by_group @ self.response).reshape(len(x), *self.shape)

@@ -44,7 +44,8 @@ class _RunConfig(Loihi2SimCfg):
             case SourceProcess():
                 return with_ports(SourceModel, process, self.floats, False)
             case _:
-                return super().select(process, models)
+                model: type[Any] = super().select(process, models)
+                return model
 
 
 class Network:

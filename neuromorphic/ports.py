@@ -1,7 +1,7 @@
 """Ports by kind and number, and their types: uint8 for spikes, floats for currents and frames.
 
-Lava wants the ports of a process declared on its model's class, exactly those that the process has; layers differ in how
-many they read.  So the run configuration declares them on a subclass made for the process.
+Lava wants the ports of a process declared on its model's class, exactly those that the process has; layers differ in
+how many they read.  So the run configuration declares them on a subclass made for the process.
 """
 
 from typing import Any

@@ -154,5 +154,5 @@ def sliding_windows(
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
     padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     span = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3))  # type: ignore[call-overload]
     return np.asarray(windows[:, :, ::sh, ::sw, ::dh, ::dw])

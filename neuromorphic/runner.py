@@ -1,8 +1,8 @@
 """Runs a command in a process group of its own, and ends the whole group, whatever happens.
 
-The command's standard output is read line by line; its standard input stays open as long as this process lives, so that
-it can notice if this one is killed.  Linux's /proc tells which processes the group has and which shared memory they map:
-a group that had to be killed can't remove its segments itself.  Without /proc, the group is still ended.
+The command's standard output is read line by line; its standard input stays open as long as this process lives, so
+that it can notice if this one is killed.  Linux's /proc tells which processes the group has and which shared memory
+they map: a group that had to be killed can't remove its segments itself.  Without /proc, the group is still ended.
 """
 
 import os

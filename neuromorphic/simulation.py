@@ -107,4 +107,5 @@ def _check_stock(graph: Graph) -> None:
     """Lava's neurons have no gain: theirs is brought into the threshold, which takes a positive one."""
     for node in graph.populations:
         if isinstance(node.operation, Lif) and node.operation.gain.min() <= 0:
-            raise RefusedInput(f"{graph.source}: node {node.name!r} has gain {node.operation.gain.min()}; expected more than 0")
+            gain = node.operation.gain.min()
+            raise RefusedInput(f"{graph.source}: node {node.name!r} has gain {gain}; expected more than 0")

@@ -72,7 +72,7 @@ class RecorderModel(PyLoihiProcessModel):
                 continue  # what leaves before the first image or after the last answers none
             here = slice(first, min(first + self.batch, images))
             by_image = data.reshape(self.batch, -1)[: here.stop - first]
-            if self.files[index] is not None:
-                self.files[index][here, step] = np.packbits(by_image != 0, axis=1)
+            if (file := self.files[index]) is not None:
+                file[here, step] = np.packbits(by_image != 0, axis=1)
             for _ in range(self.output_ports.count(index)):
                 self.outputs[here, step] += by_image.reshape(-1, *self.outputs.shape[2:])

@@ -40,14 +40,13 @@ Connect = Callable[[Any], None]
 
 @implements(proc=LayerProcess, protocol=LoihiProtocol)
 class StockModel(AbstractSubProcessModel):
-    """`LIFReset` computes `v = v (1 - decay) + x + bias`, in units of `decay gain`: its threshold is divided by that."""
+    """`LIFReset`: `v = v (1 - decay) + x + bias`, in units of `decay gain`, by which its threshold is divided."""
 
     def __init__(self, process: AbstractProcess) -> None:
         layer: Layer = process.proc_params["layer"]
         self.time_steps: int = process.proc_params["time_steps"]
         out: dict[str, Any] = {
-            source.name: getattr(process, in_port(source.spiking, index))
-            for index, source in enumerate(layer.sources)
+            source.name: getattr(process, in_port(source.spiking, index)) for index, source in enumerate(layer.sources)
         }
         # Spikes and frames still have their synapses before them where they enter a population.
         direct = {source.name for source in layer.sources if isinstance(source.operation, Lif | Source)}
@@ -134,7 +133,7 @@ def matrix(node: Node, conv: Conv2d) -> csr_matrix:
     """The convolution as a sparse matrix, float64 `[outputs, inputs]`, both flattened."""
     out, per_group, kh, kw = conv.weight.shape
     # Number the inputs from 1, and see which number every output's window holds at which weight.
-    numbers = np.arange(1.0, math.prod(node.input_shape) + 1).reshape(1, *node.input_shape)
+    numbers = np.arange(1, math.prod(node.input_shape) + 1, dtype=np.float64).reshape(1, *node.input_shape)
     windows = sliding_windows(numbers, (kh, kw), conv.stride, conv.padding, conv.dilation)[0]
     seen = windows.reshape(conv.groups, 1, per_group, *windows.shape[1:]).transpose(0, 1, 3, 4, 2, 5, 6)
     seen = np.broadcast_to(seen, (conv.groups, out // conv.groups, *seen.shape[2:])).reshape(out, *seen.shape[2:])
