@@ -101,12 +101,12 @@ def torch_trace(checkpoint: str, graph: Graph, frames: "NDArray[np.float32]") ->
 
     loaded = spikeclip.load(checkpoint)
     prepared = export.prepare(loaded)
-    with progress_bar("PyTorch") as advance:
-        recorded = export.record(prepared, frames, progress=advance)
     names = [node.name for node in graph.populations]
-    odd = sorted(set(names) ^ set(recorded.spikes))
+    odd = sorted(set(names) ^ prepared.populations)
     if odd:
         raise RefusedInput(f"{graph.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}")
+    with progress_bar("PyTorch") as advance:
+        recorded = export.record(prepared, frames, progress=advance)
     spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names}
     return Trace("torch", "float", spikes, recorded.outputs)
 
