@@ -57,6 +57,7 @@ def _end_with_any(processes: list[multiprocessing.Process], done: Event) -> None
         return
     for process in processes:
         if process.sentinel in ended:
+            multiprocessing.Process.join(process, timeout=5)  # Lava's own join takes no limit
             found = getattr(process, "exception", None)  # Lava's: (exception, traceback as text)
             sys.stderr.write(found[1] if found else f"a process of Lava ended with exit code {process.exitcode}\n")
     _exit(1)

@@ -10,6 +10,7 @@ import numpy as np
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.conv.process import Conv
 
 from neuromorphic.job import Job, Models, output_file, spike_files
 from neuromorphic.layers import layers
@@ -17,7 +18,7 @@ from neuromorphic.ports import in_port, with_ports
 from neuromorphic.processes.layer import FusedModel, LayerProcess
 from neuromorphic.processes.recorder import RecorderModel, RecorderProcess
 from neuromorphic.processes.source import SourceModel, SourceProcess
-from neuromorphic.processes.stock import StockModel
+from neuromorphic.processes.stock import ConvModel, StockModel
 from neuromorphic.schedule import Schedule, inputs, schedule
 
 CHANNEL_SLOTS = 2
@@ -43,6 +44,8 @@ class _RunConfig(Loihi2SimCfg):
                 return with_ports(RecorderModel, process, self.floats, False)
             case SourceProcess():
                 return with_ports(SourceModel, process, self.floats, False)
+            case Conv():
+                return ConvModel
             case _:
                 model: type[Any] = super().select(process, models)
                 return model

@@ -59,13 +59,12 @@ def run_group(
         )
         segments: set[Path] = set()
         try:
-            code = _follow(process, on_line, segments, timeout, silence)
+            if code := _follow(process, on_line, segments, timeout, silence):
+                raise SimulationFailed(f"Lava failed ({_outcome(code)}){_last_words(errors)}")
         except _OutOfTimeError as over:
             raise SimulationFailed(f"Lava {over} and was ended{_last_words(errors)}") from None
         finally:
             _end(process, segments)
-        if code:
-            raise SimulationFailed(f"Lava failed ({_outcome(code)}){_last_words(errors)}")
 
 
 class _OutOfTimeError(Exception):

@@ -82,7 +82,9 @@ def simulate(
         folder = Path(name)
         job.write(folder)
         command = (sys.executable, "-P", "-m", "neuromorphic.child", name)
-        run_group(command, on_line, timeout=timeout, silence=silence, environment=_ENVIRONMENT)
+        # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
+        environment = {**_ENVIRONMENT, "TMPDIR": name}
+        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment)
         return job.trace(folder)
 
 

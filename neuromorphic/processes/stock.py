@@ -1,8 +1,8 @@
 """The same layer wired of Lava's own processes, which also run on Loihi: Conv, Dense, Sparse, LIFReset.
 
 Conv holds data as [W, H, C] and kernels as [out, W, H, in], and flips them (a true convolution); its ports are
-transposed here, and its kernels flipped beforehand.  Pooling, convolutions of many groups and direct edges between
-populations become Sparse connections: Lava has no pooling, and Conv counts its groups in 8 bits.
+transposed here, and its kernels flipped beforehand.  Pooling and direct edges between populations become Sparse
+connections, since Lava has no process for either.
 """
 
 import math
@@ -10,10 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from lava.magma.core.decorator import implements
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.model.sub.model import AbstractSubProcessModel
 from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.conv.models import PyConvModelFloat
 from lava.proc.conv.process import Conv
 from lava.proc.dense.process import Dense
 from lava.proc.lif.process import LIFReset
@@ -30,8 +33,18 @@ from neuromorphic.reference import sliding_windows
 GRADED = 24
 """Message bits: any number but 0 makes Lava pass values on, where 0 would clip sums of spikes to 0 and 1."""
 
-MAX_GROUPS = 127
-"""Lava's Conv declares its number of groups as int8."""
+
+@implements(proc=Conv, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class ConvModel(PyConvModelFloat):
+    """Lava's own model, with its number of groups in 32 bits.
+
+    It takes the number of channels modulo the number of groups; in the 8 bits that Lava declares, numpy 2 refuses more
+    than 127 channels.
+    """
+
+    groups: np.ndarray = LavaPyType(np.ndarray, np.int32)
 
 
 Connect = Callable[[Any], None]
@@ -93,14 +106,8 @@ class StockModel(AbstractSubProcessModel):
             case Affine(weight=weight):
                 dense = self._keep(Dense(weights=weight.astype(np.float64), num_message_bits=GRADED))
                 return lambda port: port.connect(dense.s_in), dense.a_out
-            case SumPool2d(kernel=kernel, stride=stride, padding=padding):
-                ones = np.ones((node.shape[0], 1, *kernel), np.float32)
-                bias = np.zeros(node.shape[0], np.float32)
-                return self._sparse(
-                    matrix(node, Conv2d(ones, bias, stride, padding, (1, 1), node.shape[0])), node.shape
-                )
-            case Conv2d(groups=groups) as conv if groups > MAX_GROUPS:
-                return self._sparse(matrix(node, conv), node.shape)
+            case SumPool2d() as pool:
+                return self._sparse(matrix(node, pool_as_convolution(node, pool)), node.shape)
             case Conv2d() as conv:
                 return self._conv(node, conv)
             case other:
@@ -127,6 +134,13 @@ class StockModel(AbstractSubProcessModel):
 
 def _shaped(port: Any, shape: tuple[int, ...]) -> Any:
     return port if port.shape == shape else port.reshape(shape)
+
+
+def pool_as_convolution(node: Node, pool: SumPool2d) -> Conv2d:
+    """The convolution of ones, each channel on its own, that a pooling is."""
+    channels = node.shape[0]
+    ones, bias = np.ones((channels, 1, *pool.kernel), np.float32), np.zeros(channels, np.float32)
+    return Conv2d(ones, bias, pool.stride, pool.padding, (1, 1), channels)
 
 
 def matrix(node: Node, conv: Conv2d) -> csr_matrix:

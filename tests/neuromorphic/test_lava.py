@@ -1,0 +1,165 @@
+"""Lava, with our models and with its own, equals the reference in every spike."""
+
+import nir
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import from_nir
+from neuromorphic.parity import compare
+from neuromorphic.reference import run
+from neuromorphic.simulation import proven_exact, simulate
+from tests.neuromorphic.graphs import chain, conv, lif, metadata, one_neuron, small_net
+from tests.properties.random_graphs import examples
+
+
+def frames(graph, images, seed=0, steps=None):
+    shape = graph.nodes[graph.input].shape
+    lead = (images,) if steps is None else (images, steps)
+    return (np.random.default_rng(seed).integers(-32, 33, (*lead, *shape)) / 16).astype(np.float32)
+
+
+def assert_equal(trace, reference):
+    report = compare(trace, reference)
+    assert report.exact, report.first_mismatch
+    assert report.output_difference == 0
+    assert trace.outputs.dtype == np.float32
+    assert sum(train.count() for train in trace.spikes.values()) > 0
+
+
+def attention(c=130):
+    """A block as the encoder's: a shared current, an AND of two populations, a token sum, a broadcast, a gate.
+
+    130 channels are more than Lava's own model of Conv takes.
+    """
+    rng = np.random.default_rng(3)
+    shape, token = (c, 2, 3), (c, 1, 1)
+
+    def pointwise(cin, cout):
+        weight = np.round(rng.normal(size=(cout, cin, 1, 1)) * 64) / 64
+        return conv(weight, np.round(rng.normal(size=cout) * 8) / 8, hw=(2, 3))
+
+    broadcast = np.zeros((c, c, 2, 3), np.float32)
+    broadcast[np.arange(c), np.arange(c)] = 1
+    nodes = {
+        "input": nir.Input(np.array((3, 2, 3))),
+        "stem": pointwise(3, c),
+        "s": lif(shape),
+        "q": pointwise(c, c),
+        "q.lif": lif(shape, 0.5),
+        "k.lif": lif(shape, 0.25, r=2.0),
+        "and": lif(shape, 0.9),
+        "sum": nir.SumPool2d(np.array([2, 3]), np.array([2, 3]), np.array([0, 0])),
+        "mask": lif(token, 0.5),
+        "broadcast": nir.Conv2d((1, 1), broadcast, (1, 1), (1, 2), (1, 1), 1, np.zeros(c, np.float32)),
+        "gate": lif(shape, 0.9),
+        "proj": pointwise(c, 3),
+        "last": lif((3, 2, 3)),
+        "flat": nir.Flatten({"input": np.array((3, 2, 3))}, 0, -1),
+        "readout": nir.Affine(np.round(rng.normal(size=(4, 18)) * 64).astype(np.float32) / 64, np.ones(4, np.float32)),
+        "output": nir.Output(np.array([4])),
+    }
+    edges = [
+        ("input", "stem"), ("stem", "s"), ("s", "q"), ("q", "q.lif"), ("q", "k.lif"), ("stem", "k.lif"),
+        ("q.lif", "and"), ("k.lif", "and"), ("and", "sum"), ("sum", "mask"), ("mask", "broadcast"),
+        ("broadcast", "gate"), ("s", "gate"), ("gate", "proj"), ("proj", "last"), ("input", "last"), ("last", "flat"),
+        ("flat", "readout"), ("readout", "output"),
+    ]  # fmt: skip
+    return nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False)
+
+
+@pytest.mark.parametrize("models", ["fused", "stock"])
+@pytest.mark.parametrize("build", [small_net, attention])
+def test_equals_the_reference(build, models):
+    graph = from_nir(build())
+    x = frames(graph, 3)
+    assert_equal(simulate(graph, x, models=models), run(graph, x))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 7])
+def test_any_batch_gives_the_same_trace(batch):
+    graph = from_nir(small_net())
+    x = frames(graph, 5)
+    assert_equal(simulate(graph, x, batch=batch), run(graph, x))
+
+
+@pytest.mark.parametrize("models", ["fused", "stock"])
+def test_takes_a_frame_for_every_step(models):
+    graph = from_nir(small_net(time_steps=3))
+    x = frames(graph, 2, steps=3)
+    assert_equal(simulate(graph, x, models=models), run(graph, x))
+
+
+def test_single_precision_is_used_where_it_is_proven():
+    computing = ("conv", "lif", "pool", "lif2", "readout")
+    proofs = {name: {"exact": True} for name in computing}
+    graph = small_net()
+    rest = {key: value for key, value in graph.nodes.items() if key not in ("input", "output")}
+    certified = from_nir(chain(rest, (2, 6, 6), (5,), certificate={"nodes": proofs}))
+    assert proven_exact(certified)
+    x = frames(certified, 3)
+    assert_equal(simulate(certified, x), run(certified, x))
+    for missing in computing:
+        less = {name: {"exact": name != missing} for name in computing}
+        assert not proven_exact(from_nir(chain(rest, (2, 6, 6), (5,), certificate={"nodes": less})))
+
+
+def test_images_follow_each_other_without_a_trace_of_the_last():
+    graph = from_nir(small_net())
+    x = frames(graph, 4)
+    both, alone = simulate(graph, x, batch=1), simulate(graph, x[2:3], batch=1)
+    for name, train in both.spikes.items():
+        np.testing.assert_array_equal(train.bits[2:3], alone.spikes[name].bits)
+
+
+def test_a_single_time_step_is_enough_for_an_image():
+    graph = from_nir(small_net(time_steps=1))
+    x = frames(graph, 3, seed=1)
+    assert_equal(simulate(graph, x, batch=2), run(graph, x))
+
+
+def test_progress_counts_images():
+    graph = from_nir(small_net())
+    seen = []
+    simulate(graph, frames(graph, 5), batch=2, progress=lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, 5)
+    assert seen[-1] == (5, 5)
+    assert seen == sorted(seen)
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    phases=[Phase.explicit, Phase.generate],  # a Lava run takes seconds: no shrinking
+)
+@given(examples(max_populations=4))
+def test_lavas_own_processes_equal_the_reference_on_random_graphs(example):
+    graph = from_nir(example.graph)
+    report = compare(simulate(graph, example.frames, models="stock"), run(graph, example.frames))
+    assert report.exact, report.first_mismatch
+    assert report.output_difference == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "half"}, "precision 'half'"),
+        ({"models": "fast"}, "models 'fast'"),
+        ({"batch": 0}, "batch 0"),
+        ({"batch": 4, "models": "stock"}, "batch 4 with stock models"),
+        ({"time_steps": 7}, "7 time steps"),
+    ],
+)
+def test_refuses_what_it_has_not(arguments, message):
+    graph = from_nir(small_net())
+    with pytest.raises(RefusedInput, match=message):
+        simulate(graph, frames(graph, 1), **arguments)
+
+
+def test_stock_neurons_refuse_a_gain_of_zero():
+    graph = from_nir(one_neuron(r=0.0))
+    with pytest.raises(RefusedInput, match=r"'lif' has gain 0\.0"):
+        simulate(graph, frames(graph, 1), models="stock")

@@ -1,0 +1,178 @@
+"""A child that raises, hangs or is killed: a clear error within the limit, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuromorphic.errors import SimulationFailed
+from neuromorphic.graph import from_nir
+from neuromorphic.job import Job
+from neuromorphic.runner import run_group
+from neuromorphic.simulation import simulate
+from tests.neuromorphic.graphs import small_net
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc")
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "SPIKECLIP_TEST_RUN"
+
+SABOTAGE = """
+import os, signal, sys, time
+import neuromorphic.child
+from neuromorphic.processes.layer import FusedModel
+
+healthy = FusedModel.run_spk
+
+def run_spk(self):
+    if self.time_step == 6 and self.layer.head.name == {where!r}:
+        {what}
+    healthy(self)
+
+FusedModel.run_spk = run_spk
+neuromorphic.child.main()
+"""
+
+
+def processes(mark):
+    """Living processes that were started with this mark in their environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+            if state not in "ZX" and f"{MARK}={mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def segments():
+    """Shared memory that no living process maps: what a run that is over has leaked."""
+    mapped = set()
+    for entry in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            mapped.update(line.split(maxsplit=5)[-1] for line in entry.read_text().splitlines() if "/dev/shm/" in line)
+        except OSError:
+            continue
+    return {str(path) for path in Path("/dev/shm").glob("psm_*")} - mapped
+
+
+@pytest.fixture
+def mark(tmp_path):
+    """Afterwards, nothing with this mark may live, and nothing may lie in shared memory that did not before."""
+    before = segments()
+    yield str(tmp_path)
+    assert processes(str(tmp_path)) == []
+    assert segments() <= before
+
+
+def sabotaged(tmp_path, what, where="lif2"):
+    """A command that runs a small net in Lava and does `what` in the sixth step of a layer."""
+    graph = from_nir(small_net())
+    frames = np.ones((4, 1, *graph.nodes[graph.input].shape), np.float32)
+    folder = tmp_path / "job"
+    folder.mkdir()
+    Job(graph, frames, time_steps=4, batch=1, models="fused", exact=False).write(folder)
+    script = tmp_path / "sabotage.py"
+    script.write_text(SABOTAGE.format(what=what, where=where))
+    return [sys.executable, str(script), str(folder)]
+
+
+def run_marked(command, mark, lines=None, **limits):
+    environment = {MARK: mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    run_group(command, [].append if lines is None else lines.append, environment=environment, **limits)
+
+
+@pytest.mark.parametrize(
+    ("what", "where", "message"),
+    [
+        ("raise ValueError('boom')", "lif", "boom"),
+        ("raise ValueError('boom')", "lif2", "boom"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "lif", "exit code -9"),
+        ("os.kill(os.getppid(), signal.SIGKILL)", "lif", "ended by SIGKILL"),
+        ("os.killpg(0, signal.SIGKILL)", "lif", "ended by SIGKILL"),
+        ("os.killpg(0, signal.SIGTERM)", "lif", "ended by SIGTERM"),
+    ],
+)
+def test_a_death_in_the_group_is_an_error_at_once(tmp_path, mark, what, where, message):
+    with pytest.raises(SimulationFailed, match=message):
+        run_marked(sabotaged(tmp_path, what, where), mark, silence=120)
+
+
+def test_a_layer_that_hangs_is_an_error_after_the_limit(tmp_path, mark):
+    with pytest.raises(SimulationFailed, match="made no step for 8 s"):
+        run_marked(sabotaged(tmp_path, "time.sleep(600)"), mark, silence=8)
+
+
+def test_the_whole_time_can_be_limited(tmp_path, mark):
+    with pytest.raises(SimulationFailed, match="took more than 4 s"):
+        run_marked(sabotaged(tmp_path, "time.sleep(600)"), mark, timeout=4)
+
+
+def test_a_command_that_ignores_sigterm_is_killed(tmp_path, mark):
+    script = tmp_path / "stubborn.py"
+    script.write_text(
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "os.fork()\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    lines = []
+    with pytest.raises(SimulationFailed, match="took more than 2 s"):
+        run_marked([sys.executable, str(script)], mark, lines, timeout=2)
+    assert "ready" in "".join(lines)
+
+
+def test_children_that_outlive_their_parent_are_ended(tmp_path, mark):
+    script = tmp_path / "orphan.py"
+    script.write_text("import os, time\nif os.fork() == 0:\n    time.sleep(600)\nprint('done', flush=True)\n")
+    lines = []
+    run_marked([sys.executable, str(script)], mark, lines)
+    assert lines == ["done"]
+
+
+def test_the_message_holds_the_last_words(mark):
+    with pytest.raises(SimulationFailed, match=r"exit code 3.*\n.*no more"):
+        run_marked([sys.executable, "-c", "import sys; sys.stderr.write('no more'); sys.exit(3)"], mark)
+
+
+def test_an_error_of_the_caller_leaves_nothing_behind(mark, monkeypatch):
+    monkeypatch.setenv(MARK, mark)
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    graph = from_nir(small_net())
+    with pytest.raises(KeyboardInterrupt):
+        simulate(graph, np.ones((1, 2, 6, 6), np.float32), progress=interrupt)
+
+
+def test_a_killed_parent_leaves_nothing_behind(mark):
+    code = (
+        "import sys, time, numpy as np\n"
+        "from neuromorphic.graph import from_nir\n"
+        "from neuromorphic.simulation import simulate\n"
+        "from tests.neuromorphic.graphs import small_net\n"
+        "def wait(done, total):\n"
+        "    print('started', flush=True)\n"
+        "    time.sleep(600)\n"
+        "simulate(from_nir(small_net()), np.ones((1, 2, 6, 6), np.float32), progress=wait)\n"
+    )
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are too long for the name of a socket
+        environment = {**os.environ, MARK: mark, "TMPDIR": name, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as parent:
+            assert parent.stdout.readline() == b"started\n"
+            assert list(Path(name).iterdir())
+            parent.send_signal(signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while processes(mark) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert list(Path(name).iterdir()) == []
