@@ -7,6 +7,7 @@ outlives a parent that was killed; so both are watched here.
 
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -25,6 +26,8 @@ def main() -> None:
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # Lava keeps some ten files open for each process
     try:
         network = Network(Job.read(folder), folder)
         network.start()

@@ -21,6 +21,8 @@ class Recipe:
         label_smoothing: of the cross-entropy.
         temperature: initial factor on the cosines; learned.
         ema: decay per step of the averaged weights that are evaluated and saved; 0 to save the weights themselves.
+        calibration_images: training images that the statistics of batch normalisation are measured on for the saved
+            weights.
         precision: `bf16` computes convolutions in bfloat16 (autocast), `float32` doesn't.
         seed: of initialisation, order and augmentation.
     """
@@ -33,6 +35,7 @@ class Recipe:
     label_smoothing: float = 0.1
     temperature: float = 10.0
     ema: float = 0.998
+    calibration_images: int = 4096
     precision: Literal["float32", "bf16"] = "float32"
     seed: int = 0
 
@@ -49,6 +52,8 @@ class Recipe:
                 f"warm-up {self.warmup}, label smoothing {self.label_smoothing}, weight decay {self.weight_decay}; "
                 "expected in [0, 1), in [0, 1) and not negative"
             )
+        if self.calibration_images < 1:
+            raise RefusedInput(f"calibration_images is {self.calibration_images}; expected a positive number")
         if not 0 <= self.seed < 2**63:
             raise RefusedInput(f"seed is {self.seed}; expected 0 or more, below 2^63")
 
@@ -64,6 +69,13 @@ class Recipe:
                 return steps
             epoch -= epochs
         return self.schedule[-1][0]
+
+    def stage_start(self, epoch: int) -> int:
+        """The first epoch of those in a row that have as many time steps as the given one, counted from 0."""
+        steps = self.time_steps(epoch)
+        while epoch > 0 and self.time_steps(epoch - 1) == steps:
+            epoch -= 1
+        return epoch
 
     def learning_rate_at(self, progress: float) -> float:
         """Linear warm-up, then a half cosine to zero; `progress` in [0, 1]."""

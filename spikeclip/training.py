@@ -137,8 +137,10 @@ def train(
         run.epoch += 1
         line = {"epoch": run.epoch, "time_steps": recipe.time_steps(run.epoch - 1), "loss": loss}
         line["seconds"] = round(time.perf_counter() - start, 1)
-        checkpoint = _checkpoint(run, recipe, directions, labels.names, preprocessing, {})
+        checkpoint = _checkpoint(run, recipe, directions, labels.names, preprocessing)
         test = None
+        if line["time_steps"] == config.time_steps:
+            calibrate(checkpoint, train_set, recipe.calibration_images, device)
         if eval_set is not None and line["time_steps"] == config.time_steps:
             test = measure(checkpoint, eval_set, device)
             line["accuracy"] = test["accuracy"]
@@ -171,6 +173,25 @@ def _check_labels(images: ImageSet, labels: LabelSet) -> None:
         raise RefusedInput(
             f"images {images.source!r}: label {images.labels.max()}; the label set has {len(labels.names)}"
         )
+
+
+@torch.no_grad()
+def calibrate(checkpoint: Checkpoint, images: ImageSet, count: int, device: str = "cpu", batch_size: int = 64) -> None:
+    """Measure the statistics of batch normalisation anew, in place, on the first `count` of `images`.
+
+    Averaged weights make currents that training never normalised; what an average of its statistics says of them is
+    off by as much as the weights have moved (as in `torch.optim.swa_utils.update_bn`).
+    """
+    encoder = checkpoint.model.encoder.to(device)
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean over the batches
+    encoder.train()
+    for i in range(0, min(count, len(images)), batch_size):
+        x = checkpoint.preprocessing(images.images[i : min(i + batch_size, count)])
+        encoder(torch.from_numpy(x).to(device))
+    encoder.eval()
 
 
 def _start(config: SpikeClipConfig, recipe: Recipe, device: str) -> _Run:
@@ -211,7 +232,7 @@ def _train_epoch(
         run.optimizer.zero_grad()
         loss.backward()
         run.optimizer.step()
-        _update_average(run, recipe.ema, done)
+        _update_average(run, recipe.ema, done - recipe.stage_start(run.epoch) * per_epoch)
         total += loss.item()
         if not math.isfinite(total):
             raise RefusedInput(f"epoch {run.epoch + 1}: the loss is {loss.item()}; expected a lower --learning-rate")
@@ -251,7 +272,10 @@ def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @torch.no_grad()
 def _update_average(run: _Run, ema: float, step: int) -> None:
-    """`a += (1 - d) (w - a)` on every weight and statistic; d grows from 0 to `ema` so that the start is forgotten."""
+    """`a += (1 - d) (w - a)` on every weight and statistic; d grows from 0 to `ema` so that the start is forgotten.
+
+    `step` counts from where the number of time steps last changed: statistics of another T are of another network.
+    """
     decay = min(ema, (1 + step) / (10 + step)) if ema else 0.0
     for kept, new in zip(run.average.state_dict().values(), run.encoder.state_dict().values(), strict=True):
         if kept.is_floating_point():
@@ -266,11 +290,10 @@ def _checkpoint(
     directions: Tensor,
     names: tuple[str, ...],
     preprocessing: Preprocessing,
-    card: dict[str, Any],
 ) -> Checkpoint:
     encoder = copy.deepcopy(run.average if recipe.ema else run.encoder).float()
     readout = fold_readout(encoder.cpu(), directions.cpu())
-    return Checkpoint(SpikeClip(encoder, readout, names).eval(), preprocessing, card)
+    return Checkpoint(SpikeClip(encoder, readout, names).eval(), preprocessing)
 
 
 def _save_state(run: _Run, path: Path, identity: dict[str, Any]) -> None:
