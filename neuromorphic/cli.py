@@ -1,7 +1,7 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
 import json
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,14 +28,14 @@ ROWS = 12
 """Images that the table lists one by one; the rest is summed up."""
 
 
-class Backend(str, Enum):
+class Backend(StrEnum):
     """What runs the graph."""
 
     lava = "lava"
     reference = "reference"
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     """The arithmetic."""
 
     float = "float"
@@ -160,8 +160,8 @@ def _print(graph: Graph, found: "ImageSet", trace: Trace, report: ParityReport |
     spikes = sum(train.count() for train in trace.spikes.values())
     rate = spikes / (neurons * trace.images * trace.time_steps)
     results.print(
-        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} populations: "
-        f"{spikes:,} spikes (rate {rate:.3f})"
+        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "
+        f"populations: {spikes:,} spikes (rate {rate:.3f})"
     )
     if accuracy is not None:
         results.print(f"accuracy {accuracy:.2%} of {trace.images} images")

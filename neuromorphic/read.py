@@ -91,7 +91,7 @@ def _declared_bytes(dataset: h5py.Dataset, where: str) -> int:
     is_text = h5py.check_string_dtype(dataset.dtype) is not None
     if not is_text and dataset.dtype.kind not in "fiub":
         raise RefusedInput(f"{where} has the type {dataset.dtype}; expected numbers or text")
-    return int(dataset.size) * dataset.dtype.itemsize
+    return int(dataset.size) * int(dataset.dtype.itemsize)
 
 
 def _check_version(file: h5py.File, path: Path) -> None:

@@ -62,7 +62,9 @@ def run_in_batches(
     """`run`, some images at a time: the same trace with memory for `batch` images only.
 
     Args:
-        graph, frames, time_steps: as for `run`.
+        graph: as for `run`.
+        frames: as for `run`.
+        time_steps: as for `run`.
         batch: images side by side.
         progress: told (images done, images in all).
     """

@@ -32,7 +32,10 @@ def refused(app, *arguments, words):
 @pytest.fixture
 def model(tmp_path):
     path = tmp_path / "model.nir"
-    nir.write(path, chain({"lif": lif((3, 4, 4))}, (3, 4, 4), (3, 4, 4), preprocessing={"mean": [128.0] * 3, "std": [64.0] * 3}))
+    nir.write(
+        path,
+        chain({"lif": lif((3, 4, 4))}, (3, 4, 4), (3, 4, 4), preprocessing={"mean": [128.0] * 3, "std": [64.0] * 3}),
+    )
     return path
 
 
@@ -120,7 +123,7 @@ def test_an_unknown_checkpoint(tmp_path):
 
 def test_training_without_data(tmp_path):
     refused(
-        spikeclip.cli.app, "--data", tmp_path / "none", "--labels", tmp_path / "labels.npz", "-o", tmp_path / "x.safetensors",
+        spikeclip.cli.app, "--data", tmp_path / "none", "--labels", "labels.npz", "-o", tmp_path / "x.safetensors",
         words=["none", "no such file or folder"],
     )  # fmt: skip
 

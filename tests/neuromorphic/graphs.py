@@ -1,6 +1,7 @@
 """Small NIR graphs for tests, written by hand."""
 
 import json
+from itertools import pairwise
 
 import nir
 import numpy as np
@@ -23,7 +24,13 @@ def conv(weight, bias=None, stride=1, padding=0, hw=None):
     weight = np.asarray(weight, np.float32)
     bias = np.zeros(len(weight), np.float32) if bias is None else np.asarray(bias, np.float32)
     return nir.Conv2d(
-        input_shape=hw, weight=weight, stride=(stride, stride), padding=(padding, padding), dilation=(1, 1), groups=1, bias=bias
+        input_shape=hw,
+        weight=weight,
+        stride=(stride, stride),
+        padding=(padding, padding),
+        dilation=(1, 1),
+        groups=1,
+        bias=bias,
     )
 
 
@@ -35,9 +42,7 @@ def chain(nodes, shape, out_shape, time_steps=4, **more):
     """input -> nodes in the order given -> output."""
     every = {"input": nir.Input(np.array(shape)), **nodes, "output": nir.Output(np.array(out_shape))}
     names = list(every)
-    return nir.NIRGraph(
-        every, list(zip(names, names[1:], strict=False)), metadata=metadata(time_steps, **more), type_check=False
-    )
+    return nir.NIRGraph(every, list(pairwise(names)), metadata=metadata(time_steps, **more), type_check=False)
 
 
 def one_neuron(threshold=1.0, **parameters):

@@ -69,7 +69,8 @@ def test_soft_and_other_resets_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"), [("v_threshold", np.nan), ("tau", np.inf), ("tau", -1.0), ("r", np.nan), ("v_leak", 1.0), ("v_threshold", -1.0)]
+    ("parameter", "value"),
+    [("v_threshold", np.nan), ("tau", np.inf), ("tau", -1.0), ("r", np.nan), ("v_leak", 1.0), ("v_threshold", -1.0)],
 )
 def test_impossible_neurons_are_refused(parameter, value):
     graph = one_neuron()
@@ -130,7 +131,9 @@ def test_no_output_and_two_inputs_are_refused():
 
 
 def test_fan_in_of_different_shapes_is_refused():
-    graph = chain({"a": lif((1, 4, 4)), "c": conv(np.ones((1, 1, 2, 2)), hw=(4, 4)), "b": lif((1, 3, 3))}, (1, 4, 4), (1, 3, 3))
+    graph = chain(
+        {"a": lif((1, 4, 4)), "c": conv(np.ones((1, 1, 2, 2)), hw=(4, 4)), "b": lif((1, 3, 3))}, (1, 4, 4), (1, 3, 3)
+    )
     graph.edges.append(("a", "b"))
     refused(graph, "'b'", "different shapes", "[1, 4, 4]", "[1, 3, 3]")
 

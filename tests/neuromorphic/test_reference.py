@@ -31,13 +31,22 @@ def test_a_spike_resets_to_zero_and_images_start_from_rest():
 
 
 def test_fan_in_sums_and_each_source_counts():
-    graph = chain({"c": conv(np.ones((1, 1, 1, 1)), hw=(1, 1)), "d": conv(2 * np.ones((1, 1, 1, 1)), hw=(1, 1))}, (1, 1, 1), (1, 1, 1))
+    graph = chain(
+        {"c": conv(np.ones((1, 1, 1, 1)), hw=(1, 1)), "d": conv(2 * np.ones((1, 1, 1, 1)), hw=(1, 1))},
+        (1, 1, 1),
+        (1, 1, 1),
+    )
     graph.edges.append(("c", "output"))  # output = c + d(c) = x + 2 x
     assert run(from_nir(graph), np.full((1, 1, 1, 1), 5.0, np.float32)).outputs.ravel().tolist() == [15.0] * 4
 
 
 @given(
-    st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2), st.integers(1, 2), st.integers(0, 2**32 - 1)
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(0, 2),
+    st.integers(1, 2),
+    st.integers(0, 2**32 - 1),
 )
 def test_convolution_equals_loops(inputs, kernel, stride, padding, groups, seed):
     rng = np.random.default_rng(seed)
@@ -67,7 +76,10 @@ def test_sum_pooling_with_padding_by_hand():
     pool = nir.SumPool2d(np.array([3, 3]), np.array([2, 2]), np.array([1, 1]))
     graph = from_nir(chain({"p": pool}, (1, 4, 4), (1, 2, 2), time_steps=1))
     x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
-    assert run(graph, x).outputs[0, 0, 0].tolist() == [[0 + 1 + 4 + 5, 1 + 2 + 3 + 5 + 6 + 7], [4 + 5 + 8 + 9 + 12 + 13, 90]]
+    assert run(graph, x).outputs[0, 0, 0].tolist() == [
+        [0 + 1 + 4 + 5, 1 + 2 + 3 + 5 + 6 + 7],
+        [4 + 5 + 8 + 9 + 12 + 13, 90],
+    ]
 
 
 def test_images_side_by_side_equal_images_alone():

@@ -67,13 +67,23 @@ def test_the_report_is_json_with_the_promised_keys():
     changed["a"][1, 0, 3] = True
     report = compare(trace_of(changed), trace_of(spikes)).to_dict()
     assert report["nodes"] == {"a": {"compared": 16, "mismatches": 1}}
-    assert report["first_mismatch"] == {"image": 1, "step": 0, "node": "a", "index": [3], "expected": False, "found": True}
+    assert report["first_mismatch"] == {
+        "image": 1,
+        "step": 0,
+        "node": "a",
+        "index": [3],
+        "expected": False,
+        "found": True,
+    }
     assert {"exact", "images", "spikes_compared", "mismatches"} <= set(report)
 
 
 def test_a_trace_survives_its_file(tmp_path):
     rng = np.random.default_rng(0)
-    trace = trace_of({"z.lif": rng.random((3, 4, 2, 5, 5)) < 0.3, "a.lif": rng.random((3, 4, 7)) < 0.3}, rng.normal(size=(3, 4, 6)).astype("f4"))
+    trace = trace_of(
+        {"z.lif": rng.random((3, 4, 2, 5, 5)) < 0.3, "a.lif": rng.random((3, 4, 7)) < 0.3},
+        rng.normal(size=(3, 4, 6)).astype("f4"),
+    )
     trace.write(tmp_path / "run.h5")
     back = Trace.read(tmp_path / "run.h5")
     assert list(back.spikes) == ["z.lif", "a.lif"]

@@ -58,7 +58,11 @@ class _Builder:
         kernel, stride, padding = window
         channels, height, width = self.shapes[source]
         node = conv(
-            self.weights(out_channels, channels, kernel, kernel), self.weights(out_channels), stride, padding, (height, width)
+            self.weights(out_channels, channels, kernel, kernel),
+            self.weights(out_channels),
+            stride,
+            padding,
+            (height, width),
         )
         shape = (out_channels, *(windows(n, window) for n in (height, width)))
         return self.add(name, node, shape, source)
@@ -67,7 +71,10 @@ class _Builder:
         kernel, stride, padding = (np.array([n, n]) for n in window)
         channels, height, width = self.shapes[source]
         return self.add(
-            name, nir.SumPool2d(kernel, stride, padding), (channels, *(windows(n, window) for n in (height, width))), source
+            name,
+            nir.SumPool2d(kernel, stride, padding),
+            (channels, *(windows(n, window) for n in (height, width))),
+            source,
         )
 
 
@@ -80,7 +87,8 @@ def fitting(shape, target=None):
     """Windows (kernel, stride, padding) that a map of `shape` takes and that leave a map of `target`'s size."""
     return [
         w for w in WINDOWS
-        if all(windows(n, w) >= 1 for n in shape[1:]) and (target is None or [windows(n, w) for n in shape[1:]] == list(target[1:]))
+        if all(windows(n, w) >= 1 for n in shape[1:])
+        and (target is None or [windows(n, w) for n in shape[1:]] == list(target[1:]))
     ]  # fmt: skip
 
 

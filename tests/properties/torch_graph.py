@@ -12,7 +12,6 @@ from spikingjelly.activation_based import neuron
 
 def run(graph, thresholds, frames, steps, dt=1e-4):
     """Spikes per population, bool `[N, T, *shape]`, and outputs, float32 `[N, T, ...]`."""
-    fan_in = {name: [a for a, b in graph.edges if b == name] for name in graph.nodes}
     populations = {
         name: neuron.LIFNode(tau=float(round(float(node.tau.flat[0]) / dt)), v_threshold=thresholds[name], v_reset=0.0)
         for name, node in graph.nodes.items()
@@ -22,31 +21,33 @@ def run(graph, thresholds, frames, steps, dt=1e-4):
     with torch.no_grad():
         for _ in range(steps):
             values = {}
-
-            def value(name):
-                if name not in values:
-                    values[name] = compute(name)
-                return values[name]
-
-            def compute(name):
-                node = graph.nodes[name]
-                if isinstance(node, nir.Input):
-                    return torch.from_numpy(frames)
-                x = sum(value(source) for source in fan_in[name])
-                if isinstance(node, nir.LIF):
-                    return populations[name](float(node.r.flat[0]) * x)
-                if isinstance(node, nir.Conv2d):
-                    return F.conv2d(x, torch.from_numpy(node.weight), torch.from_numpy(node.bias), tuple(node.stride), tuple(node.padding))
-                if isinstance(node, nir.SumPool2d):
-                    k, s, p = (tuple(int(n) for n in v) for v in (node.kernel_size, node.stride, node.padding))
-                    return F.avg_pool2d(x, k, s, p, divisor_override=1)
-                if isinstance(node, nir.Flatten):
-                    return x.flatten(1)
-                if isinstance(node, nir.Affine):
-                    return F.linear(x, torch.from_numpy(node.weight), torch.from_numpy(node.bias))
-                return x
-
-            outputs.append(value("output").numpy())
+            outputs.append(_value("output", graph, populations, frames, values).numpy())
             for name in populations:
-                spikes[name].append(value(name).numpy() > 0)
+                spikes[name].append(_value(name, graph, populations, frames, values).numpy() > 0)
     return {name: np.stack(s, 1) for name, s in spikes.items()}, np.stack(outputs, 1)
+
+
+def _value(name, graph, populations, frames, values):
+    """What the node returns in this step; `values` keeps what is known of the step."""
+    if name not in values:
+        node = graph.nodes[name]
+        if isinstance(node, nir.Input):
+            values[name] = torch.from_numpy(frames)
+        else:
+            x = sum(_value(a, graph, populations, frames, values) for a, b in graph.edges if b == name)
+            values[name] = populations[name](float(node.r.flat[0]) * x) if name in populations else _apply(node, x)
+    return values[name]
+
+
+def _apply(node, x):
+    if isinstance(node, nir.Conv2d):
+        weight, bias = torch.from_numpy(node.weight), torch.from_numpy(node.bias)
+        return F.conv2d(x, weight, bias, tuple(node.stride), tuple(node.padding))
+    if isinstance(node, nir.SumPool2d):
+        k, s, p = (tuple(int(n) for n in v) for v in (node.kernel_size, node.stride, node.padding))
+        return F.avg_pool2d(x, k, s, p, divisor_override=1)
+    if isinstance(node, nir.Flatten):
+        return x.flatten(1)
+    if isinstance(node, nir.Affine):
+        return F.linear(x, torch.from_numpy(node.weight), torch.from_numpy(node.bias))
+    return x
