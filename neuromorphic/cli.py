@@ -56,7 +56,7 @@ def simulate(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the trace (HDF5).")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds that Lava may take in all; by default by the work to do.")
+        float | None, typer.Option(help="Seconds that Lava may take in all; without it, 300 without progress end it.")
     ] = None,
 ) -> None:
     """Simulate a graph in Lava, step by step as on Loihi, and compare every spike with the PyTorch model.
