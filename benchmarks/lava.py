@@ -150,7 +150,9 @@ def show(document: dict[str, Any]) -> None:
 
 
 def main(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint: its path, or the name of one that ships.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="A checkpoint: its path, or the name of one that ships.")
+    ] = "spike-driven-small",
     images: Annotated[str, typer.Option(help="samples, FILE.npz, a folder, cifar10:DIR:test, ...")] = "samples",
     rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 5,
     stock: Annotated[bool, typer.Option(help="Time Lava's own processes too (minutes).")] = True,
