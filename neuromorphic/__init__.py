@@ -5,6 +5,7 @@ from neuromorphic.frames import encode
 from neuromorphic.graph import Graph, from_nir
 from neuromorphic.parity import ParityReport, compare
 from neuromorphic.read import read_graph
+from neuromorphic.simulation import simulate
 from neuromorphic.trace import SpikeTrain, Trace
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "encode",
     "from_nir",
     "read_graph",
+    "simulate",
 ]
