@@ -16,7 +16,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lint test test-slow demo bench clean
+.PHONY: help .venv lint test test-fast test-slow demo bench clean
 
 help: ## list these commands
 	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,7 +44,10 @@ lint: $(READY) ## style, types and the imports that the layout allows
 	$(BIN)/mypy $(TYPED:%=-p %)
 	$(BIN)/python -m pytest -q tests/test_imports.py
 
-test: lint ## the whole test suite but its slow tests
+test: lint ## the whole test suite (about three minutes)
+	$(BIN)/python -m pytest
+
+test-fast: $(READY) ## without lint, and without tests of more than 20 s
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(READY) ## tests that take more than 20 s each

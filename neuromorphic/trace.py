@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.hdf5 import survey
 
 FORMAT_VERSION = 1
 
@@ -97,18 +98,33 @@ class Trace:
         """The trace in `path`.
 
         Raises:
-            RefusedInput: the file is not such a trace.
+            RefusedInput: the file is not such a trace, reaches outside itself, or its arrays don't fit each other.
         """
         try:
             with h5py.File(path, "r") as file:
-                if file.attrs.get("format_version") != FORMAT_VERSION:
+                survey(file, path)
+                version = file.attrs.get("format_version")
+                if version != FORMAT_VERSION:
+                    raise RefusedInput(f"{path}: trace format {version}; expected {FORMAT_VERSION}")
+                outputs = np.asarray(file["outputs"][...], np.float32)
+                if outputs.ndim < 2:
                     raise RefusedInput(
-                        f"{path}: trace format {file.attrs.get('format_version')}; expected {FORMAT_VERSION}"
+                        f"{path}: outputs are {list(outputs.shape)}; expected [images, T, ...]"
                     )
                 spikes = {
-                    name: SpikeTrain(data[...], tuple(int(n) for n in data.attrs["shape"]))
+                    name: _train(data, outputs.shape[:2], f"{path}: node {name!r}")
                     for name, data in file["spikes"].items()
                 }
-                return cls(file.attrs["producer"], file.attrs["precision"], spikes, file["outputs"][...])
-        except (OSError, KeyError) as error:
+                return cls(str(file.attrs["producer"]), str(file.attrs["precision"]), spikes, outputs)
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, RefusedInput):
+                raise
             raise RefusedInput(f"{path}: not a readable trace ({error})") from error
+
+
+def _train(data: h5py.Dataset, frames: tuple[int, ...], where: str) -> SpikeTrain:
+    train = SpikeTrain(data[...], tuple(int(n) for n in data.attrs["shape"]))
+    expected = (*frames, -(-train.neurons // 8))
+    if train.bits.dtype != np.uint8 or train.bits.shape != expected:
+        raise RefusedInput(f"{where} has {train.bits.dtype} {list(train.bits.shape)}; expected uint8 {list(expected)}")
+    return train

@@ -112,3 +112,44 @@ def test_files_that_are_no_trace_are_refused(tmp_path):
     for path in (text, other, tmp_path / "missing.h5"):
         with pytest.raises(RefusedInput, match=path.name):
             Trace.read(path)
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "run.h5"
+    trace_of({"a": np.ones((2, 3, 12), np.bool_)}).write(path)
+    return path
+
+
+def test_a_trace_that_links_into_another_file_is_refused(written, tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["a"] = np.zeros((2, 3, 2), np.uint8)
+    with h5py.File(written, "r+") as file:
+        del file["spikes/a"]
+        file["spikes/a"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/a")
+    with pytest.raises(RefusedInput, match="link into another file"):
+        Trace.read(written)
+
+
+@pytest.mark.parametrize(
+    ("bits", "shape"),
+    [
+        (np.zeros((2, 3, 1), np.uint8), (12,)),  # a byte too few
+        (np.zeros((2, 4, 2), np.uint8), (12,)),  # a step too many
+        (np.zeros((2, 3, 2), np.float32), (12,)),
+        (np.zeros((2, 3, 2), np.uint8), (100,)),
+    ],
+)
+def test_bits_that_do_not_fit_are_refused(written, bits, shape):
+    with h5py.File(written, "r+") as file:
+        del file["spikes/a"]
+        file["spikes"].create_dataset("a", data=bits).attrs["shape"] = shape
+    with pytest.raises(RefusedInput, match=r"run\.h5: node 'a'"):
+        Trace.read(written)
+
+
+def test_a_trace_without_its_parts_is_refused(written):
+    with h5py.File(written, "r+") as file:
+        del file["outputs"]
+    with pytest.raises(RefusedInput, match="not a readable trace"):
+        Trace.read(written)
