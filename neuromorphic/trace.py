@@ -108,9 +108,7 @@ class Trace:
                     raise RefusedInput(f"{path}: trace format {version}; expected {FORMAT_VERSION}")
                 outputs = np.asarray(file["outputs"][...], np.float32)
                 if outputs.ndim < 2:
-                    raise RefusedInput(
-                        f"{path}: outputs are {list(outputs.shape)}; expected [images, T, ...]"
-                    )
+                    raise RefusedInput(f"{path}: outputs are {list(outputs.shape)}; expected [images, T, ...]")
                 spikes = {
                     name: _train(data, outputs.shape[:2], f"{path}: node {name!r}")
                     for name, data in file["spikes"].items()
