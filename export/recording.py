@@ -72,14 +72,16 @@ def record(
         expected = ", ".join(map(str, prepared.frame_shape))
         raise RefusedInput(f"frames have the shape {list(frames.shape)}; expected [N, {expected}] and at least one")
     model = prepared.model
-    parts: list[dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]]] = []
+    spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
     outputs: list[NDArray[np.float32]] = []
     for start in range(0, len(frames), batch):
         recorder = _Recorder(model.spikes, prepared.populations)
         with torch.backends.nnpack.flags(enabled=False):  # its Winograd convolutions round
             last = recorder.run(model.present(torch.from_numpy(frames[start : start + batch])))
             outputs.append(model.read(last).transpose(0, 1).numpy())
-        parts.append(recorder.kept)
+        for name, (bits, shape) in recorder.kept.items():
+            # Filled in place: traces of a whole test set are gigabytes, and lists of parts would double them.
+            whole, _ = spikes.setdefault(name, (np.empty((len(frames), *bits.shape[1:]), np.uint8), shape))
+            whole[start : start + batch] = bits
         progress(min(start + batch, len(frames)), len(frames))
-    spikes = {name: (np.concatenate([part[name][0] for part in parts]), shape) for name, (_, shape) in parts[0].items()}
     return Recording(spikes, np.concatenate(outputs))
