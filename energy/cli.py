@@ -14,7 +14,7 @@ from neuromorphic.graph import Graph
 from neuromorphic.read import read_graph
 from neuromorphic.reference import run_in_batches
 from neuromorphic.trace import Trace
-from spikeclip.console import progress_bar, refusals, results
+from spikeclip.console import progress_bar, refusals, require_folders, results
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -41,9 +41,7 @@ def energy(
     Example: `spikeclip-energy model.nir --images samples --json counts.json`
     """
     with refusals(RefusedInput):
-        for path in (json_path, csv_path):
-            if path is not None and not path.parent.is_dir():
-                raise RefusedInput(f"{path}: its folder does not exist")
+        require_folders(json_path, csv_path)
         graph = read_graph(model)
         shown = _trace(graph, images, limit, trace)
         with progress_bar("counting") as advance:

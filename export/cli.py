@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from spikeclip.console import console, progress_bar, refusals, results
+from spikeclip.console import console, progress_bar, refusals, require_folders, results
 
 if TYPE_CHECKING:
     from export.accuracy import AccuracyChange
@@ -39,11 +39,8 @@ def export(
         from export.convert import prepare, write
         from spikeclip.checkpoint import load
         from spikeclip.data import load_images
-        from spikeclip.errors import RefusedInput
 
-        for path in (output, json_path):
-            if path is not None and not path.parent.is_dir():
-                raise RefusedInput(f"{path}: its folder does not exist")
+        require_folders(output, json_path)
         loaded = load(checkpoint)
         images = None if test is None else load_images(test, loaded.config.image_size, limit)
         with console.status("folding, snapping, certifying"):

@@ -15,7 +15,7 @@ from neuromorphic.graph import Graph
 from neuromorphic.parity import ParityReport, compare
 from neuromorphic.read import read_graph
 from neuromorphic.trace import SpikeTrain, Trace
-from spikeclip.console import console, progress_bar, refusals, results
+from spikeclip.console import console, progress_bar, refusals, require_folders, results
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,17 +69,17 @@ def simulate(
         from spikeclip.data import load_images
 
         graph = read_graph(model)
-        for path in (output, json_path):
-            if path is not None and not path.parent.is_dir():
-                raise RefusedInput(f"{path}: its folder does not exist")
+        require_folders(output, json_path)
         found = load_images(images, image_size(graph), limit)
         frames = encode(graph, found.images)
+        # Before Lava, which takes longer: a checkpoint that doesn't fit is refused at once.
+        reference = None if check is None else torch_trace(check, graph, frames)
         try:
             trace = _run(graph, frames, backend, precision, timeout)
         except SimulationFailed as error:
             console.print(f"error: {error}", markup=False)
             raise typer.Exit(1) from error
-        report = None if check is None else compare(trace, torch_trace(check, graph, frames))
+        report = None if reference is None else compare(trace, reference)
     if output is not None:
         trace.write(output)
     accuracy = None if found.labels is None else float((trace.predictions == found.labels).mean())

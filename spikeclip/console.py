@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import typer
@@ -29,6 +30,17 @@ def refusals(*others: type[Exception]) -> Iterator[None]:
     except (RefusedInput, *others) as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(2) from error
+
+
+def require_folders(*outputs: Path | None) -> None:
+    """Refuse output files whose folders do not exist, before any work is done; None stands for no output.
+
+    Raises:
+        RefusedInput: a folder is missing.
+    """
+    for path in outputs:
+        if path is not None and not path.parent.is_dir():
+            raise RefusedInput(f"{path}: its folder does not exist")
 
 
 class Advance(Protocol):

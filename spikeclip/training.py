@@ -141,9 +141,9 @@ def train(
         test = None
         if line["time_steps"] == config.time_steps:
             calibrate(checkpoint, train_set, recipe.calibration_images, device)
-        if eval_set is not None and line["time_steps"] == config.time_steps:
-            test = measure(checkpoint, eval_set, device)
-            line["accuracy"] = test["accuracy"]
+            if eval_set is not None:
+                test = measure(checkpoint, eval_set, device)
+                line["accuracy"] = test["accuracy"]
         with log.open("a") as file:
             file.write(json.dumps(line) + "\n")
         history: dict[str, Any] = {
