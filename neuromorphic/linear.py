@@ -30,17 +30,23 @@ def linear(node: Node, batch: int, dtype: DTypeLike) -> Linear:
     match node.operation:
         case Affine(weight=weight):
             return _Product(weight, dtype)
-        case SumPool2d(kernel=kernel, stride=stride, padding=padding):
-            ones = np.ones((node.shape[0], *kernel), np.float32)
-            return _Taps(node, ones, stride, padding, (1, 1), batch, dtype)
+        case SumPool2d() as pool:
+            return _Taps(node, pool_as_convolution(node, pool), batch, dtype)
         case Conv2d() as conv if node.input_shape[1:] == (1, 1):
             return _Impulses(node, conv, dtype)
         case Conv2d() as conv if conv.groups == node.input_shape[0] == node.shape[0]:
-            return _Taps(node, conv.weight[:, 0], conv.stride, conv.padding, conv.dilation, batch, dtype)
+            return _Taps(node, conv, batch, dtype)
         case Conv2d() as conv:
             return _Columns(node, conv, batch, dtype)
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} is not linear")
+
+
+def pool_as_convolution(node: Node, pool: SumPool2d) -> Conv2d:
+    """The convolution of ones, each channel on its own, that a pooling is."""
+    channels = node.shape[0]
+    ones, bias = np.ones((channels, 1, *pool.kernel), np.float32), np.zeros(channels, np.float32)
+    return Conv2d(ones, bias, pool.stride, pool.padding, (1, 1), channels)
 
 
 class _Product:
@@ -56,18 +62,10 @@ class _Product:
 class _Window:
     """A zero-padded copy of the map and a view of what each output position sees: `[B, C, kh, kw, H', W']`."""
 
-    def __init__(
-        self,
-        node: Node,
-        kernel: tuple[int, int],
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        batch: int,
-        dtype: DTypeLike,
-    ) -> None:
+    def __init__(self, node: Node, conv: Conv2d, batch: int, dtype: DTypeLike) -> None:
         channels, height, width = node.input_shape
-        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
+        kh, kw = conv.weight.shape[2:]
+        (sh, sw), (ph, pw), (dh, dw) = conv.stride, conv.padding, conv.dilation
         padded = np.zeros((batch, channels, height + 2 * ph, width + 2 * pw), dtype)
         self.interior = padded[:, :, ph : ph + height, pw : pw + width]
         span = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
@@ -79,8 +77,7 @@ class _Columns:
     """`y[g] = W[g] columns(x)[g]` per group g: the windows as columns of a matrix, then one product per image."""
 
     def __init__(self, node: Node, conv: Conv2d, batch: int, dtype: DTypeLike) -> None:
-        kernel = (conv.weight.shape[2], conv.weight.shape[3])
-        self.window = _Window(node, kernel, conv.stride, conv.padding, conv.dilation, batch, dtype)
+        self.window = _Window(node, conv, batch, dtype)
         self.weight = conv.weight.reshape(conv.groups, conv.weight.shape[0] // conv.groups, -1).astype(dtype)
         self.columns = np.empty(self.window.view.shape[1:], dtype)
         self.shape = (batch, *node.shape)
@@ -99,20 +96,10 @@ class _Columns:
 class _Taps:
     """`y[c] = Σ w[c, m, n] x[c, ...]`: each channel on its own, one shifted map per weight of the kernel."""
 
-    def __init__(
-        self,
-        node: Node,
-        weight: NDArray[np.float32],
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        batch: int,
-        dtype: DTypeLike,
-    ) -> None:
-        kernel = (weight.shape[1], weight.shape[2])
-        self.window = _Window(node, kernel, stride, padding, dilation, batch, dtype)
-        self.weight = weight.astype(dtype)[..., None, None]
-        self.ones = bool((weight == 1).all())
+    def __init__(self, node: Node, conv: Conv2d, batch: int, dtype: DTypeLike) -> None:
+        self.window = _Window(node, conv, batch, dtype)
+        self.weight = conv.weight[:, 0].astype(dtype)[..., None, None]
+        self.ones = bool((conv.weight == 1).all())
         self.shape = (batch, *node.shape)
 
     def __call__(self, x: Array) -> Array:

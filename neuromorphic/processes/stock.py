@@ -25,6 +25,7 @@ from scipy.sparse import csr_matrix, identity
 
 from neuromorphic.graph import Affine, Conv2d, Lif, Node, Source, SumPool2d
 from neuromorphic.layers import Layer
+from neuromorphic.linear import pool_as_convolution
 from neuromorphic.ports import in_port
 from neuromorphic.processes.delay import DelayProcess
 from neuromorphic.processes.layer import LayerProcess
@@ -134,13 +135,6 @@ class StockModel(AbstractSubProcessModel):
 
 def _shaped(port: Any, shape: tuple[int, ...]) -> Any:
     return port if port.shape == shape else port.reshape(shape)
-
-
-def pool_as_convolution(node: Node, pool: SumPool2d) -> Conv2d:
-    """The convolution of ones, each channel on its own, that a pooling is."""
-    channels = node.shape[0]
-    ones, bias = np.ones((channels, 1, *pool.kernel), np.float32), np.zeros(channels, np.float32)
-    return Conv2d(ones, bias, pool.stride, pool.padding, (1, 1), channels)
 
 
 def matrix(node: Node, conv: Conv2d) -> csr_matrix:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from neuromorphic.graph import Conv2d, from_nir
-from neuromorphic.linear import linear
-from neuromorphic.processes.stock import matrix, pool_as_convolution
+from neuromorphic.linear import linear, pool_as_convolution
+from neuromorphic.processes.stock import matrix
 from neuromorphic.reference import apply
 from tests.neuromorphic.graphs import chain, one_neuron
 
