@@ -87,7 +87,7 @@ def prepare(checkpoint: Checkpoint) -> Prepared:
     bits = frames.input_bits(preprocessing)
     pixels = frames.frame_range(preprocessing, bits)
 
-    traced = capture(checkpoint.model.encoder, "spikes", KNOWN)
+    traced = capture(checkpoint.model.encoder, "tokens", KNOWN)
     fold_batch_norm(traced)
     fold_token_scale(traced)
     lowering, last = lower(traced, shapes(traced, frame), config.time_steps)

@@ -14,8 +14,8 @@ from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
 from spikeclip.neurons import And
 
-SPIKING = (neuron.LIFNode, And, layer.MaxPool2d)
-"""Modules whose outputs are spikes; max-pooling because the spike-driven encoder pools spikes only."""
+SPIKING = {"paper": (neuron.LIFNode,), "spike-driven": (neuron.LIFNode, And, layer.MaxPool2d)}
+"""Modules whose outputs are spikes, by architecture: the spike-driven encoder max-pools spikes, the paper currents."""
 
 
 @torch.no_grad()
@@ -50,7 +50,7 @@ def measure(
     handles = [
         module.register_forward_hook(hook(name))
         for name, module in model.encoder.named_modules()
-        if isinstance(module, SPIKING)
+        if isinstance(module, SPIKING[checkpoint.config.architecture])
     ]
     right = 0
     for i in range(0, len(images), batch_size):

@@ -11,6 +11,9 @@ Architecture = Literal["spike-driven", "paper"]
 DOWNSAMPLING = 4
 """Width of an image over width of the token grid: the stem halves the image twice."""
 
+ATTENTION_SCALE: dict[Architecture, float] = {"spike-driven": 0.5, "paper": 0.125}
+"""Factor of the attention's sums where a configuration doesn't say; 0.125 is the published one, for any head width."""
+
 
 @dataclass(frozen=True)
 class SpikeClipConfig:
@@ -20,17 +23,20 @@ class SpikeClipConfig:
 
     Attributes:
         architecture: `spike-driven` (standard NIR nodes only) or `paper` (the published encoder).
-        width: channels of the residual stream, D; a multiple of 8, because the stem starts at D / 8 channels.
+        width: channels of the residual stream, D, at least 8: the stem starts at D / 8 channels, rounded down. A
+            multiple of 8 in `spike-driven`.
         depth: number of transformer blocks.
         heads: attention heads of the `paper` architecture; `spike-driven` attention masks channels one by one.
-        mlp_ratio: hidden channels of a block's MLP over D.
+        mlp_ratio: hidden channels of a block's MLP over D; `int(mlp_ratio * D)` of them.
         time_steps: simulation steps per image, T.
         image_size: height and width in pixels; a multiple of 4.
         image_channels: channels of an image.
         embedding_width: dimensions of CLIP's embedding space.
         tau: membrane time constant in time steps.
-        v_threshold: firing threshold; a neuron fires at `v >= v_threshold`.
-        attention_scale: factor of the token sum in spike-driven attention; a power of two, so that it is exact.
+        v_threshold: firing threshold; a neuron fires at `v >= v_threshold`, the neurons behind self-attention at half
+            of it.
+        attention_scale: factor of the token sum in spike-driven attention, of `Q (KᵀV)` in self-attention; a power of
+            two, so that it is exact. 0 stands for the architecture's own: 0.5, or 0.125 as published.
 
     Raises:
         RefusedInput: a size is out of range or not divisible as the architecture needs.
@@ -40,32 +46,38 @@ class SpikeClipConfig:
     width: int = 384
     depth: int = 4
     heads: int = 8
-    mlp_ratio: int = 4
+    mlp_ratio: float = 4
     time_steps: int = 4
     image_size: int = 32
     image_channels: int = 3
     embedding_width: int = 512
     tau: float = 2.0
     v_threshold: float = 1.0
-    attention_scale: float = 0.5
+    attention_scale: float = 0.0
 
     def __post_init__(self) -> None:
         if self.architecture not in ("spike-driven", "paper"):
             raise RefusedInput(f"architecture is {self.architecture!r}; expected 'spike-driven' or 'paper'")
-        for name in ("width", "depth", "heads", "mlp_ratio", "time_steps", "image_channels", "embedding_width"):
+        if self.attention_scale == 0:
+            object.__setattr__(self, "attention_scale", ATTENTION_SCALE[self.architecture])
+        for name in ("width", "depth", "heads", "time_steps", "image_channels", "embedding_width"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise RefusedInput(f"{name} is {value!r}; expected a positive integer")
-        if self.width % 8:
+        if self.width < 8:
+            raise RefusedInput(f"width is {self.width}; expected at least 8")
+        if self.architecture == "spike-driven" and self.width % 8:
             raise RefusedInput(f"width is {self.width}; expected a multiple of 8")
         if self.architecture == "paper" and self.width % self.heads:
             raise RefusedInput(f"width {self.width} is not divisible by heads {self.heads}")
         if not isinstance(self.image_size, int) or self.image_size < 4 or self.image_size % DOWNSAMPLING:
             raise RefusedInput(f"image_size is {self.image_size!r}; expected a positive multiple of {DOWNSAMPLING}")
-        for name in ("tau", "v_threshold", "attention_scale"):
+        for name in ("mlp_ratio", "tau", "v_threshold", "attention_scale"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise RefusedInput(f"{name} is {value!r}; expected a positive number")
+        if self.hidden_width < 1:
+            raise RefusedInput(f"mlp_ratio is {self.mlp_ratio} at width {self.width}; expected a hidden channel")
         if self.tau <= 1:
             raise RefusedInput(f"tau is {self.tau}; expected more than 1 time step")
         if math.frexp(self.attention_scale)[0] != 0.5:
@@ -76,6 +88,11 @@ class SpikeClipConfig:
         """Output channels of the five convolutions of the stem."""
         d = self.width
         return (d // 8, d // 4, d // 2, d, d)
+
+    @property
+    def hidden_width(self) -> int:
+        """Hidden channels of a block's MLP."""
+        return int(self.width * self.mlp_ratio)
 
     @property
     def grid(self) -> int:

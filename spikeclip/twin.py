@@ -96,7 +96,7 @@ class TwinBlock(nn.Module):
 
     def __init__(self, config: SpikeClipConfig) -> None:
         super().__init__()
-        d, hidden = config.width, config.mlp_ratio * config.width
+        d, hidden = config.width, config.hidden_width
         self.attn_norm = nn.LayerNorm(d)
         self.attn = SoftmaxAttention(d, heads(config))
         self.mlp_norm = nn.LayerNorm(d)
@@ -176,8 +176,8 @@ def _layers(config: SpikeClipConfig, outputs: int) -> Iterator[dict[str, Any]]:
         yield _product(f"block.{i}.attn.scores", heads(config), tokens, per_head, tokens)
         yield _product(f"block.{i}.attn.mix", heads(config), tokens, tokens, per_head)
         yield _linear(f"block.{i}.attn.out", tokens, d, d)
-        yield _linear(f"block.{i}.mlp.hidden", tokens, d, config.mlp_ratio * d)
-        yield _linear(f"block.{i}.mlp.proj", tokens, config.mlp_ratio * d, d)
+        yield _linear(f"block.{i}.mlp.hidden", tokens, d, config.hidden_width)
+        yield _linear(f"block.{i}.mlp.proj", tokens, config.hidden_width, d)
     yield _linear("head", 1, d, outputs)
 
 

@@ -25,7 +25,7 @@ class Custom(nn.Module):
         for name, module in layers.items():
             self.add_module(name, module)
 
-    def spikes(self, x: Tensor) -> Tensor:
+    def tokens(self, x: Tensor) -> Tensor:
         return self._spikes(self, x)
 
 

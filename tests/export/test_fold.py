@@ -22,12 +22,12 @@ def test_a_folded_normalisation_computes_the_same(bias, affine):
         torch.nn.init.uniform_(norm.weight, -2, 2)
         torch.nn.init.uniform_(norm.bias, -2, 2)
     encoder = Custom(lambda m, x: m.norm(m.conv(x)), conv=conv(3, 4, bias=bias), norm=norm).eval()
-    traced = capture(encoder, "spikes", KNOWN)
+    traced = capture(encoder, "tokens", KNOWN)
     fold_batch_norm(traced)
     assert not any(isinstance(module, layer.BatchNorm2d) for module in traced.modules())
     frames = torch.randn(2, 3, 3, 8, 8)
     with torch.no_grad():
-        torch.testing.assert_close(traced(frames), encoder.spikes(frames), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(traced(frames), encoder.tokens(frames), rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=20, deadline=None)
@@ -36,9 +36,9 @@ def test_a_folded_scale_fires_the_same(scale, decay_input, seed):
     encoder = Custom(
         lambda m, x: m.lif(m.sum(x)), sum=TokenSum(scale), lif=lif(decay_input=decay_input, v_threshold=3.0)
     )
-    traced = capture(encoder, "spikes", KNOWN)
+    traced = capture(encoder, "tokens", KNOWN)
     fold_token_scale(traced)
     assert traced.get_submodule("sum").scale == 1
     spikes = (torch.rand(6, 2, 5, 4, 4, generator=torch.Generator().manual_seed(seed)) < 0.4).float()
-    assert torch.equal(traced(spikes), encoder.spikes(spikes))
+    assert torch.equal(traced(spikes), encoder.tokens(spikes))
     assert isinstance(traced.get_submodule("lif"), neuron.LIFNode)

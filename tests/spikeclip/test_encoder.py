@@ -3,8 +3,8 @@ import torch
 from spikingjelly.activation_based import layer, neuron
 
 from spikeclip.config import SpikeClipConfig
-from spikeclip.encoder import Encoder, SpikeClip, SpikingConv, fold_readout
-from spikeclip.errors import RefusedInput
+from spikeclip.encoder import Encoder, SpikeClip, fold_readout
+from spikeclip.layers import SpikingConv
 from spikeclip.neurons import And, TokenSum, lif
 
 
@@ -123,8 +123,3 @@ def test_gradients_reach_every_parameter(images):
     without = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not without
     assert all(p.grad.any() for name, p in encoder.named_parameters() if name.startswith("stem"))
-
-
-def test_the_paper_architecture_is_refused_until_it_is_there():
-    with pytest.raises(RefusedInput, match="'paper' has no encoder in this version"):
-        Encoder(SpikeClipConfig(architecture="paper"))
