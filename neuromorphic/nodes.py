@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(eq=False)
-class MaxPool2d(nir.NIRNode):
+class MaxPool2d(nir.NIRNode):  # type: ignore[misc]
     """`y[c, i, j] = max_{m, n} x[c, i s - p + m, j s - p + n]` over the kernel's m, n that lie on the map.
 
     The maximum of whatever arrives in one time step, of currents as well as of spikes; there is no state.  Positions
@@ -39,7 +39,7 @@ class MaxPool2d(nir.NIRNode):
 
 
 @dataclass(eq=False)
-class SpikingSelfAttention(nir.NIRNode):
+class SpikingSelfAttention(nir.NIRNode):  # type: ignore[misc]
     """`y = scale · Q (Kᵀ V)` per head: self-attention of spikes, without softmax (arXiv 2209.15425, equation 6).
 
     x holds the spikes of one population, Q in its first third of channels, then K, then V, each with its heads one
