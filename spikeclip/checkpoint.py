@@ -1,5 +1,6 @@
 """Checkpoints: weights as safetensors, and what they mean as JSON in the same file's metadata."""
 
+import copy
 import json
 from dataclasses import dataclass, field
 from importlib import resources
@@ -11,9 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from spikeclip import published
 from spikeclip.config import SpikeClipConfig
-from spikeclip.encoder import Encoder, SpikeClip
+from spikeclip.encoder import Encoder, SpikeClip, fold_readout
 from spikeclip.errors import RefusedInput
+from spikeclip.labels import LabelSet
 from spikeclip.preprocess import Preprocessing
 
 FORMAT = "spikeclip-checkpoint"
@@ -69,12 +72,28 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     partial.replace(path)
 
 
-def load(name_or_path: str | Path) -> Checkpoint:
+def load(
+    name_or_path: str | Path,
+    *,
+    heads: int | None = None,
+    image_size: int | None = None,
+    labels: LabelSet | None = None,
+) -> Checkpoint:
     """The checkpoint of that path, or the one of that name that ships with the package.
 
+    A file that ends in `.pth`, `.pt` or `.tar` is a published one (`published.load_published`).  It has no label set:
+    without `labels` the readout is the encoder's head, whose outputs are the embedding.
+
+    Args:
+        name_or_path: path or name.
+        heads: attention heads, of a published checkpoint, which doesn't hold their number.
+        image_size: pixels, of a published checkpoint; 32 by default.
+        labels: the label set to read out, of a published checkpoint: scores are cosine similarities with the label
+            vectors as they are, times the embedding's length.
+
     Raises:
-        RefusedInput: there is none, it is not a SpikeCLIP checkpoint, its tensors don't fit its configuration, or a
-            weight is not finite.
+        RefusedInput: there is none, it is not a SpikeCLIP checkpoint, its tensors don't fit its configuration, a
+            weight is not finite, or an option doesn't belong to it.
     """
     path = Path(name_or_path)
     if not path.is_file():
@@ -85,6 +104,14 @@ def load(name_or_path: str | Path) -> Checkpoint:
                 f"those that do: {', '.join(known) or 'none'}"
             )
         path = known[str(name_or_path)]
+    if path.suffix in published.SUFFIXES:
+        return _load_published(path, heads, image_size, labels)
+    for option, value in (("--heads", heads), ("--image-size", image_size), ("--labels", labels)):
+        if value is not None:
+            raise RefusedInput(
+                f"{path}: holds its own sizes and labels; expected {option} with a published checkpoint "
+                f"({', '.join(published.SUFFIXES)}) only"
+            )
     tensors, metadata = _read(path)
     try:
         config = SpikeClipConfig.from_dict(metadata["config"])
@@ -102,6 +129,21 @@ def load(name_or_path: str | Path) -> Checkpoint:
     model.load_state_dict(tensors)
     model.requires_grad_(False)
     return Checkpoint(model.eval(), preprocessing, metadata["card"], path)
+
+
+def _load_published(path: Path, heads: int | None, image_size: int | None, labels: LabelSet | None) -> Checkpoint:
+    encoder, preprocessing = published.load_published(path, heads, image_size)
+    found = published.describe(encoder.config)
+    readout, names = encoder.head, ()
+    if labels is not None:
+        if labels.vectors.shape[1] != encoder.config.embedding_width:
+            raise RefusedInput(
+                f"{path}: embeds in {encoder.config.embedding_width} dimensions; the label vectors have "
+                f"{labels.vectors.shape[1]}"
+            )
+        readout, names = fold_readout(encoder, torch.from_numpy(labels.unit())), labels.names
+    model = SpikeClip(encoder, copy.deepcopy(readout), names).requires_grad_(False)
+    return Checkpoint(model.eval(), preprocessing, {"published": found}, path)
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

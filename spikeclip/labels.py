@@ -23,13 +23,17 @@ class LabelSet:
     names: tuple[str, ...]
     vectors: NDArray[np.float32]
 
+    def unit(self) -> NDArray[np.float32]:
+        """`v / |v|`: float32 `[classes, D]`."""
+        return self.vectors / np.linalg.norm(self.vectors, axis=1, keepdims=True)
+
     def directions(self) -> NDArray[np.float32]:
         """`(v - mean v) / |v - mean v|` of the unit vectors v: float32 `[classes, D]`.
 
         CLIP's vectors for the classes of one data set point the same way (cosines of 0.8 to 0.9); what tells them
         apart is left after their mean is taken out.
         """
-        unit = self.vectors / np.linalg.norm(self.vectors, axis=1, keepdims=True)
+        unit = self.unit()
         centred = unit - unit.mean(0)
         return (centred / np.linalg.norm(centred, axis=1, keepdims=True)).astype(np.float32)
 

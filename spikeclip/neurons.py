@@ -75,7 +75,8 @@ class SpikingSelfAttention(nn.Module):
     def forward(self, qkv: Tensor) -> Tensor:
         # Counts above 2^8 are no bfloat16; the products are too small for it to pay anyway.
         with torch.autocast(qkv.device.type, enabled=False):
-            q, k, v = (x.flatten(3).unflatten(2, (self.heads, -1)) for x in qkv.float().chunk(3, 2))
+            wide = qkv.to(torch.promote_types(qkv.dtype, torch.float32))
+            q, k, v = (x.flatten(3).unflatten(2, (self.heads, -1)) for x in wide.chunk(3, 2))
             # Channels before tokens throughout: (Q (Kᵀ V))ᵀ = (V Kᵀ) Q.
             sums = (v @ k.transpose(-1, -2)) @ q
             return (self.scale * sums).flatten(2, 3).unflatten(-1, qkv.shape[-2:])

@@ -1,0 +1,207 @@
+"""Checkpoints of the published SpikeCLIP code (class `Vision_Encoder`, arXiv 2310.06488): read, mapped, checked.
+
+Such a file is PyTorch's (`.pth`, `.pth.tar`): a dictionary whose entry `state_dict` holds the tensors, saved under
+DistributedDataParallel as a rule, so that names may start with `module.`.  Every size follows from the tensors' shapes,
+except the number of attention heads and the size of the images.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spikeclip.config import SpikeClipConfig
+from spikeclip.encoder import Encoder
+from spikeclip.errors import RefusedInput
+from spikeclip.preprocess import Preprocessing
+
+SUFFIXES = (".pth", ".pt", ".tar")
+"""Endings of PyTorch's files; everything else is taken for safetensors."""
+
+IMAGE_SIZE = 32
+"""Pixels that the published recipe resizes images to."""
+
+CLIP_MEAN = tuple(255 * mean for mean in (0.48145466, 0.4578275, 0.40821073))
+CLIP_STD = tuple(255 * std for std in (0.26862954, 0.26130258, 0.27577711))
+"""CLIP's image normalisation, in pixel units, which the published recipe applies."""
+
+SHOWN = 5
+"""Tensors that a refusal lists by name."""
+
+_STATISTICS = ("weight", "bias", "running_mean", "running_var")
+
+_PARTS = ("q", "k", "v")
+
+
+def load_published(path: Path, heads: int | None, image_size: int | None = None) -> tuple[Encoder, Preprocessing]:
+    """The encoder of a published checkpoint, in evaluation mode, and the preprocessing of the published recipe.
+
+    Args:
+        path: a PyTorch file; read with `weights_only=True`, so that nothing in it is executed.
+        heads: attention heads: the published recipe passes 8, its class has 12 by default.
+        image_size: height and width in pixels; 32 by default.
+
+    Raises:
+        RefusedInput: the file is not readable or holds other tensors; each one that is wrong is named.
+    """
+    state = read_state(path)
+    config = find_config(state, path, heads, image_size or IMAGE_SIZE)
+    _check(state, config, path)
+    encoder = Encoder(config)
+    encoder.load_state_dict(map_state(state, config))
+    channels = config.image_channels
+    if channels != len(CLIP_MEAN):
+        raise RefusedInput(f"{path}: reads {channels} channels; expected 3, as CLIP's image normalisation has")
+    return encoder.eval(), Preprocessing(config.image_size, CLIP_MEAN, CLIP_STD)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a PyTorch file by name, without `module.`, in float32 (counters as they are).
+
+    Raises:
+        RefusedInput: the file is not readable without executing code from it, or holds no tensors.
+    """
+    try:
+        # A saved command line (timm's CheckpointSaver adds one) is a harmless object: names and values.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever zipfile, pickle and its own unpickler do
+        raise RefusedInput(
+            f"{path}: not readable as a PyTorch file of tensors ({_first_line(error)}); expected a dictionary with "
+            "state_dict, saved by torch.save"
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
+        raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of the published Vision_Encoder")
+    named = {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+    return {name: t.float() if t.is_floating_point() else t for name, t in named.items()}
+
+
+def find_config(state: Mapping[str, Tensor], path: Path, heads: int | None, image_size: int) -> SpikeClipConfig:
+    """The sizes that the tensors' shapes tell.
+
+    Raises:
+        RefusedInput: a tensor that tells one is missing or has another number of dimensions, or `heads` is None.
+    """
+    patches = _shape(state, "patch_embed.block0_conv.weight", 4, path)
+    width = _shape(state, "patch_embed.block4_conv.weight", 4, path)[0]
+    hidden = _shape(state, "block.0.mlp.mlp1_conv.weight", 4, path)[0]
+    blocks = {int(found[1]) for name in state if (found := re.match(r"block\.(\d+)\.", name))}
+    if heads is None:
+        raise RefusedInput(
+            f"{path}: a published checkpoint doesn't hold its number of attention heads; expected --heads N "
+            "(the published recipe passes 8, its class has 12 by default)"
+        )
+    try:
+        return SpikeClipConfig(
+            architecture="paper",
+            width=width,
+            depth=max(blocks) + 1,
+            heads=heads,
+            mlp_ratio=hidden // width if hidden % width == 0 else (hidden + 0.5) / width,
+            time_steps=_shape(state, "weights_tensor", 3, path)[1],
+            image_size=image_size,
+            image_channels=patches[1],
+            embedding_width=_shape(state, "proj.weight", 2, path)[0],
+        )
+    except RefusedInput as error:
+        raise RefusedInput(f"{path}: {error}") from error
+
+
+def map_state(state: Mapping[str, Tensor], config: SpikeClipConfig) -> dict[str, Tensor]:
+    """The tensors under the names of `Encoder`: Q, K and V stacked, `Conv1d` kernels as 1×1 kernels of `Conv2d`."""
+    mapped = {
+        "time_weights": state["weights_tensor"].reshape(-1),
+        "head.weight": state["proj.weight"],
+        "head.bias": state["proj.bias"],
+    }
+    for ours, theirs in _layers(config):
+        convolutions = [f"{name}_conv" for name in theirs]
+        for kind in ("weight", "bias"):
+            if f"{convolutions[0]}.{kind}" in state:
+                mapped[f"{ours}.conv.{kind}"] = torch.cat([state[f"{name}.{kind}"] for name in convolutions])
+        kernel = mapped[f"{ours}.conv.weight"]
+        mapped[f"{ours}.conv.weight"] = kernel.unsqueeze(-1) if kernel.ndim == 3 else kernel
+        for kind in _STATISTICS:
+            mapped[f"{ours}.bn.{kind}"] = torch.cat([state[f"{name}_bn.{kind}"] for name in theirs])
+        counter = state.get(f"{theirs[0]}_bn.num_batches_tracked", torch.tensor(0))
+        mapped[f"{ours}.bn.num_batches_tracked"] = counter
+    return mapped
+
+
+def describe(config: SpikeClipConfig) -> str:
+    """The sizes of a published encoder in one line."""
+    parameters = sum(p.numel() for p in _skeleton(config).parameters())
+    return (
+        f"width {config.width}, blocks {config.depth}, heads {config.heads} of {config.width // config.heads} channels,"
+        f" MLP of {config.hidden_width}, T = {config.time_steps}, {config.image_size}×{config.image_size} pixels, "
+        f"embedding of {config.embedding_width}, {parameters:,} parameters"
+    )
+
+
+def _skeleton(config: SpikeClipConfig) -> Encoder:
+    with torch.device("meta"):
+        return Encoder(config)
+
+
+def _layers(config: SpikeClipConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each convolution with its normalisation: our name, and the published one (three of them for Q, K, V)."""
+    for i in range(4):
+        yield f"stem.layers.{i}.synapse", (f"patch_embed.block{i}",)
+    yield "stem.tokens", ("patch_embed.block4",)
+    for i in range(config.depth):
+        yield f"block.{i}.attn.qkv.synapse", tuple(f"block.{i}.attn.{part}" for part in _PARTS)
+        yield f"block.{i}.attn.proj", (f"block.{i}.attn.proj",)
+        yield f"block.{i}.mlp.hidden.synapse", (f"block.{i}.mlp.mlp1",)
+        yield f"block.{i}.mlp.proj", (f"block.{i}.mlp.mlp2",)
+
+
+def published_shapes(config: SpikeClipConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of a published checkpoint of these sizes, counters of batch normalisation left out."""
+    ours = {name: tuple(tensor.shape) for name, tensor in _skeleton(config).state_dict().items()}
+    shapes: dict[str, tuple[int, ...]] = {
+        "weights_tensor": (1, config.time_steps, 1),
+        "proj.weight": ours["head.weight"],
+        "proj.bias": ours["head.bias"],
+    }
+    for name, theirs in _layers(config):
+        for part in theirs:
+            out, *kernel = ours[f"{name}.conv.weight"]
+            # Attention's convolutions are Conv1d over the tokens.
+            shapes[f"{part}_conv.weight"] = (out // len(theirs), *(kernel[:2] if ".attn." in part else kernel))
+            if f"{name}.conv.bias" in ours:
+                shapes[f"{part}_conv.bias"] = (out,)
+            shapes |= {f"{part}_bn.{kind}": (out // len(theirs),) for kind in _STATISTICS}
+    return shapes
+
+
+def _check(state: Mapping[str, Tensor], config: SpikeClipConfig, path: Path) -> None:
+    expected = published_shapes(config)
+    found = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
+    wrong = [f"{name} is missing" for name in expected if name not in found]
+    wrong += [f"{name} is unknown" for name in found if name not in expected]
+    for name in expected.keys() & found.keys():
+        if tuple(found[name].shape) != expected[name]:
+            wrong.append(f"{name} has the shape {list(found[name].shape)}, expected {list(expected[name])}")
+        elif not torch.isfinite(found[name]).all():
+            wrong.append(f"{name} holds values that are not finite")
+    if wrong:
+        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise RefusedInput(f"{path}: not the published Vision_Encoder: {'; '.join(sorted(wrong)[:SHOWN])}{more}")
+
+
+def _shape(state: Mapping[str, Tensor], name: str, dimensions: int, path: Path) -> tuple[int, ...]:
+    if name not in state or state[name].ndim != dimensions or not state[name].numel():
+        what = f"has the shape {list(state[name].shape)}" if name in state else "is missing"
+        raise RefusedInput(
+            f"{path}: tensor {name} {what}; expected {dimensions} dimensions, as in the published Vision_Encoder"
+        )
+    return tuple(state[name].shape)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
