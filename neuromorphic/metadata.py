@@ -9,12 +9,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neuromorphic.errors import RefusedInput
 
 KEY = "spikeclip"
 FORMAT_VERSION = 1
 DEFAULT_DT = 1e-4
 """Seconds per time step that SpikingJelly and snnTorch assume when they write NIR."""
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """`scores = Σ_t w_t y_t + b`: what the host makes of a graph's output y_t, in float64.
+
+    Attributes:
+        time_weights: w, float64 `[T]`.
+        bias: b, float64 `[classes]`, or empty for none.
+    """
+
+    time_weights: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def scores(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Of outputs `[images, T, *shape]`: float64 `[images, classes]`."""
+        flat = outputs.reshape(*outputs.shape[:2], -1).astype(np.float64)
+        scores = np.asarray((self.time_weights[:, None] * flat).sum(1))
+        return scores + self.bias if self.bias.size else scores
 
 
 @dataclass(frozen=True)
@@ -27,6 +49,7 @@ class GraphMetadata:
         preprocessing: `{"image_size": int, "mean": [...], "std": [...]}` in pixel units, or None.
         input_bits: inputs are rounded to multiples of `2**-input_bits` before the first step; None for no rounding.
         label_names: names of the output's elements; empty where it is no classifier.
+        readout: how the output becomes scores; None for the mean over time.
         certificate: per node, what was proven of its arithmetic.
         twin: the ANN twin's layers, for counting without torch; None where there is none.
         document: the whole JSON document.
@@ -37,6 +60,7 @@ class GraphMetadata:
     preprocessing: Mapping[str, Any] | None = None
     input_bits: int | None = None
     label_names: tuple[str, ...] = ()
+    readout: Readout | None = None
     certificate: Mapping[str, Any] = field(default_factory=dict)
     twin: Mapping[str, Any] | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -71,7 +95,28 @@ class GraphMetadata:
             preprocessing=document.get("preprocessing"),
             input_bits=bits,
             label_names=tuple(str(n) for n in document.get("label_names", ())),
+            readout=_readout(document.get("readout"), steps, source),
             certificate=document.get("certificate", {}),
             twin=document.get("twin"),
             document=document,
         )
+
+
+def _readout(document: Any, steps: int, source: str) -> Readout | None:
+    """From `{"time_weights": [T numbers], "bias": [numbers], ...}`; None where that has no time weights."""
+    if not isinstance(document, dict) or "time_weights" not in document:
+        return None
+    numbers = {}
+    for key in ("time_weights", "bias"):
+        try:
+            numbers[key] = np.array(document.get(key, []), np.float64)
+        except (TypeError, ValueError) as error:
+            raise RefusedInput(f"{source}: metadata readout {key} holds more than numbers ({error})") from error
+        if numbers[key].ndim != 1 or not np.isfinite(numbers[key]).all():
+            raise RefusedInput(f"{source}: metadata readout {key} is {document[key]!r}; expected finite numbers")
+    if len(numbers["time_weights"]) != steps:
+        found = len(numbers["time_weights"])
+        raise RefusedInput(
+            f"{source}: metadata readout has {found} time weights; expected one for each of {steps} steps"
+        )
+    return Readout(**numbers)

@@ -10,7 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Flatten, Graph, Lif, Node, Sink, Source, SumPool2d
+from neuromorphic.graph import (
+    Affine,
+    Conv2d,
+    Flatten,
+    Graph,
+    Lif,
+    MaxPool2d,
+    Node,
+    SelfAttention,
+    Sink,
+    Source,
+    SumPool2d,
+)
 from neuromorphic.trace import SpikeTrain, Trace
 
 Values = NDArray[np.float64]
@@ -49,7 +61,8 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
             else:
                 values[node.name] = apply(node, x)
         outputs[:, t] = values[graph.output]
-    return Trace("reference", "float", {name: SpikeTrain.pack(s) for name, s in spikes.items()}, outputs)
+    trains = {name: SpikeTrain.pack(s) for name, s in spikes.items()}
+    return Trace("reference", "float", trains, outputs, graph.metadata.readout)
 
 
 def run_in_batches(
@@ -78,7 +91,8 @@ def run_in_batches(
         node.name: SpikeTrain(np.concatenate([part.spikes[node.name].bits for part in parts]), node.shape)
         for node in graph.populations
     }
-    return Trace("reference", "float", spikes, np.concatenate([part.outputs for part in parts]))
+    outputs = np.concatenate([part.outputs for part in parts])
+    return Trace("reference", "float", spikes, outputs, graph.metadata.readout)
 
 
 def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None) -> NDArray[np.float32]:
@@ -125,6 +139,10 @@ def apply(node: Node, x: Values) -> Values:
             return _convolve(conv, x, node.shape)
         case SumPool2d(kernel=kernel, stride=stride, padding=padding):
             return np.asarray(sliding_windows(x, kernel, stride, padding, (1, 1)).sum((-2, -1)))
+        case MaxPool2d(kernel=kernel, stride=stride, padding=padding):
+            return np.asarray(sliding_windows(x, kernel, stride, padding, (1, 1), -np.inf).max((-2, -1)))
+        case SelfAttention() as attention:
+            return _attend(attention, x)
         case Affine(weight=weight, bias=bias):
             return np.asarray(x @ weight.T.astype(np.float64) + bias)
         case Flatten():
@@ -145,16 +163,29 @@ def _convolve(conv: Conv2d, x: Values, shape: tuple[int, ...]) -> Values:
     return np.asarray(y.reshape(images, *shape) + conv.bias[:, None, None])
 
 
+def _attend(attention: SelfAttention, x: Values) -> Values:
+    images, channels, height, width = x.shape
+    size = channels // 3 // attention.heads
+    q, k, v = x.reshape(images, 3, attention.heads, size, height * width).swapaxes(0, 1)
+    k_v = np.einsum("bhim,bhjm->bhij", k, v)
+    y = attention.scale * np.einsum("bhin,bhij->bhjn", q, k_v)
+    return np.asarray(y.reshape(images, channels // 3, height, width))
+
+
 def sliding_windows(
     x: Values,
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int],
     dilation: tuple[int, int],
+    outside: float = 0.0,
 ) -> Values:
-    """`[N, C, H', W', kernel height, kernel width]`: what each output position sees of `[N, C, H, W]`."""
+    """`[N, C, H', W', kernel height, kernel width]`: what each output position sees of `[N, C, H, W]`.
+
+    Positions outside the map hold the value `outside`.
+    """
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
-    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=outside)
     span = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
     windows = np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3))  # type: ignore[call-overload]
     return np.asarray(windows[:, :, ::sh, ::sw, ::dh, ::dw])

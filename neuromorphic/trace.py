@@ -1,5 +1,6 @@
 """A trace: every spike of every population, bit-packed, and the real-valued output; kept in HDF5."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.hdf5 import survey
+from neuromorphic.metadata import Readout
 
 FORMAT_VERSION = 1
 
@@ -58,12 +60,14 @@ class Trace:
         precision: `float` or `loihi2`.
         spikes: by node name, in topological order.
         outputs: float32 `[images, T, *output shape]`, the output node at every step.
+        readout: how outputs become scores; None for the mean over time.
     """
 
     producer: str
     precision: str
     spikes: Mapping[str, SpikeTrain]
     outputs: NDArray[np.float32]
+    readout: Readout | None = None
 
     @property
     def images(self) -> int:
@@ -76,10 +80,16 @@ class Trace:
         return int(self.outputs.shape[1])
 
     @property
+    def scores(self) -> NDArray[np.float64]:
+        """`Σ_t w_t output[t, c] + b_c` per image: float64 `[images, classes]`."""
+        if self.readout is not None:
+            return self.readout.scores(self.outputs)
+        return np.asarray(self.outputs.astype(np.float64).mean(1).reshape(self.images, -1))
+
+    @property
     def predictions(self) -> NDArray[np.int64]:
-        """`argmax_c Σ_t output[t, c]` per image: int64 `[images]`."""
-        scores = self.outputs.astype(np.float64).sum(1)
-        return np.asarray(scores.reshape(self.images, -1).argmax(1), dtype=np.int64)
+        """The class of the highest score per image: int64 `[images]`."""
+        return np.asarray(self.scores.argmax(1), dtype=np.int64)
 
     def write(self, path: Path) -> None:
         """Write the trace as HDF5, whole or not at all."""
@@ -87,6 +97,9 @@ class Trace:
         with h5py.File(partial, "w", track_order=True) as file:
             file.attrs.update(format_version=FORMAT_VERSION, producer=self.producer, precision=self.precision)
             file.create_dataset("outputs", data=self.outputs, compression="gzip", compression_opts=1)
+            if self.readout is not None:
+                for key, numbers in vars(self.readout).items():
+                    file[f"readout/{key}"] = numbers
             group = file.create_group("spikes", track_order=True)
             for name, train in self.spikes.items():
                 data = group.create_dataset(name, data=train.bits, compression="gzip", compression_opts=1)
@@ -113,7 +126,8 @@ class Trace:
                     name: _train(data, outputs.shape[:2], f"{path}: node {name!r}")
                     for name, data in file["spikes"].items()
                 }
-                return cls(str(file.attrs["producer"]), str(file.attrs["precision"]), spikes, outputs)
+                readout = _readout(file["readout"], outputs, path) if "readout" in file else None
+                return cls(str(file.attrs["producer"]), str(file.attrs["precision"]), spikes, outputs, readout)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, RefusedInput):
                 raise
@@ -126,3 +140,14 @@ def _train(data: h5py.Dataset, frames: tuple[int, ...], where: str) -> SpikeTrai
     if train.bits.dtype != np.uint8 or train.bits.shape != expected:
         raise RefusedInput(f"{where} has {train.bits.dtype} {list(train.bits.shape)}; expected uint8 {list(expected)}")
     return train
+
+
+def _readout(group: h5py.Group, outputs: NDArray[np.float32], path: Path) -> Readout:
+    readout = Readout(*(np.asarray(group[key][...], np.float64) for key in ("time_weights", "bias")))
+    weights, bias = readout.time_weights, readout.bias
+    if weights.shape != outputs.shape[1:2] or bias.shape not in ((0,), (math.prod(outputs.shape[2:]),)):
+        raise RefusedInput(
+            f"{path}: a readout of {weights.size} time weights and a bias of {bias.size} numbers; "
+            f"expected such as fit outputs {list(outputs.shape)}"
+        )
+    return readout

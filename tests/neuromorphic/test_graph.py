@@ -4,8 +4,9 @@ import nir
 import numpy as np
 import pytest
 
+from neuromorphic.conversion import block_diagonal_groups
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Flatten, Lif, Sink, Source, SumPool2d, block_diagonal_groups, from_nir
+from neuromorphic.graph import Affine, Conv2d, Flatten, Lif, Sink, Source, SumPool2d, from_nir
 from tests.neuromorphic.graphs import chain, conv, lif, metadata, one_neuron, small_net
 
 
