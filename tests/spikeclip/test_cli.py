@@ -66,7 +66,6 @@ def test_misspelt_option_is_a_usage_error():
         ({"labels": "nowhere.npz"}, ["nowhere.npz", "no such file"]),
         ({"test": "nowhere"}, ["'nowhere'", "no such file or folder"]),
         ({"preset": "spike-driven-huge"}, ["spike-driven-huge", "expected one of spike-driven-tiny"]),
-        ({"preset": "paper-tiny"}, ["'paper' has no encoder in this version"]),
         ({"output": "nowhere/a.safetensors"}, ["nowhere/a.safetensors", "can't be written"]),
         ({"schedule": "many"}, ["'many'", "expected STEPSxEPOCHS"]),
         ({"device": "tpu"}, ["'tpu'", "expected 'auto', 'cpu' or 'cuda'"]),

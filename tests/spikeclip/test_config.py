@@ -23,6 +23,9 @@ from spikeclip.recipe import Recipe, parse_schedule
         ("v_threshold", float("inf")),
         ("attention_scale", 0.3),
         ("attention_scale", -0.5),
+        ("mlp_ratio", 0),
+        ("mlp_ratio", 0.001),
+        ("mlp_ratio", "4"),
     ],
 )
 def test_a_size_out_of_range_is_refused_by_name(field, value):
@@ -33,6 +36,14 @@ def test_a_size_out_of_range_is_refused_by_name(field, value):
 def test_heads_divide_the_width_of_the_paper_architecture():
     with pytest.raises(RefusedInput, match="width 64 is not divisible by heads 5"):
         SpikeClipConfig(architecture="paper", width=64, heads=5)
+
+
+def test_the_paper_architecture_takes_what_the_published_class_takes():
+    config = SpikeClipConfig(architecture="paper", width=100, heads=5, mlp_ratio=2.5)
+    assert (config.stem_widths, config.hidden_width) == ((12, 25, 50, 100, 100), 250)
+    assert (config.attention_scale, SpikeClipConfig().attention_scale) == (0.125, 0.5)
+    with pytest.raises(RefusedInput, match="width is 4; expected at least 8"):
+        SpikeClipConfig(architecture="paper", width=4, heads=2)
 
 
 @pytest.mark.parametrize("name", PRESETS)

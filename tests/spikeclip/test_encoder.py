@@ -5,7 +5,7 @@ from spikingjelly.activation_based import layer, neuron
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
 from spikeclip.layers import SpikingConv
-from spikeclip.neurons import And, TokenSum, lif
+from spikeclip.neurons import And, SpikingSelfAttention, TokenSum, lif
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_and_and_token_sum():
 def test_pooling_spikes_is_or(make_encoder, images):
     config = SpikeClipConfig(width=16, depth=1, image_size=16)
     torch.manual_seed(0)
-    pooled = SpikingConv(config, 3, 4, kernel_size=3, pool=True).eval()
+    pooled = SpikingConv(config, 3, 4, kernel_size=3, pool="spikes").eval()
     spikes = pooled.lif(pooled.synapse(images.unsqueeze(0))).detach()
     pooled.lif.reset()
     padded = torch.nn.functional.pad(spikes[0], (1, 1, 1, 1)).bool()
@@ -108,6 +108,52 @@ def test_pooling_spikes_is_or(make_encoder, images):
     torch.testing.assert_close(pooled(images.unsqueeze(0))[0], either.float(), rtol=0, atol=0)
 
 
+def test_pooling_currents_comes_before_the_neuron(images):
+    config = SpikeClipConfig(architecture="paper", width=16, depth=1, heads=2, image_size=16)
+    torch.manual_seed(0)
+    pooled = SpikingConv(config, 3, 4, kernel_size=3, pool="currents").eval()
+    currents = pooled.synapse(images.unsqueeze(0)).detach()
+    padded = torch.nn.functional.pad(currents[0], (1, 1, 1, 1), value=-1e9)
+    largest = padded.unfold(2, 3, 2).unfold(3, 3, 2).amax((-2, -1))
+    assert (largest < 0).any(), "zeros of a padding would win against currents that are all negative"
+    expected = (largest / config.tau >= 1).float()
+    assert 0 < expected.mean() < 1
+    torch.testing.assert_close(pooled(images.unsqueeze(0))[0], expected, rtol=0, atol=0)
+
+
+def test_self_attention_is_the_equation():
+    """`scale · Σ_m (q_n · k_m) v_m` for each head, token by token, channel by channel."""
+    rng = torch.Generator().manual_seed(0)
+    qkv = (torch.rand(2, 1, 18, 3, 2, generator=rng) < 0.6).float()
+    out = SpikingSelfAttention(heads=3, scale=0.125)(qkv)
+    assert out.shape == (2, 1, 6, 3, 2)
+    for step in range(2):
+        q, k, v = qkv[step, 0].reshape(3, 6, 6).tolist()
+        for channel in range(6):
+            head = range(channel // 2 * 2, channel // 2 * 2 + 2)
+            for n in range(6):
+                seen = sum(sum(q[i][n] * k[i][m] for i in head) * v[channel][m] for m in range(6))
+                assert out[step, 0, channel, n // 2, n % 2] == 0.125 * seen
+
+
+def test_self_attention_counts_exactly_under_autocast():
+    module = SpikingSelfAttention(heads=1, scale=0.125)
+    qkv = torch.ones(1, 1, 3 * 19, 7, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = module(qkv.bfloat16())
+    assert set(out.unique().tolist()) == {19 * 63 / 8}  # 1197 is no bfloat16
+
+
+def test_the_paper_encoder_reads_out_a_weighted_sum_over_time(make_encoder, images):
+    encoder = make_encoder(architecture="paper", heads=2, time_steps=4)
+    torch.testing.assert_close(encoder.time_weights.exp(), torch.tensor([0.1, 0.2, 0.4, 0.8]))
+    encoder.time_weights.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    first = encoder.features(images)
+    torch.testing.assert_close(first, encoder.features(images, time_steps=1))  # the same sum of weights
+    encoder.time_weights.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0]))
+    assert not torch.equal(first, encoder.features(images))
+
+
 def test_folded_readout_scores_as_head_and_directions(make_encoder, images):
     encoder = make_encoder()
     directions = torch.nn.functional.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(2)), dim=1)
@@ -116,9 +162,11 @@ def test_folded_readout_scores_as_head_and_directions(make_encoder, images):
     torch.testing.assert_close(model(images), encoder(images) @ directions.T, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_reach_every_parameter(images):
+@pytest.mark.parametrize("architecture", ["spike-driven", "paper"])
+def test_gradients_reach_every_parameter(images, architecture):
     torch.manual_seed(0)
-    encoder = Encoder(SpikeClipConfig(width=16, depth=1, image_size=16, embedding_width=8)).train()
+    config = SpikeClipConfig(architecture, width=16, depth=1, heads=2, image_size=16, embedding_width=8)
+    encoder = Encoder(config).train()
     encoder(images).square().sum().backward()
     without = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not without

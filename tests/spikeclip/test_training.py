@@ -49,6 +49,16 @@ def finished(task, labels, tmp_path_factory):
     return out, run(task, labels, out, test=task)
 
 
+def test_the_paper_architecture_learns_too(task, labels, tmp_path):
+    config = replace(CONFIG, architecture="paper", heads=2, attention_scale=0.125)
+    checkpoint = train(config, RECIPE, Preprocessing(image_size=16), task, task, labels, tmp_path / "a.safetensors")
+    test = checkpoint.card["test"]
+    assert test["accuracy"] > 0.9
+    assert "stem.layers.2.lif" in test["firing_rates"]
+    assert "stem.layers.2.pool" not in test["firing_rates"]  # it pools currents
+    assert all(0 <= rate <= 1 for rate in test["firing_rates"].values())
+
+
 def test_it_learns(finished, task):
     out, checkpoint = finished
     lines = [json.loads(line) for line in out.with_name("a.safetensors.log.jsonl").read_text().splitlines()]
