@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy.ann import ann_counts
+from energy.attention import attention_counts
 from energy.counts import Additions, Kind, LayerCounts, OperationCounts, PopulationCounts, SourceCounts
-from energy.dataflow import constant, senders
+from energy.dataflow import constant, senders, summable
 from energy.fanout import fan_out, kernel_taps
 from energy.synaptic_operations import synaptic_operations
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Flatten, Graph, Lif, Node, SumPool2d
+from neuromorphic.graph import Affine, Conv2d, Flatten, Graph, Lif, MaxPool2d, Node, SelfAttention, SumPool2d
 from neuromorphic.trace import SpikeTrain, Trace
 
 KINDS: dict[type, Kind] = {Conv2d: "conv2d", Affine: "linear", SumPool2d: "pooling", Lif: "identity"}
@@ -26,7 +27,8 @@ def count(
 
     A spike arriving at an existing synapse is one SOP.  A convolution or affine node that reads real values (the
     graph's input, or a node that is no population) computes MACs, in every step.  A node that reads both does both:
-    it is linear, so each spiking source counts by itself, and the real-valued ones are summed before its MACs.
+    it is linear, so each spiking source counts by itself, and the real-valued ones are summed before its MACs.  What
+    self-attention adds up, spikes selected by spikes, and what max-pooling compares is neither.
 
     Args:
         graph: a validated graph.
@@ -40,16 +42,25 @@ def count(
     nodes = [node for node in graph.nodes.values() if type(node.operation) in KINDS]
     sources = _spiking_sources(graph, trace, nodes, progress)
     frames = trace.images * trace.time_steps
-    unchanging = constant(graph)
+    unchanging, summed = constant(graph), summable(graph)
     layers: dict[str, LayerCounts] = {}
-    for node in nodes:
+    for node in graph.nodes.values():
+        if isinstance(node.operation, SelfAttention):
+            layers[node.name] = _attention(node, node.operation, trace)
+        if node.name not in sources:
+            continue
         real = tuple(sender.name for sender in senders(graph, node) if not sender.spiking)
         if isinstance(node.operation, Lif) and not sources[node.name]:
             continue
         macs = kernel_taps(node) if real and isinstance(node.operation, Conv2d | Affine) else 0
-        once = trace.images if unchanging.issuperset(real) else frames
         layers[node.name] = LayerCounts(
-            node.name, KINDS[type(node.operation)], tuple(sources[node.name]), real, macs * frames, macs * once
+            node=node.name,
+            kind=KINDS[type(node.operation)],
+            spiking=tuple(sources[node.name]),
+            real=real,
+            macs=macs * frames,
+            macs_once=macs * (trace.images if unchanging.issuperset(real) else frames),
+            macs_summed=macs * (trace.images if node.name in summed else frames),
         )
     return OperationCounts(
         images=trace.images,
@@ -57,6 +68,7 @@ def count(
         layers=layers,
         populations={node.name: _population(trace.spikes[node.name]) for node in graph.populations},
         additions=_additions(graph, frames),
+        comparisons=_comparisons(graph) * frames,
         ann=ann_counts(graph, trace.images),
     )
 
@@ -111,6 +123,11 @@ def _spiking_sources(
     return counts
 
 
+def _attention(node: Node, operation: SelfAttention, trace: Trace) -> LayerCounts:
+    counts = attention_counts(node, operation, trace.spikes[node.sources[0]])
+    return LayerCounts(node.name, "attention", (), (), 0, 0, 0, counts)
+
+
 def _population(train: SpikeTrain) -> PopulationCounts:
     images, steps = train.bits.shape[:2]
     spikes: NDArray[np.int64] = np.bitwise_count(train.bits).sum((0, 2), dtype=np.int64)
@@ -122,10 +139,18 @@ def _additions(graph: Graph, frames: int) -> Additions:
     for node in graph.nodes.values():
         if isinstance(node.operation, Flatten):  # `senders` adds up what it sums where that is read
             continue
-        real = sum(not sender.spiking for sender in senders(graph, node))
-        fan_in += max(0, real - 1) * prod(node.input_shape)
+        arriving = senders(graph, node)
+        real = sum(not sender.spiking for sender in arriving)
+        summed = len(arriving) if isinstance(node.operation, MaxPool2d) else real
+        fan_in += max(0, summed - 1) * prod(node.input_shape)
         if isinstance(node.operation, Conv2d | Affine) and node.operation.bias.any():
             bias += prod(node.shape)
         if isinstance(node.operation, SumPool2d) and real:
             pooling += int(fan_out(node).sum())
     return Additions(bias * frames, pooling * frames, fan_in * frames)
+
+
+def _comparisons(graph: Graph) -> int:
+    """Of all max-pooling in one time step; every window has at least one tap on the map."""
+    pools = (node for node in graph.nodes.values() if isinstance(node.operation, MaxPool2d))
+    return sum(int(fan_out(node).sum()) - prod(node.shape) for node in pools)

@@ -7,7 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["conv2d", "linear", "pooling", "identity"]
+from energy.attention import AttentionCounts
+
+Kind = Literal["conv2d", "linear", "pooling", "identity", "attention"]
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,20 @@ class SourceCounts:
 
 @dataclass(frozen=True)
 class LayerCounts:
-    """Operations of one node with synapses.
+    """Operations of one node with synapses, or of one that multiplies spikes with each other.
 
     Attributes:
         node: its name.
-        kind: `conv2d`, `linear`, `pooling` (synapses of weight one) or `identity` (a population that reads another
-            one directly: one synapse per neuron).
-        spiking: per population that it reads.
+        kind: `conv2d`, `linear`, `pooling` (synapses of weight one), `identity` (a population that reads another one
+            directly: one synapse per neuron) or `attention` (which has no synapses, hence no SOPs and no MACs).
+        spiking: per population that its synapses come from.
         real: names of the sources whose output is real-valued; their sum is what the MACs work on.
         macs: multiply-accumulates on real values, over all images and steps.
         macs_once: the same where real values that come from the input alone are used once per image, since every step
             shows the same frame.
+        macs_summed: the same where what only the output reads is summed over the time steps first: a linear node then
+            runs once per image, on the sum.
+        attention: what a node of kind `attention` adds; None for every other one.
     """
 
     node: str
@@ -57,6 +62,8 @@ class LayerCounts:
     real: tuple[str, ...]
     macs: int
     macs_once: int
+    macs_summed: int
+    attention: AttentionCounts | None = None
 
     @property
     def sops(self) -> int:
@@ -75,10 +82,11 @@ class LayerCounts:
 
     @property
     def rate(self) -> float | None:
-        """Spikes per neuron and time step, over all spiking sources; None where there is none."""
-        if not self.spiking:
+        """Spikes per neuron and time step, over all populations that it reads; None where there is none."""
+        read = self.spiking if self.attention is None else (self.attention,)
+        if not read:
             return None
-        return sum(s.spikes for s in self.spiking) / sum(s.updates for s in self.spiking)
+        return sum(s.spikes for s in read) / sum(s.updates for s in read)
 
     def to_dict(self) -> dict[str, Any]:
         """The counts as a JSON-compatible dictionary."""
@@ -90,6 +98,8 @@ class LayerCounts:
             "rate": self.rate,
             "macs": self.macs,
             "macs_once": self.macs_once,
+            "macs_summed": self.macs_summed,
+            "attention": None if self.attention is None else self.attention.to_dict(),
             "spiking_sources": [
                 {"source": s.source, "spikes": s.spikes, "sops": int(s.sops.sum()), "dense": s.dense, "rate": s.rate}
                 for s in self.spiking
@@ -126,12 +136,13 @@ class PopulationCounts:
 
 @dataclass(frozen=True)
 class Additions:
-    """Additions that are neither SOPs nor part of MACs or neuron updates.
+    """Additions that are neither SOPs nor part of attention, MACs or neuron updates.
 
     Attributes:
         bias: one per output element of a convolution or affine node whose bias isn't all zero.
         pooling: one per tap on the map, where sum-pooling reads real values.
-        fan_in: one per element and real-valued source after the first, where a node sums several.
+        fan_in: one per element and real-valued source after the first, where a node sums several; max-pooling, which
+            isn't linear, needs the sum of all its sources, spiking or not.
     """
 
     bias: int
@@ -172,9 +183,10 @@ class OperationCounts:
 
     Attributes:
         images, time_steps: of the run.
-        layers: nodes with synapses, in topological order.
+        layers: nodes with synapses and self-attention nodes, in topological order.
         populations: in topological order.
-        additions: what is left.
+        additions: what is left of them.
+        comparisons: of max-pooling: one per tap on the map after the first.
         ann: of the twin; None where the graph's file describes none.
     """
 
@@ -183,6 +195,7 @@ class OperationCounts:
     layers: Mapping[str, LayerCounts]
     populations: Mapping[str, PopulationCounts]
     additions: Additions
+    comparisons: int
     ann: AnnCounts | None
 
     @property
@@ -201,6 +214,21 @@ class OperationCounts:
         return sum(layer.macs_once for layer in self.layers.values())
 
     @property
+    def macs_summed(self) -> int:
+        """The same where what only the output reads is summed over the time steps first."""
+        return sum(layer.macs_summed for layer in self.layers.values())
+
+    @property
+    def attention(self) -> tuple[AttentionCounts, ...]:
+        """Of the self-attention nodes, in topological order."""
+        return tuple(layer.attention for layer in self.layers.values() if layer.attention is not None)
+
+    @property
+    def attention_additions(self) -> int:
+        """Coincidences of all self-attention nodes, over all images."""
+        return sum(node.coincidences for node in self.attention)
+
+    @property
     def neuron_updates(self) -> int:
         """Membranes updated, over all populations, steps and images."""
         return sum(population.updates for population in self.populations.values())
@@ -214,9 +242,16 @@ class OperationCounts:
                 sops += source.sops
         return sops
 
+    @property
+    def attention_per_image(self) -> NDArray[np.int64]:
+        """Coincidences of each image: int64 `[images]`."""
+        additions = np.zeros(self.images, np.int64)
+        for node in self.attention:
+            additions += node.per_image
+        return additions
+
     def to_dict(self) -> dict[str, Any]:
         """The counts as a JSON-compatible dictionary; `devices` is for prices."""
-        sops = self.sops_per_image
         return {
             "images": self.images,
             "time_steps": self.time_steps,
@@ -224,17 +259,30 @@ class OperationCounts:
                 "sops": self.sops,
                 "macs": self.macs,
                 "macs_once": self.macs_once,
+                "macs_summed": self.macs_summed,
+                "attention": {
+                    "coincidences": self.attention_additions,
+                    "one_sided": sum(node.one_sided for node in self.attention),
+                    "dense": sum(node.dense for node in self.attention),
+                    "dense_scores_first": sum(node.dense_scores_first for node in self.attention),
+                },
                 "neuron_updates": self.neuron_updates,
                 "additions": self.additions.to_dict(),
-                "sops_per_image": {
-                    "mean": float(sops.mean()),
-                    "standard_deviation": float(sops.std()),
-                    "minimum": int(sops.min()),
-                    "maximum": int(sops.max()),
-                },
+                "comparisons": self.comparisons,
+                "sops_per_image": _distribution(self.sops_per_image),
+                "attention_per_image": _distribution(self.attention_per_image),
                 "layers": {name: layer.to_dict() for name, layer in self.layers.items()},
                 "populations": {name: population.to_dict() for name, population in self.populations.items()},
             },
             "ann": None if self.ann is None else self.ann.to_dict(),
             "devices": {},
         }
+
+
+def _distribution(per_image: NDArray[np.int64]) -> dict[str, float | int]:
+    return {
+        "mean": float(per_image.mean()),
+        "standard_deviation": float(per_image.std()),
+        "minimum": int(per_image.min()),
+        "maximum": int(per_image.max()),
+    }

@@ -1,6 +1,6 @@
 """Who sends what to a node: spikes or real values, as the graph declares it."""
 
-from neuromorphic.graph import Flatten, Graph, Node, Source
+from neuromorphic.graph import Flatten, Graph, Lif, MaxPool2d, Node, SelfAttention, Source
 
 
 def senders(graph: Graph, node: Node) -> tuple[Node, ...]:
@@ -21,5 +21,18 @@ def constant(graph: Graph) -> frozenset[str]:
     names: set[str] = set()
     for node in graph.nodes.values():
         if isinstance(node.operation, Source) or (not node.spiking and names.issuperset(node.sources)):
+            names.add(node.name)
+    return frozenset(names)
+
+
+def summable(graph: Graph) -> frozenset[str]:
+    """Names of the nodes from which only affine nodes lead to the output: a weighted sum over the steps may come first.
+
+    `Σ_t w_t (W x_t + b) = W (Σ_t w_t x_t) + b Σ_t w_t`.  A node that a population reads needs its values step by step.
+    """
+    names: set[str] = set()
+    for node in reversed(tuple(graph.nodes.values())):
+        affine = not isinstance(node.operation, Lif | MaxPool2d | SelfAttention)
+        if affine and names.issuperset(reader.name for reader in graph.readers(node.name)):
             names.add(node.name)
     return frozenset(names)

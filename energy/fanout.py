@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Affine, Conv2d, Lif, Node, SumPool2d
+from neuromorphic.graph import Affine, Conv2d, Lif, MaxPool2d, Node, SumPool2d
 
 Integers = NDArray[np.int64]
 
@@ -18,8 +18,9 @@ def fan_out(node: Node) -> Integers:
     """Synapses from each element of `node`'s input into `node`: int64 of `node.input_shape`.
 
     A convolution's is `out / groups · rows[y] · columns[x]`, where `rows` and `columns` count the kernel's positions
-    that see a row and a column.  Sum-pooling is a convolution whose channels are all apart.  An affine node connects
-    everything to everything, and a population reads another one neuron by neuron.
+    that see a row and a column.  Sum-pooling is a convolution whose channels are all apart; so is max-pooling, whose
+    connections carry values to compare.  An affine node connects everything to everything, and a population reads
+    another one neuron by neuron.
 
     Raises:
         TypeError: the node has no synapses.
@@ -29,7 +30,7 @@ def fan_out(node: Node) -> Integers:
             kernel = (conv.weight.shape[2], conv.weight.shape[3])
             seen = _seen(node, kernel, conv.stride, conv.padding, conv.dilation)
             return np.broadcast_to(seen * (len(conv.weight) // conv.groups), node.input_shape)
-        case SumPool2d(kernel=kernel, stride=stride, padding=padding):
+        case SumPool2d(kernel, stride, padding) | MaxPool2d(kernel, stride, padding):
             return np.broadcast_to(_seen(node, kernel, stride, padding, (1, 1)), node.input_shape)
         case Affine(weight=weight):
             return np.full(node.input_shape, len(weight), np.int64)

@@ -7,11 +7,16 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from energy.counts import OperationCounts
+from energy.counts import LayerCounts, OperationCounts
 
 CAVEAT = (
     "A SOP is one addition, a MAC one multiplication and one addition. Memory traffic, which can cost more than "
     "either, is not counted: fewer operations are not yet less energy."
+)
+
+COLUMNS = (
+    *("network", "layer", "kind", "rate", "sops", "dense", "dense_padded", "macs", "macs_once", "macs_summed"),
+    *("attention_coincidences", "attention_one_sided", "attention_dense", "attention_dense_scores_first"),
 )
 
 
@@ -20,18 +25,27 @@ def table(counts: OperationCounts) -> Group:
     layers = Table(box=None, pad_edge=False)
     layers.add_column("layer", overflow="fold")
     layers.add_column("kind")
-    for column in ("rate", "SOPs", "at rate 1", "MACs"):
+    for column in ("rate", "SOPs", *(("attention",) if counts.attention else ()), "at rate 1", "MACs"):
         layers.add_column(column, justify="right")
-    for name, layer in counts.layers.items():
-        layers.add_row(
-            name,
-            layer.kind,
-            "" if layer.rate is None else f"{layer.rate:.3f}",
-            _per_image(layer.sops, counts) if layer.spiking else "",
-            _per_image(layer.dense, counts) if layer.spiking else "",
-            _per_image(layer.macs, counts) if layer.macs else "",
-        )
+    for layer in counts.layers.values():
+        layers.add_row(*_row(layer, counts))
     return Group(layers, Text(), *(Text(line) for line in summary(counts)))
+
+
+def _row(layer: LayerCounts, counts: OperationCounts) -> list[str]:
+    attention = layer.attention
+    row = [
+        layer.node,
+        layer.kind,
+        "" if layer.rate is None else f"{layer.rate:.3f}",
+        _per_image(layer.sops, counts) if layer.spiking else "",
+    ]
+    if counts.attention:
+        row.append("" if attention is None else _per_image(attention.coincidences, counts))
+    dense = layer.dense if attention is None else attention.dense
+    row.append(_per_image(dense, counts) if layer.rate is not None else "")
+    row.append(_per_image(layer.macs, counts) if layer.macs else "")
+    return row
 
 
 def summary(counts: OperationCounts) -> list[str]:
@@ -39,18 +53,29 @@ def summary(counts: OperationCounts) -> list[str]:
     sops, added = counts.sops_per_image, counts.additions
     lines = [
         f"SNN: {_per_image(counts.sops, counts)} SOPs + {_per_image(counts.macs, counts)} MACs per image, mean of "
-        f"{counts.images} (SOPs from {sops.min():,} to {sops.max():,}), T = {counts.time_steps}",
-        f"     and {_per_image(counts.neuron_updates, counts)} neuron updates, "
-        f"{_per_image(added.bias + added.pooling + added.fan_in, counts)} additions of biases, pools and branches",
+        f"{counts.images} (SOPs from {sops.min():,} to {sops.max():,}), T = {counts.time_steps}"
     ]
+    if counts.attention:
+        one_sided, dense = sum(a.one_sided for a in counts.attention), sum(a.dense for a in counts.attention)
+        lines.append(
+            f"     and {_per_image(counts.attention_additions, counts)} additions of self-attention where spikes "
+            f"coincide ({_per_image(one_sided, counts)} one-sided, {_per_image(dense, counts)} dense)"
+        )
+    lines.append(
+        f"     and {_per_image(counts.neuron_updates, counts)} neuron updates, "
+        f"{_per_image(added.bias + added.pooling + added.fan_in, counts)} additions of biases, pools and branches"
+    )
+    if counts.comparisons:
+        lines.append(f"     and {_per_image(counts.comparisons, counts)} comparisons of max-pooling")
     if counts.ann is None:
         lines.append("ANN twin: the file describes none, so that there is nothing to compare with")
         return [*lines, CAVEAT]
     lines.append(f"ANN twin: {_per_image(counts.ann.macs, counts)} MACs per image")
     if counts.ann.macs:
+        attention = f", {counts.attention_additions / counts.ann.macs:.3f} additions of self-attention"
         lines.append(
-            f"per MAC of the ANN twin: {counts.sops / counts.ann.macs:.3f} SOPs and "
-            f"{counts.macs / counts.ann.macs:.3f} MACs"
+            f"per MAC of the ANN twin: {counts.sops / counts.ann.macs:.3f} SOPs"
+            f"{attention if counts.attention else ''} and {counts.macs / counts.ann.macs:.3f} MACs"
         )
     return [*lines, CAVEAT]
 
@@ -58,14 +83,27 @@ def summary(counts: OperationCounts) -> list[str]:
 def csv_text(counts: OperationCounts) -> str:
     """One row per layer of the encoder and of its ANN twin; sums over the images."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("network", "layer", "kind", "rate", "sops", "dense", "dense_padded", "macs", "macs_once"))
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
     for name, layer in counts.layers.items():
-        rate = "" if layer.rate is None else layer.rate
-        macs = (layer.macs, layer.macs_once)
-        writer.writerow(("snn", name, layer.kind, rate, layer.sops, layer.dense, layer.dense_padded, *macs))
-    for name, (kind, macs_of_twin) in ({} if counts.ann is None else counts.ann.layers).items():
-        writer.writerow(("ann", name, kind, "", "", "", "", macs_of_twin, macs_of_twin))
+        row = {
+            "network": "snn",
+            "layer": name,
+            "kind": layer.kind,
+            "rate": "" if layer.rate is None else layer.rate,
+            "sops": layer.sops,
+            "dense": layer.dense,
+            "dense_padded": layer.dense_padded,
+            "macs": layer.macs,
+            "macs_once": layer.macs_once,
+            "macs_summed": layer.macs_summed,
+        }
+        if layer.attention is not None:
+            row |= {f"attention_{name}": value for name, value in layer.attention.totals().items()}
+        writer.writerow(row)
+    for name, (kind, macs) in ({} if counts.ann is None else counts.ann.layers).items():
+        twins = dict.fromkeys(("macs", "macs_once", "macs_summed"), macs)
+        writer.writerow({"network": "ann", "layer": name, "kind": kind, **twins})
     return text.getvalue()
 
 
