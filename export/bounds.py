@@ -8,6 +8,9 @@ convolution with weights w that reads values bounded by (p, n), w+ and w- being 
 
 and (p, n) of a spike is (1, 0).  Where several nodes are summed, their p and n add up.  A value on the grid of
 multiples of 2^-k times a weight on 2^-m lies on 2^-(k+m).
+
+A maximum of values is one of them: it keeps (p, n) and the grid of what it reads.  Self-attention of spikes,
+`scale · Σ_i q_i Σ_m k_im v_m` over d channels and N tokens, sums d N products of spikes: (p, n) = (scale d N, 0).
 """
 
 from dataclasses import dataclass, replace
@@ -17,6 +20,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 from spikeclip.errors import RefusedInput
 
 Values = NDArray[np.float64]
@@ -72,29 +76,34 @@ def magnitude_bits(bound: float, bits: int) -> int:
     return max(0, int(exponent) + bits - int(mantissa == 0.5)) if bound else 0
 
 
+def sources(graph: nir.NIRGraph) -> dict[str, list[str]]:
+    """What each node sums, by name, in topological order."""
+    found: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for before, after in graph.edges:
+        found[after].append(before)
+    return {name: found[name] for name in TopologicalSorter(found).static_order()}
+
+
 def propagate(graph: nir.NIRGraph, frames: Range) -> tuple[dict[str, Range], dict[str, Range]]:
     """The ranges of what each node reads (the sum at its input) and of what it returns.
 
     For a LIF node the first is the current before its resistance, and the second is a spike's.
 
     Args:
-        graph: of Input, Conv2d, SumPool2d, Flatten, Affine, LIF and Output nodes.
+        graph: of Input, Conv2d, SumPool2d, Flatten, Affine, LIF, Output and the two extension nodes.
         frames: range of the input, per channel.
 
     Raises:
         RefusedInput: another type of node.
     """
-    sources: dict[str, list[str]] = {name: [] for name in graph.nodes}
-    for before, after in graph.edges:
-        sources[after].append(before)
     reads: dict[str, Range] = {}
     returns: dict[str, Range] = {}
-    for name in TopologicalSorter(sources).static_order():
+    for name, before in sources(graph).items():
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
             reads[name] = returns[name] = frames
             continue
-        first, *rest = (returns[source] for source in sources[name])
+        first, *rest = (returns[source] for source in before)
         reads[name] = sum(rest, start=first)
         returns[name] = _returns(name, node, reads[name])
     return reads, returns
@@ -116,9 +125,18 @@ def _returns(name: str, node: nir.NIRNode, x: Range) -> Range:
             shape = tuple(int(size) for size in node.input_type["input"])
             p, n = (np.broadcast_to(v, shape).reshape(-1) for v in (x.positive, x.negative))
             return replace(x, positive=p, negative=n)
-        case nir.Output():
+        case SpikingSelfAttention():
+            most = np.full((1, 1, 1), node.scale * attention_terms(node))
+            return Range(most, np.zeros((1, 1, 1)), fraction_bits(np.array(node.scale)))
+        case nir.Output() | MaxPool2d():
             return x
     raise RefusedInput(f"node {name!r} is of type {type(node).__name__}, for which there is no bound")
+
+
+def attention_terms(node: SpikingSelfAttention) -> int:
+    """`d H W`: products of three spikes that an element of self-attention sums, with d = D / heads."""
+    channels, height, width = (int(n) for n in node.input_shape)
+    return channels // 3 // int(node.heads) * height * width
 
 
 def _weighted(node: nir.Conv2d | nir.Affine, x: Range, inputs: int) -> Range:

@@ -11,14 +11,18 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from spikeclip.errors import RefusedInput
-from spikeclip.neurons import And, TokenSum
+from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
 
 ADDITIONS: tuple[Callable[..., Any], ...] = (operator.add, operator.iadd, torch.add)
 """Functions that become edges into one node; each of exactly two traced tensors."""
 
 
+OPERATIONS = And | TokenSum | SpikingSelfAttention
+"""The encoders' own operations without weights."""
+
+
 class _Tracer(fx.Tracer):
-    """Traces `method` of a module; layers of torch and SpikingJelly, `And` and `TokenSum` are called, not entered."""
+    """Traces `method` of a module; layers of torch and SpikingJelly, and `OPERATIONS`, are called, not entered."""
 
     def __init__(self, method: str) -> None:
         super().__init__()
@@ -27,7 +31,7 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         self.entered = module_qualified_name
-        known = isinstance(m, base.StepModule | And | TokenSum)  # what SpikingJelly has, and what inherits from it
+        known = isinstance(m, base.StepModule | OPERATIONS)  # what SpikingJelly has, and what inherits from it
         return known or super().is_leaf_module(m, module_qualified_name)
 
 

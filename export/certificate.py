@@ -1,4 +1,4 @@
-"""The certificate: which nodes of a graph compute without rounding in float32, for every image and in any order.
+"""The certificate: which nodes of a graph compute without rounding, for every image and in any order.
 
 An integer of magnitude up to 2^24 is a float32, so a sum is exact in any order where every partial sum is a multiple
 of some 2^-k and at most `2^24 2^-k`.  A weighted sum (convolution, pooling, readout) bounded by B on the grid 2^-k
@@ -21,6 +21,18 @@ ever above 0, rounded or not, since every operation is monotone: no spike.  With
 fires and v = 0 again, or x < h / d for the threshold h, and then x, all v and all differences lie in [0, h / d], on
 2^-(k + a T).  So `log2(B 2^k) <= 24` and `log2(h 2^(k + a + max(a T, 1))) <= 24` do.
 
+A maximum is one of the values that it is taken of, so `MaxPool2d` needs the bits of what it reads.
+
+Self-attention of spikes sums products of spikes, 0 or 1: `Kᵀ V` up to H W of them, `Q (Kᵀ V)` up to d H W, nothing
+negative, so `log2(d H W) <= 24` covers every partial sum, of `(Q Kᵀ) V` too.  The factor behind them is exact where it
+is a power of two.
+
+The published encoder reads its residual stream out, not spikes: its values alone may take 24 bits, and their sum over
+tokens times the weights of the readout takes more.  Such nodes, which read currents and have no population behind them,
+are computed in float64 and judged by its 53 bits.  Their results are the same float64 numbers everywhere, which each
+implementation rounds once, to the same float32 outputs.  What torch adds up in float32, the stream itself, is judged
+by 24 bits like the rest (`read_limit`).
+
 What is proven is proven of direct sums of products, with or without fused multiply-add, and of nothing else: Winograd
 and Fourier convolutions, TF32 and bfloat16 round.
 """
@@ -32,10 +44,14 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bounds import Range, fraction_bits, magnitude_bits, propagate
+from export.bounds import Range, attention_terms, fraction_bits, magnitude_bits, propagate, sources
+from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 
 LIMIT = 24
 """Bits of a float32's significand: integers up to 2^24 are exact."""
+
+READOUT_LIMIT = 53
+"""Bits of a float64's significand, which nodes that read currents may take where nothing behind them spikes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,7 @@ class NodeCertificate:
         bound: of any partial sum; of a population, of its current before the gain.
         grid_bits: k of the grid 2^-k that these sums lie on.
         bits_needed: of the integers that the node computes with, membranes included, without sign.
+        limit: the bits that there are: 24 of a float32, 53 of a float64.
         exact: whether the node is proven not to round.
         reason: why not; empty where exact.
     """
@@ -53,6 +70,7 @@ class NodeCertificate:
     bound: float
     grid_bits: int
     bits_needed: int
+    limit: int
     exact: bool
     reason: str
 
@@ -89,20 +107,48 @@ def certify(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float) -> C
     """Prove what can be proven, from the graph's own weights.
 
     Args:
-        graph: of Input, Conv2d, SumPool2d, Flatten, Affine, LIF and Output nodes.
+        graph: of Input, Conv2d, SumPool2d, Flatten, Affine, LIF, Output and the two extension nodes.
         frames: range of the input, per channel.
         time_steps: T, after which membranes are at rest again.
         dt: seconds per time step.
     """
     reads, returns = propagate(graph, frames)
+    limit = limits(graph)
+    before = sources(graph)
     nodes: dict[str, NodeCertificate] = {}
     for name in sorted(graph.nodes):
         node = graph.nodes[name]
         if isinstance(node, nir.LIF):
             nodes[name] = _population(node, reads[name], time_steps, dt)
-        elif isinstance(node, nir.Conv2d | nir.SumPool2d | nir.Affine):
-            nodes[name] = _weighted_sum(reads[name], returns[name])
+        elif isinstance(node, SpikingSelfAttention):
+            nodes[name] = _attention(node, returns[name])
+        elif isinstance(node, nir.Conv2d | nir.SumPool2d | nir.Affine | MaxPool2d):
+            nodes[name] = _sums(reads[name], read_limit(limit, before[name]), returns[name], limit[name])
     return Certificate(time_steps, nodes)
+
+
+def limits(graph: nir.NIRGraph) -> dict[str, int]:
+    """Bits that each node may take: 53 where it reads currents and no population is behind it, else 24."""
+    before = sources(graph)
+    analog: set[str] = set()
+    for name, read in before.items():
+        node = graph.nodes[name]
+        weighted = isinstance(node, nir.Conv2d | nir.Affine | SpikingSelfAttention)
+        if weighted or (not isinstance(node, nir.LIF) and not analog.isdisjoint(read)):
+            analog.add(name)
+    driving: set[str] = set()
+    for name in reversed(before):
+        if isinstance(graph.nodes[name], nir.LIF):
+            driving.add(name)
+        if name in driving:
+            driving.update(before[name])
+    readout = {name for name, read in before.items() if name not in driving and not analog.isdisjoint(read)}
+    return {name: READOUT_LIMIT if name in readout else LIMIT for name in before}
+
+
+def read_limit(limit: dict[str, int], read: list[str]) -> int:
+    """Bits that the sum of the nodes `read` may take: as they come, it is computed in float32 or in float64."""
+    return max(limit[source] for source in read)
 
 
 def population_bits(lif: nir.LIF, current: Range, bits: int, time_steps: int, dt: float) -> int:
@@ -125,9 +171,15 @@ def _steps(lif: nir.LIF, dt: float) -> NDArray[np.float32]:
     return np.asarray(np.asarray(lif.tau, np.float32) / np.float32(dt), np.float32)
 
 
-def _weighted_sum(read: Range, result: Range) -> NodeCertificate:
-    needed = max(magnitude_bits(r.bound, r.bits) for r in (read, result))
-    return _judge(result.bound, result.bits, needed, "")
+def _sums(read: Range, read_limit: int, result: Range, limit: int) -> NodeCertificate:
+    first, needed = (magnitude_bits(r.bound, r.bits) for r in (read, result))
+    obstacle = _excess(read.bound, read.bits, first, read_limit)
+    return _judge(result.bound, result.bits, max(first, needed), obstacle, limit)
+
+
+def _attention(node: SpikingSelfAttention, result: Range) -> NodeCertificate:
+    obstacle = "" if np.frexp(node.scale)[0] == 0.5 else f"scale is {node.scale}; expected a power of two"
+    return _judge(result.bound, result.bits, magnitude_bits(attention_terms(node), 0), obstacle, LIMIT)
 
 
 def _population(lif: nir.LIF, read: Range, time_steps: int, dt: float) -> NodeCertificate:
@@ -137,10 +189,16 @@ def _population(lif: nir.LIF, read: Range, time_steps: int, dt: float) -> NodeCe
         obstacle = f"tau is {float(steps.max())} time steps; expected a power of two"
     elif np.any(lif.v_leak) or np.any(lif.v_reset):
         obstacle = "v_leak or v_reset is not 0"
-    return _judge(read.bound, read.bits, population_bits(lif, read, read.bits, time_steps, dt), obstacle)
+    return _judge(read.bound, read.bits, population_bits(lif, read, read.bits, time_steps, dt), obstacle, LIMIT)
 
 
-def _judge(bound: float, bits: int, needed: int, obstacle: str) -> NodeCertificate:
-    if not obstacle and needed > LIMIT:
-        obstacle = f"values up to {bound:g} on multiples of 2^{-bits} need {needed} bits; float32 has {LIMIT}"
-    return NodeCertificate(bound, bits, needed, not obstacle, obstacle)
+def _judge(bound: float, bits: int, needed: int, obstacle: str, limit: int) -> NodeCertificate:
+    obstacle = obstacle or _excess(bound, bits, needed, limit)
+    return NodeCertificate(bound, bits, needed, limit, not obstacle, obstacle)
+
+
+def _excess(bound: float, bits: int, needed: int, limit: int) -> str:
+    if needed <= limit:
+        return ""
+    name = "float32" if limit == LIMIT else "float64"
+    return f"values up to {bound:g} on multiples of 2^{-bits} need {needed} bits; {name} has {limit}"

@@ -25,7 +25,10 @@ def export(
     limit: Annotated[int | None, typer.Option(help="Take the first N of them only.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON.")] = None,
 ) -> None:
-    """Export an encoder as a NIR graph of standard nodes.
+    """Export an encoder as a NIR graph.
+
+    A spike-driven encoder takes standard nodes only. The published one takes two extension nodes more, which readers
+    have to know.
 
     Batch normalisation is folded, weights are snapped to dyadic grids on which float32 never rounds, and a
     certificate says of which nodes that is proven.
@@ -60,6 +63,8 @@ def export(
 def _document(prepared: "Prepared", output: Path, change: "AccuracyChange | None") -> dict[str, Any]:
     import nir
 
+    from export.metadata import extensions
+
     nodes = prepared.graph.nodes.values()
     layers = [node for node in nodes if isinstance(node, nir.Conv2d | nir.Affine)]
     return {
@@ -68,6 +73,7 @@ def _document(prepared: "Prepared", output: Path, change: "AccuracyChange | None
         "bytes": output.stat().st_size,
         "nodes": len(prepared.graph.nodes),
         "edges": len(prepared.graph.edges),
+        "extensions": list(extensions(prepared.graph)),
         "populations": len(prepared.populations),
         "neurons": sum(node.r.size for node in nodes if isinstance(node, nir.LIF)),
         "weights": sum(int((node.weight != 0).sum()) for node in layers),
@@ -83,13 +89,15 @@ def _print(document: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("graph", f"{document['graph']}, {document['bytes'] / 1e6:.1f} MB")
     table.add_row("nodes", f"{document['nodes']}, {document['edges']} edges")
+    if document["extensions"]:
+        known = f"{', '.join(document['extensions'])}: only readers that know these nodes can run the file"
+        table.add_row("extensions", known)
     table.add_row("neurons", f"{document['neurons']:,} in {document['populations']} populations")
     table.add_row("weights", f"{document['weights']:,} not zero")
     table.add_row("time steps", str(document["time_steps"]))
     nodes: dict[str, dict[str, Any]] = document["certificate"]["nodes"]
     unproven = {name: node["reason"] for name, node in nodes.items() if not node["exact"]}
-    most = max(node["bits_needed"] for node in nodes.values())
-    proven = f"exact in all {len(nodes)} nodes; {most} of {document['certificate']['limit']} bits needed"
+    proven = f"exact in all {len(nodes)} nodes; {_bits(nodes)} bits needed"
     table.add_row("certificate", proven if not unproven else f"not exact in {len(unproven)} of {len(nodes)} nodes")
     for name, reason in unproven.items():
         table.add_row("", f"{name}: {reason}")
@@ -100,6 +108,13 @@ def _print(document: dict[str, Any]) -> None:
             "accuracy", f"{before:.2%} before, {after:.2%} after ({accuracy['points']:+.2f} points), {n} images"
         )
     results.print(table)
+
+
+def _bits(nodes: dict[str, dict[str, Any]]) -> str:
+    """The most bits needed under each limit that occurs: `"24 of 24"`, or with a float64 readout `"..., 51 of 53"`."""
+    limits = sorted({node["limit"] for node in nodes.values()})
+    most = {limit: max(node["bits_needed"] for node in nodes.values() if node["limit"] == limit) for limit in limits}
+    return ", ".join(f"{needed} of {limit}" for limit, needed in most.items())
 
 
 def main() -> None:

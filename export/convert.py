@@ -15,8 +15,9 @@ from export import frames, metadata
 from export.capture import capture, shapes
 from export.certificate import Certificate, certify
 from export.fold import fold_batch_norm, fold_token_scale
-from export.lower import LOWERINGS, Lowering, Value, lower
+from export.lower import LOWERINGS, lower
 from export.populations import DT
+from export.readout import add_readout
 from export.snap import Grid, snap
 from export.snapped import SnappedSpikeClip
 from spikeclip.checkpoint import Checkpoint
@@ -63,7 +64,9 @@ class Prepared:
 
 
 def to_nir(checkpoint: Checkpoint) -> nir.NIRGraph:
-    """The NIR graph of a checkpoint: standard nodes, exact in float32 where its certificate says so.
+    """The NIR graph of a checkpoint, exact where its certificate says so.
+
+    Its nodes are standard NIR, but for the two extension nodes of `neuromorphic.nodes` in a `paper` encoder.
 
     Raises:
         RefusedInput: a module that has no lowering, by name.
@@ -91,13 +94,13 @@ def prepare(checkpoint: Checkpoint) -> Prepared:
     fold_batch_norm(traced)
     fold_token_scale(traced)
     lowering, last = lower(traced, shapes(traced, frame), config.time_steps)
-    _add_readout(lowering, last, checkpoint.model.readout)
+    readout = add_readout(lowering, last, checkpoint.model)
     graph = nir.NIRGraph(lowering.nodes, lowering.edges)
 
     grids = snap(graph, pixels, config.time_steps, DT)
     certificate = certify(graph, pixels, config.time_steps, DT)
-    graph.metadata = metadata.of(checkpoint, bits, grids, certificate, tokens=last.shape[1] * last.shape[2])
-    model = SnappedSpikeClip(traced, copy.deepcopy(checkpoint.model.readout), config.time_steps)
+    graph.metadata = metadata.of(checkpoint, bits, grids, certificate, readout, metadata.extensions(graph))
+    model = SnappedSpikeClip(traced, copy.deepcopy(checkpoint.model.readout), readout)
     _load_weights(model, graph)
     return Prepared(model.eval().requires_grad_(False), graph, certificate, grids, bits, checkpoint)
 
@@ -114,32 +117,16 @@ def write(graph: nir.NIRGraph, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _add_readout(lowering: Lowering, last: Value, readout: nn.Linear) -> None:
-    """`y = R / N Σ_tokens s + r`: the mean over tokens as a sum, since counts are exact."""
-    channels, height, width = last.shape
-    if not lowering.spiking(last):
-        raise RefusedInput(f"the encoder returns {' + '.join(last.sources)}; expected the spikes of one population")
-    if readout.in_features != channels or height != width:
-        raise RefusedInput(f"the readout reads {readout.in_features} channels; the encoder returns {list(last.shape)}")
-    window = np.array([height, width])
-    total = lowering.add("readout.sum", nir.SumPool2d(window, window, np.array([0, 0])), (channels, 1, 1), last)
-    flat = nir.Flatten({"input": np.array([channels, 1, 1])}, start_dim=0, end_dim=-1)
-    weight = readout.weight.detach().double().numpy() / (height * width)
-    affine = nir.Affine(weight.astype(np.float32), readout.bias.detach().numpy().astype(np.float32))
-    counts = lowering.add("readout.flatten", flat, (channels, 1, 1), total)
-    scores = lowering.add("readout", affine, (readout.out_features, 1, 1), counts)
-    lowering.add("output", nir.Output(np.array([readout.out_features])), (readout.out_features, 1, 1), scores)
-
-
 @torch.no_grad()
 def _load_weights(model: SnappedSpikeClip, graph: nir.NIRGraph) -> None:
     """Give the torch model the snapped weights of the graph's nodes, which are named after its modules."""
+    modules = dict(model.encoder.named_modules())
     for name, node in graph.nodes.items():
         if isinstance(node, nir.Affine):
             model.readout.weight.copy_(torch.from_numpy(node.weight))
             model.readout.bias.copy_(torch.from_numpy(node.bias))
             continue
-        module = dict(model.spikes.named_modules()).get(name)
+        module = modules.get(name)
         if isinstance(module, layer.Conv2d):
             out, inner = module.weight.shape[:2]
             rows = np.arange(out)[:, None]

@@ -1,4 +1,7 @@
-"""Lowering: each layer of a traced encoder becomes nodes of standard NIR, by one small function per type.
+"""Lowering: each layer of a traced encoder becomes nodes of NIR, by one small function per type.
+
+The nodes are NIR's own, except for two that it has no words for: the maximum of currents and self-attention
+(`neuromorphic.nodes`).
 
 A node is named after the module that it computes: `block.0.mlp.hidden.lif`.  Nodes that a module needs before its own
 are named below it: `stem.layers.2.pool.sum` counts the spikes that the gate `stem.layers.2.pool` then compares.
@@ -15,8 +18,9 @@ from spikingjelly.activation_based import layer, neuron
 from torch import fx, nn
 
 from export.populations import AND_STEPS, Shape, and_gate, or_gate, population, strict
+from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from spikeclip import neurons
 from spikeclip.errors import RefusedInput
-from spikeclip.neurons import And, TokenSum
 
 
 @dataclass(frozen=True)
@@ -179,16 +183,12 @@ def _lif(graph: Lowering, path: str, lif: neuron.LIFNode, shape: Shape, x: Value
     return graph.add(path, population(shape, tau, 1.0 if lif.decay_input else tau, strict(threshold)), shape, x)
 
 
-def _spike_pool(graph: Lowering, path: str, pool: layer.MaxPool2d, shape: Shape, x: Value) -> Value:
-    """The largest of some spikes is their OR: a count and a gate.
+def _max_pool(graph: Lowering, path: str, pool: layer.MaxPool2d, shape: Shape, x: Value) -> Value:
+    """The largest of one population's spikes is their OR, a count and a gate; the largest of currents, a node.
 
     The count is a convolution with ones where the window is padded (a SumPool2d with padding is not read right by
     nirtorch, and so by SpikingJelly), else a SumPool2d.
     """
-    if not graph.spiking(x):
-        raise RefusedInput(
-            f"module {path!r} takes the maximum of analog values; expected spikes, until the paper architecture comes"
-        )
     (size, width), (step, across), (pad, beside), (dilation, wide) = (
         (n, n) if isinstance(n, int) else (n[0], n[1])
         for n in (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
@@ -197,6 +197,9 @@ def _spike_pool(graph: Lowering, path: str, pool: layer.MaxPool2d, shape: Shape,
     if not square or pool.ceil_mode or pool.return_indices:
         raise RefusedInput(f"module {path!r} is {pool}; expected a square window, dilation 1, ceil_mode False")
     node: nir.NIRNode
+    if not graph.spiking(x):
+        window = (np.array([n, n]) for n in (size, step, pad))
+        return graph.add(path, MaxPool2d(np.array(x.shape), *window), shape, x)
     if pad:
         node = _conv_node(
             _ones(shape[0], size), np.zeros(shape[0], np.float32), (step, step), (pad, pad), (1, 1), x.shape
@@ -210,7 +213,7 @@ def _sum_pool(size: int, stride: int) -> nir.SumPool2d:
     return nir.SumPool2d(np.array([size, size]), np.array([stride, stride]), np.array([0, 0]))
 
 
-def _and(graph: Lowering, path: str, module: And, shape: Shape, a: Value, b: Value) -> Value:
+def _and(graph: Lowering, path: str, module: neurons.And, shape: Shape, a: Value, b: Value) -> Value:
     """A gate that both spikes together drive over its threshold; `[C, 1, 1]` is first copied to every position."""
     for value in (a, b):
         if not graph.spiking(value):
@@ -236,7 +239,7 @@ def _broadcast(graph: Lowering, path: str, x: Value, shape: Shape) -> Value:
     return graph.add(f"{path}.broadcast", node, shape, x)
 
 
-def _token_sum(graph: Lowering, path: str, module: TokenSum, shape: Shape, x: Value) -> Value:
+def _token_sum(graph: Lowering, path: str, module: neurons.TokenSum, shape: Shape, x: Value) -> Value:
     """The sum over the whole map; its factor is already in the threshold behind it (`fold.fold_token_scale`)."""
     if not graph.spiking(x) or x.shape[1] != x.shape[2]:
         found = " + ".join(x.sources)
@@ -244,13 +247,26 @@ def _token_sum(graph: Lowering, path: str, module: TokenSum, shape: Shape, x: Va
     return graph.add(path, _sum_pool(x.shape[1], x.shape[1]), shape, x)
 
 
+def _attention(graph: Lowering, path: str, module: neurons.SpikingSelfAttention, shape: Shape, x: Value) -> Value:
+    """`scale · Q (Kᵀ V)` per head, of one population that holds Q, K and V."""
+    if not graph.spiking(x):
+        raise RefusedInput(f"module {path!r} reads {' + '.join(x.sources)}; expected the spikes of one population")
+    if x.shape != (3 * shape[0], *shape[1:]):
+        raise RefusedInput(f"module {path!r} makes {list(shape)} of {list(x.shape)}; expected Q, K and V of one size")
+    scale = float(module.scale)
+    if not 0 < scale < np.inf:
+        raise RefusedInput(f"module {path!r} scales by {scale}; expected a positive number")
+    return graph.add(path, SpikingSelfAttention(np.array(x.shape), int(module.heads), scale), shape, x)
+
+
 LOWERINGS: dict[type, Callable[..., Value]] = {
     nn.Identity: _identity,
     layer.Conv2d: _conv,
     neuron.LIFNode: _lif,
-    layer.MaxPool2d: _spike_pool,
-    And: _and,
-    TokenSum: _token_sum,
+    layer.MaxPool2d: _max_pool,
+    neurons.And: _and,
+    neurons.TokenSum: _token_sum,
+    neurons.SpikingSelfAttention: _attention,
 }
 """What each type of module becomes: called with the lowering, the module's path, the module, the shape of its output,
 and its operands."""

@@ -10,20 +10,35 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import nir
+
 from export.certificate import Certificate
 from export.populations import DT
+from export.readout import Readout
 from export.snap import Grid
+from neuromorphic.nodes import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.twin import twin_table
 
 KEY = "spikeclip"
 FORMAT = "spikeclip-nir"
 FORMAT_VERSION = 1
+SCORES = "sum of time_weights[t] * output[t] over time steps t, plus bias if there is one, in float64"
 LIBRARIES = ("torch", "spikingjelly", "nir", "numpy")
 
 
+def extensions(graph: nir.NIRGraph) -> tuple[str, ...]:
+    """Types of extension nodes in `graph`, in alphabetical order; readers that don't know them can't run it."""
+    return tuple(sorted({type(node).__name__ for node in graph.nodes.values() if isinstance(node, EXTENSIONS)}))
+
+
 def of(
-    checkpoint: Checkpoint, input_bits: int, grids: dict[str, Grid], certificate: Certificate, tokens: int
+    checkpoint: Checkpoint,
+    input_bits: int,
+    grids: dict[str, Grid],
+    certificate: Certificate,
+    readout: Readout,
+    extensions: tuple[str, ...],
 ) -> dict[str, str]:
     """The metadata of a graph: `{"spikeclip": JSON}`.
 
@@ -32,7 +47,8 @@ def of(
         input_bits: frames are rounded to multiples of 2^-input_bits.
         grids: of every layer with weights.
         certificate: of every node.
-        tokens: positions that the readout sums over; its weight is divided by that number.
+        readout: what the host does with the outputs.
+        extensions: types of the extension nodes in it.
     """
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -42,14 +58,14 @@ def of(
         "preprocessing": checkpoint.preprocessing.to_dict(),
         "input_bits": input_bits,
         "label_names": list(checkpoint.label_names),
-        "readout": {"node": "readout", "tokens": tokens, "scores": "mean over time steps"},
+        "readout": {"node": "readout", "scores": SCORES, **asdict(readout)},
         "grids": {name: asdict(grid) for name, grid in grids.items()},
         "certificate": certificate.to_dict(),
         "twin": twin_table(checkpoint.config, outputs=len(checkpoint.label_names)),
         "producer": {"name": "spikeclip-export", "version": _version("spikeclip")},
         "versions": {name: _version(name) for name in LIBRARIES},
         "checkpoint": {"sha256": _sha256(checkpoint), "config": checkpoint.config.to_dict(), "card": checkpoint.card},
-        "extensions": [],
+        "extensions": list(extensions),
     }
     return {KEY: json.dumps(document, allow_nan=False)}
 

@@ -75,7 +75,7 @@ def record(
     spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
     outputs: list[NDArray[np.float32]] = []
     for start in range(0, len(frames), batch):
-        recorder = _Recorder(model.spikes, prepared.populations)
+        recorder = _Recorder(model.encoder, prepared.populations)
         with torch.backends.nnpack.flags(enabled=False):  # its Winograd convolutions round
             last = recorder.run(model.present(torch.from_numpy(frames[start : start + batch])))
             outputs.append(model.read(last).transpose(0, 1).numpy())

@@ -1,8 +1,9 @@
 """Snapping: weights and biases rounded to multiples of 2^-k, with the largest k for which nothing ever rounds again.
 
 The k of a population is the largest with which its current and its membranes need no more than 24 bits
-(`certificate.population_bits`).  A layer that several populations read takes the smallest of their k; its weights lie
-on `2^-(k - b)` where it reads values on 2^-b, its biases on 2^-k.
+(`certificate.population_bits`).  A layer that several populations read, perhaps behind a maximum, takes the smallest of
+their k; its weights lie on `2^-(k - b)` where it reads values on 2^-b, its biases on 2^-k.  What a readout adds up of
+currents must fit into 24 bits like a population's current; its own weights get what its limit of 53 bits leaves them.
 """
 
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bounds import Range, magnitude_bits, propagate
-from export.certificate import LIMIT, population_bits
+from export.bounds import Range, fraction_bits, magnitude_bits, propagate, sources
+from export.certificate import LIMIT, limits, population_bits, read_limit
+from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 
 Weighted = nir.Conv2d | nir.Affine
+Pooling = nir.SumPool2d | MaxPool2d
 
 FINEST_BITS = 30
 """Weights finer than this are not worth keeping: the search starts here."""
@@ -34,7 +37,8 @@ class Grid:
 def snap(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float) -> dict[str, Grid]:
     """Round the weights of `graph`, in place; returns the grid of every layer with weights.
 
-    Requires: what `certificate.certify` requires; each layer with weights is read by populations or the output.
+    Requires: what `certificate.certify` requires; the outputs of layers with weights are read by populations,
+    poolings or the graph's output.
     Ensures: every population whose tau is a power of two is exact, and so is every readout, unless that takes a grid so
     coarse that it would change the layer (`COARSEST_BITS`; the certificate then names the node).  Rounding can lift a
     bound over a power of two: k is then lowered and the original weights are rounded again.
@@ -42,25 +46,34 @@ def snap(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float) -> dict
     originals = {
         name: (node.weight.copy(), node.bias.copy()) for name, node in graph.nodes.items() if isinstance(node, Weighted)
     }
-    bits = dict.fromkeys((n for n, node in graph.nodes.items() if isinstance(node, nir.LIF | Weighted)), FINEST_BITS)
-    _coarsen(graph, frames, bits, time_steps, dt)
+    limit = limits(graph)
+    bits = {
+        name: FINEST_BITS if limit[name] == LIMIT or isinstance(node, Pooling) else limit[name]
+        for name, node in graph.nodes.items()
+        if isinstance(node, nir.LIF | Weighted | Pooling)
+    }
+    _coarsen(graph, frames, bits, limit, time_steps, dt)
     grids = _round(graph, frames, originals, bits)
-    while _coarsen(graph, frames, bits, time_steps, dt):
+    while _coarsen(graph, frames, bits, limit, time_steps, dt):
         grids = _round(graph, frames, originals, bits)
     return grids
 
 
-def _coarsen(graph: nir.NIRGraph, frames: Range, bits: dict[str, int], time_steps: int, dt: float) -> bool:
+def _coarsen(
+    graph: nir.NIRGraph, frames: Range, bits: dict[str, int], limit: dict[str, int], time_steps: int, dt: float
+) -> bool:
     """Lower the k of every node in `bits` until its present bounds fit; returns whether any was lowered."""
     reads, returns = propagate(graph, frames)
-    before = dict(bits)
+    before, read = dict(bits), sources(graph)
     for name in bits:
         node = graph.nodes[name]
+        sum_limit = read_limit(limit, read[name])
         while (
-            population_bits(node, reads[name], bits[name], time_steps, dt)
+            population_bits(node, reads[name], bits[name], time_steps, dt) > LIMIT
             if isinstance(node, nir.LIF)
-            else magnitude_bits(returns[name].bound, bits[name])
-        ) > LIMIT:
+            else magnitude_bits(returns[name].bound, bits[name]) > limit[name]
+            or (isinstance(node, Pooling) and magnitude_bits(reads[name].bound, bits[name]) > sum_limit)
+        ):
             bits[name] -= 1
     return bits != before
 
@@ -71,17 +84,37 @@ def _round(
     originals: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
     bits: dict[str, int],
 ) -> dict[str, Grid]:
-    reads, _ = propagate(graph, frames)
+    """Round the layers from the input on, so that each finds the grid of what it reads settled."""
+    readers = _readers(graph)
+    lies_on: dict[str, int] = {}
     grids: dict[str, Grid] = {}
-    for name, (weight, bias) in originals.items():
-        readers = [after for before, after in graph.edges if before == name and after in bits]
-        weight_bits = min(bits[n] for n in (name, *readers)) - reads[name].bits
-        weight_bits = max(weight_bits, COARSEST_BITS - int(np.frexp(np.abs(weight).max())[1]))
-        k = weight_bits + reads[name].bits
-        grids[name] = Grid(weight_bits, k)
+    for name, read in sources(graph).items():
         node = graph.nodes[name]
-        node.weight, node.bias = _nearest(weight, weight_bits), _nearest(bias, k)
-    return grids
+        lies_on[name] = max((lies_on[source] for source in read), default=frames.bits)
+        if isinstance(node, Weighted):
+            weight, bias = originals[name]
+            weight_bits = min(FINEST_BITS, min(bits[n] for n in (name, *readers[name])) - lies_on[name])
+            weight_bits = max(weight_bits, COARSEST_BITS - int(np.frexp(np.abs(weight).max())[1]))
+            lies_on[name] += weight_bits
+            grids[name] = Grid(weight_bits, lies_on[name])
+            node.weight, node.bias = _nearest(weight, weight_bits), _nearest(bias, lies_on[name])
+        elif isinstance(node, nir.LIF):
+            lies_on[name] = 0
+        elif isinstance(node, SpikingSelfAttention):
+            lies_on[name] = fraction_bits(np.array(node.scale))
+    return {name: grids[name] for name in originals}
+
+
+def _readers(graph: nir.NIRGraph) -> dict[str, set[str]]:
+    """The populations that each node's values reach without a weight between, and the poolings on the way."""
+    read = sources(graph)
+    found: dict[str, set[str]] = {name: set() for name in read}
+    for name in reversed(read):
+        node = graph.nodes[name]
+        reached = {name} if isinstance(node, nir.LIF) else {name, *found[name]} if isinstance(node, Pooling) else set()
+        for source in read[name]:
+            found[source] |= reached
+    return found
 
 
 def _nearest(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:

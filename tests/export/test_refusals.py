@@ -7,7 +7,7 @@ from spikingjelly.activation_based import layer, neuron
 
 import export
 from spikeclip.errors import RefusedInput
-from spikeclip.neurons import And, TokenSum
+from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
 from tests.export.encoders import Custom, checkpoint, conv, lif
 
 
@@ -34,6 +34,19 @@ def norm(channels=8, **settings):
 
 def pool(size=2, **settings):
     return layer.MaxPool2d(size, step_mode="m", **settings)
+
+
+def attention(spikes, heads=2, scale=0.125, channels=24):
+    """Two branches of `channels` channels to be put before an attention of 8 channels."""
+    return Custom(
+        spikes,
+        c=conv(3, channels),
+        d=conv(3, channels),
+        a=lif(),
+        b=lif(),
+        attention=SpikingSelfAttention(heads, scale),
+        last=lif(),
+    )
 
 
 def refuse(encoder, *words, channels=8):
@@ -88,13 +101,38 @@ CASES = {
         Custom(lambda m, x: m.last(m.d(m.last(m.c(x)))), c=conv(3, 8), d=conv(8, 8), last=lif()),
         ["'last'", "called twice"],
     ),
-    "maximum of currents": (
-        Custom(lambda m, x: m.last(m.pool(m.conv(x))), conv=conv(3, 8), pool=pool(), last=lif()),
-        ["'pool'", "analog"],
-    ),
     "pooling with a rest": (
         Custom(lambda m, x: m.pool(m.last(m.conv(x))), conv=conv(3, 8), last=lif(), pool=pool(3, ceil_mode=True)),
-        ["'pool'"],
+        ["'pool'", "ceil_mode"],
+    ),
+    "maximum of currents with a rest": (
+        Custom(lambda m, x: m.last(m.pool(m.conv(x))), conv=conv(3, 8), last=lif(), pool=pool(3, ceil_mode=True)),
+        ["'pool'", "ceil_mode"],
+    ),
+    "maximum of currents with gaps": (
+        Custom(lambda m, x: m.last(m.pool(m.conv(x))), conv=conv(3, 8), last=lif(), pool=pool(2, dilation=2)),
+        ["'pool'", "dilation"],
+    ),
+    "maximum of a wide window": (
+        Custom(lambda m, x: m.last(m.pool(m.conv(x))), conv=conv(3, 8), last=lif(), pool=pool((2, 4))),
+        ["'pool'", "square"],
+    ),
+    "attention of currents": (attention(lambda m, x: m.last(m.attention(m.c(x)))), ["'attention' reads c;"]),
+    "attention of a sum": (
+        attention(lambda m, x: m.last(m.attention(m.a(m.c(x)) + m.b(m.d(x))))),
+        ["'attention'", "a + b", "one population"],
+    ),
+    "attention with a negative scale": (
+        attention(lambda m, x: m.last(m.attention(m.a(m.c(x)))), scale=-0.5),
+        ["'attention'", "-0.5"],
+    ),
+    "heads that don't divide the channels": (
+        attention(lambda m, x: m.last(m.attention(m.a(m.c(x)))), heads=3),
+        ["attention", "3"],
+    ),
+    "channels that are not three parts": (
+        attention(lambda m, x: m.last(m.attention(m.a(m.c(x)))), heads=1, channels=22),
+        ["'attention'", "[22, 8, 8]"],
     ),
     "AND of currents": (
         Custom(lambda m, x: m.both(m.last(m.c(x)), m.d(x)), c=conv(3, 8), d=conv(3, 8), both=And(), last=lif()),
