@@ -19,8 +19,21 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def export(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint: its path, or the name of one that ships.")],
+    checkpoint: Annotated[str, typer.Argument(help="Path, name of one that ships, or a published .pth or .pth.tar.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The graph to write (.nir).")],
+    heads: Annotated[
+        int | None, typer.Option(help="Attention heads of a published checkpoint, whose file doesn't hold them.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(help="Pixels of a published checkpoint's images; else 32.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Label embeddings for a published checkpoint: FILE.npz or FILE.npz:KEY.")
+    ] = None,
+    standard_nodes: Annotated[
+        bool, typer.Option("--standard-nodes", help="Self-attention as neurons of standard NIR: exact, and large.")
+    ] = False,
+    max_neurons: Annotated[
+        int | None, typer.Option(help="Most neurons that --standard-nodes may take; else 1,048,576, a Loihi 2 chip's.")
+    ] = None,
     test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N of them only.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON.")] = None,
@@ -28,26 +41,33 @@ def export(
     """Export an encoder as a NIR graph.
 
     A spike-driven encoder takes standard nodes only. The published one takes two extension nodes more, which readers
-    have to know.
+    have to know; `--standard-nodes` spells one of them, self-attention, out in neurons. A published checkpoint takes
+    `--heads`; without `--labels` the graph's output is the embedding.
 
     Batch normalisation is folded, weights are snapped to dyadic grids on which float32 never rounds, and a
     certificate says of which nodes that is proven.
 
     Exit codes: 0 done, 2 the input was refused.
 
-    Example: `spikeclip-export spike-driven-small -o model.nir --test cifar10:DIR:test --json export.json`
+    Examples: `spikeclip-export spike-driven-small -o model.nir --test cifar10:DIR:test --json export.json`,
+    `spikeclip-export model_best.pth.tar --heads 8 --labels embeddings.npz:cifar10 -o model.nir`
     """
     with refusals():
         from export.accuracy import compare_accuracy
         from export.convert import prepare, write
+        from export.standard_nodes import CHIP_NEURONS
         from spikeclip.checkpoint import load
         from spikeclip.data import load_images
+        from spikeclip.labels import load_labels
 
         require_folders(output, json_path)
-        loaded = load(checkpoint)
+        label_set = None if labels is None else load_labels(labels)
+        loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
+        if "published" in loaded.card:
+            console.print(f"published checkpoint: {loaded.card['published']}", markup=False)
         images = None if test is None else load_images(test, loaded.config.image_size, limit)
         with console.status("folding, snapping, certifying"):
-            prepared = prepare(loaded)
+            prepared = prepare(loaded, standard_nodes, max_neurons or CHIP_NEURONS)
         change = None
         if images is not None:
             with progress_bar("accuracy") as advance:

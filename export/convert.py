@@ -20,6 +20,7 @@ from export.populations import DT
 from export.readout import add_readout
 from export.snap import Grid, snap
 from export.snapped import SnappedSpikeClip
+from export.standard_nodes import CHIP_NEURONS, cost, expand
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
 
@@ -74,11 +75,16 @@ def to_nir(checkpoint: Checkpoint) -> nir.NIRGraph:
     return prepare(checkpoint).graph
 
 
-def prepare(checkpoint: Checkpoint) -> Prepared:
+def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: int = CHIP_NEURONS) -> Prepared:
     """Fold, lower, snap and certify a checkpoint; the checkpoint's own model stays as it is.
 
+    Args:
+        checkpoint: what to convert.
+        standard_nodes: whether self-attention becomes neurons of standard NIR (`standard_nodes.expand`).
+        neuron_limit: most neurons that the graph may then have.
+
     Raises:
-        RefusedInput: a module that has no lowering, by name.
+        RefusedInput: a module that has no lowering, by name, or too many neurons.
     """
     config, preprocessing = checkpoint.config, checkpoint.preprocessing
     frame = (config.image_channels, config.image_size, config.image_size)
@@ -96,10 +102,14 @@ def prepare(checkpoint: Checkpoint) -> Prepared:
     lowering, last = lower(traced, shapes(traced, frame), config.time_steps)
     readout = add_readout(lowering, last, checkpoint.model)
     graph = nir.NIRGraph(lowering.nodes, lowering.edges)
+    expanded: tuple[str, ...] = ()
+    if standard_nodes:
+        expanded = tuple(attention.name for attention in cost(graph).attention)
+        graph = expand(graph, neuron_limit)
 
     grids = snap(graph, pixels, config.time_steps, DT)
     certificate = certify(graph, pixels, config.time_steps, DT)
-    graph.metadata = metadata.of(checkpoint, bits, grids, certificate, readout, metadata.extensions(graph))
+    graph.metadata = metadata.of(checkpoint, bits, grids, certificate, readout, metadata.extensions(graph), expanded)
     model = SnappedSpikeClip(traced, copy.deepcopy(checkpoint.model.readout), readout)
     _load_weights(model, graph)
     return Prepared(model.eval().requires_grad_(False), graph, certificate, grids, bits, checkpoint)

@@ -39,6 +39,7 @@ def of(
     certificate: Certificate,
     readout: Readout,
     extensions: tuple[str, ...],
+    expanded: tuple[str, ...] = (),
 ) -> dict[str, str]:
     """The metadata of a graph: `{"spikeclip": JSON}`.
 
@@ -49,6 +50,7 @@ def of(
         certificate: of every node.
         readout: what the host does with the outputs.
         extensions: types of the extension nodes in it.
+        expanded: names of attention nodes that stand there as standard nodes, named below them.
     """
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -66,6 +68,7 @@ def of(
         "versions": {name: _version(name) for name in LIBRARIES},
         "checkpoint": {"sha256": _sha256(checkpoint), "config": checkpoint.config.to_dict(), "card": checkpoint.card},
         "extensions": list(extensions),
+        "expanded": list(expanded),
     }
     return {KEY: json.dumps(document, allow_nan=False)}
 

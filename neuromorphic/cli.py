@@ -1,6 +1,7 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from rich.table import Table
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.frames import encode, image_size
 from neuromorphic.graph import Graph
+from neuromorphic.metadata import GraphMetadata
 from neuromorphic.parity import ParityReport, compare
 from neuromorphic.read import read_graph
 from neuromorphic.trace import SpikeTrain, Trace
@@ -50,6 +52,10 @@ def simulate(
     check: Annotated[
         str | None, typer.Option(help="Checkpoint (path or shipped name) to compare every spike with.")
     ] = None,
+    heads: Annotated[int | None, typer.Option(help="Attention heads of a published --check checkpoint.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Label embeddings that it was exported with: FILE.npz or FILE.npz:KEY.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
     backend: Annotated[Backend, typer.Option(help="Lava, or the numpy reference.")] = Backend.lava,
     precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
@@ -73,13 +79,13 @@ def simulate(
         found = load_images(images, image_size(graph), limit)
         frames = encode(graph, found.images)
         # Before Lava, which takes longer: a checkpoint that doesn't fit is refused at once.
-        reference = None if check is None else torch_trace(check, graph, frames)
+        reference = None if check is None else torch_trace(check, graph, frames, heads, labels)
         try:
             trace = _run(graph, frames, backend, precision, timeout)
         except SimulationFailed as error:
             console.print(f"error: {error}", markup=False)
             raise typer.Exit(1) from error
-        report = None if reference is None else compare(trace, reference)
+        report = None if reference is None else compare(_of(trace, reference), reference)
     if output is not None:
         trace.write(output)
     accuracy = None if found.labels is None else float((trace.predictions == found.labels).mean())
@@ -90,25 +96,48 @@ def simulate(
         raise typer.Exit(1)
 
 
-def torch_trace(checkpoint: str, graph: Graph, frames: "NDArray[np.float32]") -> Trace:
+def torch_trace(
+    checkpoint: str,
+    graph: Graph,
+    frames: "NDArray[np.float32]",
+    heads: int | None = None,
+    labels: str | None = None,
+) -> Trace:
     """The trace of the checkpoint's folded and snapped PyTorch model on `frames`, float32 `[N, *input shape]`.
+
+    Args:
+        checkpoint: path or shipped name.
+        graph: exported from it.
+        frames: to run on.
+        heads: of a published checkpoint.
+        labels: label embeddings that a published checkpoint was exported with.
 
     Raises:
         RefusedInput: the checkpoint is refused, or the graph was not exported from it.
     """
     import export
     import spikeclip
+    from spikeclip.labels import load_labels
 
-    loaded = spikeclip.load(checkpoint)
-    prepared = export.prepare(loaded)
+    size = None if heads is None else image_size(graph)
+    label_set = None if labels is None else load_labels(labels)
+    loaded = spikeclip.load(checkpoint, heads=heads, image_size=size, labels=label_set)
+    prepared = export.prepare(loaded, standard_nodes=bool(graph.metadata.document.get("expanded")))
     names = [node.name for node in graph.populations]
     odd = sorted(set(names) ^ prepared.populations)
     if odd:
         raise RefusedInput(f"{graph.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}")
     with progress_bar("PyTorch") as advance:
         recorded = export.record(prepared, frames, progress=advance)
-    spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names}
-    return Trace("torch", "float", spikes, recorded.outputs)
+    # Populations inside of attention that was expanded into standard nodes have no layer in PyTorch.
+    spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names if name in recorded.spikes}
+    readout = GraphMetadata.of(prepared.graph.metadata, checkpoint).readout
+    return Trace("torch", "float", spikes, recorded.outputs, readout)
+
+
+def _of(trace: Trace, reference: Trace) -> Trace:
+    """`trace` without the populations that `reference` doesn't have."""
+    return replace(trace, spikes={name: trace.spikes[name] for name in trace.spikes if name in reference.spikes})
 
 
 def _run(
@@ -144,7 +173,7 @@ def _print(graph: Graph, found: "ImageSet", trace: Trace, report: ParityReport |
     names = graph.metadata.label_names
     table = Table(box=None, pad_edge=False)
     table.add_column("image")
-    table.add_column("prediction")
+    table.add_column("prediction" if names else "largest output")
     if found.labels is not None:
         table.add_column("label")
     for i, prediction in enumerate(trace.predictions[:ROWS]):
@@ -166,6 +195,10 @@ def _print(graph: Graph, found: "ImageSet", trace: Trace, report: ParityReport |
     if accuracy is not None:
         results.print(f"accuracy {accuracy:.2%} of {trace.images} images")
     if report is not None:
+        if len(report.nodes) < len(trace.spikes):
+            results.print(
+                f"{len(trace.spikes) - len(report.nodes)} populations have no layer in PyTorch to compare with"
+            )
         results.print(
             f"parity with PyTorch: {report.spikes_compared:,} spikes compared, {report.mismatches:,} mismatches; "
             f"{report.predictions_agree} of {report.images} predictions agree"
