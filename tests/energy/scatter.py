@@ -1,7 +1,9 @@
-"""Synaptic operations counted one by one: every spike is carried along every synapse, in plain Python.
+"""Operations counted one by one in plain Python: every spike along every synapse, every term of attention.
 
 Written without a look at `energy`: it reads NIR's own nodes, not the validated graph.
 """
+
+from itertools import product
 
 import nir
 import numpy as np
@@ -59,3 +61,18 @@ def _windows_met(node, shape, y, x):
         for j in range(_outputs(shape[2], kw, sw, pw, 1)):
             met += 0 <= y - (i * sh - ph) < kh and 0 <= x - (j * sw - pw) < kw
     return met
+
+
+def attention_terms(spikes, heads):
+    """Of one image and step, bool `[3 D, H, W]`: coincidences and one-sided of both products, and all terms of one."""
+    q, k, v = spikes.reshape(3, heads, -1, spikes[0].size).tolist()
+    width, tokens = len(q[0]), range(spikes[0].size)
+    found = np.zeros(5, int)
+    for h, i, j in product(range(heads), range(width), range(width)):
+        total = 0
+        for m in tokens:
+            found += (k[h][i][m] and v[h][j][m], k[h][i][m], 0, 0, 1)
+            total += k[h][i][m] * v[h][j][m]
+        for n in tokens:
+            found += (0, 0, q[h][i][n] and total != 0, q[h][i][n], 0)
+    return found

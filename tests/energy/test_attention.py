@@ -15,6 +15,7 @@ import energy.attention
 from energy.table import csv_text, summary
 from neuromorphic.graph import from_nir
 from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from tests.energy.scatter import attention_terms
 from tests.energy.test_sops import trace_of
 from tests.neuromorphic.graphs import chain, conv, lif
 
@@ -33,21 +34,6 @@ def count_attention(spikes, heads):
     graph = attention_graph(spikes.shape[2:], heads, twin=TWIN)
     silent = np.zeros((*spikes.shape[:2], *graph.nodes["out"].shape), np.bool_)
     return energy.count(graph, trace_of(graph, qkv=spikes, out=silent))
-
-
-def terms(spikes, heads):
-    """Of one image and step, bool `[3 D, H, W]`: coincidences and one-sided of both products, and all terms of one."""
-    q, k, v = spikes.reshape(3, heads, -1, spikes[0].size).tolist()
-    width, tokens = len(q[0]), range(spikes[0].size)
-    found = np.zeros(5, int)
-    for h, i, j in product(range(heads), range(width), range(width)):
-        total = 0
-        for m in tokens:
-            found += (k[h][i][m] and v[h][j][m], k[h][i][m], 0, 0, 1)
-            total += k[h][i][m] * v[h][j][m]
-        for n in tokens:
-            found += (0, 0, q[h][i][n] and total != 0, q[h][i][n], 0)
-    return found
 
 
 def test_two_tokens_by_hand():
@@ -78,7 +64,7 @@ def test_attention_equals_every_term_looked_at(heads, width, size, steps, images
     shape = (3, heads * width, *size)
     rates = rng.random((3, 1, 1, 1))
     spikes = (rng.random((images, steps, *shape)) < rates).reshape(images, steps, -1, *size)
-    expected = np.array([[terms(step, heads) for step in image] for image in spikes]).sum(1)
+    expected = np.array([[attention_terms(step, heads) for step in image] for image in spikes]).sum(1)
     counts = count_attention(spikes, heads)
     node = counts.layers["product"].attention
     found = (node.sums.coincidences, node.sums.one_sided, node.outputs.coincidences, node.outputs.one_sided)

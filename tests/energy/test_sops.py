@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 import energy
 from energy.fanout import fan_out
 from neuromorphic.graph import from_nir
+from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 from neuromorphic.reference import run
 from neuromorphic.trace import SpikeTrain, Trace
-from tests.energy.scatter import arrivals
+from tests.energy.scatter import arrivals, attention_terms
 from tests.neuromorphic.graphs import chain, lif
 from tests.properties.random_graphs import examples
 
@@ -153,7 +154,11 @@ def test_whole_graphs_equal_spikes_carried_one_by_one(example):
     spikes = {name: train.unpack() for name, train in trace.spikes.items()}
     for name, node in example.graph.nodes.items():
         sources = [s for s in flattened_sources(example.graph, name) if s in spikes]
-        if not sources or isinstance(node, nir.Output | nir.Flatten):
+        if isinstance(node, SpikingSelfAttention):
+            expected = sum(attention_terms(step, node.heads) for image in spikes[sources[0]] for step in image)
+            found = counts.layers[name].attention
+            assert (found.coincidences, found.one_sided) == (expected[[0, 2]].sum(), expected[[1, 3]].sum())
+        if not sources or isinstance(node, nir.Output | nir.Flatten | MaxPool2d | SpikingSelfAttention):
             assert name not in counts.layers or counts.layers[name].sops == 0
             continue
         expected = {

@@ -20,8 +20,10 @@ from neuromorphic.graph import from_nir
 from neuromorphic.trace import SpikeTrain, Trace
 from spikeclip.checkpoint import Checkpoint, shipped
 from spikeclip.encoder import SpikeClip
+from spikeclip.neurons import SpikingSelfAttention
 from spikeclip.preprocess import Preprocessing
 from spikeclip.twin import twin_table
+from tests.energy.test_attention import count_attention
 from tests.energy.test_sops import after_neurons, convolution, trace_of
 from tests.neuromorphic.graphs import chain, lif
 
@@ -43,7 +45,7 @@ def pytorch_macs(model, *inputs):
 
 
 def check_encoder(checkpoint, images):
-    """Every convolution of the checkpoint's snapped model, in SOPs and in dense MACs."""
+    """Every convolution and attention of the checkpoint's snapped model, in SOPs and in dense MACs."""
     prepared = export.prepare(checkpoint)
     graph = from_nir(prepared.graph)
     frames = neuromorphic.encode(graph, images)
@@ -52,22 +54,43 @@ def check_encoder(checkpoint, images):
     counts = energy.count(graph, Trace("torch", "float", spikes, recorded.outputs))
     sops = spikingjelly_sops(prepared.model, torch.from_numpy(frames))
     macs = pytorch_macs(prepared.model, torch.from_numpy(frames))
-    convolutions = [n for n, m in prepared.model.spikes.named_modules() if isinstance(m, layer.Conv2d)]
-    assert len(convolutions) == 5 + 6 * checkpoint.config.depth
+    modules = dict(prepared.model.encoder.named_modules())
+    convolutions = [name for name, module in modules.items() if isinstance(module, layer.Conv2d)]
+    published = checkpoint.config.architecture == "paper"
+    assert len(convolutions) == 5 + (4 if published else 6) * checkpoint.config.depth
     for name in convolutions:
         found = counts.layers[name]
-        assert found.sops == sops[f"spikes.{name}"], name
-        assert found.macs + found.dense_padded == macs[f"spikes.{name}"], name
+        assert found.sops == sops[f"encoder.{name}"], name
+        assert found.macs + found.dense_padded == macs[f"encoder.{name}"], name
         assert (found.macs > 0) is (name == convolutions[0])
     active = sum(counts.layers[name].sops > 0 for name in convolutions)
     assert active > len(convolutions) // 2, "a silent layer proves nothing"
+    attentions = [name for name, module in modules.items() if isinstance(module, SpikingSelfAttention)]
+    assert len(attentions) == len(counts.attention) == (checkpoint.config.depth if published else 0)
+    for name in attentions:
+        additions = counts.layers[name].attention
+        assert 0 < expected_of_spikingjelly(additions) == sops[f"encoder.{name}"], name
+        assert additions.dense == macs[f"encoder.{name}"], name
     assert counts.layers["readout"].macs == macs["readout"]
     table = twin_table(checkpoint.config, len(checkpoint.label_names))
     assert counts.ann.parameters == table["parameters"]
     assert counts.ann.macs == len(images) * sum(entry["macs"] for entry in table["layers"])
 
 
-@pytest.mark.parametrize(("seed", "sizes"), [(0, {}), (1, {"depth": 2, "time_steps": 5, "image_size": 12})])
+def expected_of_spikingjelly(additions):
+    """It takes the first product, of spikes by spikes, by coincidences; the second, of spikes by sums, one-sidedly."""
+    return additions.sums.coincidences.sum() + additions.outputs.one_sided.sum()
+
+
+@pytest.mark.parametrize(
+    ("seed", "sizes"),
+    [
+        (0, {}),
+        (1, {"depth": 2, "time_steps": 5, "image_size": 12}),
+        (2, {"architecture": "paper", "heads": 2}),
+        (3, {"architecture": "paper", "heads": 4, "depth": 2, "time_steps": 3, "image_size": 24}),
+    ],
+)
 def test_random_encoders(make_encoder, seed, sizes):
     encoder = make_encoder(seed, **sizes)
     torch.manual_seed(seed)
@@ -118,3 +141,13 @@ def test_a_linear_layer():
     x = 3 * torch.rand(6, 3, 2, 2)
     spikes = (x / 2 >= 1).numpy()[:, None]
     assert energy.count(graph, trace_of(graph, lif=spikes)).sops == spikingjelly_sops(net, x)["2"] > 0
+
+
+@pytest.mark.parametrize(("rate", "size"), [(0.3, (5, 3)), (0.5, (4, 4)), (0.7, (1, 9))])
+def test_self_attention(rate, size):
+    spikes = np.random.default_rng(0).random((3, 2, 24, *size)) < rate
+    x = torch.from_numpy(spikes.astype(np.float32)).transpose(0, 1)
+    attention = torch.nn.Sequential(SpikingSelfAttention(heads=2, scale=0.125))
+    counts = count_attention(spikes, heads=2).layers["product"].attention
+    assert spikingjelly_sops(attention, x)["0"] == expected_of_spikingjelly(counts) > 0
+    assert pytorch_macs(attention, x)["0"] == counts.dense
