@@ -30,7 +30,7 @@ class Job:
         time_steps: T.
         batch: images at a time; 1 with stock models.
         models: what computes the layers: ours, or Lava's own processes.
-        exact: whether every node is proven to be exact in float32.
+        doubles: names of the nodes that compute in float64; all others do in float32.
     """
 
     graph: Graph
@@ -38,7 +38,7 @@ class Job:
     time_steps: int
     batch: int
     models: Models
-    exact: bool
+    doubles: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
         """Write the job, and result files for the recorder to fill; what biases alone bring stands in the outputs."""
@@ -52,7 +52,7 @@ class Job:
             kind = type(node.operation).__name__
             nodes.append([node.name, kind, list(arrays), rest, node.sources, node.input_shape, node.shape])
         np.save(folder / "frames.npy", self.frames)
-        settings = {"time_steps": self.time_steps, "batch": self.batch, "models": self.models, "exact": self.exact}
+        settings = {"time_steps": self.time_steps, "batch": self.batch, "models": self.models, "doubles": self.doubles}
         document = {"nodes": nodes, "input": self.graph.input, "output": self.graph.output, "settings": settings}
         (folder / "job.json").write_text(json.dumps(document))
         images = len(self.frames)
@@ -60,7 +60,7 @@ class Job:
             size = -(-math.prod(node.shape) // 8)
             _create(path, np.uint8, (images, self.time_steps, size))
         constant = constants(self.graph)[self.graph.output]
-        _create(output_file(folder), np.float32, (images, self.time_steps, *constant.shape))[...] = constant
+        _create(output_file(folder), np.float64, (images, self.time_steps, *constant.shape))[...] = constant
 
     @classmethod
     def read(cls, folder: Path) -> "Job":
@@ -72,13 +72,15 @@ class Job:
             fields |= {key: np.load(folder / f"node_{i}.{key}.npy") for key in arrays}
             nodes[name] = Node(name, _KINDS[kind](**fields), tuple(sources), tuple(input_shape), tuple(shape))
         graph = Graph(nodes, document["input"], document["output"], GraphMetadata(), str(folder))
-        return cls(graph, np.load(folder / "frames.npy", mmap_mode="r"), **document["settings"])
+        settings = document["settings"] | {"doubles": tuple(document["settings"]["doubles"])}
+        return cls(graph, np.load(folder / "frames.npy", mmap_mode="r"), **settings)
 
     def trace(self, folder: Path) -> Trace:
         """What the recorder left in `folder`."""
         files = zip(self.graph.populations, spike_files(folder, self.graph), strict=True)
         spikes = {node.name: SpikeTrain(np.load(path), node.shape) for node, path in files}
-        return Trace("lava", "float", spikes, np.load(output_file(folder)))
+        outputs = np.load(output_file(folder)).astype(np.float32)
+        return Trace("lava", "float", spikes, outputs, self.graph.metadata.readout)
 
 
 def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -93,5 +95,5 @@ def spike_files(folder: Path, graph: Graph) -> list[Path]:
 
 
 def output_file(folder: Path) -> Path:
-    """`.npy`, float32 `[N, T, *output shape]`."""
+    """`.npy`, float64 `[N, T, *output shape]`: a trace holds the nearest float32."""
     return folder / "outputs.npy"

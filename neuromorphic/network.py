@@ -13,7 +13,7 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.conv.process import Conv
 
 from neuromorphic.job import Job, Models, output_file, spike_files
-from neuromorphic.layers import layers
+from neuromorphic.layers import Layer, layers
 from neuromorphic.ports import in_port, with_ports
 from neuromorphic.processes.layer import FusedModel, LayerProcess
 from neuromorphic.processes.recorder import RecorderModel, RecorderProcess
@@ -29,21 +29,21 @@ hold 64 copies of every map in shared memory."""
 class _RunConfig(Loihi2SimCfg):
     """Our models for our processes; Lava's in floating point for its own."""
 
-    def __init__(self, models: Models, exact: bool) -> None:
+    def __init__(self, models: Models) -> None:
         super().__init__(select_tag="floating_pt")
         self.layer_model = StockModel if models == "stock" else FusedModel
-        self.floats = np.float32 if exact and models == "fused" else np.float64
 
     def select(self, process: AbstractProcess, models: list[type[Any]]) -> type[Any]:
         match process:
             case LayerProcess() if self.layer_model is StockModel:
                 return StockModel
             case LayerProcess():
-                return with_ports(FusedModel, process, self.floats, process.proc_params["layer"].head.spiking)
+                params = process.proc_params
+                return with_ports(FusedModel, process, params["floats"], params["layer"].head.spiking)
             case RecorderProcess():
-                return with_ports(RecorderModel, process, self.floats, False)
+                return with_ports(RecorderModel, process, np.float64, False)
             case SourceProcess():
-                return with_ports(SourceModel, process, self.floats, False)
+                return with_ports(SourceModel, process, np.float32, False)
             case Conv():
                 return ConvModel
             case _:
@@ -68,7 +68,7 @@ class Network:
 
     def start(self) -> None:
         """Compile, and start the processes of Lava."""
-        config = _RunConfig(self.job.models, self.job.exact)
+        config = _RunConfig(self.job.models)
         self.recorder.create_runtime(config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
 
     def run(self, steps: int) -> None:
@@ -86,7 +86,9 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
     source = SourceProcess(frames=job.frames, time_steps=time_steps, batch=batch, lead=lead)
     out: dict[str, Any] = {graph.input: source.out}
     parts = layers(graph, timing)
-    processes = [LayerProcess(layer=layer, time_steps=time_steps, lead=lead) for layer in parts]
+    processes = [
+        LayerProcess(layer=layer, time_steps=time_steps, lead=lead, floats=_floats(layer, job)) for layer in parts
+    ]
     for layer, process in zip(parts, processes, strict=True):
         out[layer.head.name] = process.out
     for layer, process in zip(parts, processes, strict=True):
@@ -108,3 +110,8 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
     for index, node in enumerate(nodes):
         out[node.name].connect(getattr(recorder, in_port(node.spiking, index)))
     return recorder
+
+
+def _floats(layer: Layer, job: Job) -> type:
+    """What a layer computes in: float32 where that is proven exact for all of its nodes."""
+    return np.float64 if any(member.node.name in job.doubles for member in layer.members) else np.float32

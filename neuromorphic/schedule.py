@@ -4,7 +4,7 @@ On the chip a synapse takes one time step: a spike sent at step t is in the rece
 that enters at step t leaves node n at step `t + latency(n)`:
 
     latency(input) = 0
-    latency(n) = 1 + max latency(s)                  a linear node: its synapses
+    latency(n) = 1 + max latency(s)                  a linear node: its synapses; an extension node: its neurons
     latency(n) = max (latency(s) + synapse(s, n))    a population: 1 for spikes that arrive directly, through synapses
                                                      of weight 1; 0 for currents, which have passed their synapses
     latency(output) = max latency(s)                 the host reads it

@@ -19,6 +19,9 @@ from neuromorphic.trace import Trace
 BATCH = 16
 """Images at a time: beyond it, the time per image does not fall any more."""
 
+SINGLE = 24
+"""Bits of a float32's significand, and the limit of a proof that names none."""
+
 _ENVIRONMENT = {
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},  # Lava's processes are the parallelism
     "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
@@ -39,8 +42,8 @@ def simulate(
 ) -> Trace:
     """Run `graph` in Lava on `frames`, each presented for T steps, images back to back.
 
-    The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 if the graph's
-    certificate proves it for every node, else in float64.
+    The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
+    population, in float64 as the graph's certificate proves it for every node; without that proof all in float64.
 
     Args:
         graph: a validated graph.
@@ -70,7 +73,7 @@ def simulate(
     if models == "stock":
         _check_stock(graph)
     repeats = frames.strides[1] == 0
-    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, proven_exact(graph))
+    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles(graph))
     depth = schedule(graph).depth
 
     def on_line(line: str) -> None:
@@ -88,11 +91,17 @@ def simulate(
         return job.trace(folder)
 
 
-def proven_exact(graph: Graph) -> bool:
-    """Whether the exporter's certificate says of every node that computes that float32 never rounds in it."""
+def doubles(graph: Graph) -> tuple[str, ...]:
+    """Names of the nodes that have to compute in float64.
+
+    Those whose sums the exporter's certificate proves exact in float64 only (`limit` 53, not 24 bits); and, where it
+    leaves a single node unproven, every node.
+    """
     proofs = graph.metadata.certificate.get("nodes", {})
-    computing = (n for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink | Flatten))
-    return all(proofs.get(node.name, {}).get("exact") is True for node in computing)
+    computing = [n.name for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink | Flatten)]
+    if not all(proofs.get(name, {}).get("exact") is True for name in computing):
+        return tuple(computing)
+    return tuple(name for name in computing if proofs[name].get("limit", SINGLE) != SINGLE)
 
 
 def _batch(asked: int | None, models: Models, images: int) -> int:

@@ -11,9 +11,10 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from neuromorphic.graph import Lif
-from neuromorphic.layers import Layer
-from neuromorphic.linear import linear
+from neuromorphic.graph import Lif, MaxPool2d, SelfAttention
+from neuromorphic.layers import Layer, Member
+from neuromorphic.linear import Linear, linear
+from neuromorphic.nonlinear import Attention, Maxima
 from neuromorphic.ports import in_port
 
 
@@ -24,10 +25,11 @@ class LayerProcess(AbstractProcess):
         layer: what to compute.
         time_steps: T; a population forgets every T steps, in its own phase.
         lead: `(batch,)`, or `()` for messages without a batch axis.
+        floats: the type to compute in, float32 or float64.
     """
 
-    def __init__(self, *, layer: Layer, time_steps: int, lead: tuple[int, ...]) -> None:
-        super().__init__(layer=layer, time_steps=time_steps, lead=lead)
+    def __init__(self, *, layer: Layer, time_steps: int, lead: tuple[int, ...], floats: type) -> None:
+        super().__init__(layer=layer, time_steps=time_steps, lead=lead, floats=floats)
         for index, source in enumerate(layer.sources):
             setattr(self, in_port(source.spiking, index), InPort(shape=(*lead, *source.shape)))
         self.out = OutPort(shape=(*lead, *layer.head.shape))
@@ -36,7 +38,7 @@ class LayerProcess(AbstractProcess):
 @implements(proc=LayerProcess, protocol=LoihiProtocol)
 @requires(CPU)
 class FusedModel(PyLoihiProcessModel):
-    """The whole layer in one process: the delays first, then matrix products, then the neurons."""
+    """The whole layer in one process: the delays first, then what has no state, then the neurons."""
 
     floats: type
 
@@ -49,11 +51,11 @@ class FusedModel(PyLoihiProcessModel):
             deque([np.zeros((batch, *source.shape), np.uint8)] * delay, maxlen=delay)
             for source, delay in zip(layer.sources, layer.delays, strict=True)
         )
-        synapses = layer.members[:-1] if layer.head.spiking else layer.members
-        self.synapses = tuple((member, linear(member.node, batch, self.floats)) for member in synapses)
+        stateless = layer.members[:-1] if layer.head.spiking else layer.members
+        self.stateless = tuple((member, _operator(member, batch, self.floats)) for member in stateless)
         if layer.head.spiking:
             self.v = np.zeros((batch, *layer.head.shape), self.floats)
-            self.bias = layer.bias.astype(self.floats)
+            self.bias = layer.members[-1].bias.astype(self.floats)
             lif = layer.head.operation
             self.lif = Lif(*(_scalar(values).astype(self.floats) for values in (lif.decay, lif.gain, lif.threshold)))
 
@@ -76,10 +78,10 @@ class FusedModel(PyLoihiProcessModel):
 
     def _answer(self, arrived: list[Any]) -> Any:
         values = {source.name: x for source, x in zip(self.layer.sources, arrived, strict=True)}
-        for member, synapse in self.synapses:
+        for member, operator in self.stateless:
             parts = [values[name].reshape(-1, *member.node.input_shape) for name in member.inputs]
             x = parts[0] if len(parts) == 1 else self._sum(parts)
-            values[member.node.name] = synapse(x)
+            values[member.node.name] = operator(x)
         head = self.layer.members[-1]
         if not head.node.spiking:
             return values[head.node.name]
@@ -103,6 +105,16 @@ class FusedModel(PyLoihiProcessModel):
         fired = self.v > self.lif.threshold
         np.copyto(self.v, 0, where=fired)
         return fired.view(np.uint8)
+
+
+def _operator(member: Member, batch: int, floats: type) -> Linear | Maxima | Attention:
+    match member.node.operation:
+        case MaxPool2d() as pool:
+            return Maxima(member.node, pool, member.bias, batch, floats)
+        case SelfAttention() as attention:
+            return Attention(member.node, attention, floats)
+        case _:
+            return linear(member.node, batch, floats)
 
 
 def _scalar(values: Any) -> Any:

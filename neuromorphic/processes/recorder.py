@@ -23,7 +23,7 @@ class RecorderProcess(AbstractProcess):
         latencies: of the nodes that send, per port.
         spike_files: `.npy` per port, uint8 `[N, T, ceil(n / 8)]`, to keep its bits in; None for a port of currents.
         output_ports: the ports whose messages are summed in the output.
-        output_file: `.npy`, float32 `[N, T, *output shape]`; to begin with, what the biases bring.
+        output_file: `.npy`, float64 `[N, T, *output shape]`; to begin with, what the biases bring.
         batch: images at a time.
     """
 

@@ -2,7 +2,7 @@
 
 Conv holds data as [W, H, C] and kernels as [out, W, H, in], and flips them (a true convolution); its ports are
 transposed here, and its kernels flipped beforehand.  Pooling and direct edges between populations become Sparse
-connections, since Lava has no process for either.
+connections, since Lava has no process for either.  Nor has it one for the extension nodes, whose processes are ours.
 """
 
 import math
@@ -23,11 +23,12 @@ from lava.proc.lif.process import LIFReset
 from lava.proc.sparse.process import Sparse
 from scipy.sparse import csr_matrix, identity
 
-from neuromorphic.graph import Affine, Conv2d, Lif, Node, Source, SumPool2d
-from neuromorphic.layers import Layer
+from neuromorphic.graph import Affine, Conv2d, Lif, MaxPool2d, Node, SelfAttention, Source, SumPool2d
+from neuromorphic.layers import Layer, Member
 from neuromorphic.linear import pool_as_convolution
 from neuromorphic.ports import in_port
 from neuromorphic.processes.delay import DelayProcess
+from neuromorphic.processes.extension import ExtensionProcess
 from neuromorphic.processes.layer import LayerProcess
 from neuromorphic.reference import sliding_windows
 
@@ -66,7 +67,7 @@ class StockModel(AbstractSubProcessModel):
         direct = {source.name for source in layer.sources if isinstance(source.operation, Lif | Source)}
         for member in layer.members:
             node = member.node
-            connect, out[node.name] = self._population(layer) if node.spiking else self._synapses(node)
+            connect, out[node.name] = self._population(layer) if node.spiking else self._synapses(member)
             for name, wait in zip(member.inputs, member.waits, strict=True):
                 port = _shaped(out[name], node.input_shape)
                 if wait:
@@ -95,14 +96,15 @@ class StockModel(AbstractSubProcessModel):
             du=1.0,
             dv=decay if np.ptp(decay) else float(decay.flat[0]),
             vth=lif.threshold / scale,
-            bias_mant=layer.bias,
+            bias_mant=layer.members[-1].bias,
             reset_interval=self.time_steps,
             reset_offset=1 + layer.latency,
         )
         self._keep(neurons)
         return lambda port: port.connect(neurons.a_in), neurons.s_out
 
-    def _synapses(self, node: Node) -> tuple[Connect, Any]:
+    def _synapses(self, member: Member) -> tuple[Connect, Any]:
+        node = member.node
         match node.operation:
             case Affine(weight=weight):
                 dense = self._keep(Dense(weights=weight.astype(np.float64), num_message_bits=GRADED))
@@ -111,6 +113,9 @@ class StockModel(AbstractSubProcessModel):
                 return self._sparse(matrix(node, pool_as_convolution(node, pool)), node.shape)
             case Conv2d() as conv:
                 return self._conv(node, conv)
+            case MaxPool2d() | SelfAttention():
+                process = self._keep(ExtensionProcess(node=node, bias=member.bias))
+                return lambda port: port.connect(process.s_in), process.a_out
             case other:
                 raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
 

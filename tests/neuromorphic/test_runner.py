@@ -79,7 +79,7 @@ def sabotaged(tmp_path, what, where="lif2"):
     frames = np.ones((4, 1, *graph.nodes[graph.input].shape), np.float32)
     folder = tmp_path / "job"
     folder.mkdir()
-    Job(graph, frames, time_steps=4, batch=1, models="fused", exact=False).write(folder)
+    Job(graph, frames, time_steps=4, batch=1, models="fused", doubles=()).write(folder)
     script = tmp_path / "sabotage.py"
     script.write_text(SABOTAGE.format(what=what, where=where))
     return [sys.executable, str(script), str(folder)]

@@ -92,8 +92,7 @@ def test_a_layer_holds_the_linear_nodes_that_only_it_reads():
 def test_biases_act_at_the_populations():
     graph = residual()
     arriving = {name: float(bias.flat[0]) for name, bias in constants(graph).items()}
-    assert arriving == {"a": 0.5, "b": 0.25, "c": 0.375, "output": 0.0}
-    assert next(layer for layer in layers(graph, schedule(graph)) if layer.head.name == "x").bias is None
+    assert arriving == {"input": 0, "in": 0, "a": 0.5, "x": 0, "b": 0.25, "y": 0, "c": 0.375, "output": 0}
 
 
 def test_a_bias_passes_through_the_linear_nodes_behind_it():

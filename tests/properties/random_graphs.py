@@ -1,11 +1,12 @@
 """Random small graphs whose arithmetic is exact in float32, as a hypothesis strategy.
 
 Populations read up to three branches: convolutions with strides and padding, sum-pooling, a convolution pooled, edges
-straight from another population, and currents that other populations read too (a residual stream).  Sources are drawn
-among everything built so far, so that branches of different depth meet.
+straight from another population, currents that other populations read too (a residual stream), and both extension
+nodes: maxima of frames, of spikes or of sums of currents, and attention to a population.  Sources are drawn among
+everything built so far, so that branches of different depth meet.
 
-Weights are multiples of 2^-3, inputs of 2^-2; with T and tau as drawn, every value a neuron sees needs less than the 24
-bits of a float32.
+Weights are multiples of 2^-3, inputs of 2^-2, scales powers of two; with T and tau as drawn, every value a neuron sees
+needs less than the 24 bits of a float32.
 """
 
 from dataclasses import dataclass, field
@@ -14,10 +15,13 @@ import nir
 import numpy as np
 from hypothesis import strategies as st
 
+from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 from tests.neuromorphic.graphs import conv, lif, metadata
 
 WEIGHT_BITS, INPUT_BITS = 3, 2
 WINDOWS = [(k, s, p) for k in (1, 2, 3) for s in (1, 2) for p in (0, 1) if p < k]
+CHANNELS = [1, 2, 3, 4, 6, 9, 12]
+"""Of maps; thirds of the multiples of three are Q, K and V."""
 
 
 @dataclass(repr=False)
@@ -77,6 +81,20 @@ class _Builder:
             source,
         )
 
+    def maximum(self, name, sources, window):
+        kernel, stride, padding = (np.array([n, n]) for n in window)
+        channels, *size = self.shapes[sources[0]]
+        node = MaxPool2d(np.array([channels, *size]), kernel, stride, padding)
+        return self.add(name, node, (channels, *(windows(n, window) for n in size)), *sources)
+
+    def attention(self, name, source):
+        channels, *size = self.shapes[source]
+        width = channels // 3
+        heads = self.pick([n for n in (1, 2, 3) if width % n == 0])
+        scale = self.pick([0.125, 0.5, 1.0, 2.0])
+        node = SpikingSelfAttention(np.array(self.shapes[source]), heads, scale)
+        return self.add(name, node, (width, *size), source)
+
 
 def windows(size, window):
     kernel, stride, padding = window
@@ -103,6 +121,9 @@ def _branch(build, name, source, target):
             options.append("pool")
         if source != "input" and min(shape[1:]) >= 2:
             options.append("conv, pool")
+        options.append("max")
+    if source != "input" and shape[0] % 3 == 0 and target in (None, (shape[0] // 3, *shape[1:])):
+        options.append("attention")
     if source != "input" and (target is None or shape == target):
         options.append("edge")
     if not options:
@@ -110,13 +131,31 @@ def _branch(build, name, source, target):
     kind = build.pick(options)
     if kind == "edge":
         return source
-    channels = build.draw(st.integers(1, 4)) if target is None else target[0]
+    if kind == "attention":
+        return build.attention(name, source)
+    channels = build.pick(CHANNELS) if target is None else target[0]
     if kind == "pool":
         return build.pooling(name, source, build.pick(fits))
     if kind == "conv, pool":
         inner = build.convolution(f"{name}.inner", source, (1, 1, 0), channels)
         return build.pooling(name, inner, build.pick(fits))
+    if kind == "max":
+        return build.maximum(name, _summands(build, f"{name}.inner", source, channels), build.pick(fits))
     return build.convolution(name, source, build.pick(fits), channels)
+
+
+def _summands(build, name, source, channels):
+    """What a maximum sums: the source itself or currents on a map of its size, and whatever else has their shape."""
+    found = [source]
+    if build.shapes[source][0] != channels or build.draw(st.booleans()):
+        found = [build.convolution(name, source, build.pick([(1, 1, 0), (3, 1, 1)]), channels)]
+    shape = build.shapes[found[0]]
+    more = [other for other in (*build.currents, *build.spiking) if build.shapes[other] == shape and other not in found]
+    if more and build.draw(st.booleans()):
+        found.append(build.pick(more))
+    if found[0] != source and build.draw(st.booleans()):
+        build.currents.append(found[0])
+    return found
 
 
 def _population(build, index, steps, thresholds):
@@ -154,6 +193,8 @@ def examples(draw, max_populations=6):
     for index in range(draw(st.integers(1, max_populations))):
         _population(build, index, steps, thresholds)
     last = build.spiking[-1]
+    if draw(st.booleans()):
+        last = build.maximum("maximum", [last], build.pick(fitting(build.shapes[last])))
     if draw(st.booleans()):
         size = int(np.prod(build.shapes[last]))
         build.add("flat", nir.Flatten({"input": np.array(build.shapes[last])}, 0, -1), (size,), last)

@@ -1,6 +1,7 @@
 """A NIR graph in PyTorch and SpikingJelly, float32: the third opinion in the parity property.
 
-Written without a look at `neuromorphic.graph`: it reads NIR's own nodes, and takes thresholds as SpikingJelly has them.
+Written without a look at `neuromorphic.graph`: it reads the nodes of the file, and takes thresholds as SpikingJelly has
+them.  Attention is computed in the other order, `(Q Kᵀ) V`, quadratic in the tokens.
 """
 
 import nir
@@ -8,6 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based import neuron
+
+from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 
 
 def run(graph, thresholds, frames, steps, dt=1e-4):
@@ -46,6 +49,13 @@ def _apply(node, x):
     if isinstance(node, nir.SumPool2d):
         k, s, p = (tuple(int(n) for n in v) for v in (node.kernel_size, node.stride, node.padding))
         return F.avg_pool2d(x, k, s, p, divisor_override=1)
+    if isinstance(node, MaxPool2d):
+        k, s, p = (tuple(int(n) for n in v) for v in (node.kernel_size, node.stride, node.padding))
+        return F.max_pool2d(x, k, s, p)
+    if isinstance(node, SpikingSelfAttention):
+        q, k, v = (part.unflatten(1, (node.heads, -1)).flatten(-2).transpose(-1, -2) for part in x.chunk(3, 1))
+        y = (q @ k.transpose(-1, -2)) @ v * node.scale  # [N, heads, tokens, channels of a head]
+        return y.transpose(-1, -2).reshape(len(x), -1, *x.shape[2:])
     if isinstance(node, nir.Flatten):
         return x.flatten(1)
     if isinstance(node, nir.Affine):

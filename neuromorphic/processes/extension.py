@@ -1,0 +1,48 @@
+"""The extension nodes, for which Lava has no process, with the timing of its Conv; in floating point only."""
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from neuromorphic.graph import Node
+from neuromorphic.reference import apply
+
+
+class ExtensionProcess(AbstractProcess):
+    """`a_out[t] = node(s_in[t - 1] + bias)`.
+
+    Args:
+        node: with an extension's operation, a maximum or attention.
+        bias: what biases bring to its input, float64 of that shape.
+    """
+
+    def __init__(self, *, node: Node, bias: Any) -> None:
+        super().__init__(node=node, bias=bias)
+        self.s_in = InPort(shape=node.input_shape)
+        self.a_out = OutPort(shape=node.shape)
+
+
+@implements(proc=ExtensionProcess, protocol=LoihiProtocol)
+@requires(CPU)
+class ExtensionModel(PyLoihiProcessModel):
+    """Sends what it made of the step before, as Lava's synapses do, then receives."""
+
+    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.float64)
+    a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.float64)
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.node, self.bias = params["node"], params["bias"]
+        self.answer = np.zeros(self.node.shape)
+
+    def run_spk(self) -> None:
+        self.a_out.send(self.answer)
+        (self.answer,) = apply(self.node, (self.s_in.recv() + self.bias)[None])
