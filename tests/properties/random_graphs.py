@@ -20,7 +20,7 @@ from tests.neuromorphic.graphs import conv, lif, metadata
 
 WEIGHT_BITS, INPUT_BITS = 3, 2
 WINDOWS = [(k, s, p) for k in (1, 2, 3) for s in (1, 2) for p in (0, 1) if p < k]
-CHANNELS = [1, 2, 3, 4, 6, 9, 12]
+CHANNELS = [1, 2, 3, 4, 6, 6, 9, 12]
 """Of maps; thirds of the multiples of three are Q, K and V."""
 
 
@@ -123,7 +123,7 @@ def _branch(build, name, source, target):
             options.append("conv, pool")
         options.append("max")
     if source != "input" and shape[0] % 3 == 0 and target in (None, (shape[0] // 3, *shape[1:])):
-        options.append("attention")
+        options += ["attention"] * 4  # most populations can't be attended to: those that can shall be
     if source != "input" and (target is None or shape == target):
         options.append("edge")
     if not options:
@@ -148,7 +148,10 @@ def _summands(build, name, source, channels):
     """What a maximum sums: the source itself or currents on a map of its size, and whatever else has their shape."""
     found = [source]
     if build.shapes[source][0] != channels or build.draw(st.booleans()):
-        found = [build.convolution(name, source, build.pick([(1, 1, 0), (3, 1, 1)]), channels)]
+        window = build.pick([(1, 1, 0), (3, 1, 1)])
+        found = [build.convolution(name, source, window, channels)]
+        if window == (1, 1, 0) and build.draw(st.booleans()):
+            found = [build.pooling(f"{name}.sum", name, (3, 1, 1))]  # fewer biases reach the borders
     shape = build.shapes[found[0]]
     more = [other for other in (*build.currents, *build.spiking) if build.shapes[other] == shape and other not in found]
     if more and build.draw(st.booleans()):
