@@ -159,13 +159,13 @@ def expand(graph: nir.NIRGraph, neuron_limit: int = CHIP_NEURONS, kernel_limit: 
     """
     price = cost(graph)
     for what, found, limit, option in (
-        ("neurons", price.neurons, neuron_limit, "neuron_limit"),
+        ("neurons", price.neurons, neuron_limit, "neuron_limit (--max-neurons)"),
         ("bytes of kernels", price.kernel_bytes, kernel_limit, "kernel_limit"),
     ):
         if price.attention and found > limit:
             raise RefusedInput(
                 f"the graph with {', '.join(repr(a.name) for a in price.attention)} in standard nodes takes {found:,} "
-                f"{what}; the limit is {limit:,}: please raise {option}, or keep the extension node"
+                f"{what}; the limit is {limit:,}: raise {option}, please, or keep the extension node"
             )
     replaced = {a.name for a in price.attention}
     nodes = {name: node for name, node in graph.nodes.items() if name not in replaced}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from export.bounds import Range
 from export.certificate import certify
+from export.convert import prepare
 from export.populations import DT, population, strict
 from export.snap import snap
 from export.standard_nodes import CHIP_NEURONS, cost, expand
@@ -19,6 +20,7 @@ from neuromorphic.reference import apply, run
 from neuromorphic.simulation import simulate
 from spikeclip.config import preset
 from spikeclip.errors import RefusedInput
+from tests.export.encoders import checkpoint
 from tests.neuromorphic.graphs import conv, metadata
 
 SPIKES = Range(np.ones((1, 1, 1)), np.zeros((1, 1, 1)), 0)
@@ -181,6 +183,21 @@ def test_in_lava(heads, size, threshold):
     found = simulate(graph, frames).spikes["out"].unpack()
     assert np.array_equal(found, out_spikes(frames, heads, 0.125, graph.nodes["out"].operation))
     assert 0 < found.mean() < 1
+
+
+@pytest.mark.parametrize(("sizes", "bits"), [({}, 4), ({"depth": 2, "heads": 2}, 4), ({"attention_scale": 0.5}, 2)])
+def test_an_encoder_spikes_as_with_the_extension_node(make_encoder, sizes, bits):
+    whole = checkpoint(make_encoder(1, **{"architecture": "paper", "heads": 4, **sizes}), 16)
+    extended, standard = prepare(whole), prepare(whole, standard_nodes=True)
+    assert standard.certificate.exact
+    assert {f"block.0.attn.product.bit{b}" for b in range(bits)} < standard.populations
+    assert f"block.0.attn.product.bit{bits}" not in standard.populations
+    frames = extended.encode(np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8))
+    expected, found = (run(from_nir(prepared.graph), frames) for prepared in (extended, standard))
+    for name, train in expected.spikes.items():
+        assert np.array_equal(found.spikes[name].bits, train.bits), name
+    assert 0 < expected.spikes["block.0.attn.out"].unpack().mean() < 1
+    assert np.array_equal(found.outputs, expected.outputs)
 
 
 def test_proven_exact_and_never_snapped():
