@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.config import SpikeClipConfig
-from spikeclip.encoder import SpikeClip
+from spikeclip.encoder import Encoder, SpikeClip
 from spikeclip.preprocess import Preprocessing
 
 CLASSES = 5
@@ -36,6 +36,31 @@ def lif(**settings: Any) -> neuron.LIFNode:
 def conv(inputs: int, outputs: int, size: int | tuple[int, int] = 3, **settings: Any) -> layer.Conv2d:
     padding = size // 2 if isinstance(size, int) else 0
     return layer.Conv2d(inputs, outputs, size, **{"padding": padding, "bias": False, "step_mode": "m", **settings})
+
+
+def published(seed: int, **sizes: Any) -> Encoder:
+    """A random published encoder with statistics as wild as any: gains of both signs, large means, variances from 0.02 to 20."""
+    config = SpikeClipConfig(
+        **{
+            "architecture": "paper",
+            "width": 16,
+            "depth": 1,
+            "heads": 4,
+            "image_size": 16,
+            "embedding_width": 8,
+            **sizes,
+        }
+    )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        encoder = Encoder(config)
+        for module in encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.3, 3).mul_(torch.randn_like(module.weight).sign())
+                module.bias.normal_(0.5)
+                module.running_mean.normal_(0, 10)
+                module.running_var.uniform_(-4, 3).exp_()
+    return encoder.eval().requires_grad_(False)
 
 
 def checkpoint(encoder: nn.Module, channels: int, seed: int = 0, **preprocessing: Any) -> Checkpoint:
