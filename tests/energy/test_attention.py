@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 import energy
 import energy.attention
-from energy.table import csv_text, summary
+from energy.table import csv_text, summary, table
 from neuromorphic.graph import from_nir
 from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 from tests.energy.scatter import attention_terms
@@ -95,7 +96,7 @@ def test_chunks_change_nothing(monkeypatch):
         assert count_attention(spikes, heads=2).to_dict() == whole
 
 
-def test_attention_stands_on_its_own_in_json_csv_and_summary():
+def test_attention_stands_on_its_own_in_json_csv_and_table():
     spikes = np.random.default_rng(4).random((2, 3, 12, 2, 2)) < 0.6
     counts = count_attention(spikes, heads=2)
     node = counts.layers["product"].attention
@@ -120,8 +121,13 @@ def test_attention_stands_on_its_own_in_json_csv_and_summary():
     rows = {row["layer"]: row for row in csv.DictReader(io.StringIO(csv_text(counts)))}
     assert {key: int(rows["product"][f"attention_{key}"]) for key in totals} == totals
     assert rows["head"]["attention_coincidences"] == ""
+    additions, one_sided, dense = (f"{n / 2:,.0f}" for n in (node.coincidences, node.one_sided, node.dense))
     lines = summary(counts)
-    assert f"{node.coincidences / 2:,.0f} additions of self-attention" in lines[1]
+    assert f"{additions} additions of self-attention where spikes coincide ({one_sided} one-sided, {dense} d" in lines[1]
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table(counts))
+    row = next(line for line in console.file.getvalue().splitlines() if line.startswith("product"))
+    assert row.split() == ["product", "attention", f"{layer['rate']:.3f}", additions, dense]
     assert any(f"{node.coincidences / 200:.3f} additions of self-attention" in line for line in lines)
 
 

@@ -71,6 +71,7 @@ def check_encoder(checkpoint, images):
         additions = counts.layers[name].attention
         assert 0 < expected_of_spikingjelly(additions) == sops[f"encoder.{name}"], name
         assert additions.dense == macs[f"encoder.{name}"], name
+    assert counts.attention_additions == counts.attention_per_image.sum()
     assert counts.layers["readout"].macs == macs["readout"]
     table = twin_table(checkpoint.config, len(checkpoint.label_names))
     assert counts.ann.parameters == table["parameters"]
