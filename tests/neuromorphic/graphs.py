@@ -6,6 +6,8 @@ from itertools import pairwise
 import nir
 import numpy as np
 
+from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+
 DT = 1e-4
 
 
@@ -32,6 +34,14 @@ def conv(weight, bias=None, stride=1, padding=0, hw=None):
         groups=1,
         bias=bias,
     )
+
+
+def max_pool(shape, kernel=(3, 3), stride=(2, 2), padding=(1, 1)):
+    return MaxPool2d(np.array(shape), np.array(kernel), np.array(stride), np.array(padding))
+
+
+def attention(shape, heads=1, scale=1.0):
+    return SpikingSelfAttention(np.array(shape), heads, scale)
 
 
 def metadata(time_steps=4, **more):

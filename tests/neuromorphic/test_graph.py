@@ -6,8 +6,19 @@ import pytest
 
 from neuromorphic.conversion import block_diagonal_groups
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Flatten, Lif, Sink, Source, SumPool2d, from_nir
-from tests.neuromorphic.graphs import chain, conv, lif, metadata, one_neuron, small_net
+from neuromorphic.graph import (
+    Affine,
+    Conv2d,
+    Flatten,
+    Lif,
+    MaxPool2d,
+    SelfAttention,
+    Sink,
+    Source,
+    SumPool2d,
+    from_nir,
+)
+from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, one_neuron, small_net
 
 
 def refused(graph, *words):
@@ -137,6 +148,89 @@ def test_fan_in_of_different_shapes_is_refused():
     )
     graph.edges.append(("a", "b"))
     refused(graph, "'b'", "different shapes", "[1, 4, 4]", "[1, 3, 3]")
+
+
+def test_extension_nodes_have_shapes():
+    nodes = {"max": max_pool((6, 5, 4)), "lif": lif((6, 3, 2)), "attention": attention((6, 3, 2), heads=2, scale=0.125)}
+    found = from_nir(chain(nodes, (6, 5, 4), (2, 3, 2))).nodes
+    assert found["max"].operation == MaxPool2d((3, 3), (2, 2), (1, 1))
+    assert found["max"].shape == (6, 3, 2)
+    assert found["attention"].operation == SelfAttention(2, 0.125)
+    assert found["attention"].shape == (2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"padding": np.array([2, 1])}, ("padding", "[2, 1]", "half of the kernel [3, 3]")),
+        ({"padding": np.array([-1, 0])}, ("padding", "at least 0")),
+        ({"stride": np.array([0, 1])}, ("stride", "at least 1")),
+        ({"kernel_size": np.array([2.5, 3.0])}, ("kernel_size", "integers")),
+        ({"kernel_size": np.array([8, 3])}, ("does not fit", "[1, 5, 5]")),
+        ({"input_shape": np.array([1, 5, 6])}, ("declares", "[1, 5, 6]", "[1, 5, 5]")),
+    ],
+)
+def test_maxima_that_do_not_fit_are_refused(changes, words):
+    graph = chain({"max": max_pool((1, 5, 5))}, (1, 5, 5), (1, 3, 3))
+    vars(graph.nodes["max"]).update(changes)
+    refused(graph, "'max'", *words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"heads": 4}, ("18 channels", "4 heads")),
+        ({"heads": 0}, ("heads", "at least 1")),
+        ({"heads": 1.5}, ("heads", "1.5")),
+        ({"scale": 0.0}, ("scale", "above 0")),
+        ({"scale": -0.5}, ("scale", "above 0")),
+        ({"scale": np.nan}, ("scale", "nan")),
+        ({"scale": np.inf}, ("scale", "inf")),
+        ({"scale": np.array([0.5, 0.5])}, ("scale", "a finite number")),
+        ({"input_shape": np.array([9, 2, 2])}, ("declares", "[9, 2, 2]", "[18, 2, 2]")),
+    ],
+)
+def test_attention_that_does_not_fit_is_refused(changes, words):
+    graph = chain({"lif": lif((18, 2, 2)), "attention": attention((18, 2, 2))}, (18, 2, 2), (6, 2, 2))
+    vars(graph.nodes["attention"]).update(changes)
+    refused(graph, "'attention'", *words)
+
+
+def test_attention_to_channels_that_are_no_thirds_is_refused():
+    nodes = {"lif": lif((4, 2, 2)), "attention": attention((4, 2, 2))}
+    refused(chain(nodes, (4, 2, 2), (1, 2, 2)), "'attention'", "4 channels")
+
+
+def test_attention_to_anything_but_one_population_is_refused():
+    shape = (3, 2, 2)
+    refused(chain({"attention": attention(shape)}, shape, (1, 2, 2)), "'attention'", "reads input", "one population")
+    currents = {"lif": lif(shape), "c": conv(np.ones((3, 3, 1, 1)), hw=(2, 2)), "attention": attention(shape)}
+    refused(chain(currents, shape, (1, 2, 2)), "'attention'", "reads c", "one population")
+    two = chain({"a": lif(shape), "b": lif(shape), "attention": attention(shape)}, shape, (1, 2, 2))
+    two.edges.append(("a", "attention"))
+    refused(two, "'attention'", "reads a + b", "one population")
+
+
+@pytest.mark.parametrize(
+    ("readout", "words"),
+    [
+        ({"time_weights": [1.0, 2.0, 3.0]}, ("3 time weights", "4 steps")),
+        ({"time_weights": [1.0, 2.0, 3.0, "x"]}, ("time_weights", "numbers")),
+        ({"time_weights": [[1.0], [2.0], [3.0], [4.0]]}, ("time_weights", "finite numbers")),
+        ({"time_weights": [1.0, 2.0, 3.0, float("inf")]}, ("time_weights", "finite numbers")),
+        ({"time_weights": [1.0] * 4, "bias": [1.0, 2.0]}, ("bias of 2 numbers", "has 5")),
+    ],
+)
+def test_readouts_that_do_not_fit_are_refused(readout, words):
+    graph = small_net()
+    graph.metadata = metadata(readout=readout)
+    refused(graph, "readout", *words)
+
+
+def test_a_readout_without_time_weights_is_the_mean():
+    graph = small_net()
+    graph.metadata = metadata(readout={"node": "readout", "scores": "mean over time steps"})
+    assert from_nir(graph).metadata.readout is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from neuromorphic.graph import from_nir
 from neuromorphic.parity import compare
 from neuromorphic.reference import run
 from neuromorphic.simulation import doubles, simulate
-from tests.neuromorphic.graphs import chain, conv, lif, metadata, one_neuron, small_net
+from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, one_neuron, small_net
 from tests.properties.random_graphs import examples
 
 
@@ -28,7 +28,7 @@ def assert_equal(trace, reference):
     assert sum(train.count() for train in trace.spikes.values()) > 0
 
 
-def attention(c=130):
+def spike_driven(c=130):
     """A block as the encoder's: a shared current, an AND of two populations, a token sum, a broadcast, a gate.
 
     130 channels are more than Lava's own model of Conv takes.
@@ -69,8 +69,50 @@ def attention(c=130):
     return nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False)
 
 
+def published():
+    """The published encoder's parts: a maximum of currents, attention, a readout of the currents of a residual stream.
+
+    And what they could meet: biases that differ by position before the maximum, two branches into it, several readers.
+    """
+    rng = np.random.default_rng(4)
+    stream, tokens = (4, 3, 3), (12, 3, 3)
+
+    def random(cout, cin, kernel, hw):
+        weight = np.round(rng.normal(size=(cout, cin, kernel, kernel)) * 16) / 16
+        return conv(weight, np.round(rng.normal(size=cout) * 16) / 16, padding=kernel // 2, hw=hw)
+
+    nodes = {
+        "input": nir.Input(np.array((2, 5, 5))),
+        "conv": random(4, 2, 3, (5, 5)),
+        "blur": nir.SumPool2d(np.array([3, 3]), np.array([1, 1]), np.array([1, 1])),
+        "max": max_pool((4, 5, 5)),
+        "stem": lif(stream),
+        "x": random(4, 4, 3, (3, 3)),
+        "a": lif(stream, 0.5),
+        "qkv": random(12, 4, 1, (3, 3)),
+        "qkv.lif": lif(tokens, 0.25),
+        "product": attention(tokens, heads=2, scale=0.125),
+        "out": lif(stream, 0.25),
+        "proj": random(4, 4, 1, (3, 3)),
+        "b": lif(stream, 0.5),
+        "mean": nir.SumPool2d(np.array([3, 3]), np.array([3, 3]), np.array([0, 0])),
+        "flat": nir.Flatten({"input": np.array((4, 1, 1))}, 0, -1),
+        "readout": nir.Affine(np.round(rng.normal(size=(5, 4)) * 64).astype(np.float32) / 64, np.zeros(5, np.float32)),
+        "output": nir.Output(np.array([5])),
+    }
+    edges = [
+        ("input", "conv"), ("conv", "blur"), ("conv", "max"), ("blur", "max"), ("max", "stem"), ("max", "b"),
+        ("stem", "x"), ("x", "a"), ("a", "qkv"), ("qkv", "qkv.lif"), ("qkv.lif", "product"), ("product", "out"),
+        ("out", "proj"), ("x", "b"), ("proj", "b"), ("product", "b"), ("x", "mean"), ("proj", "mean"),
+        ("max", "mean"), ("mean", "flat"), ("flat", "readout"), ("readout", "output"),
+    ]  # fmt: skip
+    return nir.NIRGraph(
+        nodes, edges, metadata=metadata(readout={"time_weights": [0.5, -1.0, 2.0, 1.0]}), type_check=False
+    )
+
+
 @pytest.mark.parametrize("models", ["fused", "stock"])
-@pytest.mark.parametrize("build", [small_net, attention])
+@pytest.mark.parametrize("build", [small_net, spike_driven, published])
 def test_equals_the_reference(build, models):
     graph = from_nir(build())
     x = frames(graph, 3)
@@ -103,6 +145,38 @@ def test_single_precision_is_used_where_it_is_proven():
     for missing in computing:
         less = {name: {"exact": name != missing} for name in computing}
         assert doubles(from_nir(chain(rest, (2, 6, 6), (5,), certificate={"nodes": less}))) == computing
+
+
+@pytest.mark.parametrize(("limit", "difference"), [(24, 0.0), (53, 1.0)])
+def test_double_precision_is_used_where_only_it_is_proven(limit, difference):
+    """2^24 + 1 - 2^24, the first sum of two currents, is 0 where float32 rounds it and 1 where float64 doesn't."""
+    large, one = np.zeros((2, 2, 1, 1)), np.zeros((2, 2, 1, 1))
+    large[[0, 1], [0, 1]], one[0, 0] = 2.0**24, 1.0
+    proofs = {name: {"exact": True} for name in ("lif", "large", "one")} | {"readout": {"exact": True, "limit": limit}}
+    graph = chain(
+        {
+            "lif": lif((2, 1, 1)),
+            "large": conv(large, hw=(1, 1)),
+            "flat": nir.Flatten({"input": np.array((2, 1, 1))}, 0, -1),
+            "readout": nir.Affine(np.array([[1, -1]], np.float32), np.zeros(1, np.float32)),
+        },
+        (2, 1, 1),
+        (1,),
+        certificate={"nodes": proofs},
+    )
+    graph.nodes["one"] = conv(one, hw=(1, 1))
+    graph.edges += [("lif", "one"), ("one", "flat")]
+    view = from_nir(graph)
+    assert doubles(view) == (() if limit == 24 else ("readout",))
+    outputs = simulate(view, np.full((1, 2, 1, 1), 4, np.float32)).outputs
+    np.testing.assert_array_equal(outputs, np.full((1, 4, 1), difference, np.float32))
+
+
+def test_the_trace_scores_as_the_graph_says():
+    graph = from_nir(published())
+    trace = simulate(graph, frames(graph, 2))
+    weights = np.array([0.5, -1.0, 2.0, 1.0])[:, None]
+    np.testing.assert_array_equal(trace.scores, (weights * trace.outputs.astype(np.float64)).sum(1))
 
 
 def test_images_follow_each_other_without_a_trace_of_the_last():

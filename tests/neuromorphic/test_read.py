@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import MaxPool2d, SelfAttention
 from neuromorphic.read import read_graph
-from tests.neuromorphic.graphs import small_net
+from tests.neuromorphic.graphs import attention, chain, lif, max_pool, small_net
 
 
 @pytest.fixture
@@ -128,3 +129,33 @@ def test_another_hdf5_file_is_refused(tmp_path):
     with h5py.File(path, "w") as file:
         file["spikes"] = [1, 2]
     refused(path, "no NIR version")
+
+
+def test_extension_nodes_are_read(tmp_path):
+    nodes = {"max": max_pool((6, 5, 4)), "lif": lif((6, 3, 2)), "attention": attention((6, 3, 2), heads=2, scale=0.125)}
+    file = tmp_path / "net.nir"
+    nir.write(file, chain(nodes, (6, 5, 4), (2, 3, 2)))
+    graph = read_graph(file)
+    assert graph.nodes["max"].operation == MaxPool2d((3, 3), (2, 2), (1, 1))
+    assert graph.nodes["attention"].operation == SelfAttention(2, 0.125)
+
+
+@pytest.mark.parametrize(
+    ("node", "key", "value"),
+    [
+        ("max", "stride", np.array([0, 2])),
+        ("max", "kernel_size", np.array([3])),
+        ("max", "input_shape", np.array([2, 3, 4, 5])),
+        ("attention", "heads", np.array([1, 2])),
+        ("attention", "scale", np.float64("nan")),
+        ("attention", "input_shape", np.array([[6], [3], [2]])),
+    ],
+)
+def test_extension_nodes_with_odd_parameters_are_refused(tmp_path, node, key, value):
+    nodes = {"max": max_pool((6, 5, 4)), "lif": lif((6, 3, 2)), "attention": attention((6, 3, 2))}
+    file = tmp_path / "net.nir"
+    nir.write(file, chain(nodes, (6, 5, 4), (2, 3, 2)))
+    with h5py.File(file, "r+") as data:
+        del data[f"node/nodes/{node}/{key}"]
+        data[f"node/nodes/{node}/{key}"] = value
+    refused(file)

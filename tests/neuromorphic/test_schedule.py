@@ -7,7 +7,7 @@ import pytest
 from neuromorphic.graph import from_nir
 from neuromorphic.layers import constants, layers
 from neuromorphic.schedule import inputs, schedule
-from tests.neuromorphic.graphs import conv, lif, metadata, small_net
+from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, small_net
 
 
 def one_by_one(weight=1.0, bias=0.0):
@@ -108,3 +108,26 @@ def test_a_bias_passes_through_the_linear_nodes_behind_it():
     edges = [("input", "conv"), ("conv", "pool"), ("pool", "lif"), ("lif", "output")]
     graph = from_nir(nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False))
     assert constants(graph)["lif"] == pytest.approx(2.0)
+
+
+def test_every_extension_node_takes_a_step():
+    nodes = {
+        "conv": conv(np.ones((3, 1, 1, 1)), hw=(4, 4)),
+        "max": max_pool((3, 4, 4)),
+        "a": lif((3, 2, 2)),
+        "attention": attention((3, 2, 2)),
+        "b": lif((1, 2, 2)),
+    }
+    timing = schedule(from_nir(chain(nodes, (1, 4, 4), (1, 2, 2))))
+    assert [timing.latency[name] for name in nodes] == [1, 2, 2, 3, 3]
+
+
+def test_biases_act_before_a_maximum_and_not_behind_it():
+    nodes = {
+        "first": one_by_one(bias=0.5),
+        "max": max_pool((1, 2, 2), (1, 1), (1, 1), (0, 0)),
+        "second": one_by_one(bias=0.25),
+        "lif": lif((1, 2, 2)),
+    }
+    arriving = constants(from_nir(chain(nodes, (1, 2, 2), (1, 2, 2))))
+    assert [float(arriving[name].flat[0]) for name in ("first", "max", "second", "lif")] == [0, 0.5, 0, 0.25]

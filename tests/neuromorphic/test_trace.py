@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.metadata import Readout
 from neuromorphic.parity import compare
 from neuromorphic.trace import SpikeTrain, Trace
 
@@ -91,6 +92,42 @@ def test_a_trace_survives_its_file(tmp_path):
     np.testing.assert_array_equal(back.outputs, trace.outputs)
     assert (back.producer, back.precision, back.time_steps) == ("reference", "float", 4)
     assert list(tmp_path.iterdir()) == [tmp_path / "run.h5"]
+
+
+def with_readout(weights, bias):
+    spikes = {"a": SpikeTrain.pack(np.zeros((2, 3, 4), np.bool_))}
+    outputs = np.arange(12, dtype=np.float32).reshape(2, 3, 2) ** 2
+    return Trace("torch", "float", spikes, outputs, Readout(np.array(weights, np.float64), np.array(bias, np.float64)))
+
+
+def test_scores_weigh_the_steps_and_add_the_bias():
+    trace = with_readout([1.0, -0.5, 0.25], [0.0, -7.5])
+    # Of image 0, the outputs are (0, 1), (4, 9), (16, 25); of image 1, (36, 49), (64, 81), (100, 121).
+    np.testing.assert_array_equal(trace.scores, [[2.0, 2.75 - 7.5], [29.0, 38.75 - 7.5]])
+    assert trace.predictions.tolist() == [0, 1]
+    assert with_readout([1.0, -0.5, 0.25], []).predictions.tolist() == [1, 1]
+
+
+def test_without_a_readout_scores_are_means():
+    outputs = np.array([[[1, 5], [3, 0]]], np.float32)
+    trace = trace_of({"a": np.zeros((1, 2, 4), np.bool_)}, outputs)
+    np.testing.assert_array_equal(trace.scores, [[2.0, 2.5]])
+
+
+@pytest.mark.parametrize("bias", [[], [0.1, 0.2]])
+def test_the_readout_survives_the_file(tmp_path, bias):
+    trace = with_readout([0.1, 0.2, 0.7], bias)
+    trace.write(tmp_path / "run.h5")
+    back = Trace.read(tmp_path / "run.h5")
+    np.testing.assert_array_equal(back.scores, trace.scores)
+    np.testing.assert_array_equal(back.readout.time_weights, [0.1, 0.2, 0.7])
+
+
+@pytest.mark.parametrize(("weights", "bias"), [([1.0, 2.0], []), ([1.0, 2.0, 3.0], [1.0])])
+def test_a_readout_that_does_not_fit_its_outputs_is_refused(tmp_path, weights, bias):
+    with_readout(weights, bias).write(tmp_path / "run.h5")
+    with pytest.raises(RefusedInput, match="readout"):
+        Trace.read(tmp_path / "run.h5")
 
 
 def test_traces_of_different_graphs_or_runs_are_refused():
