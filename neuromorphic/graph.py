@@ -19,8 +19,10 @@ from neuromorphic.operations import (
     Conv2d,
     Flatten,
     Lif,
+    LoihiLif,
     MaxPool2d,
     Operation,
+    Population,
     SelfAttention,
     Shape,
     Sink,
@@ -34,9 +36,11 @@ __all__ = [
     "Flatten",
     "Graph",
     "Lif",
+    "LoihiLif",
     "MaxPool2d",
     "Node",
     "Operation",
+    "Population",
     "SelfAttention",
     "Shape",
     "Sink",
@@ -67,7 +71,7 @@ class Node:
     @property
     def spiking(self) -> bool:
         """Whether its output is a spike train."""
-        return isinstance(self.operation, Lif)
+        return isinstance(self.operation, Population)
 
 
 @dataclass(frozen=True)

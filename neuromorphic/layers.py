@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Flatten, Graph, Lif, MaxPool2d, Node, SelfAttention, Sink, Source
+from neuromorphic.graph import Flatten, Graph, MaxPool2d, Node, Population, SelfAttention, Sink, Source
 from neuromorphic.reference import apply
 from neuromorphic.schedule import Schedule, inputs
 
@@ -108,6 +108,6 @@ def constants(graph: Graph) -> dict[str, NDArray[np.float64]]:
         for source in node.sources:
             x = x + leaving[source]
         arriving[node.name] = x[0]
-        adds_them_itself = isinstance(node.operation, Lif | Source | Sink | MaxPool2d | SelfAttention)
+        adds_them_itself = isinstance(node.operation, Population | Source | Sink | MaxPool2d | SelfAttention)
         leaving[node.name] = np.zeros((1, *node.shape)) if adds_them_itself else apply(node, x)
     return arriving

@@ -83,6 +83,30 @@ class Lif:
 
 
 @dataclass(frozen=True)
+class LoihiLif:
+    """`v = saturate(decayed(v) + wrap(64 x) + bias)`; a spike where `v > 64 threshold`; then `v = 0` there.
+
+    A population in the integers of the chip (`loihi2.arithmetic`); x are integers too.
+
+    Attributes:
+        decay: of 4096, what v loses per time step.
+        threshold: int32 of the population's shape.
+        bias_mantissa: int32 of the population's shape.
+        bias_exponent: of the whole population.
+    """
+
+    decay: int
+    threshold: NDArray[np.int32]
+    bias_mantissa: NDArray[np.int32]
+    bias_exponent: int
+
+    @property
+    def bias(self) -> NDArray[np.int32]:
+        """`mantissa << exponent`, in units of v."""
+        return self.bias_mantissa << self.bias_exponent
+
+
+@dataclass(frozen=True)
 class MaxPool2d:
     """`y[c, i, j] = max x[c, i s - p + m, j s - p + n]` over the kernel's m, n that lie on the map.
 
@@ -106,4 +130,7 @@ class SelfAttention:
     scale: float
 
 
-Operation = Source | Sink | Flatten | SumPool2d | Conv2d | Affine | Lif | MaxPool2d | SelfAttention
+Operation = Source | Sink | Flatten | SumPool2d | Conv2d | Affine | Lif | LoihiLif | MaxPool2d | SelfAttention
+
+Population = Lif | LoihiLif
+"""Operations whose output are spikes."""

@@ -15,14 +15,16 @@ from neuromorphic.graph import (
     Conv2d,
     Flatten,
     Graph,
-    Lif,
+    LoihiLif,
     MaxPool2d,
     Node,
+    Population,
     SelfAttention,
     Sink,
     Source,
     SumPool2d,
 )
+from neuromorphic.loihi2 import arithmetic
 from neuromorphic.trace import SpikeTrain, Trace
 
 Values = NDArray[np.float64]
@@ -54,7 +56,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
                 values[node.name] = frames[:, t].astype(np.float64)
                 continue
             x = sum((values[s] for s in node.sources), start=np.zeros((images, *node.input_shape)))
-            if isinstance(node.operation, Lif):
+            if isinstance(node.operation, Population):
                 fired = step(node.operation, membranes[node.name], x)
                 spikes[node.name][:, t] = fired
                 values[node.name] = fired.astype(np.float64)
@@ -121,11 +123,14 @@ def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None =
     return frames
 
 
-def step(lif: Lif, v: Values, x: Values) -> NDArray[np.bool_]:
+def step(lif: Population, v: Values, x: Values) -> NDArray[np.bool_]:
     """One step of a population: `v += decay (gain x - v)`; spikes where `v > threshold`; there `v = 0`.
 
-    Updates the membranes `v`, float64 `[N, *shape]`, in place and returns the spikes, bool of the same shape.
+    In the integers of the chip it is `loihi2.arithmetic.step`.  Updates the membranes `v`, float64 `[N, *shape]`, in
+    place and returns the spikes, bool of the same shape.
     """
+    if isinstance(lif, LoihiLif):
+        return arithmetic.step(lif, v, x)
     v += lif.decay * (lif.gain * x - v)
     fired = v > lif.threshold
     v[fired] = 0.0

@@ -20,7 +20,7 @@ Images are streamed back to back, T steps each, whatever the depth; population n
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neuromorphic.graph import Flatten, Graph, Lif, Sink, Source
+from neuromorphic.graph import Flatten, Graph, Lif, LoihiLif, Population, Sink, Source
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _synapse(graph: Graph, source: str, reader: str) -> int:
     match graph.nodes[reader].operation:
         case Sink() | Flatten():
             return 0
-        case Lif():
-            return int(isinstance(graph.nodes[source].operation, Lif | Source))
+        case Lif() | LoihiLif():
+            return int(isinstance(graph.nodes[source].operation, Population | Source))
         case _:
             return 1

@@ -1,0 +1,33 @@
+"""Bit widths of the chip, as Lava's bit-accurate models document them (`lava/proc/lif/models.py`, lava-nc 0.10.0).
+
+Lava declares most of these widths and enforces few; here every one is enforced (`check`).
+"""
+
+STATE_BITS = 24
+"""Current u and membrane v, signed: u wraps, v saturates at ±(2^23 - 1)."""
+
+STATE_LIMIT = 2 ** (STATE_BITS - 1)
+
+ALIGNMENT = 6
+"""Synaptic input and thresholds are shifted left by so many bits before they meet u and v; biases are not."""
+
+WEIGHT_BITS = 8
+"""Signed weights, -128 to 127.  Lava's mixed-sign weights are the even numbers of -256 to 254: these, doubled."""
+
+THRESHOLD_BITS = 17
+"""Unsigned."""
+
+BIAS_MANTISSA_BITS = 13
+"""Signed."""
+
+BIAS_EXPONENT_BITS = 3
+"""Unsigned: a bias is `mantissa << exponent`."""
+
+DECAY_BITS = 12
+"""Unsigned: of 4096, what a membrane loses per time step."""
+
+GRADED_BITS = 8
+"""Signed: what the graph's input may hold."""
+
+WEIGHT_EXPONENT = 7
+"""Weights of a synapse may be shifted left by up to so many bits (Loihi's weight exponents reach from -8 to 7)."""
