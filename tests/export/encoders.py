@@ -39,7 +39,7 @@ def conv(inputs: int, outputs: int, size: int | tuple[int, int] = 3, **settings:
 
 
 def published(seed: int, **sizes: Any) -> Encoder:
-    """A random published encoder with statistics as wild as any: gains of both signs, large means, variances from 0.02 to 20."""
+    """A random published encoder with statistics as wild as any: gains of both signs, variances up to 20."""
     config = SpikeClipConfig(
         **{
             "architecture": "paper",

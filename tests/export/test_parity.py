@@ -56,7 +56,7 @@ def test_random_published_encoders(heads, channels, depth, time_steps, image_siz
         mlp_ratio=mlp_ratio, v_threshold=threshold,
     )  # fmt: skip
     prepared = export.prepare(checkpoint(encoder, width, seed))
-    # Weights of the first layer so small that their 8 bits and those of the pixels are too many: then nothing is claimed.
+    # Where all weights of the first layer are small, their 8 bits and those of the pixels are too many.
     assert set(prepared.certificate.unproven) <= {"stem.layers.0.lif"}
     if prepared.certificate.exact:
         assert_equal(prepared, seed=seed)
