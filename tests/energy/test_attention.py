@@ -123,7 +123,7 @@ def test_attention_stands_on_its_own_in_json_csv_and_table():
     assert rows["head"]["attention_coincidences"] == ""
     additions, one_sided, dense = (f"{n / 2:,.0f}" for n in (node.coincidences, node.one_sided, node.dense))
     lines = summary(counts)
-    assert f"{additions} additions of self-attention where spikes coincide ({one_sided} one-sided, {dense} d" in lines[1]
+    assert f"{additions} additions of self-attention where spikes coincide ({one_sided} one-sided, {dense}" in lines[1]
     console = Console(file=io.StringIO(), width=120)
     console.print(table(counts))
     row = next(line for line in console.file.getvalue().splitlines() if line.startswith("product"))
