@@ -32,7 +32,8 @@ def export(
         bool, typer.Option("--standard-nodes", help="Self-attention as neurons of standard NIR: exact, and large.")
     ] = False,
     max_neurons: Annotated[
-        int | None, typer.Option(help="Most neurons that --standard-nodes may take; else 1,048,576, a Loihi 2 chip's.")
+        int | None,
+        typer.Option(min=1, help="Most neurons that --standard-nodes may take; else 1,048,576, a Loihi 2 chip's."),
     ] = None,
     test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N of them only.")] = None,
@@ -68,6 +69,12 @@ def export(
         images = None if test is None else load_images(test, loaded.config.image_size, limit)
         with console.status("folding, snapping, certifying"):
             prepared = prepare(loaded, standard_nodes, max_neurons or CHIP_NEURONS)
+        for attention in () if prepared.expansion is None else prepared.expansion.attention:
+            console.print(
+                f"{attention.name} in standard nodes: {attention.neurons:,} neurons, {attention.synapses:,} synapses, "
+                f"{attention.nodes} nodes",
+                markup=False,
+            )
         change = None
         if images is not None:
             with progress_bar("accuracy") as advance:
@@ -94,6 +101,10 @@ def _document(prepared: "Prepared", output: Path, change: "AccuracyChange | None
         "nodes": len(prepared.graph.nodes),
         "edges": len(prepared.graph.edges),
         "extensions": list(extensions(prepared.graph)),
+        "standard_nodes": {
+            a.name: {"neurons": a.neurons, "synapses": a.synapses, "nodes": a.nodes}
+            for a in (() if prepared.expansion is None else prepared.expansion.attention)
+        },
         "populations": len(prepared.populations),
         "neurons": sum(node.r.size for node in nodes if isinstance(node, nir.LIF)),
         "weights": sum(int((node.weight != 0).sum()) for node in layers),

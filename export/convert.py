@@ -20,7 +20,7 @@ from export.populations import DT
 from export.readout import add_readout
 from export.snap import Grid, snap
 from export.snapped import SnappedSpikeClip
-from export.standard_nodes import CHIP_NEURONS, cost, expand
+from export.standard_nodes import CHIP_NEURONS, Cost, cost, expand
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
 
@@ -39,6 +39,7 @@ class Prepared:
         grids: of every layer with weights.
         input_bits: frames are multiples of 2^-input_bits.
         checkpoint: what it was made of.
+        expansion: what attention in standard nodes takes; None where it is a node of its own.
     """
 
     model: SnappedSpikeClip
@@ -47,6 +48,7 @@ class Prepared:
     grids: dict[str, Grid]
     input_bits: int
     checkpoint: Checkpoint
+    expansion: Cost | None = None
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -102,17 +104,17 @@ def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: 
     lowering, last = lower(traced, shapes(traced, frame), config.time_steps)
     readout = add_readout(lowering, last, checkpoint.model)
     graph = nir.NIRGraph(lowering.nodes, lowering.edges)
-    expanded: tuple[str, ...] = ()
-    if standard_nodes:
-        expanded = tuple(attention.name for attention in cost(graph).attention)
+    expansion = cost(graph) if standard_nodes else None
+    if expansion is not None:
         graph = expand(graph, neuron_limit)
+    expanded = () if expansion is None else tuple(attention.name for attention in expansion.attention)
 
     grids = snap(graph, pixels, config.time_steps, DT)
     certificate = certify(graph, pixels, config.time_steps, DT)
     graph.metadata = metadata.of(checkpoint, bits, grids, certificate, readout, metadata.extensions(graph), expanded)
     model = SnappedSpikeClip(traced, copy.deepcopy(checkpoint.model.readout), readout)
     _load_weights(model, graph)
-    return Prepared(model.eval().requires_grad_(False), graph, certificate, grids, bits, checkpoint)
+    return Prepared(model.eval().requires_grad_(False), graph, certificate, grids, bits, checkpoint, expansion)
 
 
 def write(graph: nir.NIRGraph, path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from enum import StrEnum
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,7 +123,10 @@ def torch_trace(
     size = None if heads is None else image_size(graph)
     label_set = None if labels is None else load_labels(labels)
     loaded = spikeclip.load(checkpoint, heads=heads, image_size=size, labels=label_set)
-    prepared = export.prepare(loaded, standard_nodes=bool(graph.metadata.document.get("expanded")))
+    # A graph that was expanded is allowed as many neurons as it has.
+    expanded = bool(graph.metadata.document.get("expanded"))
+    neurons = sum(prod(node.shape) for node in graph.populations)
+    prepared = export.prepare(loaded, standard_nodes=expanded, neuron_limit=neurons)
     names = [node.name for node in graph.populations]
     odd = sorted(set(names) ^ prepared.populations)
     if odd:
