@@ -1,5 +1,7 @@
 """Bad input to the commands: one sentence that names the file, exit code 2, no traceback, nothing left behind."""
 
+import json
+
 import h5py
 import nir
 import numpy as np
@@ -14,6 +16,7 @@ import neuromorphic.cli
 import spikeclip.cli
 from spikeclip.checkpoint import shipped
 from tests.neuromorphic.graphs import chain, lif, small_net
+from tests.spikeclip.published import random_state
 
 PREPROCESSING = {"image_size": 6, "mean": [128.0, 128.0], "std": [64.0, 64.0]}
 
@@ -134,3 +137,67 @@ def test_help_shows_an_example_and_a_typo_is_refused(app):
     assert helped.exit_code == 0
     assert "Example" in helped.output
     assert CliRunner().invoke(app, ["--no-such-option"]).exit_code == 2
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A published checkpoint of 16 channels, as its training code writes it."""
+    import torch
+
+    path = tmp_path / "model_best.pth.tar"
+    state = random_state(16, 1, 64, embedding=8)
+    torch.save({"epoch": 1, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, path)
+    return path
+
+
+def test_a_published_checkpoint_without_its_heads(published, tmp_path):
+    refused(export.cli.app, published, "-o", tmp_path / "out.nir", words=["model_best.pth.tar", "--heads N"])
+    assert not (tmp_path / "out.nir").exists()
+
+
+def test_a_published_checkpoint_with_labels_of_another_width(published, tmp_path):
+    np.savez(tmp_path / "labels.npz", a=np.eye(2, 16), a__names=["x", "y"])
+    refused(
+        export.cli.app, published, "--heads", 4, "--labels", tmp_path / "labels.npz", "-o", tmp_path / "out.nir",
+        words=["model_best.pth.tar", "8 dimensions", "16"],
+    )  # fmt: skip
+
+
+def test_more_neurons_than_allowed(published, tmp_path):
+    options = ["--heads", "4", "--standard-nodes", "--max-neurons", "1000", "-o", str(tmp_path / "out.nir")]
+    result = CliRunner().invoke(export.cli.app, [str(published), *options])
+    assert result.exit_code == 2, result.output
+    first, last = result.stderr.splitlines()  # what was found in the file comes first
+    assert first.startswith("published checkpoint: ")
+    assert last.startswith("error: ")
+    assert "neurons; the limit is 1,000: raise" in last
+    assert not (tmp_path / "out.nir").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--standard-nodes"]], ids=["extension nodes", "standard nodes"])
+def test_a_published_checkpoint_goes_the_whole_way(published, tmp_path, options):
+    run = CliRunner().invoke
+    graph, counts = tmp_path / "out.nir", tmp_path / "counts.json"
+    exported = run(export.cli.app, [str(published), "--heads", "4", "-o", str(graph), *options])
+    assert exported.exit_code == 0, exported.output
+    assert "published checkpoint: width 16" in exported.stderr
+    assert ("attn.product in standard nodes: " in exported.stderr) == bool(options)
+    shown = ["--images", "samples", "--limit", "2"]
+    check = [
+        "--check",
+        str(published),
+        "--heads",
+        "4",
+        "--json",
+        str(tmp_path / "parity.json"),
+        "--backend",
+        "reference",
+    ]
+    simulated = run(neuromorphic.cli.app, [str(graph), *shown, *check])
+    assert simulated.exit_code == 0, simulated.output
+    parity = json.loads((tmp_path / "parity.json").read_text())
+    assert (parity["exact"], parity["mismatches"]) == (True, 0)
+    assert set(parity["nodes"]) >= {"stem.layers.2.lif", "block.0.attn.qkv.lif", "block.0.attn.out"}
+    counted = run(energy.cli.app, [str(graph), *shown, "--json", str(counts)])
+    assert counted.exit_code == 0, counted.output
+    assert json.loads(counts.read_text())["snn"]["sops"] > 0
