@@ -63,7 +63,7 @@ def of(
         "readout": {"node": "readout", "scores": SCORES, **asdict(readout)},
         "grids": {name: asdict(grid) for name, grid in grids.items()},
         "certificate": certificate.to_dict(),
-        "twin": twin_table(checkpoint.config, outputs=len(checkpoint.label_names)),
+        "twin": twin_table(checkpoint.config, outputs=checkpoint.model.readout.out_features),
         "producer": {"name": "spikeclip-export", "version": _version("spikeclip")},
         "versions": {name: _version(name) for name in LIBRARIES},
         "checkpoint": {"sha256": _sha256(checkpoint), "config": checkpoint.config.to_dict(), "card": checkpoint.card},

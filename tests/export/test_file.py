@@ -1,6 +1,9 @@
 """What lies in the file: standard nodes for other readers, metadata for ours; and the command that writes it."""
 
+import gzip
 import json
+import subprocess
+import sys
 
 import nir
 import numpy as np
@@ -17,7 +20,8 @@ from neuromorphic.reference import run
 from spikeclip.checkpoint import save
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
-from tests.export.encoders import CLASSES, checkpoint
+from tests.export.encoders import CLASSES, checkpoint, published
+from tests.export.parity import assert_equal
 
 STANDARD = (nir.Input, nir.Output, nir.Conv2d, nir.LIF, nir.SumPool2d, nir.Flatten, nir.Affine)
 
@@ -25,6 +29,11 @@ STANDARD = (nir.Input, nir.Output, nir.Conv2d, nir.LIF, nir.SumPool2d, nir.Flatt
 @pytest.fixture(scope="module")
 def prepared(make_encoder):
     return export.prepare(checkpoint(make_encoder(2, depth=2), 16))
+
+
+@pytest.fixture(scope="module")
+def prepared_paper():
+    return export.prepare(checkpoint(published(2, depth=2), 16))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +78,79 @@ def test_our_reader_finds_the_metadata(prepared, pixels, tmp_path):
     assert metadata.twin["layers"][-1]["output"][-1] == CLASSES
     frames = prepared.encode(pixels)
     np.testing.assert_array_equal(run(graph, frames).outputs, export.record(prepared, frames).outputs)
+
+
+def test_the_metadata_of_a_published_encoder(prepared_paper, pixels, tmp_path):
+    path = tmp_path / "model.nir"
+    export.write(prepared_paper.graph, path)
+    graph = read_graph(path)
+    document, model = graph.metadata.document, prepared_paper.checkpoint.model
+    assert document["extensions"] == ["MaxPool2d", "SpikingSelfAttention"]
+    assert document["readout"]["time_weights"] == model.encoder.time_weights.tolist()
+    assert document["readout"]["bias"] == model.readout.bias.tolist()
+    assert not prepared_paper.graph.nodes["readout"].bias.any()
+    assert {n for n, node in graph.metadata.certificate["nodes"].items() if node["limit"] == 53} == {
+        "readout.sum", "readout",
+    }  # fmt: skip
+    frames = prepared_paper.encode(pixels)
+    trace, recording = run(graph, frames), export.record(prepared_paper, frames)
+    np.testing.assert_array_equal(trace.outputs, recording.outputs)
+    scores = np.einsum("t,btc->bc", model.encoder.time_weights.double(), trace.outputs.astype(np.float64))
+    np.testing.assert_allclose(trace.scores, scores + model.readout.bias.numpy(), rtol=1e-12)
+
+
+STOCK = """
+import sys
+import nir
+{registration}
+graph = nir.read(sys.argv[1])
+{reader}
+"""
+REGISTERED = "import neuromorphic.nodes"
+
+
+@pytest.mark.parametrize(
+    ("registration", "reader", "error"),
+    [
+        ("", "", "AssertionError"),
+        (
+            REGISTERED,
+            "from spikingjelly.activation_based import nir_exchange as x; x.import_from_nir(graph, dt=1e-4)",
+            "does not exist in node_map",
+        ),
+        (REGISTERED, "import nirtorch; nirtorch.nir_to_torch(graph, {})", "does not exist in node_map"),
+    ],
+    ids=["nir", "SpikingJelly", "nirtorch"],
+)
+@pytest.mark.parametrize("node", ["MaxPool2d", "SpikingSelfAttention"])
+def test_stock_readers_fail_on_an_extension(node, registration, reader, error, prepared_paper, tmp_path):
+    """Between an input and an output there is nothing else that they might not know."""
+    path = tmp_path / "model.nir"
+    extension = next(n for n in prepared_paper.graph.nodes.values() if type(n).__name__ == node)
+    nodes = {
+        "input": nir.Input(extension.input_type["input"]),
+        "node": extension,
+        "output": nir.Output(extension.output_type["output"]),
+    }
+    export.write(nir.NIRGraph(nodes, [("input", "node"), ("node", "output")]), path)
+    code = STOCK.format(registration=registration, reader=reader)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert error in done.stderr.strip().splitlines()[-1]
+    assert not registration or node in done.stderr
+
+
+@pytest.mark.slow
+def test_the_full_size(tmp_path):
+    """The published sizes: every spike of the graph is the model's, and the file is not larger than its weights."""
+    whole = export.prepare(checkpoint(published(0, width=384, depth=4, heads=8, image_size=32), 384))
+    assert whole.certificate.exact
+    path = tmp_path / "model.nir"
+    export.write(whole.graph, path)
+    weights = b"".join(t.numpy().tobytes() for t in whole.checkpoint.model.state_dict().values())
+    assert path.stat().st_size <= 1.1 * len(gzip.compress(weights, 6))
+    trace = assert_equal(whole, n=1)
+    assert all(train.count() for train in trace.spikes.values())
 
 
 def test_two_exports_are_the_same(prepared, make_encoder):
@@ -116,3 +198,17 @@ def test_the_command(make_encoder, tmp_path):
     assert document["populations"] == len(populations)
     assert document["neurons"] == sum(int(np.prod(node.shape)) for node in populations)
     assert {p.name for p in tmp_path.iterdir()} == {path.name, graph.name, report.name, images.name}
+    assert document["extensions"] == []
+    assert "extensions" not in result.stdout
+
+
+def test_the_command_names_extensions(tmp_path):
+    path, graph, report = (tmp_path / name for name in ("model.safetensors", "model.nir", "export.json"))
+    save(checkpoint(published(0), 16), path)
+    result = CliRunner().invoke(app, [str(a) for a in (path, "-o", graph, "--json", report)])
+    assert result.exit_code == 0, result.output
+    shown = " ".join(result.stdout.split())
+    assert "extensions MaxPool2d, SpikingSelfAttention: only readers that know these nodes" in shown
+    assert "of 24, " in shown
+    assert "of 53 bits needed" in shown
+    assert json.loads(report.read_text())["extensions"] == ["MaxPool2d", "SpikingSelfAttention"]
