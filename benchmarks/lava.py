@@ -4,11 +4,14 @@ Measured are the fused models at the default batch and one image at a time, the 
 encoder at batch 1, and Lava's own processes on one image.  Each round times all but the last one after the other, so
 that whatever else the machine does weighs on all of them; the table holds the medians over the rounds.
 
+Before that, one batch is compared spike by spike with PyTorch, and the memory of Lava's processes is watched.
+
 PyTorch runs with one thread and with as many as it likes, and the faster counts.  Lava's steady state is the time
 between two batches that leave it, after the first: T steps, whatever the depth.  Startup (to compile the network and
 start its processes) and filling the pipeline are reported apart.
 
     python -m benchmarks.lava CKPT --images cifar10:DIR:test --json lava.json
+    python -m benchmarks.lava paper-base --random --no-stock
 """
 
 import json
@@ -29,8 +32,12 @@ from rich.table import Table
 import export
 import neuromorphic
 import spikeclip
+from benchmarks.memory import PeakMemory
+from benchmarks.random_checkpoint import random_checkpoint
 from neuromorphic.job import Models
 from neuromorphic.simulation import BATCH, simulate
+from neuromorphic.trace import SpikeTrain, Trace
+from spikeclip.config import preset
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
 
@@ -88,12 +95,32 @@ def time_torch(model: torch.nn.Module, x: torch.Tensor, threads: int) -> float:
     return 1e3 * median(durations[1:])  # the first one warms up
 
 
-def measure(checkpoint: str, spec: str, rounds: int, stock: bool, report: Callable[[str], None]) -> dict[str, Any]:
+def check(prepared: export.Prepared, graph: neuromorphic.Graph, frames: NDArray[np.float32]) -> dict[str, Any]:
+    """Lava's spikes on `frames`, float32 `[N, *input shape]`, against PyTorch's, and the memory that Lava takes."""
+    recorded = export.record(prepared, frames)
+    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    with PeakMemory() as memory:
+        trace = simulate(graph, frames)
+    report = neuromorphic.compare(trace, Trace("torch", "float", spikes, recorded.outputs, graph.metadata.readout))
+    return {
+        "images": report.images,
+        "spikes_compared": report.spikes_compared,
+        "mismatches": report.mismatches,
+        "output_difference": report.output_difference,
+        "lava_bytes": memory.bytes,
+        "lava_processes": memory.processes,
+    }
+
+
+def measure(
+    checkpoint: str, spec: str, random: bool, rounds: int, stock: bool, report: Callable[[str], None]
+) -> dict[str, Any]:
     """All timings of one encoder and their ratios, as a JSON document.
 
     Args:
-        checkpoint: a path, or the name of one that ships.
+        checkpoint: a path, the name of one that ships, or the name of a preset where it is to be `random`.
         spec: images, as the commands take them.
+        random: whether to take random weights.
         rounds: timings of each, taken in turn.
         stock: whether to run Lava's own processes too, which takes minutes.
         report: told what is being timed.
@@ -101,19 +128,27 @@ def measure(checkpoint: str, spec: str, rounds: int, stock: bool, report: Callab
     Raises:
         RefusedInput: the checkpoint or the images are refused.
     """
-    loaded = spikeclip.load(checkpoint)
-    graph = neuromorphic.from_nir(export.to_nir(loaded), checkpoint)
-    images = load_images(spec, loaded.config.image_size, 4 * BATCH).images
+    if random:
+        images = load_images(spec, preset(checkpoint).image_size, 4 * BATCH).images
+        loaded = random_checkpoint(checkpoint, images[:BATCH])
+    else:
+        loaded = spikeclip.load(checkpoint)
+        images = load_images(spec, loaded.config.image_size, 4 * BATCH).images
+    prepared = export.prepare(loaded)
+    graph = neuromorphic.from_nir(prepared.graph, checkpoint)
     frames, pixels = neuromorphic.encode(graph, images), torch.from_numpy(loaded.preprocessing(images))
     pytorch: dict[int, list[float]] = {1: [], torch.get_num_threads(): []}
     fused: dict[int, list[Timing]] = {BATCH: [], 1: []}
+    document: dict[str, Any] = {"format_version": 1, "checkpoint": checkpoint, "random": random}
+    report("spikes")
+    document["check"] = check(prepared, graph, frames[:BATCH])
     for i in range(rounds):
         report(f"round {i + 1} of {rounds}")
         for threads, durations in pytorch.items():
             durations.append(time_torch(loaded.model, pixels, threads))
         for batch, timings in fused.items():
             timings.append(time_lava(graph, frames, batch, "fused"))
-    document: dict[str, Any] = {"format_version": 1, "checkpoint": checkpoint, "rounds": rounds, "batch": BATCH}
+    document.update(rounds=rounds, batch=BATCH)
     document["pytorch_ms_by_threads"] = {threads: median(durations) for threads, durations in pytorch.items()}
     document["pytorch_ms"] = min(document["pytorch_ms_by_threads"].values())
     document["fused"] = _medians(fused[BATCH])
@@ -147,24 +182,30 @@ def show(document: dict[str, Any]) -> None:
             table.add_row(label, f"{cost:.1f}", f"{cost / pytorch:.1f}", *times)
     results.print(table)
     results.print(f"ratio {document['fused_to_pytorch']:.2f}, at most {document['bar']:g}")
+    found = document["check"]
+    results.print(
+        f"{found['images']} images: {found['spikes_compared']:,} spikes compared, {found['mismatches']:,} mismatches; "
+        f"{found['lava_bytes'] / 1e9:.1f} GB in {found['lava_processes']} processes"
+    )
 
 
 def main(
     checkpoint: Annotated[
         str, typer.Argument(help="A checkpoint: its path, or the name of one that ships.")
     ] = "spike-driven-small",
+    random: Annotated[bool, typer.Option(help="Take a preset of this name, with random weights.")] = False,
     images: Annotated[str, typer.Option(help="samples, FILE.npz, a folder, cifar10:DIR:test, ...")] = "samples",
     rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 5,
     stock: Annotated[bool, typer.Option(help="Time Lava's own processes too (minutes).")] = True,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
 ) -> None:
-    """Time Lava against PyTorch; exit code 1 where the ratio is over the bar."""
+    """Time Lava against PyTorch; exit code 1 where the ratio is over the bar or a spike differs."""
     with refusals(neuromorphic.RefusedInput), console.status("loading") as status:
-        document = measure(checkpoint, images, rounds, stock, status.update)
+        document = measure(checkpoint, images, random, rounds, stock, status.update)
     show(document)
     if json_path is not None:
         json_path.write_text(json.dumps(document, indent=2) + "\n")
-    if document["fused_to_pytorch"] > BAR:
+    if document["fused_to_pytorch"] > BAR or document["check"]["mismatches"]:
         raise typer.Exit(1)
 
 
