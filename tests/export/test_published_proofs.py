@@ -160,15 +160,20 @@ def test_maxima_lie_in_the_bounds_of_what_they_read(seed):
     assert returns["max"].bits == returns["second"].bits
 
 
-def test_a_readout_of_spikes_stays_in_float32():
-    graph = net(0)
+@pytest.mark.parametrize(("source", "limit"), [("o", LIMIT), ("attention", READOUT_LIMIT)])
+@pytest.mark.parametrize("time_steps", [1, 4])
+def test_readouts_without_a_residual_stream(source, limit, time_steps):
+    """One of spikes counts, and stays in float32; one of attention sums is one of currents."""
+    graph = net(0, readout_scale=0.01)
     nodes = {name: node for name, node in graph.nodes.items() if name not in ("left", "right")}
     edges = [edge for edge in graph.edges if not {"left", "right"} & set(edge)]
-    counting = nir.NIRGraph(nodes, [*edges, ("o", "sum")])
-    snap(counting, RANGE, 4, DT)
-    certificate = certify(counting, RANGE, 4, DT)
+    graph = nir.NIRGraph(nodes, [*edges, (source, "sum")])
+    grids = snap(graph, RANGE, time_steps, DT)
+    certificate = certify(graph, RANGE, time_steps, DT)
     assert certificate.exact
-    assert {node.limit for node in certificate.nodes.values()} == {LIMIT}
+    assert {certificate.nodes[name].limit for name in ("sum", "readout")} == {limit}
+    assert {node.limit for name, node in certificate.nodes.items() if name not in ("sum", "readout")} == {LIMIT}
+    assert certificate.nodes["readout"].grid_bits == grids["readout"].bias_bits
 
 
 @given(seed=st.integers(0, 2**20), readout_scale=st.sampled_from([0.01, 1.0, 50.0]))
