@@ -128,7 +128,7 @@ def _print(document: dict[str, Any]) -> None:
     table.add_row("time steps", str(document["time_steps"]))
     nodes: dict[str, dict[str, Any]] = document["certificate"]["nodes"]
     unproven = {name: node["reason"] for name, node in nodes.items() if not node["exact"]}
-    proven = f"exact in all {len(nodes)} nodes; {_bits(nodes)} bits needed"
+    proven = f"exact in all {len(nodes)} nodes; {_bits(nodes)}"
     table.add_row("certificate", proven if not unproven else f"not exact in {len(unproven)} of {len(nodes)} nodes")
     for name, reason in unproven.items():
         table.add_row("", f"{name}: {reason}")
@@ -142,10 +142,13 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _bits(nodes: dict[str, dict[str, Any]]) -> str:
-    """The most bits needed under each limit that occurs: `"24 of 24"`, or with a float64 readout `"..., 51 of 53"`."""
+    """The most bits needed in float32, `"24 of 24 bits needed"`, and in float64 where a readout is computed in it."""
     limits = sorted({node["limit"] for node in nodes.values()})
-    most = {limit: max(node["bits_needed"] for node in nodes.values() if node["limit"] == limit) for limit in limits}
-    return ", ".join(f"{needed} of {limit}" for limit, needed in most.items())
+    single, *double = (
+        f"{max(node['bits_needed'] for node in nodes.values() if node['limit'] == limit)} of {limit}"
+        for limit in limits
+    )
+    return f"{single} bits needed" + "".join(f", {bits} in the readout" for bits in double)
 
 
 def main() -> None:

@@ -209,6 +209,6 @@ def test_the_command_names_extensions(tmp_path):
     assert result.exit_code == 0, result.output
     shown = " ".join(result.stdout.split())
     assert "extensions MaxPool2d, SpikingSelfAttention: only readers that know these nodes" in shown
-    assert "of 24, " in shown
-    assert "of 53 bits needed" in shown
+    assert "of 24 bits needed, " in shown
+    assert "of 53 in the readout" in shown
     assert json.loads(report.read_text())["extensions"] == ["MaxPool2d", "SpikingSelfAttention"]
