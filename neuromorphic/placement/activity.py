@@ -1,0 +1,151 @@
+"""What happens on the cores: synaptic operations, spikes sent, and the messages that carry them to other cores.
+
+A spike that k cores hear is k messages.  Populations send the spikes of a trace; the input and accumulators send a
+graded spike per element in every time step, as nothing here says which of their values are 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.placement.limits import Limits
+from neuromorphic.placement.partition import Placed, heard_by
+from neuromorphic.placement.populations import Map
+from neuromorphic.placement.synapses import Integers
+from neuromorphic.trace import SpikeTrain, Trace
+
+CHUNK = 2**24
+"""Spikes that are unpacked at a time, at a byte each."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """`step >= max(barrier, max_cores neurons · t_neuron, max_cores operations · t_synapse)`, in ns.
+
+    The three overlap on the chip, so each alone is a lower bound of a step's duration under the times of `Limits`; with
+    operations averaged over steps it is one of the average step, as the maximum of averages is at most the average of
+    maxima.  Traffic between cores, which can be slower than all three, is not in it.
+
+    Attributes:
+        barrier: the shortest time step of a chip.
+        neurons: updating the neurons of the core that has the most.
+        synapses: the operations of the core that has the most.
+        busiest: index of that core.
+    """
+
+    barrier: float
+    neurons: float
+    synapses: float
+    busiest: int
+
+    @property
+    def bound(self) -> float:
+        """The largest of the three."""
+        return max(self.barrier, self.neurons, self.synapses)
+
+    @property
+    def steps_per_second(self) -> float:
+        """At most so many."""
+        return 1e9 / self.bound
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Sums over all steps; per core in the order of the placement.
+
+    Attributes:
+        steps: time steps, of all images together.
+        operations: int64 `[cores]`: spikes times synapses that they arrive at.
+        sent: int64 `[cores]`: spikes of the core's neurons.
+        messages: int64 `[cores]`: the same, each once per core that hears it.
+        from_host: messages of the graph's input.
+    """
+
+    steps: int
+    operations: Integers
+    sent: Integers
+    messages: Integers
+    from_host: int
+
+    def step_time(self, neurons: Integers, limits: Limits) -> StepTime:
+        """The bound of a step's duration, of cores with so many neurons."""
+        busiest = int(self.operations.argmax())
+        return StepTime(
+            barrier=limits.step_ns,
+            neurons=int(neurons.max()) * limits.neuron_ns,
+            synapses=int(self.operations[busiest]) / self.steps * limits.synapse_ns,
+            busiest=busiest,
+        )
+
+
+def full_rate(placed: tuple[Placed, ...], frame: Map) -> Activity:
+    """One time step in which every neuron fires.
+
+    Args:
+        placed: populations, cut.
+        frame: shape of the graph's input.
+    """
+    return _activity(placed, {}, frame, 1)
+
+
+def measured(placed: tuple[Placed, ...], frame: Map, trace: Trace) -> Activity:
+    """What a run of the graph did.
+
+    Raises:
+        RefusedInput: the trace lacks a population or has it in another shape.
+    """
+    events: dict[str, Integers] = {}
+    for entry in placed:
+        population = entry.population
+        if population.kind != "population":
+            continue
+        train = trace.spikes.get(population.name)
+        if train is None or train.neurons != population.neurons:
+            found = "no such population" if train is None else f"{train.neurons} neurons"
+            raise RefusedInput(f"trace: {found} for node {population.name!r}; expected {population.neurons} neurons")
+        events[population.name] = _per_neuron(train)
+    return _activity(placed, events, frame, trace.images * trace.time_steps)
+
+
+def _per_neuron(train: SpikeTrain) -> Integers:
+    """Spikes of each neuron, over all images and steps: int64 `[neurons]`."""
+    images, steps, _ = train.bits.shape
+    total = np.zeros(train.neurons, np.int64)
+    chunk = max(1, CHUNK // max(1, steps * train.neurons))
+    for start in range(0, images, chunk):
+        total += train.unpack(start, start + chunk).reshape(-1, train.neurons).sum(0, dtype=np.int64)
+    return total
+
+
+def _activity(placed: tuple[Placed, ...], events: Mapping[str, Integers], frame: Map, steps: int) -> Activity:
+    """Of populations with so many spikes per neuron over all steps; what isn't among them sends in every step."""
+    shapes = {entry.population.name: entry.population.shape for entry in placed}
+    listeners: dict[str, Integers] = {}
+    operations = []
+    for entry in placed:
+        blocks = np.zeros_like(entry.demand.neurons)
+        for projection, fan in zip(entry.population.projections, entry.synapses, strict=True):
+            for sender in projection.senders:
+                every_step = np.full(prod(shapes.get(sender, frame)), steps, np.int64)
+                blocks += fan.operations(events.get(sender, every_step))
+        operations.append(blocks.reshape(-1))
+        for sender, heard in heard_by(entry.population, entry.synapses, shapes, frame).items():
+            cores = heard.sum((0, 1), dtype=np.int64)
+            listeners[sender] = listeners[sender] + cores if sender in listeners else cores
+    sent, messages = [], []
+    for entry in placed:
+        name, shape = entry.population.name, entry.population.shape
+        spikes = events.get(name, np.full(entry.population.neurons, steps, np.int64)).reshape(shape)
+        sent.append(_per_block(spikes, entry))
+        messages.append(_per_block(spikes * listeners.get(name, np.zeros(shape, np.int64)), entry))
+    host = sum(int(cores.sum()) * steps for sender, cores in listeners.items() if sender not in shapes)
+    return Activity(steps, np.concatenate(operations), np.concatenate(sent), np.concatenate(messages), host)
+
+
+def _per_block(values: Integers, entry: Placed) -> Integers:
+    """Sums over each block of a population: int64 `[blocks]`."""
+    by_channel = np.add.reduceat(values.sum(2), entry.cut.channels[:-1], axis=0)
+    return np.add.reduceat(by_channel, entry.cut.rows[:-1], axis=1).reshape(-1)

@@ -1,0 +1,175 @@
+"""The placement: every core with what lies on it, and the totals."""
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+
+from neuromorphic.graph import Graph
+from neuromorphic.placement.activity import Activity, full_rate, measured
+from neuromorphic.placement.limits import Limits
+from neuromorphic.placement.partition import Placed, partition
+from neuromorphic.placement.populations import Kind, Residual, as_map, populations
+from neuromorphic.placement.synapses import Integers
+from neuromorphic.trace import Trace
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core and what it holds.
+
+    Attributes:
+        index: over all chips.
+        population: name of the population that it holds a block of.
+        kind: of the population.
+        channels, rows: of the block, first to before last; it has all columns.
+        neurons, synapses: counts.
+        weights, state, memory: bytes; `memory` has the axons as well.
+        axons_in, axons_out: counts.
+    """
+
+    index: int
+    population: str
+    kind: Kind
+    channels: tuple[int, int]
+    rows: tuple[int, int]
+    neurons: int
+    synapses: int
+    weights: int
+    state: int
+    memory: int
+    axons_in: int
+    axons_out: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A graph on cores.
+
+    Attributes:
+        limits: that it keeps.
+        residual: what became of currents that several populations read.
+        placed: populations with their cuts, senders before what reads them.
+        cores: in the same order.
+        time_steps: per image; None where the graph doesn't say.
+        full_rate: one step in which every neuron fires.
+        measured: what a trace's run did; None without a trace.
+    """
+
+    limits: Limits
+    residual: Residual
+    placed: tuple[Placed, ...]
+    cores: tuple[Core, ...]
+    time_steps: int | None
+    full_rate: Activity
+    measured: Activity | None
+
+    @property
+    def chips(self) -> int:
+        """Chips that the cores fill."""
+        return -(-len(self.cores) // self.limits.cores_per_chip)
+
+    @property
+    def neurons(self) -> Integers:
+        """Neurons of each core: int64 `[cores]`."""
+        return np.array([core.neurons for core in self.cores], np.int64)
+
+    def utilisation(self) -> dict[str, float]:
+        """Parts of what the occupied cores have, on average: neurons and memory."""
+        cores = len(self.cores)
+        return {
+            "neurons": int(self.neurons.sum()) / (cores * self.limits.neurons),
+            "memory": sum(core.memory for core in self.cores) / (cores * self.limits.memory),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The placement as a JSON-compatible dictionary."""
+        fullest = max(self.cores, key=lambda core: core.memory)
+        return {
+            "cores": len(self.cores),
+            "chips": self.chips,
+            "residual": self.residual,
+            "neurons": int(self.neurons.sum()),
+            "synapses": sum(core.synapses for core in self.cores),
+            "bytes": {
+                "weights": sum(core.weights for core in self.cores),
+                "state": sum(core.state for core in self.cores),
+                "memory": sum(core.memory for core in self.cores),
+            },
+            "utilisation": self.utilisation(),
+            "fullest_core": fullest.index,
+            "full_rate": self._activity(self.full_rate),
+            "measured": None if self.measured is None else self._activity(self.measured),
+            "limits": self.limits.rows(),
+            "populations": [
+                {
+                    "name": entry.population.name,
+                    "kind": entry.population.kind,
+                    "shape": list(entry.population.shape),
+                    "latency": entry.population.latency,
+                    "delay": entry.population.delay,
+                    "cores": entry.cut.blocks,
+                }
+                for entry in self.placed
+            ],
+            "placement": [asdict(core) for core in self.cores],
+        }
+
+    def _activity(self, activity: Activity) -> dict[str, Any]:
+        time = activity.step_time(self.neurons, self.limits)
+        per_image = self.time_steps or 1
+        return {
+            "steps": activity.steps,
+            "messages_per_step": int(activity.messages.sum()) / activity.steps,
+            "messages_per_image": int(activity.messages.sum()) / activity.steps * per_image,
+            "messages_from_host_per_image": activity.from_host / activity.steps * per_image,
+            "operations_per_step": int(activity.operations.sum()) / activity.steps,
+            "busiest_core": time.busiest,
+            "busiest_core_operations_per_step": int(activity.operations[time.busiest]) / activity.steps,
+            "step_ns": {"barrier": time.barrier, "neurons": time.neurons, "synapses": time.synapses},
+            "steps_per_second_at_most": time.steps_per_second,
+            "images_per_second_at_most": time.steps_per_second / per_image,
+        }
+
+
+def place(
+    graph: Graph, limits: Limits | None = None, trace: Trace | None = None, residual: Residual = "duplicate"
+) -> Placement:
+    """Which cores `graph` needs.
+
+    Args:
+        graph: any that `from_nir` accepts.
+        limits: of core and chip; Loihi 2's where None.
+        trace: a run of the graph, for what happens on the cores.
+        residual: a current that several populations read is stored once per reader (`duplicate`, which is what
+            `schedule` times and Lava simulates), or summed by neurons that pass it on (`relay`).
+
+    Raises:
+        RefusedInput: one row of one channel is too much for a core, something waits longer than a synapse can, or the
+            trace is of another graph.
+    """
+    limits = limits or Limits()
+    placed = partition(populations(graph, residual), limits, graph.source)
+    frame = as_map(graph.nodes[graph.input].shape)
+    return Placement(
+        limits=limits,
+        residual=residual,
+        placed=placed,
+        cores=_cores(placed),
+        time_steps=graph.metadata.time_steps,
+        full_rate=full_rate(placed, frame),
+        measured=None if trace is None else measured(placed, frame, trace),
+    )
+
+
+def _cores(placed: tuple[Placed, ...]) -> tuple[Core, ...]:
+    found: list[Core] = []
+    for entry in placed:
+        demand = {key: values.reshape(-1).tolist() for key, values in vars(entry.demand).items()}
+        blocks = product(pairwise(entry.cut.channels), pairwise(entry.cut.rows))
+        for block, (channels, rows) in enumerate(blocks):
+            numbers = {key: values[block] for key, values in demand.items()}
+            name, kind = entry.population.name, entry.population.kind
+            found.append(Core(len(found), name, kind, channels, rows, **numbers))
+    return tuple(found)

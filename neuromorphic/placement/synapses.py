@@ -1,0 +1,180 @@
+"""Synapses between blocks: how many lead from each sending neuron to each core, and what storing them takes.
+
+A population is cut into blocks of channels × rows, with all columns; block (a, b) is channel block a of row block b.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.graph import Affine, Conv2d, MaxPool2d, Node, SelfAttention, SumPool2d
+from neuromorphic.placement.populations import Map, Population, Projection, as_map
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a population is cut: block a has the channels `channels[a]` to before `channels[a + 1]`; so with rows."""
+
+    channels: tuple[int, ...]
+    rows: tuple[int, ...]
+
+    @classmethod
+    def even(cls, shape: Map, channels: int, rows: int) -> "Cut":
+        """Into `channels` × `rows` blocks whose sizes differ by one at most, per axis."""
+        across = tuple(shape[0] * i // channels for i in range(channels + 1))
+        return cls(across, tuple(shape[1] * i // rows for i in range(rows + 1)))
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks."""
+        return (len(self.channels) - 1) * (len(self.rows) - 1)
+
+
+@dataclass(frozen=True)
+class FanOut:
+    """`fan_out[a, b][c, y, x] = channels[a, b, c] · rows[b, y] · columns[x]`: synapses from (c, y, x) to block (a, b).
+
+    Attributes:
+        channels, rows, columns: int64; c, y and x count what the projection reads, flattened or not.
+        weights: int64 `[a, b]`: numbers that the block stores, each once, however many positions share it.
+        registers: bits that each neuron keeps to combine what arrives, besides its sum.
+        numbers: sums that it keeps besides its own.
+    """
+
+    channels: Integers
+    rows: Integers
+    columns: Integers
+    weights: Integers
+    registers: int = 0
+    numbers: int = 0
+
+    @property
+    def synapses(self) -> Integers:
+        """Synapses that end in each block: int64 `[a, b]`."""
+        return np.asarray(self.channels.sum(2) * self.rows.sum(1) * self.columns.sum(), np.int64)
+
+    @property
+    def lists(self) -> Integers:
+        """Lists of synapses that each block stores, one per channel that it hears: int64 `[a, b]`."""
+        return np.asarray((self.channels > 0).sum(2))
+
+    @property
+    def axons(self) -> Integers:
+        """Axons that end in each block, one per position that it hears: int64 `[a, b]`.
+
+        The position says where a list of synapses is applied, the channel (which the spike carries) says which list.
+        """
+        positions = (self.rows > 0).sum(1) * (self.columns > 0).sum()
+        return np.where(self.lists > 0, positions, 0)
+
+    def reached(self, shape: Map) -> NDArray[np.bool_]:
+        """Which neurons of a sender of that shape each block hears: bool `[a, b, *shape]`."""
+        heard = (self.channels > 0)[..., None, None] & (self.rows > 0)[None, :, None, :, None] & (self.columns > 0)
+        return np.asarray(heard.reshape(*heard.shape[:2], *shape))
+
+    def operations(self, events: Integers) -> Integers:
+        """Synaptic operations in each block, `Σ fan_out · events`: int64 `[a, b]`."""
+        _, _, channels = self.channels.shape
+        seen = events.reshape(channels, self.rows.shape[1], len(self.columns)) @ self.columns
+        return np.asarray(np.einsum("abc,cb->ab", self.channels, seen @ self.rows.T), np.int64)
+
+
+def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
+    """The synapses of one projection into `population`, cut so."""
+    a, b = _members(cut.channels), _members(cut.rows)
+    sizes, heights, width = a.sum(1), b.sum(1), population.shape[2]
+    node = projection.node
+    if projection.kind == "identity" or node is None:
+        return FanOut(_over_rows(a, b), b, np.ones(width, np.int64), np.ones((len(a), len(b)), np.int64))
+    match node.operation:
+        case Conv2d() as conv:
+            kernel = (conv.weight.shape[2], conv.weight.shape[3])
+            window = _Window(node, kernel, conv.stride, conv.padding, conv.dilation, b)
+            grouped = a.reshape(len(a), conv.groups, -1).sum(2)
+            channels = grouped.repeat(node.input_shape[0] // conv.groups, axis=1)
+            weights = np.multiply.outer(sizes * conv.weight.shape[1], window.taps)
+            return FanOut(_over_rows(channels, b), window.rows, window.columns, weights)
+        case SumPool2d(kernel, stride, padding) | MaxPool2d(kernel, stride, padding):
+            window = _Window(node, kernel, stride, padding, (1, 1), b)
+            numbers = prod(kernel) if isinstance(node.operation, MaxPool2d) else 0
+            weights = np.multiply.outer(np.ones_like(sizes), window.taps)  # ones, the same for every channel
+            return FanOut(_over_rows(a, b), window.rows, window.columns, weights, numbers=numbers)
+        case Affine(weight=weight):
+            targets = np.multiply.outer(sizes, heights * width)
+            everything = np.ones((len(b), weight.shape[1]), np.int64)  # nothing is shared: each input is a position
+            return FanOut(targets[..., None], everything, np.ones(1, np.int64), targets * weight.shape[1])
+        case SelfAttention(heads=heads):
+            return _attention(projection, node, heads, a, b, width)
+        case other:
+            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+
+
+def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: Integers, width: int) -> FanOut:
+    """`Kᵀ V` has a channel per channel of V and a row per channel of K's head; y has the node's shape."""
+    channels, height, columns = as_map(node.input_shape)
+    d = channels // 3 // heads
+    nothing = np.zeros((len(a), len(b)), np.int64)
+    per_head = a.reshape(len(a), heads, d).sum(2)
+    if projection.kind == "sums":
+        rows = np.multiply.outer(b.sum(1), np.ones(d, np.int64))
+        return FanOut(_over_rows(a, b), rows, np.array([width]), nothing, numbers=d)
+    q, k, v = np.zeros((3, len(a), len(b), heads * d), np.int64)
+    if projection.kind == "queries":
+        q[...] = per_head.repeat(d, axis=1)[:, None]
+        return FanOut(np.concatenate([q, k, v], 2), b, np.ones(columns, np.int64), nothing, registers=d)
+    k[...] = np.einsum("ah,bi->abhi", per_head, b).reshape(k.shape)
+    v[...] = np.multiply.outer(b.sum(1), a).swapaxes(0, 1)
+    everywhere = np.ones((len(b), height), np.int64)
+    bits = 2 * height * columns  # which tokens K's and V's channel fired at
+    return FanOut(np.concatenate([q, k, v], 2), everywhere, np.ones(columns, np.int64), nothing, registers=bits)
+
+
+class _Window:
+    """A sliding window over the rows of every row block and over all columns.
+
+    Attributes:
+        rows: int64 `[b, y]`: outputs of block b that see row y.
+        columns: int64 `[x]`: outputs that see column x.
+        taps: int64 `[b]`: taps of the kernel that lie on the map for some output of block b.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+        b: Integers,
+    ) -> None:
+        vertical, horizontal = (
+            _seen(*axis)
+            for axis in zip(node.input_shape[1:], node.shape[1:], kernel, stride, padding, dilation, strict=True)
+        )
+        self.rows = b @ vertical.sum(1)
+        self.columns = horizontal.sum((0, 1))
+        self.taps = (b @ vertical.sum(2) > 0).sum(1) * int((horizontal.sum((0, 2)) > 0).sum())
+
+
+def _seen(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Integers:
+    """Whether output i sees position x through tap m, along one axis: int64 `[out, kernel, size]`."""
+    position = np.arange(out)[:, None] * stride - padding + dilation * np.arange(kernel)
+    return np.asarray(position[..., None] == np.arange(size), np.int64)
+
+
+def _members(edges: tuple[int, ...]) -> Integers:
+    """Which block holds which index: int64 `[blocks, n]`."""
+    members = np.zeros((len(edges) - 1, edges[-1]), np.int64)
+    for row, (start, stop) in zip(members, pairwise(edges), strict=True):
+        row[start:stop] = 1
+    return members
+
+
+def _over_rows(channels: Integers, b: Integers) -> Integers:
+    """`[a, c]` as `[a, b, c]`."""
+    return np.broadcast_to(channels[:, None], (len(channels), len(b), channels.shape[1]))
