@@ -97,6 +97,11 @@ class Graph:
         """The spiking nodes, in topological order."""
         return tuple(node for node in self.nodes.values() if node.spiking)
 
+    @property
+    def precision(self) -> str:
+        """`loihi2` where populations compute in the integers of the chip, else `float`."""
+        return "loihi2" if any(isinstance(node.operation, LoihiLif) for node in self.populations) else "float"
+
     def readers(self, name: str) -> tuple[Node, ...]:
         """The nodes that have `name` among their sources."""
         return tuple(node for node in self.nodes.values() if name in node.sources)

@@ -59,6 +59,8 @@ class Job:
         for path, node in zip(spike_files(folder, self.graph), self.graph.populations, strict=True):
             size = -(-math.prod(node.shape) // 8)
             _create(path, np.uint8, (images, self.time_steps, size))
+        for path, node in zip(membrane_files(folder, self.graph), self.graph.populations, strict=False):
+            _create(path, np.int32, (images, *node.shape))
         constant = constants(self.graph)[self.graph.output]
         _create(output_file(folder), np.float64, (images, self.time_steps, *constant.shape))[...] = constant
 
@@ -80,7 +82,10 @@ class Job:
         files = zip(self.graph.populations, spike_files(folder, self.graph), strict=True)
         spikes = {node.name: SpikeTrain(np.load(path), node.shape) for node, path in files}
         outputs = np.load(output_file(folder)).astype(np.float32)
-        return Trace("lava", "float", spikes, outputs, self.graph.metadata.readout)
+        membranes = None
+        if self.graph.precision == "loihi2":
+            membranes = dict(zip(spikes, map(np.load, membrane_files(folder, self.graph)), strict=True))
+        return Trace("lava", self.graph.precision, spikes, outputs, self.graph.metadata.readout, membranes)
 
 
 def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -92,6 +97,11 @@ def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any
 def spike_files(folder: Path, graph: Graph) -> list[Path]:
     """`.npy` per population, uint8 `[N, T, ceil(n / 8)]`."""
     return [folder / f"spikes_{i}.npy" for i in range(len(graph.populations))]
+
+
+def membrane_files(folder: Path, graph: Graph) -> list[Path]:
+    """`.npy` per population, int32 `[N, *shape]`; none but for the chip's integers."""
+    return [folder / f"membranes_{i}.npy" for i in range(len(graph.populations)) if graph.precision == "loihi2"]
 
 
 def output_file(folder: Path) -> Path:

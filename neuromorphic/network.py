@@ -11,14 +11,18 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.conv.process import Conv
+from lava.proc.lif.process import LIFReset
 
-from neuromorphic.job import Job, Models, output_file, spike_files
+from neuromorphic.job import Job, Models, membrane_files, output_file, spike_files
 from neuromorphic.layers import Layer, layers
+from neuromorphic.membranes import MembraneFile
 from neuromorphic.ports import in_port, with_ports
+from neuromorphic.processes.delay import DelayModel, DelayProcess
+from neuromorphic.processes.extension import ExtensionModel, ExtensionProcess
 from neuromorphic.processes.layer import FusedModel, LayerProcess
 from neuromorphic.processes.recorder import RecorderModel, RecorderProcess
 from neuromorphic.processes.source import SourceModel, SourceProcess
-from neuromorphic.processes.stock import ConvModel, StockModel
+from neuromorphic.processes.stock import ConvModel, IntegerConvModel, IntegerNeuronModel, StockModel
 from neuromorphic.schedule import Schedule, inputs, schedule
 
 CHANNEL_SLOTS = 2
@@ -27,11 +31,13 @@ hold 64 copies of every map in shared memory."""
 
 
 class _RunConfig(Loihi2SimCfg):
-    """Our models for our processes; Lava's in floating point for its own."""
+    """Our models for our processes; Lava's for its own, in floating point or in the chip's integers."""
 
-    def __init__(self, models: Models) -> None:
-        super().__init__(select_tag="floating_pt")
+    def __init__(self, models: Models, precision: str) -> None:
+        self.integers = precision == "loihi2"
+        super().__init__(select_tag="fixed_pt" if self.integers else "floating_pt")
         self.layer_model = StockModel if models == "stock" else FusedModel
+        self.dtype = np.int32 if self.integers else np.float64
 
     def select(self, process: AbstractProcess, models: list[type[Any]]) -> type[Any]:
         match process:
@@ -39,13 +45,20 @@ class _RunConfig(Loihi2SimCfg):
                 return StockModel
             case LayerProcess():
                 params = process.proc_params
-                return with_ports(FusedModel, process, params["floats"], params["layer"].head.spiking)
+                return with_ports(FusedModel, process, params["dtype"], params["layer"].head.spiking)
             case RecorderProcess():
                 return with_ports(RecorderModel, process, np.float64, False)
             case SourceProcess():
-                return with_ports(SourceModel, process, np.float32, False)
+                stock_integers = self.integers and self.layer_model is StockModel
+                return with_ports(SourceModel, process, np.int32 if stock_integers else np.float32, False)
+            case DelayProcess():
+                return with_ports(DelayModel, process, self.dtype, False)
+            case ExtensionProcess():
+                return with_ports(ExtensionModel, process, self.dtype, False)
             case Conv():
-                return ConvModel
+                return IntegerConvModel if self.integers else ConvModel
+            case LIFReset() if self.integers:
+                return IntegerNeuronModel
             case _:
                 model: type[Any] = super().select(process, models)
                 return model
@@ -68,7 +81,7 @@ class Network:
 
     def start(self) -> None:
         """Compile, and start the processes of Lava."""
-        config = _RunConfig(self.job.models)
+        config = _RunConfig(self.job.models, self.job.graph.precision)
         self.recorder.create_runtime(config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
 
     def run(self, steps: int) -> None:
@@ -86,8 +99,16 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
     source = SourceProcess(frames=job.frames, time_steps=time_steps, batch=batch, lead=lead)
     out: dict[str, Any] = {graph.input: source.out}
     parts = layers(graph, timing)
+    membranes = dict(zip((node.name for node in graph.populations), membrane_files(folder, graph), strict=False))
     processes = [
-        LayerProcess(layer=layer, time_steps=time_steps, lead=lead, floats=_floats(layer, job)) for layer in parts
+        LayerProcess(
+            layer=layer,
+            time_steps=time_steps,
+            lead=lead,
+            dtype=_dtype(layer, job),
+            membranes=_membranes(layer, job, membranes.get(layer.head.name)),
+        )
+        for layer in parts
     ]
     for layer, process in zip(parts, processes, strict=True):
         out[layer.head.name] = process.out
@@ -112,6 +133,12 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
     return recorder
 
 
-def _floats(layer: Layer, job: Job) -> type:
+def _dtype(layer: Layer, job: Job) -> type:
     """What a layer computes in: float32 where that is proven exact for all of its nodes."""
+    if job.models == "stock" and job.graph.precision == "loihi2":
+        return np.int32
     return np.float64 if any(member.node.name in job.doubles for member in layer.members) else np.float32
+
+
+def _membranes(layer: Layer, job: Job, path: Path | None) -> MembraneFile | None:
+    return None if path is None else MembraneFile(path, job.time_steps, layer.latency, job.batch)

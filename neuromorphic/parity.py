@@ -1,6 +1,6 @@
-"""Parity: two traces compared, every node, every step, every spike."""
+"""Parity: two traces compared, every node, every step, every spike; in integers every final membrane too."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,12 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class NodeParity:
-    """Spikes compared and found different in one population."""
+    """Spikes compared and found different in one population; so for membranes after the last step of an image."""
 
     compared: int
     mismatches: int
+    membranes_compared: int = 0
+    membrane_mismatches: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,19 @@ class ParityReport:
         return sum(node.mismatches for node in self.nodes.values())
 
     @property
+    def membranes_compared(self) -> int:
+        """Neurons times images, over all populations; 0 where a trace has no membranes."""
+        return sum(node.membranes_compared for node in self.nodes.values())
+
+    @property
+    def membrane_mismatches(self) -> int:
+        """How many of them differ."""
+        return sum(node.membrane_mismatches for node in self.nodes.values())
+
+    @property
     def exact(self) -> bool:
-        """Whether every spike and every prediction agrees."""
-        return self.mismatches == 0 and self.predictions_agree == self.images
+        """Whether every spike, every membrane compared and every prediction agrees."""
+        return self.mismatches == self.membrane_mismatches == 0 and self.predictions_agree == self.images
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a JSON-compatible dictionary."""
@@ -81,6 +93,8 @@ class ParityReport:
             "images": self.images,
             "spikes_compared": self.spikes_compared,
             "mismatches": self.mismatches,
+            "membranes_compared": self.membranes_compared,
+            "membrane_mismatches": self.membrane_mismatches,
             "first_mismatch": None
             if first is None
             else {
@@ -91,17 +105,17 @@ class ParityReport:
                 "expected": first.expected,
                 "found": first.found,
             },
-            "nodes": {n: {"compared": p.compared, "mismatches": p.mismatches} for n, p in self.nodes.items()},
+            "nodes": {name: asdict(node) for name, node in self.nodes.items()},
             "output_difference": self.output_difference,
             "predictions_agree": self.predictions_agree,
         }
 
 
 def compare(trace: Trace, reference: Trace) -> ParityReport:
-    """Compare every spike of `trace` with `reference`.
+    """Compare every spike of `trace` with `reference`, and every final membrane where both have them.
 
     Raises:
-        RefusedInput: the traces are not of the same graph, number of images or steps.
+        RefusedInput: the traces are not of the same graph, precision, number of images or steps.
     """
     if set(trace.spikes) != set(reference.spikes):
         odd = sorted(set(trace.spikes) ^ set(reference.spikes))
@@ -110,6 +124,8 @@ def compare(trace: Trace, reference: Trace) -> ParityReport:
         raise RefusedInput(
             f"traces of different runs: outputs {list(trace.outputs.shape)} and {list(reference.outputs.shape)}"
         )
+    if trace.precision != reference.precision:
+        raise RefusedInput(f"traces of different precision: {trace.precision} and {reference.precision}")
     nodes: dict[str, NodeParity] = {}
     first: tuple[tuple[int, int, int], Mismatch] | None = None
     for position, (name, train) in enumerate(trace.spikes.items()):
@@ -118,7 +134,8 @@ def compare(trace: Trace, reference: Trace) -> ParityReport:
             raise RefusedInput(f"node {name!r} has the shape {list(train.shape)} here, {list(other.shape)} there")
         difference = np.bitwise_xor(train.bits, other.bits)
         wrong = int(np.bitwise_count(difference).sum(dtype=np.int64))
-        nodes[name] = NodeParity(train.bits.shape[0] * train.bits.shape[1] * train.neurons, wrong)
+        compared = train.bits.shape[0] * train.bits.shape[1] * train.neurons
+        nodes[name] = NodeParity(compared, wrong, *_membranes(name, trace, reference))
         if wrong:
             found = _first(name, train, difference)
             rank = (found.image, found.step, position)
@@ -131,6 +148,14 @@ def compare(trace: Trace, reference: Trace) -> ParityReport:
         output_difference=float(np.abs(trace.outputs - reference.outputs).max(initial=0.0)),
         predictions_agree=int((trace.predictions == reference.predictions).sum()),
     )
+
+
+def _membranes(name: str, trace: Trace, reference: Trace) -> tuple[int, int]:
+    """How many final membranes were compared, and how many of them differ."""
+    if trace.membranes is None or reference.membranes is None:
+        return 0, 0
+    v, expected = trace.membranes[name], reference.membranes[name]
+    return v.size, int((v != expected).sum())
 
 
 def _first(name: str, train: SpikeTrain, difference: np.ndarray) -> Mismatch:

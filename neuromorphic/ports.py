@@ -1,4 +1,4 @@
-"""Ports by kind and number, and their types: uint8 for spikes, floats for currents and frames.
+"""Ports by kind and number, and their types: uint8 for spikes; floats, or integers, for currents and frames.
 
 Lava wants the ports of a process declared on its model's class, exactly those that the process has; layers differ in
 how many they read.  So the run configuration declares them on a subclass made for the process.
@@ -19,19 +19,19 @@ def in_port(spiking: bool, index: int) -> str:
 
 
 def with_ports(
-    model: type[PyLoihiProcessModel], process: AbstractProcess, floats: type, spiking: bool
+    model: type[PyLoihiProcessModel], process: AbstractProcess, dtype: type, spiking: bool
 ) -> type[PyLoihiProcessModel]:
     """A subclass of `model` that declares the ports of `process`.
 
     Args:
-        model: what to specialise; the subclass has `floats` as an attribute too.
+        model: what to specialise; the subclass has `dtype` as an attribute too.
         process: with in-ports named by `in_port`, and at most one out-port.
-        floats: the type of currents and frames.
+        dtype: the type of currents and frames.
         spiking: whether spikes leave the process.
     """
-    declared: dict[str, Any] = {"floats": floats}
+    declared: dict[str, Any] = {"dtype": dtype}
     for port in process.in_ports:
-        declared[port.name] = LavaPyType(PyInPort.VEC_DENSE, np.uint8 if port.name.startswith("spikes") else floats)
+        declared[port.name] = LavaPyType(PyInPort.VEC_DENSE, np.uint8 if port.name.startswith("spikes") else dtype)
     for port in process.out_ports:
-        declared[port.name] = LavaPyType(PyOutPort.VEC_DENSE, np.uint8 if spiking else floats)
+        declared[port.name] = LavaPyType(PyOutPort.VEC_DENSE, np.uint8 if spiking else dtype)
     return type(model.__name__, (model,), declared)

@@ -25,6 +25,7 @@ from neuromorphic.graph import (
     SumPool2d,
 )
 from neuromorphic.loihi2 import arithmetic
+from neuromorphic.loihi2.widths import GRADED_BITS
 from neuromorphic.trace import SpikeTrain, Trace
 
 Values = NDArray[np.float64]
@@ -64,7 +65,10 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
                 values[node.name] = apply(node, x)
         outputs[:, t] = values[graph.output]
     trains = {name: SpikeTrain.pack(s) for name, s in spikes.items()}
-    return Trace("reference", "float", trains, outputs, graph.metadata.readout)
+    left = None
+    if graph.precision == "loihi2":
+        left = {name: v.astype(np.int32) for name, v in membranes.items()}
+    return Trace("reference", graph.precision, trains, outputs, graph.metadata.readout, left)
 
 
 def run_in_batches(
@@ -94,14 +98,19 @@ def run_in_batches(
         for node in graph.populations
     }
     outputs = np.concatenate([part.outputs for part in parts])
-    return Trace("reference", "float", spikes, outputs, graph.metadata.readout)
+    membranes = None
+    if graph.precision == "loihi2":
+        of_parts = [part.membranes for part in parts if part.membranes is not None]
+        membranes = {name: np.concatenate([v[name] for v in of_parts]) for name in spikes}
+    return Trace("reference", graph.precision, spikes, outputs, graph.metadata.readout, membranes)
 
 
 def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None) -> NDArray[np.float32]:
     """Frames `[N, T, *input shape]` from such frames or from one frame per image (a view, not a copy).
 
     Raises:
-        RefusedInput: another shape, a value that is not finite, or T is unknown or contradicts the file.
+        RefusedInput: another shape, a value that is not finite, or for a graph in integers no graded spike, or T is
+            unknown or contradicts the file.
     """
     shape = graph.nodes[graph.input].shape
     known = graph.metadata.time_steps
@@ -120,7 +129,19 @@ def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None =
         raise RefusedInput("no images to run")
     if not np.isfinite(frames).all():
         raise RefusedInput("frames hold values that are not finite")
+    if graph.precision == "loihi2":
+        _check_graded(frames, graph.source)
     return frames
+
+
+def _check_graded(frames: NDArray[np.float32], source: str) -> None:
+    limit = 2 ** (GRADED_BITS - 1)
+    odd = (frames != np.rint(frames)) | (frames < -limit) | (frames >= limit)
+    if odd.any():
+        raise RefusedInput(
+            f"frames hold {frames[odd].flat[0]:g}; {source} reads integers from {-limit} to {limit - 1} "
+            f"({GRADED_BITS} bits)"
+        )
 
 
 def step(lif: Population, v: Values, x: Values) -> NDArray[np.bool_]:

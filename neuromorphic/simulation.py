@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Flatten, Graph, Lif, Sink, Source
 from neuromorphic.job import Job, Models
+from neuromorphic.loihi2.magnitude import magnitudes
+from neuromorphic.loihi2.stock import check_stock
 from neuromorphic.reference import per_step
 from neuromorphic.runner import SILENCE, run_group
 from neuromorphic.schedule import schedule
@@ -44,12 +46,13 @@ def simulate(
 
     The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
     population, in float64 as the graph's certificate proves it for every node; without that proof all in float64.
+    Integers need no certificate: `loihi2.magnitude` bounds every sum.
 
     Args:
         graph: a validated graph.
         frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step.
         time_steps: T, where neither the frames nor the graph's metadata say.
-        precision: the arithmetic, `float`.
+        precision: the arithmetic, `float`; or `loihi2` for a graph in the integers of the chip.
         batch: images at a time, as copies of the chip in lockstep; `BATCH` by default, 1 with stock models.
         models: `fused` for one process per layer, `stock` for the processes of Lava that run on Loihi (slow).
         timeout: seconds that it may take in all; no limit by default.
@@ -63,8 +66,7 @@ def simulate(
         RefusedInput: the frames don't fit the graph, or an argument has no such value.
         SimulationFailed: Lava died, raised, or ran over a limit.
     """
-    if precision != "float":
-        raise RefusedInput(f"precision {precision!r}; expected 'float'")
+    _check_precision(graph, precision)
     if models not in ("fused", "stock"):
         raise RefusedInput(f"models {models!r}; expected 'fused' or 'stock'")
     frames = per_step(graph, frames, time_steps)
@@ -95,13 +97,23 @@ def doubles(graph: Graph) -> tuple[str, ...]:
     """Names of the nodes that have to compute in float64.
 
     Those whose sums the exporter's certificate proves exact in float64 only (`limit` 53, not 24 bits); and, where it
-    leaves a single node unproven, every node.
+    leaves a single node unproven, every node.  Of a graph in integers, those whose sums may need more than 24 bits.
     """
+    if graph.precision == "loihi2":
+        return tuple(name for name, bound in magnitudes(graph).items() if bound.largest >= 2**SINGLE)
     proofs = graph.metadata.certificate.get("nodes", {})
     computing = [n.name for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink | Flatten)]
     if not all(proofs.get(name, {}).get("exact") is True for name in computing):
         return tuple(computing)
     return tuple(name for name in computing if proofs[name].get("limit", SINGLE) != SINGLE)
+
+
+def _check_precision(graph: Graph, precision: str) -> None:
+    if precision not in ("float", "loihi2"):
+        raise RefusedInput(f"precision {precision!r}; expected 'float' or 'loihi2'")
+    if precision != graph.precision:
+        hint = "; quantise it first" if precision == "loihi2" else ""
+        raise RefusedInput(f"{graph.source}: precision {precision!r} asked of a graph in {graph.precision!r}{hint}")
 
 
 def _batch(asked: int | None, models: Models, images: int) -> int:
@@ -116,6 +128,8 @@ def _batch(asked: int | None, models: Models, images: int) -> int:
 
 def _check_stock(graph: Graph) -> None:
     """Lava's neurons have no gain: theirs is brought into the threshold, which takes a positive one."""
+    if graph.precision == "loihi2":
+        check_stock(graph)
     for node in graph.populations:
         if isinstance(node.operation, Lif) and node.operation.gain.min() <= 0:
             gain = node.operation.gain.min()

@@ -61,6 +61,7 @@ class Trace:
         spikes: by node name, in topological order.
         outputs: float32 `[images, T, *output shape]`, the output node at every step.
         readout: how outputs become scores; None for the mean over time.
+        membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None but for `loihi2`.
     """
 
     producer: str
@@ -68,6 +69,7 @@ class Trace:
     spikes: Mapping[str, SpikeTrain]
     outputs: NDArray[np.float32]
     readout: Readout | None = None
+    membranes: Mapping[str, NDArray[np.int32]] | None = None
 
     @property
     def images(self) -> int:
@@ -104,6 +106,10 @@ class Trace:
             for name, train in self.spikes.items():
                 data = group.create_dataset(name, data=train.bits, compression="gzip", compression_opts=1)
                 data.attrs["shape"] = train.shape
+            if self.membranes is not None:
+                group = file.create_group("membranes", track_order=True)
+                for name, v in self.membranes.items():
+                    group.create_dataset(name, data=v, compression="gzip", compression_opts=1)
         partial.replace(path)
 
     @classmethod
@@ -127,7 +133,9 @@ class Trace:
                     for name, data in file["spikes"].items()
                 }
                 readout = _readout(file["readout"], outputs, path) if "readout" in file else None
-                return cls(str(file.attrs["producer"]), str(file.attrs["precision"]), spikes, outputs, readout)
+                membranes = _membranes(file["membranes"], spikes, path) if "membranes" in file else None
+                producer, precision = str(file.attrs["producer"]), str(file.attrs["precision"])
+                return cls(producer, precision, spikes, outputs, readout, membranes)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, RefusedInput):
                 raise
@@ -140,6 +148,20 @@ def _train(data: h5py.Dataset, frames: tuple[int, ...], where: str) -> SpikeTrai
     if train.bits.dtype != np.uint8 or train.bits.shape != expected:
         raise RefusedInput(f"{where} has {train.bits.dtype} {list(train.bits.shape)}; expected uint8 {list(expected)}")
     return train
+
+
+def _membranes(group: h5py.Group, spikes: Mapping[str, SpikeTrain], path: Path) -> dict[str, NDArray[np.int32]]:
+    if set(group) != set(spikes):
+        odd = sorted(set(group) ^ set(spikes))
+        raise RefusedInput(f"{path}: it holds either spikes or membranes of {', '.join(odd[:4])}; expected both")
+    membranes = {name: group[name][...] for name in spikes}
+    for name, v in membranes.items():
+        expected = (len(spikes[name].bits), *spikes[name].shape)
+        if v.dtype != np.int32 or v.shape != expected:
+            raise RefusedInput(
+                f"{path}: node {name!r} has membranes {v.dtype} {list(v.shape)}; expected int32 {list(expected)}"
+            )
+    return membranes
 
 
 def _readout(group: h5py.Group, outputs: NDArray[np.float32], path: Path) -> Readout:

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from lava.magma.core.decorator import implements, requires
 from lava.magma.core.model.py.model import PyLoihiProcessModel
-from lava.magma.core.model.py.ports import PyInPort, PyOutPort
-from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
@@ -28,12 +26,11 @@ class DelayProcess(AbstractProcess):
 class DelayModel(PyLoihiProcessModel):
     """Sends before it receives: whatever reads it need not wait for whatever it reads."""
 
-    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.float64)
-    a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.float64)
+    dtype: type
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
-        self.line = deque([np.zeros(params["shape"])] * params["steps"], maxlen=params["steps"])
+        self.line = deque([np.zeros(params["shape"], self.dtype)] * params["steps"], maxlen=params["steps"])
 
     def run_spk(self) -> None:
         self.a_out.send(self.line[0])

@@ -1,12 +1,10 @@
-"""The extension nodes, for which Lava has no process, with the timing of its Conv; in floating point only."""
+"""The extension nodes, for which Lava has no process, with the timing of its Conv."""
 
 from typing import Any
 
 import numpy as np
 from lava.magma.core.decorator import implements, requires
 from lava.magma.core.model.py.model import PyLoihiProcessModel
-from lava.magma.core.model.py.ports import PyInPort, PyOutPort
-from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
@@ -35,14 +33,14 @@ class ExtensionProcess(AbstractProcess):
 class ExtensionModel(PyLoihiProcessModel):
     """Sends what it made of the step before, as Lava's synapses do, then receives."""
 
-    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.float64)
-    a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.float64)
+    dtype: type
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
         self.node, self.bias = params["node"], params["bias"]
-        self.answer = np.zeros(self.node.shape)
+        self.answer = np.zeros(self.node.shape, self.dtype)
 
     def run_spk(self) -> None:
         self.a_out.send(self.answer)
-        (self.answer,) = apply(self.node, (self.s_in.recv() + self.bias)[None])
+        (answer,) = apply(self.node, (self.s_in.recv() + self.bias)[None])
+        self.answer = answer.astype(self.dtype)

@@ -11,9 +11,11 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from neuromorphic.graph import Lif, MaxPool2d, SelfAttention
+from neuromorphic.graph import MaxPool2d, SelfAttention
 from neuromorphic.layers import Layer, Member
 from neuromorphic.linear import Linear, linear
+from neuromorphic.membranes import MembraneFile
+from neuromorphic.neurons import neurons
 from neuromorphic.nonlinear import Attention, Maxima
 from neuromorphic.ports import in_port
 
@@ -25,11 +27,14 @@ class LayerProcess(AbstractProcess):
         layer: what to compute.
         time_steps: T; a population forgets every T steps, in its own phase.
         lead: `(batch,)`, or `()` for messages without a batch axis.
-        floats: the type to compute in, float32 or float64.
+        dtype: the type to compute in: float32 or float64; int32 for Lava's own processes in integers.
+        membranes: what keeps the head's membranes at the end of every image; None where nobody asks for them.
     """
 
-    def __init__(self, *, layer: Layer, time_steps: int, lead: tuple[int, ...], floats: type) -> None:
-        super().__init__(layer=layer, time_steps=time_steps, lead=lead, floats=floats)
+    def __init__(
+        self, *, layer: Layer, time_steps: int, lead: tuple[int, ...], dtype: type, membranes: MembraneFile | None
+    ) -> None:
+        super().__init__(layer=layer, time_steps=time_steps, lead=lead, dtype=dtype, membranes=membranes)
         for index, source in enumerate(layer.sources):
             setattr(self, in_port(source.spiking, index), InPort(shape=(*lead, *source.shape)))
         self.out = OutPort(shape=(*lead, *layer.head.shape))
@@ -40,7 +45,7 @@ class LayerProcess(AbstractProcess):
 class FusedModel(PyLoihiProcessModel):
     """The whole layer in one process: the delays first, then what has no state, then the neurons."""
 
-    floats: type
+    dtype: type
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
@@ -52,12 +57,11 @@ class FusedModel(PyLoihiProcessModel):
             for source, delay in zip(layer.sources, layer.delays, strict=True)
         )
         stateless = layer.members[:-1] if layer.head.spiking else layer.members
-        self.stateless = tuple((member, _operator(member, batch, self.floats)) for member in stateless)
+        self.stateless = tuple((member, _operator(member, batch, self.dtype)) for member in stateless)
         if layer.head.spiking:
-            self.v = np.zeros((batch, *layer.head.shape), self.floats)
-            self.bias = layer.members[-1].bias.astype(self.floats)
-            lif = layer.head.operation
-            self.lif = Lif(*(_scalar(values).astype(self.floats) for values in (lif.decay, lif.gain, lif.threshold)))
+            self.neurons = neurons(layer.head, batch, self.dtype)
+            self.bias = layer.members[-1].bias.astype(self.dtype)
+            self.membranes = params["membranes"]
 
     def run_spk(self) -> None:
         if 0 in self.layer.delays:
@@ -85,11 +89,12 @@ class FusedModel(PyLoihiProcessModel):
         head = self.layer.members[-1]
         if not head.node.spiking:
             return values[head.node.name]
-        return self._fire(self._sum([values[name].reshape(self.v.shape) for name in head.inputs] + [self.bias]))
+        shape = self.neurons.v.shape
+        return self._fire(self._sum([values[name].reshape(shape) for name in head.inputs] + [self.bias]))
 
     def _sum(self, parts: list[Any]) -> Any:
         """The sum of several arrays, in a new array of the model's type."""
-        x = np.add(parts[0], parts[1], dtype=self.floats)
+        x = np.add(parts[0], parts[1], dtype=self.dtype)
         for part in parts[2:]:
             x += part
         return x
@@ -97,27 +102,18 @@ class FusedModel(PyLoihiProcessModel):
     def _fire(self, x: Any) -> Any:
         """One step of the population, as in `reference.step`; uses up `x`."""
         if (self.time_step - 1 - self.layer.latency) % self.time_steps == 0:
-            self.v[...] = 0
-        x *= self.lif.gain
-        x -= self.v
-        x *= self.lif.decay
-        self.v += x
-        fired = self.v > self.lif.threshold
-        np.copyto(self.v, 0, where=fired)
-        return fired.view(np.uint8)
+            self.neurons.v[...] = 0
+        fired = self.neurons(x)
+        if self.membranes is not None:
+            self.membranes.keep(self.time_step, self.neurons.v)
+        return fired
 
 
-def _operator(member: Member, batch: int, floats: type) -> Linear | Maxima | Attention:
+def _operator(member: Member, batch: int, dtype: type) -> Linear | Maxima | Attention:
     match member.node.operation:
         case MaxPool2d() as pool:
-            return Maxima(member.node, pool, member.bias, batch, floats)
+            return Maxima(member.node, pool, member.bias, batch, dtype)
         case SelfAttention() as attention:
-            return Attention(member.node, attention, floats)
+            return Attention(member.node, attention, dtype)
         case _:
-            return linear(member.node, batch, floats)
-
-
-def _scalar(values: Any) -> Any:
-    """An array of a single value where all of `values` are the same, for speed."""
-    first = values.flat[0]
-    return first if (values == first).all() else values
+            return linear(member.node, batch, dtype)

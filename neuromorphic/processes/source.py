@@ -31,6 +31,8 @@ class SourceProcess(AbstractProcess):
 class SourceModel(PyLoihiProcessModel):
     """Reads frames from memory or from a mapped file."""
 
+    dtype: type
+
     def __init__(self, params: Any) -> None:
         super().__init__(params)
         self.frames, self.time_steps, self.batch = params["frames"], params["time_steps"], params["batch"]
@@ -39,6 +41,6 @@ class SourceModel(PyLoihiProcessModel):
     def run_spk(self) -> None:
         slot, step = divmod(self.time_step - 1, self.time_steps)  # Lava counts time steps from 1
         images = self.frames[slot * self.batch : (slot + 1) * self.batch, step % self.frames.shape[1]]
-        data = np.zeros((self.batch, *self.frames.shape[2:]), np.float32)
+        data = np.zeros((self.batch, *self.frames.shape[2:]), self.dtype)
         data[: len(images)] = images
         self.out.send(data.reshape(*self.lead, *self.frames.shape[2:]))

@@ -3,6 +3,9 @@
 Conv holds data as [W, H, C] and kernels as [out, W, H, in], and flips them (a true convolution); its ports are
 transposed here, and its kernels flipped beforehand.  Pooling and direct edges between populations become Sparse
 connections, since Lava has no process for either.  Nor has it one for the extension nodes, whose processes are ours.
+
+In the chip's integers Dense takes 8-bit weights doubled, with an exponent that takes the factor back: of mixed-sign
+weights it keeps the even ones only.  Conv knows no exponent, and takes them as they are.
 """
 
 import math
@@ -16,16 +19,32 @@ from lava.magma.core.model.sub.model import AbstractSubProcessModel
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-from lava.proc.conv.models import PyConvModelFloat
+from lava.proc.conv.models import PyConvModelFixed, PyConvModelFloat
 from lava.proc.conv.process import Conv
 from lava.proc.dense.process import Dense
+from lava.proc.lif.models import PyLifResetModelBitAcc
 from lava.proc.lif.process import LIFReset
 from lava.proc.sparse.process import Sparse
+from lava.utils.weightutils import SignMode
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, identity
 
-from neuromorphic.graph import Affine, Conv2d, Lif, MaxPool2d, Node, SelfAttention, Source, SumPool2d
+from neuromorphic.graph import (
+    Affine,
+    Conv2d,
+    Lif,
+    LoihiLif,
+    MaxPool2d,
+    Node,
+    Population,
+    SelfAttention,
+    Source,
+    SumPool2d,
+)
 from neuromorphic.layers import Layer, Member
 from neuromorphic.linear import pool_as_convolution
+from neuromorphic.loihi2.stock import LARGEST_CURRENT, weight_exponent
+from neuromorphic.loihi2.widths import DECAY_BITS
 from neuromorphic.ports import in_port
 from neuromorphic.processes.delay import DelayProcess
 from neuromorphic.processes.extension import ExtensionProcess
@@ -49,22 +68,54 @@ class ConvModel(PyConvModelFloat):
     groups: np.ndarray = LavaPyType(np.ndarray, np.int32)
 
 
+@implements(proc=Conv, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class IntegerConvModel(PyConvModelFixed):
+    """The same of Lava's model in integers."""
+
+    groups: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+
+@implements(proc=LIFReset, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class IntegerNeuronModel(PyLifResetModelBitAcc):
+    """Lava's own model, which also writes its membranes down: `Var.get` takes some 20 microseconds per neuron."""
+
+    def subthr_dynamics(self, activation_in: np.ndarray) -> None:
+        largest = np.abs(activation_in).max()
+        if largest > LARGEST_CURRENT:
+            name = self.proc_params["node"]
+            raise OverflowError(f"node {name!r}: a current of {largest}; Lava wraps up to {LARGEST_CURRENT}")
+        super().subthr_dynamics(activation_in)
+
+    def run_spk(self) -> None:
+        super().run_spk()
+        self.proc_params["membranes"].keep(self.time_step, self.v)
+
+
 Connect = Callable[[Any], None]
 """Connects an out-port, shaped as the graph's node reads it, to a stock process."""
 
 
 @implements(proc=LayerProcess, protocol=LoihiProtocol)
 class StockModel(AbstractSubProcessModel):
-    """`LIFReset`: `v = v (1 - decay) + x + bias`, in units of `decay gain`, by which its threshold is divided."""
+    """`LIFReset`: `v = v (1 - decay) + x + bias`, in units of `decay gain`, by which its threshold is divided.
+
+    In the chip's integers, its parameters are those of the population.
+    """
 
     def __init__(self, process: AbstractProcess) -> None:
         layer: Layer = process.proc_params["layer"]
         self.time_steps: int = process.proc_params["time_steps"]
+        self.membranes = process.proc_params["membranes"]
+        self.dtype: type = np.int32 if process.proc_params["dtype"] is np.int32 else np.float64
         out: dict[str, Any] = {
             source.name: getattr(process, in_port(source.spiking, index)) for index, source in enumerate(layer.sources)
         }
         # Spikes and frames still have their synapses before them where they enter a population.
-        direct = {source.name for source in layer.sources if isinstance(source.operation, Lif | Source)}
+        direct = {source.name for source in layer.sources if isinstance(source.operation, Population | Source)}
         for member in layer.members:
             node = member.node
             connect, out[node.name] = self._population(layer) if node.spiking else self._synapses(member)
@@ -87,19 +138,30 @@ class StockModel(AbstractSubProcessModel):
         return process
 
     def _population(self, layer: Layer) -> tuple[Connect, Any]:
-        lif = layer.head.operation
-        if not isinstance(lif, Lif):
-            raise TypeError(f"node {layer.head.name!r} is not a population")
-        decay, scale = lif.decay.astype(np.float64), lif.decay.astype(np.float64) * lif.gain
+        match layer.head.operation:
+            case Lif() as lif:
+                decay, scale = lif.decay.astype(np.float64), lif.decay.astype(np.float64) * lif.gain
+                parameters: dict[str, Any] = {
+                    "du": 1.0,
+                    "dv": decay if np.ptp(decay) else float(decay.flat[0]),
+                    "vth": lif.threshold / scale,
+                    "bias_mant": layer.members[-1].bias,
+                }
+            case LoihiLif() as lif:
+                parameters = {
+                    "du": 2**DECAY_BITS - 1,  # Lava adds 1: the current doesn't last
+                    "dv": lif.decay,
+                    "vth": lif.threshold,
+                    "bias_mant": lif.bias_mantissa,
+                    "bias_exp": lif.bias_exponent,
+                }
+            case other:
+                raise TypeError(f"node {layer.head.name!r}: {type(other).__name__} is no population")
         neurons = LIFReset(
-            shape=layer.head.shape,
-            du=1.0,
-            dv=decay if np.ptp(decay) else float(decay.flat[0]),
-            vth=lif.threshold / scale,
-            bias_mant=layer.members[-1].bias,
-            reset_interval=self.time_steps,
-            reset_offset=1 + layer.latency,
+            shape=layer.head.shape, reset_interval=self.time_steps, reset_offset=1 + layer.latency, **parameters
         )
+        neurons.proc_params["membranes"] = self.membranes
+        neurons.proc_params["node"] = layer.head.name
         self._keep(neurons)
         return lambda port: port.connect(neurons.a_in), neurons.s_out
 
@@ -107,7 +169,7 @@ class StockModel(AbstractSubProcessModel):
         node = member.node
         match node.operation:
             case Affine(weight=weight):
-                dense = self._keep(Dense(weights=weight.astype(np.float64), num_message_bits=GRADED))
+                dense = self._keep(Dense(num_message_bits=GRADED, **self._dense(weight)))
                 return lambda port: port.connect(dense.s_in), dense.a_out
             case SumPool2d() as pool:
                 return self._sparse(matrix(node, pool_as_convolution(node, pool)), node.shape)
@@ -119,10 +181,19 @@ class StockModel(AbstractSubProcessModel):
             case other:
                 raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
 
+    def _dense(self, weight: NDArray[np.float32]) -> dict[str, Any]:
+        if self.dtype is not np.int32:
+            return {"weights": weight.astype(self.dtype)}
+        exponent = weight_exponent(weight)
+        if exponent is None:
+            raise ValueError("weights without a common exponent")
+        doubled = (weight / 2.0 ** (exponent - 1)).astype(self.dtype)
+        return {"weights": doubled, "weight_exp": exponent - 1, "sign_mode": SignMode.MIXED}
+
     def _conv(self, node: Node, conv: Conv2d) -> tuple[Connect, Any]:
         process = self._keep(
             Conv(
-                weight=conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.float64),
+                weight=conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(self.dtype),
                 input_shape=node.input_shape[::-1],
                 padding=conv.padding[::-1],
                 stride=conv.stride[::-1],
@@ -134,7 +205,7 @@ class StockModel(AbstractSubProcessModel):
         return lambda port: port.transpose((2, 1, 0)).connect(process.s_in), process.a_out.transpose((2, 1, 0))
 
     def _sparse(self, weights: csr_matrix, shape: tuple[int, ...]) -> tuple[Connect, Any]:
-        process = self._keep(Sparse(weights=weights, num_message_bits=GRADED))
+        process = self._keep(Sparse(weights=weights.astype(self.dtype), num_message_bits=GRADED))
         return lambda port: _shaped(port, process.s_in.shape).connect(process.s_in), _shaped(process.a_out, shape)
 
 

@@ -67,7 +67,9 @@ def test_the_report_is_json_with_the_promised_keys():
     changed = {"a": spikes["a"].copy()}
     changed["a"][1, 0, 3] = True
     report = compare(trace_of(changed), trace_of(spikes)).to_dict()
-    assert report["nodes"] == {"a": {"compared": 16, "mismatches": 1}}
+    assert report["nodes"] == {
+        "a": {"compared": 16, "mismatches": 1, "membranes_compared": 0, "membrane_mismatches": 0}
+    }
     assert report["first_mismatch"] == {
         "image": 1,
         "step": 0,

@@ -1,0 +1,41 @@
+"""What Lava's own fixed-point processes take of an integer graph."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import Affine, Graph
+from neuromorphic.layers import constants
+from neuromorphic.loihi2.widths import ALIGNMENT, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
+
+LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
+"""Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits."""
+
+
+def weight_exponent(weight: NDArray[np.float32]) -> int | None:
+    """The least e with `weight = 2^e q` for 8-bit integers q; None where there is none from 0 to 7."""
+    limit = 2 ** (WEIGHT_BITS - 1)
+    for exponent in range(WEIGHT_EXPONENT + 1):
+        q = weight / 2.0**exponent
+        if q.min(initial=0) >= -limit and q.max(initial=0) < limit:
+            return exponent if (q == np.rint(q)).all() else None
+    return None
+
+
+def check_stock(graph: Graph) -> None:
+    """Refuse what Dense and LIFReset can't compute.
+
+    Raises:
+        RefusedInput: an Affine node whose weights have no common exponent, or a bias that is not a population's own.
+    """
+    biases = constants(graph)
+    for node in graph.nodes.values():
+        if isinstance(node.operation, Affine) and weight_exponent(node.operation.weight) is None:
+            raise RefusedInput(
+                f"{graph.source}: node {node.name!r} has weights that are not 8-bit integers times one power of two; "
+                "Lava's Dense takes no others"
+            )
+        if node.spiking and biases[node.name].any():
+            raise RefusedInput(
+                f"{graph.source}: node {node.name!r} reads a bias; in integers Lava's neurons take their own only"
+            )
