@@ -1,6 +1,7 @@
 """Torch, the reference and Lava agree on every spike of random graphs."""
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from neuromorphic.graph import from_nir
@@ -23,6 +24,7 @@ def test_torch_equals_the_reference_on_random_graphs(example):
     np.testing.assert_array_equal(trace.outputs, outputs)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=20,
     deadline=None,
