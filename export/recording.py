@@ -27,7 +27,7 @@ class Recording:
     outputs: NDArray[np.float32]
 
 
-class _Recorder(fx.Interpreter):
+class Recorder(fx.Interpreter):
     """Runs a traced encoder and keeps the packed spikes of the modules in `names`."""
 
     def __init__(self, traced: fx.GraphModule, names: frozenset[str]) -> None:
@@ -75,7 +75,7 @@ def record(
     spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
     outputs: list[NDArray[np.float32]] = []
     for start in range(0, len(frames), batch):
-        recorder = _Recorder(model.encoder, prepared.populations)
+        recorder = Recorder(model.encoder, prepared.populations)
         with torch.backends.nnpack.flags(enabled=False):  # its Winograd convolutions round
             last = recorder.run(model.present(torch.from_numpy(frames[start : start + batch])))
             outputs.append(model.read(last).transpose(0, 1).numpy())
