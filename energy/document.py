@@ -1,0 +1,326 @@
+"""The report as data: counts, prices, statistics, verdicts and where they come from.  What is shown is made of this.
+
+Counts are integers, summed over the images; energies are picojoules per image.  `docs/energy.schema.json` is this
+module's JSON schema.
+"""
+
+import json
+from typing import Any, Literal
+
+from energy.counts import Kind
+from energy.prices import Device, Strict
+
+FORMAT = "spikeclip-energy"
+FORMAT_VERSION = 2
+
+Verdict = Literal["cheaper", "not cheaper", "undecided"]
+
+Scheme = Literal["papers", "operations", "ideal_reuse", "no_reuse", "chip"]
+"""What an account holds:
+
+`papers`: SOPs, additions of self-attention, and MACs, as most publications do.
+`operations`: every operation that is counted.
+`ideal_reuse`: these, and memory where every datum moves once per image: a lower bound of traffic on both sides.
+`no_reuse`: these, and memory where every operation fetches its operands: an upper bound.
+`chip`: what a chip's published figures cover.
+"""
+
+Part = Literal[
+    "synapses", "macs", "attention", "updates", "additions", "comparisons", "weights", "states", "spikes", "activations"
+]
+"""Where energy goes; the last four are accesses to memory (for a chip, `spikes` are those that its routers carry)."""
+
+
+class Distribution(Strict):
+    """Of a figure over images.
+
+    Attributes:
+        images: how many.
+        mean: over them.
+        standard_deviation: of the sample (n - 1); None for one image.
+        interval: 95 % confidence interval of the mean, by Student's t; None for one image.
+        minimum, maximum: of them.
+        percentiles: 2.5 %, 50 % and 97.5 % of the images lie below, interpolated.
+    """
+
+    images: int
+    mean: float
+    standard_deviation: float | None
+    interval: tuple[float, float] | None
+    minimum: float
+    maximum: float
+    percentiles: tuple[float, float, float]
+
+
+class Product(Strict):
+    """Additions of one product of a self-attention, under three conventions."""
+
+    coincidences: int
+    one_sided: int
+    dense: int
+
+
+class AttentionTotals(Product):
+    """Additions of both products; `dense_scores_first` are those of `(Q Kᵀ) V`."""
+
+    dense_scores_first: int
+
+
+class LayerAttention(AttentionTotals):
+    """Additions of one self-attention node, on the spikes of the population `source`."""
+
+    source: str
+    spikes: int
+    products: dict[str, Product]
+
+
+class SpikingSource(Strict):
+    """What one population causes in one layer; `rate` is in spikes per neuron and time step."""
+
+    source: str
+    spikes: int
+    sops: int
+    dense: int
+    rate: float
+
+
+class Additions(Strict):
+    """Additions of biases, of pools of real values, and of several real-valued sources of one node."""
+
+    bias: int
+    pooling: int
+    fan_in: int
+
+
+class SnnLayer(Strict):
+    """One node with synapses, or self-attention; `*_per_step` have T entries."""
+
+    kind: Kind
+    sops: int
+    sops_per_step: list[int]
+    sops_per_image: Distribution
+    dense: int
+    dense_padded: int
+    rate: float | None
+    macs: int
+    macs_once: int
+    macs_summed: int
+    attention: LayerAttention | None
+    spiking_sources: list[SpikingSource]
+    real_sources: list[str]
+
+
+class Population(Strict):
+    """Neurons and spikes; `updates_needed` leaves out neurons at rest at which nothing arrives."""
+
+    neurons: int
+    updates: int
+    updates_needed: int
+    spikes: int
+    rate: float
+    spikes_per_step: list[int]
+    spikes_per_image: Distribution
+
+
+class Snn(Strict):
+    """Counts of the encoder, over all images; `*_per_node` hold the nodes that have any."""
+
+    sops: int
+    macs: int
+    macs_once: int
+    macs_summed: int
+    attention: AttentionTotals
+    neuron_updates: int
+    neuron_updates_needed: int
+    additions: Additions
+    additions_per_node: dict[str, Additions]
+    comparisons: int
+    comparisons_per_node: dict[str, int]
+    sops_per_image: Distribution
+    attention_per_image: Distribution
+    layers: dict[str, SnnLayer]
+    populations: dict[str, Population]
+
+
+class AnnLayer(Strict):
+    """One layer of the ANN twin; `additions` of biases, None where the table gives no shapes."""
+
+    kind: str
+    macs: int
+    additions: int | None
+
+
+class Ann(Strict):
+    """Counts of the ANN twin, for as many images."""
+
+    macs: int
+    parameters: int
+    layers: dict[str, AnnLayer]
+
+
+class Traffic(Strict):
+    """Bytes read and written, over all images."""
+
+    weights: int
+    states: int
+    spikes: int
+    activations: int
+
+
+class Traffics(Strict):
+    """Bytes under both assumptions on reuse."""
+
+    ideal_reuse: Traffic
+    no_reuse: Traffic
+
+
+class Sensitivity(Strict):
+    """What one price does to a verdict.
+
+    Attributes:
+        device: whose price it is.
+        price: which of its operations or memories.
+        factor: multiplied by this, both sides cost the same; None where no positive factor does that.
+        plausible: lowest and highest factor within the price's plausible range.
+        flips: whether `factor` lies within that range.
+    """
+
+    device: str
+    price: str
+    factor: float | None
+    plausible: tuple[float, float]
+    flips: bool
+
+
+class Comparison(Strict):
+    """The encoder against its ANN twin, under one account.
+
+    `cost(r) = (fixed + proportional · r / rate) / ann_energy` is the ratio if all populations fired more or less by
+    one factor, so that the mean rate were r.
+
+    Attributes:
+        ann_device: that the twin's operations are priced on; of the same technology.
+        same_precision: whether both sides compute in it.
+        ann_energy: picojoules per image.
+        ann_parts: the same, by part.
+        ann_layers: the same, by layer and part.
+        ratio: energy of the encoder over that of the twin, image by image.
+        verdict: of the two.
+        reasons: why it is undecided; empty otherwise.
+        sentence: the verdict for people.
+        rate: SOPs over those at a rate of 1; None without SOPs.
+        fixed: picojoules per image that don't depend on spikes.
+        proportional: those that are proportional to spikes.
+        break_even_rate: r with `cost(r) = 1`; more than 1 where no rate loses, None where none wins or nothing spikes.
+        sensitivity: by price.
+    """
+
+    ann_device: str
+    same_precision: bool
+    ann_energy: float
+    ann_parts: dict[Part, float]
+    ann_layers: dict[str, dict[Part, float]]
+    ratio: Distribution
+    verdict: Verdict
+    reasons: list[str]
+    sentence: str
+    rate: float | None
+    fixed: float
+    proportional: float
+    break_even_rate: float | None
+    sensitivity: list[Sensitivity]
+
+
+class Account(Strict):
+    """The encoder's energy on one device, under one scheme.
+
+    Attributes:
+        title: what is in it, for people.
+        energy: picojoules of each image.
+        parts: mean picojoules per image, by part.
+        layers: the same, by node and part.
+        unpriced: counts, over all images, of what the device has no price for: `energy` is without them.
+        break_even_rates: per layer, the rate of its inputs at which its SOPs of T steps cost what evaluating the same
+            layer once on real values would; None where no rate is that low.
+        comparisons: with the ANN twin; empty for a chip, without a twin, and where the twin's table lacks shapes.
+    """
+
+    title: str
+    energy: Distribution
+    parts: dict[Part, float]
+    layers: dict[str, dict[Part, float]]
+    unpriced: dict[str, int]
+    break_even_rates: dict[str, float | None]
+    comparisons: list[Comparison]
+
+
+class DeviceReport(Strict):
+    """All accounts on one device; `traffic` is None for a chip, and `ann_traffic` without a twin or its shapes."""
+
+    device: Device
+    traffic: Traffics | None
+    ann_traffic: Traffics | None
+    accounts: dict[Scheme, Account]
+
+
+class NotCounted(Strict):
+    """Something that no count holds, on one side or both, and why."""
+
+    what: str
+    side: Literal["snn", "ann", "both"]
+    why: str
+
+
+class Data(Strict):
+    """The images: `spec` as it was given, hash of pixels and labels; a trace's own hash where one was read."""
+
+    spec: str
+    sha256: str
+
+
+class Provenance(Strict):
+    """Where the figures come from.
+
+    Attributes:
+        model_sha256: of the `.nir` file.
+        checkpoint_sha256: of the checkpoint that it was made of, as the file says.
+        data: the images or the trace; None where the caller didn't say.
+        seed: that the checkpoint was trained with, where the file says; counting draws no random numbers.
+        versions: of Python, this package and the libraries that count; and, as the file says, that exported.
+        command: that was run; None from Python.
+    """
+
+    model_sha256: str | None
+    checkpoint_sha256: str | None
+    data: Data | None
+    seed: int | None
+    versions: dict[str, str]
+    command: list[str] | None
+
+
+class Document(Strict):
+    """The whole report."""
+
+    format: Literal["spikeclip-energy"]
+    format_version: Literal[2]
+    model: str
+    producer: str
+    precision: str
+    images: int
+    time_steps: int
+    snn: Snn
+    ann: Ann | None
+    devices: dict[str, DeviceReport]
+    not_counted: list[NotCounted]
+    notes: list[str]
+    provenance: Provenance
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a document."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Document.model_json_schema()}
+
+
+def schema_text() -> str:
+    """The schema as it stands in `docs/energy.schema.json`."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
