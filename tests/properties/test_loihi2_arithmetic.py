@@ -1,0 +1,185 @@
+"""One neuron of Loihi 2: ours against plain Python integers and Lava's bit-accurate model, u and v at every step.
+
+Lava's `LIFReset` runs here without its runtime: its model's methods are called as its `run_spk` calls them.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import neuromorphic.lava_import  # noqa: F401  (before any module of Lava)
+
+# isort: split
+from lava.proc.lif.models import PyLifResetModelBitAcc
+
+from neuromorphic.graph import LoihiLif, Node
+from neuromorphic.loihi2 import arithmetic
+from neuromorphic.loihi2.stock import LARGEST_CURRENT
+from neuromorphic.neurons import neurons
+
+LIMIT = 2**23
+EDGES = (0, 1, 2, 3, 63, 64, 65, 2**17 - 1, 2**17, 2**17 + 1, 2**18 - 1, 2**18, 2**18 + 1)
+DECAYS = st.one_of(st.sampled_from([0, 1, 1024, 2047, 2048, 2049, 3072, 3584, 4094, 4095]), st.integers(0, 4095))
+
+
+def oracle(v, x, decay, threshold, bias):
+    """(u, v before the reset, spike) in Python's integers, which have no width of their own."""
+    u = (64 * x) % 2**24
+    u -= 2**24 if u > LIMIT else 0
+    kept = abs(v) * (4096 - decay) // 4096
+    v = (kept if v >= 0 else -kept) + u + bias
+    v = max(1 - LIMIT, min(LIMIT - 1, v))
+    return u, v, v > 64 * threshold
+
+
+def lif(decay, threshold, bias=(0, 0)):
+    thresholds = np.atleast_1d(np.asarray(threshold, np.int32))
+    mantissa, exponent = bias
+    return LoihiLif(decay, thresholds, np.broadcast_to(np.asarray(mantissa, np.int32), thresholds.shape), exponent)
+
+
+def lava(neuron):
+    """Lava's model of the population, at rest."""
+    model = PyLifResetModelBitAcc({"reset_interval": 1, "reset_offset": 0})
+    model.u, model.v = (np.zeros(neuron.threshold.shape, np.int32) for _ in range(2))
+    model.du, model.dv, model.vth = 4095, neuron.decay, neuron.threshold
+    model.bias_mant, model.bias_exp = neuron.bias_mantissa.astype(np.int16), np.int16(neuron.bias_exponent)
+    model.scale_bias()
+    model.scale_threshold()
+    return model
+
+
+def lava_step(model, x):
+    model.subthr_dynamics(np.asarray(x, np.int32))
+    fired = model.spiking_activation()
+    model.reset_voltage(fired)
+    return fired
+
+
+def signed(edges):
+    return st.sampled_from([sign * n for n in edges for sign in (1, -1)])
+
+
+CURRENTS = st.one_of(signed(EDGES), signed((LARGEST_CURRENT - 1, LARGEST_CURRENT)), st.integers(-(2**24), 2**24))
+MEMBRANES = st.one_of(signed((*EDGES, LIMIT - 2, LIMIT - 1)), st.integers(1 - LIMIT, LIMIT - 1))
+
+
+@settings(max_examples=2000, deadline=None)
+@given(MEMBRANES, CURRENTS, DECAYS, st.integers(0, 2**17 - 1), st.integers(-4096, 4095), st.integers(0, 7))
+@example(LIMIT - 1, 2**17, 0, 2**17 - 1, 4095, 7)
+@example(1 - LIMIT, -(2**17) - 1, 0, 0, -4096, 7)
+def test_a_step_equals_plain_integers(v, x, decay, threshold, mantissa, exponent):
+    neuron = lif(decay, threshold, (mantissa, exponent))
+    u, charged, spike = oracle(v, x, decay, threshold, mantissa << exponent)
+    membranes = np.array([float(v)])
+    fired = arithmetic.step(neuron, membranes, np.array([float(x)]))
+    assert arithmetic.current(np.array([float(x)]))[0] == u
+    assert fired[0] == spike
+    assert membranes[0] == (0 if spike else charged)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32 - 1), DECAYS, st.integers(0, 7), st.sampled_from([2**6, 2**12, 2**17, 2**18 + 2**17 - 1]))
+def test_streams_equal_lavas_model_and_the_fast_neurons(seed, decay, exponent, largest):
+    """64 neurons each, eight steps: every u, every v, every spike."""
+    rng = np.random.default_rng(seed)
+    neuron = lif(decay, rng.integers(0, min(2 * largest, 2**17), 64), (rng.integers(-4096, 4096, 64), exponent))
+    model = lava(neuron)
+    v = np.zeros((1, 64))
+    fast = neurons(Node("lif", neuron, (), (64,), (64,)), 1, np.float32)
+    for _ in range(8):
+        x = rng.integers(-largest, largest + 1, (1, 64)).astype(np.float32)
+        expected = [oracle(int(m), int(c), decay, int(h), int(b)) for m, c, h, b in _rows(v, x, neuron)]
+        fired = arithmetic.step(neuron, v, x.astype(np.float64))
+        np.testing.assert_array_equal(fired[0], [spike for _, _, spike in expected])
+        np.testing.assert_array_equal(v[0], [0 if spike else charged for _, charged, spike in expected])
+        np.testing.assert_array_equal(lava_step(model, x[0]), fired[0])
+        np.testing.assert_array_equal(model.u, [u for u, _, _ in expected])
+        np.testing.assert_array_equal(model.v, v[0])
+        np.testing.assert_array_equal(fast(x.copy()), fired)
+        np.testing.assert_array_equal(fast.v, v)
+
+
+def _rows(v, x, neuron):
+    return zip(v[0].tolist(), x[0].tolist(), neuron.threshold.tolist(), neuron.bias.tolist(), strict=True)
+
+
+@pytest.mark.parametrize(("above", "spikes"), [(1, True), (0, False), (-1, False)])
+@pytest.mark.parametrize("v", [64, 2048, 64 * (2**17 - 1)])
+def test_a_neuron_fires_above_its_threshold_and_not_at_it(v, above, spikes):
+    """v - 1, v and v + 1 for the threshold, in the units of v: the membrane moves by the bias, which has no 6 bits."""
+    neuron = lif(4095, v // 64, (above, 0))
+    membranes = np.zeros(1)
+    fired = arithmetic.step(neuron, membranes, np.array([v / 64]))
+    assert (fired[0], membranes[0]) == (spikes, 0 if spikes else v + above)
+    model = lava(neuron)
+    assert lava_step(model, [v // 64])[0] == spikes
+    assert model.v[0] == membranes[0]
+
+
+@pytest.mark.parametrize(
+    ("x", "u"),
+    [
+        (2**17 - 1, LIMIT - 64),
+        (2**17, LIMIT),  # 2^23 stays, though 24 bits of two's complement end one below it
+        (2**17 + 1, 64 - LIMIT),
+        (-(2**17) + 1, 64 - LIMIT),
+        (-(2**17), LIMIT),
+        (-(2**17) - 1, LIMIT - 64),
+        (2**18, 0),
+        (-(2**18), 0),
+        (LARGEST_CURRENT, LIMIT - 64),
+        (-LARGEST_CURRENT, 64 - LIMIT),
+    ],
+)
+def test_currents_wrap(x, u):
+    model = lava(lif(2048, 2**17 - 1))
+    lava_step(model, [x])
+    assert model.u[0] == u
+    assert arithmetic.current(np.array([float(x)]))[0] == u
+
+
+def test_beyond_the_largest_current_lava_leaves_its_24_bits():
+    """Its u is wrapped by 2^24 once; ours as often as it takes.  Stock neurons refuse such a current by name."""
+    model = lava(lif(2048, 2**17 - 1))
+    lava_step(model, [LARGEST_CURRENT + 2])
+    assert model.u[0] == LIMIT + 64
+    assert arithmetic.current(np.array([LARGEST_CURRENT + 2.0]))[0] == 64 - LIMIT
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_membranes_saturate(sign):
+    """A membrane that keeps everything, driven twice; the most that it holds is above the highest threshold."""
+    neuron = lif(0, 2**17 - 1)
+    model, v = lava(neuron), np.zeros(1)
+    x = sign * (2**17 - 2)
+    for expected in (sign * (LIMIT - 128), 0 if sign > 0 else 1 - LIMIT):
+        fired = arithmetic.step(neuron, v, np.array([float(x)]))
+        assert lava_step(model, [x])[0] == fired[0] == (expected == 0)
+        assert v[0] == model.v[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("v", "decay", "kept"),
+    [
+        (7, 2048, 3),
+        (-7, 2048, -3),
+        (1, 2048, 0),
+        (-1, 2048, 0),
+        (-1, 0, -1),
+        (-1, 1, 0),
+        (5, 1024, 3),
+        (-5, 1024, -3),
+        (LIMIT - 1, 2048, 2**22 - 1),
+        (1 - LIMIT, 2048, 1 - 2**22),
+        (LIMIT - 1, 4095, 2047),
+        (1 - LIMIT, 4095, -2047),
+    ],
+)
+def test_decay_rounds_toward_zero(v, decay, kept):
+    assert arithmetic.decayed(np.array([float(v)]), decay)[0] == kept
+    model = lava(lif(decay, 2**17 - 1))
+    model.v[:] = v
+    lava_step(model, [0])
+    assert model.v[0] == kept
