@@ -6,28 +6,28 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from spikeclip.batches import batches
 from spikeclip.card import measure, save_with_card
 from spikeclip.checkpoint import Checkpoint, load
 from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
 from spikeclip.errors import RefusedInput
+from spikeclip.fine_tuning import FineTuning
 from spikeclip.labels import LabelSet
 from spikeclip.preprocess import Preprocessing
+from spikeclip.quantized import freeze_statistics, round_weights, rounded_weights
 from spikeclip.recipe import Recipe
-
-CROP_PADDING = 4
-"""Pixels that an image is shifted by at most, for each 32 pixels of its size."""
 
 Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, a line of figures)."""
@@ -41,6 +41,7 @@ class _Run:
     average: Encoder
     temperature: nn.Parameter
     optimizer: torch.optim.Optimizer
+    quantized: bool
     epoch: int = 0
 
     def state(self) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def train(
     out: Path,
     device: str = "cpu",
     progress: Progress = lambda done, total, text: None,
+    start: FineTuning | None = None,
 ) -> Checkpoint:
     """Train an encoder and write its checkpoint to `out`; a run that was cut off goes on where its last epoch ended.
 
@@ -88,13 +90,15 @@ def train(
         out: path of the checkpoint.
         device: `cpu`, `cuda`, ...
         progress: told of every step.
+        start: what to start from; None for random weights.
 
     Returns:
         The checkpoint that was written.
 
     Raises:
         RefusedInput: the sets have no labels or other ones, sizes don't fit, `out` can't be written or is there
-            already, `out.resume` is of another run, or the loss is no longer finite.
+            already, `out.resume` is of another run, the checkpoint to start from has another configuration or
+            preprocessing, weights would be rounded twice, or the loss is no longer finite.
     """
     resume, log = out.with_name(out.name + ".resume"), out.with_name(out.name + ".log.jsonl")
     if out.is_file() and not resume.is_file():
@@ -114,10 +118,12 @@ def train(
         _check_labels(eval_set, labels)
     if labels.vectors.shape[1] != config.embedding_width:
         raise RefusedInput(f"label vectors have width {labels.vectors.shape[1]}; expected {config.embedding_width}")
+    if start is not None:
+        start.check(config, preprocessing, recipe)
 
     torch.manual_seed(recipe.seed)
     directions = torch.from_numpy(labels.directions()).to(device)
-    run = _start(config, recipe, device)
+    run = _start(config, recipe, device, start)
     identity = {
         "config": config.to_dict(),
         "recipe": recipe.to_dict(),
@@ -125,6 +131,8 @@ def train(
         "data": train_set.sha256,
         "labels": [list(labels.names), hashlib.sha256(labels.vectors.tobytes()).hexdigest()],
     }
+    if start is not None:
+        identity["start"] = start.to_dict()
     if resume.is_file():
         _resume(run, resume, identity)
     # A run that was cut off between its log and its state logs that epoch again.
@@ -132,15 +140,16 @@ def train(
     log.write_text("".join(lines))
 
     while run.epoch < recipe.epochs:
-        start = time.perf_counter()
+        began = time.perf_counter()
         loss = _train_epoch(run, recipe, preprocessing, train_set, directions, device, progress)
         run.epoch += 1
         line = {"epoch": run.epoch, "time_steps": recipe.time_steps(run.epoch - 1), "loss": loss}
-        line["seconds"] = round(time.perf_counter() - start, 1)
+        line["seconds"] = round(time.perf_counter() - began, 1)
         checkpoint = _checkpoint(run, recipe, directions, labels.names, preprocessing)
         test = None
         if line["time_steps"] == config.time_steps:
-            calibrate(checkpoint, train_set, recipe.calibration_images, device)
+            if not run.quantized:
+                calibrate(checkpoint, train_set, recipe.calibration_images, device)
             if eval_set is not None:
                 test = measure(checkpoint, eval_set, device)
                 line["accuracy"] = test["accuracy"]
@@ -155,6 +164,8 @@ def train(
             },
             "epochs_done": run.epoch,
         }
+        if start is not None:
+            history["start"] = start.to_dict()
         save_with_card(replace(checkpoint, card=history), out, test)
         _save_state(run, resume, identity)  # last: whatever is cut off before is done again, to the same bits
     resume.unlink(missing_ok=True)
@@ -194,8 +205,9 @@ def calibrate(checkpoint: Checkpoint, images: ImageSet, count: int, device: str 
     encoder.eval()
 
 
-def _start(config: SpikeClipConfig, recipe: Recipe, device: str) -> _Run:
-    encoder = Encoder(config).to(device, memory_format=torch.channels_last)
+def _start(config: SpikeClipConfig, recipe: Recipe, device: str, start: FineTuning | None) -> _Run:
+    encoder = Encoder(config) if start is None else copy.deepcopy(start.checkpoint.model.encoder).requires_grad_()
+    encoder = encoder.to(device, memory_format=torch.channels_last)
     temperature = nn.Parameter(torch.tensor(recipe.temperature, device=device))
     decayed = [p for p in encoder.parameters() if p.ndim > 1]
     free = [p for p in encoder.parameters() if p.ndim <= 1]
@@ -205,7 +217,7 @@ def _start(config: SpikeClipConfig, recipe: Recipe, device: str) -> _Run:
     ]
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
     average = copy.deepcopy(encoder).requires_grad_(False)
-    return _Run(encoder, average, temperature, optimizer)
+    return _Run(encoder, average, temperature, optimizer, start is not None and start.quantized)
 
 
 def _train_epoch(
@@ -218,15 +230,18 @@ def _train_epoch(
     progress: Progress,
 ) -> float:
     run.encoder.train()
+    if run.quantized:
+        freeze_statistics(run.encoder)
     steps = recipe.time_steps(run.epoch)
     per_epoch = max(1, len(images) // recipe.batch_size)
     total = 0.0
-    for i, (x, y) in enumerate(_batches(images, preprocessing, recipe, run.epoch)):
+    for i, (x, y) in enumerate(batches(images, preprocessing, recipe, run.epoch)):
         done = run.epoch * per_epoch + i
         for group in run.optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(done / (recipe.epochs * per_epoch))
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            embedding = run.encoder(x.to(device), steps)
+            weights = rounded_weights(run.encoder) if run.quantized else {}
+            embedding = functional_call(run.encoder, weights, (x.to(device), steps))
         cosine = F.normalize(embedding.float(), dim=1) @ directions.T
         loss = F.cross_entropy(run.temperature * cosine, y.to(device), label_smoothing=recipe.label_smoothing)
         run.optimizer.zero_grad()
@@ -238,36 +253,6 @@ def _train_epoch(
             raise RefusedInput(f"epoch {run.epoch + 1}: the loss is {loss.item()}; expected a lower --learning-rate")
         progress(i + 1, per_epoch, f"epoch {run.epoch + 1}/{recipe.epochs}  T={steps}  loss {total / (i + 1):.3f}")
     return total / per_epoch
-
-
-def _batches(
-    images: ImageSet, preprocessing: Preprocessing, recipe: Recipe, epoch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches of one epoch; a function of seed and epoch only, so that a resumed run repeats it."""
-    assert images.labels is not None  # for the type checker; `train` refuses a set without labels
-    rng = np.random.default_rng((recipe.seed, epoch))
-    order = rng.permutation(len(images))
-    for i in range(max(1, len(images) // recipe.batch_size)):
-        chosen = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
-        x = preprocessing(augment(images.images[chosen], rng))
-        batch = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
-        yield batch, torch.from_numpy(images.labels[chosen])
-
-
-def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each image shifted by up to 4 of 32 pixels (edges reflected) and mirrored with probability 1/2.
-
-    Shapes: uint8 `[N, H, W, C]` to the same.
-    """
-    n, height, width, _ = images.shape
-    pad = max(1, CROP_PADDING * height // 32)
-    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
-    top, left = rng.integers(0, 2 * pad + 1, (2, n))
-    rows = top[:, None] + np.arange(height)
-    columns = left[:, None] + np.arange(width)
-    mirrored = rng.random(n) < 0.5
-    columns[mirrored] = columns[mirrored, ::-1]
-    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 @torch.no_grad()
@@ -292,6 +277,8 @@ def _checkpoint(
     preprocessing: Preprocessing,
 ) -> Checkpoint:
     encoder = copy.deepcopy(run.average if recipe.ema else run.encoder).float()
+    if run.quantized:
+        round_weights(encoder)
     readout = fold_readout(encoder.cpu(), directions.cpu())
     return Checkpoint(SpikeClip(encoder, readout, names).eval(), preprocessing)
 

@@ -17,7 +17,7 @@ def command(task, labels, tmp_path):
     vectors = np.random.default_rng(0).normal(size=(2, 512))
     np.savez(tmp_path / "labels.npz", set=vectors, set__names=labels.names)
 
-    def run(**changes):
+    def run(*flags, **changes):
         options = {
             "preset": "spike-driven-tiny",
             "data": tmp_path / "images.npz",
@@ -27,7 +27,8 @@ def command(task, labels, tmp_path):
             "batch-size": 8,
             **changes,
         }
-        return CliRunner().invoke(app, [text for name, value in options.items() for text in (f"--{name}", str(value))])
+        given = [[f"--{name}", str(value)] for name, value in options.items() if value is not None]
+        return CliRunner().invoke(app, [text for option in given for text in option] + list(flags))
 
     return run
 
@@ -53,6 +54,32 @@ def test_it_trains_and_says_where_and_how_well(command, tmp_path):
     assert json.loads((tmp_path / "a.safetensors.log.jsonl").read_text())["epoch"] == 1
 
 
+def test_it_trains_a_checkpoint_further_for_8_bit_weights(command, tmp_path):
+    result = command("--quantized", init="spike-driven-small", preset=None, schedule=None)
+    assert result.exit_code == 0, result.output
+    checkpoint = load(tmp_path / "a.safetensors")
+    shipped = load("spike-driven-small")
+    assert checkpoint.config == shipped.config
+    assert checkpoint.card["start"]["checkpoint"] == "spike-driven-small.safetensors"
+    assert checkpoint.card["start"]["quantized"] is True
+    recipe = checkpoint.card["recipe"]
+    assert (recipe["schedule"], recipe["learning_rate"], recipe["precision"]) == ([[4, 1]], 1e-4, "float32")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"init": None}, ["--quantized", "expected one with --init"]),
+        ({"init": "nowhere", "preset": None}, ["'nowhere'", "no such file"]),
+        ({"init": "spike-driven-small"}, ["--init spike-driven-small", "expected no --preset"]),
+        ({"init": "spike-driven-small", "preset": None, "precision": "bf16"}, ["precision bf16", "expected float32"]),
+    ],
+)
+def test_what_does_not_go_with_quantized_is_refused(command, tmp_path, changes, words):
+    refused(command("--quantized", **changes), *words)
+    assert not (tmp_path / "a.safetensors").exists()
+
+
 def test_misspelt_option_is_a_usage_error():
     result = CliRunner().invoke(app, ["--labls", "x"])
     assert result.exit_code == 2
@@ -71,6 +98,7 @@ def test_misspelt_option_is_a_usage_error():
         ({"device": "tpu"}, ["'tpu'", "expected 'auto', 'cpu' or 'cuda'"]),
         ({"precision": "fp8"}, ["'fp8'", "expected 'auto', 'float32' or 'bf16'"]),
         ({"seed": -1}, ["seed is -1"]),
+        ({"learning-rate": 0}, ["learning rate 0"]),
         ({"limit": 0}, ["limit is 0"]),
     ],
 )

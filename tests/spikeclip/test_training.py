@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from spikeclip.batches import augment
 from spikeclip.card import measure
 from spikeclip.checkpoint import load
 from spikeclip.config import SpikeClipConfig
@@ -12,7 +13,7 @@ from spikeclip.errors import RefusedInput
 from spikeclip.labels import LabelSet
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
-from spikeclip.training import augment, train
+from spikeclip.training import train
 
 CONFIG = SpikeClipConfig(width=16, depth=1, image_size=16, embedding_width=8, time_steps=2)
 RECIPE = Recipe(schedule=((1, 2), (2, 4)), batch_size=8, learning_rate=1e-2, ema=0.5)
