@@ -53,6 +53,32 @@ class Demand:
 
 
 @dataclass(frozen=True)
+class Audience:
+    """Who hears a population; cores that hear the same of it are counted together.
+
+    Attributes:
+        columns: int64 `[k, C, H]`: of each channel's row, how many positions they hear.
+        cores: int64 `[k]`: how many cores do.
+    """
+
+    columns: Integers
+    cores: Integers
+
+    @classmethod
+    def of(cls, heard: NDArray[np.bool_]) -> "Audience":
+        """From what each block hears, bool `[a, b, C, H, W]`."""
+        columns = heard.reshape(-1, *heard.shape[2:]).sum(3, dtype=np.int64)
+        first: dict[bytes, int] = {}
+        same = [first.setdefault(block.tobytes(), index) for index, block in enumerate(columns)]
+        return cls(columns[list(first.values())], np.bincount(same)[list(first.values())])
+
+    def axons_out(self, cut: Cut) -> Integers:
+        """Positions of each block, whatever the channel, once per core that hears them: int64 `[a, b]`."""
+        positions = np.maximum.reduceat(self.columns, cut.channels[:-1], axis=1)
+        return np.asarray(np.einsum("k,kab->ab", self.cores, np.add.reduceat(positions, cut.rows[:-1], axis=2)))
+
+
+@dataclass(frozen=True)
 class Placed:
     """A population, cut.
 
@@ -81,21 +107,20 @@ def partition(found: tuple[Population, ...], limits: Limits, source: str) -> tup
         RefusedInput: a row of one channel is too much for a core, or something waits longer than a synapse can.
     """
     shapes = {population.name: population.shape for population in found}
-    heard: dict[str, list[Integers]] = {population.name: [] for population in found}
+    audiences: dict[str, list[Audience]] = {population.name: [] for population in found}
     placed: list[Placed] = []
     for population in reversed(found):
         where = f"{source}: node {population.name!r}"
         if population.delay > limits.delay:
-            raise RefusedInput(
-                f"{where} waits {population.delay} steps for its last source; synapses wait {limits.delay}"
-            )
-        reached = np.concatenate(heard[population.name]) if heard[population.name] else None
-        cut = _best(population, reached, limits, where)
+            last = f"{population.delay} steps for its last source"
+            raise RefusedInput(f"{where} waits {last}; a synapse waits {limits.delay} at most")
+        audience = tuple(audiences[population.name])
+        cut = _best(population, audience, limits, where)
         synapses = tuple(fan_out(projection, population, cut) for projection in population.projections)
-        demand = _demand(population, cut, synapses, reached, limits)
+        demand = _demand(population, cut, synapses, audience, limits)
         placed.append(Placed(population, cut, demand, synapses))
-        for sender, blocks in heard_by(population, synapses, shapes).items():
-            heard[sender].append(blocks.reshape(-1, *shapes[sender]).sum(3, dtype=np.int64))
+        for sender, heard in heard_by(population, synapses, shapes).items():
+            audiences[sender].append(Audience.of(heard))
     return tuple(reversed(placed))
 
 
@@ -120,7 +145,7 @@ def heard_by(
     return heard
 
 
-def _best(population: Population, reached: Integers | None, limits: Limits, where: str) -> Cut:
+def _best(population: Population, audience: tuple[Audience, ...], limits: Limits, where: str) -> Cut:
     """The cut into the fewest blocks that fit, and of those the one of the least memory."""
     channels, height, _ = population.shape
     found: list[tuple[int, int, Cut]] = []  # blocks, memory, cut
@@ -128,37 +153,37 @@ def _best(population: Population, reached: Integers | None, limits: Limits, wher
         # No more channel blocks than tie with the best cut so far.
         most = min(channels, min(blocks for blocks, _, _ in found) // rows) if found else channels
         low, high = 0, min(1, most)  # the fewest channel blocks that fit are more than low and at most high
-        while high < most and not _fits(population, Cut.even(population.shape, high, rows), reached, limits):
+        while high < most and not _fits(population, Cut.even(population.shape, high, rows), audience, limits):
             low, high = high, min(2 * high, most)
         while low + 1 < high:
             middle = (low + high) // 2
-            if _fits(population, Cut.even(population.shape, middle, rows), reached, limits):
+            if _fits(population, Cut.even(population.shape, middle, rows), audience, limits):
                 high = middle
             else:
                 low = middle
         if high:
             cut = Cut.even(population.shape, high, rows)
-            demand = _evaluate(population, cut, reached, limits)
+            demand = _evaluate(population, cut, audience, limits)
             if demand.exceeded(limits) is None:
                 found.append((cut.blocks, int(demand.memory.sum()), cut))
     if not found:
-        finest = _evaluate(population, Cut.even(population.shape, channels, height), reached, limits)
+        finest = _evaluate(population, Cut.even(population.shape, channels, height), audience, limits)
         what, much, limit = finest.exceeded(limits) or ("", 0, 0)
         raise RefusedInput(f"{where}: one row of one channel takes {much} {what}; a core has {limit}")
     return min(found, key=lambda entry: entry[:2])[2]
 
 
-def _fits(population: Population, cut: Cut, reached: Integers | None, limits: Limits) -> bool:
-    return _evaluate(population, cut, reached, limits).exceeded(limits) is None
+def _fits(population: Population, cut: Cut, audience: tuple[Audience, ...], limits: Limits) -> bool:
+    return _evaluate(population, cut, audience, limits).exceeded(limits) is None
 
 
-def _evaluate(population: Population, cut: Cut, reached: Integers | None, limits: Limits) -> Demand:
+def _evaluate(population: Population, cut: Cut, audience: tuple[Audience, ...], limits: Limits) -> Demand:
     synapses = tuple(fan_out(projection, population, cut) for projection in population.projections)
-    return _demand(population, cut, synapses, reached, limits)
+    return _demand(population, cut, synapses, audience, limits)
 
 
 def _demand(
-    population: Population, cut: Cut, synapses: tuple[FanOut, ...], reached: Integers | None, limits: Limits
+    population: Population, cut: Cut, synapses: tuple[FanOut, ...], audience: tuple[Audience, ...], limits: Limits
 ) -> Demand:
     neurons = np.multiply.outer(np.diff(cut.channels), np.diff(cut.rows)) * population.shape[2]
     nothing = np.zeros_like(neurons)
@@ -166,10 +191,7 @@ def _demand(
     weights = sum((-(-fan.weights * limits.weight_bits // 8) for fan in synapses), nothing)
     axons_in = sum((n * fan.axons for n, fan in zip(senders, synapses, strict=True)), nothing)
     lists = sum((fan.lists for fan in synapses), nothing)
-    axons_out = nothing
-    if reached is not None:  # a position is one axon, whatever the channel
-        widest = np.maximum.reduceat(reached, cut.channels[:-1], axis=1)
-        axons_out = np.add.reduceat(widest, cut.rows[:-1], axis=2).sum(0)
+    axons_out = sum((part.axons_out(cut) for part in audience), nothing)
     numbers = 1 + population.delay + sum(fan.numbers for fan in synapses)
     registers = -(-sum(fan.registers for fan in synapses) // 8)
     each = limits.membrane_bytes + limits.bias_bytes + numbers * limits.accumulator_bytes + registers

@@ -161,8 +161,11 @@ class _Builder:
             for name in self.graph.nodes:
                 if name in gathered - part:
                     found.extend(self._from(name))
-            self.relays[gathered] = f"{node.name}.relay"
-            self._append(self.relays[gathered], "relay", node.input_shape, tuple(found))
+            name = f"{node.name}.relay"
+            while name in self.graph.nodes:
+                name += "'"
+            self._append(name, "relay", node.input_shape, tuple(found))
+            self.relays[gathered] = name
         return self.relays[gathered]
 
     def _append(self, name: str, kind: Kind, shape: Shape, projections: tuple[Projection, ...]) -> None:

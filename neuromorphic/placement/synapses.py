@@ -40,7 +40,8 @@ class FanOut:
     """`fan_out[a, b][c, y, x] = channels[a, b, c] · rows[b, y] · columns[x]`: synapses from (c, y, x) to block (a, b).
 
     Attributes:
-        channels, rows, columns: int64; c, y and x count what the projection reads, flattened or not.
+        channels, rows, columns: int64; c, y and x count what the projection reads, flattened or not.  The axis b of
+            `channels` has length 1 where every row block is the same.
         weights: int64 `[a, b]`: numbers that the block stores, each once, however many positions share it.
         registers: bits that each neuron keeps to combine what arrives, besides its sum.
         numbers: sums that it keeps besides its own.
@@ -61,7 +62,7 @@ class FanOut:
     @property
     def lists(self) -> Integers:
         """Lists of synapses that each block stores, one per channel that it hears: int64 `[a, b]`."""
-        return np.asarray((self.channels > 0).sum(2))
+        return np.broadcast_to((self.channels > 0).sum(2), self.weights.shape)
 
     @property
     def axons(self) -> Integers:
@@ -79,9 +80,10 @@ class FanOut:
 
     def operations(self, events: Integers) -> Integers:
         """Synaptic operations in each block, `Σ fan_out · events`: int64 `[a, b]`."""
-        _, _, channels = self.channels.shape
+        blocks, _, channels = self.channels.shape
         seen = events.reshape(channels, self.rows.shape[1], len(self.columns)) @ self.columns
-        return np.asarray(np.einsum("abc,cb->ab", self.channels, seen @ self.rows.T), np.int64)
+        each = np.broadcast_to(self.channels, (blocks, len(self.rows), channels))
+        return np.asarray(np.einsum("abc,cb->ab", each, seen @ self.rows.T), np.int64)
 
 
 def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
@@ -90,7 +92,7 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
     sizes, heights, width = a.sum(1), b.sum(1), population.shape[2]
     node = projection.node
     if projection.kind == "identity" or node is None:
-        return FanOut(_over_rows(a, b), b, np.ones(width, np.int64), np.ones((len(a), len(b)), np.int64))
+        return FanOut(a[:, None], b, np.ones(width, np.int64), np.ones((len(a), len(b)), np.int64))
     match node.operation:
         case Conv2d() as conv:
             kernel = (conv.weight.shape[2], conv.weight.shape[3])
@@ -98,12 +100,12 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
             grouped = a.reshape(len(a), conv.groups, -1).sum(2)
             channels = grouped.repeat(node.input_shape[0] // conv.groups, axis=1)
             weights = np.multiply.outer(sizes * conv.weight.shape[1], window.taps)
-            return FanOut(_over_rows(channels, b), window.rows, window.columns, weights)
+            return FanOut(channels[:, None], window.rows, window.columns, weights)
         case SumPool2d(kernel, stride, padding) | MaxPool2d(kernel, stride, padding):
             window = _Window(node, kernel, stride, padding, (1, 1), b)
             numbers = prod(kernel) if isinstance(node.operation, MaxPool2d) else 0
             weights = np.multiply.outer(np.ones_like(sizes), window.taps)  # ones, the same for every channel
-            return FanOut(_over_rows(a, b), window.rows, window.columns, weights, numbers=numbers)
+            return FanOut(a[:, None], window.rows, window.columns, weights, numbers=numbers)
         case Affine(weight=weight):
             targets = np.multiply.outer(sizes, heights * width)
             everything = np.ones((len(b), weight.shape[1]), np.int64)  # nothing is shared: each input is a position
@@ -122,7 +124,7 @@ def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: I
     per_head = a.reshape(len(a), heads, d).sum(2)
     if projection.kind == "sums":
         rows = np.multiply.outer(b.sum(1), np.ones(d, np.int64))
-        return FanOut(_over_rows(a, b), rows, np.array([width]), nothing, numbers=d)
+        return FanOut(a[:, None], rows, np.array([width]), nothing, numbers=d)
     q, k, v = np.zeros((3, len(a), len(b), heads * d), np.int64)
     if projection.kind == "queries":
         q[...] = per_head.repeat(d, axis=1)[:, None]
@@ -173,8 +175,3 @@ def _members(edges: tuple[int, ...]) -> Integers:
     for row, (start, stop) in zip(members, pairwise(edges), strict=True):
         row[start:stop] = 1
     return members
-
-
-def _over_rows(channels: Integers, b: Integers) -> Integers:
-    """`[a, c]` as `[a, b, c]`."""
-    return np.broadcast_to(channels[:, None], (len(channels), len(b), channels.shape[1]))

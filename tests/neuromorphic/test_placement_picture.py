@@ -1,0 +1,71 @@
+"""The picture of a placement: well-formed, a square per core in both panels, nothing to run or to load."""
+
+from xml.etree import ElementTree
+
+import nir
+import numpy as np
+import pytest
+
+from neuromorphic.graph import from_nir
+from neuromorphic.placement import Limits, picture, place
+from neuromorphic.reference import run
+from tests.neuromorphic.graphs import lif, metadata, small_net
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def placement():
+    return place(from_nir(small_net()), Limits(neurons=72, cores_per_chip=2))
+
+
+def squares(svg):
+    """(x, fill, words) of every core."""
+    found = []
+    for square in ElementTree.fromstring(svg).iter(f"{SVG}rect"):
+        words = square.find(f"{SVG}title")
+        if words is not None:
+            found.append((float(square.get("x")), square.get("fill"), words.text))
+    return found
+
+
+def test_every_core_is_drawn_twice(placement):
+    words = [found[2].partition(":")[0] for found in squares(picture(placement))]
+    assert sorted(words) == sorted(2 * [f"core {i}" for i in range(4)])
+    assert placement.chips == 2
+
+
+def test_a_core_says_what_it_holds(placement):
+    (_, _, words), _ = (found for found in squares(picture(placement)) if found[2].startswith("core 1:"))
+    assert "lif, channels 0-3, rows 3-5; 72 neurons" in words
+    assert f"{placement.full_rate.operations[1]} operations per step" in words
+
+
+def test_layers_share_a_colour_and_the_busiest_core_has_the_strongest(placement):
+    middle = max(x for x, _, _ in squares(picture(placement))) / 2
+    found = squares(picture(placement))
+    left = {words.split()[1]: fill for x, fill, words in found if x < middle}
+    right = {words.split()[1]: fill for x, fill, words in found if x > middle}
+    assert left["0:"] == left["1:"] != left["2:"]
+    busiest = placement.full_rate.operations.argmax()
+    assert right[f"{busiest}:"] == "#b22234"
+
+
+def test_free_cores_are_drawn_and_silence_is_no_division_by_zero():
+    graph = from_nir(small_net())
+    silent = place(graph, trace=run(graph, np.zeros((1, 2, 6, 6), np.float32)))
+    found = squares(picture(silent))
+    assert len(found) == 2 * 128
+    assert sum(words.endswith("free") for _, _, words in found) == 2 * 125
+
+
+def test_names_are_text_and_nothing_is_loaded():
+    shape = (2,)
+    nodes = {"input": nir.Input(np.array(shape)), "<a&b>": lif(shape), "output": nir.Output(np.array(shape))}
+    edges = [("input", "<a&b>"), ("<a&b>", "output")]
+    svg = picture(place(from_nir(nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False))))
+    assert any("<a&b>" in words for _, _, words in squares(svg))
+    root = ElementTree.fromstring(svg)
+    kinds = {element.tag.removeprefix(SVG) for element in root.iter()}
+    assert kinds == {"svg", "style", "rect", "title", "text"}
+    assert not any("href" in key for element in root.iter() for key in element.attrib)
