@@ -9,12 +9,13 @@ Weights are multiples of 2^-3, inputs of 2^-2, scales powers of two; with T and 
 needs less than the 24 bits of a float32.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import nir
 import numpy as np
 from hypothesis import strategies as st
 
+from neuromorphic.graph import Affine, Conv2d, Graph, Lif, LoihiLif, SelfAttention, from_nir
 from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 from tests.neuromorphic.graphs import conv, lif, metadata
 
@@ -208,3 +209,57 @@ def examples(draw, max_populations=6):
     frames = rng.integers(-8, 9, (images, *shape)) / 2.0**INPUT_BITS
     graph = nir.NIRGraph(build.nodes, build.edges, metadata=metadata(steps), type_check=False)
     return Example(graph, thresholds, frames.astype(np.float32))
+
+
+@dataclass(repr=False)
+class IntegerExample:
+    """A graph in the integers of Loihi 2, and frames of 8-bit graded spikes."""
+
+    graph: Graph
+    frames: np.ndarray
+
+    def __repr__(self):
+        nodes = ", ".join(f"{name} {type(node.operation).__name__}" for name, node in self.graph.nodes.items())
+        return f"IntegerExample({nodes}; T {self.graph.metadata.time_steps}; frames {self.frames.shape})"
+
+
+@st.composite
+def integer_examples(draw, max_populations=6, max_exponent=7):
+    """Random graphs of `examples`, their numbers replaced by integers of every size that the chip's widths allow.
+
+    With weight exponents of 7, currents wrap and membranes saturate; up to 4, few do.
+    """
+    drawn = draw(examples(max_populations))
+    graph = from_nir(drawn.graph)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    after = _behind_populations(graph)
+    nodes = {}
+    for node in graph.nodes.values():
+        operation = node.operation
+        match operation:
+            case Conv2d() | Affine():
+                exponent = draw(st.integers(0, max_exponent))
+                weight = (rng.integers(-128, 128, operation.weight.shape) << exponent).astype(np.float32)
+                bias = rng.integers(-(2**12), 2**12, len(weight)) * (node.name in after)
+                operation = replace(operation, weight=weight, bias=bias.astype(np.float32))
+            case SelfAttention():
+                operation = replace(operation, scale=2.0 ** draw(st.integers(0, max_exponent)))
+            case Lif():
+                operation = LoihiLif(
+                    decay=draw(st.one_of(st.sampled_from([0, 1024, 2048, 3072, 4095]), st.integers(0, 4095))),
+                    threshold=rng.integers(0, 2 ** draw(st.integers(0, 17)), node.shape, np.int32),
+                    bias_mantissa=rng.integers(-(2**12), 2**12, node.shape, np.int32),
+                    bias_exponent=draw(st.integers(0, 7)),
+                )
+        nodes[node.name] = replace(node, operation=operation)
+    frames = rng.integers(-128, 128, drawn.frames.shape).astype(np.float32)
+    return IntegerExample(replace(graph, nodes=nodes), frames)
+
+
+def _behind_populations(graph):
+    """Names of the nodes that no population follows: their biases are the host's."""
+    before = set()
+    for node in reversed(list(graph.nodes.values())):
+        if node.spiking or node.name in before:
+            before.update(node.sources)
+    return {name for name in graph.nodes if name not in before}
