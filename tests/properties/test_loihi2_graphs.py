@@ -43,7 +43,7 @@ def test_fused_models_equal_the_reference_in_every_step(example):
 
 
 def test_random_graphs_reach_every_corner_of_the_arithmetic():
-    """Currents that wrap, membranes that saturate, decays that round, spikes; the upper end lies above all thresholds."""
+    """Currents that may wrap, membranes that saturate at the lower end (the upper one fires), decays that round."""
     seen = set()
 
     @settings(max_examples=60, deadline=None, suppress_health_check=SLOW_DATA, derandomize=True, database=None)
