@@ -1,0 +1,42 @@
+"""Streams that become integers without loss: gates, counts and everything else whose weights are small integers.
+
+Let all weights of a stream, and its biases, be integers times μ, and let `1 - d = m / 2^a` in lowest terms.  With
+`λ = μ 2^(-a (T-1))` the integer weights are those integers times `2^(a (T-1))`, so x and therefore `64 x + bias` are
+multiples of `64 · 2^(a (T-1))`.  A membrane is multiplied by `m / 2^a` at most T - 1 times before its image is over: at
+step t it is a multiple of `64 · 2^(a (T-t))`, no decay rounds, and `v = 64 v_f / (d g λ)` holds exactly, with v_f the
+float neuron's in real arithmetic.  As v is a multiple of 64 and θ an integer,
+
+    v_f > h    <=>    v / 64 > h / (d g λ)    <=>    v > 64 θ    with θ = floor(h / (d g λ))
+
+so the integer neuron fires exactly when the float one does, whatever spikes come, as long as nothing wraps or
+saturates, which `ranges` of the certificate decides.
+"""
+
+from collections.abc import Sequence
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.loihi2.widths import DECAY_BITS
+
+
+def halvings(decay: int) -> int:
+    """The a of `1 - d = m / 2^a` in lowest terms, for a decay of so many of 4096."""
+    unity = 2**DECAY_BITS
+    return unity.bit_length() - gcd(unity - decay, unity).bit_length()
+
+
+def exact_unit(weights: Sequence[NDArray[np.float64]], decays: Sequence[int], time_steps: int) -> float | None:
+    """λ in which a stream's weights are multiples of `2^(a (T-1))`; None where they aren't multiples of the smallest.
+
+    Args:
+        weights: of the stream's synapses, times the units of what they read.
+        decays: of its populations, of 4096.
+        time_steps: T.
+    """
+    values = np.abs(np.concatenate([w.reshape(-1) for w in weights]))
+    smallest = float(values[values > 0].min(initial=np.inf))
+    if not np.isfinite(smallest) or np.fmod(values, smallest).any():
+        return None
+    return smallest / 2.0 ** (max(halvings(decay) for decay in decays) * (time_steps - 1))

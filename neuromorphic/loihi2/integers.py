@@ -1,0 +1,200 @@
+"""From a float graph and a scheme to the integers of the chip: `integers`.
+
+The result is an ordinary `Graph` whose populations are `LoihiLif` and whose synapses hold integers: biases have moved
+to the populations, spikes that reach a population directly get synapses of their own, and sums of spikes become
+convolutions.  The readout's nodes, which are the host's, hold integers too; its bias stays with it.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import Affine, Conv2d, Graph, Lif, LoihiLif, Node, Operation, SelfAttention, Source, SumPool2d
+from neuromorphic.linear import pool_as_convolution
+from neuromorphic.loihi2.bounds import constants
+from neuromorphic.loihi2.scheme import Scheme
+from neuromorphic.loihi2.streams import host_nodes, spike_carriers, weighs
+from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, WEIGHT_BITS
+from neuromorphic.metadata import GraphMetadata, Readout
+
+Floats = NDArray[np.float32]
+
+UNITY = 2**DECAY_BITS
+STEP = 2**ALIGNMENT
+LEAST, MOST = -(2 ** (WEIGHT_BITS - 1)), 2 ** (WEIGHT_BITS - 1) - 1
+
+
+def integers(graph: Graph, scheme: Scheme) -> Graph:
+    """The integer graph of `graph` under `scheme`.
+
+    Raises:
+        RefusedInput: a population that the chip does not have, by name.
+    """
+    host, carriers = host_nodes(graph), spike_carriers(graph)
+    biases = constants(with_snapped_biases(graph, scheme), held=host)
+    nodes: dict[str, Node] = {}
+    for node in graph.nodes.values():
+        operation: Operation = node.operation
+        match operation:
+            case Lif() as lif:
+                operation = population(node.name, lif, biases[node.name], scheme)
+            case Conv2d() | Affine() as weighted:
+                weight = weights(weighted.weight, node.name, input_unit(graph, scheme, node), scheme)
+                bias = np.round(weighted.bias / scheme.units[node.name]) if node.name in host else 0 * weighted.bias
+                operation = replace(weighted, weight=weight, bias=bias.astype(np.float32))
+            case SumPool2d() as pool if node.name not in host and weighs(node, carriers):
+                ones = pool_as_convolution(node, pool)
+                weight = weights(ones.weight, node.name, input_unit(graph, scheme, node), scheme)
+                operation = replace(ones, weight=weight)
+            case SelfAttention(scale=scale) as attention:
+                operation = replace(attention, scale=float(np.round(scale / scheme.units[node.name])))
+        sources = node.sources
+        if node.spiking or not (weighs(node, carriers) or node.name in host | carriers):
+            sources = _through_synapses(nodes, node, carriers, graph, scheme)
+        nodes[node.name] = replace(node, operation=operation, sources=sources)
+    return replace(graph, nodes=nodes, metadata=_metadata(graph, scheme, biases[graph.output]))
+
+
+def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
+    """The float graph with the numbers that its integers stand for; `integers` makes the same integers of it.
+
+    Args:
+        graph: the float graph.
+        integer: what `integers` made of it, or of it with other thresholds.
+        scheme: its scheme.
+    """
+    nodes = {}
+    for node in with_snapped_biases(graph, scheme).nodes.values():
+        operation, whole = node.operation, integer.nodes[node.name].operation
+        if isinstance(operation, Lif) and isinstance(whole, LoihiLif):
+            unit = operation.decay.astype(np.float64) * operation.gain * scheme.units[node.name]
+            operation = replace(operation, threshold=(whole.threshold * unit).astype(np.float32))
+        elif isinstance(operation, Conv2d | Affine) and isinstance(whole, Conv2d | Affine):
+            unit = scheme.units[node.name]
+            weight = whole.weight * (unit / input_unit(graph, scheme, node))
+            bias = whole.bias * unit if whole.bias.any() else operation.bias
+            operation = replace(operation, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+        nodes[node.name] = replace(node, operation=operation)
+    return replace(graph, nodes=nodes)
+
+
+def with_snapped_biases(graph: Graph, scheme: Scheme) -> Graph:
+    """Biases as multiples of `λ 2^E / 64`, so that their sums are too."""
+    nodes = dict(graph.nodes)
+    for name, exponent in scheme.bias_exponents.items():
+        operation = nodes[name].operation
+        if isinstance(operation, Conv2d | Affine):
+            step = scheme.units[name] * 2.0**exponent / STEP
+            bias = (np.round(operation.bias / step) * step).astype(np.float32)
+            nodes[name] = replace(nodes[name], operation=replace(operation, bias=bias))
+    return replace(graph, nodes=nodes)
+
+
+def _through_synapses(
+    nodes: dict[str, Node], node: Node, carriers: frozenset[str], graph: Graph, scheme: Scheme
+) -> tuple[str, ...]:
+    """The node's sources, each that is a spike train behind a new node of synapses, which joins `nodes`."""
+    names = []
+    for source in node.sources:
+        name = source
+        if source in carriers:
+            name = f"{node.name}.{source}"
+            weight = np.float32(np.round(carried_unit(graph, scheme, source) / scheme.units[node.name]))
+            shape = node.input_shape
+            zeros = np.zeros(shape[0], np.float32)
+            if len(shape) == 3:
+                kernel = np.full((shape[0], 1, 1, 1), weight, np.float32)
+                synapses: Operation = Conv2d(kernel, zeros, (1, 1), (0, 0), (1, 1), shape[0])
+            else:
+                synapses = Affine(weight * np.eye(shape[0], dtype=np.float32), zeros)
+            nodes[name] = Node(name, synapses, (source,), shape, shape)
+        names.append(name)
+    return tuple(sorted(names))
+
+
+def carried_unit(graph: Graph, scheme: Scheme, name: str) -> float:
+    """What 1 in the output of a node that carries spikes or frames stands for."""
+    node = graph.nodes[name]
+    if isinstance(node.operation, Source):
+        return 1.0 / scheme.input_scale
+    return 1.0 if node.spiking else carried_unit(graph, scheme, node.sources[0])
+
+
+def input_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
+    """What 1 in the sum that a node reads stands for.
+
+    Raises:
+        RefusedInput: its sources count in different units.
+    """
+    carriers = spike_carriers(graph)
+    units = {carried_unit(graph, scheme, s) if s in carriers else scheme.units[s] for s in node.sources}
+    if len(units) != 1:
+        raise RefusedInput(f"{node.name}: sums {' + '.join(node.sources)}, which count in different units")
+    return units.pop()
+
+
+def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:
+    """`2^e clip(round(w λ_in / (λ 2^e)), -128, 127)`, e per output channel: integers, float32 of the same shape."""
+    exponents = np.asarray(scheme.exponents[name], np.float64).reshape(-1, *(1 for _ in values.shape[1:]))
+    factor = read / (scheme.units[name] * 2.0**exponents)
+    return np.asarray(np.clip(np.round(values * factor), LEAST, MOST) * 2.0**exponents, np.float32)
+
+
+def population(name: str, lif: Lif, bias: NDArray[np.float64], scheme: Scheme) -> LoihiLif:
+    """The neuron whose v is `64 v / (d g λ)` of the float's; thresholds and biases go to the nearest integers.
+
+    Raises:
+        RefusedInput: neurons of one population decay differently, or a factor is not the chip's.
+    """
+    decay = check_decay(name, lif)
+    unit, exponent = scheme.units[name], scheme.bias_exponents[name]
+    threshold = np.round(lif.threshold.astype(np.float64) / (lif.decay.astype(np.float64) * lif.gain * unit))
+    mantissa = np.round(bias * (STEP / unit) / 2.0**exponent)
+    return LoihiLif(decay, threshold.astype(np.int32), mantissa.astype(np.int32), exponent)
+
+
+def check_decay(name: str, lif: Lif) -> int:
+    """`4096 dt / tau`.
+
+    Raises:
+        RefusedInput: it is no integer, differs between neurons, or a resistance is not positive.
+    """
+    decay = lif.decay.astype(np.float64) * UNITY
+    if np.ptp(decay) or decay.flat[0] != np.round(decay.flat[0]):
+        raise RefusedInput(
+            f"{name}: dt / tau is {lif.decay.min():g} to {lif.decay.max():g}; expected one multiple of 1/{UNITY}"
+        )
+    if lif.gain.min() <= 0:
+        raise RefusedInput(f"{name}: r is {lif.gain.min():g}; expected more than 0")
+    return int(decay.flat[0])
+
+
+def _metadata(graph: Graph, scheme: Scheme, constant: NDArray[np.float64]) -> GraphMetadata:
+    """That of the float graph, for integer frames and outputs.
+
+    Args:
+        graph: the float graph.
+        scheme: its scheme.
+        constant: what the biases of the chip, which are no part of its currents, bring to the output.
+
+    Raises:
+        RefusedInput: there is such a constant, and no readout in the metadata to add it.
+    """
+    metadata = graph.metadata
+    settings, readout = metadata.preprocessing, metadata.readout
+    if settings is not None:
+        std = [float(s) / scheme.input_scale for s in np.atleast_1d(settings["std"])]
+        settings = {**settings, "std": std}
+    if readout is not None:
+        bias = readout.bias
+        if constant.any():
+            bias = constant.reshape(-1) * readout.time_weights.sum() + (bias if bias.size else 0)
+        readout = Readout(readout.time_weights * scheme.units[graph.output], bias)
+    elif constant.any():
+        raise RefusedInput(
+            f"{graph.output}: biases of the chip reach it with its currents; expected a readout in the metadata, which "
+            "adds them"
+        )
+    return replace(metadata, preprocessing=settings, input_bits=0, readout=readout)

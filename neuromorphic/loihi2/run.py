@@ -1,0 +1,156 @@
+"""A graph run fast, float or integer, all images of a batch side by side: for calibration and for checks at run time.
+
+The semantics are the reference's.  Where decays are halvings (or none) and sums stay below 2^24, float32 holds all of
+an integer graph exactly: products with 64 and with powers of two don't round, and what is beyond 2^24 before v
+saturates does saturate.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from neuromorphic.graph import Flatten, Graph, Lif, LoihiLif, MaxPool2d, Node, SelfAttention, Sink, Source
+from neuromorphic.layers import constants
+from neuromorphic.linear import linear
+from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
+from neuromorphic.nonlinear import Attention, Maxima
+from neuromorphic.reference import step
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Overflows:
+    """How often the widths of a population were too small.
+
+    Attributes:
+        wraps: of u.
+        saturations: of v, below; above it fires either way.
+    """
+
+    wraps: int = 0
+    saturations: int = 0
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a batch of images caused.
+
+    Attributes:
+        spikes: by population, uint8 `[B, T, *shape]`.
+        outputs: `[B, T, *shape]`.
+        overflows: by population of an integer graph.
+    """
+
+    spikes: Mapping[str, NDArray[np.uint8]]
+    outputs: Array
+    overflows: Mapping[str, Overflows] = field(default_factory=dict)
+
+
+def run(graph: Graph, frames: NDArray[np.float32], time_steps: int, dtype: DTypeLike = np.float32) -> Activity:
+    """All spikes of `frames` `[B, *input shape]`, each presented for `time_steps` steps."""
+    batch = len(frames)
+    network = Network(graph, batch, dtype)
+    membranes = {node.name: np.zeros((batch, *node.shape), dtype) for node in graph.populations}
+    spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
+    overflows = {n.name: Overflows() for n in graph.populations if isinstance(n.operation, LoihiLif)}
+    outputs = np.zeros((batch, time_steps, *graph.nodes[graph.output].shape), np.float64)
+    for t in range(time_steps):
+        values: dict[str, Array] = {graph.input: frames}
+        for node in graph.nodes.values():
+            match node.operation:
+                case Source():
+                    continue
+                case LoihiLif() as lif:
+                    x = network.read(node, values)
+                    spikes[node.name][:, t] = integer_step(lif, membranes[node.name], x, overflows[node.name])
+                    values[node.name] = spikes[node.name][:, t]
+                case Lif() as lif:
+                    spikes[node.name][:, t] = step(lif, membranes[node.name], network.read(node, values))
+                    values[node.name] = spikes[node.name][:, t]
+                case Sink():
+                    outputs[:, t] = network.read(node, values)
+                case _:
+                    values[node.name] = network.compute(node, values)
+    return Activity(spikes, outputs, overflows)
+
+
+class Network:
+    """The nodes of a graph without state, for so many maps at once."""
+
+    def __init__(self, graph: Graph, batch: int, dtype: DTypeLike) -> None:
+        self.graph, self.batch = graph, batch
+        self.constants = constants(graph)
+        self.bias = {name: c.astype(dtype) for name, c in self.constants.items() if c.any()}
+        self.operators: dict[str, Any] = {}
+        self.dtype = dtype
+
+    def read(self, node: Node, values: Mapping[str, Array]) -> Array:
+        """What a population or the output reads, with biases."""
+        x = self._sum(node, values)
+        return x + self.bias[node.name] if node.name in self.bias else x
+
+    def compute(self, node: Node, values: Mapping[str, Array]) -> Array:
+        """What a node without state returns, without biases but for those before a maximum."""
+        x = self._sum(node, values)
+        if isinstance(node.operation, Flatten):
+            return x.reshape(self.batch, -1)
+        if node.name not in self.operators:
+            self.operators[node.name] = self._operator(node)
+        return np.asarray(self.operators[node.name](x))
+
+    def currents(self, name: str, given: Mapping[str, Array]) -> Array:
+        """What a population reads, with biases, from the values of the nodes in `given` (which may miss others)."""
+        values = dict(given)
+        wanted, waiting = set(), list(self.graph.nodes[name].sources)
+        while waiting:
+            source = waiting.pop()
+            if source not in values and source not in wanted:
+                wanted.add(source)
+                waiting.extend(self.graph.nodes[source].sources)
+        for node in self.graph.nodes.values():
+            if node.name in wanted:
+                values[node.name] = self.compute(node, values)
+        return self.read(self.graph.nodes[name], values)
+
+    def _sum(self, node: Node, values: Mapping[str, Array]) -> Array:
+        first, *others = (values[source] for source in node.sources)
+        for x in others:
+            first = first + x
+        return first
+
+    def _operator(self, node: Node) -> Any:
+        match node.operation:
+            case MaxPool2d() as pool:
+                return Maxima(node, pool, self.constants[node.name], self.batch, self.dtype)
+            case SelfAttention() as attention:
+                return Attention(node, attention, self.dtype)
+            case _:
+                return linear(node, self.batch, self.dtype)
+
+
+def batches(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover `count`."""
+    return (slice(i, min(i + size, count)) for i in range(0, count, size))
+
+
+def integer_step(lif: LoihiLif, v: Array, x: Array, overflows: Overflows) -> NDArray[np.bool_]:
+    """`loihi2.arithmetic.step` in float32, for decays that are powers of two; counts what overflows."""
+    unity = 2**DECAY_BITS
+    u = x.astype(v.dtype, copy=False) * v.dtype.type(2**ALIGNMENT)
+    wraps = np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT))
+    if wraps:
+        overflows.wraps += int(wraps)
+        u = STATE_LIMIT - np.mod(STATE_LIMIT - u, 2 * STATE_LIMIT)
+    v *= v.dtype.type((unity - lif.decay) / unity)
+    np.trunc(v, out=v)
+    v += u
+    v += lif.bias
+    overflows.saturations += int(np.count_nonzero(v < 1 - STATE_LIMIT))
+    np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=v)
+    fired = v > lif.threshold * float(2**ALIGNMENT)
+    v[fired] = 0
+    return np.asarray(fired)

@@ -1,0 +1,100 @@
+"""The scheme: in which units a graph became integers, and what was measured when they were chosen.
+
+    x = λ · integer          the currents of node n, λ = units[n]; of a population: what it reads
+    w = λ 2^e q / λ_in       q an integer of 8 bits, e the exponent of the output channel, λ_in the unit of what is read
+    b = λ m 2^E / 64         m an integer of 13 bits, E the exponent of the population
+    threshold = d g λ θ      θ an integer of 17 bits; d = dt / tau, g = r
+
+The file of a quantised graph holds these w, b and thresholds as its floats, so that any reader sees the numbers that
+the chip computes with; with the scheme, which is part of its metadata, the integers come back exactly.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+
+from neuromorphic.errors import RefusedInput
+
+KEY = "loihi2"
+"""Of the metadata's document."""
+
+Granularity = Literal["layer", "channel"]
+"""Weights share their exponent within a layer, or within each output channel."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for one population, and how it did on the calibration images.
+
+    Attributes:
+        exact: whether the integers compute the same spikes as the floats for every input, by proof.
+        threshold_shift: of the float's threshold, relative.
+        disagreement: fraction of neurons and steps whose spike differs from the float graph's, when everything before
+            the population is quantised too.
+    """
+
+    exact: bool
+    threshold_shift: float = 0.0
+    disagreement: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a graph became integers.
+
+    Attributes:
+        granularity: of the weights' exponents.
+        input_scale: frames are `round(input_scale x)`.
+        units: λ by node name, of all nodes but the input.
+        exponents: e by the name of a node with weights, for each output channel, or one number for all of them.
+        clipping: likewise, the largest weight that is representable over the largest that there was; at most 1.
+        bias_exponents: E by the name of a population, and of the nodes whose biases it adds.
+        populations: by name.
+        calibration: number of images and their sha256.
+    """
+
+    granularity: Granularity
+    input_scale: float
+    units: Mapping[str, float]
+    exponents: Mapping[str, tuple[int, ...]]
+    clipping: Mapping[str, tuple[float, ...]]
+    bias_exponents: Mapping[str, int]
+    populations: Mapping[str, Choice]
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Any, source: str) -> Self:
+        """The scheme of `to_dict`'s document.
+
+        Args:
+            document: as JSON returns it.
+            source: named in messages.
+
+        Raises:
+            RefusedInput: it is no such document, or a number is out of range.
+        """
+        try:
+            scheme = cls(
+                granularity=document["granularity"],
+                input_scale=float(document["input_scale"]),
+                units={str(k): float(v) for k, v in document["units"].items()},
+                exponents={str(k): tuple(int(e) for e in v) for k, v in document["exponents"].items()},
+                clipping={str(k): tuple(float(c) for c in v) for k, v in document["clipping"].items()},
+                bias_exponents={str(k): int(e) for k, e in document["bias_exponents"].items()},
+                populations={str(k): Choice(**v) for k, v in document["populations"].items()},
+                calibration=dict(document["calibration"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RefusedInput(f"{source}: metadata {KEY!r} is no quantisation scheme ({error!r})") from error
+        if scheme.granularity not in get_args(Granularity):
+            raise RefusedInput(f"{source}: granularity is {scheme.granularity!r}; expected layer or channel")
+        for name, unit in {"input_scale": scheme.input_scale, **scheme.units}.items():
+            if not 0 < unit < np.inf:
+                raise RefusedInput(f"{source}: the unit of {name!r} is {unit}; expected a positive number")
+        return scheme

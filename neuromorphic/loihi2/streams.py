@@ -1,0 +1,120 @@
+"""Streams: the currents that some node sums, which therefore count in one unit λ: `x = λ · integer`.
+
+A stream begins where spikes (or frames) pass synapses and ends at the populations that read it.  A residual stream is
+one with several branches and several readers.  On the chip a synapse reads spikes only; nodes that no population
+follows are the host's.
+"""
+
+from dataclasses import dataclass
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import (
+    Affine,
+    Conv2d,
+    Flatten,
+    Graph,
+    Node,
+    Population,
+    SelfAttention,
+    Sink,
+    Source,
+    SumPool2d,
+)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Currents that share a unit.
+
+    Attributes:
+        synapses: nodes whose weights make its currents, in topological order: Conv2d, Affine, SelfAttention, and
+            SumPool2d where it sums spikes.
+        passing: nodes that leave the unit as it is: maxima, flattening and sums of currents.
+        direct: spikes that come without a node of their own, through synapses of weight 1, as (source, reader).
+        populations: those that read it, in topological order.
+    """
+
+    synapses: tuple[str, ...]
+    passing: tuple[str, ...]
+    direct: tuple[tuple[str, str], ...]
+    populations: tuple[str, ...]
+
+
+def host_nodes(graph: Graph) -> frozenset[str]:
+    """Names of the nodes that no population follows: the readout."""
+    before_population: set[str] = set()
+    for node in reversed(tuple(graph.nodes.values())):
+        if node.spiking or node.name in before_population:
+            before_population.update(node.sources)
+    return frozenset(
+        node.name for node in graph.nodes.values() if not node.spiking and node.name not in before_population
+    )
+
+
+def spike_carriers(graph: Graph) -> frozenset[str]:
+    """Names of the nodes whose outputs are spikes or frames, which no synapse has weighted: also flattened ones."""
+    found: set[str] = set()
+    for node in graph.nodes.values():
+        flat = isinstance(node.operation, Flatten) and all(s in found for s in node.sources)
+        if flat or isinstance(node.operation, Population | Source):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def streams(graph: Graph) -> tuple[Stream, ...]:
+    """The streams of `graph` that populations read, ordered by their first population.
+
+    Raises:
+        RefusedInput: a synapse reads currents, by name.
+    """
+    host, carriers = host_nodes(graph), spike_carriers(graph)
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for node in graph.nodes.values():
+        if node.name in carriers and not node.spiking:
+            continue
+        parent[node.name] = node.name
+        if weighs(node, carriers):
+            currents = [s for s in node.sources if s not in carriers]
+            if currents and node.name not in host:
+                raise RefusedInput(f"{node.name}: reads the currents of {' + '.join(currents)}; expected spikes")
+            continue
+        # A population's own name stands for what it reads; its readers take it from `carriers`.
+        for source in node.sources:
+            if source not in carriers:
+                parent[root(source)] = root(node.name)
+    found: dict[str, list[Node]] = {}
+    for name in parent:
+        found.setdefault(root(name), []).append(graph.nodes[name])
+    result = [_stream(nodes, host, carriers) for nodes in found.values()]
+    order = list(graph.nodes)
+    return tuple(sorted((s for s in result if s.populations), key=lambda s: order.index(s.populations[0])))
+
+
+def weighs(node: Node, carriers: frozenset[str]) -> bool:
+    """Whether the node's currents are those of synapses, as against sums or maxima of currents."""
+    match node.operation:
+        case Conv2d() | Affine() | SelfAttention():
+            return True
+        case SumPool2d():
+            return all(source in carriers for source in node.sources)
+        case _:
+            return False
+
+
+def _stream(nodes: list[Node], host: frozenset[str], carriers: frozenset[str]) -> Stream:
+    chip = [node for node in nodes if node.name not in host and not isinstance(node.operation, Source | Sink)]
+    synapses = [node for node in chip if weighs(node, carriers)]
+    rest = [node for node in chip if not weighs(node, carriers)]
+    passing = [node for node in rest if not node.spiking]
+    return Stream(
+        tuple(node.name for node in synapses),
+        tuple(node.name for node in passing),
+        tuple((s, node.name) for node in rest for s in node.sources if s in carriers),
+        tuple(node.name for node in rest if node.spiking),
+    )
