@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph
 from neuromorphic.placement.activity import Activity, full_rate, measured
 from neuromorphic.placement.limits import Limits
@@ -146,11 +147,14 @@ def place(
             `schedule` times and Lava simulates), or summed by neurons that pass it on (`relay`).
 
     Raises:
-        RefusedInput: one row of one channel is too much for a core, something waits longer than a synapse can, or the
-            trace is of another graph.
+        RefusedInput: the graph needs no neurons, one row of one channel is too much for a core, something waits longer
+            than a synapse can, or the trace is of another graph.
     """
     limits = limits or Limits()
-    placed = partition(populations(graph, residual), limits, graph.source)
+    found = populations(graph, residual)
+    if not found:
+        raise RefusedInput(f"{graph.source}: nothing to place: its output is its input")
+    placed = partition(found, limits, graph.source)
     frame = as_map(graph.nodes[graph.input].shape)
     return Placement(
         limits=limits,

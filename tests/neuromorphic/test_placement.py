@@ -307,6 +307,26 @@ def test_limits_that_are_none_are_refused(value):
         Limits(neurons=value)
 
 
+def test_a_graph_without_neurons_is_refused():
+    with pytest.raises(RefusedInput, match="nothing to place"):
+        place(from_nir(chain({}, (2,), (2,))))
+
+
+def test_a_population_behind_a_flattening_keeps_its_map():
+    flat = nir.Flatten({"input": np.array([2, 4, 4])}, 0, -1)
+    nodes = {"conv": conv(np.ones((2, 1, 3, 3)), padding=1, hw=(4, 4)), "flat": flat, "lif": lif((32,))}
+    graph = from_nir(chain(nodes | {"next": lif((32,))}, (1, 4, 4), (32,)))
+    trace = run(graph, np.random.default_rng(0).normal(size=(2, 1, 4, 4)).astype(np.float32))
+    placement = place(graph, Limits(neurons=16), trace)
+    assert [entry.population.shape for entry in placement.placed] == [(2, 4, 4), (1, 32, 1)]
+    cores = [(core, in_block(core, shape)) for core, shape in zip(placement.cores, _shapes(placement), strict=True)]
+    _on_exactly_one_core(placement, cores)
+    spikes = trace.spikes["lif"].unpack().sum((0, 1))
+    # Every spike of lif is heard by one core of next, whichever way lif was cut.
+    assert placement.measured.messages[:2].sum() == spikes.sum() > 0
+    assert placement.measured.operations[2:].tolist() == [spikes[:16].sum(), spikes[16:].sum()]
+
+
 def test_a_trace_of_another_graph_is_refused():
     graph = from_nir(small_net())
     trace = run(residual(), np.zeros((1, 1, 2, 2), np.float32))
