@@ -71,6 +71,7 @@ def time_lava(graph: neuromorphic.Graph, frames: NDArray[np.float32], batch: int
     simulate(
         graph,
         np.resize(frames, (images, *frames.shape[1:])),
+        precision=graph.precision,
         batch=batch,
         models=models,
         progress=lambda done, total: marks.append((done, time.perf_counter() - begin)),
@@ -151,8 +152,8 @@ def measure(
     document.update(rounds=rounds, batch=BATCH)
     document["pytorch_ms_by_threads"] = {threads: median(durations) for threads, durations in pytorch.items()}
     document["pytorch_ms"] = min(document["pytorch_ms_by_threads"].values())
-    document["fused"] = _medians(fused[BATCH])
-    document["fused_single"] = _medians(fused[1])
+    document["fused"] = medians(fused[BATCH])
+    document["fused_single"] = medians(fused[1])
     document["fused_to_pytorch"] = document["fused"]["per_image"] / document["pytorch_ms"]
     document["fused_single_to_pytorch"] = document["fused_single"]["per_image"] / document["pytorch_ms"]
     document["bar"] = BAR
@@ -163,7 +164,8 @@ def measure(
     return document
 
 
-def _medians(timings: list[Timing]) -> dict[str, float]:
+def medians(timings: list[Timing]) -> dict[str, float]:
+    """Of every figure, over several runs."""
     return {key: median(asdict(timing)[key] for timing in timings) for key in asdict(timings[0])}
 
 

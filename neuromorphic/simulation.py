@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Flatten, Graph, Lif, Sink, Source
 from neuromorphic.job import Job, Models
-from neuromorphic.loihi2.magnitude import magnitudes
+from neuromorphic.loihi2.bounds import intervals
 from neuromorphic.loihi2.stock import check_stock
+from neuromorphic.loihi2.widths import GRADED_BITS
 from neuromorphic.reference import per_step
 from neuromorphic.runner import SILENCE, run_group
 from neuromorphic.schedule import schedule
@@ -46,7 +47,7 @@ def simulate(
 
     The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
     population, in float64 as the graph's certificate proves it for every node; without that proof all in float64.
-    Integers need no certificate: `loihi2.magnitude` bounds every sum.
+    Integers need no certificate: `loihi2.bounds` bounds every sum.
 
     Args:
         graph: a validated graph.
@@ -100,12 +101,24 @@ def doubles(graph: Graph) -> tuple[str, ...]:
     leaves a single node unproven, every node.  Of a graph in integers, those whose sums may need more than 24 bits.
     """
     if graph.precision == "loihi2":
-        return tuple(name for name, bound in magnitudes(graph).items() if bound.largest >= 2**SINGLE)
+        return _wide(graph)
     proofs = graph.metadata.certificate.get("nodes", {})
     computing = [n.name for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink | Flatten)]
     if not all(proofs.get(name, {}).get("exact") is True for name in computing):
         return tuple(computing)
     return tuple(name for name in computing if proofs[name].get("limit", SINGLE) != SINGLE)
+
+
+def _wide(graph: Graph) -> tuple[str, ...]:
+    """Names of the nodes with a sum of integers, read or returned, that may reach 2^24.
+
+    Every term may be 0, so partial sums stay within the bounds of the whole.
+    """
+    limit = 2.0 ** (GRADED_BITS - 1)
+    sums = intervals(graph, (-limit, limit - 1))
+    large = {name for name, x in sums.items() if max(-x.low.min(), x.high.max()) >= 2**SINGLE}
+    readers = {name: [reader.name for reader in graph.readers(name)] for name in graph.nodes}
+    return tuple(name for name in graph.nodes if name in large or not large.isdisjoint(readers[name]))
 
 
 def _check_precision(graph: Graph, precision: str) -> None:

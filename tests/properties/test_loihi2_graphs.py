@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from neuromorphic.loihi2.magnitude import magnitudes
+from neuromorphic.loihi2.bounds import intervals
 from neuromorphic.loihi2.widths import STATE_LIMIT
 from neuromorphic.parity import compare
 from neuromorphic.reference import run
@@ -52,7 +52,8 @@ def test_random_graphs_reach_every_corner_of_the_arithmetic():
         _, membranes = lockstep.run(example.graph, example.frames)
         for v in membranes.values():
             seen.update(kind for kind, found in _corners(v).items() if found.any())
-        if any((bound.largest >= STATE_LIMIT / 64) for bound in magnitudes(example.graph).values()):
+        reads = intervals(example.graph, (-128, 127))
+        if any(reads[node.name].high.max() >= STATE_LIMIT / 64 for node in example.graph.populations):
             seen.add("wrap")
 
     look()
