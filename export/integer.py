@@ -136,7 +136,7 @@ def record_integer(
     batch: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> IntegerRecording:
-    """`record_batches` in one piece: a hundred images of a small encoder take some 150 MB.
+    """`record_batches` in one piece: a hundred images of a small encoder take some 160 MB.
 
     Args:
         model: as for `record_batches`.

@@ -5,11 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import export
+import spikeclip
 from export.integer import integer_model, record_batches, record_integer
 from export.integer_layers import IntegerConv, IntegerLif
 from neuromorphic import reference
+from neuromorphic.frames import encode
 from neuromorphic.graph import LoihiLif, from_nir
 from neuromorphic.loihi2 import arithmetic
+from neuromorphic.loihi2.quantise import quantise
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
@@ -33,25 +36,15 @@ def prepare(architecture, seed=0):
     return export.prepare(checkpoint({"spike-driven": spike_driven, "paper": published}[architecture](seed), 16))
 
 
-def frames(n, seed=0):
-    shape = (3, 16, 16)
+def frames(n, seed=0, size=16):
+    shape = (3, size, size)
     extremes = np.stack([np.full(shape, -128), np.full(shape, 127), np.indices(shape).sum(0) % 2 * 255 - 128])
     random = np.random.default_rng(seed).integers(-128, 128, (n, *shape))
     return np.concatenate([random, extremes]).astype(np.float32)
 
 
-@pytest.mark.parametrize("exponent", [4, 10])
-@pytest.mark.parametrize("architecture", ["spike-driven", "paper"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_it_equals_the_reference_in_every_spike_membrane_and_output(architecture, exponent, seed):
-    prepared, x = prepare(architecture, seed), frames(3, seed)
-    graph = by_hand(from_nir(prepared.graph), exponent)
-    model, trace = integer_model(prepared, parameters(graph)), reference.run(graph, x)
-    largest = []
-    for lif in model.populations.values():
-        lif.register_forward_pre_hook(lambda _, inputs: largest.append(int(inputs[0].abs().max())))
-    found = record_integer(model, x, batch=4)
-    assert (max(largest) > 2**17) == (exponent == 10)  # where currents wrap
+def assert_equal(model, graph, x):
+    found, trace = record_integer(model, x, batch=4), reference.run(graph, x)
     assert set(found.spikes) == set(found.membranes) == set(trace.spikes)
     for name, train in trace.spikes.items():
         bits, shape = found.spikes[name]
@@ -60,7 +53,34 @@ def test_it_equals_the_reference_in_every_spike_membrane_and_output(architecture
         assert found.membranes[name].dtype == np.int32
         np.testing.assert_array_equal(found.membranes[name], trace.membranes[name], err_msg=name)
     np.testing.assert_array_equal(found.outputs, trace.outputs)
+    return trace
+
+
+@pytest.mark.parametrize("exponent", [4, 10])
+@pytest.mark.parametrize("architecture", ["spike-driven", "paper"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_equals_the_reference_in_every_spike_membrane_and_output(architecture, exponent, seed):
+    prepared, x = prepare(architecture, seed), frames(3, seed)
+    graph = by_hand(from_nir(prepared.graph), exponent)
+    model = integer_model(prepared, parameters(graph))
+    largest = []
+    for lif in model.populations.values():
+        lif.register_forward_pre_hook(lambda _, inputs: largest.append(int(inputs[0].abs().max())))
+    trace = assert_equal(model, graph, x)
+    assert (max(largest) > 2**17) == (exponent == 10)  # where currents wrap
     assert all(train.count() for train in trace.spikes.values())
+
+
+def test_a_quantised_encoder_equals_the_reference():
+    prepared, pixels = prepare("spike-driven"), np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3))
+    graph, _ = quantise(from_nir(prepared.graph), prepared.encode(pixels[:2].astype(np.uint8)))
+    assert_equal(integer_model(prepared, parameters(graph)), graph, encode(graph, pixels.astype(np.uint8)))
+
+
+def test_the_shipped_encoder_equals_the_reference():
+    prepared = export.prepare(spikeclip.load("spike-driven-small"))
+    graph = by_hand(from_nir(prepared.graph))
+    assert_equal(integer_model(prepared, parameters(graph)), graph, frames(0, size=32))
 
 
 def test_batches_change_nothing():
