@@ -1,6 +1,10 @@
-"""MACs of the ANN twin, from the layer table that travels in the `.nir` file."""
+"""MACs and shapes of the ANN twin, from the layer table that travels in the `.nir` file."""
 
-from energy.counts import AnnCounts
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from energy.counts import AnnCounts, AnnLayer, AnnShapes
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph
 
@@ -9,22 +13,37 @@ def ann_counts(graph: Graph, images: int) -> AnnCounts | None:
     """The twin's MACs for so many images; None where the file describes no twin.
 
     Raises:
-        RefusedInput: the table is not `{"parameters": n, "layers": [{"name", "kind", "macs"}, ...]}`.
+        RefusedInput: the table is not `{"parameters": n, "layers": [{"name", "kind", "macs"}, ...]}`, or a layer has
+            some of `"inputs": [shape, ...]`, `"weight": shape or null` and `"output": shape`, but not all of them.
     """
     twin = graph.metadata.twin
     if twin is None:
         return None
-    layers: dict[str, tuple[str, int]] = {}
+    layers: dict[str, AnnLayer] = {}
     try:
         parameters = _natural(twin["parameters"])
         for layer in twin["layers"]:
             name = str(layer["name"])
             if name in layers:
                 raise ValueError(f"layer {name!r} stands twice")
-            layers[name] = (str(layer["kind"]), _natural(layer["macs"]) * images)
+            layers[name] = AnnLayer(str(layer["kind"]), _natural(layer["macs"]) * images, _shapes(layer))
     except (KeyError, TypeError, ValueError) as error:
         raise RefusedInput(f"{graph.source}: its table of the ANN twin is not understood ({error!r})") from error
-    return AnnCounts(parameters, layers)
+    return AnnCounts(images, parameters, layers)
+
+
+def _shapes(layer: Mapping[str, Any]) -> AnnShapes | None:
+    if not {"inputs", "weight", "output"} & set(layer):
+        return None
+    inputs = [_elements(shape) for shape in layer["inputs"]]
+    outputs = _elements(layer["output"])
+    if layer["weight"] is not None:
+        return AnnShapes(_elements(layer["weight"]), _natural(layer["weight"][0]), sum(inputs), outputs)
+    return AnnShapes(0, 0, sum(inputs), outputs)
+
+
+def _elements(shape: list[object]) -> int:
+    return prod(_natural(n) for n in shape)
 
 
 def _natural(value: object) -> int:

@@ -11,7 +11,6 @@ Spikes are 0 or 1: every term is a selection and an addition, and there is no mu
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,26 +24,18 @@ CHUNK = 2**22
 
 @dataclass(frozen=True)
 class ProductCounts:
-    """Additions of one product, under three conventions; `coincidences <= one_sided <= dense`, image by image.
+    """Additions of one product, under three conventions; `coincidences <= one_sided <= dense`, step by step.
 
     Attributes:
-        coincidences: int64 `[images]`, terms of which neither factor is zero.
-        one_sided: int64 `[images]`, terms of which the spike that comes first, of K or of Q, is 1: it is carried to all
-            d channels of the other factor, whatever they hold.
+        coincidences: int64 `[images, T]`, terms of which neither factor is zero.
+        one_sided: int64 `[images, T]`, terms of which the spike that comes first, of K or of Q, is 1: it is carried to
+            all d channels of the other factor, whatever they hold.
         dense: terms, over all images and steps.
     """
 
     coincidences: NDArray[np.int64]
     one_sided: NDArray[np.int64]
     dense: int
-
-    def to_dict(self) -> dict[str, int]:
-        """The counts as a JSON-compatible dictionary."""
-        return {
-            "coincidences": int(self.coincidences.sum()),
-            "one_sided": int(self.one_sided.sum()),
-            "dense": self.dense,
-        }
 
 
 @dataclass(frozen=True)
@@ -69,14 +60,19 @@ class AttentionCounts:
     dense_scores_first: int
 
     @property
-    def per_image(self) -> NDArray[np.int64]:
-        """Coincidences of both products, which totals go by: int64 `[images]`."""
+    def per_step(self) -> NDArray[np.int64]:
+        """Coincidences of both products, which totals go by: int64 `[images, T]`."""
         return self.sums.coincidences + self.outputs.coincidences
+
+    @property
+    def per_image(self) -> NDArray[np.int64]:
+        """The same: int64 `[images]`."""
+        return np.asarray(self.per_step.sum(1))
 
     @property
     def coincidences(self) -> int:
         """Of both products, over all images."""
-        return int(self.per_image.sum())
+        return int(self.per_step.sum())
 
     @property
     def one_sided(self) -> int:
@@ -97,15 +93,6 @@ class AttentionCounts:
             "dense_scores_first": self.dense_scores_first,
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """The counts as a JSON-compatible dictionary."""
-        return {
-            "source": self.source,
-            "spikes": self.spikes,
-            **self.totals(),
-            "products": {"KV": self.sums.to_dict(), "Q(KV)": self.outputs.to_dict()},
-        }
-
 
 def attention_counts(node: Node, operation: SelfAttention, train: SpikeTrain) -> AttentionCounts:
     """The additions of a self-attention node on the spikes of the population that it reads.
@@ -118,7 +105,7 @@ def attention_counts(node: Node, operation: SelfAttention, train: SpikeTrain) ->
     images, steps = train.bits.shape[:2]
     heads, tokens = operation.heads, prod(node.shape[1:])
     width = node.shape[0] // heads
-    sums, outputs = np.zeros((2, images), np.int64), np.zeros((2, images), np.int64)
+    sums, outputs = np.zeros((2, images, steps), np.int64), np.zeros((2, images, steps), np.int64)
     chunk = max(1, CHUNK // (steps * (train.neurons + heads * width * width)))
     for start in range(0, images, chunk):
         part = slice(start, start + chunk)
@@ -129,8 +116,8 @@ def attention_counts(node: Node, operation: SelfAttention, train: SpikeTrain) ->
         # A sum of spikes is zero in float32 only if it is zero, however large the others are.
         filled = k.astype(np.float32) @ v.astype(np.float32).swapaxes(-1, -2) > 0
         fired = q.sum(-1, dtype=np.int64)
-        sums[:, part] = [_per_image(met), width * _per_image(k)]
-        outputs[:, part] = [_per_image(fired * filled.sum(-1, dtype=np.int64)), width * _per_image(fired)]
+        sums[:, part] = [_per_step(met), width * _per_step(k)]
+        outputs[:, part] = [_per_step(fired * filled.sum(-1, dtype=np.int64)), width * _per_step(fired)]
     frames = images * steps
     dense = heads * width * width * tokens * frames
     return AttentionCounts(
@@ -143,6 +130,6 @@ def attention_counts(node: Node, operation: SelfAttention, train: SpikeTrain) ->
     )
 
 
-def _per_image(counts: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Sums of each image: int64 `[images]`."""
-    return np.asarray(counts.reshape(len(counts), -1).sum(1, dtype=np.int64))
+def _per_step(counts: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Sums of each image and step: int64 `[images, T]`."""
+    return np.asarray(counts.reshape(*counts.shape[:2], -1).sum(2, dtype=np.int64))

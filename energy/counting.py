@@ -11,12 +11,31 @@ from energy.attention import attention_counts
 from energy.counts import Additions, Kind, LayerCounts, OperationCounts, PopulationCounts, SourceCounts
 from energy.dataflow import constant, senders, summable
 from energy.fanout import fan_out, kernel_taps
-from energy.synaptic_operations import synaptic_operations
+from energy.synaptic_operations import spikes_per_step, synaptic_operations
+from energy.updates import updates_needed
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Flatten, Graph, Lif, MaxPool2d, Node, SelfAttention, SumPool2d
+from neuromorphic.graph import (
+    Affine,
+    Conv2d,
+    Flatten,
+    Graph,
+    Lif,
+    LoihiLif,
+    MaxPool2d,
+    Node,
+    Population,
+    SelfAttention,
+    SumPool2d,
+)
 from neuromorphic.trace import SpikeTrain, Trace
 
-KINDS: dict[type, Kind] = {Conv2d: "conv2d", Affine: "linear", SumPool2d: "pooling", Lif: "identity"}
+KINDS: dict[type, Kind] = {
+    Conv2d: "conv2d",
+    Affine: "linear",
+    SumPool2d: "pooling",
+    Lif: "identity",
+    LoihiLif: "identity",
+}
 """Nodes that have synapses; a population has some only where it reads another one directly."""
 
 
@@ -42,7 +61,7 @@ def count(
     nodes = [node for node in graph.nodes.values() if type(node.operation) in KINDS]
     sources = _spiking_sources(graph, trace, nodes, progress)
     frames = trace.images * trace.time_steps
-    unchanging, summed = constant(graph), summable(graph)
+    unchanging, summed, needed = constant(graph), summable(graph), updates_needed(graph, trace)
     layers: dict[str, LayerCounts] = {}
     for node in graph.nodes.values():
         if isinstance(node.operation, SelfAttention):
@@ -50,7 +69,7 @@ def count(
         if node.name not in sources:
             continue
         real = tuple(sender.name for sender in senders(graph, node) if not sender.spiking)
-        if isinstance(node.operation, Lif) and not sources[node.name]:
+        if isinstance(node.operation, Population) and not sources[node.name]:
             continue
         macs = kernel_taps(node) if real and isinstance(node.operation, Conv2d | Affine) else 0
         layers[node.name] = LayerCounts(
@@ -66,9 +85,11 @@ def count(
         images=trace.images,
         time_steps=trace.time_steps,
         layers=layers,
-        populations={node.name: _population(trace.spikes[node.name]) for node in graph.populations},
-        additions=_additions(graph, frames),
-        comparisons=_comparisons(graph) * frames,
+        populations={
+            node.name: _population(node, trace.spikes[node.name], needed[node.name]) for node in graph.populations
+        },
+        additions_of=_additions(graph, frames),
+        comparisons_of=_comparisons(graph, frames),
         ann=ann_counts(graph, trace.images),
     )
 
@@ -95,10 +116,7 @@ def _check(graph: Graph, trace: Trace) -> None:
 def _spiking_sources(
     graph: Graph, trace: Trace, nodes: list[Node], progress: Callable[[int, int], None]
 ) -> dict[str, list[SourceCounts]]:
-    """For each of `nodes`, the counts of every population that it reads.
-
-    One population after the other, so that its spikes are unpacked once for all nodes that read them.
-    """
+    """For each of `nodes`, the counts of every population that it reads."""
     read_by: dict[str, list[Node]] = {node.name: [] for node in graph.populations}
     for node in nodes:
         for sender in senders(graph, node):
@@ -111,14 +129,11 @@ def _spiking_sources(
         if not readers:
             continue
         train = trace.spikes[name]
-        fan_outs = np.stack([fan_out(node).reshape(-1) for node in readers], axis=1)
-        sops = synaptic_operations(train, fan_outs)
         spikes, updates = train.count(), train.neurons * frames
-        for column, node in enumerate(readers):
-            dense = int(fan_outs[:, column].sum()) * frames
-            counts[node.name].append(
-                SourceCounts(name, spikes, updates, sops[:, column], dense, kernel_taps(node) * frames)
-            )
+        for node in readers:
+            fan_outs = fan_out(node).reshape(-1)
+            sops, dense = synaptic_operations(train, fan_outs), int(fan_outs.sum()) * frames
+            counts[node.name].append(SourceCounts(name, spikes, updates, sops, dense, kernel_taps(node) * frames))
     progress(len(read_by), len(read_by))
     return counts
 
@@ -128,29 +143,43 @@ def _attention(node: Node, operation: SelfAttention, trace: Trace) -> LayerCount
     return LayerCounts(node.name, "attention", (), (), 0, 0, 0, counts)
 
 
-def _population(train: SpikeTrain) -> PopulationCounts:
-    images, steps = train.bits.shape[:2]
-    spikes: NDArray[np.int64] = np.bitwise_count(train.bits).sum((0, 2), dtype=np.int64)
-    return PopulationCounts(train.neurons, train.neurons * steps * images, spikes)
+def _population(node: Node, train: SpikeTrain, needed: NDArray[np.int64]) -> PopulationCounts:
+    return PopulationCounts(train.neurons, _multiplies(node), spikes_per_step(train.bits), needed)
 
 
-def _additions(graph: Graph, frames: int) -> Additions:
-    bias = pooling = fan_in = 0
+def _multiplies(node: Node) -> bool:
+    """Whether the membranes leak by anything but powers of two; a gain is as good as folded into the weights."""
+    match node.operation:
+        case Lif(decay=decay):
+            kept = 1.0 - decay.astype(np.float64)
+        case LoihiLif(decay=decay_of_4096):
+            kept = np.array(1.0 - decay_of_4096 / 4096)
+        case other:
+            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no membranes")
+    mantissa, _ = np.frexp(kept)
+    return bool(((np.abs(mantissa) != 0.5) & (kept != 0)).any())
+
+
+def _additions(graph: Graph, frames: int) -> dict[str, Additions]:
+    found: dict[str, Additions] = {}
     for node in graph.nodes.values():
         if isinstance(node.operation, Flatten):  # `senders` adds up what it sums where that is read
             continue
+        bias = pooling = 0
         arriving = senders(graph, node)
         real = sum(not sender.spiking for sender in arriving)
         summed = len(arriving) if isinstance(node.operation, MaxPool2d) else real
-        fan_in += max(0, summed - 1) * prod(node.input_shape)
-        if isinstance(node.operation, Conv2d | Affine) and node.operation.bias.any():
-            bias += prod(node.shape)
+        fan_in = max(0, summed - 1) * prod(node.input_shape)
+        if isinstance(node.operation, Conv2d | Affine | LoihiLif) and node.operation.bias.any():
+            bias = prod(node.shape)
         if isinstance(node.operation, SumPool2d) and real:
-            pooling += int(fan_out(node).sum())
-    return Additions(bias * frames, pooling * frames, fan_in * frames)
+            pooling = int(fan_out(node).sum())
+        if bias or pooling or fan_in:
+            found[node.name] = Additions(bias * frames, pooling * frames, fan_in * frames)
+    return found
 
 
-def _comparisons(graph: Graph) -> int:
-    """Of all max-pooling in one time step; every window has at least one tap on the map."""
+def _comparisons(graph: Graph, frames: int) -> dict[str, int]:
+    """Of all max-pooling, by node; every window has at least one tap on the map."""
     pools = (node for node in graph.nodes.values() if isinstance(node.operation, MaxPool2d))
-    return sum(int(fan_out(node).sum()) - prod(node.shape) for node in pools)
+    return {pool.name: (int(fan_out(pool).sum()) - prod(pool.shape)) * frames for pool in pools}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ class SourceCounts:
         source: name of the population.
         spikes: that it sends, over all images and steps.
         updates: of its neurons, over all images and steps: the spikes at a firing rate of 1.
-        sops: int64 `[images]`, one per spike and existing synapse.
+        per_step: int64 `[images, T]`, SOPs: one per spike and existing synapse.
         dense: SOPs at a firing rate of 1.
         dense_padded: the same with the taps on the padding.  `rate * dense_padded` is the estimate of most papers.
     """
@@ -28,9 +28,14 @@ class SourceCounts:
     source: str
     spikes: int
     updates: int
-    sops: NDArray[np.int64]
+    per_step: NDArray[np.int64]
     dense: int
     dense_padded: int
+
+    @property
+    def sops(self) -> NDArray[np.int64]:
+        """Synaptic operations of each image: int64 `[images]`."""
+        return np.asarray(self.per_step.sum(1))
 
     @property
     def rate(self) -> float:
@@ -88,25 +93,6 @@ class LayerCounts:
             return None
         return sum(s.spikes for s in read) / sum(s.updates for s in read)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The counts as a JSON-compatible dictionary."""
-        return {
-            "kind": self.kind,
-            "sops": self.sops,
-            "dense": self.dense,
-            "dense_padded": self.dense_padded,
-            "rate": self.rate,
-            "macs": self.macs,
-            "macs_once": self.macs_once,
-            "macs_summed": self.macs_summed,
-            "attention": None if self.attention is None else self.attention.to_dict(),
-            "spiking_sources": [
-                {"source": s.source, "spikes": s.spikes, "sops": int(s.sops.sum()), "dense": s.dense, "rate": s.rate}
-                for s in self.spiking
-            ],
-            "real_sources": list(self.real),
-        }
-
 
 @dataclass(frozen=True)
 class PopulationCounts:
@@ -114,24 +100,20 @@ class PopulationCounts:
 
     Attributes:
         neurons: in it.
-        updates: membranes updated: neurons times steps times images, since every neuron is updated in every step.
-        spikes: int64 `[T]`, per time step, over all images.
+        multiplies: whether an update multiplies: a membrane that leaks by a power of two, or not at all, is shifted.
+        spikes: int64 `[images, T]`.
+        needed: int64 `[images, T]`, updates of neurons that are not at rest, or at which something arrives (`updates`).
     """
 
     neurons: int
-    updates: int
+    multiplies: bool
     spikes: NDArray[np.int64]
+    needed: NDArray[np.int64]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The counts as a JSON-compatible dictionary."""
-        spikes = int(self.spikes.sum())
-        return {
-            "neurons": self.neurons,
-            "updates": self.updates,
-            "spikes": spikes,
-            "rate": spikes / self.updates,
-            "spikes_per_step": self.spikes.tolist(),
-        }
+    @property
+    def updates(self) -> int:
+        """Membranes updated: neurons times steps times images, since every neuron is updated in every step."""
+        return self.neurons * self.spikes.size
 
 
 @dataclass(frozen=True)
@@ -149,9 +131,42 @@ class Additions:
     pooling: int
     fan_in: int
 
-    def to_dict(self) -> dict[str, int]:
-        """The counts as a JSON-compatible dictionary."""
-        return {"bias": self.bias, "pooling": self.pooling, "fan_in": self.fan_in}
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.bias + self.pooling + self.fan_in
+
+
+@dataclass(frozen=True)
+class AnnShapes:
+    """Elements that one layer of the ANN twin reads and writes per image.
+
+    Attributes:
+        weights: of its kernel or matrix; 0 for a product of two activations.
+        biases: one per channel; likewise.
+        inputs: that arrive, of both factors for a product.
+        outputs: that leave.
+    """
+
+    weights: int
+    biases: int
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class AnnLayer:
+    """One layer of the ANN twin.
+
+    Attributes:
+        kind: `conv2d`, `linear` or `matmul`, the product of two activations.
+        macs: over all images.
+        shapes: of what it reads and writes; None where the file's table doesn't say.
+    """
+
+    kind: str
+    macs: int
+    shapes: AnnShapes | None
 
 
 @dataclass(frozen=True)
@@ -159,22 +174,24 @@ class AnnCounts:
     """Multiply-accumulates of the ANN twin.
 
     Attributes:
+        images: that they are for.
         parameters: of the twin.
-        layers: name to (kind, MACs over all images).
+        layers: by name.
     """
 
+    images: int
     parameters: int
-    layers: Mapping[str, tuple[str, int]]
+    layers: Mapping[str, AnnLayer]
 
     @property
     def macs(self) -> int:
         """Over all layers and images."""
-        return sum(macs for _, macs in self.layers.values())
+        return sum(layer.macs for layer in self.layers.values())
 
-    def to_dict(self) -> dict[str, Any]:
-        """The counts as a JSON-compatible dictionary."""
-        layers = {name: {"kind": kind, "macs": macs} for name, (kind, macs) in self.layers.items()}
-        return {"macs": self.macs, "parameters": self.parameters, "layers": layers}
+    @property
+    def shaped(self) -> bool:
+        """Whether the shapes of all layers are known."""
+        return all(layer.shapes is not None for layer in self.layers.values())
 
 
 @dataclass(frozen=True)
@@ -185,8 +202,8 @@ class OperationCounts:
         images, time_steps: of the run.
         layers: nodes with synapses and self-attention nodes, in topological order.
         populations: in topological order.
-        additions: what is left of them.
-        comparisons: of max-pooling: one per tap on the map after the first.
+        additions_of: what is left of them, by node that has any.
+        comparisons_of: of max-pooling, by node: one per tap on the map after the first.
         ann: of the twin; None where the graph's file describes none.
     """
 
@@ -194,9 +211,20 @@ class OperationCounts:
     time_steps: int
     layers: Mapping[str, LayerCounts]
     populations: Mapping[str, PopulationCounts]
-    additions: Additions
-    comparisons: int
+    additions_of: Mapping[str, Additions]
+    comparisons_of: Mapping[str, int]
     ann: AnnCounts | None
+
+    @property
+    def additions(self) -> Additions:
+        """Over all nodes, steps and images."""
+        found = self.additions_of.values()
+        return Additions(sum(a.bias for a in found), sum(a.pooling for a in found), sum(a.fan_in for a in found))
+
+    @property
+    def comparisons(self) -> int:
+        """Of all max-pooling, over all steps and images."""
+        return sum(self.comparisons_of.values())
 
     @property
     def sops(self) -> int:
@@ -234,6 +262,11 @@ class OperationCounts:
         return sum(population.updates for population in self.populations.values())
 
     @property
+    def neuron_updates_needed(self) -> int:
+        """The same without neurons at rest at which nothing arrives."""
+        return sum(int(population.needed.sum()) for population in self.populations.values())
+
+    @property
     def sops_per_image(self) -> NDArray[np.int64]:
         """Synaptic operations of each image: int64 `[images]`."""
         sops = np.zeros(self.images, np.int64)
@@ -249,40 +282,3 @@ class OperationCounts:
         for node in self.attention:
             additions += node.per_image
         return additions
-
-    def to_dict(self) -> dict[str, Any]:
-        """The counts as a JSON-compatible dictionary; `devices` is for prices."""
-        return {
-            "images": self.images,
-            "time_steps": self.time_steps,
-            "snn": {
-                "sops": self.sops,
-                "macs": self.macs,
-                "macs_once": self.macs_once,
-                "macs_summed": self.macs_summed,
-                "attention": {
-                    "coincidences": self.attention_additions,
-                    "one_sided": sum(node.one_sided for node in self.attention),
-                    "dense": sum(node.dense for node in self.attention),
-                    "dense_scores_first": sum(node.dense_scores_first for node in self.attention),
-                },
-                "neuron_updates": self.neuron_updates,
-                "additions": self.additions.to_dict(),
-                "comparisons": self.comparisons,
-                "sops_per_image": _distribution(self.sops_per_image),
-                "attention_per_image": _distribution(self.attention_per_image),
-                "layers": {name: layer.to_dict() for name, layer in self.layers.items()},
-                "populations": {name: population.to_dict() for name, population in self.populations.items()},
-            },
-            "ann": None if self.ann is None else self.ann.to_dict(),
-            "devices": {},
-        }
-
-
-def _distribution(per_image: NDArray[np.int64]) -> dict[str, float | int]:
-    return {
-        "mean": float(per_image.mean()),
-        "standard_deviation": float(per_image.std()),
-        "minimum": int(per_image.min()),
-        "maximum": int(per_image.max()),
-    }

@@ -1,6 +1,6 @@
 """Who sends what to a node: spikes or real values, as the graph declares it."""
 
-from neuromorphic.graph import Flatten, Graph, Lif, MaxPool2d, Node, SelfAttention, Source
+from neuromorphic.graph import Flatten, Graph, MaxPool2d, Node, Population, SelfAttention, Source
 
 
 def senders(graph: Graph, node: Node) -> tuple[Node, ...]:
@@ -32,7 +32,7 @@ def summable(graph: Graph) -> frozenset[str]:
     """
     names: set[str] = set()
     for node in reversed(tuple(graph.nodes.values())):
-        affine = not isinstance(node.operation, Lif | MaxPool2d | SelfAttention)
+        affine = not isinstance(node.operation, Population | MaxPool2d | SelfAttention)
         if affine and names.issuperset(reader.name for reader in graph.readers(node.name)):
             names.add(node.name)
     return frozenset(names)

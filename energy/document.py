@@ -5,13 +5,13 @@ module's JSON schema.
 """
 
 import json
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from energy.counts import Kind
 from energy.prices import Device, Strict
 
-FORMAT = "spikeclip-energy"
-FORMAT_VERSION = 2
+FORMAT: Final = "spikeclip-energy"
+FORMAT_VERSION: Final = 2
 
 Verdict = Literal["cheaper", "not cheaper", "undecided"]
 

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Affine, Conv2d, Lif, MaxPool2d, Node, SumPool2d
+from neuromorphic.graph import Affine, Conv2d, Lif, LoihiLif, MaxPool2d, Node, SumPool2d
 
 Integers = NDArray[np.int64]
 
@@ -34,7 +34,7 @@ def fan_out(node: Node) -> Integers:
             return np.broadcast_to(_seen(node, kernel, stride, padding, (1, 1)), node.input_shape)
         case Affine(weight=weight):
             return np.full(node.input_shape, len(weight), np.int64)
-        case Lif():
+        case Lif() | LoihiLif():
             return np.ones(node.input_shape, np.int64)
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
@@ -53,7 +53,7 @@ def kernel_taps(node: Node) -> int:
             return prod(node.shape) * prod(kernel)
         case Affine(weight=weight):
             return int(weight.size)
-        case Lif():
+        case Lif() | LoihiLif():
             return prod(node.shape)
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")

@@ -4,8 +4,9 @@
 on which process node, for how many bits, and whether it was measured, simulated or estimated.
 """
 
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -138,13 +139,15 @@ class Device(Strict):
 
     def memory(self, size: int) -> str:
         """Name of the smallest memory that holds `size` bytes; the device has memories."""
-        fitting = {name: m.capacity for name, m in self.memories.items() if m.capacity is None or m.capacity >= size}
-        return min(fitting, key=lambda name: (fitting[name] is None, fitting[name] or 0))
+        fitting = [name for name, m in self.memories.items() if m.capacity is None or m.capacity >= size]
+        return min(fitting, key=lambda name: self.memories[name].capacity or math.inf)
 
     def figure(self, key: str) -> Figure:
         """The price of an operation or of a memory's access, by name."""
-        found = {**self.operations, **self.memories}
-        return found[key]
+        for operation, figure in self.operations.items():
+            if operation == key:
+                return figure
+        return self.memories[key]
 
 
 def read_device(name: str | Path) -> Device:
@@ -170,3 +173,17 @@ def read_device(name: str | Path) -> Device:
         key = ".".join(str(part) for part in first["loc"]) or "the file"
         found = str(first["input"])
         raise RefusedInput(f"{name}: {key} is {found[:80]!r}; expected: {first['msg']}") from error
+
+
+def read_devices(names: Sequence[str]) -> list[Device]:
+    """All of them, in that order.
+
+    Raises:
+        RefusedInput: as `read_device` does; or two have one name.
+    """
+    devices = [read_device(name) for name in names]
+    found = [device.name for device in devices]
+    for name in found:
+        if found.count(name) > 1:
+            raise RefusedInput(f"device {name!r} stands {found.count(name)} times; expected every name once")
+    return devices

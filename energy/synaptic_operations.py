@@ -6,24 +6,33 @@ from numpy.typing import NDArray
 from neuromorphic.trace import SpikeTrain
 
 CHUNK = 2**24
-"""Spikes that are unpacked at a time, at a byte each."""
+"""Bytes of packed spikes that are looked at in one go."""
 
 
 def synaptic_operations(train: SpikeTrain, fan_outs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`SOPs[n, k] = Σ_t Σ_i spike[n, t, i] · fan_out[i, k]`: one SOP is one spike arriving at one synapse.
+    """`SOPs[n, t] = Σ_f f · |spikes[n, t] ∧ (fan_out = f)|`: one SOP is one spike arriving at one synapse.
+
+    Neurons of equal fan-out are counted together, in the packed bits: positions of a map differ at its borders only,
+    and where strides skip some.
 
     Args:
         train: spikes of a population.
-        fan_outs: int64 `[neurons, k]`, one column per node that reads the population.
+        fan_outs: int64 `[neurons]`.
 
     Returns:
-        int64 `[images, k]`.
+        int64 `[images, T]`.
     """
-    images, steps = train.bits.shape[:2]
-    operations = np.zeros((images, fan_outs.shape[1]), np.int64)
-    chunk = max(1, CHUNK // max(1, steps * train.neurons))
+    images, steps, width = train.bits.shape
+    operations = np.zeros((images, steps), np.int64)
+    masks = [(int(f), np.packbits(fan_outs == f)) for f in np.unique(fan_outs) if f]
+    chunk = max(1, CHUNK // max(1, steps * width))
     for start in range(0, images, chunk):
-        spikes = train.unpack(start, start + chunk)
-        per_neuron = spikes.reshape(*spikes.shape[:2], -1).sum(1, dtype=np.int64)
-        operations[start : start + chunk] = per_neuron @ fan_outs
+        bits = train.bits[start : start + chunk]
+        for fan_out, mask in masks:
+            operations[start : start + chunk] += fan_out * spikes_per_step(bits & mask)
     return operations
+
+
+def spikes_per_step(bits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Spikes in packed bits `[images, T, bytes]`: int64 `[images, T]`."""
+    return np.asarray(np.bitwise_count(bits).sum(-1, dtype=np.int64))

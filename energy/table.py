@@ -8,11 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from energy.counts import LayerCounts, OperationCounts
+from energy.document import Comparison, Document
 
 CAVEAT = (
-    "A SOP is one addition, a MAC one multiplication and one addition. Memory traffic, which can cost more than "
-    "either, is not counted: fewer operations are not yet less energy."
+    "A SOP is one addition, a MAC one multiplication and one addition. Prices are published figures, estimated or "
+    "simulated, and no measurement of this model; control, leakage and routing are in none of them."
 )
+
+MICRO = 1e6
+"""Picojoules in a microjoule."""
 
 COLUMNS = (
     *("network", "layer", "kind", "rate", "sops", "dense", "dense_padded", "macs", "macs_once", "macs_summed"),
@@ -20,8 +24,8 @@ COLUMNS = (
 )
 
 
-def table(counts: OperationCounts) -> Group:
-    """Operations per layer, as means per image, and the encoder's totals against its ANN twin's."""
+def table(counts: OperationCounts, report: Document) -> Group:
+    """Operations per layer, as means per image, the encoder's totals against its ANN twin's, and what both take."""
     layers = Table(box=None, pad_edge=False)
     layers.add_column("layer", overflow="fold")
     layers.add_column("kind")
@@ -29,7 +33,35 @@ def table(counts: OperationCounts) -> Group:
         layers.add_column(column, justify="right")
     for layer in counts.layers.values():
         layers.add_row(*_row(layer, counts))
-    return Group(layers, Text(), *(Text(line) for line in summary(counts)))
+    lines = [Text(line) for line in summary(counts)]
+    return Group(layers, Text(), *lines, Text(), prices(report), Text(), Text(CAVEAT))
+
+
+def prices(report: Document) -> Table:
+    """Energy per image on every device, under every account, and the verdicts; an interval is one of the mean ratio."""
+    rows = Table(box=None, pad_edge=False)
+    for column in ("SNN on", "account", "µJ", "ANN twin on", "µJ", "SNN / ANN", "95 % interval", "verdict"):
+        rows.add_column(column, justify="right" if column in ("µJ", "SNN / ANN") else "left", no_wrap=True)
+    for name, device in report.devices.items():
+        for scheme, account in device.accounts.items():
+            energy = f"{account.energy.mean / MICRO:,.4g}"
+            if not account.comparisons:
+                reason = "a chip's figures: not compared" if device.device.chip else "nothing to compare with"
+                rows.add_row(name, scheme, energy, reason)
+            for comparison in account.comparisons:
+                rows.add_row(name, scheme, energy, *_compared(comparison))
+    return rows
+
+
+def _compared(comparison: Comparison) -> list[str]:
+    interval = comparison.ratio.interval
+    return [
+        comparison.ann_device,
+        f"{comparison.ann_energy / MICRO:,.4g}",
+        f"{comparison.ratio.mean:.3g}",
+        "" if interval is None else f"{interval[0]:.3g} to {interval[1]:.3g}",
+        comparison.verdict,
+    ]
 
 
 def _row(layer: LayerCounts, counts: OperationCounts) -> list[str]:
@@ -62,14 +94,15 @@ def summary(counts: OperationCounts) -> list[str]:
             f"coincide ({_per_image(one_sided, counts)} one-sided, {_per_image(dense, counts)} dense)"
         )
     lines.append(
-        f"     and {_per_image(counts.neuron_updates, counts)} neuron updates, "
-        f"{_per_image(added.bias + added.pooling + added.fan_in, counts)} additions of biases, pools and branches"
+        f"     and {_per_image(counts.neuron_updates, counts)} neuron updates "
+        f"({_per_image(counts.neuron_updates_needed, counts)} without neurons at rest), "
+        f"{_per_image(added.total, counts)} additions of biases, pools and branches"
     )
     if counts.comparisons:
         lines.append(f"     and {_per_image(counts.comparisons, counts)} comparisons of max-pooling")
     if counts.ann is None:
         lines.append("ANN twin: the file describes none, so that there is nothing to compare with")
-        return [*lines, CAVEAT]
+        return lines
     lines.append(f"ANN twin: {_per_image(counts.ann.macs, counts)} MACs per image")
     if counts.ann.macs:
         attention = f", {counts.attention_additions / counts.ann.macs:.3f} additions of self-attention"
@@ -77,7 +110,7 @@ def summary(counts: OperationCounts) -> list[str]:
             f"per MAC of the ANN twin: {counts.sops / counts.ann.macs:.3f} SOPs"
             f"{attention if counts.attention else ''} and {counts.macs / counts.ann.macs:.3f} MACs"
         )
-    return [*lines, CAVEAT]
+    return lines
 
 
 def csv_text(counts: OperationCounts) -> str:
@@ -101,9 +134,9 @@ def csv_text(counts: OperationCounts) -> str:
         if layer.attention is not None:
             row |= {f"attention_{name}": value for name, value in layer.attention.totals().items()}
         writer.writerow(row)
-    for name, (kind, macs) in ({} if counts.ann is None else counts.ann.layers).items():
-        twins = dict.fromkeys(("macs", "macs_once", "macs_summed"), macs)
-        writer.writerow({"network": "ann", "layer": name, "kind": kind, **twins})
+    for name, twin in ({} if counts.ann is None else counts.ann.layers).items():
+        macs = dict.fromkeys(("macs", "macs_once", "macs_summed"), twin.macs)
+        writer.writerow({"network": "ann", "layer": name, "kind": twin.kind, **macs})
     return text.getvalue()
 
 

@@ -46,7 +46,9 @@ def main(name: str) -> int:
     console.print("3. compared every spike with the PyTorch (SpikingJelly) model")
 
     counts = energy.count(graph, trace)
-    (OUT / "counts.json").write_text(json.dumps(counts.to_dict(), indent=2) + "\n")
+    devices = energy.read_devices(energy.SHIPPED)
+    priced = energy.assemble(graph, counts, devices, energy.provenance(graph), trace.producer)
+    (OUT / "counts.json").write_text(priced.model_dump_json(indent=2) + "\n")
     console.print("4. counted every operation\n")
 
     table = Table(box=None, pad_edge=False)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import energy
 import energy.attention
+from energy import records
 from energy.table import csv_text, summary, table
 from neuromorphic.graph import from_nir
 from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
@@ -44,9 +45,13 @@ def test_two_tokens_by_hand():
     counts = count_attention(spikes, heads=1)
     node = counts.layers["product"].attention
     # K's one spike, channel 0 of token 0, meets V's channel 0 there: Kᵀ V = [[1, 0], [0, 0]].
-    assert (node.sums.coincidences.tolist(), node.sums.one_sided.tolist(), node.sums.dense) == ([1], [2], 8)
+    assert (node.sums.coincidences.tolist(), node.sums.one_sided.tolist(), node.sums.dense) == ([[1]], [[2]], 8)
     # Two spikes of Q select the first row, which has one sum that isn't 0; the third selects the empty one.
-    assert (node.outputs.coincidences.tolist(), node.outputs.one_sided.tolist(), node.outputs.dense) == ([2], [6], 8)
+    assert (node.outputs.coincidences.tolist(), node.outputs.one_sided.tolist(), node.outputs.dense) == (
+        [[2]],
+        [[6]],
+        8,
+    )
     assert (node.coincidences, node.one_sided, node.dense, node.dense_scores_first) == (3, 8, 16, 16)
     assert (counts.attention_additions, counts.sops, counts.macs) == (3, 0, 0)
 
@@ -65,16 +70,16 @@ def test_attention_equals_every_term_looked_at(heads, width, size, steps, images
     shape = (3, heads * width, *size)
     rates = rng.random((3, 1, 1, 1))
     spikes = (rng.random((images, steps, *shape)) < rates).reshape(images, steps, -1, *size)
-    expected = np.array([[attention_terms(step, heads) for step in image] for image in spikes]).sum(1)
+    expected = np.array([[attention_terms(step, heads) for step in image] for image in spikes])
     counts = count_attention(spikes, heads)
     node = counts.layers["product"].attention
-    found = (node.sums.coincidences, node.sums.one_sided, node.outputs.coincidences, node.outputs.one_sided)
-    np.testing.assert_array_equal(np.stack(found, 1), expected[:, :4])
-    assert all(part.dtype == np.int64 for part in found)
-    assert node.sums.dense == node.outputs.dense == expected[:, 4].sum()
+    parts = (node.sums.coincidences, node.sums.one_sided, node.outputs.coincidences, node.outputs.one_sided)
+    np.testing.assert_array_equal(np.stack(parts, -1), expected[..., :4])
+    assert all(part.dtype == np.int64 for part in parts)
+    assert node.sums.dense == node.outputs.dense == expected[..., 4].sum()
     tokens = size[0] * size[1]
     assert node.dense_scores_first == 2 * heads * width * tokens**2 * steps * images
-    np.testing.assert_array_equal(counts.attention_per_image, expected[:, 0] + expected[:, 2])
+    np.testing.assert_array_equal(counts.attention_per_image, (expected[..., 0] + expected[..., 2]).sum(1))
     assert node.coincidences <= node.one_sided <= node.dense
 
 
@@ -89,18 +94,18 @@ def test_all_spikes_cost_the_dense_count_and_none_cost_nothing():
 
 def test_chunks_change_nothing(monkeypatch):
     spikes = np.random.default_rng(2).random((7, 2, 12, 2, 3)) < 0.4
-    whole = count_attention(spikes, heads=2).to_dict()
-    assert whole["snn"]["attention"]["coincidences"] > 0
+    whole = records.snn(count_attention(spikes, heads=2))
+    assert whole.attention.coincidences > 0
     for chunk in (1, 400, 1000):
         monkeypatch.setattr(energy.attention, "CHUNK", chunk)
-        assert count_attention(spikes, heads=2).to_dict() == whole
+        assert records.snn(count_attention(spikes, heads=2)) == whole
 
 
 def test_attention_stands_on_its_own_in_json_csv_and_table():
     spikes = np.random.default_rng(4).random((2, 3, 12, 2, 2)) < 0.6
     counts = count_attention(spikes, heads=2)
     node = counts.layers["product"].attention
-    snn = counts.to_dict()["snn"]
+    snn = records.snn(counts).model_dump()
     totals = {
         "coincidences": node.coincidences,
         "one_sided": node.one_sided,
@@ -115,7 +120,10 @@ def test_attention_stands_on_its_own_in_json_csv_and_table():
         "source": "qkv",
         "spikes": int(spikes.sum()),
         **totals,
-        "products": {"KV": node.sums.to_dict(), "Q(KV)": node.outputs.to_dict()},
+        "products": {
+            name: {"coincidences": p.coincidences.sum(), "one_sided": p.one_sided.sum(), "dense": p.dense}
+            for name, p in (("KV", node.sums), ("Q(KV)", node.outputs))
+        },
     }
     assert snn["attention_per_image"]["maximum"] == max(node.per_image) > snn["attention_per_image"]["minimum"]
     rows = {row["layer"]: row for row in csv.DictReader(io.StringIO(csv_text(counts)))}
@@ -125,7 +133,8 @@ def test_attention_stands_on_its_own_in_json_csv_and_table():
     lines = summary(counts)
     assert f"{additions} additions of self-attention where spikes coincide ({one_sided} one-sided, {dense}" in lines[1]
     console = Console(file=io.StringIO(), width=120)
-    console.print(table(counts))
+    graph = attention_graph((12, 2, 2), 2, twin=TWIN)
+    console.print(table(counts, energy.assemble(graph, counts, [], energy.provenance(graph))))
     row = next(line for line in console.file.getvalue().splitlines() if line.startswith("product"))
     assert row.split() == ["product", "attention", f"{layer['rate']:.3f}", additions, dense]
     assert any(f"{node.coincidences / 200:.3f} additions of self-attention" in line for line in lines)
@@ -147,7 +156,7 @@ def test_comparisons_by_hand():
     graph = from_nir(chain({**nodes, "lif": lif((2, 2, 2))}, shape, (2, 2, 2)))
     counts = energy.count(graph, trace_of(graph, lif=np.zeros((3, 4, 2, 2, 2), np.bool_)))
     assert counts.comparisons == 2 * 21 * 12
-    assert counts.to_dict()["snn"]["comparisons"] == counts.comparisons
+    assert records.snn(counts).comparisons_per_node == {"pool": counts.comparisons}
     assert list(counts.layers) == ["conv"]
     assert (counts.additions.bias, counts.additions.pooling, counts.additions.fan_in) == (32 * 12, 0, 0)
     assert any("168 comparisons of max-pooling" in line for line in summary(counts))

@@ -1,0 +1,64 @@
+"""Break-even rates layer by layer: against the same layer, evaluated once per image on real values.
+
+    slope · r + fixed = real
+
+slope: the layer's SOPs of T steps at a rate of 1, the reading of the spikes that cause them, and what each SOP moves;
+fixed: weights that are read once; real: the layer's MACs, taps on the padding included, with what these move.  Neuron
+updates, biases and additions are on neither side.
+"""
+
+from math import prod
+
+from energy.counts import LayerCounts, OperationCounts
+from energy.document import Scheme
+from energy.prices import Device
+from neuromorphic.graph import Affine, Conv2d, Graph, Node
+
+
+def break_even_rates(graph: Graph, counts: OperationCounts, device: Device, scheme: Scheme) -> dict[str, float | None]:
+    """Of every convolution and affine node that only populations drive; none for a chip.
+
+    None stands for a layer where no rate is low enough.
+    """
+    if device.chip:
+        return {}
+    rates: dict[str, float | None] = {}
+    for name, layer in counts.layers.items():
+        if layer.kind in ("conv2d", "linear") and layer.spiking and not layer.real:
+            rates[name] = _rate(graph.nodes[name], layer, counts, device, scheme)
+    return rates
+
+
+def _rate(node: Node, layer: LayerCounts, counts: OperationCounts, device: Device, scheme: Scheme) -> float | None:
+    images = counts.images
+    add, multiply = (device.operations[key].value for key in ("add", "multiply"))
+    sops = layer.dense / images
+    spikes = sum(source.updates for source in layer.spiking) / images
+    macs = layer.dense_padded / (images * counts.time_steps * len(layer.spiking))
+    slope, fixed, real = sops * add, 0.0, macs * (add + multiply)
+    widths = device.widths
+    if scheme in ("ideal_reuse", "no_reuse") and widths is not None:
+        inputs, outputs, weights = prod(node.input_shape), prod(node.shape), _weights(node)
+        weight = _access(device, weights, widths.weight)
+        activation = _access(device, inputs, widths.activation)
+        slope += spikes * _access(device, inputs, widths.address)
+        real += outputs * _access(device, outputs, widths.activation)
+        if scheme == "no_reuse":
+            slope += sops * (weight + 2 * _access(device, outputs, widths.state))
+            real += macs * (weight + activation)
+        else:
+            fixed += weights * weight
+            real += weights * weight + inputs * activation
+    return (real - fixed) / slope if real > fixed else None
+
+
+def _weights(node: Node) -> int:
+    if not isinstance(node.operation, Conv2d | Affine):
+        raise TypeError(f"node {node.name!r} has no weights")
+    return int(node.operation.weight.size)
+
+
+def _access(device: Device, elements: int, bits: int) -> float:
+    """Picojoules to move one of so many elements in the smallest memory that holds all of them."""
+    memory = device.memories[device.memory(elements * bits // 8)]
+    return memory.value * bits / memory.bit_width

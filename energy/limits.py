@@ -1,0 +1,82 @@
+"""What the report leaves out, and says so."""
+
+from collections.abc import Sequence
+
+from energy.counts import OperationCounts
+from energy.document import NotCounted
+from energy.prices import Device
+
+LOIHI_2 = (
+    "No energy per operation has been published for Loihi 2: the report has no prices for it, and none are derived "
+    "from other chips."
+)
+RULE = (
+    "What is spike-driven is declared by the graph: a layer whose source is a population counts SOPs, whatever the "
+    "values look like; every other layer counts MACs."
+)
+
+
+def not_counted(counts: OperationCounts) -> list[NotCounted]:
+    """What no count of this run holds, and whom that favours."""
+    found = [
+        NotCounted(
+            what="control, clocks, leakage, idle power",
+            side="both",
+            why="depend on the machine; an energy of operations and memory alone is less than that of any real one",
+        ),
+        NotCounted(
+            what="routing of spikes, scheduling of events, queues",
+            side="snn",
+            why="depend on hardware and placement; a spike's address is written and read, its way isn't counted",
+        ),
+        NotCounted(
+            what="hops of spikes between tiles of a chip",
+            side="snn",
+            why="depend on the placement; on Loihi 1 3.0 to 4.0 pJ each",
+        ),
+        NotCounted(
+            what="decoding and normalising images, the host's weighted sum over time steps, the arg max",
+            side="both",
+            why="the same work on both sides, or a few operations per image",
+        ),
+        NotCounted(
+            what="label embeddings of the text encoder",
+            side="both",
+            why="computed once per label set and folded into the readout",
+        ),
+        NotCounted(what="training", side="both", why="the report is of inference"),
+    ]
+    if counts.ann is not None:
+        found.append(
+            NotCounted(
+                what="softmax, LayerNorm, activations, residual additions and max-pooling of the ANN twin",
+                side="ann",
+                why="no MACs; leaving them out favours the twin",
+            )
+        )
+        if not counts.ann.shaped:
+            found.append(
+                NotCounted(
+                    what="biases and memory of the ANN twin",
+                    side="ann",
+                    why="the file's table of the twin gives no shapes: only the account without them is compared",
+                )
+            )
+    return found
+
+
+def notes(counts: OperationCounts, devices: Sequence[Device]) -> list[str]:
+    """What has to be known to read the figures."""
+    found = [RULE, LOIHI_2]
+    if any(device.chip for device in devices):
+        found.append(
+            "A chip's figures are of a whole chip: they are not compared with a twin on bare operations of another "
+            "process node."
+        )
+    if counts.attention:
+        found.append(
+            "Totals take the additions of self-attention where spikes coincide; the other two conventions stand beside."
+        )
+    if counts.images == 1:
+        found.append("One image: there is no interval, and no verdict but undecided.")
+    return found

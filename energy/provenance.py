@@ -1,0 +1,55 @@
+"""Where the figures come from: hashes of model and data, versions, seed and command."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from energy.document import Data, Provenance
+from neuromorphic.graph import Graph
+
+LIBRARIES = ("spikeclip", "numpy", "scipy", "nir", "h5py")
+
+
+def provenance(graph: Graph, data: Data | None = None, command: list[str] | None = None) -> Provenance:
+    """Of a report on `graph`.
+
+    Args:
+        graph: read from a file, or made.
+        data: the images or the trace, where they are known.
+        command: that was run.
+    """
+    model = Path(graph.source)
+    checkpoint = _mapping(graph.metadata.document.get("checkpoint"))
+    exported = {f"export: {name}": str(v) for name, v in _mapping(graph.metadata.document.get("versions")).items()}
+    sha256, seed = checkpoint.get("sha256"), checkpoint.get("seed")
+    return Provenance(
+        model_sha256=sha256_of(model) if model.is_file() else None,
+        checkpoint_sha256=sha256 if isinstance(sha256, str) else None,
+        data=data,
+        seed=seed if isinstance(seed, int) else None,
+        versions={"python": platform.python_version(), **_installed(), **exported},
+        command=command,
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _installed() -> dict[str, str]:
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue  # run from a source tree that isn't installed
+    return found
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

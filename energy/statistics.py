@@ -1,0 +1,72 @@
+"""What the images say, and what the prices: distributions, break-even rates, and which price would flip a verdict."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from energy.document import Distribution, Sensitivity
+from energy.prices import Device
+
+CONFIDENCE = 0.95
+
+
+def distribution(values: NDArray[np.float64] | NDArray[np.int64]) -> Distribution:
+    """Of one figure per image: `mean ± t(0.975, n - 1) · s / √n`, s the standard deviation of the sample.
+
+    The interval is of the mean over images like these; where single images lie, the percentiles say.
+    """
+    images, mean = len(values), float(values.mean())
+    deviation = interval = None
+    if images > 1:
+        deviation = float(values.std(ddof=1))
+        half = float(stdtrit(images - 1, (1 + CONFIDENCE) / 2)) * deviation / images**0.5
+        interval = (mean - half, mean + half)
+    low, median, high = (float(p) for p in np.percentile(values, [2.5, 50.0, 97.5]))
+    return Distribution(
+        images=images,
+        mean=mean,
+        standard_deviation=deviation,
+        interval=interval,
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+        percentiles=(low, median, high),
+    )
+
+
+def break_even(fixed: float, proportional: float, rate: float | None, target: float) -> float | None:
+    """The r that solves `fixed + proportional · r / rate = target`; None without spikes or if `fixed` alone is more.
+
+    Rates of all populations are taken to change by one factor; r may be more than 1.
+    """
+    if not rate or not proportional or fixed >= target:
+        return None
+    return rate * (target - fixed) / proportional
+
+
+def sensitivity(
+    snn: dict[str, float], snn_device: Device, ann: dict[str, float], ann_device: Device
+) -> list[Sensitivity]:
+    """Of the comparison, to each price by itself.
+
+    With a price multiplied by f both sides cost the same where `f · (s - a) = (A - a) - (S - s)`: S and A are the
+    energies of encoder and twin, s and a what that price contributes.  A price of one device counts on both sides.
+
+    Args:
+        snn: picojoules by price, of the encoder.
+        snn_device: that they are prices of.
+        ann: picojoules by price, of the twin.
+        ann_device: likewise.
+    """
+    found = []
+    keys = [(snn_device, price) for price in snn]
+    keys += [(ann_device, price) for price in ann if ann_device is not snn_device or price not in snn]
+    for device, price in keys:
+        ours = snn.get(price, 0.0) if device is snn_device else 0.0
+        theirs = ann.get(price, 0.0) if device is ann_device else 0.0
+        slope = ours - theirs
+        rest = (sum(ann.values()) - theirs) - (sum(snn.values()) - ours)
+        factor = rest / slope if slope and rest / slope > 0 else None
+        low, high = device.figure(price).factors
+        flips = factor is not None and low <= factor <= high
+        found.append(Sensitivity(device=device.name, price=price, factor=factor, plausible=(low, high), flips=flips))
+    return found

@@ -1,0 +1,202 @@
+"""Memory traffic: what is read and written, under two assumptions that bound any real machine.
+
+Without reuse every operation fetches its operands:
+
+    SOP                        reads a weight, reads and writes the state of its target
+    neuron update              reads and writes a state
+    addition of attention      reads and writes a sum
+    MAC                        reads a weight and an activation (of two activations: both)
+    tap of a pool on real values, addition of branches     reads an activation
+    addition of a bias         reads a weight
+
+With ideal reuse every datum moves once per image: weights and biases are read once, real values once per step where
+they change, and states and sums stay in registers.  Under both, a spike is written once, as an address, and read once
+by every node that reads its population; and a real value is written once where another node than a neuron reads it.
+A synapse of pooling or between neurons has no weight to read.  A MAC's sum stays in a register: it works output by
+output, which a SOP, driven by its input, can't.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy.counts import AnnCounts, AnnShapes, LayerCounts, OperationCounts
+from energy.dataflow import constant, senders
+from energy.fanout import fan_out
+from energy.prices import Widths
+from neuromorphic.graph import Affine, Conv2d, Flatten, Graph, MaxPool2d, Node, SelfAttention, Sink, Source, SumPool2d
+
+Reuse = Literal["ideal_reuse", "no_reuse"]
+Kept = Literal["weights", "states", "spikes", "activations"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Elements that one layer moves between one of its arrays and the arithmetic.
+
+    Attributes:
+        layer: name of the node or of the twin's layer.
+        part: what they are.
+        moved: int64 `[images]`, or `[1]` where it is the same for every image.
+        held: elements of the array that they are in, which decides the memory that it fits into.
+        driven: whether `moved` is proportional to spikes.
+    """
+
+    layer: str
+    part: Kept
+    moved: NDArray[np.int64]
+    held: int
+    driven: bool
+
+    def bytes_moved(self, widths: Widths) -> NDArray[np.int64]:
+        """The same in bytes."""
+        return self.moved * (width(self.part, widths) // 8)
+
+    def bytes_held(self, widths: Widths) -> int:
+        """The array in bytes."""
+        return self.held * width(self.part, widths) // 8
+
+
+def width(part: Kept, widths: Widths) -> int:
+    """Bits of an element."""
+    return {
+        "weights": widths.weight,
+        "states": widths.state,
+        "spikes": widths.address,
+        "activations": widths.activation,
+    }[part]
+
+
+def snn_accesses(graph: Graph, counts: OperationCounts, reuse: Reuse) -> list[Access]:
+    """Of the encoder; those that move nothing are left out.
+
+    Args:
+        graph: that was counted.
+        counts: of a run of it.
+        reuse: the assumption.
+    """
+    found: list[Access] = []
+    for node in graph.nodes.values():
+        if isinstance(node.operation, Source | Flatten | Sink):
+            continue
+        found += _spikes(graph, node, counts)
+        found += _real_values(graph, node, counts, reuse)
+        found += _weights_and_states(node, counts, reuse)
+    return [access for access in found if access.moved.any()]
+
+
+def _spikes(graph: Graph, node: Node, counts: OperationCounts) -> list[Access]:
+    """Written by a population, read by every node behind it."""
+    found: list[Access] = []
+    for sender in senders(graph, node):
+        if sender.spiking:
+            sent = counts.populations[sender.name]
+            found.append(Access(node.name, "spikes", sent.spikes.sum(1), sent.neurons, True))
+    if node.spiking:
+        own = counts.populations[node.name]
+        found.append(Access(node.name, "spikes", own.spikes.sum(1), own.neurons, True))
+    return found
+
+
+def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse) -> list[Access]:
+    """Read by a node that is no neuron; written by one that such a node reads."""
+    found: list[Access] = []
+    real = [sender for sender in senders(graph, node) if not sender.spiking]
+    elements = prod(node.input_shape)
+    unchanging = constant(graph)
+    if real and not node.spiking:
+        if reuse == "ideal_reuse":
+            times = sum(1 if sender.name in unchanging else counts.time_steps for sender in real)
+            moved = times * elements
+        else:
+            moved = (_fetched(node) + (len(real) - 1) * elements) * counts.time_steps
+        found.append(Access(node.name, "activations", _same(moved), elements, False))
+    if not node.spiking and _stored(graph, node):
+        size = prod(node.shape)
+        found.append(Access(node.name, "activations", _same(size * counts.time_steps), size, False))
+    return found
+
+
+def _fetched(node: Node) -> int:
+    """Operands of one evaluation on real values, one for each tap."""
+    match node.operation:
+        case Conv2d(weight=weight):
+            return prod(node.shape) * prod(weight.shape[1:])
+        case Affine(weight=weight):
+            return int(weight.size)
+        case SumPool2d() | MaxPool2d():
+            return int(fan_out(node).sum())
+        case _:
+            return prod(node.input_shape)
+
+
+def _stored(graph: Graph, node: Node) -> bool:
+    """Whether a node other than a neuron or the output reads what `node` computes."""
+    for reader in graph.readers(node.name):
+        if isinstance(reader.operation, Flatten):
+            if _stored(graph, reader):
+                return True
+        elif not reader.spiking and not isinstance(reader.operation, Sink):
+            return True
+    return False
+
+
+def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> list[Access]:
+    found: list[Access] = []
+    layer, bias = counts.layers.get(node.name), counts.additions_of.get(node.name)
+    biases = 0 if bias is None else bias.bias // counts.images
+    held = 0
+    if isinstance(node.operation, Conv2d | Affine):
+        held = node.operation.weight.size + (node.operation.bias.size if biases else 0)
+    if reuse == "ideal_reuse":
+        return [Access(node.name, "weights", _same(held), held, False)]
+    if layer is not None:
+        macs = layer.macs // counts.images
+        sops = _sops(layer, counts.images)
+        if held:
+            found.append(Access(node.name, "weights", sops, held, True))
+            found.append(Access(node.name, "weights", _same(macs + biases), held, False))
+        found.append(Access(node.name, "states", 2 * sops, prod(node.shape), True))
+        if layer.attention is not None and isinstance(node.operation, SelfAttention):
+            sums = node.shape[0] ** 2 // node.operation.heads
+            found.append(Access(node.name, "states", 2 * layer.attention.sums.coincidences.sum(1), sums, True))
+            outputs = 2 * layer.attention.outputs.coincidences.sum(1)
+            found.append(Access(node.name, "states", outputs, prod(node.shape), True))
+    if node.spiking:
+        neurons = prod(node.shape)
+        found.append(Access(node.name, "states", _same(2 * neurons * counts.time_steps), neurons, False))
+    return found
+
+
+def _sops(layer: LayerCounts, images: int) -> NDArray[np.int64]:
+    return sum((source.sops for source in layer.spiking), start=np.zeros(images, np.int64))
+
+
+def ann_accesses(ann: AnnCounts, reuse: Reuse) -> list[Access]:
+    """Of the ANN twin; of layers whose shapes are known."""
+    found: list[Access] = []
+    for name, layer in ann.layers.items():
+        if layer.shapes is not None:
+            found += _of_ann_layer(name, layer.macs // ann.images, layer.shapes, reuse)
+    return [access for access in found if access.moved.any()]
+
+
+def _of_ann_layer(name: str, macs: int, shapes: AnnShapes, reuse: Reuse) -> list[Access]:
+    held = shapes.weights + shapes.biases
+    if reuse == "ideal_reuse":
+        weights, activations = held, shapes.inputs
+    else:
+        weights = macs + (shapes.outputs if shapes.biases else 0) if held else 0
+        activations = macs if held else 2 * macs
+    return [
+        Access(name, "weights", _same(weights), held, False),
+        Access(name, "activations", _same(activations), shapes.inputs, False),
+        Access(name, "activations", _same(shapes.outputs), shapes.outputs, False),
+    ]
+
+
+def _same(moved: int) -> NDArray[np.int64]:
+    return np.array([moved], np.int64)
