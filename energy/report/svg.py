@@ -1,0 +1,175 @@
+"""SVG from strings: escaped elements, and panels that stand in a page or, side by side, in a file of their own.
+
+Every mark carries its colour of the light theme as an attribute, which any reader of SVG understands, and a class,
+through which a page's style sheet gives it another one.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+WIDTH = 360.0
+"""Of every panel: that of a phone, so that text keeps its size there."""
+
+GAP = 28.0
+"""Between panels of a file."""
+
+CHARACTER = 0.61
+"""Width of a monospaced character over the size of its font."""
+
+INK, FAINT, LINE, PAPER = "#1b1f24", "#5c6670", "#d5dae0", "#ffffff"
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+
+
+def printable(value: object) -> object:
+    """Text without the characters that XML forbids; names come from files. Other values and markup are unchanged."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _UNPRINTABLE.sub("\ufffd", value)
+    return value
+
+
+def element(tag: str, *children: str, **attributes: str | float | None) -> Markup:
+    """`<tag key="value">children</tag>`; children that are no markup, and all values, are escaped.
+
+    Args:
+        tag: name of the element.
+        *children: markup, or text.
+        **attributes: `class_` and `stroke_width` stand for `class` and `stroke-width`; None leaves one out.
+    """
+    text = Markup("")
+    for key, value in attributes.items():
+        if value is not None:
+            shown = value if isinstance(value, str) else f"{value:.6g}"
+            text += Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), printable(shown))
+    inner = Markup("").join(str(printable(child)) if not isinstance(child, Markup) else child for child in children)
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), text, inner)
+
+
+def label(x: float, y: float, text: str, *, size: float = 10, anchor: str = "start", faint: bool = False) -> Markup:
+    """A line of text with its baseline at y."""
+    return element(
+        "text",
+        text,
+        x=x,
+        y=y,
+        font_size=size,
+        text_anchor=None if anchor == "start" else anchor,
+        fill=FAINT if faint else INK,
+        class_="faint" if faint else "ink",
+    )
+
+
+def name_label(x: float, y: float, name: str, width: float, size: float = 10) -> Markup:
+    """A name from a file, monospaced; what is too long for `width` loses its middle and shows it on hovering."""
+    shown = shortened(name, int(width / (size * CHARACTER)))
+    return element(
+        "text",
+        shown,
+        *([] if shown == name else [element("title", name)]),
+        x=x,
+        y=y,
+        font_size=size,
+        font_family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace",
+        fill=INK,
+        class_="ink",
+    )
+
+
+def shortened(name: str, characters: int) -> str:
+    """The name, or its first and last characters around an ellipsis, so that at most so many are left."""
+    if len(name) <= characters:
+        return name
+    kept = max(2, characters - 1)
+    return f"{name[: kept // 2]}…{name[len(name) - (kept - kept // 2) :]}"
+
+
+def line(x1: float, y1: float, x2: float, y2: float, *, strong: bool = False) -> Markup:
+    """A line of an axis or grid."""
+    return element(
+        "line",
+        x1=x1,
+        y1=y1,
+        x2=x2,
+        y2=y2,
+        stroke=FAINT if strong else LINE,
+        stroke_width=1,
+        class_="axis" if strong else "grid",
+    )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One drawing of `WIDTH` by `height`.
+
+    Attributes:
+        title: what it shows; read out, and shown above it.
+        description: its main figures, for those who don't see it.
+        height: without the title.
+        marks: elements.
+    """
+
+    title: str
+    description: str
+    height: float
+    marks: Sequence[Markup]
+
+    def inline(self, key: str) -> Markup:
+        """The panel as an element of a page, in which no other panel has the same `key`."""
+        return element(
+            "svg",
+            element("title", self.title, id=f"{key}-title"),
+            element("desc", self.description, id=f"{key}-desc"),
+            *self.marks,
+            class_="panel",
+            role="img",
+            aria_labelledby=f"{key}-title {key}-desc",
+            viewBox=f"0 0 {WIDTH:g} {self.height:g}",
+            width=WIDTH,
+            height=self.height,
+        )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels that belong together.
+
+    Attributes:
+        title: of all of them.
+        panels: from left to right; the same colours mean the same in all.
+        legend: what the colours mean; None where the panels say it themselves.
+    """
+
+    title: str
+    panels: Sequence[Panel]
+    legend: Panel | None = None
+
+    def standalone(self) -> str:
+        """The text of an SVG file: a title, the legend, and the panels side by side, each below its own title."""
+        top = 26.0 + (self.legend.height + 8 if self.legend else 0)
+        width = max(len(self.panels), 1) * (WIDTH + GAP) - GAP
+        height = top + 20 + max((panel.height for panel in self.panels), default=0)
+        placed = [label(0, 16, self.title, size=13)]
+        if self.legend:
+            placed.append(_moved(0, 26, *self.legend.marks))
+        for column, panel in enumerate(self.panels):
+            x = column * (WIDTH + GAP)
+            placed += [label(x, top + 10, panel.title, size=11), _moved(x, top + 20, *panel.marks)]
+        root = element(
+            "svg",
+            element("title", self.title),
+            element("desc", " ".join(panel.description for panel in self.panels)),
+            *placed,
+            xmlns="http://www.w3.org/2000/svg",
+            viewBox=f"-8 -4 {width + 16:g} {height + 12:g}",
+            width=width + 16,
+            height=height + 12,
+            font_family="Helvetica, Arial, sans-serif",
+        )
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n{root}\n'
+
+
+def _moved(x: float, y: float, *marks: Markup) -> Markup:
+    return element("g", *marks, transform=f"translate({x:g} {y:g})")
