@@ -1,0 +1,71 @@
+"""Counts of batches, joined, are the counts of the whole."""
+
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+import pytest
+
+import energy
+from energy import records
+from energy.streaming import joined
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import from_nir
+from neuromorphic.reference import run
+from tests.energy.test_attention import attention_graph
+from tests.neuromorphic.graphs import chain, conv, lif, max_pool, metadata, small_net
+
+TWIN = {"parameters": 1, "layers": [{"name": "head", "kind": "linear", "macs": 100}]}
+
+
+def same(a, b):
+    """Whether two records are equal, arrays included."""
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if is_dataclass(a):
+        return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
+    return a == b
+
+
+def small():
+    nir_graph = small_net()
+    nir_graph.metadata = metadata(4, twin=TWIN)
+    return from_nir(nir_graph)
+
+
+def pooling():
+    nodes = {
+        "conv": conv(np.ones((2, 1, 3, 3)), padding=1, hw=(4, 4)),
+        "max": max_pool((2, 4, 4)),
+        "lif": lif((2, 2, 2)),
+    }
+    return from_nir(chain(nodes, (1, 4, 4), (2, 2, 2)))
+
+
+@pytest.mark.parametrize("make", [small, pooling, lambda: attention_graph((12, 2, 2), 2, twin=TWIN)])
+@pytest.mark.parametrize("batch", [1, 2, 7, 16])
+def test_batches_are_the_whole(make, batch):
+    graph = make()
+    frames = np.random.default_rng(5).normal(size=(7, *graph.nodes[graph.input].shape)).astype(np.float32) * 3
+    whole = energy.count(graph, run(graph, frames))
+    assert same(energy.count_running(graph, frames, batch=batch), whole)
+    assert whole.sops + whole.attention_additions + whole.comparisons > 0
+
+
+def test_what_differs_is_told_apart():
+    graph = small()
+    frames = np.random.default_rng(6).normal(size=(4, 2, 6, 6)).astype(np.float32) * 3
+    one, two = (energy.count(graph, run(graph, part)) for part in (frames[:2], frames[2:]))
+    assert not same(joined([one, two]), joined([two, one]))
+    assert records.snn(joined([one, two])).sops == records.snn(joined([two, one])).sops
+
+
+def test_progress_and_refusals():
+    graph, told = small(), []
+    energy.count_running(graph, np.zeros((3, 2, 6, 6), np.float32), batch=2, progress=lambda *done: told.append(done))
+    assert told == [(0, 3), (2, 3), (3, 3)]
+    with pytest.raises(RefusedInput, match="no images"):
+        energy.count_running(graph, np.zeros((0, 2, 6, 6), np.float32))
