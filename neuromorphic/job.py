@@ -59,8 +59,8 @@ class Job:
         for path, node in zip(spike_files(folder, self.graph), self.graph.populations, strict=True):
             size = -(-math.prod(node.shape) // 8)
             _create(path, np.uint8, (images, self.time_steps, size))
-        for path, node in zip(membrane_files(folder, self.graph), self.graph.populations, strict=False):
-            _create(path, np.int32, (images, *node.shape))
+        for name, path in membrane_files(folder, self.graph).items():
+            _create(path, np.int32, (images, *self.graph.nodes[name].shape))
         constant = constants(self.graph)[self.graph.output]
         _create(output_file(folder), np.float64, (images, self.time_steps, *constant.shape))[...] = constant
 
@@ -84,7 +84,7 @@ class Job:
         outputs = np.load(output_file(folder)).astype(np.float32)
         membranes = None
         if self.graph.precision == "loihi2":
-            membranes = dict(zip(spikes, map(np.load, membrane_files(folder, self.graph)), strict=True))
+            membranes = {name: np.load(path) for name, path in membrane_files(folder, self.graph).items()}
         return Trace("lava", self.graph.precision, spikes, outputs, self.graph.metadata.readout, membranes)
 
 
@@ -99,9 +99,11 @@ def spike_files(folder: Path, graph: Graph) -> list[Path]:
     return [folder / f"spikes_{i}.npy" for i in range(len(graph.populations))]
 
 
-def membrane_files(folder: Path, graph: Graph) -> list[Path]:
-    """`.npy` per population, int32 `[N, *shape]`; none but for the chip's integers."""
-    return [folder / f"membranes_{i}.npy" for i in range(len(graph.populations)) if graph.precision == "loihi2"]
+def membrane_files(folder: Path, graph: Graph) -> dict[str, Path]:
+    """`.npy` by population, int32 `[N, *shape]`; none but for the chip's integers."""
+    if graph.precision != "loihi2":
+        return {}
+    return {node.name: folder / f"membranes_{i}.npy" for i, node in enumerate(graph.populations)}
 
 
 def output_file(folder: Path) -> Path:

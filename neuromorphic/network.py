@@ -99,14 +99,17 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
     source = SourceProcess(frames=job.frames, time_steps=time_steps, batch=batch, lead=lead)
     out: dict[str, Any] = {graph.input: source.out}
     parts = layers(graph, timing)
-    membranes = dict(zip((node.name for node in graph.populations), membrane_files(folder, graph), strict=False))
+    membranes = {
+        name: MembraneFile(path, time_steps, timing.latency[name], batch)
+        for name, path in membrane_files(folder, graph).items()
+    }
     processes = [
         LayerProcess(
             layer=layer,
             time_steps=time_steps,
             lead=lead,
             dtype=_dtype(layer, job),
-            membranes=_membranes(layer, job, membranes.get(layer.head.name)),
+            membranes=membranes.get(layer.head.name),
         )
         for layer in parts
     ]
@@ -134,11 +137,7 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
 
 
 def _dtype(layer: Layer, job: Job) -> type:
-    """What a layer computes in: float32 where that is proven exact for all of its nodes."""
+    """What a layer computes in: float32 where that is proven exact for all of its nodes; integers in Lava's own."""
     if job.models == "stock" and job.graph.precision == "loihi2":
         return np.int32
     return np.float64 if any(member.node.name in job.doubles for member in layer.members) else np.float32
-
-
-def _membranes(layer: Layer, job: Job, path: Path | None) -> MembraneFile | None:
-    return None if path is None else MembraneFile(path, job.time_steps, layer.latency, job.batch)
