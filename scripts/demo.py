@@ -18,7 +18,6 @@ import neuromorphic
 import spikeclip
 from neuromorphic.cli import torch_trace
 from neuromorphic.simulation import simulate
-from spikeclip.checkpoint import shipped
 from spikeclip.console import console, progress_bar, results
 from spikeclip.data import load_images
 
@@ -32,7 +31,9 @@ def main(name: str) -> int:
     checkpoint = spikeclip.load(name)
     export.write(export.to_nir(checkpoint), OUT / "model.nir")
     graph = neuromorphic.read_graph(OUT / "model.nir")
-    console.print(f"1. exported {name} to {OUT / 'model.nir'}: {len(graph.nodes)} nodes of standard NIR")
+    extensions = graph.metadata.document["extensions"]
+    kind = f"NIR, with {' and '.join(extensions)}" if extensions else "standard NIR"
+    console.print(f"1. exported {name} to {OUT / 'model.nir'}: {len(graph.nodes)} nodes of {kind}")
 
     images = load_images("samples", checkpoint.config.image_size)
     frames = neuromorphic.encode(graph, images.images)
@@ -71,4 +72,4 @@ def main(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else next(iter(shipped()))))
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "spike-driven-small"))
