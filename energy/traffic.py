@@ -116,7 +116,8 @@ def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse
         found.append(Access(node.name, "activations", _same(moved), elements, False))
     if not node.spiking and _stored(graph, node):
         size = prod(node.shape)
-        found.append(Access(node.name, "activations", _same(size * counts.time_steps), size, False))
+        times = 1 if reuse == "ideal_reuse" and node.name in unchanging else counts.time_steps
+        found.append(Access(node.name, "activations", _same(size * times), size, False))
     return found
 
 
