@@ -1,16 +1,20 @@
 """What calibration images cause in the float graph, and how far other parameters are from it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Graph, Lif
+from neuromorphic.graph import Graph, Lif, Node
 from neuromorphic.loihi2.run import Network, batches, run
-from neuromorphic.operations import Floats
 from neuromorphic.reference import step
 
 BATCH = 32
+"""Images side by side."""
+
+JUDGED = 16
+"""Images on which units are compared."""
 
 Spikes = Mapping[str, NDArray[np.uint8]]
 """By population, uint8 `[N, T, *shape]`."""
@@ -32,41 +36,51 @@ class Calibration:
         parts = [run(graph, frames[part], time_steps).spikes for part in batches(len(frames), BATCH)]
         self.spikes: Spikes = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def greatest(self, graph: Graph, name: str) -> float:
-        """The greatest magnitude of what a population reads, without its bias, of neurons that only read frames."""
-        found = 0.0
-        for part in batches(len(self.frames), BATCH):
-            frames = self.frames[part]
-            network = Network(graph, len(frames), np.float32)
-            x = network.currents(name, {graph.input: frames}) - network.constants[name]
-            found = max(found, float(np.abs(x).max()))
-        return found
+    def judged(self, graph: Graph, name: str) -> NDArray[np.uint8]:
+        """Spikes of one population of `graph` on the float graph's inputs, of the first images only."""
+        return self.fired(graph, name, {n: spikes[:JUDGED] for n, spikes in self.spikes.items()})
 
-    def fired(self, graph: Graph, name: str, given: Spikes, thresholds: list[Floats]) -> list[NDArray[np.uint8]]:
-        """Spikes of one population with other thresholds, `[N, T, *shape]` each.
+    def fired(self, graph: Graph, name: str, given: Spikes) -> NDArray[np.uint8]:
+        """Spikes of one population, `[N, T, *shape]`.
 
         Args:
             graph: with the parameters in question.
             name: of the population.
-            given: spikes of the populations before it.
-            thresholds: one list entry per answer.
+            given: spikes of the populations before it, of all images or of the first ones.
         """
         node = graph.nodes[name]
         lif = node.operation
         if not isinstance(lif, Lif):
             raise TypeError(f"node {name!r} is not a population of floats")
-        results = [np.zeros((len(self.frames), self.time_steps, *node.shape), np.uint8) for _ in thresholds]
-        for part in batches(len(self.frames), BATCH):
+        images = min((len(spikes) for spikes in given.values()), default=len(self.frames))
+        result = np.zeros((images, self.time_steps, *node.shape), np.uint8)
+        for part in batches(images, BATCH):
             frames = self.frames[part]
             network = Network(graph, len(frames), np.float32)
-            membranes = [np.zeros((len(frames), *node.shape), np.float32) for _ in thresholds]
+            membranes = np.zeros((len(frames), *node.shape))
             for t in range(self.time_steps):
-                values = {graph.input: frames, **{n: spikes[part, t] for n, spikes in given.items()}}
-                x = network.currents(name, values)
-                for v, threshold, result in zip(membranes, thresholds, results, strict=True):
-                    result[part, t] = step(Lif(lif.decay, lif.gain, threshold), v, x)
-        return results
+                values: dict[str, NDArray[Any]] = {n: spikes[part, t] for n, spikes in given.items()}
+                x = network.currents(name, {graph.input: frames, **values})
+                result[part, t] = step(lif, membranes, x)
+        return result
+
+    def maps(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:
+        """What a node reads of spikes or frames, in every step of every image: `[N T, *input shape]`.
+
+        Of frames, which are the same in every step, one per image.
+        """
+        read = sum(self._carried(graph, source, given) for source in node.sources)
+        return np.asarray(read).reshape(-1, *node.input_shape)
+
+    def _carried(self, graph: Graph, name: str, given: Spikes) -> NDArray[Any]:
+        node = graph.nodes[name]
+        if name == graph.input:
+            return self.frames[:, None]
+        if node.spiking:
+            return given[name]
+        read = np.asarray(sum(self._carried(graph, source, given) for source in node.sources))
+        return read.reshape(*read.shape[:2], -1)
 
     def disagreement(self, name: str, spikes: NDArray[np.uint8]) -> float:
         """Fraction of a population's neurons and steps whose spike differs from the float graph's."""
-        return float(np.mean(spikes != self.spikes[name]))
+        return float(np.mean(spikes != self.spikes[name][: len(spikes)]))

@@ -23,7 +23,7 @@ from neuromorphic.loihi2.widths import DECAY_BITS
 
 def halvings(decay: int) -> int:
     """The a of `1 - d = m / 2^a` in lowest terms, for a decay of so many of 4096."""
-    unity = 2**DECAY_BITS
+    unity = int(2**DECAY_BITS)
     return unity.bit_length() - gcd(unity - decay, unity).bit_length()
 
 

@@ -14,6 +14,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Affine, Conv2d, Graph, Lif, LoihiLif, Node, Operation, SelfAttention, Source, SumPool2d
 from neuromorphic.linear import pool_as_convolution
 from neuromorphic.loihi2.bounds import constants
+from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, WEIGHT_BITS
@@ -30,7 +31,7 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
     """The integer graph of `graph` under `scheme`.
 
     Raises:
-        RefusedInput: a population that the chip does not have, by name.
+        RefusedInput: a population that the chip does not have or a parameter outside its width, by name.
     """
     host, carriers = host_nodes(graph), spike_carriers(graph)
     biases = constants(with_snapped_biases(graph, scheme), held=host)
@@ -42,8 +43,9 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
                 operation = population(node.name, lif, biases[node.name], scheme)
             case Conv2d() | Affine() as weighted:
                 weight = weights(weighted.weight, node.name, input_unit(graph, scheme, node), scheme)
-                bias = np.round(weighted.bias / scheme.units[node.name]) if node.name in host else 0 * weighted.bias
-                operation = replace(weighted, weight=weight, bias=bias.astype(np.float32))
+                unit = scheme.units[node.name] if node.name in host else np.inf  # the chip adds biases at its neurons
+                bias = np.asarray(np.round(weighted.bias / unit), np.float32)
+                operation = replace(weighted, weight=weight, bias=bias)
             case SumPool2d() as pool if node.name not in host and weighs(node, carriers):
                 ones = pool_as_convolution(node, pool)
                 weight = weights(ones.weight, node.name, input_unit(graph, scheme, node), scheme)
@@ -54,7 +56,8 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
         if node.spiking or not (weighs(node, carriers) or node.name in host | carriers):
             sources = _through_synapses(nodes, node, carriers, graph, scheme)
         nodes[node.name] = replace(node, operation=operation, sources=sources)
-    return replace(graph, nodes=nodes, metadata=_metadata(graph, scheme, biases[graph.output]))
+    result = replace(graph, nodes=nodes, metadata=_metadata(graph, scheme, biases[graph.output]))
+    return replace(result, metadata=replace(result.metadata, certificate=certify(result).to_dict()))
 
 
 def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
@@ -62,15 +65,15 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
 
     Args:
         graph: the float graph.
-        integer: what `integers` made of it, or of it with other thresholds.
+        integer: what `integers` made of it.
         scheme: its scheme.
     """
     nodes = {}
     for node in with_snapped_biases(graph, scheme).nodes.values():
         operation, whole = node.operation, integer.nodes[node.name].operation
         if isinstance(operation, Lif) and isinstance(whole, LoihiLif):
-            unit = operation.decay.astype(np.float64) * operation.gain * scheme.units[node.name]
-            operation = replace(operation, threshold=(whole.threshold * unit).astype(np.float32))
+            factor = operation.decay.astype(np.float64) * operation.gain * scheme.units[node.name]
+            operation = replace(operation, threshold=(whole.threshold * factor).astype(np.float32))
         elif isinstance(operation, Conv2d | Affine) and isinstance(whole, Conv2d | Affine):
             unit = scheme.units[node.name]
             weight = whole.weight * (unit / input_unit(graph, scheme, node))
@@ -162,10 +165,9 @@ def check_decay(name: str, lif: Lif) -> int:
         RefusedInput: it is no integer, differs between neurons, or a resistance is not positive.
     """
     decay = lif.decay.astype(np.float64) * UNITY
-    if np.ptp(decay) or decay.flat[0] != np.round(decay.flat[0]):
-        raise RefusedInput(
-            f"{name}: dt / tau is {lif.decay.min():g} to {lif.decay.max():g}; expected one multiple of 1/{UNITY}"
-        )
+    if np.ptp(decay) or decay.flat[0] != np.round(decay.flat[0]) or decay.flat[0] >= UNITY:
+        found = f"{lif.decay.min():g} to {lif.decay.max():g}" if np.ptp(decay) else f"{lif.decay.flat[0]:g}"
+        raise RefusedInput(f"{name}: dt / tau is {found}; expected one multiple of 1/{UNITY}, below 1")
     if lif.gain.min() <= 0:
         raise RefusedInput(f"{name}: r is {lif.gain.min():g}; expected more than 0")
     return int(decay.flat[0])

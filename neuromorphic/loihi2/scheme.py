@@ -30,13 +30,11 @@ class Choice:
 
     Attributes:
         exact: whether the integers compute the same spikes as the floats for every input, by proof.
-        threshold_shift: of the float's threshold, relative.
         disagreement: fraction of neurons and steps whose spike differs from the float graph's, when everything before
             the population is quantised too.
     """
 
     exact: bool
-    threshold_shift: float = 0.0
     disagreement: float = 0.0
 
 

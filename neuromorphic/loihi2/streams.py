@@ -1,8 +1,8 @@
 """Streams: the currents that some node sums, which therefore count in one unit λ: `x = λ · integer`.
 
 A stream begins where spikes (or frames) pass synapses and ends at the populations that read it.  A residual stream is
-one with several branches and several readers.  On the chip a synapse reads spikes only; nodes that no population
-follows are the host's.
+one with several branches and several readers.  On the chip a synapse reads spikes only; what no population
+follows is the host's.
 """
 
 from dataclasses import dataclass
@@ -41,14 +41,28 @@ class Stream:
 
 
 def host_nodes(graph: Graph) -> frozenset[str]:
-    """Names of the nodes that no population follows: the readout."""
-    before_population: set[str] = set()
+    """Names of the nodes that compute on the host: those that no population follows, the readout.
+
+    But synapses whose currents join a stream that populations read count in its unit, and stand on the chip: in a
+    residual stream whose last branch only the readout reads.
+    """
+    carriers = spike_carriers(graph)
+    shared = {
+        node.name
+        for nodes in _groups(graph, carriers)
+        if any(node.spiking for node in nodes)
+        for node in nodes
+        if weighs(node, carriers) and all(source in carriers for source in node.sources)
+    }
+    return _behind_populations(graph) - shared
+
+
+def _behind_populations(graph: Graph) -> frozenset[str]:
+    before: set[str] = set()
     for node in reversed(tuple(graph.nodes.values())):
-        if node.spiking or node.name in before_population:
-            before_population.update(node.sources)
-    return frozenset(
-        node.name for node in graph.nodes.values() if not node.spiking and node.name not in before_population
-    )
+        if node.spiking or node.name in before:
+            before.update(node.sources)
+    return frozenset(node.name for node in graph.nodes.values() if not node.spiking and node.name not in before)
 
 
 def spike_carriers(graph: Graph) -> frozenset[str]:
@@ -68,6 +82,17 @@ def streams(graph: Graph) -> tuple[Stream, ...]:
         RefusedInput: a synapse reads currents, by name.
     """
     host, carriers = host_nodes(graph), spike_carriers(graph)
+    for node in graph.nodes.values():
+        currents = [source for source in node.sources if source not in carriers]
+        if currents and node.name not in host and weighs(node, carriers):
+            raise RefusedInput(f"{node.name}: reads the currents of {' + '.join(currents)}; expected spikes")
+    result = [_stream(nodes, host, carriers) for nodes in _groups(graph, carriers)]
+    order = {name: i for i, name in enumerate(graph.nodes)}
+    return tuple(sorted((s for s in result if s.populations), key=lambda s: order[s.populations[0]]))
+
+
+def _groups(graph: Graph, carriers: frozenset[str]) -> list[list[Node]]:
+    """Nodes whose currents are summed somewhere; a population stands for what it reads."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -79,21 +104,14 @@ def streams(graph: Graph) -> tuple[Stream, ...]:
         if node.name in carriers and not node.spiking:
             continue
         parent[node.name] = node.name
-        if weighs(node, carriers):
-            currents = [s for s in node.sources if s not in carriers]
-            if currents and node.name not in host:
-                raise RefusedInput(f"{node.name}: reads the currents of {' + '.join(currents)}; expected spikes")
-            continue
-        # A population's own name stands for what it reads; its readers take it from `carriers`.
-        for source in node.sources:
-            if source not in carriers:
-                parent[root(source)] = root(node.name)
+        if not weighs(node, carriers):
+            for source in node.sources:
+                if source not in carriers:
+                    parent[root(source)] = root(node.name)
     found: dict[str, list[Node]] = {}
     for name in parent:
         found.setdefault(root(name), []).append(graph.nodes[name])
-    result = [_stream(nodes, host, carriers) for nodes in found.values()]
-    order = list(graph.nodes)
-    return tuple(sorted((s for s in result if s.populations), key=lambda s: order.index(s.populations[0])))
+    return list(found.values())
 
 
 def weighs(node: Node, carriers: frozenset[str]) -> bool:

@@ -1,0 +1,216 @@
+"""The widths of an integer graph: enforced where they are its parameters', proven where they are its sums'.
+
+For every neuron, with x in [a, b] whatever the spikes before it (`bounds`), and T steps from rest,
+
+    u = 64 x                            doesn't wrap if  -2^23 < 64 a  and  64 b <= 2^23
+    v >= Σ_{t<T} (1 - d)^t (64 a + bias)    where that is negative: v doesn't saturate below if it is above -2^23
+
+Decays round toward zero, so they only raise what is negative.  Above, saturation changes nothing: thresholds end at
+64 · 131071, below 2^23 - 1, so that a neuron which saturates there fires, as it would have.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import Affine, Conv2d, Graph, LoihiLif, Node, SelfAttention
+from neuromorphic.loihi2.bounds import Interval, intervals
+from neuromorphic.loihi2.streams import host_nodes
+from neuromorphic.loihi2.widths import (
+    ALIGNMENT,
+    BIAS_EXPONENT_BITS,
+    BIAS_MANTISSA_BITS,
+    DECAY_BITS,
+    GRADED_BITS,
+    STATE_LIMIT,
+    THRESHOLD_BITS,
+    WEIGHT_BITS,
+    WEIGHT_EXPONENT,
+)
+
+SINGLE, DOUBLE = 24, 53
+"""Bits of a float32 and of a float64."""
+
+
+@dataclass(frozen=True)
+class PopulationProof:
+    """What the currents and membranes of a population can reach.
+
+    Attributes:
+        neurons: in all.
+        current: least and greatest u before it wraps.
+        membrane: least v before it saturates.
+        wrapping: neurons whose u can wrap.
+        saturating: neurons whose v can saturate below.
+        worst: index `[c, i, j]` of the neuron whose u or v reaches furthest.
+    """
+
+    neurons: int
+    current: tuple[int, int]
+    membrane: int
+    wrapping: int
+    saturating: int
+    worst: tuple[int, ...]
+
+    @property
+    def proven(self) -> bool:
+        """Whether neither happens, whatever the input."""
+        return not self.wrapping and not self.saturating
+
+    def sentence(self, name: str) -> str:
+        """Which neurons can overflow, for reports."""
+        if self.proven:
+            return f"{name}: u and v stay within 24 bits, whatever the input"
+        return (
+            f"{name}: u of {self.wrapping} and v of {self.saturating} of {self.neurons} neurons can leave 24 bits in "
+            f"the worst case (neuron {list(self.worst)}; u {self.current[0]} to {self.current[1]}, v {self.membrane})"
+        )
+
+
+@dataclass(frozen=True)
+class WidthCertificate:
+    """What is proven of an integer graph: `populations` by name, for `time_steps` from rest.
+
+    Attributes:
+        populations: by name.
+        limits: by node without state, 24 where float32 holds every partial sum, 53 where float64 does.
+        time_steps: T; None for any number.
+    """
+
+    populations: Mapping[str, PopulationProof]
+    limits: Mapping[str, int]
+    time_steps: int | None
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """Names of the populations in which something can overflow."""
+        return tuple(name for name, proof in self.populations.items() if not proof.proven)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the metadata, in the form of the exporter's certificate: whether floats compute each node exactly."""
+        nodes = {name: {"limit": limit, "exact": True} for name, limit in self.limits.items()}
+        widths = {name: asdict(proof) for name, proof in self.populations.items()}
+        return {"exact": True, "nodes": nodes, "time_steps": self.time_steps, "populations": widths}
+
+
+def certify(graph: Graph) -> WidthCertificate:
+    """Prove what can be proven of an integer graph.
+
+    Raises:
+        RefusedInput: a parameter is outside its width, by node.
+    """
+    check(graph)
+    limit = 2.0 ** (GRADED_BITS - 1)
+    read, steps = intervals(graph, (-limit, limit - 1)), graph.metadata.time_steps
+    populations, limits = {}, {}
+    for node in graph.nodes.values():
+        if isinstance(node.operation, LoihiLif):
+            populations[node.name] = proof = _prove(node.operation, read[node.name], steps)
+            limits[node.name] = DOUBLE if proof.wrapping else SINGLE
+        else:
+            sums = [_bound(read[name]) for name in (node.name, *(reader.name for reader in graph.readers(node.name)))]
+            limits[node.name] = SINGLE if max(sums) <= 2**SINGLE else DOUBLE
+    return WidthCertificate(populations, limits, steps)
+
+
+def _bound(x: Interval) -> float:
+    """The largest magnitude of a sum and of its parts: intervals of sums hold 0, and so those of their parts."""
+    return float(max(x.high.max(), -x.low.min()))
+
+
+def _prove(lif: LoihiLif, x: Interval, steps: int | None) -> PopulationProof:
+    unity, kept = 2.0**DECAY_BITS, 1 - lif.decay / 2.0**DECAY_BITS
+    low, high = 2.0**ALIGNMENT * x.low, 2.0**ALIGNMENT * x.high
+    if steps is None:
+        growth = unity / lif.decay if lif.decay else np.inf
+    else:
+        growth = float(sum(kept**t for t in range(steps)))
+    drive = np.minimum(low + lif.bias, 0)
+    membrane = np.where(drive < 0, drive * growth, 0.0)
+    wrapping = (low <= -STATE_LIMIT) | (high > STATE_LIMIT)
+    saturating = membrane < 1 - STATE_LIMIT
+    worst = np.unravel_index(int(np.maximum(high, -np.minimum(low, membrane)).argmax()), low.shape)
+    return PopulationProof(
+        neurons=low.size,
+        current=(int(low.min()), int(high.max())),
+        membrane=int(max(membrane.min(), -(2.0**62))),
+        wrapping=int(wrapping.sum()),
+        saturating=int(saturating.sum()),
+        worst=tuple(int(i) for i in worst),
+    )
+
+
+def check(graph: Graph) -> None:
+    """Enforce the widths of all parameters.
+
+    Raises:
+        RefusedInput: the first parameter that is outside its width, by node.
+    """
+    host = host_nodes(graph)
+    for node in graph.nodes.values():
+        match node.operation:
+            case LoihiLif() as lif:
+                _check_population(node.name, lif)
+            case Conv2d(weight=weight) | Affine(weight=weight) if node.name not in host:
+                _check_weights(node, weight)
+            case SelfAttention(scale=scale) if scale != round(scale) or scale < 1:
+                raise RefusedInput(f"{node.name}: scale is {scale}; expected a whole number of at least 1")
+
+
+def _check_population(name: str, lif: LoihiLif) -> None:
+    mantissa = 2 ** (BIAS_MANTISSA_BITS - 1)
+    high, low = int(lif.bias_mantissa.max()), int(lif.bias_mantissa.min())
+    for what, value, least, most, bits, advice in (
+        ("v_threshold", int(lif.threshold.max()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "lower the weight scale"),
+        ("v_threshold", int(lif.threshold.min()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "raise it"),
+        ("bias mantissa", high, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, "lower the weight scale"),
+        ("bias mantissa", low, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, "lower the weight scale"),
+        (
+            "bias exponent",
+            lif.bias_exponent,
+            0,
+            2**BIAS_EXPONENT_BITS - 1,
+            BIAS_EXPONENT_BITS,
+            "lower the weight scale",
+        ),
+        ("decay", lif.decay, 0, 2**DECAY_BITS - 1, DECAY_BITS, "lengthen tau"),
+    ):
+        if value > most:
+            raise RefusedInput(f"{name}: {what} {value} exceeds {most} ({bits} bits); {advice}")
+        if value < least:
+            raise RefusedInput(f"{name}: {what} {value} is below {least} ({bits} bits); {advice}")
+
+
+def _check_weights(node: Node, weight: NDArray[np.float32]) -> None:
+    """Every output channel's weights are integers of 8 bits, shifted left by up to 7."""
+    rows = weight.reshape(len(weight), -1).astype(np.float64)
+    fits = np.zeros(len(rows), np.bool_)
+    for exponent in range(WEIGHT_EXPONENT + 1):
+        whole = rows / 2**exponent
+        inside = (whole >= -(2 ** (WEIGHT_BITS - 1))) & (whole < 2 ** (WEIGHT_BITS - 1)) & (whole == np.round(whole))
+        fits |= inside.all(1)
+    if not fits.all():
+        channel = int(np.argmin(fits))
+        value = rows[channel][np.abs(rows[channel]).argmax()]
+        raise RefusedInput(
+            f"{node.name}: the weights of output channel {channel}, up to {value:g}, are no integers of {WEIGHT_BITS} "
+            f"bits shifted by at most {WEIGHT_EXPONENT}; raise the unit"
+        )
+
+
+def check_frames(frames: NDArray[np.float32], source: str) -> None:
+    """Enforce the width of graded spikes.
+
+    Raises:
+        RefusedInput: a value is no integer from -128 to 127.
+    """
+    limit = 2 ** (GRADED_BITS - 1)
+    if frames.size and (frames.min() < -limit or frames.max() >= limit or (frames != np.round(frames)).any()):
+        raise RefusedInput(
+            f"{source}: frames reach from {frames.min():g} to {frames.max():g}; expected integers from {-limit} to "
+            f"{limit - 1} ({GRADED_BITS} bits)"
+        )
