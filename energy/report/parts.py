@@ -1,7 +1,7 @@
 """Parts of an energy and schemes of an account: their words, and colours that colour-blind readers can tell apart.
 
-Operations are filled; accesses to memory are hatched, in the colour of what they serve.  The colours are those of Okabe
-and Ito; `report.css` lightens some of them on a dark page.
+Operations are filled.  Accesses to memory, and what a chip's routers carry, are hatched in the colour of what they
+serve.  The colours are those of Okabe and Ito; `report.css` lightens some of them on a dark page.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ PARTS: dict[Part, tuple[str, str]] = {
     "comparisons": ("comparisons", "#b8a900"),
     "weights": ("memory: weights", "#e69f00"),
     "states": ("memory: states", "#cc79a7"),
-    "spikes": ("memory or routing: spikes", "#0072b2"),
+    "spikes": ("spikes carried", "#0072b2"),
     "activations": ("memory: activations", "#d55e00"),
 }
 """Words and colour of each, in the order in which they are stacked."""

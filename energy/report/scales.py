@@ -79,7 +79,9 @@ def ratio_text(value: float) -> str:
     """A ratio or rate in three digits, without an exponent where it is readable so."""
     if value and not 1e-4 <= abs(value) < 1e5:
         return f"{value:.1e}"
-    return _three_digits(value) if abs(value) >= 1 else f"{value:.3g}"
+    if not value:
+        return "0"
+    return _three_digits(value) if abs(value) >= 1 else f"{value:#.3g}"
 
 
 def _three_digits(value: float) -> str:

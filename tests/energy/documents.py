@@ -82,6 +82,12 @@ def _snn(names, images, steps):
             else [{"source": f"{names[index - 1]}.lif", "spikes": 5, "sops": sops, "dense": sops * 4, "rate": 0.25}],
             "real_sources": ["input"] if real else [],
         }
+    if len(names) > 2:
+        layers[names[-1]] |= {"kind": "attention", "sops": 0, "spiking_sources": [], "dense": 0, "dense_padded": 0}
+        layers[names[-1]]["attention"] = {
+            **{"source": f"{names[-2]}.lif", "spikes": 5, "products": {"KV": _terms(20 * images), "Q(KV)": _terms(0)}},
+            **{"dense_scores_first": 90 * images, **_terms(20 * images)},
+        }
     populations = {}
     for index, name in enumerate(names):
         # The first population is silent, the second one always fires.
@@ -103,7 +109,7 @@ def _snn(names, images, steps):
         "macs": 500 * images,
         "macs_once": 100 * images,
         "macs_summed": 500 * images,
-        "attention": {"coincidences": 0, "one_sided": 0, "dense": 0, "dense_scores_first": 0},
+        "attention": {"dense_scores_first": 90 * images, **_terms(20 * images)},
         "neuron_updates": 8 * steps * images * len(names),
         "neuron_updates_needed": 5 * steps * images * len(names),
         "additions": {"bias": 3 * images, "pooling": 0, "fan_in": 0},
@@ -111,10 +117,14 @@ def _snn(names, images, steps):
         "comparisons": 0,
         "comparisons_per_node": {},
         "sops_per_image": _distribution(total / images, images),
-        "attention_per_image": _distribution(0, images),
+        "attention_per_image": _distribution(20, images),
         "layers": layers,
         "populations": populations,
     }
+
+
+def _terms(count):
+    return {"coincidences": count, "one_sided": 2 * count, "dense": 4 * count}
 
 
 def _twin(names, images):

@@ -147,7 +147,8 @@ def test_heat_map_shows_every_rate_and_frames_silent_steps():
     for name, population in data.snn.populations.items():
         for step, spikes in enumerate(population.spikes_per_step):
             rate = spikes / (population.neurons * data.images)
-            cell = shown.pop(f"{name}, step {step + 1}: {rate:.3g}" if rate < 1 else f"{name}, step {step + 1}: 1.00")
+            text = "0" if rate == 0 else f"{rate:#.3g}"
+            cell = shown.pop(f"{name}, step {step + 1}: {text}")
             assert (cell.get("class") == "silent") == (spikes == 0)
     assert not shown
 
