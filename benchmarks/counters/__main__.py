@@ -1,6 +1,6 @@
 """`python -m benchmarks.counters`: what every counter finds in every case, and how far from `energy` that is.
 
-python -m benchmarks.counters [--checkpoint NAME] [--json counters.json]        (make counters)
+python -m benchmarks.counters [--json counters.json]        (make counters)
 """
 
 import json
@@ -14,20 +14,19 @@ from rich.table import Table
 
 from benchmarks.counters.cases import Case, cases
 from benchmarks.counters.tools import TOOLS, Found, ask
-from spikeclip.checkpoint import shipped
 from spikeclip.console import console, results
 
 COLUMNS = ("dense", "macs", "sops")
 
 
 def main(
-    checkpoint: Annotated[str, typer.Option(help="Name or path of the checkpoint.")] = next(iter(shipped())),
+    checkpoint: Annotated[str, typer.Option(help="Name or path of the checkpoint.")] = "spike-driven-small",
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
 ) -> None:
     """Ask every counter that is installed about every case."""
     torch.set_num_threads(1)
     document = []
-    for case in cases(checkpoint):
+    for case in cases():
         answers = {}
         for name, tool in TOOLS.items():
             console.print(f"{case.name}: {name}")

@@ -1,4 +1,4 @@
-"""What the counters are asked about: small nets that each show one thing, a shipped encoder and its ANN twin."""
+"""What the counters are asked about: small nets that each show one thing, the shipped encoders and their ANN twins."""
 
 import copy
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from benchmarks.counters.nets import Net, count, exact, frames, lif, net_a, step
 from energy.counts import OperationCounts
 from neuromorphic.graph import from_nir
 from neuromorphic.trace import SpikeTrain, Trace
+from spikeclip.checkpoint import shipped
 from spikeclip.data import load_images
 from spikeclip.neurons import SpikingSelfAttention
 from spikeclip.twin import AnnTwin, SoftmaxAttention, twin_table
@@ -37,7 +38,7 @@ class Case:
         dense: multiply-accumulates as if no value were a spike, taps on the padding included.
         macs: of nodes that read real values.
         sops: synaptic operations, and coincidences in self-attention.
-        estimate: firing rate times `dense` of every node that reads a population: the usual formula.
+        estimate: firing rate times `dense` of every node that reads a population: the formula of most papers.
     """
 
     name: str
@@ -63,12 +64,13 @@ def _of_layers(name: str, model: nn.Module, x: Tensor, counts: OperationCounts, 
         dense=sum(found.macs + found.dense_padded for found in chosen) + sum(node.dense for node in attention),
         macs=sum(found.macs for found in chosen),
         sops=sum(found.sops for found in chosen) + sum(node.coincidences for node in attention),
-        estimate=sum(source.rate * source.dense_padded for found in chosen for source in found.spiking),
+        estimate=sum(source.rate * source.dense_padded for found in chosen for source in found.spiking)
+        + sum(node.spikes / node.updates * node.dense for node in attention),
     )
 
 
-def cases(checkpoint: str) -> Iterator[Case]:
-    """The small nets, then the encoder of that checkpoint and its twin."""
+def cases() -> Iterator[Case]:
+    """The small nets, then every shipped encoder, then the twins."""
     net, x = net_a()
     yield _case("net A: 3×3 convolution with padding, LIF, linear layer", net, x, count(net, x))
     yield _case("net A of SpikingJelly's own layer classes", _own_layers(net), x, count(net, x))
@@ -85,7 +87,12 @@ def cases(checkpoint: str) -> Iterator[Case]:
     net = Net(steps(nn.Conv2d(2, 24, 1, bias=False)), lif(), SpikingSelfAttention(heads=2, scale=0.125))
     x = frames(rng, 2, 2, 4, 4)
     yield _case("spiking self-attention", exact(net, rng), x, count(net, x))
-    yield from _shipped(checkpoint)
+    yield from map(_encoder, shipped())
+    configs = {name: spikeclip.load(name).config for name in shipped()}
+    # Encoders of the same sizes have the same twin, whatever their architecture.
+    sizes = {tuple(entry["macs"] for entry in twin_table(config)["layers"]): name for name, config in configs.items()}
+    for name in sizes.values():
+        yield from _twins(name)
 
 
 def _own_layers(net: Net) -> Net:
@@ -98,7 +105,7 @@ def _own_layers(net: Net) -> Net:
     return own.requires_grad_(False)
 
 
-def _shipped(name: str) -> Iterator[Case]:
+def _encoder(name: str) -> Case:
     checkpoint = spikeclip.load(name)
     prepared = export.prepare(checkpoint)
     graph = from_nir(prepared.graph)
@@ -106,11 +113,16 @@ def _shipped(name: str) -> Iterator[Case]:
     recorded = export.record(prepared, x)
     spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
     counts = energy.count(graph, Trace("torch", "float", spikes, recorded.outputs))
-    images = torch.from_numpy(x)
     # The graph computes the ANDs and sums of spike-driven attention with synapses; PyTorch multiplies and adds.
     layers = [n for n, m in prepared.model.encoder.named_modules() if isinstance(m, nn.Conv2d | SpikingSelfAttention)]
-    encoder = f"{name}, convolutions and readout, {IMAGES} photographs"
-    yield _of_layers(encoder, _plain(prepared.model), images, counts, [*layers, "readout"])
+    encoder = f"{name}, {IMAGES} photographs: convolutions, self-attention and readout"
+    return _of_layers(encoder, _plain(prepared.model), torch.from_numpy(x), counts, [*layers, "readout"])
+
+
+def _twins(name: str) -> Iterator[Case]:
+    checkpoint = spikeclip.load(name)
+    photographs = load_images("samples", checkpoint.config.image_size, IMAGES)
+    images = torch.from_numpy(checkpoint.preprocessing(photographs.images))
     outputs = len(checkpoint.label_names)
     macs = IMAGES * sum(entry["macs"] for entry in twin_table(checkpoint.config, outputs)["layers"])
     torch.manual_seed(0)

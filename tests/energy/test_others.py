@@ -22,7 +22,9 @@ import spikeclip
 from benchmarks.counters.nets import count, frames, net_a, random_net
 from neuromorphic.graph import from_nir
 from neuromorphic.trace import SpikeTrain, Trace
-from spikeclip.checkpoint import shipped
+from spikeclip.checkpoint import Checkpoint, shipped
+from spikeclip.encoder import SpikeClip
+from spikeclip.preprocess import Preprocessing
 from tests.energy.test_spikingjelly import pytorch_macs, spikingjelly_sops
 
 
@@ -65,22 +67,36 @@ def test_random_nets(seed):
     assert counts.sops > 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", shipped())
-def test_neurobench_on_shipped_encoders(name, photographs):
-    checkpoint = spikeclip.load(name)
+def check_encoder(checkpoint, images):
+    """Every convolution that reads a population, in NeuroBench's effective and dense operations."""
     prepared = export.prepare(checkpoint)
     graph = from_nir(prepared.graph)
-    x = neuromorphic.encode(graph, photographs(checkpoint.config.image_size, 2).images)
+    x = neuromorphic.encode(graph, images)
     recorded = export.record(prepared, x)
     spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
     counts = energy.count(graph, Trace("torch", "float", spikes, recorded.outputs))
     others = neurobench(prepared.model, torch.from_numpy(x))
-    convolutions = [n for n, m in prepared.model.encoder.named_modules() if isinstance(m, layer.Conv2d)]
-    for convolution in convolutions[1:]:
-        found = counts.layers[convolution]
-        assert (found.sops, found.dense) == others[f"encoder.{convolution}"], convolution
-    assert sum(counts.layers[convolution].sops > 0 for convolution in convolutions) > len(convolutions) // 2
+    driven = [n for n, m in prepared.model.encoder.named_modules() if isinstance(m, layer.Conv2d)][1:]
+    for name in driven:
+        found = counts.layers[name]
+        assert (found.sops, found.dense) == others[f"encoder.{name}"], name
+    assert sum(counts.layers[name].sops > 0 for name in driven) > len(driven) // 2, "a silent layer proves nothing"
+
+
+@pytest.mark.parametrize("sizes", [{}, {"architecture": "paper", "heads": 2}])
+def test_random_encoders(make_encoder, sizes):
+    encoder = make_encoder(3, **sizes)
+    torch.manual_seed(3)
+    model = SpikeClip(encoder, nn.Linear(16, 5), tuple("abcde")).eval()
+    images = np.random.default_rng(3).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    check_encoder(Checkpoint(model, Preprocessing(image_size=16)), images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_encoders(name, photographs):
+    checkpoint = spikeclip.load(name)
+    check_encoder(checkpoint, photographs(checkpoint.config.image_size, 2).images)
 
 
 def test_padding_is_left_out_by_neurobench():
