@@ -6,7 +6,7 @@ from energy.counts import AnnCounts, AnnLayer, LayerCounts, OperationCounts, Pop
 from energy.document import Document
 from energy.prices import SHIPPED, Device, read_device, read_devices
 from energy.provenance import provenance
-from energy.streaming import count_running
+from energy.streaming import count_running, count_stored
 
 __all__ = [
     "SHIPPED",
@@ -21,6 +21,7 @@ __all__ = [
     "assemble",
     "count",
     "count_running",
+    "count_stored",
     "provenance",
     "read_device",
     "read_devices",

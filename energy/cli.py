@@ -6,18 +6,16 @@ from typing import Annotated
 import typer
 
 from energy.assemble import assemble
-from energy.counting import count
 from energy.counts import OperationCounts
 from energy.document import Data
 from energy.prices import SHIPPED, read_devices
 from energy.provenance import provenance, sha256_of
-from energy.streaming import count_running
+from energy.streaming import count_running, count_stored
 from energy.table import csv_text, table
 from neuromorphic.errors import RefusedInput
 from neuromorphic.frames import encode, image_size
 from neuromorphic.graph import Graph
 from neuromorphic.read import read_graph
-from neuromorphic.trace import Trace
 from spikeclip.console import progress_bar, refusals, require_folders, results
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -81,9 +79,8 @@ def _counts(
     if path is not None:
         if images is not None or limit is not None:
             raise RefusedInput(f"{path}: a trace already holds its images; expected no --images and no --limit with it")
-        trace = Trace.read(path)
         with progress_bar("counting") as advance:
-            counts = count(graph, trace, advance)
+            counts, trace = count_stored(graph, path, progress=advance)
         return counts, Data(spec=str(path), sha256=sha256_of(path)), (trace.producer, trace.precision)
     if images is None:
         raise RefusedInput("nothing to count in; expected --images SPEC or --trace RUN.h5")

@@ -1,7 +1,8 @@
-"""Counting while the reference runs: memory for one batch, whatever the number of images."""
+"""Counting while the reference runs, or while a trace is read: memory for one batch, whatever the number of images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from energy.counting import count
 from energy.counts import Additions, AnnCounts, LayerCounts, OperationCounts, PopulationCounts, SourceCounts
 from neuromorphic.graph import Graph
 from neuromorphic.reference import per_step, run
+from neuromorphic.trace import Trace
 
 
 def count_running(
@@ -39,6 +41,32 @@ def count_running(
         parts.append(count(graph, run(graph, frames[start : start + batch])))
     progress(len(frames), len(frames))
     return joined(parts)
+
+
+def count_stored(
+    graph: Graph, path: Path, batch: int = 256, progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[OperationCounts, Trace]:
+    """`count` of the trace in `path`, some images at a time; and the trace of the first of them, for what ran.
+
+    Args:
+        graph: that the trace is of.
+        path: a trace of `spikeclip-simulate`.
+        batch: images that are read at a time.
+        progress: told (images done, images in all as far as they are known).
+
+    Raises:
+        RefusedInput: as `Trace.read` and `count` do.
+    """
+    first = Trace.read(path, slice(0, batch))
+    parts, done, trace = [count(graph, first)], first.images, first
+    while trace.images == batch:
+        progress(done, done + batch)
+        trace = Trace.read(path, slice(done, done + batch))
+        done += trace.images
+        if trace.images:
+            parts.append(count(graph, trace))
+    progress(done, done)
+    return joined(parts), first
 
 
 def joined(parts: Sequence[OperationCounts]) -> OperationCounts:

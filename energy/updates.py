@@ -11,6 +11,7 @@ weight zero, or two that cancel; a bias that isn't zero, in every step; and the 
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,6 @@ from neuromorphic.graph import (
     Source,
     SumPool2d,
 )
-from neuromorphic.reference import sliding_windows
 from neuromorphic.trace import Trace
 
 Mask = NDArray[np.bool_]
@@ -146,8 +146,13 @@ def _windows(
     dilation: tuple[int, int],
 ) -> Mask:
     """Windows of `[n, C, H, W]` that hold something: `[n, C, H', W']`."""
-    windows = sliding_windows(arriving.astype(np.float64), kernel, stride, padding, dilation)
-    return np.asarray(windows.any((-2, -1)))
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
+    padded = np.pad(arriving, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    height, width = (size - d * (k - 1) for size, d, k in zip(padded.shape[2:], dilation, kernel, strict=True))
+    hold = np.zeros((*arriving.shape[:2], -(-height // sh), -(-width // sw)), np.bool_)
+    for i, j in product(range(0, kh * dh, dh), range(0, kw * dw, dw)):
+        hold |= padded[:, :, i : i + height : sh, j : j + width : sw]
+    return hold
 
 
 def _needed(arriving: Mask, fires: Mask) -> NDArray[np.int64]:

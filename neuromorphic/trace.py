@@ -113,8 +113,8 @@ class Trace:
         partial.replace(path)
 
     @classmethod
-    def read(cls, path: Path) -> "Trace":
-        """The trace in `path`.
+    def read(cls, path: Path, images: slice = slice(None)) -> "Trace":
+        """The trace in `path`, or the part of it that holds these images.
 
         Raises:
             RefusedInput: the file is not such a trace, reaches outside itself, or its arrays don't fit each other.
@@ -125,15 +125,15 @@ class Trace:
                 version = file.attrs.get("format_version")
                 if version != FORMAT_VERSION:
                     raise RefusedInput(f"{path}: trace format {version}; expected {FORMAT_VERSION}")
-                outputs = np.asarray(file["outputs"][...], np.float32)
+                outputs = np.asarray(file["outputs"][images], np.float32)
                 if outputs.ndim < 2:
                     raise RefusedInput(f"{path}: outputs are {list(outputs.shape)}; expected [images, T, ...]")
                 spikes = {
-                    name: _train(data, outputs.shape[:2], f"{path}: node {name!r}")
+                    name: _train(data, images, outputs.shape[:2], f"{path}: node {name!r}")
                     for name, data in file["spikes"].items()
                 }
                 readout = _readout(file["readout"], outputs, path) if "readout" in file else None
-                membranes = _membranes(file["membranes"], spikes, path) if "membranes" in file else None
+                membranes = _membranes(file["membranes"], images, spikes, path) if "membranes" in file else None
                 producer, precision = str(file.attrs["producer"]), str(file.attrs["precision"])
                 return cls(producer, precision, spikes, outputs, readout, membranes)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -142,19 +142,21 @@ class Trace:
             raise RefusedInput(f"{path}: not a readable trace ({error})") from error
 
 
-def _train(data: h5py.Dataset, frames: tuple[int, ...], where: str) -> SpikeTrain:
-    train = SpikeTrain(data[...], tuple(int(n) for n in data.attrs["shape"]))
+def _train(data: h5py.Dataset, images: slice, frames: tuple[int, ...], where: str) -> SpikeTrain:
+    train = SpikeTrain(data[images], tuple(int(n) for n in data.attrs["shape"]))
     expected = (*frames, -(-train.neurons // 8))
     if train.bits.dtype != np.uint8 or train.bits.shape != expected:
         raise RefusedInput(f"{where} has {train.bits.dtype} {list(train.bits.shape)}; expected uint8 {list(expected)}")
     return train
 
 
-def _membranes(group: h5py.Group, spikes: Mapping[str, SpikeTrain], path: Path) -> dict[str, NDArray[np.int32]]:
+def _membranes(
+    group: h5py.Group, images: slice, spikes: Mapping[str, SpikeTrain], path: Path
+) -> dict[str, NDArray[np.int32]]:
     if set(group) != set(spikes):
         odd = sorted(set(group) ^ set(spikes))
         raise RefusedInput(f"{path}: it holds either spikes or membranes of {', '.join(odd[:4])}; expected both")
-    membranes = {name: group[name][...] for name in spikes}
+    membranes = {name: group[name][images] for name in spikes}
     for name, v in membranes.items():
         expected = (len(spikes[name].bits), *spikes[name].shape)
         if v.dtype != np.int32 or v.shape != expected:

@@ -55,6 +55,16 @@ def test_batches_are_the_whole(make, batch):
     assert whole.sops + whole.attention_additions + whole.comparisons > 0
 
 
+@pytest.mark.parametrize("batch", [1, 3, 7, 16])
+def test_a_trace_is_counted_as_it_is_read(tmp_path, batch):
+    graph = small()
+    trace = run(graph, np.random.default_rng(5).normal(size=(7, 2, 6, 6)).astype(np.float32) * 3)
+    trace.write(tmp_path / "run.h5")
+    counts, first = energy.count_stored(graph, tmp_path / "run.h5", batch)
+    assert same(counts, energy.count(graph, trace))
+    assert (first.producer, first.images) == ("reference", min(batch, 7))
+
+
 def test_what_differs_is_told_apart():
     graph = small()
     frames = np.random.default_rng(6).normal(size=(4, 2, 6, 6)).astype(np.float32) * 3
