@@ -8,7 +8,7 @@ from markupsafe import Markup
 from energy.document import Part
 from energy.report.parts import PARTS, swatch
 from energy.report.scales import Scale
-from energy.report.svg import WIDTH, Panel, label, line, name_label
+from energy.report.svg import WIDTH, Panel, label, line, name_label, pages
 
 ROW = 25.0
 ROWS = 30
@@ -42,7 +42,7 @@ def bar_panels(title: str, bars: Sequence[Bar], longest: float, text: Callable[[
         longest: the value that takes the whole width: that of the longest bar among all that are compared.
         text: how a value is written.
     """
-    chunks = [bars[start : start + ROWS] for start in range(0, len(bars), ROWS)]
+    chunks = pages(bars, ROWS)
     total = sum(bar.total for bar in bars)
     panels = []
     for number, chunk in enumerate(chunks, 1):

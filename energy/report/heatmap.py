@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from energy.document import Population
 from energy.report.scales import ratio_text
-from energy.report.svg import FAINT, INK, LINE, PAPER, WIDTH, Figure, Panel, element, label, name_label
+from energy.report.svg import FAINT, INK, LINE, PAPER, WIDTH, Figure, Panel, element, label, name_label, pages
 
 ROW = 18.0
 ROWS = 40
@@ -31,8 +31,7 @@ def rates(populations: Mapping[str, Population], images: int) -> Figure:
     """The heat map; at most `ROWS` populations in one panel."""
     found = {name: step_rates(population, images) for name, population in populations.items()}
     highest = max((rate for row in found.values() for rate in row), default=0.0)
-    names = list(found)
-    chunks = [names[start : start + ROWS] for start in range(0, len(names), ROWS)]
+    chunks = pages(list(found), ROWS)
     panels = []
     for number, chunk in enumerate(chunks, 1):
         busiest = max(chunk, key=lambda name: populations[name].rate)

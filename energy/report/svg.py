@@ -7,8 +7,13 @@ through which a page's style sheet gives it another one.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from typing import TypeVar
 
 from markupsafe import Markup
+
+Row = TypeVar("Row")
 
 WIDTH = 360.0
 """Of every panel: that of a phone, so that text keeps its size there."""
@@ -98,6 +103,13 @@ def line(x1: float, y1: float, x2: float, y2: float, *, strong: bool = False) ->
         stroke_width=1,
         class_="axis" if strong else "grid",
     )
+
+
+def pages(rows: Sequence[Row], most: int) -> list[Sequence[Row]]:
+    """The rows in their order, on the fewest panels of at most so many, and about as many on each."""
+    count = ceil(len(rows) / most)
+    ends = [len(rows) * number // count for number in range(count + 1)] if count else [0]
+    return [rows[start:end] for start, end in pairwise(ends)]
 
 
 @dataclass(frozen=True)
