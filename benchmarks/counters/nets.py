@@ -127,10 +127,10 @@ def count(net: Net, x: Tensor) -> OperationCounts:
 def _node(module: nn.Module, shape: tuple[int, ...]) -> nir.NIRNode:
     """The node of a layer that reads `shape`; BatchNorm behind a convolution is folded into its bias."""
     match module:
-        case nn.Sequential() | nn.Conv2d() | nn.Linear():
-            weights = module if isinstance(module, nn.Conv2d | nn.Linear) else module[0]
-            has_bias = weights.bias is not None or (isinstance(module, nn.Sequential) and len(module) > 1)
-            bias = np.full(len(weights.weight), float(has_bias), np.float32)  # that there is one is all that is counted
+        case layer.SeqToANNContainer():
+            weights, *norm = module
+            has_bias = weights.bias is not None or norm
+            bias = np.full(len(weights.weight), bool(has_bias), np.float32)  # that there is one is all that is counted
             if isinstance(weights, nn.Linear):
                 return nir.Affine(weights.weight.numpy(), bias)
             kernel = _block_diagonal(weights.weight.numpy(), weights.groups)
