@@ -56,7 +56,7 @@ class Calibration:
         result = np.zeros((images, self.time_steps, *node.shape), np.uint8)
         for part in batches(images, BATCH):
             frames = self.frames[part]
-            network = Network(graph, len(frames), np.float32)
+            network = Network(graph, len(frames))
             membranes = np.zeros((len(frames), *node.shape))
             for t in range(self.time_steps):
                 values: dict[str, NDArray[Any]] = {n: spikes[part, t] for n, spikes in given.items()}

@@ -1,8 +1,8 @@
 """A graph run fast, float or integer, all images of a batch side by side: for calibration and for checks at run time.
 
-The semantics are the reference's.  Where decays are halvings (or none) and sums stay below 2^24, float32 holds all of
-an integer graph exactly: products with 64 and with powers of two don't round, and what is beyond 2^24 before v
-saturates does saturate.
+The semantics are the reference's.  In an integer graph float32 holds sums up to 2^24, which its certificate says of all
+but some nodes, and membranes that halve: products with powers of two don't round, and what is beyond 2^24 before v
+saturates does saturate.  The rest is float64.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from neuromorphic.graph import Flatten, Graph, Lif, LoihiLif, MaxPool2d, Node, SelfAttention, Sink, Source
+from neuromorphic.graph import Flatten, Graph, Lif, LoihiLif, MaxPool2d, Node, Operation, SelfAttention, Sink, Source
 from neuromorphic.layers import constants
 from neuromorphic.linear import linear
 from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
@@ -20,6 +20,9 @@ from neuromorphic.nonlinear import Attention, Maxima
 from neuromorphic.reference import step
 
 Array = NDArray[Any]
+
+SINGLE = 24
+"""Bits of a float32: the limit of most nodes in a certificate."""
 
 
 @dataclass
@@ -50,11 +53,11 @@ class Activity:
     overflows: Mapping[str, Overflows] = field(default_factory=dict)
 
 
-def run(graph: Graph, frames: NDArray[np.float32], time_steps: int, dtype: DTypeLike = np.float32) -> Activity:
+def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
     """All spikes of `frames` `[B, *input shape]`, each presented for `time_steps` steps."""
     batch = len(frames)
-    network = Network(graph, batch, dtype)
-    membranes = {node.name: np.zeros((batch, *node.shape), dtype) for node in graph.populations}
+    network = Network(graph, batch)
+    membranes = {node.name: np.zeros((batch, *node.shape), _state(node.operation)) for node in graph.populations}
     spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
     overflows = {n.name: Overflows() for n in graph.populations if isinstance(n.operation, LoihiLif)}
     outputs = np.zeros((batch, time_steps, *graph.nodes[graph.output].shape), np.float64)
@@ -81,17 +84,15 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int, dtype: DType
 class Network:
     """The nodes of a graph without state, for so many maps at once."""
 
-    def __init__(self, graph: Graph, batch: int, dtype: DTypeLike) -> None:
+    def __init__(self, graph: Graph, batch: int) -> None:
         self.graph, self.batch = graph, batch
         self.constants = constants(graph)
-        self.bias = {name: c.astype(dtype) for name, c in self.constants.items() if c.any()}
         self.operators: dict[str, Any] = {}
-        self.dtype = dtype
 
     def read(self, node: Node, values: Mapping[str, Array]) -> Array:
         """What a population or the output reads, with biases."""
-        x = self._sum(node, values)
-        return x + self.bias[node.name] if node.name in self.bias else x
+        x, bias = self._sum(node, values), self.constants[node.name]
+        return x + bias.astype(self._dtype(node.name)) if bias.any() else x
 
     def compute(self, node: Node, values: Mapping[str, Array]) -> Array:
         """What a node without state returns, without biases but for those before a maximum."""
@@ -123,13 +124,18 @@ class Network:
         return first
 
     def _operator(self, node: Node) -> Any:
+        dtype = self._dtype(node.name)
         match node.operation:
             case MaxPool2d() as pool:
-                return Maxima(node, pool, self.constants[node.name], self.batch, self.dtype)
+                return Maxima(node, pool, self.constants[node.name], self.batch, dtype)
             case SelfAttention() as attention:
-                return Attention(node, attention, self.dtype)
+                return Attention(node, attention, dtype)
             case _:
-                return linear(node, self.batch, self.dtype)
+                return linear(node, self.batch, dtype)
+
+    def _dtype(self, name: str) -> type[np.floating]:
+        limit = self.graph.metadata.certificate.get("nodes", {}).get(name, {}).get("limit", SINGLE)
+        return np.float32 if limit == SINGLE else np.float64
 
 
 def batches(count: int, size: int) -> Iterator[slice]:
@@ -137,8 +143,16 @@ def batches(count: int, size: int) -> Iterator[slice]:
     return (slice(i, min(i + size, count)) for i in range(0, count, size))
 
 
+def _state(lif: Operation) -> type[np.floating]:
+    """float32 for integer membranes that halve, or keep or lose a power of two of their value; else float64."""
+    if not isinstance(lif, LoihiLif):
+        return np.float64
+    kept = 2**DECAY_BITS - lif.decay
+    return np.float64 if kept & (kept - 1) else np.float32
+
+
 def integer_step(lif: LoihiLif, v: Array, x: Array, overflows: Overflows) -> NDArray[np.bool_]:
-    """`loihi2.arithmetic.step` in float32, for decays that are powers of two; counts what overflows."""
+    """`loihi2.arithmetic.step` in the type of `v`, which holds it exactly; counts what overflows."""
     unity = 2**DECAY_BITS
     u = x.astype(v.dtype, copy=False) * v.dtype.type(2**ALIGNMENT)
     wraps = np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT))
