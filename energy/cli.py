@@ -10,8 +10,9 @@ from energy.counts import OperationCounts
 from energy.document import Data
 from energy.prices import SHIPPED, read_devices
 from energy.provenance import provenance, sha256_of
+from energy.rows import write_images, write_layers
 from energy.streaming import count_running, count_stored
-from energy.table import csv_text, table
+from energy.table import table
 from neuromorphic.errors import RefusedInput
 from neuromorphic.frames import encode, image_size
 from neuromorphic.graph import Graph
@@ -38,6 +39,7 @@ def energy(
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write one row per layer as CSV.")] = None,
+    per_image: Annotated[Path | None, typer.Option(help="Write one row per image, layer and time step as CSV.")] = None,
     html_path: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML file.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the report's figures into this folder, as SVG.")] = None,
 ) -> None:
@@ -49,7 +51,7 @@ def energy(
     Example: `spikeclip-energy model.nir --images samples --html report.html --json counts.json`
     """
     with refusals(RefusedInput):
-        require_folders(json_path, csv_path, html_path, svg)
+        require_folders(json_path, csv_path, per_image, html_path, svg)
         names = list(SHIPPED) if device is None else device
         devices = read_devices(names)
         graph = read_graph(model)
@@ -59,7 +61,11 @@ def energy(
     if json_path is not None:
         json_path.write_text(report.model_dump_json(indent=2) + "\n")
     if csv_path is not None:
-        csv_path.write_text(csv_text(counts))
+        with csv_path.open("w") as file:
+            write_layers(counts, file)
+    if per_image is not None:
+        with per_image.open("w") as file:
+            write_images(counts, file)
     if html_path is not None or svg is not None:
         from energy.report import figures, html
 

@@ -1,7 +1,4 @@
-"""The counts as a table for people, and as rows for spreadsheets."""
-
-import csv
-import io
+"""The report as tables for people."""
 
 from rich.console import Group
 from rich.table import Table
@@ -18,11 +15,6 @@ CAVEAT = (
 MICRO = 1e6
 """Picojoules in a microjoule."""
 
-COLUMNS = (
-    *("network", "layer", "kind", "rate", "sops", "dense", "dense_padded", "macs", "macs_once", "macs_summed"),
-    *("attention_coincidences", "attention_one_sided", "attention_dense", "attention_dense_scores_first"),
-)
-
 
 def table(counts: OperationCounts, report: Document) -> Group:
     """Operations per layer, as means per image, the encoder's totals against its ANN twin's, and what both take."""
@@ -38,18 +30,18 @@ def table(counts: OperationCounts, report: Document) -> Group:
 
 
 def prices(report: Document) -> Table:
-    """Energy per image on every device, under every account, and the verdicts; an interval is one of the mean ratio."""
+    """Microjoules per image on every device, under every account, and the verdicts; 80 columns wide."""
     rows = Table(box=None, pad_edge=False)
-    for column in ("SNN on", "account", "µJ", "ANN twin on", "µJ", "SNN / ANN", "95 % interval", "verdict"):
-        rows.add_column(column, justify="right" if column in ("µJ", "SNN / ANN") else "left", no_wrap=True)
+    for column in ("SNN on", "µJ", "ANN twin", "µJ", "ratio", "95 % interval", "verdict"):
+        rows.add_column(column, justify="right" if column in ("µJ", "ratio") else "left", overflow="fold")
     for name, device in report.devices.items():
+        rows.add_row(name)
         for scheme, account in device.accounts.items():
-            energy = f"{account.energy.mean / MICRO:,.4g}"
+            energy = _microjoules(account.energy.mean)
             if not account.comparisons:
-                reason = "a chip's figures: not compared" if device.device.chip else "nothing to compare with"
-                rows.add_row(name, scheme, energy, reason)
+                rows.add_row(f" {scheme}", energy, "(a chip)" if device.device.chip else "(none)")
             for comparison in account.comparisons:
-                rows.add_row(name, scheme, energy, *_compared(comparison))
+                rows.add_row(f" {scheme}", energy, *_compared(comparison))
     return rows
 
 
@@ -57,11 +49,16 @@ def _compared(comparison: Comparison) -> list[str]:
     interval = comparison.ratio.interval
     return [
         comparison.ann_device,
-        f"{comparison.ann_energy / MICRO:,.4g}",
+        _microjoules(comparison.ann_energy),
         f"{comparison.ratio.mean:.3g}",
         "" if interval is None else f"{interval[0]:.3g} to {interval[1]:.3g}",
         comparison.verdict,
     ]
+
+
+def _microjoules(picojoules: float) -> str:
+    energy = picojoules / MICRO
+    return f"{energy:,.0f}" if energy >= 1000 else f"{energy:.4g}"
 
 
 def _row(layer: LayerCounts, counts: OperationCounts) -> list[str]:
@@ -111,33 +108,6 @@ def summary(counts: OperationCounts) -> list[str]:
             f"{attention if counts.attention else ''} and {counts.macs / counts.ann.macs:.3f} MACs"
         )
     return lines
-
-
-def csv_text(counts: OperationCounts) -> str:
-    """One row per layer of the encoder and of its ANN twin; sums over the images."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for name, layer in counts.layers.items():
-        row = {
-            "network": "snn",
-            "layer": name,
-            "kind": layer.kind,
-            "rate": "" if layer.rate is None else layer.rate,
-            "sops": layer.sops,
-            "dense": layer.dense,
-            "dense_padded": layer.dense_padded,
-            "macs": layer.macs,
-            "macs_once": layer.macs_once,
-            "macs_summed": layer.macs_summed,
-        }
-        if layer.attention is not None:
-            row |= {f"attention_{name}": value for name, value in layer.attention.totals().items()}
-        writer.writerow(row)
-    for name, twin in ({} if counts.ann is None else counts.ann.layers).items():
-        macs = dict.fromkeys(("macs", "macs_once", "macs_summed"), twin.macs)
-        writer.writerow({"network": "ann", "layer": name, "kind": twin.kind, **macs})
-    return text.getvalue()
 
 
 def _per_image(total: int, counts: OperationCounts) -> str:

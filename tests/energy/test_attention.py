@@ -14,7 +14,8 @@ from rich.console import Console
 import energy
 import energy.attention
 from energy import records
-from energy.table import csv_text, summary, table
+from energy.rows import write_layers
+from energy.table import summary, table
 from neuromorphic.graph import from_nir
 from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 from tests.energy.scatter import attention_terms
@@ -126,7 +127,9 @@ def test_attention_stands_on_its_own_in_json_csv_and_table():
         },
     }
     assert snn["attention_per_image"]["maximum"] == max(node.per_image) > snn["attention_per_image"]["minimum"]
-    rows = {row["layer"]: row for row in csv.DictReader(io.StringIO(csv_text(counts)))}
+    text = io.StringIO()
+    write_layers(counts, text)
+    rows = {row["layer"]: row for row in csv.DictReader(io.StringIO(text.getvalue()))}
     assert {key: int(rows["product"][f"attention_{key}"]) for key in totals} == totals
     assert rows["head"]["attention_coincidences"] == ""
     additions, one_sided, dense = (f"{n / 2:,.0f}" for n in (node.coincidences, node.one_sided, node.dense))

@@ -1,7 +1,9 @@
 """`spikeclip-energy`: what it prints and writes, and what it refuses."""
 
 import csv
+import hashlib
 import json
+from importlib import resources
 
 import nir
 import numpy as np
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 import energy
 from energy import records
 from energy.cli import app
+from energy.document import Document
 from neuromorphic import encode, read_graph
 from neuromorphic.reference import run
 from spikeclip.data import load_images
@@ -56,9 +59,13 @@ def test_counts_as_json_csv_and_table(model, tmp_path):
     assert list(document["devices"]) == ["45nm-fp32", "45nm-int8", "loihi1"]
     with (tmp_path / "c.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["network"], row["layer"]) for row in rows] == [("snn", "conv"), ("snn", "pool"), ("ann", "head")]
+    nodes = [(row["network"], row["layer"], row["kind"]) for row in rows]
+    assert nodes == [
+        ("snn", "conv", "conv2d"), ("snn", "pool", "conv2d"), ("snn", "lif", "population"), ("ann", "head", "linear")
+    ]  # fmt: skip
     assert sum(int(row["sops"] or 0) for row in rows) == counts.sops > 0
-    assert [int(row["macs"]) for row in rows] == [counts.macs, 0, 3000]
+    assert [row["macs"] for row in rows] == [str(counts.macs), "0", "", "3000"]
+    assert (rows[2]["neurons"], rows[2]["neuron_updates"]) == ("256", str(256 * 3 * 4))
     assert f"SNN: {counts.sops / 3:,.0f} SOPs + {counts.macs / 3:,.0f} MACs per image" in result.stdout
     assert "ANN twin: 1,000 MACs per image" in result.stdout
     assert "no measurement of this model" in result.stdout
@@ -81,6 +88,40 @@ def test_a_graph_without_a_twin_says_so(tmp_path):
     assert json.loads((tmp_path / "c.json").read_text())["ann"] is None
 
 
+def test_every_image_and_step_as_csv(model, tmp_path):
+    result = invoke(model, "--images", "samples", "--limit", 3, "--per-image", tmp_path / "images.csv")
+    assert result.exit_code == 0, result.output
+    counts, _ = expected(model, 3)
+    with (tmp_path / "images.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 3 * 4
+    (source,) = counts.layers["pool"].spiking
+    found = [int(row["sops"]) for row in rows if row["layer"] == "pool"]
+    assert np.reshape(found, (3, 4)).tolist() == source.per_step.tolist()
+    found = [int(row["spikes"]) for row in rows if row["layer"] == "lif" and row["image"] == "1"]
+    assert found == counts.populations["lif"].spikes[1].tolist()
+
+
+def test_reports_of_a_device_of_ones_own(model, tmp_path):
+    text = (resources.files("energy") / "devices" / "45nm-int8.toml").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace('name = "45nm-int8"', 'name = "mine"').replace("0.03", "0.06"))
+    outputs = ("--json", tmp_path / "r.json", "--html", tmp_path / "r.html", "--svg", tmp_path / "figures")
+    devices = ("--device", tmp_path / "mine.toml", "--device", "loihi1")
+    result = invoke(model, "--images", "samples", "--limit", 2, *devices, *outputs)
+    assert result.exit_code == 0, result.output
+    report = Document.model_validate_json((tmp_path / "r.json").read_text())
+    assert list(report.devices) == ["mine", "loihi1"]
+    assert report.devices["mine"].device.operations["add"].value == 0.06
+    assert report.provenance.model_sha256 == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert report.provenance.data.spec == "samples"
+    assert report.provenance.command == ["spikeclip-energy", str(model), "--images", "samples", "--limit", "2",
+                                         "--device", str(tmp_path / "mine.toml"), "--device", "loihi1"]  # fmt: skip
+    assert (tmp_path / "r.html").read_text().lstrip().lower().startswith("<!doctype html>")
+    assert all(path.read_text().startswith("<") for path in (tmp_path / "figures").iterdir())
+    (row,) = (line for line in result.stdout.splitlines() if line.startswith(" chip"))
+    assert row.rstrip().endswith("(a chip)")
+
+
 def test_help_shows_an_example():
     assert "spikeclip-energy model.nir --images samples" in " ".join(invoke("--help").stdout.split())
 
@@ -95,6 +136,9 @@ def test_help_shows_an_example():
         (["--trace", "run.h5", "--images", "samples"], "run.h5"),
         (["--images", "samples", "--json", "no/folder/c.json"], "folder"),
         (["--images", "samples", "--csv", "no/folder/c.csv"], "folder"),
+        (["--images", "samples", "--html", "no/folder/c.html"], "folder"),
+        (["--images", "samples", "--device", "abacus"], "'abacus'"),
+        (["--images", "samples", "--device", "loihi1", "--device", "loihi1"], "2 times"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(model, arguments, word):

@@ -1,5 +1,7 @@
 """Synaptic operations: worked by hand on small maps, and against spikes carried along their synapses one by one."""
 
+from dataclasses import replace
+
 import nir
 import numpy as np
 import pytest
@@ -8,13 +10,13 @@ from hypothesis import strategies as st
 
 import energy
 from energy.fanout import fan_out
-from neuromorphic.graph import from_nir
+from neuromorphic.graph import Lif, from_nir
 from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
 from neuromorphic.reference import run
 from neuromorphic.trace import SpikeTrain, Trace
 from tests.energy.scatter import arrivals, attention_terms
 from tests.neuromorphic.graphs import chain, lif
-from tests.properties.random_graphs import examples
+from tests.properties.random_graphs import examples, integer_examples
 
 
 def convolution(weight, hw, stride=(1, 1), padding=(0, 0), dilation=(1, 1)):
@@ -85,6 +87,53 @@ def test_silent_neurons_cost_nothing_and_all_spikes_cost_the_dense_count():
     assert every.sops == every.dense == silent.dense == 13 * 10 * 6 * 8
     assert every.dense_padded == 5 * 4 * 9 * 6 * 8
     assert every.rate == 1.0
+
+
+def test_steps_and_images_by_hand():
+    # The corner of a 3×3 map has 4 synapses in one channel, its middle 9: spikes in steps 0 and 2, and in 3.
+    graph = after_neurons(convolution(np.ones((1, 1, 3, 3)), (3, 3), padding=(1, 1)), (1, 3, 3), (1, 3, 3))
+    spikes = np.zeros((2, 4, 1, 3, 3), np.bool_)
+    spikes[0, 0, 0, 0, 0] = spikes[0, 2, 0, 1, 1] = spikes[0, 2, 0, 2, 2] = spikes[1, 3, 0, 1, 1] = True
+    (source,) = energy.count(graph, trace_of(graph, lif=spikes)).layers["node"].spiking
+    assert source.per_step.tolist() == [[4, 0, 13, 0], [0, 0, 0, 9]]
+    assert source.sops.tolist() == [17, 9]
+
+
+def test_groups_and_strides_by_hand():
+    # Two groups of one channel in and two out, 2×2 kernels of stride 2 on 4×4: every neuron lies in one window.
+    weight = np.zeros((4, 2, 2, 2), np.float32)
+    weight[:2, 0] = weight[2:, 1] = 1.0
+    graph = after_neurons(convolution(weight, (4, 4), stride=(2, 2)), (2, 4, 4), (4, 2, 2))
+    spikes = np.zeros((1, 1, 2, 4, 4), np.bool_)
+    spikes[0, 0, 0, 0, 0] = spikes[0, 0, 1, 3, 2] = True
+    layer = energy.count(graph, trace_of(graph, lif=spikes)).layers["node"]
+    assert (layer.sops, layer.dense, layer.dense_padded) == (2 + 2, 2 * 32, 2 * 32)
+
+
+def test_pooling_of_spikes_by_hand():
+    # 2×2 windows of stride 1 on 2×3: the columns lie in 1, 2 and 1 windows.
+    graph = after_neurons(pooling((2, 2), (1, 1), (0, 0)), (1, 2, 3), (1, 1, 2))
+    spikes = np.array([[[[[1, 1, 0], [0, 1, 1]]]]], np.bool_)
+    layer = energy.count(graph, trace_of(graph, lif=spikes)).layers["node"]
+    assert (layer.kind, layer.sops, layer.dense, layer.macs) == ("pooling", 1 + 2 + 2 + 1, 8, 0)
+
+
+@settings(max_examples=10, deadline=None)
+@given(integer_examples(max_populations=3))
+def test_graphs_in_the_integers_of_the_chip_count_as_their_floats(example):
+    trace = run(example.graph, example.frames)
+    found = energy.count(example.graph, trace)
+    floats = {
+        name: replace(node, operation=Lif(*np.full((3, *node.shape), 0.5, np.float32))) if node.spiking else node
+        for name, node in example.graph.nodes.items()
+    }
+    expected = energy.count(replace(example.graph, nodes=floats), trace)
+    assert list(found.layers) == list(expected.layers)
+    assert found.sops_per_image.tolist() == expected.sops_per_image.tolist()
+    assert (found.macs, found.macs_once, found.macs_summed) == (expected.macs, expected.macs_once, expected.macs_summed)
+    # The chip's neurons have biases of their own, which arrive at them in every step.
+    assert expected.neuron_updates_needed <= found.neuron_updates_needed <= found.neuron_updates
+    assert found.additions.bias >= expected.additions.bias
 
 
 @settings(deadline=None)

@@ -1,0 +1,88 @@
+"""The counts as rows for spreadsheets."""
+
+import csv
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import numpy as np
+
+from energy.counts import OperationCounts
+
+COLUMNS = (
+    *("network", "layer", "kind", "rate", "sops", "dense", "dense_padded", "macs", "macs_once", "macs_summed"),
+    *("attention_coincidences", "attention_one_sided", "attention_dense", "attention_dense_scores_first"),
+    *("neurons", "spikes", "neuron_updates", "neuron_updates_needed"),
+    *("bias_additions", "pooling_additions", "fan_in_additions", "comparisons"),
+)
+
+
+def write_layers(counts: OperationCounts, file: TextIO) -> None:
+    """One row per node of the encoder that computes something, and per layer of its ANN twin; sums over the images."""
+    writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_nodes(counts))
+    for name, twin in ({} if counts.ann is None else counts.ann.layers).items():
+        macs = dict.fromkeys(("macs", "macs_once", "macs_summed"), twin.macs)
+        row = {"network": "ann", "layer": name, "kind": twin.kind, **macs}
+        if twin.shapes is not None:
+            row["bias_additions"] = twin.shapes.outputs * counts.images if twin.shapes.biases else 0
+        writer.writerow(row)
+
+
+def write_images(counts: OperationCounts, file: TextIO) -> None:
+    """One row per image, node and time step: SOPs and coincidences of layers, spikes and needed updates of neurons."""
+    columns = ("image", "layer", "step", "sops", "attention_coincidences", "spikes", "neuron_updates_needed")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    zero = np.zeros((counts.images, counts.time_steps), np.int64)
+    figures = {}
+    for name in _names(counts):
+        layer, population = counts.layers.get(name), counts.populations.get(name)
+        sops = zero if layer is None else sum((source.per_step for source in layer.spiking), start=zero)
+        attention = zero if layer is None or layer.attention is None else layer.attention.per_step
+        spikes, needed = (zero, zero) if population is None else (population.spikes, population.needed)
+        figures[name] = np.stack([sops, attention, spikes, needed], axis=-1)
+    for image in range(counts.images):
+        for name, found in figures.items():
+            for step, numbers in enumerate(found[image].tolist()):
+                writer.writerow((image, name, step, *numbers))
+
+
+def _names(counts: OperationCounts) -> list[str]:
+    """Of all nodes that compute something: layers, populations, and the rest."""
+    return list(dict.fromkeys([*counts.layers, *counts.populations, *counts.additions_of, *counts.comparisons_of]))
+
+
+def _nodes(counts: OperationCounts) -> Iterator[dict[str, Any]]:
+    for name in _names(counts):
+        row: dict[str, Any] = {"network": "snn", "layer": name, "kind": "additions"}
+        if population := counts.populations.get(name):
+            row |= {
+                "kind": "population",
+                "neurons": population.neurons,
+                "spikes": int(population.spikes.sum()),
+                "neuron_updates": population.updates,
+                "neuron_updates_needed": int(population.needed.sum()),
+            }
+        if layer := counts.layers.get(name):
+            row |= {
+                "kind": layer.kind,
+                "rate": "" if layer.rate is None else layer.rate,
+                "sops": layer.sops,
+                "dense": layer.dense,
+                "dense_padded": layer.dense_padded,
+                "macs": layer.macs,
+                "macs_once": layer.macs_once,
+                "macs_summed": layer.macs_summed,
+            }
+            if layer.attention is not None:
+                row |= {f"attention_{key}": value for key, value in layer.attention.totals().items()}
+        if added := counts.additions_of.get(name):
+            row |= {
+                "bias_additions": added.bias,
+                "pooling_additions": added.pooling,
+                "fan_in_additions": added.fan_in,
+            }
+        if name in counts.comparisons_of:
+            row |= {"kind": "max-pooling", "comparisons": counts.comparisons_of[name]}
+        yield row
