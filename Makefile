@@ -16,7 +16,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lint test test-fast test-slow demo bench clean
+.PHONY: help .venv lint test test-fast test-slow demo bench counters clean
 
 help: ## list these commands
 	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,6 +58,10 @@ demo: $(READY) ## a shipped checkpoint from export to energy, on sample photogra
 
 bench: $(READY) ## Lava against PyTorch, side by side
 	$(BIN)/python -m benchmarks
+
+counters: $(READY) ## other people's counters beside ours (docs/counters.md)
+	$(PIP) install --no-deps --target build/counters -r benchmarks/counters/requirements.txt
+	PYTHONPATH=build/counters $(BIN)/python -m benchmarks.counters
 
 clean: ## remove .venv and everything that tools left behind
 	rm -rf $(VENV) build dist runs demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

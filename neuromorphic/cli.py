@@ -7,28 +7,33 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from rich.table import Table
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.frames import encode, image_size
 from neuromorphic.graph import Graph
+from neuromorphic.loihi2.file import integer_graph, write_quantised
+from neuromorphic.loihi2.integers import integers
+from neuromorphic.loihi2.quantise import calibrate as find_scheme
+from neuromorphic.loihi2.scheme import KEY, Granularity
 from neuromorphic.metadata import GraphMetadata
 from neuromorphic.parity import ParityReport, compare
+from neuromorphic.placement import picture, place
 from neuromorphic.read import read_graph
+from neuromorphic.summary import cores, sentences, table, widths
 from neuromorphic.trace import SpikeTrain, Trace
 from spikeclip.console import console, progress_bar, refusals, require_folders, results
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from spikeclip.data import ImageSet
+    from export import Prepared
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
-ROWS = 12
-"""Images that the table lists one by one; the rest is summed up."""
+CALIBRATION_IMAGES = 64
+"""Images that units and rounding are chosen on."""
 
 
 class Backend(StrEnum):
@@ -42,6 +47,14 @@ class Precision(StrEnum):
     """The arithmetic."""
 
     float = "float"
+    loihi2 = "loihi2"
+
+
+class Grain(StrEnum):
+    """What weights share an exponent in."""
+
+    layer = "layer"
+    channel = "channel"
 
 
 @app.command()
@@ -60,6 +73,19 @@ def simulate(
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
     backend: Annotated[Backend, typer.Option(help="Lava, or the numpy reference.")] = Backend.lava,
     precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
+    calibrate: Annotated[
+        str | None, typer.Option(help="Images to quantise on for --precision loihi2: training images, as for --images.")
+    ] = None,
+    calibration_images: Annotated[int, typer.Option(min=1, help="Take the first N of them.")] = CALIBRATION_IMAGES,
+    granularity: Annotated[
+        Grain, typer.Option(help="Weights share an exponent in each layer, or in each output channel.")
+    ] = Grain.layer,
+    quantized: Annotated[
+        Path | None, typer.Option("--save-quantized", help="Write the quantised graph (.nir); it needs no --calibrate.")
+    ] = None,
+    placement: Annotated[
+        Path | None, typer.Option(help="Place the graph on Loihi 2's cores: JSON here, a picture (.svg) beside it.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the trace (HDF5).")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")] = None,
     timeout: Annotated[
@@ -68,48 +94,90 @@ def simulate(
 ) -> None:
     """Simulate a graph in Lava, step by step as on Loihi, and compare every spike with the PyTorch model.
 
+    In the integers of the chip (`--precision loihi2`) a graph is quantised first, on `--calibrate` images, unless its
+    file is quantised already; final membranes are compared too.
+
     Exit codes: 0 done, 1 the comparison found a difference or Lava failed, 2 the input was refused.
 
-    Example: `spikeclip-simulate model.nir --images samples --check spike-driven-small -o run.h5`
+    Examples: `spikeclip-simulate model.nir --images samples --check spike-driven-small -o run.h5`,
+    `spikeclip-simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2
+    --calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json`
     """
     with refusals(RefusedInput):
         from spikeclip.data import load_images
 
-        graph = read_graph(model)
-        require_folders(output, json_path)
-        found = load_images(images, image_size(graph), limit)
+        floats = graph = read_graph(model)
+        require_folders(output, json_path, quantized, placement)
+        found = load_images(images, image_size(floats), limit)
+        if precision is Precision.loihi2:
+            graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
+        elif calibrate or quantized:
+            raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
         frames = encode(graph, found.images)
         # Before Lava, which takes longer: a checkpoint that doesn't fit is refused at once.
-        reference = None if check is None else torch_trace(check, graph, frames, heads, labels)
+        reference = None if check is None else torch_trace(check, floats, graph, frames, heads, labels)
         try:
             trace = _run(graph, frames, backend, precision, timeout)
         except SimulationFailed as error:
             console.print(f"error: {error}", markup=False)
             raise typer.Exit(1) from error
         report = None if reference is None else compare(_of(trace, reference), reference)
+        placed = None if placement is None else place(graph, trace=trace)
     if output is not None:
         trace.write(output)
+    if placed is not None and placement is not None:
+        placement.write_text(json.dumps(placed.to_dict(), indent=2) + "\n")
+        placement.with_suffix(".svg").write_text(picture(placed))
     accuracy = None if found.labels is None else float((trace.predictions == found.labels).mean())
     if json_path is not None:
         json_path.write_text(json.dumps(_document(graph, trace, report, accuracy), indent=2) + "\n")
-    _print(graph, found, trace, report, accuracy)
+    results.print(table(graph, trace, found.names, found.labels, found.label_names))
+    said = sentences(trace, accuracy, report)
+    said += widths(graph) if precision is Precision.loihi2 else []
+    said += [] if placed is None else cores(placed)
+    for line in said:
+        results.print(line, markup=False)
     if report is not None and not report.exact:
         raise typer.Exit(1)
 
 
+def _integers(
+    model: Path, floats: Graph, calibrate: str | None, count: int, granularity: Granularity, quantized: Path | None
+) -> Graph:
+    """The integer graph of the file `model`, quantised here unless it is already."""
+    graph = integer_graph(floats)
+    if graph is not None:
+        if calibrate or quantized:
+            raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")
+        return graph
+    if calibrate is None:
+        raise RefusedInput(f"{model}: is not quantised; expected --calibrate SPEC, images to quantise it on")
+    from spikeclip.data import load_images
+
+    shown = load_images(calibrate, image_size(floats), count)
+    with progress_bar("quantising") as advance:
+        rounded, scheme = find_scheme(floats, encode(floats, shown.images), granularity, progress=advance)
+    if quantized is not None:
+        write_quantised(model, rounded, scheme, quantized)
+    document = {**rounded.metadata.document, KEY: scheme.to_dict()}
+    return integers(replace(rounded, metadata=replace(rounded.metadata, document=document)), scheme)
+
+
 def torch_trace(
     checkpoint: str,
+    floats: Graph,
     graph: Graph,
     frames: "NDArray[np.float32]",
     heads: int | None = None,
     labels: str | None = None,
 ) -> Trace:
-    """The trace of the checkpoint's folded and snapped PyTorch model on `frames`, float32 `[N, *input shape]`.
+    """The trace of the checkpoint's folded and snapped PyTorch model, or of the same in integers, on `frames`.
 
     Args:
         checkpoint: path or shipped name.
-        graph: exported from it.
-        frames: to run on.
+        floats: the graph that was exported from it.
+        graph: what runs: the same, or its integers.
+        frames: float32 `[N, *input shape]`.
         heads: of a published checkpoint.
         labels: label embeddings that a published checkpoint was exported with.
 
@@ -120,23 +188,38 @@ def torch_trace(
     import spikeclip
     from spikeclip.labels import load_labels
 
-    size = None if heads is None else image_size(graph)
+    size = None if heads is None else image_size(floats)
     label_set = None if labels is None else load_labels(labels)
     loaded = spikeclip.load(checkpoint, heads=heads, image_size=size, labels=label_set)
     # A graph that was expanded is allowed as many neurons as it has.
-    expanded = bool(graph.metadata.document.get("expanded"))
-    neurons = sum(prod(node.shape) for node in graph.populations)
+    expanded = bool(floats.metadata.document.get("expanded"))
+    neurons = sum(prod(node.shape) for node in floats.populations)
     prepared = export.prepare(loaded, standard_nodes=expanded, neuron_limit=neurons)
-    names = [node.name for node in graph.populations]
+    names = [node.name for node in floats.populations]
     odd = sorted(set(names) ^ prepared.populations)
     if odd:
-        raise RefusedInput(f"{graph.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}")
+        raise RefusedInput(
+            f"{floats.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}"
+        )
+    if graph is not floats:
+        return _integer_trace(prepared, graph, frames)
     with progress_bar("PyTorch") as advance:
         recorded = export.record(prepared, frames, progress=advance)
     # Populations inside of attention that was expanded into standard nodes have no layer in PyTorch.
     spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names if name in recorded.spikes}
     readout = GraphMetadata.of(prepared.graph.metadata, checkpoint).readout
     return Trace("torch", "float", spikes, recorded.outputs, readout)
+
+
+def _integer_trace(prepared: "Prepared", graph: Graph, frames: "NDArray[np.float32]") -> Trace:
+    """The trace of the PyTorch model in the integers of `graph`, final membranes included."""
+    from export.integer import integer_model, record_integer
+
+    numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in graph.nodes.values()}
+    with progress_bar("PyTorch") as advance:
+        recorded = record_integer(integer_model(prepared, numbers), frames, progress=advance)
+    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    return Trace("torch", "loihi2", spikes, recorded.outputs, graph.metadata.readout, recorded.membranes)
 
 
 def _of(trace: Trace, reference: Trace) -> Trace:
@@ -170,45 +253,8 @@ def _document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy:
         "accuracy": accuracy,
         "spikes": {name: train.count() for name, train in trace.spikes.items()},
         **({} if report is None else report.to_dict()),
+        **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),
     }
-
-
-def _print(graph: Graph, found: "ImageSet", trace: Trace, report: ParityReport | None, accuracy: float | None) -> None:
-    names = graph.metadata.label_names
-    table = Table(box=None, pad_edge=False)
-    table.add_column("image")
-    table.add_column("prediction" if names else "largest output")
-    if found.labels is not None:
-        table.add_column("label")
-    for i, prediction in enumerate(trace.predictions[:ROWS]):
-        row = [found.names[i], names[prediction] if names else str(prediction)]
-        if found.labels is not None:
-            label = found.labels[i]
-            row.append(found.label_names[label] if found.label_names else names[label] if names else str(label))
-        table.add_row(*row)
-    results.print(table)
-    if trace.images > ROWS:
-        results.print(f"... and {trace.images - ROWS} more")
-    neurons = sum(train.neurons for train in trace.spikes.values())
-    spikes = sum(train.count() for train in trace.spikes.values())
-    rate = spikes / (neurons * trace.images * trace.time_steps)
-    results.print(
-        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "
-        f"populations: {spikes:,} spikes (rate {rate:.3f})"
-    )
-    if accuracy is not None:
-        results.print(f"accuracy {accuracy:.2%} of {trace.images} images")
-    if report is not None:
-        if len(report.nodes) < len(trace.spikes):
-            results.print(
-                f"{len(trace.spikes) - len(report.nodes)} populations have no layer in PyTorch to compare with"
-            )
-        results.print(
-            f"parity with PyTorch: {report.spikes_compared:,} spikes compared, {report.mismatches:,} mismatches; "
-            f"{report.predictions_agree} of {report.images} predictions agree"
-        )
-        if report.first_mismatch is not None:
-            results.print(f"first mismatch: {report.first_mismatch}", markup=False)
 
 
 def main() -> None:

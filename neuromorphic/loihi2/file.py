@@ -1,70 +1,75 @@
-"""A quantised graph in a file: NIR whose floats are the chip's numbers, with the scheme in its metadata."""
+"""Quantised graphs in `.nir` files: floats that any reader understands, and the scheme that makes integers of them.
 
-import copy
+The file holds the numbers that the chip computes with, as floats, so a reader that knows nothing of the scheme runs
+the quantised network; with the scheme, which is part of the metadata, the integers come back exactly.
+"""
+
 import json
+from pathlib import Path
 
 import nir
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Affine, Conv2d, Graph, Lif
+from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
-from neuromorphic.metadata import KEY as DOCUMENT
+from neuromorphic.metadata import KEY as METADATA
 
 
-def to_nir(graph: nir.NIRGraph, floats: Graph, scheme: Scheme) -> nir.NIRGraph:
-    """`graph` with the numbers of `floats`, and with `scheme` in its metadata.
+def integer_graph(graph: Graph) -> Graph | None:
+    """The integers of a graph that was read from a quantised file; None where the file holds no scheme.
 
-    What the exporter proved of the floats that were there before is left out: it doesn't hold for these.
+    Raises:
+        RefusedInput: the scheme is not understood, or doesn't fit the graph.
+    """
+    document = graph.metadata.document.get(KEY)
+    return None if document is None else integers(graph, Scheme.from_dict(document, graph.source))
+
+
+def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> None:
+    """Write the file `model` again, to `path`, with the numbers of its quantised graph; whole or not at all.
+
+    The exporter's certificate and grids are left out: they are of other weights.
 
     Args:
-        graph: the graph that was quantised, with an exporter's metadata.
-        floats: what `quantise.calibrate` made of it.
-        scheme: likewise.
+        model: the `.nir` file that was quantised, read by `read_graph` before.
+        graph: what `quantise.calibrate` made of it, in floats.
+        scheme: its scheme.
+        path: of the new file.
 
     Raises:
-        RefusedInput: the graph has no metadata to hold the scheme.
+        RefusedInput: `path` can't be written.
     """
-    if DOCUMENT not in graph.metadata:
-        raise RefusedInput(f"{floats.source}: no metadata {DOCUMENT!r}; expected an exporter's, with the time steps")
-    result = copy.deepcopy(graph)
-    for name, node in floats.nodes.items():
-        stored = result.nodes[name]
+    raw = nir.read(model, type_check=False)
+    for node in graph.nodes.values():
+        target = raw.nodes[node.name]
         match node.operation:
-            case Lif(threshold=threshold):
-                stored.v_threshold = threshold
-            case Conv2d() as conv:
-                stored.weight, stored.bias = _dense(conv), conv.bias
+            case Conv2d(weight=weight, bias=bias, groups=groups):
+                target.weight, target.bias = _block_diagonal(weight, groups), bias
             case Affine(weight=weight, bias=bias):
-                stored.weight = weight
-                if isinstance(stored, nir.Affine):
-                    stored.bias = bias
-    document = json.loads(graph.metadata[DOCUMENT])
-    kept = {key: value for key, value in document.items() if key not in ("certificate", "grids")}
-    result.metadata = {**graph.metadata, DOCUMENT: json.dumps({**kept, KEY: scheme.to_dict()})}
-    return result
+                target.weight = weight
+                if isinstance(target, nir.Affine):
+                    target.bias = bias
+            case Lif(threshold=threshold):
+                target.v_threshold = np.broadcast_to(threshold, node.shape).copy()
+    document = {k: v for k, v in graph.metadata.document.items() if k not in ("certificate", "grids")}
+    raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        nir.write(partial, raw)
+        partial.replace(path)
+    except OSError as error:
+        raise RefusedInput(f"{path}: can't be written ({error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def scheme_of(graph: Graph) -> Scheme | None:
-    """The scheme in a graph's metadata; None where it is not quantised.
-
-    Raises:
-        RefusedInput: the metadata holds one that is not understood, or that misses a node.
-    """
-    if KEY not in graph.metadata.document:
-        return None
-    scheme = Scheme.from_dict(graph.metadata.document[KEY], graph.source)
-    expected = {node.name for node in graph.populations}
-    if missing := expected - set(scheme.populations) | expected - set(scheme.units):
-        raise RefusedInput(f"{graph.source}: its scheme misses {', '.join(sorted(missing))}; expected every population")
-    return scheme
-
-
-def _dense(conv: Conv2d) -> NDArray[np.float32]:
-    """The kernel with a block-diagonal instead of groups, as NIR holds it."""
-    out, inner = conv.weight.shape[:2]
-    dense = np.zeros((out, inner * conv.groups, *conv.weight.shape[2:]), np.float32)
-    rows = np.arange(out)[:, None]
-    dense[rows, rows // (out // conv.groups) * inner + np.arange(inner)] = conv.weight
+def _block_diagonal(weight: np.ndarray, groups: int) -> np.ndarray:
+    """`[out, in / groups, ...]` to `[out, in, ...]`, zero where a group doesn't see a channel."""
+    out, inner = weight.shape[:2]
+    dense = np.zeros((out, inner * groups, *weight.shape[2:]), np.float32)
+    for g in range(groups):
+        rows = slice(g * out // groups, (g + 1) * out // groups)
+        dense[rows, g * inner : (g + 1) * inner] = weight[rows]
     return dense

@@ -1,0 +1,100 @@
+"""What a simulation showed, for people: a table of predictions, and sentences on spikes, parity and cores."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from neuromorphic.graph import Graph
+from neuromorphic.loihi2.certificate import certify
+from neuromorphic.parity import ParityReport
+from neuromorphic.placement import Placement
+from neuromorphic.trace import Trace
+
+ROWS = 12
+"""Images that the table lists one by one."""
+
+
+def table(
+    graph: Graph, trace: Trace, names: Sequence[str], labels: NDArray[np.int64] | None, label_names: Sequence[str]
+) -> Table:
+    """The predictions of the first images.
+
+    Args:
+        graph: for the names of its outputs.
+        trace: of the run.
+        names: of the images.
+        labels: the right classes, where they are known.
+        label_names: of these, where they have some.
+    """
+    classes = graph.metadata.label_names
+    found = Table(box=None, pad_edge=False)
+    found.add_column("image")
+    found.add_column("prediction" if classes else "largest output")
+    if labels is not None:
+        found.add_column("label")
+    for i, prediction in enumerate(trace.predictions[:ROWS]):
+        row = [names[i], classes[prediction] if classes else str(prediction)]
+        if labels is not None:
+            known = label_names or classes
+            row.append(known[labels[i]] if known else str(labels[i]))
+        found.add_row(*row)
+    return found
+
+
+def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None) -> list[str]:
+    """The run in sentences: images, spikes, accuracy, and whether PyTorch did the same."""
+    neurons = sum(train.neurons for train in trace.spikes.values())
+    spikes = sum(train.count() for train in trace.spikes.values())
+    rate = spikes / (neurons * trace.images * trace.time_steps)
+    lines = [f"... and {trace.images - ROWS} more"] if trace.images > ROWS else []
+    lines.append(
+        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "
+        f"populations: {spikes:,} spikes (rate {rate:.3f})"
+    )
+    if accuracy is not None:
+        lines.append(f"accuracy {accuracy:.2%} of {trace.images} images")
+    if report is None:
+        return lines
+    if len(report.nodes) < len(trace.spikes):
+        apart = len(trace.spikes) - len(report.nodes)
+        lines.append(f"{apart} populations have no layer in PyTorch to compare with")
+    agree = f"{report.predictions_agree} of {report.images} predictions agree"
+    lines.append(
+        f"parity with PyTorch: {report.spikes_compared:,} spikes compared, {report.mismatches:,} mismatches; {agree}"
+    )
+    if report.membranes_compared:
+        lines.append(
+            f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches"
+        )
+    if report.first_mismatch is not None:
+        lines.append(f"first mismatch: {report.first_mismatch}")
+    return lines
+
+
+def widths(graph: Graph) -> list[str]:
+    """What is proven of an integer graph's widths, in sentences; those that can overflow by name."""
+    proof = certify(graph)
+    if not proof.unproven:
+        return [f"widths: no u wraps and no v saturates in {len(proof.populations)} populations, whatever the input"]
+    return [proof.populations[name].sentence(name) for name in proof.unproven]
+
+
+def cores(placement: Placement) -> list[str]:
+    """A placement in sentences."""
+    chips = f"{placement.chips} {'chip' if placement.chips == 1 else 'chips'}"
+    used = placement.utilisation()
+    activity = placement.measured or placement.full_rate
+    time = activity.step_time(placement.neurons, placement.limits)
+    busiest = placement.cores[time.busiest]
+    how = "as measured" if placement.measured else "if every neuron fired"
+    steps = placement.time_steps or 1
+    return [
+        f"placement: {len(placement.cores)} cores on {chips} of Loihi 2, {used['neurons']:.0%} of their neurons and "
+        f"{used['memory']:.0%} of their memory in use",
+        f"busiest core, {how}: {busiest.population} channels {busiest.channels[0]} to {busiest.channels[1] - 1}, "
+        f"{int(activity.operations[time.busiest]) / activity.steps:,.0f} operations per step",
+        f"spikes across cores, {how}: {int(activity.messages.sum()) / activity.steps * steps:,.0f} per image; at most "
+        f"{time.steps_per_second:,.0f} time steps per second (docs/placement.md says what that rests on)",
+    ]
