@@ -178,7 +178,7 @@ def _device(name, names, images, twins):
 
 
 def _comparison(twin, name, parts, names, images, index):
-    theirs = {"macs": 120.0, "weights": 1500.0} if index > 1 else {"macs": 120.0}
+    theirs = {"macs": 300.0, "weights": 1500.0} if index > 1 else {"macs": 300.0}
     ratio = sum(parts.values()) / sum(theirs.values())
     verdict = ("cheaper", "not cheaper", "undecided")[index % 3]
     return {
