@@ -8,6 +8,9 @@ from energy.counts import AnnCounts, AnnLayer, AnnShapes
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph
 
+LIMIT = 2**48
+"""Counts of one layer and image are below it, so that sums over many images and their bytes stay far within 64 bits."""
+
 
 def ann_counts(graph: Graph, images: int) -> AnnCounts | None:
     """The twin's MACs for so many images; None where the file describes no twin.
@@ -27,7 +30,7 @@ def ann_counts(graph: Graph, images: int) -> AnnCounts | None:
             if name in layers:
                 raise ValueError(f"layer {name!r} stands twice")
             layers[name] = AnnLayer(str(layer["kind"]), _natural(layer["macs"]) * images, _shapes(layer))
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise RefusedInput(f"{graph.source}: its table of the ANN twin is not understood ({error!r})") from error
     return AnnCounts(images, parameters, layers)
 
@@ -43,10 +46,10 @@ def _shapes(layer: Mapping[str, Any]) -> AnnShapes | None:
 
 
 def _elements(shape: list[object]) -> int:
-    return prod(_natural(n) for n in shape)
+    return _natural(prod(_natural(n) for n in shape))
 
 
 def _natural(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < LIMIT:
         raise ValueError(f"{value!r} is no count")
     return value

@@ -22,7 +22,7 @@ from energy.layers import break_even_rates
 from energy.limits import not_counted, notes
 from energy.prices import Device, Widths
 from energy.statistics import break_even, distribution, sensitivity
-from energy.traffic import Access, ann_accesses, snn_accesses
+from energy.traffic import Access, ann_accesses, snn_accesses, width
 from energy.verdict import decide, sentence
 from neuromorphic.graph import Graph
 
@@ -100,7 +100,7 @@ def _report(graph: Graph, counts: OperationCounts, device: Device, devices: Sequ
 def _traffic(accesses: list[Access], widths: Widths, images: int) -> Traffic:
     moved = dict.fromkeys(("weights", "states", "spikes", "activations"), 0)
     for access in accesses:
-        moved[access.part] += int(np.broadcast_to(access.bytes_moved(widths), images).sum())
+        moved[access.part] += int(np.broadcast_to(access.moved, images).sum()) * (width(access.part, widths) // 8)
     return Traffic(**moved)
 
 

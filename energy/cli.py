@@ -53,6 +53,8 @@ def energy(
     with refusals(RefusedInput):
         require_folders(json_path, csv_path, per_image, html_path, svg)
         names = list(SHIPPED) if device is None else device
+        if svg is not None and svg.exists() and not svg.is_dir():
+            raise RefusedInput(f"{svg}: is a file; expected a folder for the figures")
         devices = read_devices(names)
         graph = read_graph(model)
         counts, data, run = _counts(graph, images, limit, trace)

@@ -51,10 +51,6 @@ class Access:
     held: int
     driven: bool
 
-    def bytes_moved(self, widths: Widths) -> NDArray[np.int64]:
-        """The same in bytes."""
-        return self.moved * (width(self.part, widths) // 8)
-
     def bytes_held(self, widths: Widths) -> int:
         """The array in bytes."""
         return self.held * width(self.part, widths) // 8

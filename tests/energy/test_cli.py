@@ -137,6 +137,7 @@ def test_help_shows_an_example():
         (["--images", "samples", "--json", "no/folder/c.json"], "folder"),
         (["--images", "samples", "--csv", "no/folder/c.csv"], "folder"),
         (["--images", "samples", "--html", "no/folder/c.html"], "folder"),
+        (["--images", "samples", "--svg", __file__], "expected a folder"),
         (["--images", "samples", "--device", "abacus"], "'abacus'"),
         (["--images", "samples", "--device", "loihi1", "--device", "loihi1"], "2 times"),
     ],

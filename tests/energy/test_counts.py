@@ -166,6 +166,18 @@ def test_without_a_twin_there_is_no_ann():
         {"parameters": 1, "layers": [{"name": "a", "kind": "conv2d", "macs": 1.5}]},
         {"parameters": 1, "layers": 2 * [{"name": "a", "kind": "conv2d", "macs": 1}]},
         ["conv"],
+        {"parameters": 1, "layers": [{"name": "a", "kind": "conv2d", "macs": 10**30}]},
+        {"parameters": 1, "layers": [{"name": "a", "kind": "linear", "macs": 1, "inputs": [[1]]}]},
+        {
+            "parameters": 1,
+            "layers": [{"name": "a", "kind": "linear", "macs": 1, "inputs": [[1]], "weight": [], "output": [1]}],
+        },
+        {
+            "parameters": 1,
+            "layers": [
+                {"name": "a", "kind": "linear", "macs": 1, "inputs": [[10**9] * 9], "weight": [1], "output": [1]}
+            ],
+        },
     ],
 )
 def test_a_twin_that_is_no_table_is_refused(twin):

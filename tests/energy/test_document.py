@@ -116,6 +116,39 @@ def test_memory_by_hand(small, report):
             assert cost == pytest.approx(twin)
 
 
+def test_bytes_by_hand(small, report):
+    _, counts = small
+    spikes = [int(population.spikes.sum()) for population in counts.populations.values()]
+    traffic = report.devices["45nm-fp32"].traffic
+    # Convolution of 4 · 2 · 9 weights and 4 biases, readout of 5 · 36 and 5; the frame of 2 · 36 values, once.
+    assert traffic.ideal_reuse.weights == 6 * 4 * (72 + 4 + 180 + 5)
+    assert traffic.ideal_reuse.activations == 6 * 4 * 72
+    assert (traffic.ideal_reuse.states, traffic.ideal_reuse.spikes) == (0, 3 * 2 * sum(spikes))
+    # Every SOP of the readout fetches a weight, every MAC of the convolution too, every bias is fetched in every step.
+    biases = 6 * 4 * (144 + 5)
+    assert traffic.no_reuse.weights == 4 * (counts.layers["readout"].sops + counts.macs + biases)
+    assert traffic.no_reuse.activations == 4 * counts.macs
+    assert traffic.no_reuse.states == 4 * 2 * (counts.sops + counts.neuron_updates)
+    assert report.devices["45nm-int8"].traffic.no_reuse.weights * 4 == traffic.no_reuse.weights
+    twin = report.devices["45nm-fp32"].ann_traffic
+    assert twin.ideal_reuse.weights == 6 * 4 * (72 + 4 + 180 + 5)
+    assert twin.no_reuse.weights == 6 * 4 * (2592 + 144 + 180 + 5)
+    assert (twin.no_reuse.states, twin.no_reuse.spikes) == (0, 0)
+
+
+def test_a_graph_without_neurons_has_a_report():
+    graph = from_nir(chain({"readout": nir.Linear(np.ones((2, 3), np.float32))}, (3,), (2,), twin=TWIN))
+    counts = energy.count(graph, run(graph, np.ones((2, 3), np.float32)))
+    (same, _) = (
+        energy.assemble(graph, counts, DEVICES, energy.provenance(graph))
+        .devices["45nm-fp32"]
+        .accounts["papers"]
+        .comparisons
+    )
+    assert (same.rate, same.proportional, same.break_even_rate, same.verdict) == (None, 0.0, None, "cheaper")
+    assert same.ratio.mean == pytest.approx(24 / (2592 + 180))
+
+
 def test_a_chip_by_hand_and_never_against_bare_operations(small, report):
     _, counts = small
     account = report.devices["loihi1"].accounts["chip"]

@@ -6,7 +6,7 @@ import pytest
 
 import energy
 from energy.prices import Widths
-from energy.traffic import ann_accesses, snn_accesses
+from energy.traffic import ann_accesses, snn_accesses, width
 from neuromorphic.graph import from_nir
 from tests.energy.test_attention import attention_graph
 from tests.energy.test_sops import trace_of
@@ -57,8 +57,7 @@ def test_with_ideal_reuse_by_hand():
 def test_bytes_follow_the_widths():
     for access in snn_accesses(*perceptron(), "no_reuse"):
         size = {"weights": 1, "activations": 2, "states": 4, "spikes": 3}[access.part]
-        assert access.bytes_moved(WIDTHS).tolist() == [int(n) * size for n in access.moved]
-        assert access.bytes_held(WIDTHS) == access.held * size
+        assert (width(access.part, WIDTHS), access.bytes_held(WIDTHS)) == (8 * size, access.held * size)
     held = {(access.layer, access.part): access.held for access in snn_accesses(*perceptron(), "no_reuse")}
     assert held == {
         ("affine", "weights"): 9,
