@@ -1,0 +1,83 @@
+"""The integers of the chip through the commands: quantised on the way or in a file, against PyTorch, on cores."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import export.cli
+import neuromorphic.cli
+from tests.spikeclip.published import random_state
+from tests.test_refusals import refused
+
+SHOWN = ["--images", "samples", "--limit", "2", "--backend", "reference"]
+INTEGERS = ["--precision", "loihi2"]
+CALIBRATED = [*INTEGERS, "--calibrate", "samples", "--calibration-images", "3"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a published checkpoint of 16 channels and the graph that it becomes."""
+    folder = tmp_path_factory.mktemp("loihi2")
+    torch.save({"state_dict": random_state(16, 1, 64, embedding=8)}, folder / "a.pth")
+    exported = CliRunner().invoke(export.cli.app, [str(folder / "a.pth"), "--heads", "4", "-o", str(folder / "a.nir")])
+    assert exported.exit_code == 0, exported.output
+    return folder
+
+
+def simulate(*arguments):
+    result = CliRunner().invoke(neuromorphic.cli.app, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_graph_is_quantised_checked_placed_and_written(folder):
+    check = ["--check", folder / "a.pth", "--heads", "4"]
+    written = ["--save-quantized", folder / "q.nir", "--json", folder / "q.json", "--placement", folder / "p.json"]
+    said = simulate(folder / "a.nir", *SHOWN, *CALIBRATED, *check, *written)
+    assert "0 mismatches; 2 of 2 predictions agree" in said
+    assert "final membranes: " in said
+    report = json.loads((folder / "q.json").read_text())
+    assert (report["precision"], report["exact"], report["mismatches"]) == ("loihi2", True, 0)
+    assert report["membranes_compared"] > 0
+    assert report["scheme"]["calibration"]["images"] == 3
+    placement = json.loads((folder / "p.json").read_text())
+    assert f"placement: {placement['cores']} cores on 1 chip" in said
+    assert placement["measured"]["messages_per_image"] > 0
+    assert (folder / "p.svg").read_text().startswith("<svg")
+
+    simulate(folder / "q.nir", *SHOWN, *INTEGERS, *check, "--json", folder / "again.json")
+    again = json.loads((folder / "again.json").read_text())
+    assert (again["spikes"], again["scheme"]) == (report["spikes"], report["scheme"])
+
+
+def test_integers_run_in_lava(folder):
+    said = simulate(
+        folder / "a.nir",
+        "--images",
+        "samples",
+        "--limit",
+        "1",
+        *CALIBRATED,
+        "--check",
+        folder / "a.pth",
+        "--heads",
+        "4",
+    )
+    assert "0 mismatches; 1 of 1 predictions agree" in said
+
+
+def test_a_quantised_file_still_runs_in_floats(folder):
+    simulate(folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", folder / "f.nir")
+    assert "spikes (rate" in simulate(folder / "f.nir", *SHOWN)
+
+
+def test_what_does_not_fit_is_refused(folder):
+    app = neuromorphic.cli.app
+    refused(app, folder / "a.nir", *SHOWN, *INTEGERS, words=["a.nir", "is not quantised; expected --calibrate SPEC"])
+    refused(app, folder / "a.nir", *SHOWN, "--calibrate", "samples", words=["expected --precision loihi2"])
+    simulate(folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", folder / "twice.nir")
+    refused(app, folder / "twice.nir", *SHOWN, *CALIBRATED, words=["twice.nir", "is quantised already"])
+    nowhere = folder / "none" / "q.nir"
+    refused(app, folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", nowhere, words=["q.nir", "folder"])
