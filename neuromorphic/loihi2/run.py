@@ -45,11 +45,13 @@ class Activity:
     Attributes:
         spikes: by population, uint8 `[B, T, *shape]`.
         outputs: `[B, T, *shape]`.
+        membranes: v after the last step, by population, `[B, *shape]`.
         overflows: by population of an integer graph.
     """
 
     spikes: Mapping[str, NDArray[np.uint8]]
     outputs: Array
+    membranes: Mapping[str, Array]
     overflows: Mapping[str, Overflows] = field(default_factory=dict)
 
 
@@ -78,7 +80,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
                     outputs[:, t] = network.read(node, values)
                 case _:
                     values[node.name] = network.compute(node, values)
-    return Activity(spikes, outputs, overflows)
+    return Activity(spikes, outputs, membranes, overflows)
 
 
 class Network:
