@@ -192,12 +192,8 @@ def test_the_bound_is_where_wrapping_begins():
     assert (proof.neurons, proof.wrapping, proof.worst) == (3, 1, (2,))
     assert (proof.current, proof.membrane) == ((-(2**23), 2**23), -(2**23) * 15 // 8)
     assert "lif: u of 1 and v of 1 of 3 neurons can leave 24 bits" in proof.sentence("lif")
-    halved = certify(replace(graph, nodes={**nodes, "w": _halved(nodes["w"])})).populations["lif"]
-    assert halved.proven
-
-
-def _halved(node):
-    return replace(node, operation=replace(node.operation, weight=node.operation.weight / 2))
+    nodes["w"] = replace(nodes["w"], operation=replace(nodes["w"].operation, weight=weight / 2))
+    assert certify(replace(graph, nodes=nodes)).populations["lif"].proven
 
 
 def population(threshold=100, mantissa=0, exponent=0, decay=2048):
