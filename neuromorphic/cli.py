@@ -12,9 +12,11 @@ import typer
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.frames import encode, image_size
 from neuromorphic.graph import Graph
+from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
+from neuromorphic.loihi2.run import Overflows, count_overflows
 from neuromorphic.loihi2.scheme import KEY, Granularity
 from neuromorphic.metadata import GraphMetadata
 from neuromorphic.parity import ParityReport, compare
@@ -133,7 +135,7 @@ def simulate(
         json_path.write_text(json.dumps(_document(graph, trace, report, accuracy), indent=2) + "\n")
     results.print(table(graph, trace, found.names, found.labels, found.label_names))
     said = sentences(trace, accuracy, report)
-    said += widths(graph) if precision is Precision.loihi2 else []
+    said += _widths(graph, frames) if precision is Precision.loihi2 else []
     said += [] if placed is None else cores(placed)
     for line in said:
         results.print(line, markup=False)
@@ -161,6 +163,16 @@ def _integers(
         write_quantised(model, rounded, scheme, quantized)
     document = {**rounded.metadata.document, KEY: scheme.to_dict()}
     return integers(replace(rounded, metadata=replace(rounded.metadata, document=document)), scheme)
+
+
+def _widths(graph: Graph, frames: "NDArray[np.float32]") -> list[str]:
+    """Whether u and v keep to their widths: by proof, and where there is none, in this run."""
+    proof = certify(graph)
+    found: dict[str, Overflows] = {}
+    if proof.unproven:
+        with progress_bar("widths") as advance:
+            found = count_overflows(graph, frames, advance)
+    return widths(proof, found)
 
 
 def torch_trace(

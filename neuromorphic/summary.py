@@ -1,13 +1,14 @@
 """What a simulation showed, for people: a table of predictions, and sentences on spikes, parity and cores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
 from neuromorphic.graph import Graph
-from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.certificate import WidthCertificate
+from neuromorphic.loihi2.run import Overflows
 from neuromorphic.parity import ParityReport
 from neuromorphic.placement import Placement
 from neuromorphic.trace import Trace
@@ -73,12 +74,21 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
     return lines
 
 
-def widths(graph: Graph) -> list[str]:
-    """What is proven of an integer graph's widths, in sentences; those that can overflow by name."""
-    proof = certify(graph)
+def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]:
+    """What is proven of an integer graph's widths, in sentences; of populations that could overflow, whether they did.
+
+    Args:
+        proof: of the graph.
+        found: of a run, at least for the populations that are not proven.
+    """
     if not proof.unproven:
         return [f"widths: no u wraps and no v saturates in {len(proof.populations)} populations, whatever the input"]
-    return [proof.populations[name].sentence(name) for name in proof.unproven]
+    lines = []
+    for name in proof.unproven:
+        wraps, saturations = found[name].wraps, found[name].saturations
+        happened = f"{wraps:,} wraps and {saturations:,} saturations" if wraps or saturations else "none did"
+        lines.append(f"{proof.populations[name].sentence(name)}; in this run {happened}")
+    return lines
 
 
 def cores(placement: Placement) -> list[str]:

@@ -5,13 +5,14 @@ but some nodes, and membranes that halve: products with powers of two don't roun
 saturates does saturate.  The rest is float64.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Flatten, Graph, Lif, LoihiLif, MaxPool2d, Node, Operation, SelfAttention, Sink, Source
 from neuromorphic.layers import constants
 from neuromorphic.linear import linear
@@ -138,6 +139,37 @@ class Network:
     def _dtype(self, name: str) -> type[np.floating]:
         limit = self.graph.metadata.certificate.get("nodes", {}).get(name, {}).get("limit", SINGLE)
         return np.float32 if limit == SINGLE else np.float64
+
+
+def count_overflows(
+    graph: Graph,
+    frames: NDArray[np.float32],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    size: int = 16,
+) -> dict[str, Overflows]:
+    """What did leave its width when `graph`, of integers, ran on `frames` `[N, *input shape]`, by population.
+
+    Where `certificate` can't prove that nothing overflows for any input, this says whether it did for these.
+
+    Args:
+        graph: an integer graph whose metadata tells T.
+        frames: integers, one frame per image.
+        progress: told (images done, images in all).
+        size: images at a time.
+
+    Raises:
+        RefusedInput: the graph doesn't tell T.
+    """
+    steps = graph.metadata.time_steps
+    if steps is None:
+        raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
+    total = {node.name: Overflows() for node in graph.populations}
+    for part in batches(len(frames), size):
+        for name, found in run(graph, frames[part], steps).overflows.items():
+            total[name].wraps += found.wraps
+            total[name].saturations += found.saturations
+        progress(part.stop, len(frames))
+    return total
 
 
 def batches(count: int, size: int) -> Iterator[slice]:
