@@ -8,6 +8,8 @@ import pytest
 import export
 import neuromorphic
 import spikeclip
+from export.integer import integer_model, record_integer
+from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.reference import run_in_batches
 from neuromorphic.simulation import simulate
 from spikeclip.checkpoint import shipped
@@ -36,6 +38,28 @@ def assert_three_agree(name, spec, limit):
         assert report.output_difference == 0
         np.testing.assert_array_equal(trace.predictions, torch_run.predictions)
     assert all(train.count() > 0 for train in torch_run.spikes.values()), "a population that never fires proves nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped())
+def test_every_spike_and_membrane_agrees_in_integers(name):
+    checkpoint = spikeclip.load(name)
+    prepared = export.prepare(checkpoint)
+    graph = neuromorphic.from_nir(prepared.graph, name)
+    images = load_images("samples", checkpoint.config.image_size).images
+    whole, _ = quantise(graph, neuromorphic.encode(graph, images))
+    frames = neuromorphic.encode(whole, images[:4])
+    numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in whole.nodes.values()}
+    recorded = record_integer(integer_model(prepared, numbers), frames)
+    spikes = {node.name: neuromorphic.SpikeTrain(*recorded.spikes[node.name]) for node in whole.populations}
+    readout = whole.metadata.readout
+    torch_run = neuromorphic.Trace("torch", "loihi2", spikes, recorded.outputs, readout, recorded.membranes)
+    for trace in (run_in_batches(whole, frames), simulate(whole, frames, precision="loihi2")):
+        report = neuromorphic.compare(trace, torch_run)
+        assert report.exact, report.first_mismatch
+        assert report.membranes_compared == len(frames) * sum(train.neurons for train in spikes.values())
+        assert report.output_difference == 0
+    assert all(train.count() > 0 for train in spikes.values()), "a population that never fires proves nothing"
 
 
 @pytest.mark.parametrize("name", shipped())
