@@ -161,8 +161,9 @@ def read_device(name: str | Path) -> Device:
     try:
         text = shipped.read_text() if str(name) in SHIPPED else path.read_text()
     except (OSError, UnicodeDecodeError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"not readable ({error})"
         raise RefusedInput(
-            f"device {str(name)!r}: {type(error).__name__}; expected a .toml file or one of {', '.join(SHIPPED)}"
+            f"device {str(name)!r}: {reason}; expected a .toml file or one of {', '.join(SHIPPED)}"
         ) from error
     try:
         return Device.model_validate(tomllib.loads(text))
