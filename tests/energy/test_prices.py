@@ -105,10 +105,10 @@ def test_other_files_are_refused_by_key(tmp_path, changes, words):
 
 
 def test_a_missing_file_and_a_name_twice_are_refused(tmp_path):
-    with pytest.raises(RefusedInput, match=r"nowhere.*45nm-fp32"):
+    with pytest.raises(RefusedInput, match=r"nowhere.*no such file.*45nm-fp32"):
         read_device("nowhere")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(RefusedInput, match="UnicodeDecodeError"):
+    with pytest.raises(RefusedInput, match=r"binary.toml.*not readable"):
         read_device(tmp_path / "binary.toml")
     with pytest.raises(RefusedInput, match="'loihi1' stands 2 times"):
         read_devices(["loihi1", "45nm-fp32", "loihi1"])
