@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
 import export
 import neuromorphic
@@ -19,7 +20,7 @@ from spikeclip.data import load_images
 def torch_trace(prepared, graph, frames):
     recorded = export.record(prepared, frames)
     spikes = {node.name: neuromorphic.SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
-    return neuromorphic.Trace("torch", "float", spikes, recorded.outputs)
+    return neuromorphic.Trace("torch", "float", spikes, recorded.outputs, graph.metadata.readout)
 
 
 def assert_three_agree(name, spec, limit):
@@ -37,6 +38,8 @@ def assert_three_agree(name, spec, limit):
         assert report.exact, report.first_mismatch
         assert report.output_difference == 0
         np.testing.assert_array_equal(trace.predictions, torch_run.predictions)
+    scores = prepared.model.scores(torch.from_numpy(frames))
+    np.testing.assert_array_equal(torch_run.predictions, scores.argmax(1))
     assert all(train.count() > 0 for train in torch_run.spikes.values()), "a population that never fires proves nothing"
 
 
