@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 
+from neuromorphic.errors import SimulationFailed
 from neuromorphic.loihi2.bounds import intervals
 from neuromorphic.loihi2.widths import STATE_LIMIT
 from neuromorphic.parity import compare
@@ -76,7 +77,12 @@ def test_lava_equals_the_reference(example):
 @given(integer_examples(max_populations=3, max_exponent=4))
 def test_lavas_own_processes_equal_the_reference_in_every_step(example):
     for graph in prefixes(example.graph):
-        assert_equal(graph, example.frames, "stock")
+        try:
+            assert_equal(graph, example.frames, "stock")
+        except SimulationFailed as error:
+            if "Lava wraps up to" not in str(error):
+                raise
+            reject()  # refused by name: beyond what Lava wraps once, its model is not the chip's
 
 
 def assert_equal(graph, frames, models):
