@@ -61,7 +61,7 @@ def energy(
         command = _command(model, images, limit, trace, names)
         report = assemble(graph, counts, devices, provenance(graph, data, command), *run)
     if json_path is not None:
-        json_path.write_text(report.model_dump_json(indent=2) + "\n")
+        json_path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     if csv_path is not None:
         with csv_path.open("w") as file:
             write_layers(counts, file)
@@ -72,11 +72,11 @@ def energy(
         from energy.report import figures, html
 
         if html_path is not None:
-            html_path.write_text(html(report))
+            html_path.write_text(html(report), encoding="utf-8")
         if svg is not None:
             svg.mkdir(exist_ok=True)
             for name, figure in figures(report).items():
-                (svg / f"{name}.svg").write_text(figure)
+                (svg / f"{name}.svg").write_text(figure, encoding="utf-8")
     results.print(table(counts, report))
 
 

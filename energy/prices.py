@@ -32,7 +32,7 @@ Operation = Literal[
 class Strict(BaseModel):
     """A record without unknown keys that isn't changed once it is made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Figure(Strict):

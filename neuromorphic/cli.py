@@ -129,7 +129,7 @@ def simulate(
         trace.write(output)
     if placed is not None and placement is not None:
         placement.write_text(json.dumps(placed.to_dict(), indent=2) + "\n")
-        placement.with_suffix(".svg").write_text(picture(placed))
+        placement.with_suffix(".svg").write_text(picture(placed), encoding="utf-8")
     accuracy = None if found.labels is None else float((trace.predictions == found.labels).mean())
     if json_path is not None:
         json_path.write_text(json.dumps(_document(graph, trace, report, accuracy), indent=2) + "\n")
