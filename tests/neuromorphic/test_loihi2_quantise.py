@@ -88,6 +88,7 @@ def test_fast_run_equals_the_reference(encoder):
     trace, activity = reference.run(whole, frames), run(whole, frames, T)
     for name, train in trace.spikes.items():
         assert np.array_equal(train.unpack(), activity.spikes[name]), name
+        assert np.array_equal(trace.membranes[name], activity.membranes[name]), name
     assert np.array_equal(trace.outputs, activity.outputs.astype(np.float32))
     assert sum(train.count() for train in trace.spikes.values()) > 1000
 
