@@ -48,12 +48,12 @@ class Objective:
         recipe = self.recipe
         if recipe.stage == "align":
             return alignment_loss(embeddings, self._teacher_features(batch))
-        logits = temperature * F.normalize(embeddings, dim=1) @ self.vectors.T
+        logits = temperature * (F.normalize(embeddings, dim=1) @ self.vectors.T)
         labels = batch.labels.to(embeddings.device)
         if recipe.stage == "classify":
             return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         scale = self.teacher.scale if recipe.teacher_temperature is None else recipe.teacher_temperature
-        target = scale * F.normalize(self._teacher_features(batch), dim=1) @ self.vectors.T
+        target = scale * (F.normalize(self._teacher_features(batch), dim=1) @ self.vectors.T)
         return dual_loss(logits, target, labels, recipe.kl_weight, recipe.kl_temperature, recipe.label_smoothing)
 
     def _teacher_features(self, batch: Batch) -> Tensor:

@@ -3,9 +3,10 @@
     s = Σ_l F_l S_l / Σ_l F_l N_l
 
 over the convolutions l that read spikes: S_l spikes per image (all T time steps) arrive at N_l inputs, each with a
-fan-out of F_l = outputs · kernel height · kernel width synapses, those across the border counted.  So s times the number
-of synapses is the SOPs of the convolutions, and s = r T where every layer fires at the rate r.  The first convolution
-reads the image and is left out; so are the conjunctions and sums of attention, which have no weights, and the readout.
+fan-out of F_l = outputs · kernel height · kernel width synapses, those across the border counted.  So s times the
+number of synapses is the SOPs of the convolutions, and s = r T where every layer fires at the rate r.  The first
+convolution reads the image and is left out; so are the conjunctions and sums of attention, which have no weights, and
+the readout.
 """
 
 from collections.abc import Iterator

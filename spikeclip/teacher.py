@@ -48,7 +48,7 @@ class Teacher(Protocol):
         """`scale · cos(features, vectors)`: uint8 `[N, H, W, 3]` to float32 `[N, classes]`."""
         features = self.image_features(images)
         unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-        return (self.scale * unit @ self.vectors(labels).T).astype(np.float32)
+        return (self.scale * (unit @ self.vectors(labels).T)).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """What a card says of it, and what a run must have in common with the one that it resumes."""
@@ -68,6 +68,8 @@ class ClipTeacher(Teacher):
         Raises:
             RefusedInput: transformers isn't installed, the folder lacks files, or they are of no CLIP model.
         """
+        if Path(name).is_dir():
+            _check_folder(Path(name))
         try:
             from transformers import CLIPModel
         except ImportError as error:
@@ -75,14 +77,13 @@ class ClipTeacher(Teacher):
                 f"teacher {name!r}: is loaded by transformers, which is not installed ({error}); "
                 "expected `pip install transformers`, or a twin's checkpoint (.safetensors)"
             ) from error
-        folder = Path(name)
-        if folder.is_dir():
-            _check_folder(folder)
         try:
-            model = CLIPModel.from_pretrained(name)
+            model, report = CLIPModel.from_pretrained(name, output_loading_info=True)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise RefusedInput(f"teacher {name!r}: transformers can't load it as CLIP ({reason})") from error
+        if report["missing_keys"]:  # transformers makes up what it doesn't find
+            raise RefusedInput(f"teacher {name!r}: has no tensor {min(report['missing_keys'])}; expected a CLIP model")
         self._model = model.to(device).eval().requires_grad_(False)
         self._device = device
         self._mean, self._std = (torch.tensor(v, device=device)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
@@ -159,7 +160,7 @@ def cached_features(teacher: Teacher, images: ImageSet, cache: Path, batch_size:
         partial.replace(cache)
     wait_for_all()
     try:
-        with np.load(cache, allow_pickle=False) as file:
+        with cache.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             features, found = file["features"], str(file["identity"])
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RefusedInput(f"{cache}: not readable features of a teacher ({error}); delete it") from error
