@@ -111,7 +111,7 @@ class SynchronisedNorm(nn.BatchNorm2d):
         maps = x.flatten(0, -4)
         if not self.training:
             return super().forward(maps).view_as(x)
-        wide = maps.float()
+        wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
         mean = mean_of_all(wide.mean((0, 2, 3)))
         centred = wide - mean[:, None, None]
         variance = mean_of_all(centred.square().mean((0, 2, 3)))

@@ -81,7 +81,7 @@ class Run:
         self._step: nn.Module = _Trained(self.model, self.temperature, self.embed)
         if processes() > 1:
             synchronise(self.model)
-            self._step = nn.parallel.DistributedDataParallel(self._step, broadcast_buffers=False)
+            self._step = nn.parallel.DistributedDataParallel(self._step)
 
     def state(self) -> dict[str, Any]:
         return {
