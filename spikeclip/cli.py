@@ -59,6 +59,7 @@ def train(
     spike_budget: Annotated[
         float | None, typer.Option(help="Spikes per synapse and image above which there is a penalty.")
     ] = None,
+    spike_weight: Annotated[float | None, typer.Option(help="Of that penalty; 1 by default.")] = None,
     test: Annotated[str | None, typer.Option(help="Images to measure accuracy on after each epoch.")] = None,
     schedule: Annotated[
         str | None,
@@ -122,6 +123,7 @@ def train(
             "kl_weight": kl_weight,
             "kl_temperature": kl_temperature,
             "spike_budget": spike_budget,
+            "spike_weight": spike_weight,
             "seed": seed,
             "precision": pick_precision("float32" if quantized and precision == "auto" else precision, chosen),
         }

@@ -56,6 +56,10 @@ class Objective:
         target = scale * (F.normalize(self._teacher_features(batch), dim=1) @ self.vectors.T)
         return dual_loss(logits, target, labels, recipe.kl_weight, recipe.kl_temperature, recipe.label_smoothing)
 
+    def about_teacher(self) -> dict[str, Any]:
+        """JSON-compatible: which teacher, and whether its features are those of images that aren't augmented."""
+        return {**self.teacher.to_dict(), "cached": self.features is not None}
+
     def _teacher_features(self, batch: Batch) -> Tensor:
         cached = self.features
         found = self.teacher.image_features(batch.images) if cached is None else cached[batch.indices]
@@ -126,5 +130,5 @@ def identify(objective: Objective, images: ImageSet) -> dict[str, Any]:
         "labels": [list(labels.names), hashlib.sha256(labels.vectors.tobytes()).hexdigest()],
     }
     if objective.teacher is not None:
-        found["teacher"] = {**objective.teacher.to_dict(), "cached": objective.features is not None}
+        found["teacher"] = objective.about_teacher()
     return found

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,12 @@ from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
 
+Model = TypeVar("Model", bound=nn.Module)
+
 Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, a line of figures)."""
 
-Embed = Callable[[nn.Module, Tensor, int], Tensor]
+Embed = Callable[[Model, Tensor, int], Tensor]
 """`embed(model, inputs, time steps)`: float32 `[B, embedding_width]`."""
 
 Loss = Callable[[Tensor, Tensor, Batch, int], Tensor]
@@ -33,7 +35,7 @@ Loss = Callable[[Tensor, Tensor, Batch, int], Tensor]
 class _Trained(nn.Module):
     """What DistributedDataParallel wraps: one forward pass, and every parameter that gets a gradient."""
 
-    def __init__(self, model: nn.Module, temperature: nn.Parameter, embed: Embed) -> None:
+    def __init__(self, model: nn.Module, temperature: nn.Parameter, embed: Embed[Any]) -> None:
         super().__init__()
         self.model, self.temperature, self.embed = model, temperature, embed
 
@@ -42,7 +44,7 @@ class _Trained(nn.Module):
 
 
 @dataclass
-class Run:
+class Run(Generic[Model]):
     """Everything that training changes; what `state` returns is what resuming needs.
 
     Attributes:
@@ -56,11 +58,11 @@ class Run:
         epoch: how many are done.
     """
 
-    model: nn.Module
+    model: Model
     recipe: Recipe
-    embed: Embed
+    embed: Embed[Model]
     device: str
-    average: nn.Module = field(init=False)
+    average: Model = field(init=False)
     temperature: nn.Parameter = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     epoch: int = 0
@@ -100,7 +102,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
 
-    def kept(self) -> nn.Module:
+    def kept(self) -> Model:
         """What is saved: a copy of the averaged weights, or of the last ones where the recipe averages none."""
         model = copy.deepcopy(self.average)
         if not self.recipe.ema:
@@ -168,7 +170,7 @@ def check_batches(images: ImageSet, recipe: Recipe) -> None:
 
 
 def carry_out(
-    run: Run,
+    run: Run[Any],
     out: Path,
     identity: dict[str, Any],
     train_epoch: Callable[[], dict[str, Any]],
@@ -215,13 +217,13 @@ def _resume_path(out: Path) -> Path:
     return out.with_name(out.name + ".resume")
 
 
-def _save_state(run: Run, path: Path, identity: dict[str, Any]) -> None:
+def _save_state(run: Run[Any], path: Path, identity: dict[str, Any]) -> None:
     partial = path.with_name(path.name + ".partial")
     torch.save({"identity": json.dumps(identity), **run.state()}, partial)
     partial.replace(path)
 
 
-def _resume(run: Run, path: Path, identity: dict[str, Any]) -> None:
+def _resume(run: Run[Any], path: Path, identity: dict[str, Any]) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         same = state["identity"] == json.dumps(identity)

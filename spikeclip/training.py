@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from spikeclip.batches import Batch
@@ -123,7 +123,7 @@ def train(
         if start is not None:
             history["start"] = start.to_dict()
         if teacher is not None:
-            history["teacher"] = teacher.to_dict()
+            history["teacher"] = objective.about_teacher()
         checkpoint = Checkpoint(model, preprocessing, history)
         test = None
         if line["time_steps"] == config.time_steps:
@@ -138,11 +138,11 @@ def train(
     return load(out)
 
 
-def _embed(encoder: nn.Module, inputs: Tensor, time_steps: int) -> Tensor:
+def _embed(encoder: Encoder, inputs: Tensor, time_steps: int) -> Tensor:
     return encoder(inputs, time_steps)
 
 
-def _embed_rounded(encoder: nn.Module, inputs: Tensor, time_steps: int) -> Tensor:
+def _embed_rounded(encoder: Encoder, inputs: Tensor, time_steps: int) -> Tensor:
     return functional_call(encoder, rounded_weights(encoder), (inputs, time_steps))
 
 

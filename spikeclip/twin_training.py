@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeclip.calibration import calibrate
 from spikeclip.config import SpikeClipConfig
@@ -104,5 +104,5 @@ def accuracy(teacher: Teacher, images: ImageSet, labels: LabelSet, batch_size: i
     return right / len(images)
 
 
-def _embed(twin: nn.Module, inputs: Tensor, time_steps: int) -> Tensor:
+def _embed(twin: AnnTwin, inputs: Tensor, time_steps: int) -> Tensor:
     return twin(inputs)
