@@ -135,9 +135,11 @@ def test_clip_sees_images_as_clip_does(clip_folder, task, labels):
     assert teacher.to_dict() == load_teacher(str(clip_folder)).to_dict()
 
 
-def test_a_folder_of_another_model_is_refused(clip_folder, tmp_path):
+@pytest.mark.parametrize("broken", ["config.json", "model.safetensors"])
+def test_a_folder_with_a_broken_file_is_refused(clip_folder, tmp_path, broken):
     for name in ("config.json", "model.safetensors"):
-        (tmp_path / name).write_bytes((clip_folder / name).read_bytes()[:40])
+        content = (clip_folder / name).read_bytes()
+        (tmp_path / name).write_bytes(content[:40] if name == broken else content)
     with pytest.raises(RefusedInput, match="transformers can't load it as CLIP"):
         load_teacher(str(tmp_path))
 
