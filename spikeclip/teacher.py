@@ -84,7 +84,7 @@ class ClipTeacher(Teacher):
             raise RefusedInput(f"teacher {name!r}: transformers can't load it as CLIP ({reason})") from error
         if report["missing_keys"]:  # transformers makes up what it doesn't find
             raise RefusedInput(f"teacher {name!r}: has no tensor {min(report['missing_keys'])}; expected a CLIP model")
-        self._model = model.to(device).eval().requires_grad_(False)
+        self._model = model.float().to(device).eval().requires_grad_(False)
         self._device = device
         self._mean, self._std = (torch.tensor(v, device=device)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
         self.name = name

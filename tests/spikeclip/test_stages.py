@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from spikeclip.batches import batches
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import fold_readout
 from spikeclip.errors import RefusedInput
+from spikeclip.objective import Objective
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import RECIPES, Recipe, find_recipe
 from spikeclip.teacher import TwinTeacher
@@ -121,6 +123,18 @@ def test_a_resumed_run_gives_the_same_weights_to_the_bit(run, tmp_path, name, ca
     again = run(recipe, cache=cache, progress=lambda d, t, text: epochs.append(int(text.split()[1][0])))
     assert min(epochs) == 4
     assert same(again.model.state_dict(), through.model.state_dict())
+
+
+def test_kept_features_are_those_of_the_batchs_own_images(twin, task, labels):
+    kept = np.random.default_rng(0).normal(size=(len(task), 8)).astype(np.float32)
+    recipe, teacher = STAGES["align"], TwinTeacher(twin)
+    objective = Objective(recipe, labels, torch.from_numpy(teacher.vectors(labels)), teacher, kept)
+    found = list(batches(task, PREPROCESSING, recipe, epoch=0))
+    assert sorted(np.concatenate([batch.indices for batch in found])) == list(range(len(task)))
+    for batch in found:
+        np.testing.assert_array_equal(batch.labels, task.labels[batch.indices])
+        assert objective(torch.from_numpy(kept[batch.indices]), torch.tensor(1.0), batch, 2).item() < 1e-6
+        assert objective(torch.from_numpy(kept[batch.indices[::-1]]), torch.tensor(1.0), batch, 2).item() > 0.1
 
 
 def test_alignment_needs_no_labels_and_its_readout_has_the_teachers_vectors(run, twin, task, labels):
