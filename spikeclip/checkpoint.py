@@ -112,7 +112,7 @@ def load(
                 f"{path}: holds its own sizes and labels; expected {option} with a published checkpoint "
                 f"({', '.join(published.SUFFIXES)}) only"
             )
-    tensors, metadata = _read(path)
+    tensors, metadata = read_tensors(path)
     try:
         config = SpikeClipConfig.from_dict(metadata["config"])
         preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
@@ -125,7 +125,7 @@ def load(
         )
     label_names = tuple(metadata["label_names"])
     model = SpikeClip(Encoder(config), nn.Linear(config.width, len(label_names)), label_names)
-    _check_tensors(path, tensors, model.state_dict())
+    check_tensors(path, tensors, model.state_dict())
     model.load_state_dict(tensors)
     model.requires_grad_(False)
     return Checkpoint(model.eval(), preprocessing, metadata["card"], path)
@@ -146,7 +146,12 @@ def _load_published(path: Path, heads: int | None, image_size: int | None, label
     return Checkpoint(model.eval(), preprocessing, {"published": found}, path)
 
 
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors and the metadata of a checkpoint: of an encoder or of a twin (`twin_checkpoint`).
+
+    Raises:
+        RefusedInput: the file is not readable, or not written by spikeclip-train.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("spikeclip")
@@ -168,7 +173,12 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return tensors, metadata
 
 
-def _check_tensors(path: Path, found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+def check_tensors(path: Path, found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """Refuse tensors that aren't the expected ones.
+
+    Raises:
+        RefusedInput: a name or a shape is another, or a value is not finite.
+    """
     for name in sorted(set(found) ^ set(expected)):
         where = "is not in this architecture" if name in found else "is missing"
         raise RefusedInput(f"{path}: tensor {name} {where}; is it a checkpoint of another model?")

@@ -1,13 +1,25 @@
 """`spikeclip-train`: a checkpoint from images and label embeddings."""
 
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from spikeclip.console import progress_bar, refusals, results
+from spikeclip.errors import RefusedInput
+from spikeclip.recipe import Recipe, find_recipe, parse_schedule
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+class Stage(StrEnum):
+    """The choices of `--stage`: `recipe.STAGES`."""
+
+    CLASSIFY = "classify"
+    ALIGN = "align"
+    DUAL = "dual"
 
 
 @app.command()
@@ -26,16 +38,38 @@ def train(
     quantized: Annotated[
         bool, typer.Option("--quantized", help="With --init: train for 8-bit weights, as Loihi 2 has them.")
     ] = False,
+    twin: Annotated[bool, typer.Option("--twin", help="Train the ANN twin of the encoder, to be a teacher.")] = False,
+    stage: Annotated[
+        Stage | None,
+        typer.Option(help="What to learn: labels, a teacher's image features, or labels and its label logits."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="short-classify, short-align, short-dual, published-align or published-dual: the defaults."),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Of align and dual: a twin's .safetensors, a CLIP folder or a hub name.")
+    ] = None,
+    teacher_cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep the teacher's features of the images, not augmented, in this file (.npz)."),
+    ] = None,
+    kl_weight: Annotated[float | None, typer.Option(help="Of the divergence from the teacher's logits.")] = None,
+    kl_temperature: Annotated[float | None, typer.Option(help="What logits are divided by in it.")] = None,
+    spike_budget: Annotated[
+        float | None, typer.Option(help="Spikes per synapse and image above which there is a penalty.")
+    ] = None,
+    spike_weight: Annotated[float | None, typer.Option(help="Of that penalty; 1 by default.")] = None,
     test: Annotated[str | None, typer.Option(help="Images to measure accuracy on after each epoch.")] = None,
     schedule: Annotated[
         str | None,
         typer.Option(help="STEPSxEPOCHS,...: time steps and epochs in order; 1x20,4x10, or one epoch with --init."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step, of all processes together.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak of the cosine schedule; 2e-3, or 1e-4 with --init.")
     ] = None,
-    ema: Annotated[float, typer.Option(help="Decay of the averaged weights; 0 to save the last ones.")] = 0.998,
+    ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 to save the last ones.")] = None,
     precision: Annotated[
         str, typer.Option(help="float32 or bf16; auto: bf16 where the device has it, not for 8 bits.")
     ] = "auto",
@@ -46,49 +80,84 @@ def train(
     """Train a SpikeCLIP image encoder.
 
     A run that is cut off goes on when the same command is given again. One JSON line per epoch goes to
-    `OUTPUT.log.jsonl`.
+    `OUTPUT.log.jsonl`. Several processes: `torchrun --nproc-per-node N --no-python spikeclip-train ...`.
 
     Example: `spikeclip-train --preset spike-driven-tiny --data cifar10:DIR:train --test cifar10:DIR:test
     --labels embeddings.npz:cifar10 -o tiny.safetensors`
 
     Example: `spikeclip-train --quantized --init tiny.safetensors --data cifar10:DIR:train
     --labels embeddings.npz:cifar10 -o tiny-8bit.safetensors`
+
+    Example: `spikeclip-train --stage dual --teacher twin.safetensors --preset spike-driven-tiny
+    --data cifar10:DIR:train --labels embeddings.npz:cifar10 -o dual.safetensors`
     """
     with refusals():
         from spikeclip.checkpoint import load
         from spikeclip.config import preset as find_preset
         from spikeclip.data import load_images
         from spikeclip.device import pick_device, pick_precision
-        from spikeclip.errors import RefusedInput
+        from spikeclip.distributed import rank, started_by_torchrun
         from spikeclip.fine_tuning import FineTuning
         from spikeclip.labels import load_labels
         from spikeclip.preprocess import Preprocessing
-        from spikeclip.recipe import Recipe, parse_schedule
+        from spikeclip.teacher import load_teacher
         from spikeclip.training import train as run
+        from spikeclip.twin_training import train_twin
 
         if quantized and init is None:
             raise RefusedInput("--quantized trains a finished checkpoint further; expected one with --init")
         if init is not None and preset is not None:
             raise RefusedInput(f"--init {init} has its own sizes; expected no --preset")
+        if twin and (init is not None or teacher is not None or teacher_cache is not None):
+            raise RefusedInput("--twin trains a teacher from random weights; expected no --init, no --teacher")
         start = FineTuning(load(init), quantized) if init is not None else None
         config = start.checkpoint.config if start else find_preset(preset or "spike-driven-small")
         preprocessing = start.checkpoint.preprocessing if start else Preprocessing(config.image_size)
+        found = _default_recipe(stage, recipe, config.time_steps if start else None, twin)
         chosen = pick_device(device)
-        recipe = Recipe(
-            schedule=parse_schedule(schedule or (f"{config.time_steps}x1" if start else "1x20,4x10")),
-            batch_size=batch_size,
-            learning_rate=(1e-4 if start else 2e-3) if learning_rate is None else learning_rate,
-            ema=ema,
-            precision=pick_precision("float32" if quantized and precision == "auto" else precision, chosen),
-            seed=seed,
-        )
+        given = {
+            "schedule": parse_schedule(schedule) if schedule else None,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "ema": ema,
+            "kl_weight": kl_weight,
+            "kl_temperature": kl_temperature,
+            "spike_budget": spike_budget,
+            "spike_weight": spike_weight,
+            "seed": seed,
+            "precision": pick_precision("float32" if quantized and precision == "auto" else precision, chosen),
+        }
+        found = replace(found, **{name: value for name, value in given.items() if value is not None})
         images = load_images(data, config.image_size, limit)
         held_out = load_images(test, config.image_size) if test else None
         label_set = load_labels(labels)
-        with progress_bar("training") as advance:
-            checkpoint = run(config, recipe, preprocessing, images, held_out, label_set, output, chosen, advance, start)
-    measured = checkpoint.card["test"]
-    results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
+        with started_by_torchrun(chosen) as own, progress_bar("training") as advance:
+            common = (config, found, preprocessing, images, held_out, label_set, output, own)
+            told: Any = advance if rank() == 0 else lambda done, total, text: None
+            if twin:
+                card = train_twin(*common, told).card
+            else:
+                model = load_teacher(teacher, own) if teacher else None
+                card = run(*common, told, start, model, teacher_cache).card
+            first = rank() == 0
+    if first:
+        measured = card["test"]
+        results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
+
+
+def _default_recipe(stage: Stage | None, name: str | None, fine_tuned_steps: int | None, twin: bool) -> Recipe:
+    """The recipe of that name, or a short one of the stage: a checkpoint is trained to classify for one epoch more."""
+    if name is not None:
+        recipe = find_recipe(name)
+        if stage is not None and stage.value != recipe.stage:
+            raise RefusedInput(f"recipe {name} is of the stage {recipe.stage}; expected no --stage {stage.value}")
+        return recipe
+    recipe = find_recipe(f"short-{(stage or Stage.CLASSIFY).value}")
+    if twin:
+        return replace(recipe, schedule=((1, 30),))
+    if recipe.stage == "classify" and fine_tuned_steps is not None:
+        return replace(recipe, schedule=((fine_tuned_steps, 1),), learning_rate=1e-4)
+    return recipe
 
 
 def main() -> None:

@@ -80,6 +80,43 @@ def test_what_does_not_go_with_quantized_is_refused(command, tmp_path, changes, 
     assert not (tmp_path / "a.safetensors").exists()
 
 
+def test_a_twin_teaches_in_both_stages(command, tmp_path):
+    twin, cache = tmp_path / "twin.safetensors", tmp_path / "features.npz"
+    result = command("--twin", output=twin, schedule="1x1", test=tmp_path / "images.npz")
+    assert result.exit_code == 0, result.output
+    assert f"{twin}: accuracy " in result.output
+    for stage, changes in {
+        "align": {"recipe": "published-align", "teacher-cache": cache},
+        "dual": {"init": tmp_path / "align.safetensors", "preset": None, "kl-weight": 2, "spike-budget": 0.5},
+    }.items():
+        result = command(teacher=twin, stage=stage, output=tmp_path / f"{stage}.safetensors", **changes)
+        assert result.exit_code == 0, result.output
+    align, dual = (load(tmp_path / f"{stage}.safetensors").card for stage in ("align", "dual"))
+    assert cache.is_file()
+    assert (align["recipe"]["learning_rate"], align["recipe"]["amsgrad"]) == (5e-3, True)
+    assert (align["recipe"]["batch_size"], align["recipe"]["schedule"]) == (8, [[4, 1]])  # options go before the recipe
+    assert dual["start"]["checkpoint"] == "align.safetensors"
+    assert (dual["recipe"]["stage"], dual["recipe"]["kl_weight"], dual["recipe"]["spike_budget"]) == ("dual", 2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes", "words"),
+    [
+        ([], {"stage": "dual"}, ["stage dual with no teacher", "--teacher"]),
+        ([], {"stage": "dual", "recipe": "published-align"}, ["published-align is of the stage align", "dual"]),
+        ([], {"recipe": "mine"}, ["'mine'", "short-classify"]),
+        ([], {"stage": "align", "teacher": "nowhere.safetensors"}, ["nowhere.safetensors", "no such file"]),
+        ([], {"stage": "align", "teacher": "."}, ["has no config.json"]),
+        ([], {"spike-budget": -1}, ["spike budget -1"]),
+        (["--twin"], {"teacher": "a.safetensors"}, ["--twin", "no --teacher"]),
+        (["--twin"], {}, ["a twin has no time steps", "1x30"]),
+    ],
+)
+def test_stages_and_teachers_that_do_not_fit_are_refused(command, tmp_path, flags, changes, words):
+    refused(command(*flags, **changes), *words)
+    assert not (tmp_path / "a.safetensors").exists()
+
+
 def test_misspelt_option_is_a_usage_error():
     result = CliRunner().invoke(app, ["--labls", "x"])
     assert result.exit_code == 2

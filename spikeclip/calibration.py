@@ -1,0 +1,33 @@
+"""Statistics of batch normalisation, measured on the weights that are saved."""
+
+import torch
+from torch import nn
+
+from spikeclip.data import ImageSet
+from spikeclip.preprocess import Preprocessing
+
+
+@torch.no_grad()
+def calibrate(
+    model: nn.Module,
+    preprocessing: Preprocessing,
+    images: ImageSet,
+    count: int,
+    device: str = "cpu",
+    batch_size: int = 64,
+) -> None:
+    """Measure the statistics of batch normalisation anew, in place, on the first `count` of `images`.
+
+    Averaged weights make currents that training never normalised; what an average of its statistics says of them is
+    off by as much as the weights have moved (as in `torch.optim.swa_utils.update_bn`).
+    """
+    model.to(device)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean over the batches
+    model.train()
+    for i in range(0, min(count, len(images)), batch_size):
+        x = preprocessing(images.images[i : min(i + batch_size, count)])
+        model(torch.from_numpy(x).to(device))
+    model.eval()

@@ -1,0 +1,234 @@
+"""A training run: weights, their average and optimiser; epochs, and how one that was cut off goes on."""
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from spikeclip.batches import Batch, batches, per_epoch
+from spikeclip.data import ImageSet
+from spikeclip.distributed import check_share, mean_of_all, processes, rank, synchronise, wait_for_all
+from spikeclip.errors import RefusedInput
+from spikeclip.preprocess import Preprocessing
+from spikeclip.recipe import Recipe
+
+Model = TypeVar("Model", bound=nn.Module)
+
+Progress = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, a line of figures)."""
+
+Embed = Callable[[Model, Tensor, int], Tensor]
+"""`embed(model, inputs, time steps)`: float32 `[B, embedding_width]`."""
+
+Loss = Callable[[Tensor, Tensor, Batch, int], Tensor]
+"""`loss(embeddings, temperature, batch, time steps)`: the mean over the batch, float `[]`."""
+
+
+class _Trained(nn.Module):
+    """What DistributedDataParallel wraps: one forward pass, and every parameter that gets a gradient."""
+
+    def __init__(self, model: nn.Module, temperature: nn.Parameter, embed: Embed[Any]) -> None:
+        super().__init__()
+        self.model, self.temperature, self.embed = model, temperature, embed
+
+    def forward(self, inputs: Tensor, time_steps: int) -> Tensor:
+        return self.embed(self.model, inputs, time_steps)
+
+
+@dataclass
+class Run(Generic[Model]):
+    """Everything that training changes; what `state` returns is what resuming needs.
+
+    Attributes:
+        model: trained in place; its batch normalisation is synchronised where several processes train.
+        recipe: the run's settings.
+        embed: how the model makes embeddings of a batch.
+        device: of all tensors.
+        average: the averaged weights.
+        temperature: factor on the cosines.
+        optimizer: of both.
+        epoch: how many are done.
+    """
+
+    model: Model
+    recipe: Recipe
+    embed: Embed[Model]
+    device: str
+    average: Model = field(init=False)
+    temperature: nn.Parameter = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+    epoch: int = 0
+
+    def __post_init__(self) -> None:
+        recipe = self.recipe
+        self.model.to(self.device, memory_format=torch.channels_last)
+        learned = recipe.learn_temperature and recipe.stage != "align"
+        self.temperature = nn.Parameter(torch.tensor(recipe.temperature, device=self.device), requires_grad=learned)
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        free = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": [*free, self.temperature], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, amsgrad=recipe.amsgrad)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self._step: nn.Module = _Trained(self.model, self.temperature, self.embed)
+        if processes() > 1:
+            synchronise(self.model)
+            self._step = nn.parallel.DistributedDataParallel(self._step)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "temperature": self.temperature.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        with torch.no_grad():
+            self.temperature.copy_(state["temperature"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+
+    def kept(self) -> Model:
+        """What is saved: a copy of the averaged weights, or of the last ones where the recipe averages none."""
+        model = copy.deepcopy(self.average)
+        if not self.recipe.ema:
+            model.load_state_dict(self.model.state_dict())
+        return model.float().cpu()
+
+    def train_epoch(self, images: ImageSet, preprocessing: Preprocessing, loss: Loss, progress: Progress) -> float:
+        """Train for one epoch, with the model in the mode it is in; the mean loss of all processes.
+
+        Raises:
+            RefusedInput: the loss is no longer finite.
+        """
+        recipe, total, count = self.recipe, 0.0, per_epoch(images, self.recipe)
+        steps = recipe.time_steps(self.epoch)
+        for i, batch in enumerate(batches(images, preprocessing, recipe, self.epoch)):
+            done = self.epoch * count + i
+            for group in self.optimizer.param_groups:
+                group["lr"] = recipe.learning_rate_at(done / (recipe.epochs * count))
+            with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                embeddings = self._step(batch.inputs.to(self.device), steps)
+            value = loss(embeddings.float(), self.temperature, batch, steps)
+            self.optimizer.zero_grad()
+            value.backward()
+            self.optimizer.step()
+            self._update_average(done - recipe.stage_start(self.epoch) * count)
+            total += mean_of_all(value.detach()).item()
+            if not math.isfinite(total):
+                raise RefusedInput(f"epoch {self.epoch + 1}: the loss is {total}; expected a lower --learning-rate")
+            progress(i + 1, count, f"epoch {self.epoch + 1}/{recipe.epochs}  T={steps}  loss {total / (i + 1):.3f}")
+        return total / count
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        """`a += (1 - d) (w - a)` on every weight and statistic; d grows from 0 to `ema`, to forget the start.
+
+        `step` counts from where the number of time steps last changed: statistics of another T are of another network.
+        """
+        decay = min(self.recipe.ema, (1 + step) / (10 + step)) if self.recipe.ema else 0.0
+        for kept, new in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if kept.is_floating_point():
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)
+
+
+def check_output(out: Path) -> None:
+    """Refuse a place that can't be written, or that a finished run has written.
+
+    Raises:
+        RefusedInput: with the reason.
+    """
+    if out.is_file() and not _resume_path(out).is_file():
+        raise RefusedInput(f"{out}: stands there already, and no unfinished run beside it; expected a new name")
+    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise RefusedInput(f"{out}: can't be written; expected a file in a folder that exists and is writable")
+
+
+def check_batches(images: ImageSet, recipe: Recipe) -> None:
+    """Refuse batches without equal shares for all processes.
+
+    Raises:
+        RefusedInput: the batch size is no multiple of their number.
+    """
+    check_share(min(recipe.batch_size, len(images)))
+
+
+def carry_out(
+    run: Run[Any],
+    out: Path,
+    identity: dict[str, Any],
+    train_epoch: Callable[[], dict[str, Any]],
+    save: Callable[[dict[str, Any]], None],
+) -> None:
+    """Train every epoch that is left, and save after each.
+
+    Args:
+        run: at its start; restored from `OUT.resume` where that stands.
+        out: the checkpoint; the log and the state stand beside it.
+        identity: JSON-compatible: what this run must have in common with the one that it goes on with.
+        train_epoch: trains one, and returns figures for the log.
+        save: writes the checkpoint of `run` after an epoch, and adds what it measures to the line of the log.
+
+    Raises:
+        RefusedInput: `OUT.resume` is of another run.
+    """
+    resume, log = _resume_path(out), out.with_name(out.name + ".log.jsonl")
+    if resume.is_file():
+        _resume(run, resume, identity)
+    wait_for_all()
+    if rank() == 0:
+        # A run that was cut off between its log and its state logs that epoch again.
+        lines = log.read_text().splitlines(keepends=True)[: run.epoch] if log.is_file() else []
+        log.write_text("".join(lines))
+    while run.epoch < run.recipe.epochs:
+        began = time.perf_counter()
+        figures = train_epoch()
+        run.epoch += 1
+        line = {"epoch": run.epoch, "time_steps": run.recipe.time_steps(run.epoch - 1), **figures}
+        line["seconds"] = round(time.perf_counter() - began, 1)
+        if rank() == 0:
+            save(line)
+            with log.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            _save_state(run, resume, identity)  # last: whatever is cut off before is done again, to the same bits
+        wait_for_all()
+    if rank() == 0:
+        resume.unlink(missing_ok=True)
+    wait_for_all()
+
+
+def _resume_path(out: Path) -> Path:
+    return out.with_name(out.name + ".resume")
+
+
+def _save_state(run: Run[Any], path: Path, identity: dict[str, Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    torch.save({"identity": json.dumps(identity), **run.state()}, partial)
+    partial.replace(path)
+
+
+def _resume(run: Run[Any], path: Path, identity: dict[str, Any]) -> None:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        same = state["identity"] == json.dumps(identity)
+    except Exception as error:
+        raise RefusedInput(f"{path}: not a readable training state ({error}); delete it to start anew") from error
+    if not same:
+        raise RefusedInput(f"{path}: is of a run with another configuration, recipe or data; delete it to start anew")
+    run.restore(state)

@@ -1,0 +1,182 @@
+"""Teachers: models whose image features and label logits a SpikeCLIP encoder is trained to have."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikeclip.data import ImageSet
+from spikeclip.distributed import rank, wait_for_all
+from spikeclip.errors import RefusedInput
+from spikeclip.labels import LabelSet
+from spikeclip.published import CLIP_MEAN, CLIP_STD
+from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin
+
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+"""What a folder that transformers saved holds one of, beside `config.json`."""
+
+
+class Teacher(Protocol):
+    """Image features, and logits by their cosines with label vectors.
+
+    Attributes:
+        name: the path or hub name that it was loaded from.
+        embedding_width: dimensions of its features.
+        scale: factor on its cosines.
+    """
+
+    name: str
+    embedding_width: int
+    scale: float
+
+    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Features, not normalised: uint8 `[N, H, W, 3]` to float32 `[N, embedding_width]`."""
+        ...
+
+    def vectors(self, labels: LabelSet) -> NDArray[np.float32]:
+        """What its cosines are with: unit float32 `[classes, embedding_width]`."""
+        return labels.unit()
+
+    def logits(self, images: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.float32]:
+        """`scale · cos(features, vectors)`: uint8 `[N, H, W, 3]` to float32 `[N, classes]`."""
+        features = self.image_features(images)
+        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+        return (self.scale * (unit @ self.vectors(labels).T)).astype(np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a card says of it, and what a run must have in common with the one that it resumes."""
+        ...
+
+
+class ClipTeacher(Teacher):
+    """CLIP's image tower by `transformers`: images are resized (bicubic, antialiased) and normalised as CLIP's are."""
+
+    def __init__(self, name: str, device: str = "cpu") -> None:
+        """Load it.
+
+        Args:
+            name: a folder that transformers saved, or a name on the hub.
+            device: where it computes.
+
+        Raises:
+            RefusedInput: transformers isn't installed, the folder lacks files, or they are of no CLIP model.
+        """
+        if Path(name).is_dir():
+            _check_folder(Path(name))
+        try:
+            from transformers import CLIPModel
+        except ImportError as error:
+            raise RefusedInput(
+                f"teacher {name!r}: is loaded by transformers, which is not installed ({error}); "
+                "expected `pip install transformers`, or a twin's checkpoint (.safetensors)"
+            ) from error
+        try:
+            model, report = CLIPModel.from_pretrained(name, output_loading_info=True)
+        except Exception as error:  # its own, or of any library that it reads files with
+            reason = " ".join(str(error).split())[:200]
+            raise RefusedInput(f"teacher {name!r}: transformers can't load it as CLIP ({reason})") from error
+        if report["missing_keys"]:  # transformers makes up what it doesn't find
+            raise RefusedInput(f"teacher {name!r}: has no tensor {min(report['missing_keys'])}; expected a CLIP model")
+        self._model = model.float().to(device).eval().requires_grad_(False)
+        self._device = device
+        self._mean, self._std = (torch.tensor(v, device=device)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
+        self.name = name
+        self.embedding_width = int(model.config.projection_dim)
+        self.scale = float(model.logit_scale.exp())
+
+    @torch.no_grad()
+    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        size = self._model.config.vision_config.image_size
+        x = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float()
+        x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
+        pooled = self._model.vision_model(pixel_values=(x - self._mean) / self._std).pooler_output
+        return self._model.visual_projection(pooled).cpu().numpy()
+
+    def to_dict(self) -> dict[str, Any]:
+        tensors = self._model.state_dict()
+        return {"teacher": "clip", "name": Path(self.name).name, "sha256": _digest(tensors), "scale": self.scale}
+
+
+class TwinTeacher(Teacher):
+    """The ANN twin of an encoder, from its checkpoint."""
+
+    def __init__(self, checkpoint: TwinCheckpoint, device: str = "cpu") -> None:
+        self._checkpoint, self._device = checkpoint, device
+        self._model = checkpoint.model.to(device).eval()
+        self.name = str(checkpoint.path or "twin")
+        self.embedding_width = checkpoint.config.embedding_width
+        self.scale = checkpoint.scale
+
+    @torch.no_grad()
+    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        x = torch.from_numpy(self._checkpoint.preprocessing(images)).to(self._device)
+        return self._model(x).cpu().numpy()
+
+    def vectors(self, labels: LabelSet) -> NDArray[np.float32]:
+        return labels.directions() if self._checkpoint.centred else labels.unit()
+
+    def to_dict(self) -> dict[str, Any]:
+        tensors = self._model.state_dict()
+        return {"teacher": "twin", "name": Path(self.name).name, "sha256": _digest(tensors), "scale": self.scale}
+
+
+def load_teacher(spec: str, device: str = "cpu") -> Teacher:
+    """The teacher of a twin's checkpoint (FILE.safetensors), a folder that transformers saved, or a hub name.
+
+    Raises:
+        RefusedInput: there is none.
+    """
+    if spec.endswith(".safetensors"):
+        return TwinTeacher(load_twin(Path(spec)), device)
+    if Path(spec).is_file():
+        raise RefusedInput(f"teacher {spec}: expected a twin's checkpoint (.safetensors), a CLIP folder or a hub name")
+    return ClipTeacher(spec, device)
+
+
+def cached_features(teacher: Teacher, images: ImageSet, cache: Path, batch_size: int = 64) -> NDArray[np.float32]:
+    """Features of `images` as they are, float32 `[N, D]`: from `cache` where it holds them, else computed and kept.
+
+    Of several processes, the first computes and the others read.
+
+    Raises:
+        RefusedInput: `cache` is there, but of other images or another teacher, or can't be written.
+    """
+    if not cache.parent.is_dir():
+        raise RefusedInput(f"{cache}: its folder does not exist")
+    identity = json.dumps({"images": images.sha256, **teacher.to_dict()})
+    if rank() == 0 and not cache.is_file():
+        parts = range(0, len(images), batch_size)
+        features = np.concatenate([teacher.image_features(images.images[i : i + batch_size]) for i in parts])
+        partial = cache.with_name(cache.name + ".partial")
+        with partial.open("wb") as file:
+            np.savez(file, features=features, identity=identity)
+        partial.replace(cache)
+    wait_for_all()
+    try:
+        with cache.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            features, found = file["features"], str(file["identity"])
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise RefusedInput(f"{cache}: not readable features of a teacher ({error}); delete it") from error
+    if found != identity or features.shape != (len(images), teacher.embedding_width):
+        raise RefusedInput(f"{cache}: holds features of other images or another teacher; delete it or name another")
+    return features
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise RefusedInput(f"teacher {folder}: has no config.json; expected a folder that transformers saved")
+    if not any((folder / name).is_file() for name in WEIGHT_FILES):
+        raise RefusedInput(f"teacher {folder}: has no weights; expected one of {', '.join(WEIGHT_FILES)}")
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    return hashlib.sha256(
+        b"".join(t.detach().cpu().contiguous().numpy().tobytes() for t in tensors.values())
+    ).hexdigest()

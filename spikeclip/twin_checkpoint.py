@@ -1,0 +1,91 @@
+"""Checkpoints of the ANN twin: weights as safetensors, and what they mean as JSON in the same file's metadata."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from spikeclip.checkpoint import FORMAT_VERSION, check_tensors, read_tensors
+from spikeclip.config import SpikeClipConfig
+from spikeclip.errors import RefusedInput
+from spikeclip.preprocess import Preprocessing
+from spikeclip.twin import AnnTwin
+
+TWIN_FORMAT = "spikeclip-twin"
+
+
+@dataclass(frozen=True)
+class TwinCheckpoint:
+    """A trained twin with all that using it takes.
+
+    Attributes:
+        model: in evaluation mode; its outputs are embeddings.
+        config: of the encoder whose twin it is.
+        preprocessing: how images become its input.
+        label_names: what it was trained to tell apart.
+        scale: factor on the cosines of its embeddings with label vectors.
+        centred: whether those are `LabelSet.directions` or unit vectors.
+        card: how it was made, and what was measured.
+        path: where it was read from; None for one that was just made.
+    """
+
+    model: AnnTwin
+    config: SpikeClipConfig
+    preprocessing: Preprocessing
+    label_names: tuple[str, ...]
+    scale: float
+    centred: bool
+    card: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def save_twin(checkpoint: TwinCheckpoint, path: Path) -> None:
+    """Write `checkpoint` to `path`, whole or not at all, and its card as JSON beside it."""
+    metadata = {
+        "format": TWIN_FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": checkpoint.config.to_dict(),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "label_names": list(checkpoint.label_names),
+        "cosines": {"scale": checkpoint.scale, "centred": checkpoint.centred},
+        "card": checkpoint.card,
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
+    partial.replace(path)
+    path.with_suffix(".json").write_text(json.dumps(checkpoint.card, indent=2) + "\n")
+
+
+def load_twin(path: Path) -> TwinCheckpoint:
+    """The twin's checkpoint of that path.
+
+    Raises:
+        RefusedInput: there is none, it is of an encoder, its tensors don't fit, or a weight is not finite.
+    """
+    if not path.is_file():
+        raise RefusedInput(f"twin {path}: no such file; expected a checkpoint of spikeclip-train --twin")
+    tensors, metadata = read_tensors(path)
+    cosines = metadata.get("cosines")
+    if metadata.get("format") != TWIN_FORMAT or not isinstance(cosines, dict) or set(cosines) != {"scale", "centred"}:
+        raise RefusedInput(f"{path}: is no twin ({metadata.get('format')}); expected one of spikeclip-train --twin")
+    try:
+        config = SpikeClipConfig.from_dict(metadata["config"])
+        preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
+    except RefusedInput as error:
+        raise RefusedInput(f"{path}: {error}") from error
+    model = AnnTwin(config)
+    check_tensors(path, tensors, model.state_dict())
+    model.load_state_dict(tensors)
+    return TwinCheckpoint(
+        model.eval().requires_grad_(False),
+        config,
+        preprocessing,
+        tuple(metadata["label_names"]),
+        float(cosines["scale"]),
+        bool(cosines["centred"]),
+        metadata["card"],
+        path,
+    )

@@ -1,0 +1,108 @@
+"""Training of the ANN twin, which then is a teacher: cross-entropy over cosines with label vectors."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeclip.calibration import calibrate
+from spikeclip.config import SpikeClipConfig
+from spikeclip.data import ImageSet
+from spikeclip.errors import RefusedInput
+from spikeclip.labels import LabelSet
+from spikeclip.objective import check_labels, find_objective, identify
+from spikeclip.preprocess import Preprocessing
+from spikeclip.recipe import Recipe
+from spikeclip.run import Progress, Run, carry_out, check_batches, check_output
+from spikeclip.teacher import Teacher, TwinTeacher
+from spikeclip.twin import AnnTwin
+from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin, save_twin
+
+
+def train_twin(
+    config: SpikeClipConfig,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    train_set: ImageSet,
+    eval_set: ImageSet | None,
+    labels: LabelSet,
+    out: Path,
+    device: str = "cpu",
+    progress: Progress = lambda done, total, text: None,
+) -> TwinCheckpoint:
+    """Train the twin of an encoder and write its checkpoint to `out`, as `training.train` does with an encoder.
+
+    Args:
+        config: of the encoder whose twin it is.
+        recipe: of the stage `classify`; one time step throughout, as a conventional network has.
+        preprocessing: becomes part of the checkpoint.
+        train_set: images with labels.
+        eval_set: images with labels to measure the accuracy on after every epoch; None to measure none.
+        labels: names and vectors; reordered to the training set's label names where it has some.
+        out: path of the checkpoint.
+        device: `cpu`, `cuda`, ...
+        progress: told of every step.
+
+    Returns:
+        The checkpoint that was written.
+
+    Raises:
+        RefusedInput: as `training.train` does, or the recipe is one for spikes.
+    """
+    check_output(out)
+    if recipe.stage != "classify" or recipe.spike_budget is not None or {t for t, _ in recipe.schedule} != {1}:
+        raise RefusedInput(
+            f"a twin has no time steps and no spikes, and is trained to classify; found stage {recipe.stage}, schedule "
+            f"{recipe.to_dict()['schedule']}, spike budget {recipe.spike_budget}; expected a schedule such as 1x30"
+        )
+    objective = find_objective(recipe, train_set, labels, config.embedding_width, device)
+    if eval_set is not None:
+        check_labels(eval_set, objective.labels)
+    check_batches(train_set, recipe)
+
+    torch.manual_seed(recipe.seed)
+    run = Run(AnnTwin(config), recipe, _embed, device)
+    about = {"config": config.to_dict(), "recipe": recipe.to_dict(), "preprocessing": preprocessing.to_dict()}
+    identity = {"twin": True, **about, **identify(objective, train_set)}
+
+    def train_epoch() -> dict[str, Any]:
+        run.model.train()
+        return {"loss": run.train_epoch(train_set, preprocessing, objective, progress)}
+
+    def save(line: dict[str, Any]) -> None:
+        kept = run.kept()
+        calibrate(kept, preprocessing, train_set, recipe.calibration_images, device)
+        card: dict[str, Any] = {
+            **about,
+            "train": {"images": len(train_set), "sha256": train_set.sha256},
+            "epochs_done": run.epoch,
+            "test": None,
+        }
+        names, scale = objective.labels.names, run.temperature.item()
+        checkpoint = TwinCheckpoint(kept, config, preprocessing, names, scale, recipe.centred, card)
+        if eval_set is not None:
+            line["accuracy"] = accuracy(TwinTeacher(checkpoint, device), eval_set, objective.labels)
+            card["test"] = {"images": len(eval_set), "sha256": eval_set.sha256, "accuracy": line["accuracy"]}
+        save_twin(checkpoint, out)
+
+    carry_out(run, out, identity, train_epoch, save)
+    return load_twin(out)
+
+
+def accuracy(teacher: Teacher, images: ImageSet, labels: LabelSet, batch_size: int = 64) -> float:
+    """The fraction of `images` whose label has the teacher's largest logit.
+
+    Raises:
+        RefusedInput: the images have no labels, or other ones.
+    """
+    check_labels(images, labels)
+    right = 0
+    for i in range(0, len(images), batch_size):
+        logits = teacher.logits(images.images[i : i + batch_size], labels)
+        right += int((logits.argmax(1) == images.labels[i : i + batch_size]).sum())
+    return right / len(images)
+
+
+def _embed(twin: AnnTwin, inputs: Tensor, time_steps: int) -> Tensor:
+    return twin(inputs)
