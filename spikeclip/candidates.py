@@ -56,7 +56,7 @@ def expanded(labels: LabelSet, foreign: LabelSet) -> Candidates:
         raise RefusedInput(f"label set {', '.join(foreign.names[:12])}: has no name that the classes don't have")
     names = (*labels.names, *(foreign.names[i] for i in new))
     vectors = np.concatenate([labels.unit(), foreign.unit()[new]])
-    return Candidates("expanded", LabelSet(names, vectors, labels.clip), len(labels.names))
+    return Candidates("expanded", LabelSet(names, vectors, labels.clip or foreign.clip), len(labels.names))
 
 
 def unseen(classes: tuple[str, ...], replacement: LabelSet) -> Candidates:

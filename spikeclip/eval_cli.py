@@ -138,17 +138,8 @@ def _document(images: "ImageSet", rows: "list[Row]") -> dict[str, Any]:
 
 
 def _print(rows: "list[Row]") -> None:
-    table = Table(
-        Column("model", overflow="fold"),
-        "kind",
-        "label set",
-        "candidates",
-        "cosine",
-        "accuracy",
-        "top 5",
-        "foreign",
-        box=None,
-    )
+    figures = ("names", "cosine", "accuracy", "top 5", "foreign")
+    table = Table(Column("model", overflow="fold"), "kind", "label set", *figures, box=None, pad_edge=False)
     for row in rows:
         found = row.result
         foreign = len(found.names) - len(found.classes)

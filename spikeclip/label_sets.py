@@ -59,15 +59,15 @@ def union(sets: Sequence[LabelSet]) -> LabelSet:
     Raises:
         RefusedInput: the sets have vectors of different widths or of different CLIPs.
     """
-    first, *others = sets
-    names, vectors = list(first.names), [first.unit()]
+    whole, *others = sets
+    whole = LabelSet(whole.names, whole.unit(), whole.clip)
     for other in others:
-        check_same_space(first, other)
-        new = [i for i, name in enumerate(other.names) if name not in names]
-        names += [other.names[i] for i in new]
-        vectors.append(other.unit()[new])
-    clips = [labels.clip for labels in sets if labels.clip]
-    return LabelSet(tuple(names), np.concatenate(vectors), clips[0] if clips else "")
+        check_same_space(whole, other)
+        new = [i for i, name in enumerate(other.names) if name not in whole.names]
+        names = (*whole.names, *(other.names[i] for i in new))
+        vectors = np.concatenate([whole.vectors, other.unit()[new]])
+        whole = LabelSet(names, vectors, whole.clip or other.clip)
+    return whole
 
 
 def check_same_space(labels: LabelSet, other: LabelSet) -> None:

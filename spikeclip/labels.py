@@ -99,19 +99,17 @@ def load_labels(spec: str, first_of_repeated: bool = False) -> LabelSet:
     if first_of_repeated:
         first = [i for i, name in enumerate(names) if names.index(name) == i]
         vectors, names = vectors[first], tuple(names[i] for i in first)
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise RefusedInput(
-            f"{path}: label set {key!r} has the names {', '.join(names[:12])}; expected two or more, all different"
-        )
-    if not vectors.any(axis=1).all() or len(np.unique(vectors, axis=0)) < len(names):
-        raise RefusedInput(
-            f"{path}: label set {key!r} has a vector that is zero or twice there; expected different directions"
-        )
+    _check_different(f"{path}: label set {key!r}", names, vectors)
     return LabelSet(names, vectors.astype(np.float32), clip)
 
 
 def save_labels(labels: LabelSet, path: Path, key: str) -> None:
-    """Write `labels` to `path` under `key`, alone in the file, whole or not at all."""
+    """Write `labels` to `path` under `key`, alone in the file, whole or not at all.
+
+    Raises:
+        RefusedInput: the set is one that `load_labels` refuses.
+    """
+    _check_different(f"{path}: label set {key!r}", labels.names, labels.vectors)
     arrays = {key: labels.vectors, f"{key}__names": np.array(labels.names)}
     if labels.clip:
         arrays[f"{key}__clip"] = np.array(labels.clip)
@@ -131,6 +129,21 @@ def different_spaces(clip: str, other: str) -> bool:
         return False
     architectures = _architecture(clip), _architecture(other)
     return architectures[0] != architectures[1] if all(architectures) else clip != other
+
+
+def _check_different(what: str, names: tuple[str, ...], vectors: NDArray[np.floating]) -> None:
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise RefusedInput(f"{what} has the names {', '.join(names[:12])}; expected two or more, all different")
+    if not vectors.any(axis=1).all():
+        zero = names[int(vectors.any(axis=1).argmin())]
+        raise RefusedInput(f"{what} has a vector that is zero, of {zero!r}; expected different directions")
+    _, first, group = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
+    again = [i for i, one in enumerate(first[group.ravel()]) if one != i]
+    if again:
+        twin = names[first[group.ravel()[again[0]]]]
+        raise RefusedInput(
+            f"{what} has one vector twice, of {twin!r} and {names[again[0]]!r}; expected different directions"
+        )
 
 
 def _architecture(name: str) -> str:

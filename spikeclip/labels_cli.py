@@ -64,8 +64,6 @@ def labels(
             made = union([load_labels(spec, first_of_repeated=True) for spec in from_sets or ()])
             if wanted:
                 made = made.ordered(wanted)
-        if len(made.names) < 2 or len(set(made.names)) < len(made.names):
-            raise RefusedInput(f"names are {', '.join(made.names[:12])}; expected two or more, all different")
         save_labels(made, output, key)
     results.print(
         f"{output}:{key}: {len(made.names)} names, vectors of {made.vectors.shape[1]}"
