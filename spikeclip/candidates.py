@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeclip.errors import RefusedInput
 from spikeclip.label_sets import check_same_space
-from spikeclip.labels import LabelSet
-
-Cosine = Literal["centred", "plain"]
-"""With what an embedding is compared: label vectors less the mean of the classes', or label vectors as they are."""
+from spikeclip.labels import Cosine, LabelSet
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from spikeclip import published
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
 from spikeclip.errors import RefusedInput
-from spikeclip.labels import LabelSet, different_spaces
+from spikeclip.labels import Cosine, LabelSet, different_spaces
 from spikeclip.preprocess import Preprocessing
 
 FORMAT = "spikeclip-checkpoint"
@@ -90,8 +90,7 @@ def load(
         heads: attention heads, of a published checkpoint, which doesn't hold their number.
         image_size: pixels, of a published checkpoint; 32 by default.
         labels: the label set to read out: scores are cosine similarities times the embedding's length, with the label
-            vectors as they are for a published checkpoint, with centred ones (`LabelSet.directions`) for one of our
-            own, which is trained with those.
+            vectors as they are or with centred ones (`LabelSet.directions`), as it was trained (`trained_cosine`).
 
     Raises:
         RefusedInput: there is none, it is not a SpikeCLIP checkpoint, its tensors don't fit its configuration, a
@@ -132,11 +131,19 @@ def load(
     card = metadata["card"]
     if labels is not None:
         check_labels(path, config, card, labels)
-        directions = torch.from_numpy(labels.directions())
-        model = SpikeClip(model.encoder, fold_readout(model.encoder, directions), labels.names)
+        vectors = torch.from_numpy(labels.directions() if trained_cosine(card) == "centred" else labels.unit())
+        model = SpikeClip(model.encoder, fold_readout(model.encoder, vectors), labels.names)
         card = {**card, "label_names": list(labels.names), "test": None}  # what was measured was of other labels
     model.requires_grad_(False)
     return Checkpoint(model.eval(), preprocessing, card, path)
+
+
+def trained_cosine(card: dict[str, Any]) -> Cosine:
+    """With what label vectors an encoder was trained: what its card has as `cosine`, else centred ones.
+
+    Published encoders were trained with label vectors as they are.
+    """
+    return "plain" if "published" in card or card.get("cosine") == "plain" else "centred"
 
 
 def check_labels(path: str | Path, config: SpikeClipConfig, card: dict[str, Any], labels: LabelSet) -> None:

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikeclip.candidates import Candidates, Cosine
-from spikeclip.checkpoint import Checkpoint, check_labels
+from spikeclip.candidates import Candidates
+from spikeclip.checkpoint import Checkpoint, check_labels, trained_cosine
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
+from spikeclip.labels import Cosine
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
@@ -234,7 +235,7 @@ def evaluate_checkpoint(
         images: of the encoder's size, with labels.
         classes: their names, in the order of the labels.
         candidates: what to compare embeddings with.
-        cosines: how; by default as the encoder was trained, plain for a published one and centred for one of ours.
+        cosines: how; by default as the encoder was trained (`checkpoint.trained_cosine`).
         device: where to compute.
         progress: told of every batch.
 
@@ -245,7 +246,7 @@ def evaluate_checkpoint(
         check_labels(name, checkpoint.config, checkpoint.card, each.labels)
     from_readout = all(each.kind == "unseen" for each in candidates)
     order = _columns(name, checkpoint.label_names, classes) if from_readout else []
-    trained: Cosine = "plain" if "published" in checkpoint.card else "centred"
+    trained = trained_cosine(checkpoint.card)
     embeddings, scores = run(checkpoint, images, device, progress)
     rows = []
     if from_readout:

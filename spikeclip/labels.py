@@ -10,11 +10,15 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeclip.errors import RefusedInput
+
+Cosine = Literal["centred", "plain"]
+"""With what an embedding is compared: label vectors less the mean of the classes', or label vectors as they are."""
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,15 @@ def test_labels_swapped_into_a_checkpoint_are_what_it_scores(path):
     assert (swapped.card["test"], swapped.card["label_names"]) == (None, ["ship", "frog", "deer"])
 
 
+def test_labels_are_not_centred_where_the_card_says_that_they_were_not(path):
+    made = load(path)
+    save(Checkpoint(made.model, made.preprocessing, {"cosine": "plain"}), path)
+    swapped = load(path, labels=labels_of("cat", "dog"))
+    images = torch.rand(3, 3, 16, 16)
+    expected = swapped.model.encoder(images) @ torch.from_numpy(labels_of("cat", "dog").unit()).T
+    torch.testing.assert_close(swapped.model(images), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_its_own_labels_swapped_in_change_nothing(path):
     images = torch.rand(3, 3, 16, 16)
     own, swapped = load(path), load(path, labels=labels_of("cat", "dog"))
