@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
