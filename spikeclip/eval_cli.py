@@ -139,12 +139,12 @@ def _document(images: "ImageSet", rows: "list[Row]") -> dict[str, Any]:
 
 def _print(rows: "list[Row]") -> None:
     figures = ("names", "cosine", "accuracy", "top 5", "foreign")
-    table = Table(Column("model", overflow="fold"), "kind", "label set", *figures, box=None, pad_edge=False)
+    table = Table(Column("model", overflow="fold"), "kind", "labels", *figures, box=None, pad_edge=False)
     for row in rows:
         found = row.result
         foreign = len(found.names) - len(found.classes)
         table.add_row(
-            row.model,
+            Path(row.model).name,
             row.kind,
             row.label_set,
             str(len(found.names)),
