@@ -26,7 +26,7 @@ def export(
     ] = None,
     image_size: Annotated[int | None, typer.Option(help="Pixels of a published checkpoint's images; else 32.")] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Label embeddings for a published checkpoint: FILE.npz or FILE.npz:KEY.")
+        str | None, typer.Option(help="Label embeddings to read out, not a checkpoint's own: FILE.npz or FILE.npz:KEY.")
     ] = None,
     standard_nodes: Annotated[
         bool, typer.Option("--standard-nodes", help="Self-attention as neurons of standard NIR: exact, and large.")

@@ -16,7 +16,7 @@ from spikeclip import published
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
 from spikeclip.errors import RefusedInput
-from spikeclip.labels import LabelSet
+from spikeclip.labels import Cosine, LabelSet, different_spaces
 from spikeclip.preprocess import Preprocessing
 
 FORMAT = "spikeclip-checkpoint"
@@ -82,18 +82,19 @@ def load(
     """The checkpoint of that path, or the one of that name that ships with the package.
 
     A file that ends in `.pth`, `.pt` or `.tar` is a published one (`published.load_published`).  It has no label set:
-    without `labels` the readout is the encoder's head, whose outputs are the embedding.
+    without `labels` the readout is the encoder's head, whose outputs are the embedding.  Any other holds the readout of
+    the label set that it was trained with, which `labels` replaces.
 
     Args:
         name_or_path: path or name.
         heads: attention heads, of a published checkpoint, which doesn't hold their number.
         image_size: pixels, of a published checkpoint; 32 by default.
-        labels: the label set to read out, of a published checkpoint: scores are cosine similarities with the label
-            vectors as they are, times the embedding's length.
+        labels: the label set to read out: scores are cosine similarities times the embedding's length, with the label
+            vectors as they are or with centred ones (`LabelSet.directions`), as it was trained (`trained_cosine`).
 
     Raises:
         RefusedInput: there is none, it is not a SpikeCLIP checkpoint, its tensors don't fit its configuration, a
-            weight is not finite, or an option doesn't belong to it.
+            weight is not finite, an option doesn't belong to it, or the labels are of another width or another CLIP.
     """
     path = Path(name_or_path)
     if not path.is_file():
@@ -106,10 +107,10 @@ def load(
         path = known[str(name_or_path)]
     if path.suffix in published.SUFFIXES:
         return _load_published(path, heads, image_size, labels)
-    for option, value in (("--heads", heads), ("--image-size", image_size), ("--labels", labels)):
+    for option, value in (("--heads", heads), ("--image-size", image_size)):
         if value is not None:
             raise RefusedInput(
-                f"{path}: holds its own sizes and labels; expected {option} with a published checkpoint "
+                f"{path}: holds its own sizes; expected {option} with a published checkpoint "
                 f"({', '.join(published.SUFFIXES)}) only"
             )
     tensors, metadata = read_tensors(path)
@@ -127,8 +128,37 @@ def load(
     model = SpikeClip(Encoder(config), nn.Linear(config.width, len(label_names)), label_names)
     check_tensors(path, tensors, model.state_dict())
     model.load_state_dict(tensors)
+    card = metadata["card"]
+    if labels is not None:
+        check_labels(path, config, card, labels)
+        vectors = torch.from_numpy(labels.directions() if trained_cosine(card) == "centred" else labels.unit())
+        model = SpikeClip(model.encoder, fold_readout(model.encoder, vectors), labels.names)
+        card = {**card, "label_names": list(labels.names), "test": None}  # what was measured was of other labels
     model.requires_grad_(False)
-    return Checkpoint(model.eval(), preprocessing, metadata["card"], path)
+    return Checkpoint(model.eval(), preprocessing, card, path)
+
+
+def trained_cosine(card: dict[str, Any]) -> Cosine:
+    """With what label vectors an encoder was trained: what its card has as `cosine`, else centred ones.
+
+    Published encoders were trained with label vectors as they are.
+    """
+    return "plain" if "published" in card or card.get("cosine") == "plain" else "centred"
+
+
+def check_labels(path: str | Path, config: SpikeClipConfig, card: dict[str, Any], labels: LabelSet) -> None:
+    """Refuse labels that the encoder's embedding can't be compared with.
+
+    Raises:
+        RefusedInput: they have another width, or are of another CLIP than the card's `clip` says.
+    """
+    if labels.vectors.shape[1] != config.embedding_width:
+        raise RefusedInput(
+            f"{path}: embeds in {config.embedding_width} dimensions; the label vectors have {labels.vectors.shape[1]}"
+        )
+    clip = card.get("clip", "")
+    if isinstance(clip, str) and different_spaces(clip, labels.clip):
+        raise RefusedInput(f"{path}: was trained with labels of CLIP {clip}; the label vectors are of {labels.clip}")
 
 
 def _load_published(path: Path, heads: int | None, image_size: int | None, labels: LabelSet | None) -> Checkpoint:
@@ -136,11 +166,7 @@ def _load_published(path: Path, heads: int | None, image_size: int | None, label
     found = published.describe(encoder.config)
     readout, names = encoder.head, ()
     if labels is not None:
-        if labels.vectors.shape[1] != encoder.config.embedding_width:
-            raise RefusedInput(
-                f"{path}: embeds in {encoder.config.embedding_width} dimensions; the label vectors have "
-                f"{labels.vectors.shape[1]}"
-            )
+        check_labels(path, encoder.config, {}, labels)
         readout, names = fold_readout(encoder, torch.from_numpy(labels.unit())), labels.names
     model = SpikeClip(encoder, copy.deepcopy(readout), names).requires_grad_(False)
     return Checkpoint(model.eval(), preprocessing, {"published": found}, path)

@@ -189,6 +189,9 @@ def _load_folder(root: Path, spec: str, size: int, limit: int | None) -> ImageSe
         raise RefusedInput(f"{root}: holds images and the folder {classes[0]}; expected images, or folders of images")
     folders = [root / c for c in classes] if classes else [root]
     found = [sorted(p for p in f.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) for f in folders]
+    empty = [f for f, group in zip(folders, found, strict=True) if not group]
+    if classes and empty and len(empty) < len(folders):
+        raise RefusedInput(f"{empty[0]}: no images in this class folder; expected {', '.join(sorted(IMAGE_SUFFIXES))}")
     files = [p for group in found for p in group][:limit]
     if not files:
         raise RefusedInput(f"{root}: no images in this folder; expected {', '.join(sorted(IMAGE_SUFFIXES))}")

@@ -119,6 +119,7 @@ def train(
                 "sha256": train_set.sha256,
             },
             "epochs_done": run.epoch,
+            "clip": labels.clip,
         }
         if start is not None:
             history["start"] = start.to_dict()

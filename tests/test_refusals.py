@@ -14,6 +14,8 @@ import energy.cli
 import export.cli
 import neuromorphic.cli
 import spikeclip.cli
+import spikeclip.eval_cli
+import spikeclip.labels_cli
 from spikeclip.checkpoint import shipped
 from tests.neuromorphic.graphs import chain, lif, small_net
 from tests.spikeclip.published import random_state
@@ -131,7 +133,17 @@ def test_training_without_data(tmp_path):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("app", [spikeclip.cli.app, export.cli.app, neuromorphic.cli.app, energy.cli.app])
+@pytest.mark.parametrize(
+    "app",
+    [
+        spikeclip.cli.app,
+        spikeclip.labels_cli.app,
+        spikeclip.eval_cli.app,
+        export.cli.app,
+        neuromorphic.cli.app,
+        energy.cli.app,
+    ],
+)
 def test_help_shows_an_example_and_a_typo_is_refused(app):
     helped = CliRunner().invoke(app, ["--help"])
     assert helped.exit_code == 0

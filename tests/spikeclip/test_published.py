@@ -152,7 +152,7 @@ def test_the_number_of_heads_has_to_be_given_and_to_fit(path):
 
 def test_options_of_published_files_are_refused_with_others():
     name = next(iter(spikeclip.checkpoint.shipped()))
-    with pytest.raises(RefusedInput, match="holds its own sizes and labels; expected --heads with a published"):
+    with pytest.raises(RefusedInput, match="holds its own sizes; expected --heads with a published"):
         spikeclip.load(name, heads=8)
 
 

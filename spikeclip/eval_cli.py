@@ -1,0 +1,161 @@
+"""`spikeclip-eval`: accuracy among the classes' own names, among foreign ones, and under names never trained on."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Column, Table
+
+from spikeclip.console import progress_bar, refusals, require_folders, results
+
+if TYPE_CHECKING:
+    from spikeclip.confusion import Panel
+    from spikeclip.data import ImageSet
+    from spikeclip.evaluation import Row
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+class CosineOption(StrEnum):
+    """With what embeddings are compared: `spikeclip.evaluation.Cosine`."""
+
+    centred = "centred"
+    plain = "plain"
+
+
+@app.command(name="eval")
+def evaluate(
+    checkpoints: Annotated[list[str], typer.Argument(help="Paths, names of those that ship, or published .pth files.")],
+    images: Annotated[str, typer.Option(help="Labelled images: cifar10:DIR:test, FILE.npz or a folder of folders.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Label embeddings of the images' classes: FILE.npz:KEY; else the readout's own.")
+    ] = None,
+    extend: Annotated[
+        list[str] | None, typer.Option(help="Foreign names that join the candidates: FILE.npz:KEY. May be repeated.")
+    ] = None,
+    replace: Annotated[
+        str | None, typer.Option(help="Names instead of the classes', in their order: FILE.npz:KEY.")
+    ] = None,
+    cosine: Annotated[
+        list[CosineOption] | None,
+        typer.Option(help="Label vectors less their mean, or as they are. May be repeated; else as each was trained."),
+    ] = None,
+    twin: Annotated[str | None, typer.Option(help="Checkpoint of an ANN twin to evaluate beside them.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Teacher to evaluate beside them: CLIP or a twin.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Attention heads, for published checkpoints.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
+    confusion: Annotated[Path | None, typer.Option(help="Draw confusion matrices: .png, .svg or .pdf.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes CUDA where it is.")] = "auto",
+) -> None:
+    """Evaluate encoders on labelled images.
+
+    The *expanded* label set has names besides the classes' own (`--extend`); in the *unseen* one, each class goes by
+    another name (`--replace`). What both mean, and the two cosines: docs/evaluation.md.
+
+    Exit codes: 0 done, 2 the input was refused.
+
+    Example: `spikeclip-eval spike-driven-small --images cifar10:DIR:test --labels embeddings.npz:cifar10
+    --extend embeddings.npz:imagenet --replace unseen.npz --confusion confusion.svg --json evaluation.json`
+    """
+    with refusals():
+        from spikeclip.candidates import expanded, own, unseen
+        from spikeclip.checkpoint import load
+        from spikeclip.confusion import check_picture, draw
+        from spikeclip.data import load_images
+        from spikeclip.device import pick_device
+        from spikeclip.errors import RefusedInput
+        from spikeclip.evaluation import class_names, evaluate_checkpoint, evaluate_encoder
+        from spikeclip.label_sets import check_same_space, union
+        from spikeclip.labels import load_labels
+        from spikeclip.published import SUFFIXES
+
+        require_folders(json_path, confusion)
+        if confusion is not None:
+            check_picture(confusion)
+        if labels is None and (extend or twin or teacher or cosine):
+            raise RefusedInput(
+                "--extend, --twin, --teacher and --cosine need the vectors of the classes' own names, which no readout "
+                "holds; expected --labels"
+            )
+        chosen = pick_device(device)
+        label_set = load_labels(labels) if labels else None
+        foreign = union([load_labels(spec, first_of_repeated=True) for spec in extend]) if extend else None
+        replacement = load_labels(replace) if replace else None
+        if label_set and replacement:
+            check_same_space(label_set, replacement)
+        loaded = {name: load(name, heads=heads if Path(name).suffix in SUFFIXES else None) for name in checkpoints}
+        sizes = {checkpoint.config.image_size for checkpoint in loaded.values()}
+        found = {size: load_images(images, size, limit) for size in sizes}
+        first = loaded[checkpoints[0]]
+        shown = found[first.config.image_size]
+        classes = class_names(shown, label_set.names if label_set else first.label_names)
+        candidates = [unseen(classes, replacement)] if replacement else []
+        if label_set:
+            label_set = label_set.ordered(classes)
+            candidates = [own(label_set), *([expanded(label_set, foreign)] if foreign else []), *candidates]
+        ways = [way.value for way in cosine or []]
+        rows: list[Row] = []
+        for name, checkpoint in loaded.items():
+            with progress_bar(name) as advance:
+                its = found[checkpoint.config.image_size]
+                rows += evaluate_checkpoint(name, checkpoint, its, classes, candidates, ways, chosen, advance)
+        for kind, spec, usual in (("twin", twin, "centred"), ("teacher", teacher, "plain")):
+            if spec is not None:
+                from spikeclip.teacher import load_teacher
+
+                encoder = load_teacher(spec, chosen)
+                with progress_bar(spec) as advance:
+                    rows += evaluate_encoder(spec, kind, encoder, shown, classes, candidates, ways or [usual], advance)
+        if confusion is not None:
+            draw(_panels(rows), confusion)
+        if json_path is not None:
+            json_path.write_text(json.dumps(_document(shown, rows), indent=2) + "\n")
+    _print(rows)
+
+
+def _panels(rows: "list[Row]") -> "list[list[Panel]]":
+    """A row of panels for each model."""
+    from spikeclip.confusion import Panel
+
+    panels: dict[str, list[Panel]] = {}
+    for row in rows:
+        title = f"{row.model}, {row.label_set}, {row.cosine}: {row.result.accuracy:.2%}"
+        names = row.result.names[: len(row.result.classes)]
+        panel = Panel(title, row.result.confusion, row.result.classes, names)
+        panels.setdefault(f"{row.kind} {row.model}", []).append(panel)
+    return list(panels.values())
+
+
+def _document(images: "ImageSet", rows: "list[Row]") -> dict[str, Any]:
+    return {
+        "format_version": 1,
+        "images": {"source": Path(images.source.split(":")[0]).name, "images": len(images), "sha256": images.sha256},
+        "rows": [row.to_dict() for row in rows],
+    }
+
+
+def _print(rows: "list[Row]") -> None:
+    figures = ("names", "cosine", "accuracy", "top 5", "foreign")
+    table = Table(Column("model", overflow="fold"), "kind", "labels", *figures, box=None, pad_edge=False)
+    for row in rows:
+        found = row.result
+        foreign = len(found.names) - len(found.classes)
+        table.add_row(
+            Path(row.model).name,
+            row.kind,
+            row.label_set,
+            str(len(found.names)),
+            row.cosine,
+            f"{found.accuracy:.2%}",
+            "" if found.top5 is None else f"{found.top5:.2%}",
+            f"{found.foreign / len(found.truth):.2%}" if foreign else "",
+        )
+    results.print(table)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app()
