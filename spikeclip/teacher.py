@@ -17,7 +17,7 @@ from spikeclip.distributed import rank, wait_for_all
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import LabelSet
 from spikeclip.published import CLIP_MEAN, CLIP_STD
-from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin
+from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin, shipped_twins
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 """What a folder that transformers saved holds one of, beside `config.json`."""
@@ -128,13 +128,14 @@ class TwinTeacher(Teacher):
 
 
 def load_teacher(spec: str, device: str = "cpu") -> Teacher:
-    """The teacher of a twin's checkpoint (FILE.safetensors), a folder that transformers saved, or a hub name.
+    """The teacher of a twin (FILE.safetensors or the name of one that ships), a folder that transformers saved, or a
+    hub name.
 
     Raises:
         RefusedInput: there is none.
     """
-    if spec.endswith(".safetensors"):
-        return TwinTeacher(load_twin(Path(spec)), device)
+    if spec.endswith(".safetensors") or spec in shipped_twins():
+        return TwinTeacher(load_twin(spec), device)
     if Path(spec).is_file():
         raise RefusedInput(f"teacher {spec}: expected a twin's checkpoint (.safetensors), a CLIP folder or a hub name")
     return ClipTeacher(spec, device)
