@@ -48,7 +48,8 @@ def train(
         typer.Option(help="short-classify, short-align, short-dual, published-align or published-dual: the defaults."),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="Of align and dual: a twin, by path or shipped name, a CLIP folder or a hub name.")
+        str | None,
+        typer.Option(help="Of align and dual: a twin (a path or a shipped name), a CLIP folder or a hub name."),
     ] = None,
     teacher_cache: Annotated[
         Path | None,

@@ -42,7 +42,9 @@ def evaluate(
         list[CosineOption] | None,
         typer.Option(help="Label vectors less their mean, or as they are. May be repeated; else as each was trained."),
     ] = None,
-    twin: Annotated[str | None, typer.Option(help="ANN twin to evaluate beside them, by path or by the name of one that ships.")] = None,
+    twin: Annotated[
+        str | None, typer.Option(help="ANN twin to evaluate beside them, by path or by the name of one that ships.")
+    ] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher to evaluate beside them: CLIP or a twin.")] = None,
     heads: Annotated[int | None, typer.Option(help="Attention heads, for published checkpoints.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
