@@ -128,7 +128,7 @@ class TwinTeacher(Teacher):
 
 
 def load_teacher(spec: str, device: str = "cpu") -> Teacher:
-    """The teacher that `spec` names: a twin (a path or a shipped name), a folder that transformers saved, or a hub name.
+    """The teacher that `spec` names: a twin (path or shipped name), a folder that transformers saved, or a hub name.
 
     Raises:
         RefusedInput: there is none.
