@@ -61,8 +61,10 @@ class Objective:
         return {**self.teacher.to_dict(), "cached": self.features is not None}
 
     def _teacher_features(self, batch: Batch) -> Tensor:
-        cached = self.features
-        found = self.teacher.image_features(batch.images) if cached is None else cached[batch.indices]
+        if self.features is not None:
+            return torch.from_numpy(self.features[batch.indices]).to(self.vectors.device)
+        with torch.autocast(self.vectors.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            found = self.teacher.image_features(batch.images)
         return torch.from_numpy(found).to(self.vectors.device)
 
 

@@ -97,7 +97,7 @@ class ClipTeacher(Teacher):
         x = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float()
         x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
         pooled = self._model.vision_model(pixel_values=(x - self._mean) / self._std).pooler_output
-        return self._model.visual_projection(pooled).cpu().numpy()
+        return self._model.visual_projection(pooled).float().cpu().numpy()
 
     def to_dict(self) -> dict[str, Any]:
         tensors = self._model.state_dict()
@@ -109,7 +109,7 @@ class TwinTeacher(Teacher):
 
     def __init__(self, checkpoint: TwinCheckpoint, device: str = "cpu") -> None:
         self._checkpoint, self._device = checkpoint, device
-        self._model = checkpoint.model.to(device).eval()
+        self._model = checkpoint.model.to(device, memory_format=torch.channels_last).eval()
         self.name = str(checkpoint.path or "twin")
         self.embedding_width = checkpoint.config.embedding_width
         self.scale = checkpoint.scale
@@ -117,7 +117,7 @@ class TwinTeacher(Teacher):
     @torch.no_grad()
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         x = torch.from_numpy(self._checkpoint.preprocessing(images)).to(self._device)
-        return self._model(x).cpu().numpy()
+        return self._model(x.to(memory_format=torch.channels_last)).float().cpu().numpy()
 
     def vectors(self, labels: LabelSet) -> NDArray[np.float32]:
         return labels.directions() if self._checkpoint.centred else labels.unit()
