@@ -1,8 +1,9 @@
-"""How the commands speak: progress and results on a console, refusals as one sentence and exit code 2."""
+"""How the commands speak: choices, progress and results on a console, refusals as one sentence and exit code 2."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,13 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 results = Console(highlight=False, soft_wrap=True)
 """What a command was run for: standard output."""
+
+
+class CosineOption(StrEnum):
+    """The choices of `--cosine`: `labels.Cosine`."""
+
+    CENTRED = "centred"
+    PLAIN = "plain"
 
 
 @contextmanager
