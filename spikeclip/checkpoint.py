@@ -175,9 +175,7 @@ def _load_published(path: Path, heads: int | None, image_size: int | None, label
     return Checkpoint(model.eval(), preprocessing, {"published": found}, path)
 
 
-def read_tensors(
-    path: Path, expected: dict[str, type] = METADATA
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_tensors(path: Path, expected: dict[str, type] = METADATA) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors and the metadata of a checkpoint: of an encoder, a twin or a text encoder (`*_checkpoint`).
 
     Args:

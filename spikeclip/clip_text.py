@@ -1,5 +1,6 @@
 """CLIP's tokenizer and its own text encoder, by the optional package `transformers`."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ class ClipTokenizer:
     Attributes:
         clip: the name of the CLIP, or what the folder's `config.json` says that it is, else the folder's name.
         vocabulary: how many tokens it tells apart.
+        sha256: of its tokens and their numbers.
 
     Raises:
         RefusedInput: `transformers` is not installed, or there is no tokenizer of that name.
@@ -39,7 +41,9 @@ class ClipTokenizer:
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name_or_folder, local_files_only=local)
         except Exception as error:  # transformers raises whatever its files and the network lead it to
             raise _unreadable(name_or_folder, "tokenizer", error) from error
-        self.vocabulary = len(self._tokenizer)
+        numbers = self._tokenizer.get_vocab()
+        self.vocabulary = len(numbers)
+        self.sha256 = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
     def __call__(self, sentences: Sequence[str], length: int) -> NDArray[np.int64]:
         """Tokens of `sentences`, cut or filled up to `length`: int64 `[N, length]`."""

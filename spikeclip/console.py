@@ -51,6 +51,18 @@ def require_folders(*outputs: Path | None) -> None:
             raise RefusedInput(f"{path}: its folder does not exist")
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, without those that are empty.
+
+    Raises:
+        RefusedInput: it is not readable.
+    """
+    try:
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise RefusedInput(f"{path}: not a readable text file ({error})") from error
+
+
 class Advance(Protocol):
     """Moves a progress bar; `text` replaces its description."""
 

@@ -47,8 +47,8 @@ TEXT_RECIPES: dict[str, Recipe] = {
 }
 """The recipe of the published code, and one for a few hundred sentences on a CPU.
 
-The published encoder's membranes stay far below their threshold at first, because CLIP's token embeddings do; its tables
-are trained too (docs/training.md), and the first epochs bring them there.
+CLIP's token embeddings lie far below a neuron's threshold, so that nothing fires at first. The tables are trained too,
+as in the published code; a good part of the epochs goes into bringing them there (docs/training.md).
 """
 
 
@@ -153,7 +153,12 @@ def train_text(
     start_from_clip(model, tokens, positions)
     run = Run(model, recipe, _embed, device)
     features = torch.from_numpy(train_set.features).to(device)
-    about = {"config": config.to_dict(), "recipe": recipe.to_dict(), "clip": clip.clip}
+    about = {
+        "config": config.to_dict(),
+        "recipe": recipe.to_dict(),
+        "clip": clip.clip,
+        "tokenizer": clip.tokenizer.sha256,
+    }
     tables = hashlib.sha256(tokens.numpy().tobytes() + positions.numpy().tobytes()).hexdigest()
     identity = {"text": True, **about, "tables": tables, "data": train_set.sha256}
 
