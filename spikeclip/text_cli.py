@@ -86,8 +86,9 @@ def train_text(
         if not taught:
             raise RefusedInput("no names to train on; expected NAMES, --names-file or --labels")
         teacher = ClipText(clip)
-        train_set = read_by(teacher, taught)
-        eval_set = None if held_out is None else read_by(teacher, sentences(held_out))
+        with progress_bar("CLIP's features") as advance:
+            train_set = read_by(teacher, taught, advance)
+            eval_set = None if held_out is None else read_by(teacher, sentences(held_out), advance)
         with started_by_torchrun(chosen) as own, progress_bar("training") as advance:
             told: Any = advance if rank() == 0 else lambda done, total, text: None
             card = run(teacher, found, train_set, eval_set, output, own, told, save_every).card
@@ -95,10 +96,14 @@ def train_text(
     if first:
         for kind in ("train", "test"):
             if card[kind] is not None:
-                results.print(
-                    f"{output}: {kind}: {card[kind]['sentences']} sentences, cosine {card[kind]['cosine']:.4f}, "
-                    f"{card[kind]['nearest']:.2%} nearest to their own"
-                )
+                results.print(_summary(f"{output}: {kind}", card[kind]))
+
+
+def _summary(what: str, measured: dict[str, Any]) -> str:
+    return (
+        f"{what}: {measured['sentences']} sentences, cosine {measured['cosine']:.4f} "
+        f"({measured['constant']:.4f} for the best constant), {measured['nearest']:.2%} nearest to their own"
+    )
 
 
 def main() -> None:

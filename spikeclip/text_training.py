@@ -1,7 +1,7 @@
 """Training of the text encoder: alignment to CLIP's own text features, of the sentences that labels are put into."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,8 @@ TEXT_RECIPES: dict[str, Recipe] = {
 }
 """The recipe of the published code, and one for a few hundred sentences on a CPU.
 
-CLIP's token embeddings lie far below a neuron's threshold, so that nothing fires at first. The tables are trained too,
-as in the published code; a good part of the epochs goes into bringing them there (docs/training.md).
+Entries of CLIP's tables are far smaller than a neuron's threshold, so that nothing fires at first.  The tables are
+trained too, as in the published code; a good part of the steps goes into bringing them there (docs/training.md).
 """
 
 
@@ -88,8 +88,10 @@ class SentenceBatch:
     inputs: Tensor
 
 
-def read_by(clip: ClipText, texts: Sequence[str], length: int = TOKENS) -> Sentences:
-    """The sentences, each once, with their tokens and CLIP's features; both cut at `length` tokens, as published.
+def read_by(
+    clip: ClipText, texts: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
+) -> Sentences:
+    """The sentences, each once, with their tokens and CLIP's features; both cut at the published 20 tokens.
 
     Raises:
         RefusedInput: there are fewer than two.
@@ -97,9 +99,12 @@ def read_by(clip: ClipText, texts: Sequence[str], length: int = TOKENS) -> Sente
     unique = tuple(dict.fromkeys(texts))
     if len(unique) < 2:
         raise RefusedInput(f"sentences are {', '.join(unique) or 'none'}; expected two or more, all different")
-    parts = [unique[i : i + EMBEDDING_BATCH] for i in range(0, len(unique), EMBEDDING_BATCH)]
-    features = np.concatenate([clip.text_features(part, length) for part in parts])
-    return Sentences(unique, clip.tokenizer(unique, length), features)
+    parts = []
+    for i in range(0, len(unique), EMBEDDING_BATCH):
+        progress(i, len(unique))
+        parts.append(clip.text_features(unique[i : i + EMBEDDING_BATCH], TOKENS))
+    progress(len(unique), len(unique))
+    return Sentences(unique, clip.tokenizer(unique, TOKENS), np.concatenate(parts))
 
 
 def train_text(
@@ -197,8 +202,8 @@ def measure(model: SpikingTextEncoder, sentences: Sentences, device: str = "cpu"
     """Alignment to CLIP's features f of `sentences`.
 
     Returns:
-        `{"sentences", "sha256", "cosine", "nearest"}`: the mean of cos(e_i, f_i), which is high for any embedding since
-        all of CLIP's sentences are alike; and how often f_i is the nearest of all the f.
+        `{"sentences", "sha256", "cosine", "constant", "nearest"}`: the mean of cos(e_i, f_i); what the best constant e
+        would have, `|mean_i f_i / |f_i||`, since CLIP's features are alike; and how often f_i is the nearest of all f.
     """
     model.to(device)
     targets = F.normalize(torch.from_numpy(sentences.features).to(device), dim=1)
@@ -210,7 +215,8 @@ def measure(model: SpikingTextEncoder, sentences: Sentences, device: str = "cpu"
         total += cosines.gather(1, own[:, None]).sum().item()
         nearest += (cosines.argmax(1) == own).sum().item()
     n = len(sentences)
-    return {"sentences": n, "sha256": sentences.sha256, "cosine": total / n, "nearest": nearest / n}
+    figures = {"cosine": total / n, "constant": targets.mean(0).norm().item(), "nearest": nearest / n}
+    return {"sentences": n, "sha256": sentences.sha256, **figures}
 
 
 def _embed(encoder: SpikingTextEncoder, inputs: Tensor, time_steps: int) -> Tensor:
