@@ -33,7 +33,7 @@ def train_text(
         str | None, typer.Option(help="STEPSxEPOCHS,...: time steps and epochs in order; 4x300 in short.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sentences per step, of all processes together.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Start of the cosine schedule; 5e-3.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Start of the cosine schedule; 1e-2 in short.")] = None,
     final_learning_rate: Annotated[float | None, typer.Option(help="Its end; 5e-4.")] = None,
     save_every: Annotated[int, typer.Option(help="Epochs between checkpoints.")] = 10,
     seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,

@@ -43,7 +43,7 @@ _PUBLISHED = Recipe(
 
 TEXT_RECIPES: dict[str, Recipe] = {
     "published": _PUBLISHED,
-    "short": replace(_PUBLISHED, schedule=((4, 300),), batch_size=256),
+    "short": replace(_PUBLISHED, schedule=((4, 300),), batch_size=256, learning_rate=1e-2),
 }
 """The recipe of the published code, and one for a few hundred sentences on a CPU.
 
