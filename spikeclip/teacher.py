@@ -15,7 +15,7 @@ from torch import Tensor
 from spikeclip.data import ImageSet
 from spikeclip.distributed import rank, wait_for_all
 from spikeclip.errors import RefusedInput
-from spikeclip.labels import LabelSet
+from spikeclip.labels import Cosine, LabelSet
 from spikeclip.published import CLIP_MEAN, CLIP_STD
 from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin, shipped_twins
 
@@ -30,11 +30,13 @@ class Teacher(Protocol):
         name: the path or hub name that it was loaded from.
         embedding_width: dimensions of its features.
         scale: factor on its cosines.
+        cosine: with what label vectors those are.
     """
 
     name: str
     embedding_width: int
     scale: float
+    cosine: Cosine = "plain"
 
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features, not normalised: uint8 `[N, H, W, 3]` to float32 `[N, embedding_width]`."""
@@ -42,7 +44,7 @@ class Teacher(Protocol):
 
     def vectors(self, labels: LabelSet) -> NDArray[np.float32]:
         """What its cosines are with: unit float32 `[classes, embedding_width]`."""
-        return labels.unit()
+        return labels.directions() if self.cosine == "centred" else labels.unit()
 
     def logits(self, images: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.float32]:
         """`scale · cos(features, vectors)`: uint8 `[N, H, W, 3]` to float32 `[N, classes]`."""
@@ -113,14 +115,12 @@ class TwinTeacher(Teacher):
         self.name = str(checkpoint.path or "twin")
         self.embedding_width = checkpoint.config.embedding_width
         self.scale = checkpoint.scale
+        self.cosine = "centred" if checkpoint.centred else "plain"
 
     @torch.no_grad()
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         x = torch.from_numpy(self._checkpoint.preprocessing(images)).to(self._device)
         return self._model(x.to(memory_format=torch.channels_last)).float().cpu().numpy()
-
-    def vectors(self, labels: LabelSet) -> NDArray[np.float32]:
-        return labels.directions() if self._checkpoint.centred else labels.unit()
 
     def to_dict(self) -> dict[str, Any]:
         tensors = self._model.state_dict()

@@ -122,6 +122,7 @@ def train(
             },
             "epochs_done": run.epoch,
             "clip": labels.clip,
+            "cosine": objective.cosine,
         }
         if start is not None:
             history["start"] = start.to_dict()
