@@ -35,24 +35,28 @@ class Findings:
 
 
 def fuzz(
-    file: Path, first: int, last: int, silence: float = SILENCE, progress: Callable[[int], None] = lambda done: None
+    file: Path,
+    first: int,
+    last: int,
+    kind: str = "damaged",
+    silence: float = SILENCE,
+    progress: Callable[[int], None] = lambda seed: None,
 ) -> Findings:
-    """Judge the damaged copies of `file` of the seeds from `first` to before `last`."""
+    """Judge the variants of `file` with the numbers from `first` to before `last` (`worker.VARIANTS`)."""
     found = Findings()
     while first < last:
-        first = _worker(file, first, last, silence, found, progress)
+        first = _worker([kind, str(file), str(first), str(last)], silence, found, progress)
     return found
 
 
-def _worker(
-    file: Path, first: int, last: int, silence: float, found: Findings, progress: Callable[[int], None]
-) -> int:
-    """Run one worker as far as it comes; returns the seed to go on with."""
-    command = [sys.executable, "-m", "tests.fuzz.worker", str(file), str(first), str(last)]
+def _worker(arguments: list[str], silence: float, found: Findings, progress: Callable[[int], None]) -> int:
+    """Run one worker as far as it comes; returns the number to go on with."""
+    first, last = int(arguments[2]), int(arguments[3])
+    command = [sys.executable, "-m", "tests.fuzz.worker", *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         seed = first - 1
-        for line in _lines(process, silence + (10 if seed < first else 0)):
+        for line in _lines(process, silence):
             number, _, outcome = line.partition(" ")
             seed = int(number)
             progress(seed)

@@ -1,4 +1,4 @@
-"""Judges damaged copies of a file in a process of its own: `python -m tests.fuzz.worker FILE FIRST LAST`.
+"""Judges variants of a file in a process of its own: `python -m tests.fuzz.worker damaged|hostile FILE FIRST LAST`.
 
 The process is small (no torch) and may die: HDF5's library does of some files.  It writes the number of every case
 before it begins, and what became of it after, as lines on standard output; whoever started it goes on behind a case
@@ -9,29 +9,44 @@ import resource
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import neuromorphic.read
 from tests.fuzz.damage import damaged
+from tests.fuzz.hostile import CHANGES, replacements, write_changed
 from tests.fuzz.judge import judge, shrink_limits
 
 MEMORY = 1024**3
 """Bytes of address space beyond those of a process that has imported everything."""
 
 
+def damages(file: Path) -> Callable[[int, Path], object]:
+    data = file.read_bytes()
+    return lambda seed, path: path.write_bytes(damaged(data, seed))
+
+
+def changes(file: Path) -> Callable[[int, Path], object]:
+    listed = list((CHANGES | replacements(file)).values())
+    return lambda index, path: write_changed(file, listed[index], path)
+
+
+VARIANTS = {"damaged": damages, "hostile": changes}
+
+
 def main() -> None:
-    file, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    kind, file, first, last = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     warnings.simplefilter("error")
     shrink_limits()
     neuromorphic.read.rehearse = lambda work, path: None
-    data = file.read_bytes()
-    case = file.with_suffix(".case.nir")
+    make = VARIANTS[kind](file)
+    case = file.with_suffix(f".{kind}.nir")
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     for seed in range(first, last):
         print(seed, end=" ", flush=True)
-        case.write_bytes(damaged(data, seed))
         try:
+            make(seed, case)
             print(judge(case), flush=True)
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
