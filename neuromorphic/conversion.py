@@ -152,7 +152,8 @@ def _convert_lif(node: nir.LIF, shape: Shape, where: str, dt: float) -> tuple[Op
     if values["v_threshold"].min() < 0:
         raise RefusedInput(f"{where}: v_threshold is {values['v_threshold'].min()}; expected 0 or more")
     # In float32, as the file holds them: 2e-4 / 1e-4 is exactly 2 there, and 1 / 2 exactly 0.5.
-    steps = values["tau"] / np.float32(dt)
+    with np.errstate(over="ignore"):  # a tau beyond float32's steps decays by 0
+        steps = values["tau"] / np.float32(dt)
     return Lif(np.float32(1) / steps, values["r"], values["v_threshold"]), shape
 
 
@@ -190,7 +191,9 @@ def _convert_attention(
 
 def _agree(declared: NDArray[np.integer], shape: Shape, where: str) -> None:
     if not np.array_equal(np.atleast_1d(declared), shape):
-        raise RefusedInput(f"{where} declares the input shape {shown(np.asarray(declared).tolist())}; it has {list(shape)}")
+        raise RefusedInput(
+            f"{where} declares the input shape {shown(np.asarray(declared).tolist())}; it has {list(shape)}"
+        )
 
 
 OPERATIONS: dict[type, Callable[..., tuple[Operation, Shape]]] = {

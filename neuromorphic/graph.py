@@ -203,3 +203,6 @@ def _check_readout(graph: Graph) -> None:
         raise RefusedInput(
             f"{graph.source}: metadata readout has a bias of {readout.bias.size} numbers; its output has {classes}"
         )
+    names = graph.metadata.label_names
+    if len(names) not in (0, classes):
+        raise RefusedInput(f"{graph.source}: metadata has {len(names)} label_names; its output has {classes}")

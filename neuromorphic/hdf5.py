@@ -78,7 +78,9 @@ def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.Dataset]]
         if depth > MAX_DEPTH:
             raise RefusedInput(f"{path}: groups nested deeper than {MAX_DEPTH} at {prefix}; expected a flat graph")
         for key in group:
-            name = f"{prefix}/{key}" if len(prefix) + len(key) < NAME else f"{prefix[: NAME // 2]}/...{key[-NAME // 2 :]}"
+            name = (
+                f"{prefix}/{key}" if len(prefix) + len(key) < NAME else f"{prefix[: NAME // 2]}/...{key[-NAME // 2 :]}"
+            )
             link = group.get(key, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 raise RefusedInput(f"{path}: {name} is a {_link_kind(link)}; expected data in the file itself")

@@ -107,7 +107,9 @@ class GraphMetadata:
 
 
 def _label_names(names: Any, source: str) -> tuple[str, ...]:
-    if not isinstance(names, list | None) or not all(isinstance(name, str) and name.isprintable() for name in names or ()):
+    if not isinstance(names, list | None) or not all(
+        isinstance(name, str) and name.isprintable() for name in names or ()
+    ):
         raise RefusedInput(f"{source}: metadata label_names is {shown(names)}; expected a list of printable names")
     return tuple(names or ())
 

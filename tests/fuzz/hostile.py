@@ -29,13 +29,13 @@ def write_good(path: Path) -> None:
     """A small graph with metadata, written by nir."""
     rng = np.random.default_rng(0)
     nodes = {
-        "conv": conv(rng.integers(-4, 5, (4, 2, 3, 3)), padding=1, hw=(3, 3)),
+        "conv": conv(rng.integers(-4, 5, (4, 3, 3, 3)), padding=1, hw=(3, 3)),
         "lif": lif((4, 3, 3)),
         "flat": nir.Flatten({"input": np.array([4, 3, 3])}, 0, -1),
         "readout": nir.Affine(rng.integers(-4, 5, (3, 36)).astype(np.float32), np.zeros(3, np.float32)),
     }
-    preprocessing = {"mean": [128.0] * 2, "std": [64.0] * 2}
-    nir.write(path, chain(nodes, (2, 3, 3), (3,), preprocessing=preprocessing, label_names=["a", "b", "c"]))
+    preprocessing = {"mean": [128.0] * 3, "std": [64.0] * 3}
+    nir.write(path, chain(nodes, (3, 3, 3), (3,), preprocessing=preprocessing, label_names=["a", "b", "c"]))
 
 
 def write_changed(good: Path, change: Change, path: Path) -> None:
@@ -226,9 +226,9 @@ CHANGES: dict[str, Change] = {
             "dt": [0.0, -1.0, 1e400, float("nan"), "x", None, 1e-300, 1, 0.5],
             "time_steps": [0, -1, 4096, 10**30, 1.5, True, None, "4"],
             "input_bits": [-1, 25, 24, True, "x", [1]],
-            "label_names": ["abc", 5, [1, 2], {"a": 1}, ["[/bold]", "\x1b[2J"], ["[red]"] * 5, ["a"], [], None],
-            "preprocessing": [5, [], {}, {"mean": 1}, {"mean": [1, 1], "std": [0, 0]}, {"mean": "a", "std": {}},
-                              {"mean": [10**400] * 2, "std": [1, 1]}, {"mean": [1, 1], "std": [1, 1]}, None],
+            "label_names": ["abc", 5, [1, 2], {"a": 1}, ["a", "b", "\x1b[2J"], ["[/bold]", "[red]", ""], ["a"], [], None],
+            "preprocessing": [5, [], {}, {"mean": 1}, {"mean": [1] * 3, "std": [0] * 3}, {"mean": "a", "std": {}},
+                              {"mean": [10**400] * 3, "std": [1] * 3}, {"mean": [1] * 3, "std": [1] * 3}, None],
             "certificate": [5, [], {"nodes": 5}, {"nodes": {"lif": 1}}, {"nodes": {"lif": {"exact": "x"}}}, None],
             "twin": [5, [], {}, {"parameters": 1, "layers": 5}, {"parameters": -1, "layers": []},
                      {"parameters": 1, "layers": [{"name": "a", "kind": "b", "macs": 2**60}]},
