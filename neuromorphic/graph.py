@@ -116,9 +116,9 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph") -> Graph:
         source: named in messages.
 
     Raises:
-        RefusedInput: more of anything than `limits` allows, an unknown node type, more or fewer than one input or output, a cycle, a node without input,
-            shapes that don't fit, parameters that are not finite or that no neuron here has, attention to anything
-            but the spikes of one population.
+        RefusedInput: more of anything than `limits` allows, an unknown node type, more or fewer than one input or
+            output, a cycle, a node without input, shapes that don't fit, parameters that are no numbers, not finite or
+            such as no neuron here has, attention to anything but the spikes of one population.
     """
     source = str(source)
     metadata = GraphMetadata.of(graph.metadata, source)

@@ -6,6 +6,7 @@
 import json
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from math import prod
 
 import nir
@@ -146,7 +147,7 @@ def graphs(draw):
             continue
         current = _left_of(nodes[name], current)
     names = list(nodes)
-    edges = list(zip(names, names[1:], strict=False))
+    edges = list(pairwise(names))
     nodes["output"] = nir.Output(np.array(current))
     edges.append((names[-1], "output"))
     more = st.tuples(st.sampled_from([*nodes, "nowhere"]), st.sampled_from(list(nodes)))

@@ -110,14 +110,22 @@ def refused_or_taken(read, path, data, copies=COPIES):
     refused = 0
     for seed in range(copies):
         path.write_bytes(damaged(data, seed))
-        try:
-            read()
-        except spikeclip.errors.RefusedInput as error:
+        said = refusal(read)
+        if said is not None:
             refused += 1
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
-            assert len(str(error)) < 1000
+            assert str(path) in said
+            assert "\n" not in said
+            assert len(said) < 1000
     return refused
+
+
+def refusal(read):
+    """The sentence that `read()` refuses with, or None."""
+    try:
+        read()
+    except spikeclip.errors.RefusedInput as error:
+        return str(error)
+    return None
 
 
 def test_damaged_image_archives(images, tmp_path):
@@ -161,10 +169,8 @@ def test_damaged_checkpoints(make_encoder, tmp_path):
         for _ in range(rng.choice((1, 1, 4))):
             changed[rng.randrange(8 + header)] = rng.choice((*range(32, 127), 0, 255))
         path.write_bytes(changed)
-        try:
-            spikeclip.load(path)
-        except spikeclip.errors.RefusedInput as error:
-            assert str(error).startswith(str(path))
+        said = refusal(lambda: spikeclip.load(path))
+        assert said is None or said.startswith(str(path))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -5,6 +5,7 @@
 
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -88,7 +89,7 @@ def smaller(monkeypatch):
 
 
 @settings(
-    max_examples=int(os.environ.get("HYP", 1000)),
+    max_examples=1000,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -148,7 +149,7 @@ def test_references_to_one_long_text_are_not_all_read(files, tmp_path):
         read_graph(path)
 
 
-def test_a_filter_that_HDF5_would_load_code_for_is_refused(files, tmp_path):
+def test_a_filter_that_hdf5_would_load_code_for_is_refused(files, tmp_path):
     path = tmp_path / "filter.nir"
     path.write_bytes(files["good"].read_bytes())
     with h5py.File(path, "r+") as file:
@@ -168,7 +169,7 @@ def flattening(levels):
     graph = chain({}, (2,), (2,))
     graph.nodes.update(nodes)
     rows = [["input"], *([f"f{i}a", f"f{i}b"] for i in range(levels)), ["output"]]
-    graph.edges = [(a, b) for before, after in zip(rows, rows[1:], strict=False) for a in before for b in after]
+    graph.edges = [(a, b) for before, after in pairwise(rows) for a in before for b in after]
     return graph
 
 
