@@ -127,7 +127,7 @@ def _declared_bytes(dataset: h5py.Dataset, where: str) -> int:
     is_text = h5py.check_string_dtype(dataset.dtype) is not None
     if not is_text and dataset.dtype.kind not in "fiub":
         raise RefusedInput(f"{where} has the type {shown(dataset.dtype)}; expected numbers or text")
-    return max(prod(dataset.shape), prod(dataset.chunks or ())) * int(dataset.dtype.itemsize)
+    return int(max(prod(dataset.shape), prod(dataset.chunks or ())) * dataset.dtype.itemsize)
 
 
 def _text_bytes(dataset: h5py.Dataset, block: int) -> Iterator[int]:

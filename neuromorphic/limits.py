@@ -135,6 +135,7 @@ def largest_array(operation: Operation, shape: Shape, out: Shape) -> int:
     Of kernels it is the padded map, the windows side by side (on a map of one position: an answer for each channel),
     or the positions that the windows reach along one axis.
     """
+    kernel: Shape
     match operation:
         case Conv2d(weight=weight, padding=padding, groups=groups):
             kernel, inner = weight.shape[2:], shape[0] // groups
@@ -147,7 +148,7 @@ def largest_array(operation: Operation, shape: Shape, out: Shape) -> int:
     padded = shape[0] * prod(n + 2 * p for n, p in zip(shape[1:], padding, strict=True))
     reached = max(n * k for n, k in zip(out[1:], kernel, strict=True))
     windows = shape[0] * prod(kernel) * prod(out[1:]) if shape[1:] != (1, 1) else inner * prod(out)
-    return max(padded, reached, windows)
+    return int(max(padded, reached, windows))
 
 
 def products(operation: Operation, shape: Shape, out: Shape) -> int:
