@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic import nodes
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.operations import (
     Affine,
     Conv2d,
@@ -27,10 +27,12 @@ from neuromorphic.operations import (
     Source,
     SumPool2d,
 )
+from neuromorphic.parameters import declared_shape
 
 
 def _finite(array: NDArray[np.float32], what: str, where: str) -> Floats:
-    result = np.asarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is refused
+        result = np.asarray(array, dtype=np.float32)
     if not np.isfinite(result).all():
         raise RefusedInput(f"{where}: {what} holds values that are not finite")
     return result
@@ -39,7 +41,7 @@ def _finite(array: NDArray[np.float32], what: str, where: str) -> Floats:
 def _pair(value: object, what: str, where: str, least: int) -> tuple[int, int]:
     numbers = np.atleast_1d(np.asarray(value))
     if numbers.size not in (1, 2) or not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < least:
-        raise RefusedInput(f"{where}: {what} is {value!r}; expected one or two integers of at least {least}")
+        raise RefusedInput(f"{where}: {what} is {shown(value)}; expected one or two integers of at least {least}")
     return int(numbers[0]), int(numbers[-1])
 
 
@@ -60,13 +62,11 @@ def _map_shape(shape: Shape, where: str) -> Shape:
 
 
 def _convert_input(node: nir.Input, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
-    if not shape or min(shape) < 1:
-        raise RefusedInput(f"{where}: input shape is {list(shape)}; expected positive sizes")
     return Source(), shape
 
 
 def _convert_output(node: nir.Output, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
-    declared = tuple(int(n) for n in np.atleast_1d(node.output_type["output"]))
+    declared = declared_shape(node.output_type["output"], where)
     if declared != shape:
         raise RefusedInput(f"{where} declares the shape {list(declared)}; its input has {list(shape)}")
     return Sink(), shape
@@ -120,7 +120,7 @@ def _conv_padding(padding: object, stride: tuple[int, int], kernel: tuple[int, .
         if padding == "same" and stride == (1, 1) and all(k % 2 for k in kernel):
             return kernel[0] // 2, kernel[1] // 2
         raise RefusedInput(
-            f"{where}: padding {padding!r} with kernel {list(kernel)}, stride {list(stride)}; expected numbers"
+            f"{where}: padding {shown(padding)} with kernel {list(kernel)}, stride {list(stride)}; expected numbers"
         )
     return _pair(padding, "padding", where, 0)
 
@@ -152,7 +152,8 @@ def _convert_lif(node: nir.LIF, shape: Shape, where: str, dt: float) -> tuple[Op
     if values["v_threshold"].min() < 0:
         raise RefusedInput(f"{where}: v_threshold is {values['v_threshold'].min()}; expected 0 or more")
     # In float32, as the file holds them: 2e-4 / 1e-4 is exactly 2 there, and 1 / 2 exactly 0.5.
-    steps = values["tau"] / np.float32(dt)
+    with np.errstate(over="ignore"):  # a tau beyond float32's steps decays by 0
+        steps = values["tau"] / np.float32(dt)
     return Lif(np.float32(1) / steps, values["r"], values["v_threshold"]), shape
 
 
@@ -178,19 +179,21 @@ def _convert_attention(
     _agree(node.input_shape, shape, where)
     heads, scale = np.asarray(node.heads), np.asarray(node.scale)
     if heads.size != 1 or not np.issubdtype(heads.dtype, np.integer) or heads.min() < 1:
-        raise RefusedInput(f"{where}: heads is {node.heads!r}; expected an integer of at least 1")
+        raise RefusedInput(f"{where}: heads is {shown(node.heads)}; expected an integer of at least 1")
     if channels % (3 * heads.item()):
         raise RefusedInput(
             f"{where}: its input has {channels} channels; expected Q, K and V of equal size in {heads.item()} heads"
         )
     if scale.size != 1 or scale.dtype.kind not in "iuf" or not 0 < scale.item() < np.inf:
-        raise RefusedInput(f"{where}: scale is {node.scale!r}; expected a finite number above 0")
+        raise RefusedInput(f"{where}: scale is {shown(node.scale)}; expected a finite number above 0")
     return SelfAttention(heads.item(), float(scale.item())), (channels // 3, *shape[1:])
 
 
 def _agree(declared: NDArray[np.integer], shape: Shape, where: str) -> None:
     if not np.array_equal(np.atleast_1d(declared), shape):
-        raise RefusedInput(f"{where} declares the input shape {np.asarray(declared).tolist()}; it has {list(shape)}")
+        raise RefusedInput(
+            f"{where} declares the input shape {shown(np.asarray(declared).tolist())}; it has {list(shape)}"
+        )
 
 
 OPERATIONS: dict[type, Callable[..., tuple[Operation, Shape]]] = {

@@ -9,10 +9,10 @@ from math import prod
 from pathlib import Path
 
 import nir
-import numpy as np
 
 from neuromorphic.conversion import OPERATIONS
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.limits import Size, check_names
 from neuromorphic.metadata import GraphMetadata
 from neuromorphic.operations import (
     Affine,
@@ -29,6 +29,7 @@ from neuromorphic.operations import (
     Source,
     SumPool2d,
 )
+from neuromorphic.parameters import check_parameters, declared_shape
 
 __all__ = [
     "Affine",
@@ -115,23 +116,29 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph") -> Graph:
         source: named in messages.
 
     Raises:
-        RefusedInput: an unknown node type, more or fewer than one input or output, a cycle, a node without input,
-            shapes that don't fit, parameters that are not finite or that no neuron here has, attention to anything
-            but the spikes of one population.
+        RefusedInput: more of anything than `limits` allows, an unknown node type, more or fewer than one input or
+            output, a cycle, a node without input, shapes that don't fit, parameters that are no numbers, not finite or
+            such as no neuron here has, attention to anything but the spikes of one population.
     """
     source = str(source)
     metadata = GraphMetadata.of(graph.metadata, source)
+    check_names(graph.nodes, graph.edges, source)
     fan_in: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for before, after in graph.edges:
         for end in (before, after):
             if end not in fan_in:
-                raise RefusedInput(f"{source}: an edge names node {end!r}, which the graph does not have")
+                raise RefusedInput(f"{source}: an edge names node {shown(end)}, which the graph does not have")
         if before in fan_in[after]:
             raise RefusedInput(f"{source}: the edge {before!r} -> {after!r} stands twice; expected once")
         fan_in[after].append(before)
     nodes: dict[str, Node] = {}
+    size = Size()
     for name in _topological(fan_in, source):
-        nodes[name] = _node(name, graph.nodes[name], tuple(sorted(fan_in[name])), nodes, metadata.dt, source)
+        node = _node(name, graph.nodes[name], tuple(sorted(fan_in[name])), nodes, metadata.dt, source)
+        size.add(node.operation, (node.input_shape, node.shape), f"{source}: node {name!r}")
+        size.pass_on(name, node.operation, node.sources, f"{source}: node {name!r}")
+        nodes[name] = node
+    size.check_steps(metadata.time_steps, source)
     ends = (_only(nodes, Source, "input", source), _only(nodes, Sink, "output", source))
     result = Graph(nodes, *ends, metadata, source)
     _check_readout(result)
@@ -157,7 +164,7 @@ def _topological(fan_in: dict[str, list[str]], source: str) -> list[str]:
 def _only(nodes: dict[str, Node], kind: type, word: str, source: str) -> str:
     found = [node.name for node in nodes.values() if isinstance(node.operation, kind)]
     if len(found) != 1:
-        raise RefusedInput(f"{source}: {len(found)} {word} nodes ({', '.join(found) or 'none'}); expected one")
+        raise RefusedInput(f"{source}: {len(found)} {word} nodes ({', '.join(found[:4]) or 'none'}); expected one")
     return found[0]
 
 
@@ -171,20 +178,21 @@ def _node(
         raise RefusedInput(f"{where} is of type {type(node).__name__}; expected one of {known}")
     if isinstance(node, nir.Input):
         if sources:
-            raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources)}); expected none")
-        shape = tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
+            raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources[:4])}); expected none")
+        shape = declared_shape(node.input_type["input"], where)
     else:
         if not sources:
             raise RefusedInput(f"{where} has no sources; expected at least one edge into it")
         shapes = {before[s].shape for s in sources}
         if len(shapes) != 1:
-            listed = ", ".join(f"{s} {list(before[s].shape)}" for s in sources)
+            listed = ", ".join(f"{s} {list(before[s].shape)}" for s in sources[:4])
             raise RefusedInput(f"{where} sums outputs of different shapes: {listed}")
         (shape,) = shapes
+    check_parameters(node, where)
     operation, out = convert(node, shape, where, dt)
     if isinstance(operation, SelfAttention) and not (len(sources) == 1 and before[sources[0]].spiking):
         raise RefusedInput(
-            f"{where} reads {' + '.join(sources)}; expected one population, of which Q, K and V are thirds"
+            f"{where} reads {' + '.join(sources[:4])}; expected one population, of which Q, K and V are thirds"
         )
     return Node(name, operation, sources, shape, out)
 
@@ -195,3 +203,6 @@ def _check_readout(graph: Graph) -> None:
         raise RefusedInput(
             f"{graph.source}: metadata readout has a bias of {readout.bias.size} numbers; its output has {classes}"
         )
+    names = graph.metadata.label_names
+    if len(names) not in (0, classes):
+        raise RefusedInput(f"{graph.source}: metadata has {len(names)} label_names; its output has {classes}")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
-from spikeclip.errors import RefusedInput
+from spikeclip.errors import RefusedInput, first_line
 from spikeclip.preprocess import Preprocessing
 
 SUFFIXES = (".pth", ".pt", ".tar")
@@ -70,7 +70,7 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle and its own unpickler do
         raise RefusedInput(
-            f"{path}: not readable as a PyTorch file of tensors ({_first_line(error)}); expected a dictionary with "
+            f"{path}: not readable as a PyTorch file of tensors ({first_line(error)}); expected a dictionary with "
             "state_dict, saved by torch.save"
         ) from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
@@ -211,8 +211,3 @@ def find_shape(
             f"{path}: tensor {name} {what}; expected {dimensions} dimensions, as in the published {kind}"
         )
     return tuple(state[name].shape)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
