@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spikeclip.checkpoint import FORMAT_VERSION, check_tensors, read_tensors
@@ -57,6 +58,16 @@ def save_twin(checkpoint: TwinCheckpoint, path: Path) -> None:
     save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
     partial.replace(path)
     path.with_suffix(".json").write_text(json.dumps(checkpoint.card, indent=2) + "\n")
+
+
+def is_twin(path: Path) -> bool:
+    """Whether the file says that it is a twin's checkpoint; what is wrong with another one is for its loader to say."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("spikeclip", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return False
+    return isinstance(metadata, dict) and metadata.get("format") == TWIN_FORMAT
 
 
 def load_twin(path: Path) -> TwinCheckpoint:

@@ -35,13 +35,13 @@ class Builder:
         return output
 
     def split(self, outputs: list[str], x: str, axis: int) -> list[str]:
-        """x in as many equal parts as there are names in `outputs`."""
+        """`x` in as many equal parts as there are names in `outputs`."""
         parts = len(outputs)
         self.nodes.append(helper.make_node("Split", [x], outputs, name=outputs[0], axis=axis, num_outputs=parts))
         return outputs
 
     def cast(self, output: str, x: str, dtype: type[np.generic]) -> str:
-        """x as another type of number."""
+        """`x` as another type of number."""
         return self.add("Cast", output, x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def constant(self, name: str, values: NDArray[Any]) -> str:

@@ -15,7 +15,7 @@ def grouped(weight: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
     Returns:
         `[out, in / g, ...]` and g; the kernel as it is, and 1, where it has no such blocks.
     """
-    connected = weight.any(axis=tuple(range(2, weight.ndim)))
+    connected = (weight != 0).reshape(*weight.shape[:2], -1).any(2)
     out, inputs = connected.shape
     for groups in range(gcd(out, inputs), 1, -1):
         if gcd(out, inputs) % groups:

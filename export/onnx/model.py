@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, ValueInfoProto, helper
 
 from export.convert import Prepared
-from export.metadata import KEY
+from export.metadata import KEY, origin
 from export.onnx.builder import IR_VERSION, OPSET, Builder
 from export.onnx.images import BATCH, INPUT, add_frames, images
 from export.onnx.unroll import unroll
@@ -17,6 +17,7 @@ from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import Preprocessing
 
 FORMAT = "spikeclip-onnx"
+LIBRARIES = ("onnx",)
 
 
 def to_onnx(prepared: Prepared, spikes: bool = False) -> onnx.ModelProto:
@@ -49,7 +50,7 @@ def to_onnx(prepared: Prepared, spikes: bool = False) -> onnx.ModelProto:
         builder.add("Concat", name, *alone, axis=1)
         shape = (int(n) for n in prepared.graph.nodes[name].output_type["output"])
         outputs.append(helper.make_tensor_value_info(name, TensorProto.BOOL, [BATCH, steps, *shape]))
-    document = {**json.loads(prepared.graph.metadata[KEY]), "format": FORMAT}
+    document = {**json.loads(prepared.graph.metadata[KEY]), "format": FORMAT, **origin(checkpoint, *LIBRARIES)}
     return finish(builder, checkpoint.preprocessing, outputs, document)
 
 

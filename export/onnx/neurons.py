@@ -23,9 +23,7 @@ class Fired:
     steps: tuple[str, ...]
 
 
-def add_population(
-    builder: Builder, name: str, lif: nir.LIF, current: str, constant: bool, time_steps: int
-) -> Fired:
+def add_population(builder: Builder, name: str, lif: nir.LIF, current: str, constant: bool, time_steps: int) -> Fired:
     """`v = (1 - d) v + d r x`, d = dt / tau; a spike where `v > v_threshold`, strictly; then v = 0.
 
     That is NIR's `v += d (r x - v)` in the order with the fewest operations, of which one, `d r x`, is done for all
@@ -48,7 +46,8 @@ def add_population(
     if not constant:
         drives = builder.split([f"{name}/drive.{t}" for t in range(time_steps)], drive, axis=0)
     threshold = _parameter(builder, f"{name}/threshold", lif.v_threshold)
-    v, steps = "", []
+    steps: list[str] = []
+    v = ""
     for t, x in enumerate(drives):
         if t:
             rest = builder.add("Where", f"{name}/rest.{t}", steps[-1], builder.number(0.0), v)
