@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, ValueInfoProto, helper
 
-from export.convert import Prepared
+from export.convert import Prepared, prepare
 from export.metadata import KEY, origin
 from export.onnx.builder import IR_VERSION, OPSET, Builder
 from export.onnx.images import BATCH, INPUT, add_frames, images
 from export.onnx.unroll import unroll
+from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import Preprocessing
 
@@ -20,7 +21,16 @@ FORMAT = "spikeclip-onnx"
 LIBRARIES = ("onnx",)
 
 
-def to_onnx(prepared: Prepared, spikes: bool = False) -> onnx.ModelProto:
+def to_onnx(checkpoint: Checkpoint, spikes: bool = False) -> onnx.ModelProto:
+    """The ONNX model of a checkpoint (`build`), exact where its certificate says so.
+
+    Raises:
+        RefusedInput: a module that has no lowering, by name, or what `build` refuses.
+    """
+    return build(prepare(checkpoint), spikes)
+
+
+def build(prepared: Prepared, spikes: bool = False) -> onnx.ModelProto:
     """`scores = Σ_t w_t y_t + b` of images, with T time steps unrolled; standard operators only.
 
     The input is `images`, uint8 `[N, H, W, C]`, as they come from a file, squares of the encoder's size.  The output is
