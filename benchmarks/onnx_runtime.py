@@ -1,0 +1,186 @@
+"""ONNX Runtime against PyTorch: every spike and prediction, the file's size, and milliseconds per image.
+
+The encoder is folded, snapped and exported with all its spikes as outputs.  ONNX Runtime runs the file with one thread
+and with two, with its graph optimisations and without, and PyTorch the snapped model.  Then both are timed one image at
+a time with one thread, in turn, the file without spikes.
+
+    python -m benchmarks.onnx_runtime CKPT --images cifar10:DIR:test --limit 256 --json onnx.json
+    python -m benchmarks.onnx_runtime paper-base --random --limit 16
+"""
+
+import json
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import numpy as np
+import onnxruntime
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.table import Table
+from safetensors.torch import save
+
+import export
+import spikeclip
+from benchmarks.lava import time_torch
+from benchmarks.random_checkpoint import random_checkpoint
+from export.onnx.model import build, write
+from spikeclip.checkpoint import Checkpoint
+from spikeclip.config import preset
+from spikeclip.console import console, refusals, results
+from spikeclip.data import load_images
+
+BATCH = 16
+SETTINGS = tuple(product((True, False), (1, 2)))
+"""Graph optimisations on or off, and threads."""
+
+TIMED = 16
+"""Images that are timed."""
+
+
+def session(path: Path, optimised: bool, threads: int) -> onnxruntime.InferenceSession:
+    """ONNX Runtime with the file, on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def compare(
+    prepared: export.Prepared, path: Path, images: NDArray[np.uint8], progress: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """For each of `SETTINGS`, how many spikes and predictions differ from PyTorch's.
+
+    Args:
+        prepared: the snapped model.
+        path: its file, with spikes.
+        images: uint8 `[N, S, S, C]`.
+        progress: told how far it is.
+    """
+    sessions = [session(path, *setting) for setting in SETTINGS]
+    keys = ("spikes_compared", "mismatches", "predictions_compared", "prediction_mismatches")
+    rows = [{"optimised": o, "threads": t, **dict.fromkeys(keys, 0)} for o, t in SETTINGS]
+    for start in range(0, len(images), BATCH):
+        progress(f"spikes of images {start} to {min(start + BATCH, len(images)) - 1}")
+        batch = images[start : start + BATCH]
+        frames = prepared.encode(batch)
+        recording, scores = export.record(prepared, frames), prepared.model.scores(torch.from_numpy(frames)).numpy()
+        for row, runtime in zip(rows, sessions, strict=True):
+            names = [output.name for output in runtime.get_outputs()]
+            found = dict(zip(names, runtime.run(None, {"images": batch}), strict=True))
+            for name, (bits, _) in recording.spikes.items():
+                spikes = np.packbits(found[name].reshape(*bits.shape[:2], -1), axis=-1)
+                row["spikes_compared"] += found[name].size
+                row["mismatches"] += int(np.bitwise_count(spikes ^ bits).sum())
+            row["predictions_compared"] += len(batch)
+            row["prediction_mismatches"] += int((found[names[0]].argmax(1) != scores.argmax(1)).sum())
+    return rows
+
+
+def time_onnx(path: Path, images: NDArray[np.uint8]) -> float:
+    """Milliseconds per image, one image at a time, with one thread."""
+    runtime, durations = session(path, optimised=True, threads=1), []
+    for i in range(len(images)):
+        begin = time.perf_counter()
+        runtime.run(None, {"images": images[i : i + 1]})
+        durations.append(time.perf_counter() - begin)
+    return 1e3 * median(durations[1:])  # the first one warms up
+
+
+def measure(
+    loaded: Checkpoint, images: NDArray[np.uint8], rounds: int, folder: Path, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Everything of one encoder, as a JSON document.
+
+    Args:
+        loaded: the encoder.
+        images: uint8 `[N, S, S, C]`.
+        rounds: timings of each, taken in turn.
+        folder: for the files.
+        report: told what is being done.
+    """
+    bare, full = folder / "bare.onnx", folder / "full.onnx"
+    report("exporting")
+    begin = time.perf_counter()
+    prepared = export.prepare(loaded)
+    write(build(prepared), bare)
+    seconds = time.perf_counter() - begin
+    write(build(prepared, spikes=True), full)
+    document: dict[str, Any] = {
+        "format_version": 1,
+        "certificate": prepared.certificate.exact,
+        "export_seconds": seconds,
+        "file_bytes": bare.stat().st_size,
+        "weight_bytes": len(save(loaded.model.state_dict())),
+        "runs": compare(prepared, full, images, report),
+    }
+    frames = torch.from_numpy(prepared.encode(images[:TIMED]))
+    torch_ms, onnx_ms = [], []
+    for i in range(rounds):
+        report(f"timing, round {i + 1} of {rounds}")
+        torch_ms.append(time_torch(prepared.model, frames, threads=1))
+        onnx_ms.append(time_onnx(bare, images[:TIMED]))
+    document |= {"pytorch_ms": median(torch_ms), "onnx_runtime_ms": median(onnx_ms)}
+    document["ratios"] = {
+        "file_to_weights": document["file_bytes"] / document["weight_bytes"],
+        "onnx_runtime_to_pytorch": document["onnx_runtime_ms"] / document["pytorch_ms"],
+    }
+    return document
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print the document as a table and sentences."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("optimisations", "threads", "spikes compared", "mismatches", "predictions", "mismatches"):
+        table.add_column(column, justify="right")
+    for row in document["runs"]:
+        counts = ("spikes_compared", "mismatches", "predictions_compared", "prediction_mismatches")
+        table.add_row("on" if row["optimised"] else "off", str(row["threads"]), *(f"{row[key]:,}" for key in counts))
+    results.print(table)
+    ratios = document["ratios"]
+    results.print(
+        f"exported in {document['export_seconds']:.1f} s; {document['file_bytes'] / 1e6:.1f} MB, "
+        f"{ratios['file_to_weights']:.2f} times the weights"
+    )
+    results.print(
+        f"one image, one thread: ONNX Runtime {document['onnx_runtime_ms']:.1f} ms, PyTorch "
+        f"{document['pytorch_ms']:.1f} ms ({ratios['onnx_runtime_to_pytorch']:.2f} of it)"
+    )
+
+
+def main(
+    checkpoint: Annotated[
+        str, typer.Argument(help="A checkpoint: its path, or the name of one that ships.")
+    ] = "spike-driven-small",
+    images: Annotated[str, typer.Option(help="samples, FILE.npz, a folder, cifar10:DIR:test, ...")] = "samples",
+    limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
+    random: Annotated[
+        bool, typer.Option("--random", help="Random weights; the checkpoint is a preset's name.")
+    ] = False,
+    rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 5,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+) -> None:
+    """Compare ONNX Runtime with PyTorch; exit code 1 where a spike or a prediction differs."""
+    with refusals(), console.status("loading") as status, TemporaryDirectory() as folder:
+        if random:
+            found = load_images(images, preset(checkpoint).image_size, limit).images
+            loaded = random_checkpoint(checkpoint, found[:BATCH])
+        else:
+            loaded = spikeclip.load(checkpoint)
+            found = load_images(images, loaded.config.image_size, limit).images
+        document = measure(loaded, found, rounds, Path(folder), status.update)
+    show(document)
+    if json_path is not None:
+        json_path.write_text(json.dumps({"checkpoint": checkpoint, "random": random, **document}, indent=2) + "\n")
+    if any(row["mismatches"] or row["prediction_mismatches"] for row in document["runs"]):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
