@@ -62,6 +62,7 @@ def unroll(builder: Builder, graph: nir.NIRGraph, frames: str, time_steps: int) 
     """
     values: dict[str, Value] = {}
     fired: dict[str, tuple[str, ...]] = {}
+    outputs: tuple[str, ...] = ()
     limit = limits(graph)
     for name, read in sources(graph).items():
         node = graph.nodes[name]
@@ -73,11 +74,11 @@ def unroll(builder: Builder, graph: nir.NIRGraph, frames: str, time_steps: int) 
             spikes = add_population(builder, name, node, x.name, x.constant, time_steps)
             values[name], fired[name] = Value(spikes.stacked, constant=False), spikes.steps
         elif isinstance(node, nir.Output):
-            return Unrolled(_steps(builder, _cast(builder, name, x, np.float32), time_steps), fired)
+            outputs = _steps(builder, _cast(builder, name, x, np.float32), time_steps)
         else:
             x = _cast(builder, name, x, np.float32 if limit[name] == LIMIT else np.float64)
             values[name] = Value(add_operator(builder, name, node, x.name, x.dtype), x.constant, x.dtype)
-    raise ValueError("the graph has no output node")
+    return Unrolled(outputs, fired)
 
 
 def _sum(builder: Builder, name: str, values: list[Value], time_steps: int) -> Value:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx.reference import ReferenceEvaluator
 from safetensors.torch import save
 from spikingjelly.activation_based import layer
 
@@ -92,6 +93,18 @@ def test_encoders_of_a_users_own(name):
     prepared = export.prepare(checkpoint(encoder, 8))
     trace = assert_same_spikes(prepared, images(prepared, 2, 0))
     assert all(train.count() for train in trace.spikes.values())
+
+
+@pytest.mark.parametrize("sizes", [{}, {"architecture": "paper", "heads": 2}], ids=["spike-driven", "paper"])
+def test_the_standards_own_evaluator_agrees(make_encoder, sizes):
+    """`onnx.reference` is the specification in numpy: what ONNX Runtime computes is what the file says."""
+    prepared = export.prepare(checkpoint(make_encoder(3, width=8, image_size=8, **sizes), 8))
+    pixels, model = images(prepared, 1, 0), build(prepared, spikes=True)
+    evaluator = ReferenceEvaluator(model)
+    expected = dict(zip(evaluator.output_names, evaluator.run(None, {"images": pixels}), strict=True))
+    for name, found in run(model, pixels).items():
+        assert found.dtype == expected[name].dtype
+        np.testing.assert_array_equal(found, expected[name], err_msg=name)
 
 
 def test_attention_in_standard_nodes():

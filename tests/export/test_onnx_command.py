@@ -1,14 +1,19 @@
 """`spikeclip-export` to ONNX: what it writes and says, and what it refuses."""
 
 import json
+import re
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from export.cli import app
 from spikeclip.checkpoint import save
+from spikeclip.data import load_images
 from spikeclip.labels import save_labels
 from spikeclip.twin import twin_table
 from spikeclip.twin_checkpoint import save_twin
@@ -82,6 +87,20 @@ def test_a_twin(twin, tmp_path, with_labels):
     assert metadata["label_names"] == (list(label_set().names) if with_labels else [])
     assert metadata["checkpoint"]["config"] == expected.config.to_dict()
     assert metadata["cosines"] == {"scale": 10.0, "centred": True}
+
+
+def test_the_program_in_the_documentation(tmp_path, monkeypatch, capsys):
+    """docs/onnx.md, as a user would copy it."""
+    text = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
+    program = textwrap.dedent(re.search(r"(    import json\n(?:(?:    .*)?\n)+)", text)[1])
+    done = invoke("spike-driven-small", "-o", tmp_path / "model.onnx")
+    assert done.exit_code == 0, done.output
+    horse = load_images("samples", 32)
+    where = [Path(name).stem for name in horse.names].index("horse")
+    Image.fromarray(horse.images[where]).save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "docs/onnx.md", "exec"), {})
+    assert capsys.readouterr().out == "horse\n"
 
 
 def refused(path, tmp_path, options, *words):
