@@ -82,17 +82,18 @@ def unroll(builder: Builder, graph: nir.NIRGraph, frames: str, time_steps: int) 
 
 
 def _sum(builder: Builder, name: str, values: list[Value], time_steps: int) -> Value:
-    """The sum of values, all of one type; constant ones are repeated where others aren't."""
+    """The sum of values, in float64 where one is; constant ones are repeated where others aren't."""
     if len(values) == 1:
         return values[0]
     constant = all(value.constant for value in values)
-    terms = [
-        value.name
-        if value.constant == constant
-        else builder.add("Concat", f"{name}/sum.{i}", *[value.name] * time_steps, axis=0)
-        for i, value in enumerate(values)
-    ]
-    return Value(builder.add("Sum", f"{name}/sum", *terms), constant, values[0].dtype)
+    dtype = np.float64 if any(value.dtype is np.float64 for value in values) else np.float32
+    terms = []
+    for i, value in enumerate(values):
+        term = _cast(builder, f"{name}/sum.{i}", value, dtype).name
+        if value.constant and not constant:
+            term = builder.add("Concat", f"{name}/sum.{i}/repeated", *[term] * time_steps, axis=0)
+        terms.append(term)
+    return Value(builder.add("Sum", f"{name}/sum", *terms), constant, dtype)
 
 
 def _cast(builder: Builder, name: str, x: Value, dtype: type[np.generic]) -> Value:

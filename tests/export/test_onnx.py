@@ -16,6 +16,7 @@ from export.onnx.model import build
 from neuromorphic.graph import from_nir
 from neuromorphic.metadata import GraphMetadata
 from neuromorphic.reference import run as reference
+from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
 from tests.export.encoders import CLASSES, Custom, checkpoint, conv, lif, published
 from tests.export.onnx_runs import assert_equal, run
@@ -32,6 +33,16 @@ def assert_same_spikes(prepared, pixels):
     for optimised in OPTIMISED:
         assert_equal(prepared, model, pixels, trace, optimised)
     return trace
+
+
+def seeded(encoder):
+    """The encoder with convolutions that make its neurons fire, the same in every run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for module in encoder.modules():
+            if isinstance(module, layer.Conv2d):
+                torch.nn.init.uniform_(module.weight, -0.6, 1.0)
+    return encoder
 
 
 @settings(max_examples=12, deadline=None)
@@ -85,14 +96,30 @@ def test_populations_of_a_random_encoder_fire(make_encoder, sizes):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_encoders_of_a_users_own(name):
-    encoder = VARIANTS[name]
-    torch.manual_seed(0)
-    for module in encoder.modules():
-        if isinstance(module, layer.Conv2d):
-            torch.nn.init.uniform_(module.weight, -0.6, 1.0)
-    prepared = export.prepare(checkpoint(encoder, 8))
+    prepared = export.prepare(checkpoint(seeded(VARIANTS[name]), 8))
     trace = assert_same_spikes(prepared, images(prepared, 2, 0))
     assert all(train.count() for train in trace.spikes.values())
+
+
+def test_a_readout_of_currents_in_both_precisions():
+    """A maximum that nothing but the readout reads is float64, the current beside it float32; one is constant."""
+    encoder = Custom(
+        lambda m, x: m.pool(m.c1(m.a(m.c0(x)))) + m.c2(m.b(m.c3(x))) + m.c4(x),
+        c0=conv(3, 8),
+        a=lif(),
+        c1=conv(8, 8, bias=True),
+        pool=layer.MaxPool2d(2, step_mode="m"),
+        c3=conv(3, 8, stride=2),
+        b=lif(),
+        c2=conv(8, 8),
+        c4=conv(3, 8, stride=2),
+    )
+    encoder.config = SpikeClipConfig(architecture="paper", width=8, depth=1, image_size=8, heads=1)
+    encoder.time_weights = torch.nn.Parameter(torch.tensor([0.1, 0.2, 0.4, 0.8]))
+    prepared = export.prepare(checkpoint(seeded(encoder), 8))
+    assert prepared.certificate.exact
+    assert {prepared.certificate.nodes[name].limit for name in ("pool", "c2")} == {24, 53}
+    assert_same_spikes(prepared, images(prepared, 3, 0))
 
 
 @pytest.mark.parametrize("sizes", [{}, {"architecture": "paper", "heads": 2}], ids=["spike-driven", "paper"])
