@@ -5,6 +5,7 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper
 
+import export
 from export.onnx.builder import Builder
 from export.onnx.model import finish
 from spikeclip.preprocess import Preprocessing
@@ -33,6 +34,19 @@ def assert_equal(prepared, model, images, trace, optimised=True, threads=1):
     np.testing.assert_array_equal(found["scores"], trace.scores)
     scores = prepared.model.scores(torch.from_numpy(prepared.encode(images))).numpy()
     np.testing.assert_array_equal(found["scores"].argmax(1), scores.argmax(1))
+
+
+def assert_recorded(prepared, model, images, optimised=True, threads=1):
+    """Every spike and every prediction of the snapped torch model; returns how many spikes were compared."""
+    frames = prepared.encode(images)
+    recording, scores = export.record(prepared, frames), prepared.model.scores(torch.from_numpy(frames)).numpy()
+    found = run(model, images, optimised, threads)
+    for name, (bits, _) in recording.spikes.items():
+        spikes = np.packbits(found[name].reshape(*bits.shape[:2], -1), axis=-1)
+        np.testing.assert_array_equal(spikes, bits, err_msg=name)
+    np.testing.assert_array_equal(found["scores"].argmax(1), scores.argmax(1))
+    np.testing.assert_allclose(found["scores"], scores, rtol=1e-12, atol=1e-12)
+    return sum(found[name].size for name in recording.spikes)
 
 
 def run_operators(add, size=2, channels=1, dtype=TensorProto.FLOAT, rank=4):

@@ -19,7 +19,7 @@ from neuromorphic.reference import run as reference
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
 from tests.export.encoders import CLASSES, Custom, checkpoint, conv, lif, published
-from tests.export.onnx_runs import assert_equal, run
+from tests.export.onnx_runs import assert_equal, assert_recorded, run
 from tests.export.parity import images
 from tests.export.test_parity import VARIANTS
 
@@ -168,16 +168,8 @@ def test_shipped_checkpoints(name, photographs):
     compared = 0
     for start in range(0, len(pixels), 32):
         batch = pixels[start : start + 32]
-        frames = prepared.encode(batch)
-        recording, scores = export.record(prepared, frames), prepared.model.scores(torch.from_numpy(frames))
-        found = run(model, batch, optimised=start % 64 == 0, threads=2)
-        for population, (bits, _) in recording.spikes.items():
-            spikes = np.packbits(found[population].reshape(*bits.shape[:2], -1), axis=-1)
-            np.testing.assert_array_equal(spikes, bits, err_msg=population)
-            compared += found[population].size
-        np.testing.assert_array_equal(found["scores"].argmax(1), scores.argmax(1).numpy())
-        np.testing.assert_allclose(found["scores"], scores.numpy(), rtol=1e-12, atol=1e-12)
-    neurons = sum(int(np.prod(shape)) for _, shape in recording.spikes.values())
+        compared += assert_recorded(prepared, model, batch, optimised=start % 64 == 0, threads=2)
+    neurons = sum(int(np.prod(prepared.graph.nodes[name].output_type["output"])) for name in prepared.populations)
     assert compared == len(pixels) * neurons * prepared.certificate.time_steps
 
 
@@ -292,5 +284,5 @@ def test_the_full_size(make_encoder, architecture, tmp_path):
     path = tmp_path / "model.onnx"
     export.onnx.model.write(build(whole), path)
     assert path.stat().st_size < 1.3 * len(save(given_checkpoint.model.state_dict()))
-    if whole.certificate.exact:
-        assert_same_spikes(whole, images(whole, 0, 0)[:1])
+    assert whole.certificate.exact
+    assert_recorded(whole, build(whole, spikes=True), images(whole, 1, 0)[:1])
