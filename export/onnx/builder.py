@@ -46,7 +46,7 @@ class Builder:
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """The name of a constant, which holds `values` once, however often it is read."""
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self.constants[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def number(self, value: float) -> str:
@@ -54,6 +54,6 @@ class Builder:
         single = np.float32(value)
         return self.constant(f"number/{single!s}", np.array(single))
 
-    def shape(self, *dimensions: int) -> str:
-        """The name of a shape, for Reshape; one constant per shape."""
-        return self.constant(f"shape/{'x'.join(map(str, dimensions))}", np.array(dimensions, np.int64))
+    def integers(self, *values: int) -> str:
+        """The name of a shape or of axes; one constant per list: `integers/-1,128,8,8`."""
+        return self.constant(f"integers/{','.join(map(str, values))}", np.array(values, np.int64))

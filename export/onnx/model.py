@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
 from export.convert import Prepared, prepare
@@ -52,11 +53,11 @@ def build(prepared: Prepared, spikes: bool = False) -> onnx.ModelProto:
     builder = Builder()
     frames = add_frames(builder, checkpoint.preprocessing, prepared.input_bits)
     unrolled = unroll(builder, prepared.graph, frames, steps)
-    readout = prepared.model
-    _add_scores(builder, score, unrolled.outputs, readout.time_weights.numpy(), readout.bias.numpy())
-    outputs = [helper.make_tensor_value_info(score, TensorProto.DOUBLE, [BATCH, readout.readout.out_features])]
+    time_weights, bias = prepared.model.time_weights.numpy(), prepared.model.bias.numpy()
+    _add_scores(builder, score, unrolled.outputs, time_weights, bias)
+    outputs = [helper.make_tensor_value_info(score, TensorProto.DOUBLE, [BATCH, len(bias)])]
     for name, fired in unrolled.fired.items() if spikes else ():
-        alone = [builder.add("Unsqueeze", f"{s}/step", s, builder.shape(1)) for s in fired]
+        alone = [builder.add("Unsqueeze", f"{s}/step", s, builder.integers(1)) for s in fired]
         builder.add("Concat", name, *alone, axis=1)
         shape = (int(n) for n in prepared.graph.nodes[name].output_type["output"])
         outputs.append(helper.make_tensor_value_info(name, TensorProto.BOOL, [BATCH, steps, *shape]))
@@ -108,11 +109,7 @@ def write(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _add_scores(
-    builder: Builder,
-    name: str,
-    outputs: tuple[str, ...],
-    time_weights: np.ndarray[Any, np.dtype[np.float64]],
-    bias: np.ndarray[Any, np.dtype[np.float64]],
+    builder: Builder, name: str, outputs: tuple[str, ...], time_weights: NDArray[np.float64], bias: NDArray[np.float64]
 ) -> None:
     """`Σ_t w_t y_t + b` in float64: what the metadata of a `.nir` leaves to the host."""
     terms = []

@@ -46,7 +46,7 @@ def _sum_pool(builder: Builder, name: str, node: nir.SumPool2d, x: str, dtype: t
     channels, height, width = _integers(node.input_type["input"])
     kernel, padding = _integers(node.kernel_size), _integers(node.padding)
     if kernel == [height, width] and padding == [0, 0]:
-        return builder.add("ReduceSum", name, x, builder.shape(2, 3), keepdims=1)
+        return builder.add("ReduceSum", name, x, builder.integers(2, 3), keepdims=1)
     ones = builder.constant(f"{name}.weight", np.ones((channels, 1, *kernel), dtype))
     return builder.add("Conv", name, x, ones, **_window(kernel, node.stride, padding), group=channels)
 
@@ -59,14 +59,14 @@ def _max_pool(builder: Builder, name: str, node: MaxPool2d, x: str, dtype: type[
 def _attention(builder: Builder, name: str, node: SpikingSelfAttention, x: str, dtype: type[np.generic]) -> str:
     """`scale · (V Kᵀ) Q` per head, channels before tokens: the transpose of `scale · Q (Kᵀ V)`."""
     channels, height, width = _integers(node.output_type["output"])
-    heads = builder.shape(-1, 3, node.heads, channels // node.heads, height * width)
+    heads = builder.integers(-1, 3, node.heads, channels // node.heads, height * width)
     split = builder.add("Reshape", f"{name}/heads", x, heads)
     q, k, v = builder.split([f"{name}/{part}" for part in "qkv"], split, axis=1)
     transposed = builder.add("Transpose", f"{name}/k.T", k, perm=[0, 1, 2, 4, 3])
     sums = builder.add("MatMul", f"{name}/v k.T", v, transposed)
     products = builder.add("MatMul", f"{name}/v k.T q", sums, q)
     scaled = builder.add("Mul", f"{name}/scaled", products, builder.number(node.scale))
-    return builder.add("Reshape", name, scaled, builder.shape(-1, channels, height, width))
+    return builder.add("Reshape", name, scaled, builder.integers(-1, channels, height, width))
 
 
 def _flatten(builder: Builder, name: str, node: nir.Flatten, x: str, dtype: type[np.generic]) -> str:

@@ -46,7 +46,7 @@ def twin_to_onnx(twin: TwinCheckpoint, labels: LabelSet | None = None) -> onnx.M
     builder = Builder()
     lowering = _Lowering(builder, twin)
     frames = add_frames(builder, twin.preprocessing)
-    mean = builder.add("ReduceMean", "mean", lowering.blocks(lowering.stem(frames)), builder.shape(1), keepdims=0)
+    mean = builder.add("ReduceMean", "mean", lowering.blocks(lowering.stem(frames)), builder.integers(1), keepdims=0)
     name = "embedding" if labels is None else "scores"
     _linear(builder, "head", weight, bias, lowering.norm("post_norm", mean), name)
     document = {
@@ -96,7 +96,7 @@ class _Lowering:
     def blocks(self, x: str) -> str:
         """`block(norm(tokens))`: `[N, D, H, W]` to `[N, H W, D]`."""
         add, config = self.builder.add, self.twin.config
-        flat = add("Reshape", "tokens/flat", x, self.builder.shape(0, config.width, -1))
+        flat = add("Reshape", "tokens/flat", x, self.builder.integers(0, config.width, -1))
         x = self.norm("pre_norm", add("Transpose", "tokens", flat, perm=[0, 2, 1]))
         for i in range(config.depth):
             name = f"block.{i}"
@@ -106,7 +106,7 @@ class _Lowering:
 
     def attention(self, name: str, x: str) -> str:
         """`out(softmax(Q Kᵀ / sqrt(d)) V)` per head of d channels."""
-        add, shape, config = self.builder.add, self.builder.shape, self.twin.config
+        add, shape, config = self.builder.add, self.builder.integers, self.twin.config
         count = heads(config)
         width = config.width // count
         split = []
