@@ -42,7 +42,7 @@ def fold_batch_norm(traced: fx.GraphModule) -> None:
             raise RefusedInput(f"module {node.target!r}: {before.target!r} has other readers; expected this one alone")
         if norm.running_mean is None or norm.running_var is None:
             raise RefusedInput(f"module {node.target!r} has no running statistics; expected those of training")
-        _fold(conv, norm, norm.running_mean, norm.running_var)
+        fold(conv, norm, norm.running_mean, norm.running_var)
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
     traced.graph.lint()
@@ -76,19 +76,9 @@ def fold_token_scale(traced: fx.GraphModule) -> None:
         tokens.scale = 1.0
 
 
-def _module(traced: fx.GraphModule, node: object) -> nn.Module | None:
-    """The module that `node` calls; None where it is something else."""
-    if isinstance(node, fx.Node) and node.op == "call_module":
-        return traced.get_submodule(str(node.target))
-    return None
-
-
-def _calls(traced: fx.GraphModule, target: object) -> int:
-    return sum(node.op == "call_module" and node.target == target for node in traced.graph.nodes)
-
-
 @torch.no_grad()
-def _fold(conv: layer.Conv2d, norm: layer.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    """`W = g' W`, `b = g' (b - m) + h`, in place: the normalisation of a convolution's output, with its statistics."""
     scale = (variance.double() + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight.double()
@@ -98,3 +88,14 @@ def _fold(conv: layer.Conv2d, norm: layer.BatchNorm2d, mean: Tensor, variance: T
         bias = bias + norm.bias.double()
     conv.weight.copy_((conv.weight.double() * scale[:, None, None, None]).float())
     conv.bias = nn.Parameter(bias.float(), requires_grad=False)
+
+
+def _module(traced: fx.GraphModule, node: object) -> nn.Module | None:
+    """The module that `node` calls; None where it is something else."""
+    if isinstance(node, fx.Node) and node.op == "call_module":
+        return traced.get_submodule(str(node.target))
+    return None
+
+
+def _calls(traced: fx.GraphModule, target: object) -> int:
+    return sum(node.op == "call_module" and node.target == target for node in traced.graph.nodes)

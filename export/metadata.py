@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import nir
@@ -19,6 +20,7 @@ from export.snap import Grid
 from neuromorphic.nodes import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.twin import twin_table
+from spikeclip.twin_checkpoint import TwinCheckpoint
 
 KEY = "spikeclip"
 FORMAT = "spikeclip-nir"
@@ -64,13 +66,29 @@ def of(
         "grids": {name: asdict(grid) for name, grid in grids.items()},
         "certificate": certificate.to_dict(),
         "twin": twin_table(checkpoint.config, outputs=checkpoint.model.readout.out_features),
-        "producer": {"name": "spikeclip-export", "version": _version("spikeclip")},
-        "versions": {name: _version(name) for name in LIBRARIES},
-        "checkpoint": {"sha256": _sha256(checkpoint), "config": checkpoint.config.to_dict(), "card": checkpoint.card},
+        **origin(checkpoint),
         "extensions": list(extensions),
         "expanded": list(expanded),
     }
     return {KEY: json.dumps(document, allow_nan=False)}
+
+
+def origin(checkpoint: Checkpoint | TwinCheckpoint, *libraries: str) -> dict[str, Any]:
+    """What made a file, of what: `producer`, `versions` and `checkpoint` of its metadata.
+
+    Args:
+        checkpoint: what it was made of.
+        libraries: distributions that took part besides `LIBRARIES`.
+    """
+    return {
+        "producer": {"name": "spikeclip-export", "version": _version("spikeclip")},
+        "versions": {name: _version(name) for name in (*LIBRARIES, *libraries)},
+        "checkpoint": {
+            "sha256": _sha256(checkpoint.path),
+            "config": checkpoint.config.to_dict(),
+            "card": checkpoint.card,
+        },
+    }
 
 
 def _version(distribution: str) -> str | None:
@@ -80,8 +98,8 @@ def _version(distribution: str) -> str | None:
         return None  # run from a source tree that isn't installed
 
 
-def _sha256(checkpoint: Checkpoint) -> str | None:
-    if checkpoint.path is None:
+def _sha256(path: Path | None) -> str | None:
+    if path is None:
         return None
-    with checkpoint.path.open("rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spikeclip.checkpoint import FORMAT_VERSION, check_tensors, read_tensors
@@ -64,6 +65,16 @@ def shipped_twins() -> dict[str, Path]:
     """Twins that come with the package: name to path."""
     folder = Path(str(resources.files("spikeclip") / "checkpoints" / "twins"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def is_twin(path: Path) -> bool:
+    """Whether the file says that it is a twin's checkpoint; what is wrong with another one is for its loader to say."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("spikeclip", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return False
+    return isinstance(metadata, dict) and metadata.get("format") == TWIN_FORMAT
 
 
 def load_twin(name_or_path: str | Path) -> TwinCheckpoint:

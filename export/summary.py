@@ -1,0 +1,128 @@
+"""What an export wrote: as a JSON document, and as a table for people."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nir
+import onnx
+from rich.table import Table
+
+from export.accuracy import AccuracyChange
+from export.convert import Prepared
+from export.metadata import extensions
+from spikeclip.twin import twin_table
+from spikeclip.twin_checkpoint import TwinCheckpoint
+
+
+def describe(
+    prepared: Prepared, output: Path, model: onnx.ModelProto | None, change: AccuracyChange | None
+) -> dict[str, Any]:
+    """The document of an encoder.
+
+    Args:
+        prepared: what was converted.
+        output: the file that was written.
+        model: what it holds; None for a `.nir`.
+        change: of the accuracy; None where it was not measured.
+    """
+    nodes = prepared.graph.nodes.values()
+    layers = [node for node in nodes if isinstance(node, nir.Conv2d | nir.Affine)]
+    return {
+        **_file(output, model),
+        "nodes": len(prepared.graph.nodes),
+        "edges": len(prepared.graph.edges),
+        "extensions": list(extensions(prepared.graph)),
+        "standard_nodes": {
+            a.name: {"neurons": a.neurons, "synapses": a.synapses, "nodes": a.nodes}
+            for a in (() if prepared.expansion is None else prepared.expansion.attention)
+        },
+        "populations": len(prepared.populations),
+        "neurons": sum(node.r.size for node in nodes if isinstance(node, nir.LIF)),
+        "weights": sum(int((node.weight != 0).sum()) for node in layers),
+        "time_steps": prepared.certificate.time_steps,
+        "input_bits": prepared.input_bits,
+        "grids": {name: asdict(grid) for name, grid in prepared.grids.items()},
+        "certificate": prepared.certificate.to_dict(),
+        "accuracy": None if change is None else {**asdict(change), "points": change.points},
+    }
+
+
+def describe_twin(twin: TwinCheckpoint, output: Path, model: onnx.ModelProto) -> dict[str, Any]:
+    """The document of an ANN twin; the arguments are those of `describe`."""
+    (score,) = model.graph.output
+    found = twin_table(twin.config, outputs=score.type.tensor_type.shape.dim[1].dim_value)
+    return {
+        **_file(output, model),
+        "twin": True,
+        "parameters": found["parameters"],
+        "macs": sum(layer["macs"] for layer in found["layers"]),
+    }
+
+
+def _file(output: Path, model: onnx.ModelProto | None) -> dict[str, Any]:
+    document = {
+        "format_version": 1,
+        "format": "nir" if model is None else "onnx",
+        "graph": str(output),
+        "bytes": output.stat().st_size,
+    }
+    if model is None:
+        return document
+    return {
+        **document,
+        "opset": model.opset_import[0].version,
+        "operators": len(model.graph.node),
+        "outputs": [value.name for value in model.graph.output],
+    }
+
+
+def table(document: dict[str, Any]) -> Table:
+    """A document, for people."""
+    found = Table(show_header=False, box=None, pad_edge=False)
+    found.add_row(
+        "model" if document["format"] == "onnx" else "graph", f"{document['graph']}, {document['bytes'] / 1e6:.1f} MB"
+    )
+    if document["format"] == "onnx":
+        outputs = document["outputs"]
+        populations = f" and the spikes of {len(outputs) - 1} populations" if len(outputs) > 1 else ""
+        found.add_row("operators", f"{document['operators']}, of ONNX's opset {document['opset']}")
+        found.add_row("outputs", f"{outputs[0]}{populations}")
+    if "twin" in document:
+        found.add_row("parameters", f"{document['parameters']:,}")
+        found.add_row("MACs", f"{document['macs']:,} per image")
+    else:
+        _add_encoder(found, document)
+    return found
+
+
+def _add_encoder(found: Table, document: dict[str, Any]) -> None:
+    found.add_row("nodes", f"{document['nodes']}, {document['edges']} edges")
+    if document["extensions"] and document["format"] == "nir":
+        known = f"{', '.join(document['extensions'])}: only readers that know these nodes can run the file"
+        found.add_row("extensions", known)
+    found.add_row("neurons", f"{document['neurons']:,} in {document['populations']} populations")
+    found.add_row("weights", f"{document['weights']:,} not zero")
+    found.add_row("time steps", str(document["time_steps"]))
+    nodes: dict[str, dict[str, Any]] = document["certificate"]["nodes"]
+    unproven = {name: node["reason"] for name, node in nodes.items() if not node["exact"]}
+    proven = f"exact in all {len(nodes)} nodes; {_bits(nodes)}"
+    found.add_row("certificate", proven if not unproven else f"not exact in {len(unproven)} of {len(nodes)} nodes")
+    for name, reason in unproven.items():
+        found.add_row("", f"{name}: {reason}")
+    if (accuracy := document["accuracy"]) is not None:
+        n = accuracy["images"]
+        before, after = accuracy["original"] / n, accuracy["exported"] / n
+        found.add_row(
+            "accuracy", f"{before:.2%} before, {after:.2%} after ({accuracy['points']:+.2f} points), {n} images"
+        )
+
+
+def _bits(nodes: dict[str, dict[str, Any]]) -> str:
+    """The most bits needed in float32, `"24 of 24 bits needed"`, and in float64 where a readout is computed in it."""
+    limits = sorted({node["limit"] for node in nodes.values()})
+    single, *double = (
+        f"{max(node['bits_needed'] for node in nodes.values() if node['limit'] == limit)} of {limit}"
+        for limit in limits
+    )
+    return f"{single} bits needed" + "".join(f", {bits} in the readout" for bits in double)
