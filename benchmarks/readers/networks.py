@@ -69,7 +69,7 @@ def norse(graph: nir.NIRGraph) -> Network:
     """Norse's `from_nir`, as it comes."""
     from norse.torch import from_nir
 
-    return Network(from_nir(graph, dt=DEFAULT_DT), batched=False)
+    return Network(from_nir(graph, ignore_warnings=True, dt=DEFAULT_DT), batched=False)
 
 
 def norse_in_order(graph: nir.NIRGraph) -> Network:
@@ -154,7 +154,7 @@ def _keep(outputs: list[NDArray[np.bool_]]) -> Callable[[nn.Module, Any, Any], N
 def ask(reader: Reader, path: Path, graph: Graph, frames: NDArray[np.float32]) -> Trace | str:
     """The trace of what a reader makes of the file at `path`, or its own error and where it raised that."""
     try:
-        # snnTorch prints, nirtorch warns that what Norse calls is deprecated, Norse logs what it ignores.
+        # snnTorch prints, and nirtorch warns that what Norse calls is deprecated.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             return run(reader(nir.read(path)), graph, frames)
