@@ -1,18 +1,18 @@
 """`spikeclip-inspect`: what is in a `.nir` file, in a table, as JSON and as a picture."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import nir
 import numpy as np
 import typer
-from rich.table import Table
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Flatten, Graph, MaxPool2d, SelfAttention, Sink, Source
-from neuromorphic.inspection.describe import size
+from neuromorphic.graph import Graph
+from neuromorphic.inspection.describe import EXTENSIONS, size
 from neuromorphic.inspection.drawing import draw
 from neuromorphic.inspection.report import Inspection, Proof, direct_synapses, inspect
 from neuromorphic.loihi2.certificate import certify as prove_widths
@@ -48,7 +48,7 @@ def inspect_file(
         require_folders(json_path, svg)
         graph = read_graph(model)
         with console.status("proving"):
-            proof = _proof(graph, model) if prove else Proof(graph.metadata.certificate or None, None, "not asked for")
+            proof = _proof(graph, model, prove)
         found = inspect(graph, _synapses(graph), proof)
     if json_path is not None:
         json_path.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
@@ -57,7 +57,8 @@ def inspect_file(
     for line in _lines(found):
         results.print(line, markup=False)
     results.print()
-    results.print(_summary(found))
+    for title, said in _summary(found):
+        results.print(f"{title:<12} {said}", markup=False)
     if proof.contradicted:
         raise typer.Exit(1)
 
@@ -70,26 +71,49 @@ def _synapses(graph: Graph) -> dict[str, int]:
     for node in graph.nodes.values():
         if node.spiking:
             found[node.name] = direct_synapses(graph, node)
-        elif not isinstance(node.operation, Source | Sink | Flatten | MaxPool2d | SelfAttention):
-            found[node.name] = int(fan_out(node).sum(dtype=np.int64))
+        elif not isinstance(node.operation, EXTENSIONS):
+            with suppress(TypeError):  # of nodes that have none
+                found[node.name] = int(fan_out(node).sum(dtype=np.int64))
     return found
 
 
-def _proof(graph: Graph, path: Path) -> Proof:
-    """What is proven of the graph's arithmetic from its weights alone, without torch."""
-    claimed = graph.metadata.certificate or None
+def _proof(graph: Graph, path: Path, prove: bool) -> Proof:
+    """What the file claims of its arithmetic, and what its weights prove, without torch."""
+    claimed = _claim(graph)
+    if not prove:
+        return Proof(claimed, None, "not asked for")
     whole = integer_graph(graph)
     if whole is not None:
         return Proof(claimed, prove_widths(whole).to_dict())
-    settings, steps = graph.metadata.preprocessing, graph.metadata.time_steps
-    if claimed is None or settings is None or steps is None or graph.metadata.input_bits is None:
+    settings, bits, steps = graph.metadata.preprocessing, graph.metadata.input_bits, graph.metadata.time_steps
+    if not isinstance(settings, Mapping) or bits is None or steps is None:
         return Proof(claimed, None, "the file doesn't say what its frames are")
     from export.certificate import certify
     from export.frames import frame_range
     from spikeclip.preprocess import Preprocessing
 
-    pixels = frame_range(Preprocessing.from_dict(dict(settings)), graph.metadata.input_bits)
-    return Proof(claimed, certify(nir.read(path, type_check=False), pixels, steps, graph.metadata.dt).to_dict())
+    try:
+        with np.errstate(divide="raise", invalid="raise"):
+            pixels = frame_range(Preprocessing.from_dict(dict(settings)), bits)
+            proven = certify(nir.read(path, type_check=False), pixels, steps, graph.metadata.dt)
+    except (ArithmeticError, ValueError) as error:  # frames of another shape, or nodes that the proof doesn't know
+        return Proof(claimed, None, str(error))
+    return Proof(claimed, proven.to_dict())
+
+
+def _claim(graph: Graph) -> Mapping[str, Any] | None:
+    """The exporter's certificate, where the file has one.
+
+    Raises:
+        RefusedInput: it is no certificate.
+    """
+    claim: Any = graph.metadata.certificate
+    if claim == {}:
+        return None
+    nodes = claim.get("nodes") if isinstance(claim, Mapping) else None
+    if not isinstance(nodes, Mapping) or not all(isinstance(n, Mapping) and "exact" in n for n in nodes.values()):
+        raise RefusedInput(f"{graph.source}: metadata certificate is no certificate; expected nodes, each exact or not")
+    return dict(claim)
 
 
 def _lines(found: Inspection) -> Iterator[str]:
@@ -109,25 +133,22 @@ def _lines(found: Inspection) -> Iterator[str]:
             yield "    " + "; ".join(detail for detail in details if detail)
 
 
-def _summary(found: Inspection) -> Table:
+def _summary(found: Inspection) -> Iterator[tuple[str, str]]:
     graph, metadata = found.graph, found.graph.metadata
     totals = found.totals
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("graph", f"{graph.source}: {totals['nodes']} nodes, {totals['edges']} edges")
-    table.add_row("neurons", f"{totals['neurons']:,} in {totals['populations']} populations")
-    table.add_row("synapses", f"{totals['synapses']:,}; {totals['parameters']:,} parameters")
+    yield "graph", f"{graph.source}: {totals['nodes']} nodes, {totals['edges']} edges"
+    yield "neurons", f"{totals['neurons']:,} in {totals['populations']} populations"
+    yield "synapses", f"{totals['synapses']:,}; {totals['parameters']:,} parameters"
     steps = "the file doesn't say how many" if metadata.time_steps is None else str(metadata.time_steps)
-    table.add_row("time steps", f"{steps}, of {metadata.dt:g} s; an image passes in {found.timing.depth} more")
+    yield "time steps", f"{steps}, of {metadata.dt:g} s; an image passes in {found.timing.depth} more"
     known = f"{', '.join(found.extensions)}: only readers that know these nodes (*) can run the file"
-    table.add_row("extensions", known if found.extensions else "none: standard NIR")
-    table.add_row("precision", _precision(found))
+    yield "extensions", known if found.extensions else "none: standard NIR"
+    yield "precision", _precision(found)
     if metadata.label_names:
         names, rest = metadata.label_names[:NAMES], len(metadata.label_names) - NAMES
-        table.add_row("labels", ", ".join(names) + (f" and {rest} more" if rest > 0 else ""))
-    table.add_row("readout", _readout(metadata.readout))
-    for line in _certificate(found.proof):
-        table.add_row(*line)
-    return table
+        yield "labels", ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
+    yield "readout", _readout(metadata.readout)
+    yield from _certificate(found.proof)
 
 
 def _precision(found: Inspection) -> str:
@@ -154,8 +175,11 @@ def _certificate(proof: Proof) -> list[tuple[str, str]]:
         return [("certificate", f"{claims}, by the file's own claim; not proven again: {proof.reason}")]
     if "populations" in proof.proven:
         open_ones = [n for n, p in proof.proven["populations"].items() if p["wrapping"] or p["saturating"]]
-        text = f"integers of the chip; u and v proven to stay in 24 bits in all but {len(open_ones)} populations"
-        return [("certificate", text), *(("", name) for name in open_ones)]
+        all_of = (
+            f"{len(proof.proven['populations']) - len(open_ones)} of {len(proof.proven['populations'])} populations"
+        )
+        text = f"integers of the chip: u and v stay within 24 bits in {all_of}, proven from the weights"
+        return [("certificate", text), *(("", f"{name}: can leave them in the worst case") for name in open_ones)]
     nodes = proof.proven["nodes"]
     unproven = {name: node["reason"] for name, node in nodes.items() if not node["exact"]}
     lines = [("certificate", f"exact in {len(nodes) - len(unproven)} of {len(nodes)} nodes, proven from the weights")]

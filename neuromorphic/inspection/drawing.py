@@ -199,7 +199,7 @@ class _Drawing:
                 parts.append(_shape(kind, x, 56, 20, 12))
                 parts.append(f'<text x="{x + 25:.0f}" y="66">{words}</text>')
                 x += 25 + len(words) * 5.2 + 14
-        for kind, words in (("lane", "waits beside"), ("back", "leads back")):
+        for kind, words in (("lane", "edge that waits"), ("back", "edge back")):
             if any(lane.upward is (kind == "back") for lane in self.layout.lanes):
                 parts.append(f'<path class="{kind}" d="M{x:.0f} 62h20"/>')
                 parts.append(f'<text x="{x + 25:.0f}" y="66">{words}</text>')
