@@ -8,8 +8,9 @@ import contextlib
 import io
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def norse_in_order(graph: nir.NIRGraph) -> Network:
     step, and with what it sent in the step before in every other (nirtorch 2.6, `graph_utils.trace_execution`).
     """
     network = norse(graph)
-    rank = {module_name(name): i for i, name in enumerate(topological(graph))}
+    before = {name: [source for source, reader in graph.edges if reader == name] for name in graph.nodes}
+    rank = {module_name(name): i for i, name in enumerate(TopologicalSorter(before).static_order())}
     network.module.execution_order.sort(key=lambda node: rank[node.name])
     return network
 
@@ -90,16 +92,6 @@ READERS: dict[str, Reader] = {
     "Norse": norse,
     "Norse, in order": norse_in_order,
 }
-
-
-def topological(graph: nir.NIRGraph) -> Iterator[str]:
-    """Names of the nodes, sources before what reads them."""
-    waiting = {name: {before for before, after in graph.edges if after == name} for name in graph.nodes}
-    while waiting:
-        ready = [name for name, before in waiting.items() if before.isdisjoint(waiting)]
-        yield from ready
-        for name in ready:
-            del waiting[name]
 
 
 def module_name(node: str) -> str:

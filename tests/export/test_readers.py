@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import export
-from benchmarks.readers.networks import READERS, ask, run, topological
+from benchmarks.readers.networks import READERS, ask, run
 from neuromorphic.frames import encode
 from neuromorphic.parity import compare
 from neuromorphic.read import read_graph
@@ -74,10 +74,3 @@ def test_one_changed_threshold_is_found(path, frames):
     nodes = compare(run(READERS["SpikingJelly"](graph), read_graph(path), frames), reference).nodes
     assert nodes["stem.layers.0.lif"].mismatches
     assert nodes["lif"].mismatches
-
-
-def test_topological_order():
-    nodes = {name: nir.Scale(np.ones(1)) for name in "dcba"}
-    edges = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]
-    graph = nir.NIRGraph(nodes, edges, type_check=False)
-    assert list(topological(graph)) in (["a", "b", "c", "d"], ["a", "c", "b", "d"])
