@@ -161,7 +161,7 @@ class _Drawing:
         begin, out = self._exit(lane.source, side, x)
         parts = []
         for reader in lane.readers:
-            inside = self.layout.last_in_row(reader, right=side > 0)
+            inside = reader != lane.source and self.layout.last_in_row(reader, right=side > 0)
             turn = self._top(reader) + BOX / 2 if inside else self._top(reader) - 5
             r = 6 if turn > begin else -6
             path = f"{out}V{turn - r:.1f}Q{x:.1f} {turn:.1f} {x - side * 6:.1f} {turn:.1f}"
@@ -185,11 +185,11 @@ class _Drawing:
         """The height at which a line from a box reaches its lane, and the path as far as that."""
         if self.layout.last_in_row(name, right=side > 0):
             x, y = self._x(name) + side * self.box / 2, self._top(name) + BOX / 2
-            return y, f"M{x:.1f} {y:.1f}H{lane - side * 6:.1f}Q{lane:.1f} {y:.1f} {lane:.1f} {y + 6:.1f}"
+            return y, f"M{x:.1f} {y:.1f}H{lane - side * 6:.1f}Q{lane:.1f} {y:.1f} {lane:.1f} {y + side * 6:.1f}"
         x, y = self._x(name) + side * self.box / 4, self._top(name) + BOX
         turn = y + 5
         start = f"M{x:.1f} {y:.1f}V{turn - 3:.1f}Q{x:.1f} {turn:.1f} {x + side * 4:.1f} {turn:.1f}"
-        return turn, f"{start}H{lane - side * 6:.1f}Q{lane:.1f} {turn:.1f} {lane:.1f} {turn + 6:.1f}"
+        return turn, f"{start}H{lane - side * 6:.1f}Q{lane:.1f} {turn:.1f} {lane:.1f} {turn + side * 6:.1f}"
 
     def _legend(self) -> list[str]:
         kinds = {self._kind(node) for node in self.found.nodes}

@@ -75,6 +75,16 @@ def test_spikes_that_arrive_directly_take_a_synapse_each(tmp_path):
     assert "reads a (waits 1), b" in said
 
 
+def test_a_graph_from_elsewhere_has_no_metadata(tmp_path):
+    affine = nir.Affine(np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+    graph = nir.NIRGraph.from_list(affine, lif((3,)))
+    nir.write(tmp_path / "foreign.nir", graph)
+    said = invoke(tmp_path / "foreign.nir", "--svg", tmp_path / "foreign.svg")
+    assert "the file doesn't say how many, of 0.0001 s" in said
+    assert "synapses 9; 12 parameters" in said
+    assert len(ElementTree.parse(tmp_path / "foreign.svg").getroot().findall(f"{SVG}g")) == len(graph.nodes)
+
+
 def test_an_exported_file_is_proven_again(path, tmp_path):
     said = invoke(path, "--json", tmp_path / "found.json")
     proof = json.loads((tmp_path / "found.json").read_text())["certificate"]
@@ -181,6 +191,11 @@ def test_rows_follow_latency_and_lanes_pass_boxes():
         ("d", ("b",), True),
     }
     assert (layout.count(upward=True), layout.count(upward=False)) == (1, 1)
+
+
+def test_a_neuron_that_reads_itself():
+    layout = plan([report("a", 0), report("b", 1, "a", "b")])
+    assert [(lane.source, lane.readers, lane.upward) for lane in layout.lanes] == [("b", ("b",), True)]
 
 
 def test_lanes_that_overlap_stand_apart():
