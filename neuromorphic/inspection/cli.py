@@ -1,4 +1,4 @@
-"""`spikeclip-inspect`: what is in a `.nir` file, in a table, as JSON and as a picture."""
+"""`spikeclip-inspect`: what is in a `.nir` file, in words, as JSON and as a picture."""
 
 import json
 from collections.abc import Iterator, Mapping

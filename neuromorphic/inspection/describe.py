@@ -24,7 +24,7 @@ NIR_TYPES = {
 }
 """What NIR calls operations that have another name here."""
 
-SILENT = {"padding": 0, "dilation": 1, "groups": 1, "divisor": 1, "gain": 1, "leak": 0, "reset": 0}
+SILENT = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "divisor": 1, "gain": 1, "leak": 0, "reset": 0}
 """Values that nobody needs to be told."""
 
 
@@ -49,24 +49,23 @@ def _number(value: Any) -> Any:
 
 
 def words(operation: Operation) -> str:
-    """The fields of an operation in words: `kernel 3×3, stride 2, padding 1`, `decay 0.5, threshold 1`."""
-    found = []
-    for field in fields(operation):
-        value = _number(getattr(operation, field.name))
-        if field.name == "weight":
-            found.append(f"weight {size(value['shape'])}")
-        elif isinstance(value, dict):
-            least, greatest = value.get("least"), value.get("greatest")
-            if least != greatest:
-                found.append(f"{field.name} {least:.4g} to {greatest:.4g}")
-            elif value["shape"] and least != SILENT.get(field.name):
-                found.append(f"{field.name} {least:.4g}")
-        elif isinstance(value, list):
-            if set(value) != {SILENT.get(field.name)} and not (field.name == "stride" and set(value) == {1}):
-                found.append(f"{field.name} {value[0] if len(set(value)) == 1 else size(value)}")
-        elif value != SILENT.get(field.name):
-            found.append(f"{field.name} {value}")
-    return ", ".join(found)
+    """The fields of an operation in words: `kernel 3, stride 2, padding 1`, `decay 0.5, threshold 1`."""
+    found = ((field.name, _word(field.name, getattr(operation, field.name))) for field in fields(operation))
+    return ", ".join(f"{name} {word}" for name, word in found if word)
+
+
+def _word(name: str, value: Any) -> str:
+    """A value; nothing for one that nobody needs to be told."""
+    if isinstance(value, np.ndarray):
+        if name == "weight" or not value.size:
+            return size(value.shape)
+        least, greatest = value.min(), value.max()
+        if least != greatest:
+            return f"{least:.4g} to {greatest:.4g}"
+        return "" if least == SILENT.get(name) else f"{least:.4g}"
+    if isinstance(value, tuple):
+        return _word(name, value[0]) if len(set(value)) == 1 else size(value)
+    return "" if value == SILENT.get(name) else str(value)
 
 
 def size(shape: Any) -> str:
