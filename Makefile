@@ -16,7 +16,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lint test test-fast test-slow demo bench counters clean
+.PHONY: help .venv lint test test-fast test-slow demo bench counters readers clean
 
 help: ## list these commands
 	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -64,6 +64,11 @@ bench: $(READY) ## Lava against PyTorch, in floats, in integers and at full size
 counters: $(READY) ## other people's counters beside ours (docs/counters.md)
 	$(PIP) install --no-deps --target build/counters -r benchmarks/counters/requirements.txt
 	PYTHONPATH=build/counters $(BIN)/python -m benchmarks.counters
+
+readers: $(READY) ## our files in other people's NIR readers, every spike compared (docs/readers.md)
+	$(PIP) install --no-deps --target build/readers -r benchmarks/readers/requirements.txt
+	PYTHONPATH=build/readers $(BIN)/python -m benchmarks.readers
+	PYTHONPATH=build/readers $(BIN)/python -m pytest -q tests/export/test_readers.py
 
 clean: ## remove .venv and everything that tools left behind
 	rm -rf $(VENV) build dist runs demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -43,18 +43,18 @@ def strict(threshold: float) -> np.float32:
 def and_gate(shape: Shape, time_steps: int) -> nir.LIF:
     """`a ∧ b` of two spike trains that are summed at the input, for at most T steps from rest.
 
-    With tau = 2 and gain 2 a step is `v = v / 2 + x`, x in {0, 1, 2}.  Since the last reset at most T steps have
-    passed, so single spikes alone reach at most `1 + 1/2 + ... + 2^-(T-1) = 2 - 2^-(T-1)`, and as v >= 0 always, two
-    at once reach at least 2.  The threshold `2 - 2^-T` lies 2^-T from either, so the comparator doesn't matter.
-    Float32 has such a threshold for T up to 23 (`AND_STEPS`).
+    With tau = 2 a step is `v = (v + x) / 2`, x in {0, 1, 2}.  Since the last reset at most T steps have passed, so
+    single spikes alone reach at most `1/2 + 1/4 + ... + 2^-T = 1 - 2^-T`, and as v >= 0 always, two at once reach at
+    least 1.  The threshold `1 - 2^-(T+1)` lies 2^-(T+1) from either, so the comparator doesn't matter.  Float32 has
+    such a threshold for T up to 23 (`AND_STEPS`).
     """
-    return population(shape, 2.0, 2.0, np.float32(2.0 - 2.0**-time_steps))
+    return population(shape, 2.0, 1.0, np.float32(1.0 - 2.0 ** -(time_steps + 1)))
 
 
 def or_gate(shape: Shape) -> nir.LIF:
     """`x >= 1` of a count of spikes x.
 
-    With tau = 2 and gain 2 a step is `v = v / 2 + x`.  Any spike makes v >= 1 > 1/2: it fires and v = 0 again; without
-    one v stays 0.  So no residue is ever carried over.
+    With tau = 2 a step is `v = (v + x) / 2`.  Any spike makes v >= 1/2 > 1/4: it fires and v = 0 again; without one v
+    stays 0.  So no residue is ever carried over.
     """
-    return population(shape, 2.0, 2.0, np.float32(0.5))
+    return population(shape, 2.0, 1.0, np.float32(0.25))

@@ -91,7 +91,9 @@ def test_lavas_processes_stand_alone():
         assert any("Process" in base for base in bases), f"{name(path)} holds no process and no model of one"
 
 
-@pytest.mark.parametrize("module", ["neuromorphic", "neuromorphic.cli", "energy", "energy.cli"])
+@pytest.mark.parametrize(
+    "module", ["neuromorphic", "neuromorphic.cli", "neuromorphic.inspection.cli", "energy", "energy.cli"]
+)
 def test_the_chip_side_runs_without_torch(module):
     code = f"import sys, {module}; sys.exit(', '.join(sorted(set(sys.modules) & {TORCH!r})) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import export.cli
 import neuromorphic.cli
+import neuromorphic.inspection.cli
 from tests.spikeclip.published import random_state
 from tests.test_refusals import refused
 
@@ -73,6 +74,21 @@ def test_integers_run_in_lava(folder):
 def test_a_quantised_file_still_runs_in_floats(folder):
     simulate(folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", folder / "f.nir")
     assert "spikes (rate" in simulate(folder / "f.nir", *SHOWN)
+
+
+def test_a_quantised_file_is_inspected(folder):
+    simulate(folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", folder / "i.nir")
+    result = CliRunner().invoke(
+        neuromorphic.inspection.cli.app, [str(folder / "i.nir"), "--json", str(folder / "i.json")]
+    )
+    assert result.exit_code == 0, result.output
+    assert "loihi2: quantised per layer on 3 images" in result.output
+    assert "can leave them in the worst case" in result.output
+    found = json.loads((folder / "i.json").read_text())
+    assert (found["precision"], found["scheme"]["granularity"]) == ("loihi2", "layer")
+    assert found["certificate"]["claimed"] is None
+    proven = found["certificate"]["proven"]["populations"]
+    assert set(proven) == {node["name"] for node in found["nodes"] if node["neurons"]}
 
 
 def test_what_does_not_fit_is_refused(folder):

@@ -1,0 +1,1 @@
+"""Other people's NIR readers on files of ours: docs/readers.md."""

@@ -1,0 +1,193 @@
+"""`spikeclip-inspect`: what is in a `.nir` file, in words, as JSON and as a picture."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import nir
+import numpy as np
+import typer
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import Graph
+from neuromorphic.inspection.describe import EXTENSIONS, size
+from neuromorphic.inspection.drawing import draw
+from neuromorphic.inspection.report import Inspection, Proof, direct_synapses, inspect
+from neuromorphic.loihi2.certificate import certify as prove_widths
+from neuromorphic.loihi2.file import integer_graph
+from neuromorphic.metadata import Readout
+from neuromorphic.read import read_graph
+from spikeclip.console import console, refusals, require_folders, results
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+NAMES = 6
+"""Labels that are listed before the rest is counted."""
+
+
+@app.command()
+def inspect_file(
+    model: Annotated[Path, typer.Argument(help="A graph (.nir), by spikeclip-export or from elsewhere.")],
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw the graph (.svg).")] = None,
+    prove: Annotated[
+        bool, typer.Option(help="Prove the file's certificate again from its weights; else it is only quoted.")
+    ] = True,
+) -> None:
+    """Show what is in a `.nir` file: nodes, shapes, parameters, latencies, extensions, precision, certificate.
+
+    Nothing is run, and nothing of the file is believed that its weights can prove: `certificate` says which it is.
+
+    Exit codes: 0 done, 1 the file claims to be exact where its weights are not, 2 the input was refused.
+
+    Example: `spikeclip-inspect model.nir --svg model.svg --json model.json`
+    """
+    with refusals(RefusedInput):
+        require_folders(json_path, svg)
+        graph = read_graph(model)
+        with console.status("proving"):
+            proof = _proof(graph, model, prove)
+        found = inspect(graph, _synapses(graph), proof)
+    if json_path is not None:
+        json_path.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
+    if svg is not None:
+        svg.write_text(draw(found), encoding="utf-8")
+    for line in _lines(found):
+        results.print(line, markup=False)
+    results.print()
+    for title, said in _summary(found):
+        results.print(f"{title:<12} {said}", markup=False)
+    if proof.contradicted:
+        raise typer.Exit(1)
+
+
+def _synapses(graph: Graph) -> dict[str, int]:
+    """Synapses that end in each node, as `spikeclip-energy` counts them; extension nodes have none."""
+    from energy.fanout import fan_out
+
+    found = {}
+    for node in graph.nodes.values():
+        if node.spiking:
+            found[node.name] = direct_synapses(graph, node)
+        elif not isinstance(node.operation, EXTENSIONS):
+            with suppress(TypeError):  # of nodes that have none
+                found[node.name] = int(fan_out(node).sum(dtype=np.int64))
+    return found
+
+
+def _proof(graph: Graph, path: Path, prove: bool) -> Proof:
+    """What the file claims of its arithmetic, and what its weights prove, without torch."""
+    claimed = _claim(graph)
+    if not prove:
+        return Proof(claimed, None, "not asked for")
+    whole = integer_graph(graph)
+    if whole is not None:
+        return Proof(claimed, prove_widths(whole).to_dict())
+    settings, bits, steps = graph.metadata.preprocessing, graph.metadata.input_bits, graph.metadata.time_steps
+    if not isinstance(settings, Mapping) or bits is None or steps is None:
+        return Proof(claimed, None, "the file doesn't say what its frames are")
+    from export.certificate import certify
+    from export.frames import frame_range
+    from spikeclip.preprocess import Preprocessing
+
+    try:
+        with np.errstate(divide="raise", invalid="raise"):
+            pixels = frame_range(Preprocessing.from_dict(dict(settings)), bits)
+            proven = certify(nir.read(path, type_check=False), pixels, steps, graph.metadata.dt)
+    except (ArithmeticError, ValueError) as error:  # frames of another shape, or nodes that the proof doesn't know
+        return Proof(claimed, None, str(error))
+    return Proof(claimed, proven.to_dict())
+
+
+def _claim(graph: Graph) -> Mapping[str, Any] | None:
+    """The exporter's certificate, where the file has one.
+
+    Raises:
+        RefusedInput: it is no certificate.
+    """
+    claim: Any = graph.metadata.certificate
+    if claim == {}:
+        return None
+    nodes = claim.get("nodes") if isinstance(claim, Mapping) else None
+    if not isinstance(nodes, Mapping) or not all(isinstance(n, Mapping) and "exact" in n for n in nodes.values()):
+        raise RefusedInput(f"{graph.source}: metadata certificate is no certificate; expected nodes, each exact or not")
+    return dict(claim)
+
+
+def _lines(found: Inspection) -> Iterator[str]:
+    """Two lines per node: what it is, and below it its settings, its size and what it reads."""
+    heads = [("node", "type", "shape", "latency")]
+    heads += [(n.name, n.type + " *" * n.extension, size(n.shape), str(n.latency)) for n in found.nodes]
+    widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
+    for head, node in zip(heads, (None, *found.nodes), strict=True):
+        yield "  ".join(word.ljust(width) for word, width in zip(head, widths, strict=True)).rstrip()
+        if node is None:
+            continue
+        counts = ((node.neurons, "neurons"), (node.parameters, "parameters"), (node.synapses, "synapses"))
+        details = [node.words, *(f"{count:,} {what}" for count, what in counts if count)]
+        waits = (f"{s} (waits {node.delays[s]})" if s in node.delays else s for s in node.sources)
+        details += ["reads " + ", ".join(waits)] if node.sources else []
+        if any(details):
+            yield "    " + "; ".join(detail for detail in details if detail)
+
+
+def _summary(found: Inspection) -> Iterator[tuple[str, str]]:
+    graph, metadata = found.graph, found.graph.metadata
+    totals = found.totals
+    yield "graph", f"{graph.source}: {totals['nodes']} nodes, {totals['edges']} edges"
+    yield "neurons", f"{totals['neurons']:,} in {totals['populations']} populations"
+    yield "synapses", f"{totals['synapses']:,}; {totals['parameters']:,} parameters"
+    steps = "the file doesn't say how many" if metadata.time_steps is None else str(metadata.time_steps)
+    yield "time steps", f"{steps}, of {metadata.dt:g} s; an image passes in {found.timing.depth} more"
+    known = f"{', '.join(found.extensions)}: only readers that know these nodes (*) can run the file"
+    yield "extensions", known if found.extensions else "none: standard NIR"
+    yield "precision", _precision(found)
+    if metadata.label_names:
+        names, rest = metadata.label_names[:NAMES], len(metadata.label_names) - NAMES
+        yield "labels", ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
+    yield "readout", _readout(metadata.readout)
+    yield from _certificate(found.proof)
+
+
+def _precision(found: Inspection) -> str:
+    scheme = found.to_dict()["scheme"]
+    if scheme is None:
+        bits = found.graph.metadata.input_bits
+        return "float" + ("" if bits is None else f"; frames on multiples of 2^-{bits}")
+    images = scheme.get("calibration", {}).get("images", "?")
+    return f"loihi2: quantised per {scheme['granularity']} on {images} images, frames times {scheme['input_scale']:g}"
+
+
+def _readout(readout: Readout | None) -> str:
+    if readout is None or len(set(readout.time_weights)) == 1 == round(float(readout.time_weights.sum()), 12):
+        return "mean of the outputs over time" + (", plus a bias" if readout is not None and readout.bias.size else "")
+    weights = ", ".join(f"{w:.4g}" for w in readout.time_weights)
+    return f"outputs over time, weighted by {weights}" + (", plus a bias" if readout.bias.size else "")
+
+
+def _certificate(proof: Proof) -> list[tuple[str, str]]:
+    if proof.proven is None:
+        if proof.claimed is None:
+            return [("certificate", "none: the file says nothing of rounding")]
+        claims = "exact" if proof.claimed.get("exact") else "not exact"
+        return [("certificate", f"{claims}, by the file's own claim; not proven again: {proof.reason}")]
+    if "populations" in proof.proven:
+        open_ones = [n for n, p in proof.proven["populations"].items() if p["wrapping"] or p["saturating"]]
+        all_of = (
+            f"{len(proof.proven['populations']) - len(open_ones)} of {len(proof.proven['populations'])} populations"
+        )
+        text = f"integers of the chip: u and v stay within 24 bits in {all_of}, proven from the weights"
+        return [("certificate", text), *(("", f"{name}: can leave them in the worst case") for name in open_ones)]
+    nodes = proof.proven["nodes"]
+    unproven = {name: node["reason"] for name, node in nodes.items() if not node["exact"]}
+    lines = [("certificate", f"exact in {len(nodes) - len(unproven)} of {len(nodes)} nodes, proven from the weights")]
+    lines += [("", f"{name}: {reason}") for name, reason in unproven.items()]
+    lines += [("", f"{name}: the file claims the opposite") for name in proof.contradicted]
+    return lines
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app()

@@ -1,0 +1,85 @@
+"""Operations in words and in numbers, from their fields alone, so that a new operation needs nothing here."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from neuromorphic.operations import MaxPool2d, Operation, SelfAttention
+
+EXTENSIONS = (MaxPool2d, SelfAttention)
+"""Operations that stand for extension nodes (`nodes`)."""
+
+NIR_TYPES = {
+    "Source": "Input",
+    "Sink": "Output",
+    "Lif": "LIF",
+    "LoihiLif": "LIF",
+    "If": "IF",
+    "Li": "LI",
+    "CubaLif": "CubaLIF",
+    "CubaLi": "CubaLI",
+    "Integrator": "I",
+    "SelfAttention": "SpikingSelfAttention",
+}
+"""What NIR calls operations that have another name here."""
+
+SILENT = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "divisor": 1, "gain": 1, "leak": 0, "reset": 0}
+"""Values that nobody needs to be told."""
+
+
+def node_type(operation: Operation) -> str:
+    """The type of the node in the file."""
+    name = type(operation).__name__
+    return NIR_TYPES.get(name, name)
+
+
+def numbers(operation: Operation) -> dict[str, Any]:
+    """The fields of an operation, JSON-compatible: arrays as `{"shape", "least", "greatest"}`, pairs as lists."""
+    return {field.name: _number(getattr(operation, field.name)) for field in fields(operation)}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        ends = {"least": value.min().item(), "greatest": value.max().item()} if value.size else {}
+        return {"shape": list(value.shape), **ends}
+    if isinstance(value, np.generic):
+        return value.item()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def words(operation: Operation) -> str:
+    """The fields of an operation in words: `kernel 3, stride 2, padding 1`, `decay 0.5, threshold 1`."""
+    found = ((field.name, _word(field.name, getattr(operation, field.name))) for field in fields(operation))
+    return ", ".join(f"{name} {word}" for name, word in found if word)
+
+
+def _word(name: str, value: Any) -> str:
+    """A value; nothing for one that nobody needs to be told."""
+    if isinstance(value, np.ndarray):
+        if name == "weight" or not value.size:
+            return size(value.shape)
+        least, greatest = value.min(), value.max()
+        if least != greatest:
+            return f"{least:.4g} to {greatest:.4g}"
+        return "" if least == SILENT.get(name) else f"{least:.4g}"
+    if isinstance(value, tuple):
+        return _word(name, value[0]) if len(set(value)) == 1 else size(value)
+    return "" if value == SILENT.get(name) else str(value)
+
+
+def size(shape: Any) -> str:
+    """A shape as people write it: `16×32×32`."""
+    return "×".join(str(int(n)) for n in shape) or "1"
+
+
+def window(operation: Operation) -> str:
+    """The size of a kernel, `3×3`, and its stride, `/2`, where an operation has them: for a picture."""
+    kernel = getattr(operation, "kernel", None)
+    weight = getattr(operation, "weight", None)
+    if kernel is None and weight is not None and weight.ndim > 2:
+        kernel = weight.shape[2:]
+    if kernel is None:
+        return ""
+    stride = max(np.atleast_1d(getattr(operation, "stride", 1)))
+    return f" {size(kernel)}" + (f" /{stride}" if stride > 1 else "")

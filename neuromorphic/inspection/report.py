@@ -1,0 +1,175 @@
+"""What an inspection finds: every node, totals, and whether the arithmetic is proven."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from neuromorphic.graph import Graph, Node, Population, Source
+from neuromorphic.inspection import describe
+from neuromorphic.loihi2.scheme import KEY
+from neuromorphic.schedule import Schedule, inputs, schedule
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """A node.
+
+    Attributes:
+        name: in the file.
+        type: in the file.
+        extension: whether it is an extension of NIR.
+        sources: names of the nodes that it sums.
+        input_shape, shape: of that sum, and of what leaves it.
+        latency: steps from a frame's arrival to the node's answer.
+        delays: steps that a source's output waits before the node, where it does.
+        neurons: 0 for a node that is no population.
+        parameters: numbers in its weights and biases.
+        synapses: that end in it; None where nobody counted them.
+        settings: fields of its operation.
+        words: the same for people.
+    """
+
+    name: str
+    type: str
+    extension: bool
+    sources: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+    latency: int
+    delays: Mapping[str, int]
+    neurons: int
+    parameters: int
+    synapses: int | None
+    settings: Mapping[str, Any]
+    words: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether a graph computes without rounding.
+
+    Attributes:
+        claimed: what the file says of itself: `{"exact": bool, "nodes": {...}}`; None where it says nothing.
+        proven: the same, found from the file's weights alone; None where nobody tried.
+        reason: why nobody did.
+    """
+
+    claimed: Mapping[str, Any] | None
+    proven: Mapping[str, Any] | None
+    reason: str = ""
+
+    @property
+    def contradicted(self) -> tuple[str, ...]:
+        """Names of the nodes that the file calls exact and its weights don't."""
+        if self.claimed is None or self.proven is None:
+            return ()
+        found: Mapping[str, Any] = self.proven["nodes"]
+        claimed: Mapping[str, Any] = self.claimed.get("nodes", {})
+        return tuple(n for n, node in found.items() if not node["exact"] and claimed.get(n, {}).get("exact"))
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a graph is.
+
+    Attributes:
+        graph: that it was made of.
+        timing: its schedule.
+        nodes: in topological order.
+        proof: of its arithmetic.
+    """
+
+    graph: Graph
+    timing: Schedule
+    nodes: tuple[NodeReport, ...]
+    proof: Proof = field(default_factory=lambda: Proof(None, None))
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Sums over all nodes; synapses only of those that were counted."""
+        return {
+            "nodes": len(self.nodes),
+            "edges": sum(len(node.sources) for node in self.nodes),
+            "populations": len(self.graph.populations),
+            "neurons": sum(node.neurons for node in self.nodes),
+            "parameters": sum(node.parameters for node in self.nodes),
+            "synapses": sum(node.synapses or 0 for node in self.nodes),
+        }
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Types of extension nodes, in alphabetical order."""
+        return tuple(sorted({node.type for node in self.nodes if node.extension}))
+
+    @property
+    def precision(self) -> str:
+        """`loihi2` for a quantised file, else `float`."""
+        return "loihi2" if KEY in self.graph.metadata.document else self.graph.precision
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inspection as a JSON-compatible dictionary."""
+        metadata = self.graph.metadata
+        document = metadata.document
+        return {
+            "format_version": 1,
+            "model": self.graph.source,
+            "precision": self.precision,
+            "dt": metadata.dt,
+            "time_steps": metadata.time_steps,
+            "depth": self.timing.depth,
+            "totals": self.totals,
+            "extensions": list(self.extensions),
+            "input": {"shape": list(self.graph.nodes[self.graph.input].shape), "bits": metadata.input_bits},
+            "preprocessing": metadata.preprocessing,
+            "label_names": list(metadata.label_names),
+            "readout": document.get("readout"),
+            "scheme": document.get(KEY),
+            "producer": document.get("producer"),
+            "certificate": asdict(self.proof),
+            "nodes": [asdict(node) for node in self.nodes],
+        }
+
+
+def inspect(graph: Graph, synapses: Mapping[str, int] | None = None, proof: Proof | None = None) -> Inspection:
+    """What `graph` is.
+
+    Args:
+        graph: any that `from_nir` accepts.
+        synapses: that end in each node, by name, where somebody counted them.
+        proof: of its arithmetic; without one, what the file claims.
+
+    Raises:
+        RefusedInput: no schedule fits the graph.
+    """
+    timing = schedule(graph)
+    nodes = tuple(_node(graph, node, timing, synapses) for node in graph.nodes.values())
+    return Inspection(graph, timing, nodes, proof or Proof(graph.metadata.certificate or None, None))
+
+
+def _node(graph: Graph, node: Node, timing: Schedule, synapses: Mapping[str, int] | None) -> NodeReport:
+    arrays = [value for key, value in vars(node.operation).items() if key in ("weight", "bias", "scale")]
+    delays = {s: timing.delay.get((s, node.name), 0) for s in inputs(graph, node.name)}
+    return NodeReport(
+        name=node.name,
+        type=describe.node_type(node.operation),
+        extension=isinstance(node.operation, describe.EXTENSIONS),
+        sources=node.sources,
+        input_shape=node.input_shape,
+        shape=node.shape,
+        latency=timing.latency[node.name],
+        delays={source: steps for source, steps in delays.items() if steps},
+        neurons=prod(node.shape) if node.spiking else 0,
+        parameters=sum(int(a.size) for a in arrays if isinstance(a, np.ndarray)),
+        synapses=None if synapses is None else synapses.get(node.name, 0),
+        settings=describe.numbers(node.operation),
+        words=describe.words(node.operation),
+    )
+
+
+def direct_synapses(graph: Graph, node: Node) -> int:
+    """Synapses of weight 1 into a population: one per neuron and source whose spikes or frames arrive directly."""
+    sources = [graph.nodes[name].operation for name in inputs(graph, node.name)]
+    return prod(node.shape) * sum(isinstance(operation, Population | Source) for operation in sources)
