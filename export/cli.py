@@ -77,7 +77,7 @@ def export(
     Examples: `spikeclip-export spike-driven-small -o model.nir --test cifar10:DIR:test --json export.json`,
     `spikeclip-export model_best.pth.tar --heads 8 --labels embeddings.npz:cifar10 -o model.nir`,
     `spikeclip-export spike-driven-small --format onnx --outputs spikes -o model.onnx`,
-    `spikeclip-export twin.safetensors --labels embeddings.npz:cifar10 --format onnx -o twin.onnx`
+    `spikeclip-export twin-small --labels embeddings.npz:cifar10 --format onnx -o twin.onnx`
     """
     with refusals():
         from export.accuracy import compare_accuracy
@@ -102,8 +102,8 @@ def export(
         }
         given = [option for option, value in options.items() if value is not None and value is not False]
         label_set = None if labels is None else load_labels(labels)
-        if is_twin(Path(checkpoint)):
-            document = _export_twin(Path(checkpoint), label_set, output, to_onnx, given)
+        if is_twin(checkpoint):
+            document = _export_twin(checkpoint, label_set, output, to_onnx, given)
         else:
             _check_options(given, to_onnx)
             loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
@@ -156,7 +156,7 @@ def _check_options(given: list[str], to_onnx: bool) -> None:
 
 
 def _export_twin(
-    path: Path, labels: "LabelSet | None", output: Path, to_onnx: bool, given: list[str]
+    twin_name: str, labels: "LabelSet | None", output: Path, to_onnx: bool, given: list[str]
 ) -> dict[str, Any]:
     from export.onnx.model import write
     from export.onnx.twin import twin_to_onnx
@@ -164,10 +164,10 @@ def _export_twin(
     from spikeclip.twin_checkpoint import load_twin
 
     if not to_onnx:
-        raise RefusedInput(f"{path}: an ANN twin has no spikes, and NIR no words for it; expected --format onnx")
+        raise RefusedInput(f"{twin_name}: an ANN twin has no spikes, and NIR no words for it; expected --format onnx")
     if given:
-        raise RefusedInput(f"{path}: is an ANN twin; expected {given[0]} with an encoder only")
-    twin = load_twin(path)
+        raise RefusedInput(f"{twin_name}: is an ANN twin; expected {given[0]} with an encoder only")
+    twin = load_twin(twin_name)
     model = twin_to_onnx(twin, labels)
     write(model, output)
     return describe_twin(twin, output, model)

@@ -67,10 +67,10 @@ def shipped_twins() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def is_twin(path: Path) -> bool:
+def is_twin(name_or_path: str | Path) -> bool:
     """Whether the file says that it is a twin's checkpoint; what is wrong with another one is for its loader to say."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(_find(name_or_path), framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("spikeclip", "{}"))
     except (SafetensorError, OSError, ValueError):
         return False
@@ -83,7 +83,7 @@ def load_twin(name_or_path: str | Path) -> TwinCheckpoint:
     Raises:
         RefusedInput: there is none, it is of an encoder, its tensors don't fit, or a weight is not finite.
     """
-    path = shipped_twins().get(str(name_or_path), Path(name_or_path))
+    path = _find(name_or_path)
     if not path.is_file():
         known = ", ".join(shipped_twins())
         raise RefusedInput(f"twin {path}: no such file; expected a checkpoint of spikeclip-train --twin, or {known}")
@@ -109,3 +109,7 @@ def load_twin(name_or_path: str | Path) -> TwinCheckpoint:
         metadata["card"],
         path,
     )
+
+
+def _find(name_or_path: str | Path) -> Path:
+    return shipped_twins().get(str(name_or_path), Path(name_or_path))
