@@ -14,8 +14,12 @@ from neuromorphic.graph import Graph, from_nir
 from neuromorphic.hdf5 import survey
 
 
-def read_graph(path: str | Path) -> Graph:
+def read_graph(path: str | Path, dt: float | None = None) -> Graph:
     """The validated graph in the file at `path`.
+
+    Args:
+        path: a `.nir` file.
+        dt: seconds per time step, where the file doesn't say.
 
     Raises:
         RefusedInput: the file is missing, truncated, not NIR, reaches outside itself, declares too much, or its
@@ -37,7 +41,7 @@ def read_graph(path: str | Path) -> Graph:
         ) from error
     if not isinstance(graph, nir.NIRGraph):
         raise RefusedInput(f"{path}: holds a single {type(graph).__name__}; expected a graph with nodes and edges")
-    return from_nir(graph, path)
+    return from_nir(graph, path, dt)
 
 
 def _check_version(file: h5py.File, path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.dynamics import step
 from neuromorphic.graph import Graph, Lif, Node
 from neuromorphic.loihi2.run import Network, batches, run
-from neuromorphic.reference import step
 
 BATCH = 32
 """Images side by side."""

@@ -43,10 +43,11 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     """
     raw = nir.read(model, type_check=False)
     for node in graph.nodes.values():
-        target = raw.nodes[node.name]
+        target = _found(raw, node.name)
         match node.operation:
             case Conv2d(weight=weight, bias=bias, groups=groups):
-                target.weight, target.bias = _block_diagonal(weight, groups), bias
+                grouped = int(np.asarray(target.groups).item()) == groups
+                target.weight, target.bias = weight if grouped else _block_diagonal(weight, groups), bias
             case Affine(weight=weight, bias=bias):
                 target.weight = weight
                 if isinstance(target, nir.Affine):
@@ -63,6 +64,18 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
         raise RefusedInput(f"{path}: can't be written ({error})") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _found(graph: nir.NIRGraph, name: str) -> nir.NIRNode:
+    """The node that `nesting.flat` calls so, in its subgraph."""
+    if name in graph.nodes:
+        return graph.nodes[name]
+    (inner, rest), *_ = (
+        (node, name.removeprefix(f"{outer}."))
+        for outer, node in graph.nodes.items()
+        if isinstance(node, nir.NIRGraph) and name.startswith(f"{outer}.")
+    )
+    return _found(inner, rest)
 
 
 def _block_diagonal(weight: np.ndarray, groups: int) -> np.ndarray:

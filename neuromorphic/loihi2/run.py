@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.dynamics import step
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Flatten, Graph, Lif, LoihiLif, MaxPool2d, Node, Operation, SelfAttention, Sink, Source
 from neuromorphic.layers import constants
 from neuromorphic.linear import linear
 from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
 from neuromorphic.nonlinear import Attention, Maxima
-from neuromorphic.reference import step
 
 Array = NDArray[Any]
 
