@@ -145,6 +145,8 @@ def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None =
         frames = np.broadcast_to(frames[:, None], (len(frames), steps, *shape))
     elif frames.shape[2:] != shape:
         raise RefusedInput(f"frames have the shape {list(frames.shape[1:])}; {graph.source} reads {list(shape)}")
+    elif time_steps not in (None, frames.shape[1]):
+        raise RefusedInput(f"{time_steps} time steps asked for; there are frames for {frames.shape[1]}")
     if known is not None and frames.shape[1] != known:
         raise RefusedInput(f"{graph.source}: {frames.shape[1]} time steps asked for; the file is made for {known}")
     if not len(frames):

@@ -73,8 +73,10 @@ def test_zeros_alone_are_no_structure():
 
 
 def test_unknown_nodes_are_refused_by_name():
-    odd = nir.ir.Identity({"input": np.array([1]), "output": np.array([1])})
-    refused(chain({"odd": odd}, (1,), (1,)), "'odd'", "Identity")
+    class Odd(nir.Linear):
+        pass
+
+    refused(chain({"odd": Odd(np.ones((1, 1), np.float32))}, (1,), (1,)), "'odd'", "type Odd", "CubaLIF")
 
 
 def test_thresholds_below_the_reset_are_refused():
