@@ -109,7 +109,7 @@ class Composer:
         return name
 
     def loop(self, name, source, size):
-        """Neurons that read themselves: at once, through a matrix, in a subgraph, by way of others, or after a delay."""
+        """Neurons that read themselves: at once, through a matrix, in a subgraph, by others' way, or after a delay."""
         kind = self.NEURONS[self.rng.integers(4)]
         way = self.rng.choice(["self", "matrix", "subgraph", "two", "delay"])
         self.kinds.add(str(way))
@@ -139,7 +139,7 @@ class Composer:
         last, shape, before = "input", self.SHAPE, []
         for index in range(length):
             name = f"{prefix}{index}"
-            if len(shape) == 1 and self.rng.random() < 0.3:
+            if len(shape) == 1 and self.rng.random() < 0.6:
                 last = self.loop(name, last, shape[0])
             elif self.rng.random() < 0.5:
                 kind = self.NEURONS[self.rng.integers(len(self.NEURONS))]

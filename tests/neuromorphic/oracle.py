@@ -1,4 +1,4 @@
-"""What a NIR graph means in time steps, written from NIR's equations alone: loops, no state but memory of what was asked.
+"""What a NIR graph means in time steps, written from NIR's equations alone: loops, and no state but memory.
 
 The value of a node at a step is a function of its inputs at that step and of its own state at the step before; nothing
 here knows an order of nodes, a latency or a matrix product.  One image at a time, in Python's floats.

@@ -1,7 +1,7 @@
 """The fused models of a graph's layers without Lava's runtime, each in a thread, joined by channels as Lava's are.
 
-A channel holds two messages, and who reads an empty one waits: a set of layers that wait for each other hangs here as it
-would there.
+A channel holds two messages, and who reads an empty one waits: layers that wait for each other hang here as they would
+there.
 """
 
 import queue
