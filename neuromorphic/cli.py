@@ -69,7 +69,7 @@ def simulate(
     ] = None,
     frames_path: Annotated[
         Path | None,
-        typer.Option("--frames", help="Not images: what the input reads, .npy [N,T,...] or [N,...]."),
+        typer.Option("--frames", help="Instead of images, what the input reads: .npy."),
     ] = None,
     time_steps: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Time steps per image, where the file doesn't say.")

@@ -117,7 +117,8 @@ def _layer(
         direct = tuple(bool(steps) and graph.nodes[name].neurons for steps in synapses)
         found[name] = Member(graph.nodes[name], read, waits, lags, entries, direct, biases[name])
         waiting += [s for s in read if s not in heads and s != graph.input]
-    members = tuple(found[name] for name in graph.nodes if name in found)
+    # The head is last: a `Delay` on a cycle stands in the graph before what it reads.
+    members = (*(found[name] for name in graph.nodes if name in found and name != head), found[head])
     own = graph.lag(members[-1].inputs[0], head) if isinstance(graph.nodes[head].operation, Delay) else 0
     outside = {
         s: own or lag

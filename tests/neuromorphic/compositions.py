@@ -111,7 +111,7 @@ class Composer:
     def loop(self, name, source, size):
         """Neurons that read themselves: at once, through a matrix, in a subgraph, by others' way, or after a delay."""
         kind = self.NEURONS[self.rng.integers(4)]
-        way = self.rng.choice(["self", "matrix", "subgraph", "two", "delay"])
+        way = self.rng.choice(["self", "matrix", "subgraph", "two", "delay", "late currents"])
         self.kinds.add(str(way))
         weight = nir.Affine(self.numbers((size, size)), self.numbers(size))
         if way == "subgraph":
@@ -129,9 +129,12 @@ class Composer:
             self.add(f"{name}.other", other, self.add(f"{name}.w", weight, name))
             self.edges.append((f"{name}.other", name))
         else:
-            steps = np.float32(self.rng.integers(1, 3))
-            self.add(f"{name}.late", nir.Delay(np.full(size, steps * SECONDS)), name)
-            self.edges.append((self.add(f"{name}.w", weight, f"{name}.late"), name))
+            steps = self.rng.integers(1, 3, size).astype(np.float32)
+            made = {"late": nir.Delay(steps * SECONDS), "w": weight}
+            last = name
+            for part in ("late", "w") if way == "delay" else ("w", "late"):
+                last = self.add(f"{name}.{part}", made[part], last)
+            self.edges.append((last, name))
         return name
 
     def branch(self, prefix, length=5):

@@ -107,7 +107,13 @@ def test_outputs_that_are_no_classes_have_no_predictions(tmp_path):
     nir.write(tmp_path / "map.nir", chain({"lif": lif(shape)}, shape, shape))
     np.save(tmp_path / "frames.npy", np.ones((2, *shape), np.float32))
     said = simulated(
-        tmp_path / "map.nir", "--frames", tmp_path / "frames.npy", "--backend", "reference", "--json", tmp_path / "o.json"
+        tmp_path / "map.nir",
+        "--frames",
+        tmp_path / "frames.npy",
+        "--backend",
+        "reference",
+        "--json",
+        tmp_path / "o.json",
     )
     assert said.exit_code == 0, said.output
     assert json.loads((tmp_path / "o.json").read_text())["predictions"] is None

@@ -82,7 +82,7 @@ def composed(seeds, length=5):
 
 def test_compositions_hold_every_primitive_and_every_kind_of_cycle():
     kinds = composed(range(100)).kinds
-    assert kinds >= KINDS | {"NIRGraph", "self", "matrix", "subgraph", "two", "delay"}
+    assert kinds >= KINDS | {"NIRGraph", "self", "matrix", "subgraph", "two", "delay", "late currents"}
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -136,16 +136,19 @@ def stock():
 
 
 class _Drawn:
-    """A generator that draws a certain way of looping, of neurons that fire."""
+    """A generator that draws a certain way of looping, of neurons that fire and filter no bias."""
 
     def __init__(self, rng, way):
         self.rng, self.way = getattr(rng, "rng", rng), way
+        self.neuron = {"matrix": nir.LIF, "two": nir.Threshold}.get(way, nir.IF)
 
     def choice(self, options, *shape):
         return self.way if self.way in options else self.rng.choice(options, *shape)
 
     def integers(self, low, *high):
-        return 0 if low == len(Composer.NEURONS) else self.rng.integers(low, *high)
+        if low in (4, len(Composer.NEURONS)) and not high:  # which neurons
+            return Composer.NEURONS.index(self.neuron if low == 4 else nir.LIF)
+        return self.rng.integers(low, *high)
 
     def __getattr__(self, name):
         return getattr(self.rng, name)

@@ -86,7 +86,7 @@ def snntorch(folder):
         keep(folder, f"snntorch_{name}", graph, frames, stepping.over(frames))
 
     class Net(torch.nn.Module):
-        """Linear, neurons, linear, neurons; the exporter takes neurons that keep their state, a run those that don't."""
+        """Linear, neurons, linear, neurons; the exporter takes those that keep their state."""
 
         def __init__(self, first, second, exported):
             super().__init__()
@@ -191,4 +191,6 @@ def nirtorch(folder):
 if __name__ == "__main__":
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    {"spikingjelly": spikingjelly, "snntorch": snntorch, "norse": norse, "nirtorch": nirtorch}[sys.argv[1]](Path(sys.argv[2]))
+    {"spikingjelly": spikingjelly, "snntorch": snntorch, "norse": norse, "nirtorch": nirtorch}[sys.argv[1]](
+        Path(sys.argv[2])
+    )
