@@ -109,7 +109,7 @@ def simulate(
     In the integers of the chip (`--precision loihi2`) a graph is quantised first, on `--calibrate` images, unless its
     file is quantised already; final membranes are compared too.
 
-    Graphs of other libraries have no preprocessing, no time steps and no dt in them: `--frames`, `--time-steps`, `--dt`.
+    Graphs of other libraries say nothing of preprocessing, time steps and dt: `--frames`, `--time-steps`, `--dt`.
 
     Exit codes: 0 done, 1 the comparison found a difference or Lava failed, 2 the input was refused.
 
