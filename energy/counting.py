@@ -114,8 +114,8 @@ def _check(graph: Graph, trace: Trace) -> None:
         )
     for node in graph.nodes.values():
         if isinstance(node.operation, Delay | Membranes):
-            kind = type(node.operation).__name__
-            raise RefusedInput(f"{graph.source}: node {node.name!r} is a {kind}, whose operations are not counted")
+            what = "is a Delay" if isinstance(node.operation, Delay) else "sends its membranes"
+            raise RefusedInput(f"{graph.source}: node {node.name!r} {what}, which is not counted")
     shapes = {node.name: node.shape for node in graph.populations}
     for name in sorted(set(shapes) ^ set(trace.spikes)):
         where = "the graph" if name in shapes else "the trace"

@@ -37,8 +37,8 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     settings = graph.metadata.preprocessing
     if settings is None:
         raise RefusedInput(
-            f"{graph.source}: its metadata has no preprocessing (mean, std and image size); expected --frames FILE.npy "
-            "with what its input reads, instead of images"
+            f"{graph.source}: its metadata has no preprocessing (mean, std and image size); expected what its input "
+            "reads instead of images (spikeclip-simulate --frames FILE.npy)"
         )
     try:
         mean, std = (np.asarray(settings[key], np.float32) for key in ("mean", "std"))

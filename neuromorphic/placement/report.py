@@ -173,8 +173,8 @@ def _check(graph: Graph) -> None:
         raise RefusedInput(f"{graph.source}: node {neuron!r} feeds back through {reader!r}; expected no cycle to place")
     for node in graph.nodes.values():
         if isinstance(node.operation, Delay | Scale | Conv1d | Membranes):
-            kind = type(node.operation).__name__
-            raise RefusedInput(f"{graph.source}: node {node.name!r} is a {kind}, which placement does not know")
+            what = "sends its membranes" if isinstance(node.operation, Membranes) else type(node.operation).__name__
+            raise RefusedInput(f"{graph.source}: node {node.name!r}: {what}; placement does not know it")
 
 
 def _cores(placed: tuple[Placed, ...]) -> tuple[Core, ...]:
