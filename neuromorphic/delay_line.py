@@ -19,6 +19,7 @@ class DelayLine:
     """
 
     def __init__(self, delay: Delay, shape: tuple[int, ...]) -> None:
+        self.lag = delay.lag
         self.wait = np.broadcast_to(delay.steps - delay.lag, shape)
         self.waits = tuple(int(n) for n in np.unique(self.wait))
         self.past = np.zeros((self.waits[-1] + 1, *shape))

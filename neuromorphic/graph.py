@@ -146,7 +146,8 @@ class Graph:
     def lag(self, source: str, reader: str) -> int:
         """`reader` sums at step t what `source` sent at step `t - lag` of an image; flattening looked through."""
         operation = self.nodes[reader].operation
-        return operation.lag if isinstance(operation, Delay) else int((source, reader) in self.recurrent)
+        own = operation.lag if isinstance(operation, Delay) else 0
+        return own + int((source, reader) in self.recurrent)
 
     def readers(self, name: str) -> tuple[Node, ...]:
         """The nodes that have `name` among their sources."""

@@ -119,11 +119,12 @@ def _layer(
         waiting += [s for s in read if s not in heads and s != graph.input]
     # The head is last: a `Delay` on a cycle stands in the graph before what it reads.
     members = (*(found[name] for name in graph.nodes if name in found and name != head), found[head])
-    own = graph.lag(members[-1].inputs[0], head) if isinstance(graph.nodes[head].operation, Delay) else 0
+    operation = graph.nodes[head].operation
+    own = operation.lag if isinstance(operation, Delay) else 0
     outside = {
-        s: own or lag
+        s: own + int((s, member.node.name) in graph.recurrent)
         for member in members
-        for s, lag in zip(member.inputs, member.lags, strict=True)
+        for s in member.inputs
         if s not in found or s == head
     }
     sources = tuple(graph.nodes[s] for s in outside)

@@ -68,10 +68,10 @@ def dependencies(
 ) -> dict[str, set[str]]:
     """Per node the sources to compute before it: all but those of recurrent edges and of a `Delay` on their cycle."""
     component = components(fan_in)
-    needed = {
-        name: {s for s in before if not (waits(name) and component[s] == component[name])}
-        for name, before in fan_in.items()
-    }
+    needed: dict[str, set[str]] = {}
+    for name, before in fan_in.items():
+        seen = before if passes(name) else (*before, *seen_through(fan_in, name, passes))
+        needed[name] = {s for s in seen if not (waits(name) and component[s] == component[name])}
     for neuron, reader in recurrent:
         waiting = [reader]
         while waiting:

@@ -67,11 +67,10 @@ class BorderModel(PyLoihiProcessModel):
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
-        self.lag, self.bias = params["delay"].lag, params["bias"]
-        self.time_steps, self.entry = params["time_steps"], params["entry"]
+        self.bias, self.time_steps, self.entry = params["bias"], params["time_steps"], params["entry"]
         self.line = DelayLine(params["delay"], params["delay"].steps.shape)
 
     def run_spk(self) -> None:
         x = self.s_in.recv() + self.bias
         step = (self.time_step - 1 - self.entry) % self.time_steps
-        self.a_out.send(self.line(np.zeros_like(x) if step < self.lag else x, step).astype(self.dtype))
+        self.a_out.send(self.line(np.zeros_like(x) if step < self.line.lag else x, step).astype(self.dtype))

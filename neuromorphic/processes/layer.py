@@ -124,9 +124,8 @@ class FusedModel(PyLoihiProcessModel):
 
     def _wait(self, head: DelayLine, x: Any) -> Any:
         """One step of the `Delay`; its bias too is of this image only."""
-        (lag,) = set(self.layer.lags)
         step = self._step()
-        return head(np.zeros_like(x) if step < lag else x, step)
+        return head(np.zeros_like(x) if step < head.lag else x, step)
 
 
 def _operator(member: Member, batch: int, dtype: type) -> Linear | Maxima | Attention:

@@ -143,7 +143,8 @@ class StockModel(AbstractSubProcessModel):
             delay = self._keep(DelayProcess(shape=node.input_shape, steps=wait))
             port.connect(delay.s_in)
             port = delay.a_out
-        if (lag := member.lags[index]) and not isinstance(node.operation, Delay):
+        own = node.operation.lag if isinstance(node.operation, Delay) else 0
+        if lag := member.lags[index] - own:
             late = Delay(np.full(node.input_shape, lag))
             border = self._border(late, np.zeros(node.input_shape), member.entries[index])
             port.connect(border.s_in)
