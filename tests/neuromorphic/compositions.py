@@ -167,3 +167,27 @@ class Composer:
 
     def frames(self, images, steps):
         return self.numbers((images, steps, *self.SHAPE), -12, 13)
+
+
+def tangle(seed):
+    """Neurons, matrices, flattening and delays on single numbers, joined by edges at random; and frames for them.
+
+    Many have no meaning: cycles of matrices alone.
+    """
+    compose = Composer(seed)
+    rng, count = compose.rng, int(compose.rng.integers(1, 9))
+    ends = {"input": nir.Input(np.array([1])), "output": nir.Output(np.array([1]))}
+    made = {}
+    for name in "abcdefgh"[:count]:
+        made[name] = [
+            lambda: compose.neuron(Composer.NEURONS[rng.integers(len(Composer.NEURONS))], (1,)),
+            lambda: nir.Linear(compose.numbers((1, 1))),
+            lambda: nir.Flatten({"input": np.array([1])}, 0, -1),
+            lambda: nir.Delay(np.full(1, SECONDS * rng.integers(0, 3))),
+        ][max(0, rng.integers(-2, 4))]()
+    names = list(made)
+    edges = {("input", names[0]), (names[-1], "output")}
+    edges |= {(names[rng.integers(i)], names[i]) for i in range(1, count)}
+    edges |= {tuple(names[i] for i in rng.integers(0, count, 2)) for _ in range(rng.integers(0, 3 * count))}
+    graph = nir.NIRGraph({**ends, **made}, sorted(edges), type_check=False)
+    return graph, compose.numbers((2, 4, 1), -12, 13)
