@@ -1,6 +1,7 @@
 """The report as tables for people."""
 
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -64,7 +65,7 @@ def _microjoules(picojoules: float) -> str:
 def _row(layer: LayerCounts, counts: OperationCounts) -> list[str]:
     attention = layer.attention
     row = [
-        layer.node,
+        escape(layer.node),  # may look like rich's markup
         layer.kind,
         "" if layer.rate is None else f"{layer.rate:.3f}",
         _per_image(layer.sops, counts) if layer.spiking else "",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic import nodes
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.nesting import Passage
 from neuromorphic.neuron_conversion import (
     convert_cuba_li,
@@ -39,7 +39,8 @@ from neuromorphic.operations import (
     Source,
     SumPool2d,
 )
-from neuromorphic.parameters import finite, pair, single
+from neuromorphic.parameters import declared_shape
+from neuromorphic.quantities import finite, pair, single
 
 
 def _window(
@@ -59,13 +60,11 @@ def _map_shape(shape: Shape, where: str) -> Shape:
 
 
 def _convert_input(node: nir.Input, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
-    if not shape or min(shape) < 1:
-        raise RefusedInput(f"{where}: input shape is {list(shape)}; expected positive sizes")
     return Source(), shape
 
 
 def _convert_output(node: nir.Output, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
-    declared = tuple(int(n) for n in np.atleast_1d(node.output_type["output"]))
+    declared = declared_shape(node.output_type["output"], where)
     if declared != shape:
         raise RefusedInput(f"{where} declares the shape {list(declared)}; its input has {list(shape)}")
     return Sink(), shape
@@ -86,8 +85,9 @@ def _convert_flatten(node: nir.Flatten, shape: Shape, where: str, dt: float) -> 
 
 
 def _convert_passage(node: Passage, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
-    if node.declared != shape:
-        raise RefusedInput(f"{where} declares the shape {list(node.declared)}; its input has {list(shape)}")
+    declared = declared_shape(node.declared, where)
+    if declared != shape:
+        raise RefusedInput(f"{where} declares the shape {list(declared)}; its input has {list(shape)}")
     return Flatten(), shape
 
 
@@ -155,7 +155,7 @@ def _conv_padding(padding: object, stride: tuple[int, int], kernel: tuple[int, .
         if padding == "same" and stride == (1, 1) and all(k % 2 for k in kernel):
             return kernel[0] // 2, kernel[1] // 2
         raise RefusedInput(
-            f"{where}: padding {padding!r} with kernel {list(kernel)}, stride {list(stride)}; expected numbers"
+            f"{where}: padding {shown(padding)} with kernel {list(kernel)}, stride {list(stride)}; expected numbers"
         )
     return pair(padding, "padding", where, 0)
 
@@ -199,19 +199,21 @@ def _convert_attention(
     _agree(node.input_shape, shape, where)
     heads, scale = np.asarray(node.heads), np.asarray(node.scale)
     if heads.size != 1 or not np.issubdtype(heads.dtype, np.integer) or heads.min() < 1:
-        raise RefusedInput(f"{where}: heads is {node.heads!r}; expected an integer of at least 1")
+        raise RefusedInput(f"{where}: heads is {shown(node.heads)}; expected an integer of at least 1")
     if channels % (3 * heads.item()):
         raise RefusedInput(
             f"{where}: its input has {channels} channels; expected Q, K and V of equal size in {heads.item()} heads"
         )
     if scale.size != 1 or scale.dtype.kind not in "iuf" or not 0 < scale.item() < np.inf:
-        raise RefusedInput(f"{where}: scale is {node.scale!r}; expected a finite number above 0")
+        raise RefusedInput(f"{where}: scale is {shown(node.scale)}; expected a finite number above 0")
     return SelfAttention(heads.item(), float(scale.item())), (channels // 3, *shape[1:])
 
 
 def _agree(declared: NDArray[np.integer], shape: Shape, where: str) -> None:
     if not np.array_equal(np.atleast_1d(declared), shape):
-        raise RefusedInput(f"{where} declares the input shape {np.asarray(declared).tolist()}; it has {list(shape)}")
+        raise RefusedInput(
+            f"{where} declares the input shape {shown(np.asarray(declared).tolist())}; it has {list(shape)}"
+        )
 
 
 OPERATIONS: dict[type, Callable[..., tuple[Operation, Shape]]] = {

@@ -4,9 +4,23 @@
 class RefusedInput(ValueError):
     """Input that is refused: one sentence that names the file or node, what was found and what was expected.
 
-    Console scripts print it and exit with code 2.
+    Console scripts print it and exit with code 2.  What a message quotes may come from a hostile file: characters that
+    would break the line or steer a terminal are written as escapes.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 class SimulationFailed(RuntimeError):
     """Lava died, raised or ran over its time limit; the message holds its last words."""
+
+
+def shown(value: object) -> str:
+    """`value` as a message quotes it: its repr on one line, cut where it is long."""
+    text = " ".join(repr(value)[: 4 * SHOWN].split())
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+SHOWN = 80
+"""Characters of a value that a message quotes."""

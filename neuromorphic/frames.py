@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.graph import Graph
 
 
@@ -42,12 +42,14 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         )
     try:
         mean, std = (np.asarray(settings[key], np.float32) for key in ("mean", "std"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RefusedInput(f"{graph.source}: preprocessing {dict(settings)!r} is not understood ({error!r})") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RefusedInput(f"{graph.source}: preprocessing {shown(settings)} is not understood ({error!r})") from error
     expected = graph.nodes[graph.input].shape
     found = (images.shape[3], *images.shape[1:3])
     if found != expected or mean.shape != std.shape or mean.shape != expected[:1]:
         raise RefusedInput(f"images have the shape {list(found)}; {graph.source} reads {list(expected)}")
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise RefusedInput(f"{graph.source}: preprocessing {shown(settings)}; expected finite means, std above 0")
     x = np.ascontiguousarray(((images - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
     return x if graph.metadata.input_bits is None else snap(x, graph.metadata.input_bits)
 

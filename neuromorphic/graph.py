@@ -9,10 +9,10 @@ from math import prod
 from pathlib import Path
 
 import nir
-import numpy as np
 
 from neuromorphic.conversion import NEURONS, OPERATIONS
 from neuromorphic.errors import RefusedInput
+from neuromorphic.limits import Size
 from neuromorphic.metadata import GraphMetadata
 from neuromorphic.nesting import Passage, flat
 from neuromorphic.operations import (
@@ -41,8 +41,9 @@ from neuromorphic.operations import (
     SumPool2d,
     Threshold,
 )
-from neuromorphic.parameters import delay_steps
-from neuromorphic.recurrence import dependencies, recurrent_edges
+from neuromorphic.parameters import check_parameters, declared_shape
+from neuromorphic.quantities import delay_steps
+from neuromorphic.recurrence import dependencies, flattening_order, recurrent_edges
 
 __all__ = [
     "Affine",
@@ -163,9 +164,10 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph", dt: float | None
         dt: seconds per time step, where the file doesn't say.
 
     Raises:
-        RefusedInput: an unknown node type, more or fewer than one input or output, a cycle without a neuron, a node
-            without input, shapes that don't fit, parameters that are not finite or that no neuron here has, attention
-            to anything but the spikes of one population, a dt that the file contradicts.
+        RefusedInput: more of anything than `limits` allows, an unknown node type, more or fewer than one input or
+            output, a cycle without a neuron, a node without input, shapes that don't fit, parameters that are no
+            numbers, not finite or such as no neuron here has, attention to anything but the spikes of one population, a
+            dt that the file contradicts.
     """
     source = str(source)
     metadata = GraphMetadata.of(graph.metadata, source, dt)
@@ -176,9 +178,16 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph", dt: float | None
     passes = {name for name, node in found.items() if isinstance(node, nir.Flatten | Passage)}.__contains__
     neuron = {name for name, node in found.items() if isinstance(node, NEURONS)}.__contains__
     waits = {name for name, node in found.items() if _waits(node, metadata.dt, source, name)}.__contains__
+    size = Size()
+    for name in flattening_order(fan_in, passes, source):
+        size.pass_on(name, Flatten(), fan_in[name], f"{source}: node {name!r}")
+    for name in fan_in:
+        if not passes(name):
+            size.pass_on(name, Sink(), fan_in[name], f"{source}: node {name!r}")
     recurrent = recurrent_edges(fan_in, neuron, passes, waits, source)
     order = _topological(dependencies(fan_in, recurrent, passes, waits))
-    nodes = _nodes(order, found, fan_in, metadata.dt, source)
+    nodes = _nodes(order, found, fan_in, metadata.dt, size, source)
+    size.check_steps(metadata.time_steps, source)
     ends = (_only(nodes, Source, "input", source), _only(nodes, Sink, "output", source))
     result = Graph(nodes, *ends, metadata, source, recurrent)
     _check_readout(result)
@@ -186,7 +195,10 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph", dt: float | None
 
 
 def _waits(node: nir.NIRNode | Passage, dt: float, source: str, name: str) -> bool:
-    return isinstance(node, nir.Delay) and delay_steps(node.delay, dt, f"{source}: node {name!r}").min() > 0
+    if not isinstance(node, nir.Delay):
+        return False
+    check_parameters(node, f"{source}: node {name!r}")
+    return bool(delay_steps(node.delay, dt, f"{source}: node {name!r}").min() > 0)
 
 
 def _topological(needed: dict[str, set[str]]) -> list[str]:
@@ -208,6 +220,7 @@ def _nodes(
     found: Mapping[str, nir.NIRNode | Passage],
     fan_in: Mapping[str, list[str]],
     dt: float,
+    size: Size,
     source: str,
 ) -> dict[str, Node]:
     """The nodes in that order.  On a cycle, the first source whose shape is known gives a node its shape."""
@@ -219,15 +232,17 @@ def _nodes(
         if name is None:
             raise RefusedInput(f"{source}: no input leads to {', '.join(sorted(waiting)[:4])}; expected one")
         waiting.remove(name)
-        nodes[name] = _node(name, found[name], tuple(sorted(fan_in[name])), nodes, dt, source)
+        node = _node(name, found[name], tuple(sorted(fan_in[name])), nodes, dt, source)
+        size.add(node.operation, (node.input_shape, node.shape), f"{source}: node {name!r}")
+        nodes[name] = node
     for node in nodes.values():
         _sum_shape(node.sources, nodes, f"{source}: node {node.name!r}")
         if isinstance(node.operation, SelfAttention) and not (
             len(node.sources) == 1 and nodes[node.sources[0]].spiking
         ):
             raise RefusedInput(
-                f"{source}: node {node.name!r} reads {' + '.join(node.sources)}; expected one population, of which Q, "
-                "K and V are thirds"
+                f"{source}: node {node.name!r} reads {' + '.join(node.sources[:4])}; expected one population, of which "
+                "Q, K and V are thirds"
             )
     return {name: nodes[name] for name in order}
 
@@ -235,7 +250,7 @@ def _nodes(
 def _only(nodes: dict[str, Node], kind: type, word: str, source: str) -> str:
     found = [node.name for node in nodes.values() if isinstance(node.operation, kind)]
     if len(found) != 1:
-        raise RefusedInput(f"{source}: {len(found)} {word} nodes ({', '.join(found) or 'none'}); expected one")
+        raise RefusedInput(f"{source}: {len(found)} {word} nodes ({', '.join(found[:4]) or 'none'}); expected one")
     return found[0]
 
 
@@ -254,12 +269,14 @@ def _node(
         raise RefusedInput(f"{where} is of type {type(node).__name__}; expected one of {known}")
     if isinstance(node, nir.Input):
         if sources:
-            raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources)}); expected none")
-        shape = tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
+            raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources[:4])}); expected none")
+        shape = declared_shape(node.input_type["input"], where)
     else:
         if not sources:
             raise RefusedInput(f"{where} has no sources; expected at least one edge into it")
         shape = _sum_shape(tuple(s for s in sources if s in before), before, where)
+    if not isinstance(node, Passage):
+        check_parameters(node, where)
     operation, out = convert(node, shape, where, dt)
     return Node(name, operation, sources, shape, out)
 
@@ -267,7 +284,7 @@ def _node(
 def _sum_shape(sources: tuple[str, ...], nodes: dict[str, Node], where: str) -> Shape:
     shapes = {nodes[s].shape for s in sources}
     if len(shapes) > 1:
-        listed = ", ".join(f"{s} {list(nodes[s].shape)}" for s in sources)
+        listed = ", ".join(f"{s} {list(nodes[s].shape)}" for s in sources[:4])
         raise RefusedInput(f"{where} sums outputs of different shapes: {listed}")
     return shapes.pop() if shapes else ()
 
@@ -278,3 +295,6 @@ def _check_readout(graph: Graph) -> None:
         raise RefusedInput(
             f"{graph.source}: metadata readout has a bias of {readout.bias.size} numbers; its output has {classes}"
         )
+    names = graph.metadata.label_names
+    if len(names) not in (0, classes):
+        raise RefusedInput(f"{graph.source}: metadata has {len(names)} label_names; its output has {classes}")

@@ -1,13 +1,16 @@
 """A survey of HDF5 files that may come from anywhere, before any array of theirs is read.
 
-HDF5 can link into other files, keep arrays in them, contain itself, and declare sizes that no memory holds.
+HDF5 can link into other files, keep arrays in them, load code for filters, contain itself, and declare sizes that no
+memory holds.
 """
 
+from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import h5py
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 
 MAX_BYTES = 8 * 1024**3
 """Bytes that a file may declare in all; the base encoder's graph declares about 0.5 GiB,
@@ -16,12 +19,28 @@ a trace of 10,000 images of the small one 1.8."""
 MAX_DEPTH = 16
 """Levels of groups; a flat NIR graph has four, a trace two."""
 
-MAX_OBJECTS = 200_000
-"""Groups and datasets; a node has up to ten."""
+FREE_BYTES = 64 * 1024**2
+MAX_RATIO = 1100
+"""What a file declares beyond the free bytes it has to store; deflate shrinks zeros to a 1,032nd and no further."""
+
+NAME = 160
+"""Characters of an object's name that a message quotes."""
+
+MAX_OBJECTS = 50_000
+"""Groups and datasets; a node has up to ten, the base encoder's graph 800 in all."""
+
+MAX_TEXT = 64 * 1024**2
+"""Bytes of text in all: any number of strings may share one place in the file, so its size is no bound."""
+
+STRING = 64
+"""Bytes that Python takes for an empty string in an array, about."""
+
+FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
+"""Filters that come with HDF5 and h5py, by HDF5's number; for any other HDF5 looks for a library to load."""
 
 
 def survey(file: h5py.File, path: Path) -> None:
-    """Refuse what reaches outside the file, loops, or is too large; reads no array.
+    """Refuse what reaches outside the file, loops, or is too large; reads no array but of text.
 
     Args:
         file: opened for reading.
@@ -30,45 +49,95 @@ def survey(file: h5py.File, path: Path) -> None:
     Raises:
         RefusedInput: anything but plain groups and datasets, stored in this file, of a bounded number and size.
     """
+    size = stored = text = 0
+    block = max(1, min(1024, MAX_TEXT // path.stat().st_size))
+    for name, dataset in _datasets(file, path):
+        where = f"{path}: {name}"
+        _check_storage(dataset, where)
+        size += _declared_bytes(dataset, where)
+        if size > MAX_BYTES:
+            raise RefusedInput(f"{where} brings the declared data to {size} bytes; expected at most {MAX_BYTES}")
+        stored += dataset.id.get_storage_size()
+        for length in _text_bytes(dataset, block):
+            text += length
+            if text > MAX_TEXT:
+                raise RefusedInput(f"{where} brings the text to {text} bytes; expected at most {MAX_TEXT}")
+    if size > FREE_BYTES + MAX_RATIO * stored:
+        raise RefusedInput(
+            f"{path}: declares {size} bytes and stores {stored}; expected at most {MAX_RATIO} times as many, which is "
+            "what compression can do"
+        )
+
+
+def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Every dataset with its name, shortened for messages; refuses whatever else a file may hold."""
     waiting: list[tuple[str, h5py.Group, int]] = [("", file, 0)]
-    objects, size = 0, 0
+    seen = {_address(file)}
     while waiting:
         prefix, group, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            raise RefusedInput(f"{path}: groups nested deeper than {MAX_DEPTH} at {prefix[:80]}; expected a flat graph")
+            raise RefusedInput(f"{path}: groups nested deeper than {MAX_DEPTH} at {prefix}; expected a flat graph")
         for key in group:
-            name = f"{prefix}/{key}"
+            name = (
+                f"{prefix}/{key}" if len(prefix) + len(key) < NAME else f"{prefix[: NAME // 2]}/...{key[-NAME // 2 :]}"
+            )
             link = group.get(key, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 raise RefusedInput(f"{path}: {name} is a {_link_kind(link)}; expected data in the file itself")
             item = group[key]
-            objects += 1
-            if objects > MAX_OBJECTS:
+            if not isinstance(item, h5py.Group | h5py.Dataset):
+                raise RefusedInput(f"{path}: {name} is a {type(item).__name__}; expected groups and datasets only")
+            if _address(item) in seen:
+                raise RefusedInput(f"{path}: {name} has another name too; expected groups and datasets with one each")
+            seen.add(_address(item))
+            if len(seen) > MAX_OBJECTS:
                 raise RefusedInput(f"{path}: more than {MAX_OBJECTS} groups and datasets")
             if isinstance(item, h5py.Group):
                 waiting.append((name, item, depth + 1))
-            elif isinstance(item, h5py.Dataset):
-                size += _declared_bytes(item, f"{path}: {name}")
-                if size > MAX_BYTES:
-                    raise RefusedInput(
-                        f"{path}: {name} brings the declared data to {size} bytes; expected at most {MAX_BYTES}"
-                    )
             else:
-                raise RefusedInput(f"{path}: {name} is a {type(item).__name__}; expected groups and datasets only")
+                yield name, item
+
+
+def _address(item: h5py.Group | h5py.Dataset) -> int:
+    """Where an object lies in the file: the same under all of its names."""
+    return int(h5py.h5o.get_info(item.id).addr)
 
 
 def _link_kind(link: object) -> str:
     if isinstance(link, h5py.ExternalLink):
-        return f"link into another file ({link.filename})"
+        return f"link into another file ({shown(link.filename)})"
     return "soft link" if isinstance(link, h5py.SoftLink) else type(link).__name__
 
 
-def _declared_bytes(dataset: h5py.Dataset, where: str) -> int:
+def _check_storage(dataset: h5py.Dataset, where: str) -> None:
     if dataset.external or dataset.is_virtual:
         raise RefusedInput(f"{where} keeps its data in another file; expected data in the file itself")
+    creation = dataset.id.get_create_plist()
+    for i in range(creation.get_nfilters()):
+        number = creation.get_filter(i)[0]
+        if number not in FILTERS:
+            known = ", ".join(FILTERS.values())
+            raise RefusedInput(f"{where} went through filter {number}; expected one of {known}")
+
+
+def _declared_bytes(dataset: h5py.Dataset, where: str) -> int:
+    """What reading the dataset takes: its elements, or one chunk of it where that is larger."""
     if dataset.shape is None:
         raise RefusedInput(f"{where} is empty; expected data")
     is_text = h5py.check_string_dtype(dataset.dtype) is not None
     if not is_text and dataset.dtype.kind not in "fiub":
-        raise RefusedInput(f"{where} has the type {dataset.dtype}; expected numbers or text")
-    return int(dataset.size) * int(dataset.dtype.itemsize)
+        raise RefusedInput(f"{where} has the type {shown(dataset.dtype)}; expected numbers or text")
+    return int(max(prod(dataset.shape), prod(dataset.chunks or ())) * dataset.dtype.itemsize)
+
+
+def _text_bytes(dataset: h5py.Dataset, block: int) -> Iterator[int]:
+    """Bytes of text of variable length, with those that Python adds to each string, some strings at a time."""
+    kind = h5py.check_string_dtype(dataset.dtype)
+    if kind is None or kind.length is not None:  # of fixed length: declared like numbers
+        return
+    if not dataset.shape:
+        yield STRING + len(dataset[()])
+        return
+    rows = max(1, block // max(1, prod(dataset.shape[1:])))
+    for start in range(0, len(dataset), rows):
+        yield sum(STRING + len(text) for text in dataset[start : start + rows].flat)

@@ -12,10 +12,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 
 KEY = "spikeclip"
 FORMAT_VERSION = 1
+LEAST_DT = 1e-9
 DEFAULT_DT = 1e-4
 """Seconds per time step that SpikingJelly and snnTorch assume when they write NIR."""
 
@@ -89,27 +90,30 @@ class GraphMetadata:
         text = metadata[KEY]
         try:
             document = json.loads(text)
-        except (TypeError, ValueError) as error:
-            raise RefusedInput(f"{source}: its metadata {KEY!r} is not JSON ({error})") from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RefusedInput(f"{source}: its metadata {KEY!r} is not JSON ({shown(str(error))})") from error
         version = document.get("format_version") if isinstance(document, dict) else None
         if version != FORMAT_VERSION:
-            raise RefusedInput(f"{source}: metadata format {version!r}; expected {FORMAT_VERSION}")
+            raise RefusedInput(f"{source}: metadata format {shown(version)}; expected {FORMAT_VERSION}")
         dt, steps, bits = document.get("dt"), document.get("time_steps"), document.get("input_bits")
-        if not isinstance(dt, float) or not 0 < dt < 1:
-            raise RefusedInput(f"{source}: metadata dt is {dt!r}; expected seconds between 0 and 1")
+        if not isinstance(dt, float) or not LEAST_DT <= dt < 1:
+            raise RefusedInput(f"{source}: metadata dt is {shown(dt)}; expected seconds from {LEAST_DT} to 1")
         _check_dt(asked, dt, source)
-        if not isinstance(steps, int) or not 1 <= steps <= 4096:
-            raise RefusedInput(f"{source}: metadata time_steps is {steps!r}; expected 1 to 4096")
-        if bits is not None and (not isinstance(bits, int) or not 0 <= bits <= 24):
-            raise RefusedInput(f"{source}: metadata input_bits is {bits!r}; expected 0 to 24")
+        if type(steps) is not int or not 1 <= steps <= 4096:
+            raise RefusedInput(f"{source}: metadata time_steps is {shown(steps)}; expected 1 to 4096")
+        if bits is not None and (type(bits) is not int or not 0 <= bits <= 24):
+            raise RefusedInput(f"{source}: metadata input_bits is {shown(bits)}; expected 0 to 24")
+        for key in ("preprocessing", "certificate", "twin"):
+            if not isinstance(document.get(key, {}), dict | None):
+                raise RefusedInput(f"{source}: metadata {key} is {shown(document[key])}; expected an object")
         return cls(
             dt=dt,
             time_steps=steps,
             preprocessing=document.get("preprocessing"),
             input_bits=bits,
-            label_names=tuple(str(n) for n in document.get("label_names", ())),
+            label_names=_label_names(document.get("label_names"), source),
             readout=_readout(document.get("readout"), steps, source),
-            certificate=document.get("certificate", {}),
+            certificate=_certificate(document.get("certificate"), source),
             twin=document.get("twin"),
             document=document,
             dt_stated=True,
@@ -123,10 +127,25 @@ def _number(value: Any) -> float | None:
 
 
 def _check_dt(asked: float | None, stated: float | None, source: str) -> None:
-    if asked is not None and not 0 < asked < float("inf"):
-        raise RefusedInput(f"{source}: dt is {asked!r} s; expected a finite number above 0")
+    if asked is not None and not LEAST_DT <= asked < float("inf"):
+        raise RefusedInput(f"{source}: dt is {asked!r} s; expected a finite number of at least {LEAST_DT}")
     if asked is not None and stated is not None and asked != stated:
         raise RefusedInput(f"{source}: dt {asked:g} s asked for; the file is made for {stated:g} s")
+
+
+def _label_names(names: Any, source: str) -> tuple[str, ...]:
+    if not isinstance(names, list | None) or not all(
+        isinstance(name, str) and name.isprintable() for name in names or ()
+    ):
+        raise RefusedInput(f"{source}: metadata label_names is {shown(names)}; expected a list of printable names")
+    return tuple(names or ())
+
+
+def _certificate(document: dict[str, Any] | None, source: str) -> dict[str, Any]:
+    nodes = (document or {}).get("nodes", {})
+    if not isinstance(nodes, dict) or not all(isinstance(proof, dict) for proof in nodes.values()):
+        raise RefusedInput(f"{source}: metadata certificate has the nodes {shown(nodes)}; expected an object for each")
+    return document or {}
 
 
 def _readout(document: Any, steps: int, source: str) -> Readout | None:
@@ -137,10 +156,12 @@ def _readout(document: Any, steps: int, source: str) -> Readout | None:
     for key in ("time_weights", "bias"):
         try:
             numbers[key] = np.array(document.get(key, []), np.float64)
-        except (TypeError, ValueError) as error:
-            raise RefusedInput(f"{source}: metadata readout {key} holds more than numbers ({error})") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise RefusedInput(
+                f"{source}: metadata readout {key} holds more than numbers ({shown(str(error))})"
+            ) from error
         if numbers[key].ndim != 1 or not np.isfinite(numbers[key]).all():
-            raise RefusedInput(f"{source}: metadata readout {key} is {document[key]!r}; expected finite numbers")
+            raise RefusedInput(f"{source}: metadata readout {key} is {shown(document[key])}; expected finite numbers")
     if len(numbers["time_weights"]) != steps:
         found = len(numbers["time_weights"])
         raise RefusedInput(

@@ -7,11 +7,12 @@ no other node that leaves everything as it is), so that no two edges become one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import nir
-import numpy as np
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.limits import check_names
 
 MAX_NESTING = 8
 """Subgraphs within subgraphs; the libraries that write any write one."""
@@ -22,10 +23,10 @@ class Passage:
     """The input or the output of a subgraph: `y = x`.
 
     Attributes:
-        declared: its shape, as the file says.
+        declared: its shape, as the file says, not yet checked.
     """
 
-    declared: tuple[int, ...]
+    declared: Any
 
 
 Nodes = dict[str, "nir.NIRNode | Passage"]
@@ -36,12 +37,13 @@ def flat(graph: nir.NIRGraph, source: str) -> tuple[Nodes, Edges]:
     """The nodes and edges of `graph` without subgraphs.
 
     Raises:
-        RefusedInput: an edge names no node or stands twice, a subgraph has not one input and one output, two nodes get
-            one name, or subgraphs are nested too deeply.
+        RefusedInput: more nodes or edges than `limits` allows, an edge names no node or stands twice, a subgraph has
+            not one input and one output, two nodes get one name, or subgraphs are nested too deeply.
     """
     nodes: Nodes = {}
     edges: Edges = []
     _add(graph, "", nodes, edges, source)
+    check_names(nodes, edges, source)
     return nodes, edges
 
 
@@ -49,6 +51,7 @@ def _add(graph: nir.NIRGraph, prefix: str, nodes: Nodes, edges: Edges, source: s
     where = f"{source}: subgraph {prefix[:-1]!r}" if prefix else source
     if prefix.count(".") > MAX_NESTING:
         raise RefusedInput(f"{where} is nested too deeply; expected at most {MAX_NESTING} subgraphs in each other")
+    check_names(graph.nodes, graph.edges, where)
     ends: dict[str, tuple[str, str]] = {}
     for name, node in graph.nodes.items():
         here = prefix + name
@@ -66,7 +69,7 @@ def _add(graph: nir.NIRGraph, prefix: str, nodes: Nodes, edges: Edges, source: s
     for before, after in graph.edges:
         for end in (before, after):
             if end not in graph.nodes:
-                raise RefusedInput(f"{where}: an edge names node {end!r}, which the graph does not have")
+                raise RefusedInput(f"{where}: an edge names node {shown(end)}, which the graph does not have")
         if (before, after) in seen:
             raise RefusedInput(f"{where}: the edge {before!r} -> {after!r} stands twice; expected once")
         seen.add((before, after))
@@ -77,10 +80,10 @@ def _only(graph: nir.NIRGraph, kind: type, word: str, where: str) -> str:
     nodes: Mapping[str, nir.NIRNode] = graph.nodes
     found = [name for name, node in nodes.items() if isinstance(node, kind)]
     if len(found) != 1:
-        raise RefusedInput(f"{where} has {len(found)} {word} nodes ({', '.join(found) or 'none'}); expected one")
+        raise RefusedInput(f"{where} has {len(found)} {word} nodes ({', '.join(found[:4]) or 'none'}); expected one")
     return found[0]
 
 
 def _passage(node: nir.Input | nir.Output) -> Passage:
     declared = node.input_type["input"] if isinstance(node, nir.Input) else node.output_type["output"]
-    return Passage(tuple(int(n) for n in np.atleast_1d(declared)))
+    return Passage(declared)

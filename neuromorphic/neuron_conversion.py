@@ -21,7 +21,7 @@ from neuromorphic.operations import (
     Shape,
     Threshold,
 )
-from neuromorphic.parameters import decay, delay_steps, per_neuron
+from neuromorphic.quantities import decay, delay_steps, per_neuron
 
 Converted = tuple[Operation, Shape]
 

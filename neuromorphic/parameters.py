@@ -1,100 +1,62 @@
-"""Parameters of NIR's nodes, checked: numbers that are finite, sizes that are whole, times in time steps."""
+"""What the parameters of a node that was read from a file may be: numbers, and nothing that only looks like them.
 
+`nir.read` hands on whatever stands under a parameter's name: text, groups, numbers of any type and shape.
+"""
+
+from dataclasses import fields
+
+import nir
 import numpy as np
-from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput
-from neuromorphic.operations import Floats, Shape
+from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.limits import check_shape
+from neuromorphic.operations import Shape
 
-MAX_DELAY = 4096
-"""Time steps that a `Delay` may wait: as many as an image may take."""
+SCALARS = frozenset({"groups", "start_dim", "end_dim"})
+"""Parameters that are one integer."""
+
+WORDS = frozenset({"padding"})
+"""Parameters that may be a word; which one is the node's matter."""
+
+SHAPES = frozenset({"input_type", "output_type", "metadata"})
+"""Fields that are no parameters."""
 
 
-def finite(array: object, what: str, where: str) -> Floats:
-    """`array` in float32.
+def check_parameters(node: nir.NIRNode, where: str) -> None:
+    """Refuse parameters that are not numbers, and numbers in place of one integer.
 
     Raises:
-        RefusedInput: it is no array of numbers, or holds some that are not finite (in float32).
+        RefusedInput: by the parameter's name.
     """
+    for key in (field.name for field in fields(node) if field.name not in SHAPES):
+        value = getattr(node, key)
+        if value is None or (isinstance(value, str) and key in WORDS):
+            continue
+        kind, size = _numbers(value)
+        if kind is None:
+            raise RefusedInput(f"{where}: {key} is {shown(value)}; expected numbers")
+        if key in SCALARS and (kind not in "iu" or size != 1):
+            raise RefusedInput(f"{where}: {key} is {shown(value)}; expected one integer")
+
+
+def declared_shape(value: object, where: str) -> Shape:
+    """The shape that an input or output declares.
+
+    Raises:
+        RefusedInput: it is not a list of positive integers, or too large.
+    """
+    kind, size = _numbers(value)
+    if kind is None or kind not in "iu" or np.ndim(value) > 1 or not size:  # type: ignore[arg-type]
+        raise RefusedInput(f"{where} declares the shape {shown(value)}; expected positive integers")
+    shape = tuple(int(n) for n in np.atleast_1d(np.asarray(value)))
+    check_shape(shape, where)
+    return shape
+
+
+def _numbers(value: object) -> tuple[str | None, int]:
+    """The kind of an array of numbers, as numpy's dtypes have it, and its size; None for anything else."""
     try:
-        with np.errstate(over="ignore"):
-            result = np.asarray(array, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise RefusedInput(f"{where}: {what} is no array of numbers ({error})") from error
-    if not np.isfinite(result).all():
-        raise RefusedInput(f"{where}: {what} holds values that are not finite")
-    return result
-
-
-def pair(value: object, what: str, where: str, least: int) -> tuple[int, int]:
-    """One or two integers as (vertical, horizontal).
-
-    Raises:
-        RefusedInput: others, or one below `least`.
-    """
-    numbers = np.atleast_1d(np.asarray(value))
-    if numbers.size not in (1, 2) or not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < least:
-        raise RefusedInput(f"{where}: {what} is {value!r}; expected one or two integers of at least {least}")
-    return int(numbers[0]), int(numbers[-1])
-
-
-def single(value: object, what: str, where: str, least: int) -> int:
-    """One integer.
-
-    Raises:
-        RefusedInput: no integer, several, or one below `least`.
-    """
-    numbers = np.atleast_1d(np.asarray(value))
-    if numbers.size != 1 or not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < least:
-        raise RefusedInput(f"{where}: {what} is {value!r}; expected an integer of at least {least}")
-    return int(numbers.item())
-
-
-def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) -> dict[str, Floats]:
-    """The parameters `keys` of `node`, one number for each neuron: float32 of `shape`, by key.
-
-    A single number stands for all neurons; a `v_reset` that is absent is 0, as in NIR.
-
-    Raises:
-        RefusedInput: another shape, or numbers that are not finite.
-    """
-    values: dict[str, Floats] = {}
-    for key in keys:
-        given = getattr(node, key)
-        value = finite(0.0 if given is None and key == "v_reset" else given, key, where)
-        if value.size != 1 and value.shape != shape:
-            raise RefusedInput(f"{where}: {key} has the shape {list(value.shape)}; expected {list(shape)}")
-        values[key] = np.broadcast_to(value.reshape(()) if value.size == 1 else value, shape)
-    return values
-
-
-def decay(tau: Floats, dt: float, what: str, where: str) -> Floats:
-    """`dt / tau`: what a leak takes away per time step, float32.
-
-    Raises:
-        RefusedInput: a tau below dt, for which forward Euler overshoots.
-    """
-    if tau.min() < np.float32(dt):
-        raise RefusedInput(f"{where}: {what} is {tau.min()} s; expected at least dt = {dt} s")
-    # In float32, as the file holds them: 2e-4 / 1e-4 is exactly 2 there, and 1 / 2 exactly 0.5.
-    steps = tau / np.float32(dt)
-    return np.asarray(np.float32(1) / steps)
-
-
-def delay_steps(delay: object, dt: float, where: str) -> NDArray[np.int64]:
-    """`delay / dt`, int64 of the shape of `delay`.
-
-    Raises:
-        RefusedInput: a negative delay, one beyond `MAX_DELAY` steps, or one that is no multiple of dt (as float32 has
-            it: within 2^-20 of one).
-    """
-    seconds = finite(delay, "delay", where).astype(np.float64)
-    steps = seconds / dt
-    if not seconds.size or steps.min() < 0 or steps.max() > MAX_DELAY:
-        found = f"{seconds.min():g} to {seconds.max():g} s" if seconds.size else "empty"
-        raise RefusedInput(f"{where}: delay is {found}; expected 0 to {MAX_DELAY} time steps of {dt} s")
-    whole = np.rint(steps)
-    odd = np.abs(steps - whole) > np.maximum(whole, 1) * 2.0**-20
-    if odd.any():
-        raise RefusedInput(f"{where}: delay is {seconds[odd].flat[0]:g} s; expected multiples of dt = {dt} s")
-    return whole.astype(np.int64)
+        array = np.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        return None, 0
+    return (array.dtype.kind if array.dtype.kind in "fiub" else None), array.size

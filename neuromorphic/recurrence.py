@@ -31,14 +31,13 @@ def recurrent_edges(
     Args:
         fan_in: the sources of every node.
         neuron: whether a node is a neuron.
-        passes: whether a node only flattens.
+        passes: whether a node only flattens; in cycles there is none.
         waits: whether a node is a `Delay` of at least one step.
         source: named in messages.
 
     Raises:
         RefusedInput: a cycle without a neuron and without a `Delay`.
     """
-    _check_flattening(fan_in, passes, source)
     read = {name: seen_through(fan_in, name, passes) for name in fan_in if not passes(name)}
     timeless = {name: () if waits(name) else before for name, before in read.items()}
     component = components(timeless)
@@ -49,10 +48,16 @@ def recurrent_edges(
     return recurrent
 
 
-def _check_flattening(fan_in: FanIn, passes: Callable[[str], bool], source: str) -> None:
-    """Flattening that flattens itself could not be looked through."""
+def flattening_order(fan_in: FanIn, passes: Callable[[str], bool], source: str) -> list[str]:
+    """The nodes that only flatten, sources first.
+
+    Raises:
+        RefusedInput: a cycle of them, which could not be looked through.
+    """
     flat = {name: tuple(s for s in before if passes(s)) for name, before in fan_in.items() if passes(name)}
     _check_acyclic(flat, source)
+    component = components(flat)
+    return sorted(flat, key=component.__getitem__)
 
 
 def _check_acyclic(fan_in: FanIn, source: str) -> None:

@@ -47,7 +47,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
         The trace of every population and of the output.
 
     Raises:
-        RefusedInput: the frames don't have the shape of the graph's input, or T is unknown.
+        RefusedInput: the frames don't have the shape of the graph's input, T is unknown, or the output is too large.
     """
     frames = per_step(graph, frames, time_steps)
     images, steps = frames.shape[:2]
@@ -85,7 +85,10 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
                 spikes[node.name][:, t] = values[node.name] != 0
         for source, line in past.items():
             line.append(values[source])
-        outputs[:, t] = values[graph.output]
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs[:, t] = values[graph.output]
+    if not np.isfinite(outputs).all():
+        raise RefusedInput(f"{graph.source}: its output leaves the range of float32; expected smaller weights")
     trains = {name: SpikeTrain.pack(s) for name, s in spikes.items()}
     left = None
     if graph.precision == "loihi2":

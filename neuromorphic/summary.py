@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 from rich.table import Table
 
 from neuromorphic.graph import Graph
@@ -40,7 +41,7 @@ def table(
         if labels is not None:
             known = label_names or classes
             row.append(known[labels[i]] if known else str(labels[i]))
-        found.add_row(*row)
+        found.add_row(*map(escape, row))  # names may look like rich's markup
     return found
 
 

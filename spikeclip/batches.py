@@ -1,6 +1,6 @@
 """Batches of training images: in an order that the seed and the epoch decide, shifted and mirrored at random."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +35,9 @@ class Batch:
     labels: Tensor | None
 
 
-def per_epoch(images: ImageSet, recipe: Recipe) -> int:
+def per_epoch(examples: Sized, recipe: Recipe) -> int:
     """Batches in an epoch: whole ones only, or the one that there is."""
-    return max(1, len(images) // recipe.batch_size)
+    return max(1, len(examples) // recipe.batch_size)
 
 
 def batches(images: ImageSet, preprocessing: Preprocessing, recipe: Recipe, epoch: int) -> Iterator[Batch]:

@@ -15,12 +15,15 @@ from torch import nn
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
-from spikeclip.errors import RefusedInput
+from spikeclip.errors import RefusedInput, first_line
 from spikeclip.labels import Cosine, LabelSet, different_spaces
 from spikeclip.preprocess import Preprocessing
 
 FORMAT = "spikeclip-checkpoint"
 FORMAT_VERSION = 1
+
+METADATA = {"config": dict, "label_names": list, "preprocessing": dict, "card": dict}
+"""What the metadata of an encoder and of a twin hold."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +175,12 @@ def _load_published(path: Path, heads: int | None, image_size: int | None, label
     return Checkpoint(model.eval(), preprocessing, {"published": found}, path)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The tensors and the metadata of a checkpoint: of an encoder or of a twin (`twin_checkpoint`).
+def read_tensors(path: Path, expected: dict[str, type] = METADATA) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors and the metadata of a checkpoint: of an encoder, a twin or a text encoder (`*_checkpoint`).
+
+    Args:
+        path: a safetensors file.
+        expected: entries of the metadata and their types.
 
     Raises:
         RefusedInput: the file is not readable, or not written by spikeclip-train.
@@ -183,17 +190,17 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             text = (file.metadata() or {}).get("spikeclip")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
-        raise RefusedInput(f"{path}: not a readable .safetensors file ({error})") from error
+        raise RefusedInput(f"{path}: not a readable .safetensors file ({first_line(error)})") from error
     if text is None:
         raise RefusedInput(f"{path}: no SpikeCLIP metadata; expected a checkpoint written by spikeclip-train")
     try:
         metadata = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RefusedInput(f"{path}: its metadata is not JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise RefusedInput(f"{path}: its metadata is not JSON ({first_line(error)})") from error
     version = metadata.get("format_version") if isinstance(metadata, dict) else None
     if version != FORMAT_VERSION:
         raise RefusedInput(f"{path}: checkpoint format {version!r}; expected {FORMAT_VERSION}")
-    for key, kind in {"config": dict, "label_names": list, "preprocessing": dict, "card": dict}.items():
+    for key, kind in expected.items():
         if not isinstance(metadata.get(key), kind):
             raise RefusedInput(f"{path}: its metadata has no {key}; is it a checkpoint written by spikeclip-train?")
     return tensors, metadata

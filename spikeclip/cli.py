@@ -3,13 +3,16 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikeclip.console import progress_bar, refusals, results
+from spikeclip.console import CosineOption, progress_bar, refusals, results
 from spikeclip.errors import RefusedInput
 from spikeclip.recipe import Recipe, find_recipe, parse_schedule
+
+if TYPE_CHECKING:
+    from spikeclip.fine_tuning import FineTuning
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -47,8 +50,13 @@ def train(
         str | None,
         typer.Option(help="short-classify, short-align, short-dual, published-align or published-dual: the defaults."),
     ] = None,
+    cosine: Annotated[
+        CosineOption | None,
+        typer.Option(help="Of classify: label vectors less their mean, or as they are; centred, or as --init has it."),
+    ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="Of align and dual: a twin's .safetensors, a CLIP folder or a hub name.")
+        str | None,
+        typer.Option(help="Of align and dual: a twin (a path or a shipped name), a CLIP folder or a hub name."),
     ] = None,
     teacher_cache: Annotated[
         Path | None,
@@ -113,12 +121,15 @@ def train(
         start = FineTuning(load(init), quantized) if init is not None else None
         config = start.checkpoint.config if start else find_preset(preset or "spike-driven-small")
         preprocessing = start.checkpoint.preprocessing if start else Preprocessing(config.image_size)
-        found = _default_recipe(stage, recipe, config.time_steps if start else None, twin)
+        found = _default_recipe(stage, recipe, start, twin)
+        if cosine is not None and found.stage != "classify":
+            raise RefusedInput(f"stage {found.stage} takes its teacher's label vectors; expected no --cosine {cosine}")
         chosen = pick_device(device)
         given = {
             "schedule": parse_schedule(schedule) if schedule else None,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
+            "centred": None if cosine is None else cosine == CosineOption.CENTRED,
             "ema": ema,
             "kl_weight": kl_weight,
             "kl_temperature": kl_temperature,
@@ -145,7 +156,7 @@ def train(
         results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
 
 
-def _default_recipe(stage: Stage | None, name: str | None, fine_tuned_steps: int | None, twin: bool) -> Recipe:
+def _default_recipe(stage: Stage | None, name: str | None, start: "FineTuning | None", twin: bool) -> Recipe:
     """The recipe of that name, or a short one of the stage: a checkpoint is trained to classify for one epoch more."""
     if name is not None:
         recipe = find_recipe(name)
@@ -155,8 +166,11 @@ def _default_recipe(stage: Stage | None, name: str | None, fine_tuned_steps: int
     recipe = find_recipe(f"short-{(stage or Stage.CLASSIFY).value}")
     if twin:
         return replace(recipe, schedule=((1, 30),))
-    if recipe.stage == "classify" and fine_tuned_steps is not None:
-        return replace(recipe, schedule=((fine_tuned_steps, 1),), learning_rate=1e-4)
+    if recipe.stage == "classify" and start is not None:
+        from spikeclip.checkpoint import trained_cosine
+
+        centred = trained_cosine(start.checkpoint.card) == "centred"
+        return replace(recipe, schedule=((start.checkpoint.config.time_steps, 1),), learning_rate=1e-4, centred=centred)
     return recipe
 
 

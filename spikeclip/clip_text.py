@@ -1,8 +1,10 @@
-"""CLIP's own text encoder, by the optional package `transformers`."""
+"""CLIP's tokenizer and its own text encoder, by the optional package `transformers`."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,65 +14,115 @@ from torch import Tensor
 
 from spikeclip.errors import RefusedInput
 
-FILES = (
-    (("config.json",),),
-    (("model.safetensors",), ("model.safetensors.index.json",), ("pytorch_model.bin",)),
-    (("tokenizer.json",), ("vocab.json", "merges.txt")),
-)
+CONFIGURATION = (("config.json",),)
+WEIGHTS = (("model.safetensors",), ("model.safetensors.index.json",), ("pytorch_model.bin",))
+VOCABULARY = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 """What a folder has to hold: of each group, all files of one of the alternatives."""
+
+
+class ClipTokenizer:
+    """Sentences to the numbers of CLIP's tokens: the tokenizer of a CLIP, from a folder or by its name on the hub.
+
+    Attributes:
+        clip: the name of the CLIP, or what the folder's `config.json` says that it is, else the folder's name.
+        vocabulary: how many tokens it tells apart.
+        sha256: of its tokens and their numbers.
+
+    Raises:
+        RefusedInput: `transformers` is not installed, or there is no tokenizer of that name.
+    """
+
+    def __init__(self, name_or_folder: str) -> None:
+        transformers = _transformers(name_or_folder)
+        folder = Path(name_or_folder)
+        local = folder.is_dir()
+        self.clip = _name_of(folder, CONFIGURATION, VOCABULARY) if local else name_or_folder
+        try:
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name_or_folder, local_files_only=local)
+        except Exception as error:  # transformers raises whatever its files and the network lead it to
+            raise _unreadable(name_or_folder, "tokenizer", error) from error
+        numbers = self._tokenizer.get_vocab()
+        self.vocabulary = len(numbers)
+        self.sha256 = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
+
+    def __call__(self, sentences: Sequence[str], length: int) -> NDArray[np.int64]:
+        """Tokens of `sentences`, cut or filled up to `length`: int64 `[N, length]`."""
+        return self.encode(sentences, padding="max_length", truncation=True, max_length=length)["input_ids"].numpy()
+
+    def encode(self, sentences: Sequence[str], **options: Any) -> dict[str, Tensor]:
+        """What CLIP's own text encoder reads, `input_ids` and `attention_mask`: int64 `[N, L]`."""
+        return self._tokenizer(list(sentences), return_tensors="pt", **options)
 
 
 class ClipText:
     """`W · eot(transformer(tokens(sentence)))`: the text half of a CLIP, from a folder or by its name on the hub.
 
     Attributes:
-        clip: the name of the CLIP, or what the folder's `config.json` says that it is, else the folder's name.
+        clip: as `ClipTokenizer` has it.
+        tokenizer: of its sentences.
 
     Raises:
         RefusedInput: `transformers` is not installed, or there is no complete CLIP of that name.
     """
 
     def __init__(self, name_or_folder: str) -> None:
+        transformers = _transformers(name_or_folder)
+        folder = Path(name_or_folder)
+        local = folder.is_dir()
+        if local:
+            _name_of(folder, CONFIGURATION, WEIGHTS, VOCABULARY)
+        self.tokenizer = ClipTokenizer(name_or_folder)
+        self.clip = self.tokenizer.clip
         try:
-            from transformers import AutoTokenizer, CLIPModel
-            from transformers.utils import logging
-        except ImportError as error:
-            raise RefusedInput(
-                f"CLIP {name_or_folder!r}: reading it takes the package transformers, which is not installed "
-                "(pip install transformers)"
-            ) from error
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        local = Path(name_or_folder).is_dir()
-        self.clip = _name_of(Path(name_or_folder)) if local else name_or_folder
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(name_or_folder, local_files_only=local)
-            self._model, report = CLIPModel.from_pretrained(
+            self._model, report = transformers.CLIPModel.from_pretrained(
                 name_or_folder, local_files_only=local, output_loading_info=True, dtype=torch.float32
             )
-        except Exception as error:  # transformers raises whatever its files and the network lead it to
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise RefusedInput(f"CLIP {name_or_folder!r}: not a readable CLIP with its tokenizer ({reason})") from error
+        except Exception as error:  # as above
+            raise _unreadable(name_or_folder, "CLIP with its tokenizer", error) from error
         wrong = sorted([*report["missing_keys"], *(str(name) for name in report["mismatched_keys"])])
         if wrong:
             raise RefusedInput(f"CLIP {name_or_folder!r}: tensor {wrong[0]} is missing or misshapen")
-        self._model.eval()
+        self._model.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def text_features(self, sentences: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings of `sentences`, which are cut at CLIP's 77 tokens: float32 `[N, D]`."""
-        length = self._model.config.text_config.max_position_embeddings
-        tokens = self._tokenizer(list(sentences), padding=True, truncation=True, max_length=length, return_tensors="pt")
+    def text_features(self, sentences: Sequence[str], length: int | None = None) -> NDArray[np.float32]:
+        """Embeddings of `sentences`, which are cut at `length` tokens, by default CLIP's 77: float32 `[N, D]`."""
+        length = length or self._model.config.text_config.max_position_embeddings
+        tokens = self.tokenizer.encode(sentences, padding=True, truncation=True, max_length=length)
         embedding: Tensor = self._model.text_projection(self._model.text_model(**tokens).pooler_output)
         return embedding.numpy()
 
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """Its embeddings of tokens and of positions: float32 `[vocabulary, W]` and `[positions, W]`."""
+        embeddings = self._model.text_model.embeddings
+        return embeddings.token_embedding.weight, embeddings.position_embedding.weight
 
-def _name_of(folder: Path) -> str:
+
+def _transformers(name: str) -> ModuleType:
+    try:
+        import transformers
+        from transformers.utils import logging
+    except ImportError as error:
+        raise RefusedInput(
+            f"CLIP {name!r}: reading it takes the package transformers, which is not installed "
+            "(pip install transformers)"
+        ) from error
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return transformers
+
+
+def _unreadable(name: str, what: str, error: Exception) -> RefusedInput:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return RefusedInput(f"CLIP {name!r}: not a readable {what} ({reason})")
+
+
+def _name_of(folder: Path, *needed: tuple[tuple[str, ...], ...]) -> str:
     """What the folder's configuration calls it.
 
     Files are looked for first: without its own, a tokenizer is made up and nothing said.
     """
-    for alternatives in FILES:
+    for alternatives in needed:
         if not any(all((folder / name).is_file() for name in files) for files in alternatives):
             expected = " or ".join(" and ".join(files) for files in alternatives)
             raise RefusedInput(f"CLIP {str(folder)!r}: has no {expected}; expected a CLIP that transformers saved")

@@ -1,8 +1,9 @@
-"""How the commands speak: progress and results on a console, refusals as one sentence and exit code 2."""
+"""How the commands speak: choices, progress and results on a console, refusals as one sentence and exit code 2."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,13 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 results = Console(highlight=False, soft_wrap=True)
 """What a command was run for: standard output."""
+
+
+class CosineOption(StrEnum):
+    """The choices of `--cosine`: `labels.Cosine`."""
+
+    CENTRED = "centred"
+    PLAIN = "plain"
 
 
 @contextmanager
@@ -41,6 +49,18 @@ def require_folders(*outputs: Path | None) -> None:
     for path in outputs:
         if path is not None and not path.parent.is_dir():
             raise RefusedInput(f"{path}: its folder does not exist")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, without those that are empty.
+
+    Raises:
+        RefusedInput: it is not readable.
+    """
+    try:
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise RefusedInput(f"{path}: not a readable text file ({error})") from error
 
 
 class Advance(Protocol):

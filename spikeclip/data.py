@@ -11,8 +11,6 @@ A SPEC is what the commands take for images:
 """
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spikeclip.errors import RefusedInput
+from spikeclip.errors import RefusedInput, first_line
 from spikeclip.preprocess import square
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"})
@@ -167,8 +165,8 @@ def _load_npz(path: Path, spec: str, limit: int | None) -> ImageSet:
             label_names = tuple(str(n) for n in file["label_names"]) if "label_names" in file else ()
     except RefusedInput:
         raise
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise RefusedInput(f"{path}: not a readable .npz file ({error})") from error
+    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
+        raise RefusedInput(f"{path}: not a readable .npz file ({first_line(error)})") from error
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
         raise RefusedInput(f"{path}: images are {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, 3]")
     if labels is not None:
@@ -216,7 +214,7 @@ def _read_image(file: Path, size: int) -> NDArray[np.uint8]:
     except RefusedInput:
         raise
     except Exception as error:  # Pillow raises whatever a damaged file leads it to: OSError, ValueError, EOFError, ...
-        raise RefusedInput(f"{file}: not a readable image ({error})") from error
+        raise RefusedInput(f"{file}: not a readable image ({first_line(error)})") from error
 
 
 def _resized(found: ImageSet, size: int) -> ImageSet:

@@ -51,7 +51,7 @@ class Encoder(nn.Module):
         self.stem = Stem(config, pool="currents" if published else "spikes")
         self.block = nn.Sequential(*(Block(config) for _ in range(config.depth)))
         if published:
-            self.time_weights = nn.Parameter(_initial_time_weights(config.time_steps))
+            self.time_weights = nn.Parameter(initial_time_weights(config.time_steps))
         else:
             self.lif = lif(config)
         self.head = nn.Linear(config.width, config.embedding_width)
@@ -84,7 +84,7 @@ class Encoder(nn.Module):
         return x if self.config.architecture == "paper" else self.lif(x)
 
 
-def _initial_time_weights(time_steps: int) -> Tensor:
+def initial_time_weights(time_steps: int) -> Tensor:
     """`w_t = ln(0.8 · 2^(t - T))` for t = 1, ..., T: ln 0.1, ln 0.2, ln 0.4, ln 0.8 as published for T = 4."""
     return torch.tensor([math.log(0.8 * 2.0 ** (t - time_steps)) for t in range(1, time_steps + 1)])
 

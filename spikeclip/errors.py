@@ -6,3 +6,9 @@ class RefusedInput(ValueError):
 
     Console scripts print it and exit with code 2.
     """
+
+
+def first_line(error: Exception) -> str:
+    """What a library's exception says, as a refusal quotes it: its first line, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

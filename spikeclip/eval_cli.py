@@ -1,14 +1,13 @@
 """`spikeclip-eval`: accuracy among the classes' own names, among foreign ones, and under names never trained on."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
 
-from spikeclip.console import progress_bar, refusals, require_folders, results
+from spikeclip.console import CosineOption, progress_bar, refusals, require_folders, results
 
 if TYPE_CHECKING:
     from spikeclip.confusion import Panel
@@ -16,13 +15,6 @@ if TYPE_CHECKING:
     from spikeclip.evaluation import Row
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-
-
-class CosineOption(StrEnum):
-    """With what embeddings are compared: `spikeclip.evaluation.Cosine`."""
-
-    centred = "centred"
-    plain = "plain"
 
 
 @app.command(name="eval")
@@ -42,7 +34,9 @@ def evaluate(
         list[CosineOption] | None,
         typer.Option(help="Label vectors less their mean, or as they are. May be repeated; else as each was trained."),
     ] = None,
-    twin: Annotated[str | None, typer.Option(help="Checkpoint of an ANN twin to evaluate beside them.")] = None,
+    twin: Annotated[
+        str | None, typer.Option(help="ANN twin to evaluate beside them, by path or by the name of one that ships.")
+    ] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher to evaluate beside them: CLIP or a twin.")] = None,
     heads: Annotated[int | None, typer.Option(help="Attention heads, for published checkpoints.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
@@ -102,13 +96,14 @@ def evaluate(
             with progress_bar(name) as advance:
                 its = found[checkpoint.config.image_size]
                 rows += evaluate_checkpoint(name, checkpoint, its, classes, candidates, ways, chosen, advance)
-        for kind, spec, usual in (("twin", twin, "centred"), ("teacher", teacher, "plain")):
+        for kind, spec in (("twin", twin), ("teacher", teacher)):
             if spec is not None:
                 from spikeclip.teacher import load_teacher
 
                 encoder = load_teacher(spec, chosen)
                 with progress_bar(spec) as advance:
-                    rows += evaluate_encoder(spec, kind, encoder, shown, classes, candidates, ways or [usual], advance)
+                    compared = ways or [encoder.cosine]
+                    rows += evaluate_encoder(spec, kind, encoder, shown, classes, candidates, compared, advance)
         if confusion is not None:
             draw(_panels(rows), confusion)
         if json_path is not None:

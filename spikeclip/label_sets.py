@@ -40,17 +40,26 @@ def prompt_ensemble(encoder: TextEncoder, names: Sequence[str], templates: Seque
     names = tuple(names)
     if len(names) < 2 or len(set(names)) < len(names) or not all(name.strip() for name in names):
         raise RefusedInput(f"names are {', '.join(names[:12]) or 'none'}; expected two or more, all different")
+    vectors = []
+    for sentences in prompts(names, templates):
+        found = encoder.text_features(sentences)
+        vectors.append((found / np.linalg.norm(found, axis=1, keepdims=True)).mean(0))
+    ensemble = np.stack(vectors).astype(np.float32)
+    return LabelSet(names, LabelSet(names, ensemble).unit(), encoder.clip)
+
+
+def prompts(names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
+    """`template_t(name_c)`: the sentences of each name; `_` reads as a space.
+
+    Raises:
+        RefusedInput: there is no template, or one has no `{}` or more than one.
+    """
     for template in templates:
         if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
             raise RefusedInput(f"template {template!r}: expected one {{}} where the name goes")
     if not templates:
         raise RefusedInput("no template; expected at least one sentence with {} where the name goes")
-    vectors = []
-    for name in names:
-        found = encoder.text_features([template.format(name.replace("_", " ")) for template in templates])
-        vectors.append((found / np.linalg.norm(found, axis=1, keepdims=True)).mean(0))
-    ensemble = np.stack(vectors).astype(np.float32)
-    return LabelSet(names, LabelSet(names, ensemble).unit(), encoder.clip)
+    return [[template.format(name.replace("_", " ")) for template in templates] for name in names]
 
 
 def union(sets: Sequence[LabelSet]) -> LabelSet:

@@ -6,8 +6,6 @@ at all.
 """
 
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeclip.errors import RefusedInput
+from spikeclip.errors import RefusedInput, first_line
 
 Cosine = Literal["centred", "plain"]
 """With what an embedding is compared: label vectors less the mean of the classes', or label vectors as they are."""
@@ -93,8 +91,8 @@ def load_labels(spec: str, first_of_repeated: bool = False) -> LabelSet:
             clip = str(file[f"{key}__clip"]) if f"{key}__clip" in file.files else _architecture(key)
     except RefusedInput:
         raise
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise RefusedInput(f"{path}: not a readable .npz file ({error})") from error
+    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
+        raise RefusedInput(f"{path}: not a readable .npz file ({first_line(error)})") from error
     if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(names) or not np.isfinite(vectors).all():
         raise RefusedInput(
             f"{path}: label set {key!r} has vectors {vectors.dtype} {list(vectors.shape)} for {len(names)} names; "

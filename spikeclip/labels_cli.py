@@ -1,11 +1,14 @@
-"""`spikeclip-labels`: label embeddings from names, by a CLIP or out of label sets that are there."""
+"""`spikeclip-labels`: label embeddings from names, by a CLIP or a spiking text encoder, or out of label sets."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikeclip.console import refusals, require_folders, results
+from spikeclip.console import read_lines, refusals, require_folders, results
+
+if TYPE_CHECKING:
+    from spikeclip.label_sets import TextEncoder
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -17,6 +20,10 @@ def labels(
     names_file: Annotated[Path | None, typer.Option(help="A text file of names, one per line, after those.")] = None,
     clip: Annotated[
         str | None, typer.Option(help="CLIP whose text encoder embeds the names: a folder, or a name on the hub.")
+    ] = None,
+    text_encoder: Annotated[
+        Path | None,
+        typer.Option(help="With --clip, of which only the tokenizer is read: a spiking text encoder in its place."),
     ] = None,
     templates: Annotated[
         list[str] | None,
@@ -32,8 +39,9 @@ def labels(
 ) -> None:
     """Make a label set.
 
-    With `--clip`, each name is embedded in every template, and the unit vectors are averaged. With `--from`, vectors
-    are taken as they are there; without names, all of them, the first set's where two have the same name.
+    With `--clip`, each name is embedded in every template, and the unit vectors are averaged; with `--text-encoder`,
+    by a checkpoint of `spikeclip-train-text` or a published `.pth`. With `--from`, vectors are taken as they are
+    there; without names, all of them, the first set's where two have the same name.
 
     Exit codes: 0 done, 2 the input was refused.
 
@@ -52,13 +60,13 @@ def labels(
             raise RefusedInput(f"{output}: expected a name that ends in .npz")
         if (clip is None) == (not from_sets):
             raise RefusedInput("vectors come from a CLIP or from label sets; expected either --clip or --from")
-        if clip is None and (templates or clip_name):
-            raise RefusedInput("--template and --clip-name are about embedding names; expected them with --clip only")
-        wanted = (*(names or ()), *(_lines(names_file) if names_file else ()))
+        if clip is None and (templates or clip_name or text_encoder):
+            raise RefusedInput(
+                "--template, --clip-name and --text-encoder are about embedding names; expected them with --clip only"
+            )
+        wanted = (*(names or ()), *(read_lines(names_file) if names_file else ()))
         if clip is not None:
-            from spikeclip.clip_text import ClipText
-
-            made = prompt_ensemble(ClipText(clip), wanted, templates or TEMPLATES)
+            made = prompt_ensemble(_encoder(clip, text_encoder), wanted, templates or TEMPLATES)
             made = replace(made, clip=clip_name or made.clip)
         else:
             made = union([load_labels(spec, first_of_repeated=True) for spec in from_sets or ()])
@@ -72,13 +80,15 @@ def labels(
     )
 
 
-def _lines(path: Path) -> list[str]:
-    from spikeclip.errors import RefusedInput
+def _encoder(clip: str, text_encoder: Path | None) -> "TextEncoder":
+    from spikeclip.clip_text import ClipText, ClipTokenizer
 
-    try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise RefusedInput(f"{path}: not a readable text file ({error})") from error
+    if text_encoder is None:
+        return ClipText(clip)
+    from spikeclip.spiking_text import SpikingText
+    from spikeclip.text_checkpoint import load_text
+
+    return SpikingText(load_text(text_encoder), ClipTokenizer(clip))
 
 
 def main() -> None:

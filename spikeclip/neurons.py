@@ -5,9 +5,10 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
 from spikeclip.config import SpikeClipConfig
+from spikeclip.text_config import TextEncoderConfig
 
 
-def lif(config: SpikeClipConfig, threshold_factor: float = 1.0) -> neuron.LIFNode:
+def lif(config: SpikeClipConfig | TextEncoderConfig, threshold_factor: float = 1.0) -> neuron.LIFNode:
     """`v += (x - v) / tau`; fires at `v >= v_threshold`, then `v = 0`: SpikingJelly's LIF with a hard reset.
 
     Shapes: float `[T, B, ...]` to spikes of the same shape (multi-step mode).

@@ -13,7 +13,7 @@ from torch import Tensor
 from spikeclip.batches import Batch
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
-from spikeclip.labels import LabelSet
+from spikeclip.labels import Cosine, LabelSet
 from spikeclip.losses import alignment_loss, dual_loss
 from spikeclip.recipe import Recipe
 from spikeclip.teacher import Teacher, cached_features
@@ -33,6 +33,7 @@ class Objective:
         recipe: has the stage, weights and temperatures.
         labels: in the order of the class numbers.
         vectors: the v, float32 `[classes, D]`.
+        cosine: whether those are the label directions or the unit label vectors.
         teacher: None in `classify`.
         features: the teacher's, of the images as they are, float32 `[N, D]`; None to ask it for those of the batch.
     """
@@ -40,6 +41,7 @@ class Objective:
     recipe: Recipe
     labels: LabelSet
     vectors: Tensor
+    cosine: Cosine
     teacher: Teacher | None = None
     features: NDArray[Any] | None = None
 
@@ -61,8 +63,10 @@ class Objective:
         return {**self.teacher.to_dict(), "cached": self.features is not None}
 
     def _teacher_features(self, batch: Batch) -> Tensor:
-        cached = self.features
-        found = self.teacher.image_features(batch.images) if cached is None else cached[batch.indices]
+        if self.features is not None:
+            return torch.from_numpy(self.features[batch.indices]).to(self.vectors.device)
+        with torch.autocast(self.vectors.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            found = self.teacher.image_features(batch.images)
         return torch.from_numpy(found).to(self.vectors.device)
 
 
@@ -96,11 +100,13 @@ def find_objective(
         raise RefusedInput(f"label vectors have width {labels.vectors.shape[1]}; expected {width}")
     if teacher is None:
         vectors = labels.directions() if recipe.centred else labels.unit()
-        return Objective(recipe, labels, torch.from_numpy(vectors).to(device))
+        cosine: Cosine = "centred" if recipe.centred else "plain"
+        return Objective(recipe, labels, torch.from_numpy(vectors).to(device), cosine)
     if teacher.embedding_width != width:
         raise RefusedInput(f"teacher {teacher.name}: embeds in {teacher.embedding_width} dimensions; expected {width}")
     features = cached_features(teacher, images, cache) if cache is not None else None
-    return Objective(recipe, labels, torch.from_numpy(teacher.vectors(labels)).to(device), teacher, features)
+    vectors = torch.from_numpy(teacher.vectors(labels)).to(device)
+    return Objective(recipe, labels, vectors, teacher.cosine, teacher, features)
 
 
 def check_labels(images: ImageSet, labels: LabelSet) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
-from spikeclip.errors import RefusedInput
+from spikeclip.errors import RefusedInput, first_line
 from spikeclip.preprocess import Preprocessing
 
 SUFFIXES = (".pth", ".pt", ".tar")
@@ -49,7 +49,7 @@ def load_published(path: Path, heads: int | None, image_size: int | None = None)
     """
     state = read_state(path)
     config = find_config(state, path, heads, image_size or IMAGE_SIZE)
-    _check(state, config, path)
+    check_state(state, published_shapes(config), path, "Vision_Encoder")
     encoder = Encoder(config)
     encoder.load_state_dict(map_state(state, config))
     channels = config.image_channels
@@ -58,8 +58,8 @@ def load_published(path: Path, heads: int | None, image_size: int | None = None)
     return encoder.eval(), Preprocessing(config.image_size, CLIP_MEAN, CLIP_STD)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a PyTorch file by name, without `module.`, in float32 (counters as they are).
+def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
+    """The tensors of a PyTorch file by name, without `module.`, in float32 (counters as they are); `kind` is the class.
 
     Raises:
         RefusedInput: the file is not readable without executing code from it, or holds no tensors.
@@ -70,12 +70,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle and its own unpickler do
         raise RefusedInput(
-            f"{path}: not readable as a PyTorch file of tensors ({_first_line(error)}); expected a dictionary with "
+            f"{path}: not readable as a PyTorch file of tensors ({first_line(error)}); expected a dictionary with "
             "state_dict, saved by torch.save"
         ) from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
-        raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of the published Vision_Encoder")
+        raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of the published {kind}")
     named = {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
     return {name: t.float() if t.is_floating_point() else t for name, t in named.items()}
 
@@ -86,9 +86,9 @@ def find_config(state: Mapping[str, Tensor], path: Path, heads: int | None, imag
     Raises:
         RefusedInput: a tensor that tells one is missing or has another number of dimensions, or `heads` is None.
     """
-    patches = _shape(state, "patch_embed.block0_conv.weight", 4, path)
-    width = _shape(state, "patch_embed.block4_conv.weight", 4, path)[0]
-    hidden = _shape(state, "block.0.mlp.mlp1_conv.weight", 4, path)[0]
+    patches = find_shape(state, "patch_embed.block0_conv.weight", 4, path)
+    width = find_shape(state, "patch_embed.block4_conv.weight", 4, path)[0]
+    hidden = find_shape(state, "block.0.mlp.mlp1_conv.weight", 4, path)[0]
     blocks = {int(found[1]) for name in state if (found := re.match(r"block\.(\d+)\.", name))}
     if heads is None:
         raise RefusedInput(
@@ -102,10 +102,10 @@ def find_config(state: Mapping[str, Tensor], path: Path, heads: int | None, imag
             depth=max(blocks) + 1,
             heads=heads,
             mlp_ratio=hidden // width if hidden % width == 0 else (hidden + 0.5) / width,
-            time_steps=_shape(state, "weights_tensor", 3, path)[1],
+            time_steps=find_shape(state, "weights_tensor", 3, path)[1],
             image_size=image_size,
             image_channels=patches[1],
-            embedding_width=_shape(state, "proj.weight", 2, path)[0],
+            embedding_width=find_shape(state, "proj.weight", 2, path)[0],
         )
     except RefusedInput as error:
         raise RefusedInput(f"{path}: {error}") from error
@@ -178,8 +178,12 @@ def published_shapes(config: SpikeClipConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _check(state: Mapping[str, Tensor], config: SpikeClipConfig, path: Path) -> None:
-    expected = published_shapes(config)
+def check_state(state: Mapping[str, Tensor], expected: dict[str, tuple[int, ...]], path: Path, kind: str) -> None:
+    """Refuse tensors of other names or shapes than those of the published class `kind`, or that aren't finite.
+
+    Raises:
+        RefusedInput: each one that is wrong is named, up to `SHOWN`.
+    """
     found = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
     wrong = [f"{name} is missing" for name in expected if name not in found]
     wrong += [f"{name} is unknown" for name in found if name not in expected]
@@ -190,18 +194,20 @@ def _check(state: Mapping[str, Tensor], config: SpikeClipConfig, path: Path) -> 
             wrong.append(f"{name} holds values that are not finite")
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise RefusedInput(f"{path}: not the published Vision_Encoder: {'; '.join(sorted(wrong)[:SHOWN])}{more}")
+        raise RefusedInput(f"{path}: not the published {kind}: {'; '.join(sorted(wrong)[:SHOWN])}{more}")
 
 
-def _shape(state: Mapping[str, Tensor], name: str, dimensions: int, path: Path) -> tuple[int, ...]:
+def find_shape(
+    state: Mapping[str, Tensor], name: str, dimensions: int, path: Path, kind: str = "Vision_Encoder"
+) -> tuple[int, ...]:
+    """The shape of the tensor `name` of a published class.
+
+    Raises:
+        RefusedInput: it is missing, is empty or has another number of dimensions.
+    """
     if name not in state or state[name].ndim != dimensions or not state[name].numel():
         what = f"has the shape {list(state[name].shape)}" if name in state else "is missing"
         raise RefusedInput(
-            f"{path}: tensor {name} {what}; expected {dimensions} dimensions, as in the published Vision_Encoder"
+            f"{path}: tensor {name} {what}; expected {dimensions} dimensions, as in the published {kind}"
         )
     return tuple(state[name].shape)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -40,7 +40,7 @@ class Recipe:
         ema: decay per step of the averaged weights that are evaluated and saved; 0 to save the weights themselves.
         calibration_images: training images that the statistics of batch normalisation are measured on for the saved
             weights.
-        precision: `bf16` computes convolutions in bfloat16 (autocast), `float32` doesn't.
+        precision: `bf16` computes convolutions in bfloat16 (autocast), the teacher's too; `float32` doesn't.
         seed: of initialisation, order and augmentation.
     """
 

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from spikeclip.batches import Batch, batches, per_epoch
+from spikeclip.batches import batches, per_epoch
 from spikeclip.data import ImageSet
 from spikeclip.distributed import check_share, mean_of_all, processes, rank, synchronise, wait_for_all
 from spikeclip.errors import RefusedInput
@@ -28,8 +28,8 @@ Progress = Callable[[int, int, str], None]
 Embed = Callable[[Model, Tensor, int], Tensor]
 """`embed(model, inputs, time steps)`: float32 `[B, embedding_width]`."""
 
-Loss = Callable[[Tensor, Tensor, Batch, int], Tensor]
-"""`loss(embeddings, temperature, batch, time steps)`: the mean over the batch, float `[]`."""
+Loss = Callable[[Tensor, Tensor, Any, int], Tensor]
+"""`loss(embeddings, temperature, batch, time steps)`: the mean over the batch, as `batches.Batch`, float `[]`."""
 
 
 class _Trained(nn.Module):
@@ -115,9 +115,13 @@ class Run(Generic[Model]):
         Raises:
             RefusedInput: the loss is no longer finite.
         """
-        recipe, total, count = self.recipe, 0.0, per_epoch(images, self.recipe)
-        steps = recipe.time_steps(self.epoch)
-        for i, batch in enumerate(batches(images, preprocessing, recipe, self.epoch)):
+        shuffled = batches(images, preprocessing, self.recipe, self.epoch)
+        return self.train_on(shuffled, per_epoch(images, self.recipe), loss, progress)
+
+    def train_on(self, epoch: Iterable[Any], count: int, loss: Loss, progress: Progress) -> float:
+        """Train on the `count` batches of an epoch, whatever has `inputs`; otherwise as `train_epoch`."""
+        recipe, total, steps = self.recipe, 0.0, self.recipe.time_steps(self.epoch)
+        for i, batch in enumerate(epoch):
             done = self.epoch * count + i
             for group in self.optimizer.param_groups:
                 group["lr"] = recipe.learning_rate_at(done / (recipe.epochs * count))
@@ -160,13 +164,13 @@ def check_output(out: Path) -> None:
         raise RefusedInput(f"{out}: can't be written; expected a file in a folder that exists and is writable")
 
 
-def check_batches(images: ImageSet, recipe: Recipe) -> None:
+def check_batches(examples: Sized, recipe: Recipe) -> None:
     """Refuse batches without equal shares for all processes.
 
     Raises:
         RefusedInput: the batch size is no multiple of their number.
     """
-    check_share(min(recipe.batch_size, len(images)))
+    check_share(min(recipe.batch_size, len(examples)))
 
 
 def carry_out(
@@ -175,8 +179,9 @@ def carry_out(
     identity: dict[str, Any],
     train_epoch: Callable[[], dict[str, Any]],
     save: Callable[[dict[str, Any]], None],
+    save_every: int = 1,
 ) -> None:
-    """Train every epoch that is left, and save after each.
+    """Train every epoch that is left, and save after each `save_every` and after the last.
 
     Args:
         run: at its start; restored from `OUT.resume` where that stands.
@@ -184,6 +189,7 @@ def carry_out(
         identity: JSON-compatible: what this run must have in common with the one that it goes on with.
         train_epoch: trains one, and returns figures for the log.
         save: writes the checkpoint of `run` after an epoch, and adds what it measures to the line of the log.
+        save_every: epochs; where they are shorter than saving takes.
 
     Raises:
         RefusedInput: `OUT.resume` is of another run.
@@ -202,11 +208,14 @@ def carry_out(
         run.epoch += 1
         line = {"epoch": run.epoch, "time_steps": run.recipe.time_steps(run.epoch - 1), **figures}
         line["seconds"] = round(time.perf_counter() - began, 1)
+        saved = run.epoch % save_every == 0 or run.epoch == run.recipe.epochs
         if rank() == 0:
-            save(line)
+            if saved:
+                save(line)
             with log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            _save_state(run, resume, identity)  # last: whatever is cut off before is done again, to the same bits
+            if saved:
+                _save_state(run, resume, identity)  # last: whatever is cut off before is done again, to the same bits
         wait_for_all()
     if rank() == 0:
         resume.unlink(missing_ok=True)

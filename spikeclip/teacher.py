@@ -15,9 +15,9 @@ from torch import Tensor
 from spikeclip.data import ImageSet
 from spikeclip.distributed import rank, wait_for_all
 from spikeclip.errors import RefusedInput
-from spikeclip.labels import LabelSet
+from spikeclip.labels import Cosine, LabelSet
 from spikeclip.published import CLIP_MEAN, CLIP_STD
-from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin
+from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin, shipped_twins
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 """What a folder that transformers saved holds one of, beside `config.json`."""
@@ -30,11 +30,13 @@ class Teacher(Protocol):
         name: the path or hub name that it was loaded from.
         embedding_width: dimensions of its features.
         scale: factor on its cosines.
+        cosine: with what label vectors those are.
     """
 
     name: str
     embedding_width: int
     scale: float
+    cosine: Cosine = "plain"
 
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features, not normalised: uint8 `[N, H, W, 3]` to float32 `[N, embedding_width]`."""
@@ -42,7 +44,7 @@ class Teacher(Protocol):
 
     def vectors(self, labels: LabelSet) -> NDArray[np.float32]:
         """What its cosines are with: unit float32 `[classes, embedding_width]`."""
-        return labels.unit()
+        return labels.directions() if self.cosine == "centred" else labels.unit()
 
     def logits(self, images: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.float32]:
         """`scale · cos(features, vectors)`: uint8 `[N, H, W, 3]` to float32 `[N, classes]`."""
@@ -97,7 +99,7 @@ class ClipTeacher(Teacher):
         x = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float()
         x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
         pooled = self._model.vision_model(pixel_values=(x - self._mean) / self._std).pooler_output
-        return self._model.visual_projection(pooled).cpu().numpy()
+        return self._model.visual_projection(pooled).float().cpu().numpy()
 
     def to_dict(self) -> dict[str, Any]:
         tensors = self._model.state_dict()
@@ -109,18 +111,16 @@ class TwinTeacher(Teacher):
 
     def __init__(self, checkpoint: TwinCheckpoint, device: str = "cpu") -> None:
         self._checkpoint, self._device = checkpoint, device
-        self._model = checkpoint.model.to(device).eval()
+        self._model = checkpoint.model.to(device, memory_format=torch.channels_last).eval()
         self.name = str(checkpoint.path or "twin")
         self.embedding_width = checkpoint.config.embedding_width
         self.scale = checkpoint.scale
+        self.cosine = "centred" if checkpoint.centred else "plain"
 
     @torch.no_grad()
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         x = torch.from_numpy(self._checkpoint.preprocessing(images)).to(self._device)
-        return self._model(x).cpu().numpy()
-
-    def vectors(self, labels: LabelSet) -> NDArray[np.float32]:
-        return labels.directions() if self._checkpoint.centred else labels.unit()
+        return self._model(x.to(memory_format=torch.channels_last)).float().cpu().numpy()
 
     def to_dict(self) -> dict[str, Any]:
         tensors = self._model.state_dict()
@@ -128,13 +128,13 @@ class TwinTeacher(Teacher):
 
 
 def load_teacher(spec: str, device: str = "cpu") -> Teacher:
-    """The teacher of a twin's checkpoint (FILE.safetensors), a folder that transformers saved, or a hub name.
+    """The teacher that `spec` names: a twin (path or shipped name), a folder that transformers saved, or a hub name.
 
     Raises:
         RefusedInput: there is none.
     """
-    if spec.endswith(".safetensors"):
-        return TwinTeacher(load_twin(Path(spec)), device)
+    if spec.endswith(".safetensors") or spec in shipped_twins():
+        return TwinTeacher(load_twin(spec), device)
     if Path(spec).is_file():
         raise RefusedInput(f"teacher {spec}: expected a twin's checkpoint (.safetensors), a CLIP folder or a hub name")
     return ClipTeacher(spec, device)

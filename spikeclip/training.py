@@ -1,6 +1,7 @@
 """Training: a stage of the recipe for an encoder, by surrogate gradients, to a checkpoint."""
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from spikeclip.data import ImageSet
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
 from spikeclip.errors import RefusedInput
 from spikeclip.fine_tuning import FineTuning
+from spikeclip.fused_lif import fused_neurons
 from spikeclip.labels import LabelSet
 from spikeclip.losses import excess
 from spikeclip.objective import Objective, check_labels, find_objective, identify
@@ -120,6 +122,7 @@ def train(
             },
             "epochs_done": run.epoch,
             "clip": labels.clip,
+            "cosine": objective.cosine,
         }
         if start is not None:
             history["start"] = start.to_dict()
@@ -135,7 +138,8 @@ def train(
                 line["accuracy"] = test["accuracy"]
         save_with_card(checkpoint, out, test)
 
-    carry_out(run, out, identity, train_epoch, save)
+    with fused_neurons(encoder) if device == "cpu" else nullcontext():
+        carry_out(run, out, identity, train_epoch, save)
     return load(out)
 
 

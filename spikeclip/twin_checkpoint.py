@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,22 @@ def save_twin(checkpoint: TwinCheckpoint, path: Path) -> None:
     path.with_suffix(".json").write_text(json.dumps(checkpoint.card, indent=2) + "\n")
 
 
-def load_twin(path: Path) -> TwinCheckpoint:
-    """The twin's checkpoint of that path.
+def shipped_twins() -> dict[str, Path]:
+    """Twins that come with the package: name to path."""
+    folder = Path(str(resources.files("spikeclip") / "checkpoints" / "twins"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def load_twin(name_or_path: str | Path) -> TwinCheckpoint:
+    """The twin that ships under that name, or the checkpoint of that path.
 
     Raises:
         RefusedInput: there is none, it is of an encoder, its tensors don't fit, or a weight is not finite.
     """
+    path = shipped_twins().get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
-        raise RefusedInput(f"twin {path}: no such file; expected a checkpoint of spikeclip-train --twin")
+        known = ", ".join(shipped_twins())
+        raise RefusedInput(f"twin {path}: no such file; expected a checkpoint of spikeclip-train --twin, or {known}")
     tensors, metadata = read_tensors(path)
     cosines = metadata.get("cosines")
     if metadata.get("format") != TWIN_FORMAT or not isinstance(cosines, dict) or set(cosines) != {"scale", "centred"}:

@@ -79,7 +79,7 @@ class Calibration:
         if node.spiking:
             return given[name]
         read = np.asarray(sum(self._carried(graph, source, given) for source in node.sources))
-        return read.reshape(*read.shape[:2], -1)
+        return read.reshape(*read.shape[:2], *node.shape)
 
     def disagreement(self, name: str, spikes: NDArray[np.uint8]) -> float:
         """Fraction of a population's neurons and steps whose spike differs from the float graph's."""

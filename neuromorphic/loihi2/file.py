@@ -10,11 +10,12 @@ from pathlib import Path
 import nir
 import numpy as np
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.graph import Affine, Conv2d, Graph, Lif
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.metadata import KEY as METADATA
+from neuromorphic.read import read_nir
 
 
 def integer_graph(graph: Graph) -> Graph | None:
@@ -24,7 +25,16 @@ def integer_graph(graph: Graph) -> Graph | None:
         RefusedInput: the scheme is not understood, or doesn't fit the graph.
     """
     document = graph.metadata.document.get(KEY)
-    return None if document is None else integers(graph, Scheme.from_dict(document, graph.source))
+    if document is None:
+        return None
+    scheme = Scheme.from_dict(document, graph.source)
+    try:
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            return integers(graph, scheme)
+    except RefusedInput as error:  # which names the node only
+        raise RefusedInput(f"{graph.source}: {error}") from error
+    except (KeyError, ValueError, ArithmeticError) as error:  # a node without a unit, exponents of another number, ...
+        raise RefusedInput(f"{graph.source}: metadata {KEY!r} doesn't fit the graph ({shown(error)})") from error
 
 
 def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> None:
@@ -41,7 +51,7 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     Raises:
         RefusedInput: `path` can't be written.
     """
-    raw = nir.read(model, type_check=False)
+    raw = read_nir(model)
     for node in graph.nodes.values():
         target = _found(raw, node.name)
         match node.operation:

@@ -101,7 +101,7 @@ class Network:
         """What a node without state returns, without biases but for those before a maximum."""
         x = self._sum(node, values)
         if isinstance(node.operation, Flatten):
-            return x.reshape(self.batch, -1)
+            return x.reshape(self.batch, *node.shape)
         if node.name not in self.operators:
             self.operators[node.name] = self._operator(node)
         return np.asarray(self.operators[node.name](x))

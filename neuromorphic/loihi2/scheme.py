@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 
 KEY = "loihi2"
 """Of the metadata's document."""
@@ -88,11 +88,11 @@ class Scheme:
                 populations={str(k): Choice(**v) for k, v in document["populations"].items()},
                 calibration=dict(document["calibration"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RefusedInput(f"{source}: metadata {KEY!r} is no quantisation scheme ({error!r})") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise RefusedInput(f"{source}: metadata {KEY!r} is no quantisation scheme ({shown(error)})") from error
         if scheme.granularity not in get_args(Granularity):
-            raise RefusedInput(f"{source}: granularity is {scheme.granularity!r}; expected layer or channel")
+            raise RefusedInput(f"{source}: granularity is {shown(scheme.granularity)}; expected layer or channel")
         for name, unit in {"input_scale": scheme.input_scale, **scheme.units}.items():
             if not 0 < unit < np.inf:
-                raise RefusedInput(f"{source}: the unit of {name!r} is {unit}; expected a positive number")
+                raise RefusedInput(f"{source}: the unit of {shown(name)} is {unit}; expected a positive number")
         return scheme

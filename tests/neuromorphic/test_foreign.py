@@ -83,7 +83,7 @@ def test_the_command_runs_frames_in_lava(tmp_path):
         (["--frames", "nan.npy"], "nan.npy: frames hold values that are not finite"),
         (["--frames", "single.npy"], "how many time steps"),
         (["--frames", "right.npy", "--time-steps", "7"], "7 time steps asked for; there are frames for 8"),
-        (["--frames", "right.npy", "--dt", "0"], "dt is 0.0 s; expected a finite number above 0"),
+        (["--frames", "right.npy", "--dt", "0"], "dt is 0.0 s; expected a finite number of at least 1e-09"),
         (["--frames", "right.npy", "--dt", "1e-3"], "node 'n1.lif': tau"),
         (["--frames", "right.npy", "--precision", "loihi2"], "take images"),
     ],

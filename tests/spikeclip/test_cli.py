@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from spikeclip.checkpoint import load
+from spikeclip.checkpoint import load, trained_cosine
 from spikeclip.cli import app
+from spikeclip.labels import load_labels
+from spikeclip.twin_checkpoint import load_twin
 
 
 @pytest.fixture
@@ -107,6 +109,7 @@ def test_a_twin_teaches_in_both_stages(command, tmp_path):
         ([], {"recipe": "mine"}, ["'mine'", "short-classify"]),
         ([], {"stage": "align", "teacher": "nowhere.safetensors"}, ["nowhere.safetensors", "no such file"]),
         ([], {"stage": "align", "teacher": "."}, ["has no config.json"]),
+        ([], {"stage": "align", "cosine": "plain"}, ["stage align", "expected no --cosine plain"]),
         ([], {"spike-budget": -1}, ["spike budget -1"]),
         (["--twin"], {"teacher": "a.safetensors"}, ["--twin", "no --teacher"]),
         (["--twin"], {}, ["a twin has no time steps", "1x30"]),
@@ -115,6 +118,42 @@ def test_a_twin_teaches_in_both_stages(command, tmp_path):
 def test_stages_and_teachers_that_do_not_fit_are_refused(command, tmp_path, flags, changes, words):
     refused(command(*flags, **changes), *words)
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def readouts(checkpoint, path):
+    """The head's outputs in float64 with label vectors as they are and with centred ones, in the checkpoint's order."""
+    labels = load_labels(f"{path}:set").ordered(checkpoint.label_names)
+    unit = labels.vectors.astype(np.float64)
+    unit /= np.sqrt((unit**2).sum(1, keepdims=True))
+    centred = unit - unit.mean(0)
+    centred /= np.sqrt((centred**2).sum(1, keepdims=True))
+    head = checkpoint.model.encoder.head.weight.numpy()
+    return {"plain": unit @ head, "centred": centred @ head}
+
+
+@pytest.mark.parametrize("cosine", ["plain", "centred"])
+def test_the_cosine_is_that_of_training_of_the_readout_and_of_the_card(command, tmp_path, cosine):
+    result = command(cosine=cosine, precision="float32")
+    assert result.exit_code == 0, result.output
+    first = load(tmp_path / "a.safetensors")
+    assert (first.card["cosine"], first.card["recipe"]["centred"]) == (cosine, cosine == "centred")
+    further = {"init": tmp_path / "a.safetensors", "preset": None, "output": tmp_path / "b.safetensors"}
+    assert command(**further).exit_code == 0  # --init keeps it
+    for checkpoint in (first, load(tmp_path / "b.safetensors")):
+        assert trained_cosine(checkpoint.card) == cosine
+        expected = readouts(checkpoint, tmp_path / "labels.npz")[cosine]
+        np.testing.assert_allclose(checkpoint.model.readout.weight, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_student_is_scored_with_the_vectors_of_its_teacher(command, tmp_path):
+    twin = tmp_path / "twin.safetensors"
+    assert command("--twin", cosine="plain", output=twin, schedule="1x1").exit_code == 0
+    assert load_twin(twin).centred is False
+    assert command(teacher=twin, stage="align").exit_code == 0
+    student = load(tmp_path / "a.safetensors")
+    assert trained_cosine(student.card) == "plain"
+    expected = readouts(student, tmp_path / "labels.npz")["plain"]
+    np.testing.assert_allclose(student.model.readout.weight, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_misspelt_option_is_a_usage_error():

@@ -194,6 +194,9 @@ def test_the_same_evaluation_draws_the_same_file(command, place):
 class Perfect:
     """A teacher whose embedding is the label vector of the class that the first pixel names."""
 
+    def __init__(self, cosine):
+        self.cosine = cosine
+
     def image_features(self, images):
         return OWN.vectors[images[:, 0, 0, 0]]
 
@@ -201,7 +204,8 @@ class Perfect:
 def test_twin_and_teacher_stand_beside(command, place, monkeypatch):
     module = types.ModuleType("spikeclip.teacher")
     asked = []
-    module.load_teacher = lambda spec, device: asked.append((spec, device)) or Perfect()
+    cosines = {"twin.safetensors": "centred", "clip": "plain"}
+    module.load_teacher = lambda spec, device: asked.append((spec, device)) or Perfect(cosines[spec])
     monkeypatch.setitem(sys.modules, "spikeclip.teacher", module)
     images = np.zeros((6, 16, 16, 3), np.uint8)
     images[:, 0, 0, 0] = [0, 1, 2, 0, 1, 0]

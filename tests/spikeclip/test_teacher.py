@@ -51,6 +51,14 @@ def test_the_twins_logits_are_its_cosines(twin, task, labels, tmp_path, centred)
         np.testing.assert_allclose(row, 7.5 * vectors @ feature / np.linalg.norm(feature), rtol=1e-5)
 
 
+def test_the_shipped_twin_is_found_by_its_name():
+    teacher = load_teacher("twin-small")
+    found = load_twin("twin-small")
+    assert teacher.name.endswith("twin-small.safetensors")
+    assert found.card["test"]["accuracy"] > 0.89
+    assert len(found.label_names) == 10
+
+
 def test_files_of_the_other_kind_are_refused(twin, tmp_path):
     save_twin(twin, tmp_path / "a.safetensors")
     with pytest.raises(RefusedInput, match=r"a\.safetensors.*another model"):

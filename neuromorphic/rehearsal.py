@@ -1,0 +1,79 @@
+"""A rehearsal: work that may crash or hang a C library, done in a forked process first, where it does no harm.
+
+HDF5's library believes what a file says of itself.  A single flipped bit can send it into an endless loop or kill the
+process (docs/hostile_files.md has figures), and Python can neither interrupt the one nor survive the other.
+"""
+
+import faulthandler
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from neuromorphic.errors import RefusedInput
+
+SECONDS = 20.0
+"""That a file may take, whatever its size."""
+
+BYTES_PER_SECOND = 1e6
+"""Of the file, that it may take beyond."""
+
+
+def rehearse(work: Callable[[], object], path: Path) -> None:
+    """Do `work` on the file `path` in a copy of this process; what it returns or raises is thrown away.
+
+    The copy is forked, so that it starts in milliseconds; where there is no fork, there is no rehearsal.
+
+    Raises:
+        RefusedInput: the copy was killed by a signal, or did not end in time.
+    """
+    if not hasattr(os, "fork"):
+        return
+    seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
+    with warnings.catch_warnings():
+        # Python warns of forking beside threads, for the locks that they may hold.  The copy runs HDF5 and nothing
+        # else; should it wait for such a lock, it runs out of time.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        _perform(work)
+    code = _wait(child, seconds)
+    if code is None:
+        raise RefusedInput(f"{path}: HDF5 did not finish reading it within {seconds:.0f} s; is the file damaged?")
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise RefusedInput(f"{path}: HDF5 died of it ({name}); expected an HDF5 file that is not damaged")
+
+
+def _perform(work: Callable[[], object]) -> None:
+    """Do `work` and end this process: silently, and without any of the parent's clean-up."""
+    try:
+        faulthandler.disable()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+        work()
+    except BaseException:  # the parent will raise the same, and say it
+        os._exit(1)
+    os._exit(0)
+
+
+def _wait(child: int, seconds: float) -> int | None:
+    """The exit code of `child`, negative for a signal; None when it had to be killed after `seconds`."""
+    end, pause = time.monotonic() + seconds, 0.001
+    try:
+        while True:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                child = 0
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() > end:
+                return None
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+    finally:
+        if child:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)

@@ -1,0 +1,83 @@
+"""What may become of a file: it is refused in one sentence, or it runs.  Anything else is a bug."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import energy
+from neuromorphic import hdf5, limits
+from neuromorphic.errors import RefusedInput
+from neuromorphic.frames import encode
+from neuromorphic.loihi2.file import integer_graph
+from neuromorphic.read import read_graph
+from neuromorphic.reference import run
+from neuromorphic.schedule import schedule
+
+SECONDS = 5.0
+"""Of the processor, that a case may take; seen are tenths."""
+
+LENGTH = 500
+"""Characters of a refusal beyond the path."""
+
+SMALLER = {"MAX_ELEMENTS": 2**20, "MAX_GRAPH_ELEMENTS": 2**21, "MAX_PRODUCTS": 2**24, "MAX_STEP_ELEMENTS": 2**23}
+"""Limits that thousands of graphs can be run within; what holds for them holds for the real ones in proportion."""
+
+DECLARED = 2**27
+"""Bytes that a file may declare, likewise."""
+
+
+class Bug(AssertionError):
+    """A refusal that is no sentence, or a case that took too long."""
+
+
+def judge(path: Path, read=read_graph) -> str:
+    """`refused`, `stopped` (read, but refused when run) or `ran`; raises whatever else happens."""
+    begin = time.process_time()
+    try:
+        graph = read(path)
+    except RefusedInput as error:
+        outcome = "refused"
+        check_sentence(error, path)
+    else:
+        outcome = exercise(graph, path)
+    if time.process_time() - begin > SECONDS:
+        raise Bug(f"{outcome} after {time.process_time() - begin:.1f} s")
+    return outcome
+
+
+def check_sentence(error: RefusedInput, path: Path | str) -> None:
+    said = str(error)
+    if not said.startswith(str(path)):
+        raise Bug(f"does not start with the file: {said}")
+    if not said.isprintable() or "Traceback" in said or len(said) > LENGTH + len(str(path)):
+        raise Bug(f"not one sentence: {said!r}")
+    if "MemoryError" in said or "RecursionError" in said:
+        raise Bug(f"refused by running out: {said}")
+
+
+def exercise(graph, path: Path | str) -> str:
+    """Runs a graph that was accepted for a step or two, counts it, schedules it; integers too where it has some."""
+    try:
+        for this in filter(None, (graph, integer_graph(graph))):
+            steps = min(this.metadata.time_steps or 2, 2)
+            metadata = replace(this.metadata, time_steps=steps, readout=None)
+            short = replace(this, metadata=metadata)
+            shape = short.nodes[short.input].shape
+            frames = np.random.default_rng(0).integers(-8, 9, (1, *shape)).astype(np.float32)
+            energy.count(short, run(short, frames))
+            schedule(short)
+            if metadata.preprocessing is not None and len(shape) == 3:
+                encode(this, np.zeros((1, *shape[1:], shape[0]), np.uint8))
+    except RefusedInput as error:
+        check_sentence(error, path)
+        return "stopped"
+    return "ran"
+
+
+def shrink_limits() -> None:
+    """Put the limits of `SMALLER` in place, in this process."""
+    for name, value in SMALLER.items():
+        setattr(limits, name, value)
+    hdf5.MAX_BYTES = DECLARED
