@@ -31,6 +31,7 @@ def energy(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Count in this trace of spikeclip-simulate (.h5) instead.")] = None,
+    dt: Annotated[float | None, typer.Option(help="Seconds per time step, where the file doesn't say.")] = None,
     device: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,9 +57,9 @@ def energy(
         if svg is not None and svg.exists() and not svg.is_dir():
             raise RefusedInput(f"{svg}: is a file; expected a folder for the figures")
         devices = read_devices(names)
-        graph = read_graph(model)
+        graph = read_graph(model, dt)
         counts, data, run = _counts(graph, images, limit, trace)
-        command = _command(model, images, limit, trace, names)
+        command = _command(model, images, limit, trace, dt, names)
         report = assemble(graph, counts, devices, provenance(graph, data, command), *run)
     if json_path is not None:
         json_path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -100,10 +101,12 @@ def _counts(
     return counts, Data(spec=images, sha256=loaded.sha256), ("reference", graph.precision)
 
 
-def _command(model: Path, images: str | None, limit: int | None, trace: Path | None, devices: list[str]) -> list[str]:
+def _command(
+    model: Path, images: str | None, limit: int | None, trace: Path | None, dt: float | None, devices: list[str]
+) -> list[str]:
     """What was asked for, without the files that it was written to."""
     words = ["spikeclip-energy", str(model)]
-    for option, value in (("--images", images), ("--limit", limit), ("--trace", trace)):
+    for option, value in (("--images", images), ("--limit", limit), ("--trace", trace), ("--dt", dt)):
         words += [] if value is None else [option, str(value)]
     return words + [word for device in devices for word in ("--device", device)]
 

@@ -16,24 +16,36 @@ from energy.updates import updates_needed
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
     Affine,
+    Conv1d,
     Conv2d,
+    CubaLif,
+    Delay,
     Flatten,
     Graph,
+    If,
     Lif,
     LoihiLif,
     MaxPool2d,
+    Membranes,
     Node,
     Population,
+    Scale,
     SelfAttention,
     SumPool2d,
+    Threshold,
 )
 from neuromorphic.trace import SpikeTrain, Trace
 
 KINDS: dict[type, Kind] = {
     Conv2d: "conv2d",
     Affine: "linear",
+    Conv1d: "conv1d",
+    Scale: "scale",
     SumPool2d: "pooling",
     Lif: "identity",
+    If: "identity",
+    CubaLif: "identity",
+    Threshold: "identity",
     LoihiLif: "identity",
 }
 """Nodes that have synapses; a population has some only where it reads another one directly."""
@@ -55,7 +67,8 @@ def count(
         progress: told (populations counted, populations in all).
 
     Raises:
-        RefusedInput: the trace is not of this graph, or the file's table of the ANN twin is not understood.
+        RefusedInput: the trace is not of this graph, the graph has cycles, a `Delay` or neurons that send membranes, or
+            the file's table of the ANN twin is not understood.
     """
     _check(graph, trace)
     nodes = [node for node in graph.nodes.values() if type(node.operation) in KINDS]
@@ -71,7 +84,7 @@ def count(
         real = tuple(sender.name for sender in senders(graph, node) if not sender.spiking)
         if isinstance(node.operation, Population) and not sources[node.name]:
             continue
-        macs = kernel_taps(node) if real and isinstance(node.operation, Conv2d | Affine) else 0
+        macs = kernel_taps(node) if real and isinstance(node.operation, Conv1d | Conv2d | Affine | Scale) else 0
         layers[node.name] = LayerCounts(
             node=node.name,
             kind=KINDS[type(node.operation)],
@@ -95,6 +108,14 @@ def count(
 
 
 def _check(graph: Graph, trace: Trace) -> None:
+    for neuron, reader in sorted(graph.recurrent):
+        raise RefusedInput(
+            f"{graph.source}: node {neuron!r} feeds back through {reader!r}; expected no cycle to count operations in"
+        )
+    for node in graph.nodes.values():
+        if isinstance(node.operation, Delay | Membranes):
+            what = "is a Delay" if isinstance(node.operation, Delay) else "sends its membranes"
+            raise RefusedInput(f"{graph.source}: node {node.name!r} {what}, which is not counted")
     shapes = {node.name: node.shape for node in graph.populations}
     for name in sorted(set(shapes) ^ set(trace.spikes)):
         where = "the graph" if name in shapes else "the trace"
@@ -152,6 +173,10 @@ def _multiplies(node: Node) -> bool:
     match node.operation:
         case Lif(decay=decay):
             kept = 1.0 - decay.astype(np.float64)
+        case CubaLif(synapse_decay=synapse, decay=decay):
+            kept = 1.0 - np.stack([synapse, decay]).astype(np.float64)
+        case If() | Threshold():
+            return False
         case LoihiLif(decay=decay_of_4096):
             kept = np.array(1.0 - decay_of_4096 / 4096)
         case other:
@@ -170,7 +195,7 @@ def _additions(graph: Graph, frames: int) -> dict[str, Additions]:
         real = sum(not sender.spiking for sender in arriving)
         summed = len(arriving) if isinstance(node.operation, MaxPool2d) else real
         fan_in = max(0, summed - 1) * prod(node.input_shape)
-        if isinstance(node.operation, Conv2d | Affine | LoihiLif) and node.operation.bias.any():
+        if isinstance(node.operation, Conv1d | Conv2d | Affine | LoihiLif) and node.operation.bias.any():
             bias = prod(node.shape)
         if isinstance(node.operation, SumPool2d) and real:
             pooling = int(fan_out(node).sum())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from energy.attention import AttentionCounts
 
-Kind = Literal["conv2d", "linear", "pooling", "identity", "attention"]
+Kind = Literal["conv2d", "conv1d", "linear", "scale", "pooling", "identity", "attention"]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Affine, Conv2d, Lif, LoihiLif, MaxPool2d, Node, SumPool2d
+from neuromorphic.graph import Affine, Conv1d, Conv2d, MaxPool2d, Node, Population, Scale, SumPool2d, in_one_row
 
 Integers = NDArray[np.int64]
 
@@ -20,7 +20,7 @@ def fan_out(node: Node) -> Integers:
     A convolution's is `out / groups · rows[y] · columns[x]`, where `rows` and `columns` count the kernel's positions
     that see a row and a column.  Sum-pooling is a convolution whose channels are all apart; so is max-pooling, whose
     connections carry values to compare.  An affine node connects everything to everything, and a population reads
-    another one neuron by neuron.
+    another one neuron by neuron; so does a scale.
 
     Raises:
         TypeError: the node has no synapses.
@@ -34,7 +34,9 @@ def fan_out(node: Node) -> Integers:
             return np.broadcast_to(_seen(node, kernel, stride, padding, (1, 1)), node.input_shape)
         case Affine(weight=weight):
             return np.full(node.input_shape, len(weight), np.int64)
-        case Lif() | LoihiLif():
+        case Conv1d() as conv:
+            return fan_out(in_one_row(node, conv)[0]).reshape(node.input_shape)
+        case op if isinstance(op, Population | Scale):
             return np.ones(node.input_shape, np.int64)
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
@@ -47,13 +49,13 @@ def kernel_taps(node: Node) -> int:
         TypeError: the node has no synapses.
     """
     match node.operation:
-        case Conv2d(weight=weight):
+        case Conv1d(weight=weight) | Conv2d(weight=weight):
             return prod(node.shape) * prod(weight.shape[1:])
         case SumPool2d(kernel=kernel):
             return prod(node.shape) * prod(kernel)
         case Affine(weight=weight):
             return int(weight.size)
-        case Lif() | LoihiLif():
+        case op if isinstance(op, Population | Scale):
             return prod(node.shape)
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")

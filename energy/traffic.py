@@ -27,7 +27,22 @@ from energy.counts import AnnCounts, AnnShapes, LayerCounts, OperationCounts
 from energy.dataflow import constant, senders
 from energy.fanout import fan_out
 from energy.prices import Widths
-from neuromorphic.graph import Affine, Conv2d, Flatten, Graph, MaxPool2d, Node, SelfAttention, Sink, Source, SumPool2d
+from neuromorphic.graph import (
+    Affine,
+    Conv1d,
+    Conv2d,
+    CubaLif,
+    Flatten,
+    Graph,
+    MaxPool2d,
+    Node,
+    Scale,
+    SelfAttention,
+    Sink,
+    Source,
+    SumPool2d,
+    Threshold,
+)
 
 Reuse = Literal["ideal_reuse", "no_reuse"]
 Kept = Literal["weights", "states", "spikes", "activations"]
@@ -120,7 +135,7 @@ def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse
 def _fetched(node: Node) -> int:
     """Operands of one evaluation on real values, one for each tap."""
     match node.operation:
-        case Conv2d(weight=weight):
+        case Conv1d(weight=weight) | Conv2d(weight=weight):
             return prod(node.shape) * prod(weight.shape[1:])
         case Affine(weight=weight):
             return int(weight.size)
@@ -146,8 +161,10 @@ def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> li
     layer, bias = counts.layers.get(node.name), counts.additions_of.get(node.name)
     biases = 0 if bias is None else bias.bias // counts.images
     held = 0
-    if isinstance(node.operation, Conv2d | Affine):
+    if isinstance(node.operation, Conv1d | Conv2d | Affine):
         held = node.operation.weight.size + (node.operation.bias.size if biases else 0)
+    elif isinstance(node.operation, Scale):
+        held = node.operation.scale.size
     if reuse == "ideal_reuse":
         return [Access(node.name, "weights", _same(held), held, False)]
     if layer is not None:
@@ -163,9 +180,16 @@ def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> li
             outputs = 2 * layer.attention.outputs.coincidences.sum(1)
             found.append(Access(node.name, "states", outputs, prod(node.shape), True))
     if node.spiking:
-        neurons = prod(node.shape)
-        found.append(Access(node.name, "states", _same(2 * neurons * counts.time_steps), neurons, False))
+        states = prod(node.shape) * _states(node)
+        found.append(Access(node.name, "states", _same(2 * states * counts.time_steps), states, False))
     return found
+
+
+def _states(node: Node) -> int:
+    """Numbers that each neuron keeps."""
+    if isinstance(node.operation, Threshold):
+        return 0
+    return 2 if isinstance(node.operation, CubaLif) else 1
 
 
 def _sops(layer: LayerCounts, images: int) -> NDArray[np.int64]:

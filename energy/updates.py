@@ -6,6 +6,9 @@ At rest and without arrivals an update would leave it as it is, so event-driven 
     needed[t] = ¬ rest[t] ∨ arrives[t]
     rest[t + 1] = (rest[t] ∧ ¬ arrives[t]) ∨ fires[t]
 
+A neuron that doesn't leak, or remembers nothing, is always at rest; one with a synaptic current never is again once
+something has arrived, and one that leaks towards anything but 0 or is reset to it never is.
+
 What arrives is what the graph lets arrive, not what its values come to: a spike along an existing synapse, even of
 weight zero, or two that cancel; a bias that isn't zero, in every step; and the graph's input, in every step.
 """
@@ -20,8 +23,12 @@ from energy.dataflow import senders
 from energy.synaptic_operations import spikes_per_step
 from neuromorphic.graph import (
     Affine,
+    Conv1d,
     Conv2d,
+    CubaLif,
     Graph,
+    If,
+    Lif,
     LoihiLif,
     MaxPool2d,
     Node,
@@ -29,6 +36,8 @@ from neuromorphic.graph import (
     SelfAttention,
     Source,
     SumPool2d,
+    Threshold,
+    in_one_row,
 )
 from neuromorphic.trace import Trace
 
@@ -55,6 +64,10 @@ def updates_needed(graph: Graph, trace: Trace) -> dict[str, NDArray[np.int64]]:
         arrivals = _Arrivals(graph, trace, always, slice(start, start + chunk))
         for node in resting:
             fires = trace.spikes[node.name].unpack(start, start + chunk)
+            if isinstance(node.operation, If | Threshold):
+                fires = np.ones_like(fires)
+            elif isinstance(node.operation, CubaLif):
+                fires = np.zeros_like(fires)
             needed[node.name][start : start + chunk] = _needed(arrivals.at(node), fires)
     return needed
 
@@ -67,8 +80,12 @@ def driven(graph: Graph) -> frozenset[str]:
         match node.operation:
             case Source():
                 always = True
-            case Conv2d(bias=bias) | Affine(bias=bias):
+            case Conv1d(bias=bias) | Conv2d(bias=bias) | Affine(bias=bias):
                 always = bool(np.all(bias)) or (real and _covers(node))
+            case Lif(leak=leak, reset=reset) | CubaLif(leak=leak, reset=reset):
+                always = bool(leak.any() or reset.any()) or real
+            case Threshold(threshold=threshold):
+                always = bool((threshold < 0).any()) or real
             case LoihiLif(bias=bias):
                 always = bool(np.all(bias)) or real
             case SelfAttention():
@@ -109,8 +126,8 @@ class _Arrivals:
         if node.name in self.always:
             return np.ones((*frames, *node.shape), np.bool_)
         sent = _reached(node, self.at(node))
-        if isinstance(node.operation, Conv2d):
-            sent |= node.operation.bias[:, None, None] != 0
+        if isinstance(node.operation, Conv1d | Conv2d):
+            sent |= node.operation.bias.reshape(-1, *[1] * (len(node.shape) - 1)) != 0
         elif isinstance(node.operation, Affine):
             sent |= node.operation.bias != 0
         return sent
@@ -120,6 +137,9 @@ def _reached(node: Node, arriving: Mask) -> Mask:
     """Outputs of `node` that a synapse connects with what arrives: `[n, T, *input shape]` to `[n, T, *shape]`."""
     frames = arriving.shape[:2]
     match node.operation:
+        case Conv1d() as along:
+            row, _ = in_one_row(node, along)
+            return _reached(row, arriving.reshape(*frames, *row.input_shape)).reshape(*frames, *node.shape)
         case Conv2d() as conv:
             grouped = arriving.reshape(-1, conv.groups, node.input_shape[0] // conv.groups, *node.input_shape[1:])
             kernel = (conv.weight.shape[2], conv.weight.shape[3])

@@ -1,16 +1,18 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
-from neuromorphic.frames import encode, image_size
+from neuromorphic.frames import encode, image_size, read_frames
 from neuromorphic.graph import Graph
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
@@ -22,12 +24,11 @@ from neuromorphic.metadata import GraphMetadata
 from neuromorphic.parity import ParityReport, compare
 from neuromorphic.placement import picture, place
 from neuromorphic.read import read_graph
-from neuromorphic.summary import cores, sentences, table, widths
+from neuromorphic.summary import assumptions, classifies, cores, sentences, table, widths
 from neuromorphic.trace import SpikeTrain, Trace
 from spikeclip.console import console, progress_bar, refusals, require_folders, results
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from export import Prepared
@@ -61,10 +62,19 @@ class Grain(StrEnum):
 
 @app.command()
 def simulate(
-    model: Annotated[Path, typer.Argument(help="A graph written by spikeclip-export (.nir).")],
+    model: Annotated[Path, typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")],
     images: Annotated[
-        str, typer.Option(help="samples, FILE.npz, an image, a folder, cifar10:DIR[:train|:test] or cifar100:DIR[...].")
-    ],
+        str | None,
+        typer.Option(help="samples, FILE.npz, an image, a folder, cifar10:DIR[:train|:test] or cifar100:DIR[...]."),
+    ] = None,
+    frames_path: Annotated[
+        Path | None,
+        typer.Option("--frames", help="Instead of images, what the input reads: .npy."),
+    ] = None,
+    time_steps: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Time steps per image, where the file doesn't say.")
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="Seconds per time step, where the file doesn't say.")] = None,
     check: Annotated[
         str | None, typer.Option(help="Checkpoint (path or shipped name) to compare every spike with.")
     ] = None,
@@ -72,7 +82,7 @@ def simulate(
     labels: Annotated[
         str | None, typer.Option(help="Label embeddings that it was exported with: FILE.npz or FILE.npz:KEY.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take the first N images only.")] = None,
     backend: Annotated[Backend, typer.Option(help="Lava, or the numpy reference.")] = Backend.lava,
     precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
     calibrate: Annotated[
@@ -99,27 +109,29 @@ def simulate(
     In the integers of the chip (`--precision loihi2`) a graph is quantised first, on `--calibrate` images, unless its
     file is quantised already; final membranes are compared too.
 
+    Graphs of other libraries say nothing of preprocessing, time steps and dt: `--frames`, `--time-steps`, `--dt`.
+
     Exit codes: 0 done, 1 the comparison found a difference or Lava failed, 2 the input was refused.
 
     Examples: `spikeclip-simulate model.nir --images samples --check spike-driven-small -o run.h5`,
     `spikeclip-simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2
-    --calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json`
+    --calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json`,
+    `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4`
     """
     with refusals(RefusedInput):
-        from spikeclip.data import load_images
-
-        floats = graph = read_graph(model)
+        floats = graph = read_graph(model, dt)
         require_folders(output, json_path, quantized, placement)
-        found = load_images(images, image_size(floats), limit)
+        only_images = check is not None or precision is Precision.loihi2
+        found = _shown(floats, images, frames_path, limit, only_images=only_images)
         if precision is Precision.loihi2:
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
         elif calibrate or quantized:
             raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
-        frames = encode(graph, found.images)
+        frames = found.frames if found.images is None else encode(graph, found.images)
         # Before Lava, which takes longer: a checkpoint that doesn't fit is refused at once.
         reference = None if check is None else torch_trace(check, floats, graph, frames, heads, labels)
         try:
-            trace = _run(graph, frames, backend, precision, timeout)
+            trace = _run(graph, frames, time_steps, backend, precision, timeout)
         except SimulationFailed as error:
             console.print(f"error: {error}", markup=False)
             raise typer.Exit(1) from error
@@ -130,17 +142,54 @@ def simulate(
     if placed is not None and placement is not None:
         placement.write_text(json.dumps(placed.to_dict(), indent=2) + "\n")
         placement.with_suffix(".svg").write_text(picture(placed), encoding="utf-8")
-    accuracy = None if found.labels is None else float((trace.predictions == found.labels).mean())
+    judged = found.labels is not None and classifies(graph)
+    accuracy = float((trace.predictions == found.labels).mean()) if judged else None
     if json_path is not None:
         json_path.write_text(json.dumps(_document(graph, trace, report, accuracy), indent=2) + "\n")
-    results.print(table(graph, trace, found.names, found.labels, found.label_names))
-    said = sentences(trace, accuracy, report)
+    if classifies(graph):
+        results.print(table(graph, trace, found.names, found.labels, found.label_names))
+    said = [*assumptions(graph), *sentences(trace, accuracy, report)]
     said += _widths(graph, frames) if precision is Precision.loihi2 else []
     said += [] if placed is None else cores(placed)
     for line in said:
         results.print(line, markup=False)
     if report is not None and not report.exact:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a graph is run on: images, or frames as they are."""
+
+    images: "NDArray[np.uint8] | None"
+    frames: "NDArray[np.float32]"
+    names: Sequence[str]
+    labels: "NDArray[np.int64] | None" = None
+    label_names: Sequence[str] = ()
+
+
+def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | None, *, only_images: bool) -> _Shown:
+    """The images or the frames that were named; exactly one of the two has to be.
+
+    Args:
+        graph: that reads them.
+        images: SPEC of images.
+        frames: file of frames.
+        limit: take the first N only.
+        only_images: whether something was asked for that takes images.
+    """
+    if (images is None) == (frames is None):
+        raise RefusedInput("nothing to run on, or two things; expected either --images SPEC or --frames FILE.npy")
+    if frames is not None:
+        if only_images:
+            raise RefusedInput(f"{frames}: --check and --precision loihi2 take images; expected --images SPEC")
+        read = read_frames(graph, frames, limit)
+        return _Shown(None, read, [f"frames {i}" for i in range(len(read))])
+    from spikeclip.data import load_images
+
+    found = load_images(str(images), image_size(graph), limit)
+    nothing = np.zeros(0, np.float32)
+    return _Shown(found.images, nothing, found.names, found.labels, found.label_names)
 
 
 def _integers(
@@ -240,16 +289,22 @@ def _of(trace: Trace, reference: Trace) -> Trace:
 
 
 def _run(
-    graph: Graph, frames: "NDArray[np.float32]", backend: Backend, precision: Precision, timeout: float | None
+    graph: Graph,
+    frames: "NDArray[np.float32]",
+    time_steps: int | None,
+    backend: Backend,
+    precision: Precision,
+    timeout: float | None,
 ) -> Trace:
     with progress_bar(backend.value) as advance:
         if backend is Backend.lava:
             from neuromorphic.simulation import simulate as run_in_lava
 
-            return run_in_lava(graph, frames, precision=precision.value, timeout=timeout, progress=advance)
+            settings: Any = {"precision": precision.value, "timeout": timeout}
+            return run_in_lava(graph, frames, time_steps, progress=advance, **settings)
         from neuromorphic.reference import run_in_batches
 
-        return run_in_batches(graph, frames, progress=advance)
+        return run_in_batches(graph, frames, time_steps, progress=advance)
 
 
 def _document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: float | None) -> dict[str, object]:
@@ -261,7 +316,8 @@ def _document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy:
         "precision": trace.precision,
         "images": trace.images,
         "time_steps": trace.time_steps,
-        "predictions": [names[p] if names else int(p) for p in trace.predictions],
+        "dt": graph.metadata.dt,
+        "predictions": [names[p] if names else int(p) for p in trace.predictions] if classifies(graph) else None,
         "accuracy": accuracy,
         "spikes": {name: train.count() for name, train in trace.spikes.items()},
         **({} if report is None else report.to_dict()),

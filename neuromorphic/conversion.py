@@ -13,14 +13,26 @@ from numpy.typing import NDArray
 
 from neuromorphic import nodes
 from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.nesting import Passage
+from neuromorphic.neuron_conversion import (
+    convert_cuba_li,
+    convert_cuba_lif,
+    convert_delay,
+    convert_if,
+    convert_integrator,
+    convert_li,
+    convert_lif,
+    convert_threshold,
+)
 from neuromorphic.operations import (
     Affine,
+    Conv1d,
     Conv2d,
     Flatten,
     Floats,
-    Lif,
     MaxPool2d,
     Operation,
+    Scale,
     SelfAttention,
     Shape,
     Sink,
@@ -28,21 +40,7 @@ from neuromorphic.operations import (
     SumPool2d,
 )
 from neuromorphic.parameters import declared_shape
-
-
-def _finite(array: NDArray[np.float32], what: str, where: str) -> Floats:
-    with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is refused
-        result = np.asarray(array, dtype=np.float32)
-    if not np.isfinite(result).all():
-        raise RefusedInput(f"{where}: {what} holds values that are not finite")
-    return result
-
-
-def _pair(value: object, what: str, where: str, least: int) -> tuple[int, int]:
-    numbers = np.atleast_1d(np.asarray(value))
-    if numbers.size not in (1, 2) or not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < least:
-        raise RefusedInput(f"{where}: {what} is {shown(value)}; expected one or two integers of at least {least}")
-    return int(numbers[0]), int(numbers[-1])
+from neuromorphic.quantities import finite, pair, single
 
 
 def _window(
@@ -73,44 +71,81 @@ def _convert_output(node: nir.Output, shape: Shape, where: str, dt: float) -> tu
 
 
 def _convert_flatten(node: nir.Flatten, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
-    end = node.end_dim % len(shape)
-    if node.start_dim != 0 or end != len(shape) - 1:
+    dimensions = len(shape)
+    start, end = (
+        single(n, name, where, -dimensions) for n, name in ((node.start_dim, "start_dim"), (node.end_dim, "end_dim"))
+    )
+    start, end = (n + dimensions if n < 0 else n for n in (start, end))
+    if not start <= end < dimensions:
         raise RefusedInput(
-            f"{where} flattens dimensions {node.start_dim} to {node.end_dim} of {list(shape)}; expected all of them"
+            f"{where} flattens dimensions {node.start_dim} to {node.end_dim} of {list(shape)}; "
+            f"expected some of 0 to {dimensions - 1}, without one for the batch"
         )
-    return Flatten(), (int(np.prod(shape)),)
+    return Flatten(), (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
+
+
+def _convert_passage(node: Passage, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
+    declared = declared_shape(node.declared, where)
+    if declared != shape:
+        raise RefusedInput(f"{where} declares the shape {list(declared)}; its input has {list(shape)}")
+    return Flatten(), shape
 
 
 def _convert_sum_pool(node: nir.SumPool2d, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
+    return _pool(node, shape, where, average=False)
+
+
+def _convert_average_pool(node: nir.AvgPool2d, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
+    return _pool(node, shape, where, average=True)
+
+
+def _pool(node: nir.SumPool2d | nir.AvgPool2d, shape: Shape, where: str, *, average: bool) -> tuple[Operation, Shape]:
     channels = _map_shape(shape, where)[0]
-    pool = SumPool2d(
-        _pair(node.kernel_size, "kernel_size", where, 1),
-        _pair(node.stride, "stride", where, 1),
-        _pair(node.padding, "padding", where, 0),
-    )
-    return pool, (channels, *_window(shape, pool.kernel, pool.stride, pool.padding, where))
+    kernel = pair(node.kernel_size, "kernel_size", where, 1)
+    stride, padding = pair(node.stride, "stride", where, 1), pair(node.padding, "padding", where, 0)
+    pool = SumPool2d(kernel, stride, padding, kernel[0] * kernel[1] if average else 1)
+    return pool, (channels, *_window(shape, kernel, stride, padding, where))
 
 
 def _convert_conv(node: nir.Conv2d, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
     channels = _map_shape(shape, where)[0]
-    weight = _finite(node.weight, "weight", where)
-    if weight.ndim != 4 or min(weight.shape) < 1:
-        raise RefusedInput(f"{where}: weight has the shape {list(weight.shape)}; expected [out, in, height, width]")
-    bias = _finite(node.bias, "bias", where)
-    if bias.shape != weight.shape[:1]:
-        raise RefusedInput(f"{where}: bias has the shape {list(bias.shape)}; expected {list(weight.shape[:1])}")
-    stride = _pair(node.stride, "stride", where, 1)
-    dilation = _pair(node.dilation, "dilation", where, 1)
+    weight, bias, groups = _kernel(node, channels, "[out, in / groups, height, width]", where)
+    stride = pair(node.stride, "stride", where, 1)
+    dilation = pair(node.dilation, "dilation", where, 1)
     kernel = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
     padding = _conv_padding(node.padding, stride, kernel, where)
-    if node.groups != 1:
-        raise RefusedInput(f"{where} has {node.groups} groups; expected 1 with a block-diagonal kernel")
-    if weight.shape[1] != channels:
-        raise RefusedInput(f"{where}: its weight reads {weight.shape[1]} channels; its input has {channels}")
-    groups = block_diagonal_groups(weight)
-    grouped = _diagonal_blocks(weight, groups)
-    conv = Conv2d(grouped, bias, stride, padding, dilation, groups)
+    if groups == 1:
+        groups = block_diagonal_groups(weight)
+        weight = _diagonal_blocks(weight, groups)
+    conv = Conv2d(weight, bias, stride, padding, dilation, groups)
     return conv, (len(weight), *_window(shape, kernel, stride, padding, where))
+
+
+def _convert_conv1d(node: nir.Conv1d, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
+    if len(shape) != 2:
+        raise RefusedInput(f"{where}: its input has the shape {list(shape)}; expected [C, N]")
+    weight, bias, groups = _kernel(node, shape[0], "[out, in / groups, kernel]", where)
+    stride, dilation = single(node.stride, "stride", where, 1), single(node.dilation, "dilation", where, 1)
+    kernel = (1, dilation * (weight.shape[2] - 1) + 1)
+    padding = node.padding if isinstance(node.padding, str) else single(node.padding, "padding", where, 0)
+    _, along = _conv_padding(padding, (stride, stride), kernel, where)
+    _, size = _window((shape[0], 1, shape[1]), kernel, (1, stride), (0, along), where)
+    return Conv1d(weight, bias, stride, along, dilation, groups), (len(weight), size)
+
+
+def _kernel(node: nir.Conv1d | nir.Conv2d, channels: int, expected: str, where: str) -> tuple[Floats, Floats, int]:
+    """Weight, bias and groups of a convolution that reads so many channels."""
+    weight, bias = finite(node.weight, "weight", where), finite(node.bias, "bias", where)
+    if weight.ndim != expected.count(",") + 1 or min(weight.shape) < 1:
+        raise RefusedInput(f"{where}: weight has the shape {list(weight.shape)}; expected {expected}")
+    if bias.shape != weight.shape[:1]:
+        raise RefusedInput(f"{where}: bias has the shape {list(bias.shape)}; expected {list(weight.shape[:1])}")
+    groups = single(node.groups, "groups", where, 1)
+    if len(weight) % groups:
+        raise RefusedInput(f"{where}: {len(weight)} output channels in {groups} groups; expected groups of equal size")
+    if weight.shape[1] * groups != channels:
+        raise RefusedInput(f"{where}: its weight reads {weight.shape[1] * groups} channels; its input has {channels}")
+    return weight, bias, groups
 
 
 def _conv_padding(padding: object, stride: tuple[int, int], kernel: tuple[int, ...], where: str) -> tuple[int, int]:
@@ -122,48 +157,33 @@ def _conv_padding(padding: object, stride: tuple[int, int], kernel: tuple[int, .
         raise RefusedInput(
             f"{where}: padding {shown(padding)} with kernel {list(kernel)}, stride {list(stride)}; expected numbers"
         )
-    return _pair(padding, "padding", where, 0)
+    return pair(padding, "padding", where, 0)
+
+
+def _convert_scale(node: nir.Scale, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
+    scale = finite(node.scale, "scale", where)
+    if scale.size != 1 and scale.shape != shape:
+        raise RefusedInput(f"{where}: scale has the shape {list(scale.shape)}; expected {list(shape)}")
+    return Scale(np.broadcast_to(scale.reshape(()) if scale.size == 1 else scale, shape)), shape
 
 
 def _convert_affine(node: nir.Affine | nir.Linear, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
-    weight = _finite(node.weight, "weight", where)
+    weight = finite(node.weight, "weight", where)
     if weight.ndim != 2 or (weight.shape[1],) != shape:
         raise RefusedInput(f"{where}: weight has the shape {list(weight.shape)}; its input has {list(shape)}")
-    bias = _finite(node.bias, "bias", where) if isinstance(node, nir.Affine) else np.zeros(len(weight), np.float32)
+    bias = finite(node.bias, "bias", where) if isinstance(node, nir.Affine) else np.zeros(len(weight), np.float32)
     if bias.shape != weight.shape[:1]:
         raise RefusedInput(f"{where}: bias has the shape {list(bias.shape)}; expected {list(weight.shape[:1])}")
     return Affine(weight, bias), (len(weight),)
-
-
-def _convert_lif(node: nir.LIF, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
-    values: dict[str, Floats] = {}
-    for key in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
-        value = _finite(getattr(node, key), key, where)
-        if value.size != 1 and value.shape != shape:
-            raise RefusedInput(f"{where}: {key} has the shape {list(value.shape)}; expected {list(shape)}")
-        values[key] = np.broadcast_to(value.reshape(()) if value.size == 1 else value, shape)
-    for key in ("v_leak", "v_reset"):
-        if values[key].any():
-            raise RefusedInput(
-                f"{where}: {key} is {values[key].flat[0]}; expected 0, since Lava's neurons rest and reset at 0"
-            )
-    if values["tau"].min() < np.float32(dt):
-        raise RefusedInput(f"{where}: tau is {values['tau'].min()} s; expected at least dt = {dt} s")
-    if values["v_threshold"].min() < 0:
-        raise RefusedInput(f"{where}: v_threshold is {values['v_threshold'].min()}; expected 0 or more")
-    # In float32, as the file holds them: 2e-4 / 1e-4 is exactly 2 there, and 1 / 2 exactly 0.5.
-    with np.errstate(over="ignore"):  # a tau beyond float32's steps decays by 0
-        steps = values["tau"] / np.float32(dt)
-    return Lif(np.float32(1) / steps, values["r"], values["v_threshold"]), shape
 
 
 def _convert_max_pool(node: nodes.MaxPool2d, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
     channels = _map_shape(shape, where)[0]
     _agree(node.input_shape, shape, where)
     pool = MaxPool2d(
-        _pair(node.kernel_size, "kernel_size", where, 1),
-        _pair(node.stride, "stride", where, 1),
-        _pair(node.padding, "padding", where, 0),
+        pair(node.kernel_size, "kernel_size", where, 1),
+        pair(node.stride, "stride", where, 1),
+        pair(node.padding, "padding", where, 0),
     )
     if any(2 * p > k for p, k in zip(pool.padding, pool.kernel, strict=True)):
         raise RefusedInput(
@@ -200,15 +220,29 @@ OPERATIONS: dict[type, Callable[..., tuple[Operation, Shape]]] = {
     nir.Input: _convert_input,
     nir.Output: _convert_output,
     nir.Flatten: _convert_flatten,
+    Passage: _convert_passage,
     nir.SumPool2d: _convert_sum_pool,
     nir.Conv2d: _convert_conv,
     nir.Affine: _convert_affine,
     nir.Linear: _convert_affine,
-    nir.LIF: _convert_lif,
+    nir.Scale: _convert_scale,
+    nir.Conv1d: _convert_conv1d,
+    nir.AvgPool2d: _convert_average_pool,
+    nir.Delay: convert_delay,
+    nir.LIF: convert_lif,
+    nir.IF: convert_if,
+    nir.CubaLIF: convert_cuba_lif,
+    nir.Threshold: convert_threshold,
+    nir.I: convert_integrator,
+    nir.LI: convert_li,
+    nir.CubaLI: convert_cuba_li,
     nodes.MaxPool2d: _convert_max_pool,
     nodes.SpikingSelfAttention: _convert_attention,
 }
 """How each type of node is converted; other types are refused."""
+
+NEURONS = (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold, nir.I, nir.LI, nir.CubaLI)
+"""Types of nodes that are neurons."""
 
 
 def block_diagonal_groups(weight: Floats) -> int:

@@ -1,4 +1,6 @@
-"""From images to the frames that a graph's input node reads."""
+"""The frames that a graph's input node reads: from images, or as they are in a file."""
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +36,10 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     settings = graph.metadata.preprocessing
     if settings is None:
-        raise RefusedInput(f"{graph.source}: its metadata has no preprocessing; expected mean, std and image size")
+        raise RefusedInput(
+            f"{graph.source}: its metadata has no preprocessing (mean, std and image size); expected what its input "
+            "reads instead of images (spikeclip-simulate --frames FILE.npy)"
+        )
     try:
         mean, std = (np.asarray(settings[key], np.float32) for key in ("mean", "std"))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -47,6 +52,36 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise RefusedInput(f"{graph.source}: preprocessing {shown(settings)}; expected finite means, std above 0")
     x = np.ascontiguousarray(((images - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
     return x if graph.metadata.input_bits is None else snap(x, graph.metadata.input_bits)
+
+
+def read_frames(graph: Graph, path: Path, limit: int | None = None) -> NDArray[np.float32]:
+    """The frames in the file at `path`, as they are.
+
+    Args:
+        graph: that reads them.
+        path: `.npy`: numbers `[N, *input shape]`, or `[N, T, *input shape]` for one frame per step.
+        limit: take the first N only.
+
+    Raises:
+        RefusedInput: the file holds no such array, or numbers that are not finite in float32.
+    """
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RefusedInput(f"{path}: not a readable .npy array ({error})") from error
+    shape = graph.nodes[graph.input].shape
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
+        raise RefusedInput(f"{path}: holds no array of numbers; expected [N, T, ...] or [N, ...] in a .npy file")
+    if found.ndim not in (len(shape) + 1, len(shape) + 2) or found.shape[found.ndim - len(shape) :] != shape:
+        raise RefusedInput(
+            f"{path}: frames have the shape {list(found.shape)}; expected [N, T, ...] or [N, ...] of the input "
+            f"{list(shape)} of {graph.source}"
+        )
+    with np.errstate(over="ignore"):
+        frames = np.asarray(found[:limit], np.float32)
+    if not np.isfinite(frames).all():
+        raise RefusedInput(f"{path}: frames hold values that are not finite")
+    return frames
 
 
 def snap(x: NDArray[np.float32], bits: int) -> NDArray[np.float32]:

@@ -53,7 +53,8 @@ class Job:
             nodes.append([node.name, kind, list(arrays), rest, node.sources, node.input_shape, node.shape])
         np.save(folder / "frames.npy", self.frames)
         settings = {"time_steps": self.time_steps, "batch": self.batch, "models": self.models, "doubles": self.doubles}
-        document = {"nodes": nodes, "input": self.graph.input, "output": self.graph.output, "settings": settings}
+        ends = {"input": self.graph.input, "output": self.graph.output}
+        document = {"nodes": nodes, **ends, "recurrent": sorted(self.graph.recurrent), "settings": settings}
         (folder / "job.json").write_text(json.dumps(document))
         images = len(self.frames)
         for path, node in zip(spike_files(folder, self.graph), self.graph.populations, strict=True):
@@ -73,7 +74,8 @@ class Job:
             fields = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
             fields |= {key: np.load(folder / f"node_{i}.{key}.npy") for key in arrays}
             nodes[name] = Node(name, _KINDS[kind](**fields), tuple(sources), tuple(input_shape), tuple(shape))
-        graph = Graph(nodes, document["input"], document["output"], GraphMetadata(), str(folder))
+        recurrent = frozenset((neuron, reader) for neuron, reader in document["recurrent"])
+        graph = Graph(nodes, document["input"], document["output"], GraphMetadata(), str(folder), recurrent)
         settings = document["settings"] | {"doubles": tuple(document["settings"]["doubles"])}
         return cls(graph, np.load(folder / "frames.npy", mmap_mode="r"), **settings)
 

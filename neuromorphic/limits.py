@@ -9,7 +9,18 @@ from dataclasses import dataclass, field
 from math import prod
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.operations import Affine, Conv2d, Flatten, MaxPool2d, Operation, SelfAttention, Shape, SumPool2d
+from neuromorphic.operations import (
+    Affine,
+    Conv1d,
+    Conv2d,
+    Delay,
+    Flatten,
+    MaxPool2d,
+    Operation,
+    SelfAttention,
+    Shape,
+    SumPool2d,
+)
 
 MAX_NODES = 4096
 """The base encoder has fewer than 100 nodes, in standard nodes fewer than 400."""
@@ -137,6 +148,11 @@ def largest_array(operation: Operation, shape: Shape, out: Shape) -> int:
     """
     kernel: Shape
     match operation:
+        case Conv1d(weight=weight, padding=along):
+            padded = shape[0] * (shape[1] + 2 * along)
+            return int(max(padded, out[1] * weight.shape[2], shape[0] * weight.shape[2] * out[1]))
+        case Delay(steps=steps):
+            return int(prod(shape) * (steps.max() + 1))
         case Conv2d(weight=weight, padding=padding, groups=groups):
             kernel, inner = weight.shape[2:], shape[0] // groups
         case SumPool2d(kernel=kernel, padding=padding) | MaxPool2d(kernel=kernel, padding=padding):
@@ -154,7 +170,7 @@ def largest_array(operation: Operation, shape: Shape, out: Shape) -> int:
 def products(operation: Operation, shape: Shape, out: Shape) -> int:
     """Products of one time step, those with padding included; of a node without any, the elements it reads."""
     match operation:
-        case Conv2d(weight=weight):
+        case Conv1d(weight=weight) | Conv2d(weight=weight):
             return prod(out) * prod(weight.shape[1:])
         case Affine(weight=weight):
             return int(weight.size)

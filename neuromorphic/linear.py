@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from neuromorphic.graph import Affine, Conv2d, Node, SumPool2d
+from neuromorphic.graph import Affine, Conv1d, Conv2d, Node, Scale, SumPool2d, in_one_row
 from neuromorphic.reference import apply
 
 Array = NDArray[Any]
@@ -31,7 +31,13 @@ def linear(node: Node, batch: int, dtype: DTypeLike) -> Linear:
         case Affine(weight=weight):
             return _Product(weight, dtype)
         case SumPool2d() as pool:
-            return _Taps(node, pool_as_convolution(node, pool), batch, dtype)
+            sums = _Taps(node, pool_as_convolution(node, pool), batch, dtype)
+            return sums if pool.divisor == 1 else _Mean(sums, pool.divisor)
+        case Scale(scale=scale):
+            return _Elementwise(scale, dtype)
+        case Conv1d() as conv:
+            row, _ = in_one_row(node, conv)
+            return _Reshaped(linear(row, batch, dtype), row.input_shape, node.shape)
         case Conv2d() as conv if node.input_shape[1:] == (1, 1):
             return _Impulses(node, conv, dtype)
         case Conv2d() as conv if conv.groups == node.input_shape[0] == node.shape[0]:
@@ -43,7 +49,7 @@ def linear(node: Node, batch: int, dtype: DTypeLike) -> Linear:
 
 
 def pool_as_convolution(node: Node, pool: SumPool2d) -> Conv2d:
-    """The convolution of ones, each channel on its own, that a pooling is."""
+    """The convolution of ones, each channel on its own, that a pooling is before it divides."""
     channels = node.shape[0]
     ones, bias = np.ones((channels, 1, *pool.kernel), np.float32), np.zeros(channels, np.float32)
     return Conv2d(ones, bias, pool.stride, pool.padding, (1, 1), channels)
@@ -57,6 +63,38 @@ class _Product:
 
     def __call__(self, x: Array) -> Array:
         return np.asarray(x.astype(self.transposed.dtype, copy=False) @ self.transposed)
+
+
+class _Elementwise:
+    """`y = s x`."""
+
+    def __init__(self, scale: NDArray[np.float32], dtype: DTypeLike) -> None:
+        self.scale = scale.astype(dtype)
+
+    def __call__(self, x: Array) -> Array:
+        return np.asarray(self.scale * x)
+
+
+class _Mean:
+    """`y = sums(x) / divisor`."""
+
+    def __init__(self, sums: Linear, divisor: int) -> None:
+        self.sums, self.divisor = sums, divisor
+
+    def __call__(self, x: Array) -> Array:
+        y = self.sums(x)
+        y /= self.divisor
+        return y
+
+
+class _Reshaped:
+    """`y = inner(x)` on `[B, *input_shape]`, as `[B, *shape]`."""
+
+    def __init__(self, inner: Linear, input_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        self.inner, self.input_shape, self.shape = inner, input_shape, shape
+
+    def __call__(self, x: Array) -> Array:
+        return self.inner(x.reshape(-1, *self.input_shape)).reshape(-1, *self.shape)
 
 
 class _Window:

@@ -54,6 +54,7 @@ class GraphMetadata:
         certificate: per node, what was proven of its arithmetic.
         twin: the ANN twin's layers, for counting without torch; None where there is none.
         document: the whole JSON document.
+        dt_stated: whether the file or whoever read it said what dt is.
     """
 
     dt: float = DEFAULT_DT
@@ -65,16 +66,27 @@ class GraphMetadata:
     certificate: Mapping[str, Any] = field(default_factory=dict)
     twin: Mapping[str, Any] | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
+    dt_stated: bool = False
 
     @classmethod
-    def of(cls, metadata: Mapping[str, Any], source: str) -> Self:
+    def of(cls, metadata: Mapping[str, Any], source: str, dt: float | None = None) -> Self:
         """The metadata of a graph that `nir.read` returned; defaults where the graph is of another exporter.
 
+        Args:
+            metadata: of the graph; of another exporter's, a number `dt` is understood.
+            source: named in messages.
+            dt: seconds per time step, where the file doesn't say.
+
         Raises:
-            RefusedInput: the string is not JSON, of another format version, or holds values of the wrong kind.
+            RefusedInput: the string is not JSON, of another format version, or holds values of the wrong kind; or dt is
+                not above 0, or another than the file's.
         """
+        asked = dt
         if KEY not in metadata:
-            return cls()
+            found = _number(metadata.get("dt"))
+            dt = found if asked is None else asked
+            _check_dt(dt, found, source)
+            return cls() if dt is None else cls(dt=dt, dt_stated=True)
         text = metadata[KEY]
         try:
             document = json.loads(text)
@@ -86,6 +98,7 @@ class GraphMetadata:
         dt, steps, bits = document.get("dt"), document.get("time_steps"), document.get("input_bits")
         if not isinstance(dt, float) or not LEAST_DT <= dt < 1:
             raise RefusedInput(f"{source}: metadata dt is {shown(dt)}; expected seconds from {LEAST_DT} to 1")
+        _check_dt(asked, dt, source)
         if type(steps) is not int or not 1 <= steps <= 4096:
             raise RefusedInput(f"{source}: metadata time_steps is {shown(steps)}; expected 1 to 4096")
         if bits is not None and (type(bits) is not int or not 0 <= bits <= 24):
@@ -103,7 +116,21 @@ class GraphMetadata:
             certificate=_certificate(document.get("certificate"), source),
             twin=document.get("twin"),
             document=document,
+            dt_stated=True,
         )
+
+
+def _number(value: Any) -> float | None:
+    """`value` as a float where it is one number."""
+    array = np.asarray(value)
+    return float(array.item()) if array.size == 1 and array.dtype.kind in "iuf" else None
+
+
+def _check_dt(asked: float | None, stated: float | None, source: str) -> None:
+    if asked is not None and not LEAST_DT <= asked < float("inf"):
+        raise RefusedInput(f"{source}: dt is {asked!r} s; expected a finite number of at least {LEAST_DT}")
+    if asked is not None and stated is not None and asked != stated:
+        raise RefusedInput(f"{source}: dt {asked:g} s asked for; the file is made for {stated:g} s")
 
 
 def _label_names(names: Any, source: str) -> tuple[str, ...]:

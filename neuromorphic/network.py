@@ -17,7 +17,7 @@ from neuromorphic.job import Job, Models, membrane_files, output_file, spike_fil
 from neuromorphic.layers import Layer, layers
 from neuromorphic.membranes import MembraneFile
 from neuromorphic.ports import in_port, with_ports
-from neuromorphic.processes.delay import DelayModel, DelayProcess
+from neuromorphic.processes.delay import BorderModel, BorderProcess, DelayModel, DelayProcess
 from neuromorphic.processes.extension import ExtensionModel, ExtensionProcess
 from neuromorphic.processes.layer import FusedModel, LayerProcess
 from neuromorphic.processes.recorder import RecorderModel, RecorderProcess
@@ -53,6 +53,8 @@ class _RunConfig(Loihi2SimCfg):
                 return with_ports(SourceModel, process, np.int32 if stock_integers else np.float32, False)
             case DelayProcess():
                 return with_ports(DelayModel, process, self.dtype, False)
+            case BorderProcess():
+                return with_ports(BorderModel, process, self.dtype, False)
             case ExtensionProcess():
                 return with_ports(ExtensionModel, process, self.dtype, False)
             case Conv():

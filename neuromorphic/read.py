@@ -6,10 +6,12 @@ or hang, reads it in a copy of this process before (`rehearsal.rehearse`).
 """
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
 import numpy as np
+from nir.serialization import hdf2dict
 
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.graph import Graph, from_nir
@@ -17,8 +19,12 @@ from neuromorphic.hdf5 import survey
 from neuromorphic.rehearsal import rehearse
 
 
-def read_graph(path: str | Path) -> Graph:
+def read_graph(path: str | Path, dt: float | None = None) -> Graph:
     """The validated graph in the file at `path`.
+
+    Args:
+        path: a `.nir` file.
+        dt: seconds per time step, where the file doesn't say.
 
     Raises:
         RefusedInput: the file is missing, truncated, not NIR, reaches outside itself, declares too much, or its
@@ -27,18 +33,23 @@ def read_graph(path: str | Path) -> Graph:
     path = Path(path)
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file; expected a .nir graph")
-    rehearse(lambda: _read(path), path)
-    return from_nir(_read(path), path)
+    rehearse(lambda: read_nir(path), path)
+    return from_nir(read_nir(path), path, dt)
 
 
-def _read(path: Path) -> nir.NIRGraph:
-    """What `nir.read` makes of a file that passed the survey."""
+def read_nir(path: Path) -> nir.NIRGraph:
+    """What `nir.read` would make of the file at `path`, types unchecked, after the survey.
+
+    Raises:
+        RefusedInput: the file is truncated, not NIR, reaches outside itself or declares too much.
+    """
     try:
         with h5py.File(path, "r") as file:
             survey(file, path)
             _check_version(file, path)
+            document = _unchecked(hdf2dict(file["node"]))
         with np.errstate(all="ignore"):  # nir works out shapes before anyone has checked what from
-            graph = nir.read(path, type_check=False)
+            graph = nir.dict2NIRNode(document)
     except RefusedInput:
         raise
     except Exception as error:  # nir raises whatever its nodes' constructors do: KeyError, AssertionError, ...
@@ -48,6 +59,18 @@ def _read(path: Path) -> nir.NIRGraph:
     if not isinstance(graph, nir.NIRGraph):
         raise RefusedInput(f"{path}: holds a single {type(graph).__name__}; expected a graph with nodes and edges")
     return graph
+
+
+def _unchecked(document: dict[str, Any]) -> dict[str, Any]:
+    """What `nir.read` hands to nir's nodes, without their check of types, in subgraphs either.
+
+    It refuses grouped kernels, and where it infers shapes it adds inputs and outputs.
+    """
+    if document.get("type") == "NIRGraph":
+        document["type_check"] = False
+        for node in document["nodes"].values():
+            _unchecked(node)
+    return document
 
 
 def _check_version(file: h5py.File, path: Path) -> None:

@@ -1,7 +1,8 @@
 """The reference executor: the semantics of a graph, in numpy, plain enough to be their definition.
 
 Everything is float64, one node after the other, one time step after the other, all images side by side.  There is no
-latency here: what a frame causes, it causes in its own step.  Every image starts from rest.
+latency here: what a frame causes, it causes in its own step, but for what passes a recurrent edge or a `Delay`.  Every
+image starts from rest, with nothing under way.
 """
 
 from collections.abc import Callable
@@ -9,26 +10,29 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.dynamics import Values, advance, at_rest
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
     Affine,
+    Conv1d,
     Conv2d,
+    Delay,
     Flatten,
     Graph,
-    LoihiLif,
     MaxPool2d,
+    Membranes,
     Node,
     Population,
+    Scale,
     SelfAttention,
     Sink,
     Source,
     SumPool2d,
+    in_one_row,
 )
-from neuromorphic.loihi2 import arithmetic
 from neuromorphic.loihi2.widths import GRADED_BITS
+from neuromorphic.schedule import inputs
 from neuromorphic.trace import SpikeTrain, Trace
-
-Values = NDArray[np.float64]
 
 
 def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None) -> Trace:
@@ -47,22 +51,40 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
     """
     frames = per_step(graph, frames, time_steps)
     images, steps = frames.shape[:2]
-    membranes = {node.name: np.zeros((images, *node.shape)) for node in graph.populations}
+    states = {
+        node.name: at_rest(node.operation, images, node.shape)
+        for node in graph.nodes.values()
+        if isinstance(node.operation, Population | Membranes)
+    }
     spikes = {node.name: np.zeros((images, steps, *node.shape), np.bool_) for node in graph.populations}
     outputs = np.zeros((images, steps, *graph.nodes[graph.output].shape), np.float32)
+    read = {name: [(s, graph.lag(s, name)) for s in inputs(graph, name)] for name in graph.nodes}
+    past: dict[str, list[Values]] = {s: [] for sources in read.values() for s, lag in sources if lag}
+    lines: dict[str, list[Values]] = {n.name: [] for n in graph.nodes.values() if isinstance(n.operation, Delay)}
     for t in range(steps):
         values: dict[str, Values] = {}
         for node in graph.nodes.values():
+            if isinstance(node.operation, Flatten):  # looked through
+                continue
             if isinstance(node.operation, Source):
                 values[node.name] = frames[:, t].astype(np.float64)
                 continue
-            x = sum((values[s] for s in node.sources), start=np.zeros((images, *node.input_shape)))
-            if isinstance(node.operation, Population):
-                fired = step(node.operation, membranes[node.name], x)
-                spikes[node.name][:, t] = fired
-                values[node.name] = fired.astype(np.float64)
+            x = np.zeros((images, *node.input_shape))
+            for source, lag in read[node.name]:
+                if lag <= t:
+                    sent = past[source][t - lag] if lag else values[source]
+                    x += sent.reshape(x.shape)
+            if isinstance(node.operation, Population | Membranes):
+                values[node.name] = advance(node.operation, states[node.name], x)
+            elif isinstance(node.operation, Delay):
+                lines[node.name].append(x)
+                values[node.name] = _delayed(node.operation, lines[node.name])
             else:
                 values[node.name] = apply(node, x)
+            if node.spiking:
+                spikes[node.name][:, t] = values[node.name] != 0
+        for source, line in past.items():
+            line.append(values[source])
         with np.errstate(over="ignore", invalid="ignore"):
             outputs[:, t] = values[graph.output]
     if not np.isfinite(outputs).all():
@@ -70,7 +92,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
     trains = {name: SpikeTrain.pack(s) for name, s in spikes.items()}
     left = None
     if graph.precision == "loihi2":
-        left = {name: v.astype(np.int32) for name, v in membranes.items()}
+        left = {node.name: states[node.name].v.astype(np.int32) for node in graph.populations}
     return Trace("reference", graph.precision, trains, outputs, graph.metadata.readout, left)
 
 
@@ -126,6 +148,8 @@ def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None =
         frames = np.broadcast_to(frames[:, None], (len(frames), steps, *shape))
     elif frames.shape[2:] != shape:
         raise RefusedInput(f"frames have the shape {list(frames.shape[1:])}; {graph.source} reads {list(shape)}")
+    elif time_steps not in (None, frames.shape[1]):
+        raise RefusedInput(f"{time_steps} time steps asked for; there are frames for {frames.shape[1]}")
     if known is not None and frames.shape[1] != known:
         raise RefusedInput(f"{graph.source}: {frames.shape[1]} time steps asked for; the file is made for {known}")
     if not len(frames):
@@ -147,18 +171,13 @@ def _check_graded(frames: NDArray[np.float32], source: str) -> None:
         )
 
 
-def step(lif: Population, v: Values, x: Values) -> NDArray[np.bool_]:
-    """One step of a population: `v += decay (gain x - v)`; spikes where `v > threshold`; there `v = 0`.
-
-    In the integers of the chip it is `loihi2.arithmetic.step`.  Updates the membranes `v`, float64 `[N, *shape]`, in
-    place and returns the spikes, bool of the same shape.
-    """
-    if isinstance(lif, LoihiLif):
-        return arithmetic.step(lif, v, x)
-    v += lif.decay * (lif.gain * x - v)
-    fired = v > lif.threshold
-    v[fired] = 0.0
-    return np.asarray(fired)
+def _delayed(delay: Delay, line: list[Values]) -> Values:
+    """What leaves a delay whose last input is that of `line`; all of its elements have waited `delay.lag` steps."""
+    y = np.zeros_like(line[-1])
+    for wait in np.unique(delay.steps - delay.lag):
+        if wait < len(line):
+            np.copyto(y, line[-1 - wait], where=delay.steps - delay.lag == wait)
+    return y
 
 
 def apply(node: Node, x: Values) -> Values:
@@ -166,8 +185,13 @@ def apply(node: Node, x: Values) -> Values:
     match node.operation:
         case Conv2d() as conv:
             return _convolve(conv, x, node.shape)
-        case SumPool2d(kernel=kernel, stride=stride, padding=padding):
-            return np.asarray(sliding_windows(x, kernel, stride, padding, (1, 1)).sum((-2, -1)))
+        case Conv1d() as conv:
+            row, flat_map = in_one_row(node, conv)
+            return _convolve(flat_map, x.reshape(-1, *row.input_shape), row.shape).reshape(-1, *node.shape)
+        case Scale(scale=scale):
+            return scale * x
+        case SumPool2d(kernel=kernel, stride=stride, padding=padding, divisor=divisor):
+            return np.asarray(sliding_windows(x, kernel, stride, padding, (1, 1)).sum((-2, -1))) / divisor
         case MaxPool2d(kernel=kernel, stride=stride, padding=padding):
             return np.asarray(sliding_windows(x, kernel, stride, padding, (1, 1), -np.inf).max((-2, -1)))
         case SelfAttention() as attention:
@@ -175,7 +199,7 @@ def apply(node: Node, x: Values) -> Values:
         case Affine(weight=weight, bias=bias):
             return np.asarray(x @ weight.T.astype(np.float64) + bias)
         case Flatten():
-            return x.reshape(len(x), -1)
+            return x.reshape(len(x), *node.shape)
         case Sink():
             return x
         case other:

@@ -3,24 +3,30 @@
 On the chip a synapse takes one time step: a spike sent at step t is in the receiver's input at step t + 1.  So a frame
 that enters at step t leaves node n at step `t + latency(n)`:
 
-    latency(input) = 0
-    latency(n) = 1 + max latency(s)                  a linear node: its synapses; an extension node: its neurons
-    latency(n) = max (latency(s) + synapse(s, n))    a population: 1 for spikes that arrive directly, through synapses
-                                                     of weight 1; 0 for currents, which have passed their synapses
-    latency(output) = max latency(s)                 the host reads it
+    latency(n) = max (0, latency(s) + synapse(s, n) - lag(s, n))
+
+where `synapse` is 1 into a linear node, whose synapses these are, and into an extension node, whose neurons they are;
+into neurons it is 1 for spikes that arrive directly, through synapses of weight 1, and 0 for currents, which have
+passed their synapses.  Into the output, which the host reads, and into a `Delay` it is 0.  `lag` is 0 but for recurrent
+edges and a `Delay`: what is summed at step t of an image was sent at step `t - lag`.
 
 Flattening takes no time; edges are counted through it.  Where branches of different depth meet, the shorter ones wait:
 
-    delay(s, n) = latency(n) - synapse(s, n) - latency(s)
+    delay(s, n) = latency(n) + lag(s, n) - synapse(s, n) - latency(s)
+
+Around a cycle the latencies cancel, so that its delays sum up to its lags less its synapses: a cycle with more synapses
+than lags has no schedule.
 
 Images are streamed back to back, T steps each, whatever the depth; population n forgets the previous image at the steps
-`t = latency(n) mod T`.
+`t = latency(n) mod T`, and nothing that was sent in one image is summed in the next.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
-from neuromorphic.graph import Flatten, Graph, Lif, LoihiLif, Population, Sink, Source
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import Delay, Flatten, Graph, Membranes, Population, Sink, Source
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,8 @@ class Schedule:
 
     Attributes:
         latency: steps from a frame's arrival to a node's answer, by node name.
-        delay: steps that what `source` sends waits before `reader`, by `(source, reader)`, flattening looked through.
-            Edges into the output have none: the host aligns what it reads.
+        delay: steps that what `source` sends waits before `reader`, by `(source, reader)`, flattening looked through;
+            lags are among them.  Edges into the output have none: the host aligns what it reads.
         depth: the greatest latency; the steps that a run takes beyond its images' own.
     """
 
@@ -40,15 +46,53 @@ class Schedule:
 
 
 def schedule(graph: Graph) -> Schedule:
-    """The schedule of `graph` with the least latencies."""
-    latency: dict[str, int] = {}
+    """The schedule of `graph` with the least latencies.
+
+    Raises:
+        RefusedInput: a cycle whose synapses take more steps than its recurrent edges and delays allow.
+    """
+    names = [name for name, node in graph.nodes.items() if not isinstance(node.operation, Flatten)]
+    ways = {n: [(s, synapse(graph, s, n) - graph.lag(s, n)) for s in inputs(graph, n)] for n in names}
+    latency = _latencies(graph, ways)
     delay: dict[tuple[str, str], int] = {}
-    for node in graph.nodes.values():
-        arrivals = {s: latency[s] + _synapse(graph, s, node.name) for s in inputs(graph, node.name)}
-        latency[node.name] = max(arrivals.values(), default=0)
-        if not isinstance(node.operation, Sink | Flatten):
-            delay.update({(s, node.name): latency[node.name] - arrived for s, arrived in arrivals.items()})
-    return Schedule(latency, delay, max(latency.values()))
+    for name in names:
+        if not isinstance(graph.nodes[name].operation, Sink):
+            delay.update({(s, name): latency[name] - latency[s] - steps for s, steps in ways[name]})
+    for name, node in graph.nodes.items():
+        if isinstance(node.operation, Flatten):
+            latency[name] = max(latency[s] for s in inputs(graph, name))
+    ordered = {name: latency[name] for name in graph.nodes}
+    return Schedule(ordered, delay, max(ordered.values()))
+
+
+def _latencies(graph: Graph, ways: Mapping[str, list[tuple[str, int]]]) -> dict[str, int]:
+    """The longest ways to every node (Bellman and Ford's): one pass, but for cycles."""
+    latency = dict.fromkeys(ways, 0)
+    for _ in range(len(ways) + 1):
+        changed = ""
+        for name, sources in ways.items():
+            least = max((latency[s] + steps for s, steps in sources), default=0)
+            if least > latency[name]:
+                latency[name], changed = least, name
+        if not changed:
+            return latency
+    cycle = _longest(ways, latency, changed)
+    steps = sum(synapse(graph, s, n) for s, n in cycle)
+    lags = sum(graph.lag(s, n) for s, n in cycle)
+    raise RefusedInput(
+        f"{graph.source}: the cycle {' -> '.join([cycle[0][0], *(n for _, n in cycle)])} passes {steps} synapses, each "
+        f"of which takes a time step on the chip, and is {lags} late; expected a Delay of {steps} steps on it"
+    )
+
+
+def _longest(ways: Mapping[str, list[tuple[str, int]]], latency: Mapping[str, int], name: str) -> list[tuple[str, str]]:
+    """The edges of a cycle that lets latencies grow for ever, found backwards from a node whose latency still does."""
+    seen: list[str] = []
+    while name not in seen:
+        seen.append(name)
+        name = max(ways[name], key=lambda way: latency[way[0]] + way[1])[0]
+    cycle = [*seen[seen.index(name) :], name][::-1]
+    return list(pairwise(cycle))
 
 
 def inputs(graph: Graph, name: str) -> tuple[str, ...]:
@@ -60,12 +104,26 @@ def inputs(graph: Graph, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _synapse(graph: Graph, source: str, reader: str) -> int:
+def synapse(graph: Graph, source: str, reader: str) -> int:
     """Steps that the synapses between two nodes take."""
     match graph.nodes[reader].operation:
-        case Sink() | Flatten():
+        case Sink() | Flatten() | Delay():
             return 0
-        case Lif() | LoihiLif():
-            return int(isinstance(graph.nodes[source].operation, Population | Source))
+        case op if isinstance(op, Population | Membranes):
+            return int(sends_spikes(graph, source))
         case _:
             return 1
+
+
+def sends_spikes(graph: Graph, name: str) -> bool:
+    """Whether synapses are still before what leaves a node: of neurons, the input, and what has only waited since."""
+    waiting, seen = [name], {name}
+    while waiting:
+        here = waiting.pop()
+        operation = graph.nodes[here].operation
+        if isinstance(operation, Population | Membranes | Source):
+            return True
+        if isinstance(operation, Delay):
+            waiting.extend(s for s in inputs(graph, here) if s not in seen)
+            seen.update(waiting)
+    return False

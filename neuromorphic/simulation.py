@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Flatten, Graph, Lif, Sink, Source
+from neuromorphic.graph import CubaLif, Flatten, Graph, If, Lif, Membranes, Sink, Source
 from neuromorphic.job import Job, Models
+from neuromorphic.layers import constants
 from neuromorphic.loihi2.bounds import intervals
 from neuromorphic.loihi2.stock import check_stock
 from neuromorphic.loihi2.widths import GRADED_BITS
@@ -140,10 +141,20 @@ def _batch(asked: int | None, models: Models, images: int) -> int:
 
 
 def _check_stock(graph: Graph) -> None:
-    """Lava's neurons have no gain: theirs is brought into the threshold, which takes a positive one."""
+    """What Lava's own neurons can't do: send membranes, filter biases, or have a gain that is no positive one.
+
+    Their gain is brought into the threshold.
+    """
     if graph.precision == "loihi2":
         check_stock(graph)
-    for node in graph.populations:
-        if isinstance(node.operation, Lif) and node.operation.gain.min() <= 0:
-            gain = node.operation.gain.min()
-            raise RefusedInput(f"{graph.source}: node {node.name!r} has gain {gain}; expected more than 0")
+    biases = constants(graph)
+    for node in graph.nodes.values():
+        where = f"{graph.source}: node {node.name!r}"
+        if isinstance(node.operation, Membranes):
+            raise RefusedInput(f"{where} sends its membranes; no process of Lava's does, expected fused models")
+        if isinstance(node.operation, CubaLif) and biases[node.name].any():
+            raise RefusedInput(f"{where} filters a bias; Lava's neurons add theirs behind the filter, expected none")
+        for name in ("gain", "weight") if isinstance(node.operation, Lif | If | CubaLif) else ():
+            least = getattr(node.operation, name, np.ones(1)).min()
+            if least <= 0:
+                raise RefusedInput(f"{where} has {name} {least}; expected more than 0")

@@ -45,11 +45,28 @@ def table(
     return found
 
 
+def classifies(graph: Graph) -> bool:
+    """Whether the elements of the output are classes, of which the highest score is a prediction: a list of numbers."""
+    return len(graph.nodes[graph.output].shape) == 1
+
+
+def assumptions(graph: Graph) -> list[str]:
+    """What a graph of another library leaves open, and what was taken for it, in sentences."""
+    lines = []
+    if not graph.metadata.dt_stated:
+        lines.append(f"dt is taken to be {graph.metadata.dt:g} s; the file doesn't say (--dt)")
+    if graph.recurrent:
+        edges = ", ".join(f"{neuron} -> {reader}" for neuron, reader in sorted(graph.recurrent)[:4])
+        more = f" and {len(graph.recurrent) - 4} more" if len(graph.recurrent) > 4 else ""
+        lines.append(f"recurrent, one time step late: {edges}{more}")
+    return lines
+
+
 def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None) -> list[str]:
     """The run in sentences: images, spikes, accuracy, and whether PyTorch did the same."""
     neurons = sum(train.neurons for train in trace.spikes.values())
     spikes = sum(train.count() for train in trace.spikes.values())
-    rate = spikes / (neurons * trace.images * trace.time_steps)
+    rate = spikes / max(1, neurons * trace.images * trace.time_steps)
     lines = [f"... and {trace.images - ROWS} more"] if trace.images > ROWS else []
     lines.append(
         f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "

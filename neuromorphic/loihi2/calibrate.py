@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.dynamics import step
 from neuromorphic.graph import Graph, Lif, Node
 from neuromorphic.loihi2.run import Network, batches, run
-from neuromorphic.reference import step
 
 BATCH = 32
 """Images side by side."""
@@ -79,7 +79,7 @@ class Calibration:
         if node.spiking:
             return given[name]
         read = np.asarray(sum(self._carried(graph, source, given) for source in node.sources))
-        return read.reshape(*read.shape[:2], -1)
+        return read.reshape(*read.shape[:2], *node.shape)
 
     def disagreement(self, name: str, spikes: NDArray[np.uint8]) -> float:
         """Fraction of a population's neurons and steps whose spike differs from the float graph's."""

@@ -15,6 +15,7 @@ from neuromorphic.graph import Affine, Conv2d, Graph, Lif
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.metadata import KEY as METADATA
+from neuromorphic.read import read_nir
 
 
 def integer_graph(graph: Graph) -> Graph | None:
@@ -50,12 +51,13 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     Raises:
         RefusedInput: `path` can't be written.
     """
-    raw = nir.read(model, type_check=False)
+    raw = read_nir(model)
     for node in graph.nodes.values():
-        target = raw.nodes[node.name]
+        target = _found(raw, node.name)
         match node.operation:
             case Conv2d(weight=weight, bias=bias, groups=groups):
-                target.weight, target.bias = _block_diagonal(weight, groups), bias
+                grouped = int(np.asarray(target.groups).item()) == groups
+                target.weight, target.bias = weight if grouped else _block_diagonal(weight, groups), bias
             case Affine(weight=weight, bias=bias):
                 target.weight = weight
                 if isinstance(target, nir.Affine):
@@ -72,6 +74,18 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
         raise RefusedInput(f"{path}: can't be written ({error})") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _found(graph: nir.NIRGraph, name: str) -> nir.NIRNode:
+    """The node that `nesting.flat` calls so, in its subgraph."""
+    if name in graph.nodes:
+        return graph.nodes[name]
+    (inner, rest), *_ = (
+        (node, name.removeprefix(f"{outer}."))
+        for outer, node in graph.nodes.items()
+        if isinstance(node, nir.NIRGraph) and name.startswith(f"{outer}.")
+    )
+    return _found(inner, rest)
 
 
 def _block_diagonal(weight: np.ndarray, groups: int) -> np.ndarray:

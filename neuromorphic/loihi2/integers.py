@@ -17,6 +17,7 @@ from neuromorphic.loihi2.bounds import constants
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.streams import host_nodes, spike_carriers, weighs
+from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, WEIGHT_BITS
 from neuromorphic.metadata import GraphMetadata, Readout
 
@@ -33,6 +34,7 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
     Raises:
         RefusedInput: a population that the chip does not have or a parameter outside its width, by name.
     """
+    check_supported(graph)
     host, carriers = host_nodes(graph), spike_carriers(graph)
     biases = constants(with_snapped_biases(graph, scheme), held=host)
     nodes: dict[str, Node] = {}

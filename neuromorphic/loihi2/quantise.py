@@ -21,6 +21,7 @@ from neuromorphic.loihi2.integers import MOST, dequantised, input_unit, integers
 from neuromorphic.loihi2.rounding import Rounding, mean_change, round_in_turn, round_to_nearest, windows
 from neuromorphic.loihi2.scheme import Choice, Granularity, Scheme
 from neuromorphic.loihi2.streams import Stream, host_nodes, streams
+from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.loihi2.units import Units
 from neuromorphic.loihi2.widths import GRADED_BITS, THRESHOLD_BITS
 
@@ -61,8 +62,9 @@ def calibrate(
     steps = graph.metadata.time_steps
     if steps is None:
         raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
-    if any(not isinstance(node.operation, Lif) for node in graph.populations):
+    if graph.precision == "loihi2":
         raise RefusedInput(f"{graph.source} is quantised already; expected floats")
+    check_supported(graph)
     work = _Work(graph, frames, steps, granularity)
     lossy: set[str] = set()
     for stream in streams(graph):

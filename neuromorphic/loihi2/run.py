@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.dynamics import step
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Flatten, Graph, Lif, LoihiLif, MaxPool2d, Node, Operation, SelfAttention, Sink, Source
 from neuromorphic.layers import constants
 from neuromorphic.linear import linear
 from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
 from neuromorphic.nonlinear import Attention, Maxima
-from neuromorphic.reference import step
 
 Array = NDArray[Any]
 
@@ -101,7 +101,7 @@ class Network:
         """What a node without state returns, without biases but for those before a maximum."""
         x = self._sum(node, values)
         if isinstance(node.operation, Flatten):
-            return x.reshape(self.batch, -1)
+            return x.reshape(self.batch, *node.shape)
         if node.name not in self.operators:
             self.operators[node.name] = self._operator(node)
         return np.asarray(self.operators[node.name](x))

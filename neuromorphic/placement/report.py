@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Graph
+from neuromorphic.graph import Conv1d, Delay, Graph, Membranes, Scale
 from neuromorphic.placement.activity import Activity, full_rate, measured
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, partition
@@ -140,17 +140,18 @@ def place(
     """Which cores `graph` needs.
 
     Args:
-        graph: any that `from_nir` accepts.
+        graph: a validated graph without cycles, `Delay`, `Scale`, `Conv1d` and neurons that send membranes.
         limits: of core and chip; Loihi 2's where None.
         trace: a run of the graph, for what happens on the cores.
         residual: a current that several populations read is stored once per reader (`duplicate`, which is what
             `schedule` times and Lava simulates), or summed by neurons that pass it on (`relay`).
 
     Raises:
-        RefusedInput: the graph needs no neurons, one row of one channel is too much for a core, something waits longer
-            than a synapse can, or the trace is of another graph.
+        RefusedInput: the graph has other nodes or needs no neurons, one row of one channel is too much for a core,
+            something waits longer than a synapse can, or the trace is of another graph.
     """
     limits = limits or Limits()
+    _check(graph)
     found = populations(graph, residual)
     if not found:
         raise RefusedInput(f"{graph.source}: nothing to place: its output is its input")
@@ -165,6 +166,15 @@ def place(
         full_rate=full_rate(placed, frame),
         measured=None if trace is None else measured(placed, frame, trace),
     )
+
+
+def _check(graph: Graph) -> None:
+    for neuron, reader in sorted(graph.recurrent):
+        raise RefusedInput(f"{graph.source}: node {neuron!r} feeds back through {reader!r}; expected no cycle to place")
+    for node in graph.nodes.values():
+        if isinstance(node.operation, Delay | Scale | Conv1d | Membranes):
+            what = "sends its membranes" if isinstance(node.operation, Membranes) else type(node.operation).__name__
+            raise RefusedInput(f"{graph.source}: node {node.name!r}: {what}; placement does not know it")
 
 
 def _cores(placed: tuple[Placed, ...]) -> tuple[Core, ...]:

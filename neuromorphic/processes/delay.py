@@ -11,6 +11,8 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
+from neuromorphic.delay_line import DelayLine
+
 
 class DelayProcess(AbstractProcess):
     """`a_out[t] = s_in[t - steps]`, zeros before the first; at least one step."""
@@ -35,3 +37,40 @@ class DelayModel(PyLoihiProcessModel):
     def run_spk(self) -> None:
         self.a_out.send(self.line[0])
         self.line.append(self.s_in.recv())
+
+
+class BorderProcess(AbstractProcess):
+    """What arrives, of the same image only: `a_out[t] = s_in[t] + bias`, 0 in the first steps of an image.
+
+    What has waited `delay.lag` steps before may have been sent in the image before; it is dropped, and so is its bias.
+    Elements that wait longer wait here.  A chip would let as many steps pass between two images.
+
+    Args:
+        delay: the operation of a `Delay`, or that of a recurrent edge: one step.
+        bias: float64 of its shape.
+        time_steps: T.
+        entry: latency at which an image's step arrives here.
+    """
+
+    def __init__(self, *, delay: Any, bias: Any, time_steps: int, entry: int) -> None:
+        super().__init__(delay=delay, bias=bias, time_steps=time_steps, entry=entry)
+        self.s_in = InPort(shape=delay.steps.shape)
+        self.a_out = OutPort(shape=delay.steps.shape)
+
+
+@implements(proc=BorderProcess, protocol=LoihiProtocol)
+@requires(CPU)
+class BorderModel(PyLoihiProcessModel):
+    """Receives before it sends: it takes no time step."""
+
+    dtype: type
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.bias, self.time_steps, self.entry = params["bias"], params["time_steps"], params["entry"]
+        self.line = DelayLine(params["delay"], params["delay"].steps.shape)
+
+    def run_spk(self) -> None:
+        x = self.s_in.recv() + self.bias
+        step = (self.time_step - 1 - self.entry) % self.time_steps
+        self.a_out.send(self.line(np.zeros_like(x) if step < self.line.lag else x, step).astype(self.dtype))

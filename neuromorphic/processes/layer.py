@@ -1,6 +1,7 @@
 """A layer of a graph as one process, computed at once for a batch of chips in lockstep."""
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from neuromorphic.graph import MaxPool2d, SelfAttention
+from neuromorphic.delay_line import DelayLine
+from neuromorphic.graph import Delay, MaxPool2d, SelfAttention
 from neuromorphic.layers import Layer, Member
 from neuromorphic.linear import Linear, linear
 from neuromorphic.membranes import MembraneFile
-from neuromorphic.neurons import neurons
+from neuromorphic.neurons import Neurons, neurons
 from neuromorphic.nonlinear import Attention, Maxima
 from neuromorphic.ports import in_port
 
@@ -25,7 +27,7 @@ class LayerProcess(AbstractProcess):
 
     Args:
         layer: what to compute.
-        time_steps: T; a population forgets every T steps, in its own phase.
+        time_steps: T; neurons and lines forget every T steps, in their own phase.
         lead: `(batch,)`, or `()` for messages without a batch axis.
         dtype: the type to compute in: float32 or float64; int32 for Lava's own processes in integers.
         membranes: what keeps the head's membranes at the end of every image; None where nobody asks for them.
@@ -43,7 +45,7 @@ class LayerProcess(AbstractProcess):
 @implements(proc=LayerProcess, protocol=LoihiProtocol)
 @requires(CPU)
 class FusedModel(PyLoihiProcessModel):
-    """The whole layer in one process: the delays first, then what has no state, then the neurons."""
+    """The whole layer in one process: the delays first, then what has no state, then the neurons or the `Delay`."""
 
     dtype: type
 
@@ -56,29 +58,36 @@ class FusedModel(PyLoihiProcessModel):
             deque([np.zeros((batch, *source.shape), np.uint8)] * delay, maxlen=delay)
             for source, delay in zip(layer.sources, layer.delays, strict=True)
         )
-        stateless = layer.members[:-1] if layer.head.spiking else layer.members
+        head, operation = layer.head, layer.head.operation
+        held = head.neurons or isinstance(operation, Delay)
+        stateless = layer.members[:-1] if held else layer.members
         self.stateless = tuple((member, _operator(member, batch, self.dtype)) for member in stateless)
-        if layer.head.spiking:
-            self.neurons = neurons(layer.head, batch, self.dtype)
-            self.bias = layer.members[-1].bias.astype(self.dtype)
-            self.membranes = params["membranes"]
+        self.bias = layer.members[-1].bias.astype(self.dtype)
+        self.neurons = neurons(head, batch, self.dtype) if head.neurons else None
+        self.line = DelayLine(operation, (batch, *head.shape)) if isinstance(operation, Delay) else None
+        self.membranes = params["membranes"]
 
     def run_spk(self) -> None:
-        if 0 in self.layer.delays:
-            arrived = self._receive()
-            self.out.send(self._answer(arrived))
-        else:  # nothing that arrives now is needed now: who waits for this layer need not wait for its sources
-            self.out.send(self._answer([line[0] for line in self.lines]))
-            self._receive()
+        # What arrives now and is not needed now is taken last: whoever waits for this layer need not wait for it,
+        # not even this layer itself, where it reads what it sent.
+        arrived = [line[0] if line.maxlen else getattr(self, name).recv() for name, line in self._ports()]
+        self.out.send(
+            self._answer([self._of_this_image(x, lag) for x, lag in zip(arrived, self.layer.lags, strict=True)])
+        )
+        for name, line in self._ports():
+            if line.maxlen:
+                line.append(getattr(self, name).recv())
 
-    def _receive(self) -> list[Any]:
-        """Take this step's messages; returns, per source, what its delay line lets out."""
-        out = []
-        for name, line in zip(self.ports, self.lines, strict=True):
-            message = getattr(self, name).recv()
-            out.append(line[0] if line.maxlen else message)
-            line.append(message)
-        return out
+    def _ports(self) -> Iterator[tuple[str, deque[Any]]]:
+        return zip(self.ports, self.lines, strict=True)
+
+    def _of_this_image(self, x: Any, lag: int) -> Any:
+        """`x`, but nothing where it was sent in the image before."""
+        return np.zeros_like(x) if lag > self._step() else x
+
+    def _step(self) -> int:
+        """The step of an image that the head answers now."""
+        return int((self.time_step - 1 - self.layer.latency) % self.time_steps)
 
     def _answer(self, arrived: list[Any]) -> Any:
         values = {source.name: x for source, x in zip(self.layer.sources, arrived, strict=True)}
@@ -86,11 +95,16 @@ class FusedModel(PyLoihiProcessModel):
             parts = [values[name].reshape(-1, *member.node.input_shape) for name in member.inputs]
             x = parts[0] if len(parts) == 1 else self._sum(parts)
             values[member.node.name] = operator(x)
+        if self.neurons is not None:
+            return self._fire(self.neurons, self._arriving(values))
+        if self.line is not None:
+            return self._wait(self.line, self._arriving(values))
+        return values[self.layer.head.name]
+
+    def _arriving(self, values: dict[str, Any]) -> Any:
+        """What the head sums, biases included."""
         head = self.layer.members[-1]
-        if not head.node.spiking:
-            return values[head.node.name]
-        shape = self.neurons.v.shape
-        return self._fire(self._sum([values[name].reshape(shape) for name in head.inputs] + [self.bias]))
+        return self._sum([values[name].reshape(-1, *head.node.shape) for name in head.inputs] + [self.bias])
 
     def _sum(self, parts: list[Any]) -> Any:
         """The sum of several arrays, in a new array of the model's type."""
@@ -99,14 +113,19 @@ class FusedModel(PyLoihiProcessModel):
             x += part
         return x
 
-    def _fire(self, x: Any) -> Any:
-        """One step of the population, as in `reference.step`; uses up `x`."""
-        if (self.time_step - 1 - self.layer.latency) % self.time_steps == 0:
-            self.neurons.v[...] = 0
-        fired = self.neurons(x)
+    def _fire(self, head: Neurons, x: Any) -> Any:
+        """One step of the neurons, as in `dynamics.advance`; uses up `x`."""
+        if self._step() == 0:
+            head.forget()
+        sent = head(x)
         if self.membranes is not None:
-            self.membranes.keep(self.time_step, self.neurons.v)
-        return fired
+            self.membranes.keep(self.time_step, head.v)
+        return sent
+
+    def _wait(self, head: DelayLine, x: Any) -> Any:
+        """One step of the `Delay`; its bias too is of this image only."""
+        step = self._step()
+        return head(np.zeros_like(x) if step < head.lag else x, step)
 
 
 def _operator(member: Member, batch: int, dtype: type) -> Linear | Maxima | Attention:

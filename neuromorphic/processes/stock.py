@@ -27,26 +27,31 @@ from lava.proc.lif.process import LIFReset
 from lava.proc.sparse.process import Sparse
 from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, identity
+from scipy.sparse import csr_matrix, diags_array, identity
 
 from neuromorphic.graph import (
     Affine,
+    Conv1d,
     Conv2d,
+    CubaLif,
+    Delay,
+    If,
     Lif,
     LoihiLif,
     MaxPool2d,
     Node,
-    Population,
+    Scale,
     SelfAttention,
-    Source,
     SumPool2d,
+    Threshold,
+    in_one_row,
 )
 from neuromorphic.layers import Layer, Member
 from neuromorphic.linear import pool_as_convolution
 from neuromorphic.loihi2.stock import LARGEST_CURRENT, weight_exponent
 from neuromorphic.loihi2.widths import DECAY_BITS
 from neuromorphic.ports import in_port
-from neuromorphic.processes.delay import DelayProcess
+from neuromorphic.processes.delay import BorderProcess, DelayProcess
 from neuromorphic.processes.extension import ExtensionProcess
 from neuromorphic.processes.layer import LayerProcess
 from neuromorphic.reference import sliding_windows
@@ -101,7 +106,7 @@ Connect = Callable[[Any], None]
 
 @implements(proc=LayerProcess, protocol=LoihiProtocol)
 class StockModel(AbstractSubProcessModel):
-    """`LIFReset`: `v = v (1 - decay) + x + bias`, in units of `decay gain`, by which its threshold is divided.
+    """`LIFReset`: `u = u (1 - du) + x`, `v = v (1 - dv) + u + bias`, in units of what a current of 1 brings v.
 
     In the chip's integers, its parameters are those of the population.
     """
@@ -111,26 +116,47 @@ class StockModel(AbstractSubProcessModel):
         self.time_steps: int = process.proc_params["time_steps"]
         self.membranes = process.proc_params["membranes"]
         self.dtype: type = np.int32 if process.proc_params["dtype"] is np.int32 else np.float64
-        out: dict[str, Any] = {
+        out: dict[str, Any] = {}
+        ports = {
             source.name: getattr(process, in_port(source.spiking, index)) for index, source in enumerate(layer.sources)
         }
-        # Spikes and frames still have their synapses before them where they enter a population.
-        direct = {source.name for source in layer.sources if isinstance(source.operation, Population | Source)}
         for member in layer.members:
-            node = member.node
-            connect, out[node.name] = self._population(layer) if node.spiking else self._synapses(member)
-            for name, wait in zip(member.inputs, member.waits, strict=True):
-                port = _shaped(out[name], node.input_shape)
-                if wait:
-                    delay = self._keep(DelayProcess(shape=node.input_shape, steps=wait))
-                    port.connect(delay.s_in)
-                    port = delay.a_out
-                if node.spiking and name in direct:
-                    through, weights = self._sparse(identity(math.prod(node.shape), format="csr"), node.shape)
-                    through(port)
-                    port = weights
-                connect(port)
+            connect, leaving = self._member(layer, member)
+            for index, name in enumerate(member.inputs):
+                connect(self._arriving(member, index, ports.get(name, out.get(name))))
+            out[member.node.name] = leaving
         out[layer.head.name].connect(process.out)
+
+    def _member(self, layer: Layer, member: Member) -> tuple[Connect, Any]:
+        if member.node.spiking:
+            return self._population(layer)
+        if isinstance(member.node.operation, Delay):
+            border = self._border(member.node.operation, member.bias, layer.latency)
+            return lambda port: port.connect(border.s_in), border.a_out
+        return self._synapses(member)
+
+    def _arriving(self, member: Member, index: int, port: Any) -> Any:
+        """One of a member's inputs, on time, of this image only, and behind its synapses where it has none else."""
+        node = member.node
+        port = _shaped(port, node.input_shape)
+        if wait := member.waits[index]:
+            delay = self._keep(DelayProcess(shape=node.input_shape, steps=wait))
+            port.connect(delay.s_in)
+            port = delay.a_out
+        own = node.operation.lag if isinstance(node.operation, Delay) else 0
+        if lag := member.lags[index] - own:
+            late = Delay(np.full(node.input_shape, lag))
+            border = self._border(late, np.zeros(node.input_shape), member.entries[index])
+            port.connect(border.s_in)
+            port = border.a_out
+        if member.direct[index]:
+            through, port_behind = self._sparse(identity(math.prod(node.shape), format="csr"), node.shape)
+            through(port)
+            return port_behind
+        return port
+
+    def _border(self, delay: Delay, bias: NDArray[np.float64], entry: int) -> Any:
+        return self._keep(BorderProcess(delay=delay, bias=bias, time_steps=self.time_steps, entry=entry))
 
     def _keep(self, process: Any) -> Any:
         """Lava finds the processes of a model among its attributes."""
@@ -139,14 +165,8 @@ class StockModel(AbstractSubProcessModel):
 
     def _population(self, layer: Layer) -> tuple[Connect, Any]:
         match layer.head.operation:
-            case Lif() as lif:
-                decay, scale = lif.decay.astype(np.float64), lif.decay.astype(np.float64) * lif.gain
-                parameters: dict[str, Any] = {
-                    "du": 1.0,
-                    "dv": decay if np.ptp(decay) else float(decay.flat[0]),
-                    "vth": lif.threshold / scale,
-                    "bias_mant": layer.members[-1].bias,
-                }
+            case Lif() | If() | CubaLif() | Threshold() as neurons_of_floats:
+                parameters = _in_units(neurons_of_floats, layer.members[-1].bias)
             case LoihiLif() as lif:
                 parameters = {
                     "du": 2**DECAY_BITS - 1,  # Lava adds 1: the current doesn't last
@@ -168,11 +188,15 @@ class StockModel(AbstractSubProcessModel):
     def _synapses(self, member: Member) -> tuple[Connect, Any]:
         node = member.node
         match node.operation:
+            case Scale(scale=scale):
+                return self._sparse(diags_array(scale.reshape(-1).astype(np.float64), format="csr"), node.shape)
+            case Conv1d() as conv:
+                return self._sparse(matrix(*in_one_row(node, conv)), node.shape)
             case Affine(weight=weight):
                 dense = self._keep(Dense(num_message_bits=GRADED, **self._dense(weight)))
                 return lambda port: port.connect(dense.s_in), dense.a_out
             case SumPool2d() as pool:
-                return self._sparse(matrix(node, pool_as_convolution(node, pool)), node.shape)
+                return self._sparse(matrix(node, pool_as_convolution(node, pool)) / pool.divisor, node.shape)
             case Conv2d() as conv:
                 return self._conv(node, conv)
             case MaxPool2d() | SelfAttention():
@@ -207,6 +231,36 @@ class StockModel(AbstractSubProcessModel):
     def _sparse(self, weights: csr_matrix, shape: tuple[int, ...]) -> tuple[Connect, Any]:
         process = self._keep(Sparse(weights=weights.astype(self.dtype), num_message_bits=GRADED))
         return lambda port: _shaped(port, process.s_in.shape).connect(process.s_in), _shaped(process.a_out, shape)
+
+
+def _in_units(neurons: Lif | If | CubaLif | Threshold, bias: NDArray[np.float64]) -> dict[str, Any]:
+    """Parameters of Lava's neurons, which rest and reset at 0 and have no gain.
+
+    Their membrane is `(v - reset) / unit`, where a current of 1 brings v one unit in its first step; leak and reset
+    become a constant current.
+
+    Args:
+        neurons: of floats.
+        bias: what biases bring; 0 for `CubaLif`, since Lava adds it behind the synaptic filter.
+    """
+    numbers = {key: values.astype(np.float64) for key, values in vars(neurons).items()}
+    if isinstance(neurons, Threshold):
+        return {"du": 1.0, "dv": 1.0, "vth": numbers["threshold"], "bias_mant": bias}
+    above = numbers["threshold"] - numbers["reset"]
+    if isinstance(neurons, If):
+        return {"du": 1.0, "dv": 0.0, "vth": above / numbers["gain"], "bias_mant": bias}
+    unit = numbers["decay"] * numbers["gain"]
+    synapse: Any = np.ones(1)
+    if isinstance(neurons, CubaLif):
+        synapse = numbers["synapse_decay"]
+        unit = unit * synapse * numbers["weight"]
+    constant = numbers["decay"] * (numbers["leak"] - numbers["reset"]) / unit
+    return {"du": _one(synapse), "dv": _one(numbers["decay"]), "vth": above / unit, "bias_mant": bias + constant}
+
+
+def _one(values: NDArray[np.float64]) -> Any:
+    """A single number where all of `values` are the same: Lava is faster then."""
+    return values if np.ptp(values) else float(values.flat[0])
 
 
 def _shaped(port: Any, shape: tuple[int, ...]) -> Any:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 import energy
 from energy.updates import updates_needed
+from neuromorphic.dynamics import step
 from neuromorphic.graph import from_nir
-from neuromorphic.reference import apply, run, step
+from neuromorphic.reference import apply, run
 from tests.energy.test_sops import trace_of
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata
 

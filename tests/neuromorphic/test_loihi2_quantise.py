@@ -62,6 +62,26 @@ def test_the_file_brings_every_integer_back(encoder, tmp_path):
     assert Scheme.from_dict(json.loads(json.dumps(scheme.to_dict())), "") == scheme
 
 
+def test_nodes_of_subgraphs_and_grouped_kernels_are_written_where_they_stand(tmp_path):
+    kernel = np.random.default_rng(0).normal(size=(4, 1, 3, 3)).astype(np.float32)
+    shape = (4, 2, 2)
+    inner = {
+        "in": nir.Input(np.array((2, 4, 4))),
+        "conv": nir.Conv2d((4, 4), kernel, (1, 1), (0, 0), (1, 1), 2, np.zeros(4, np.float32)),
+        "lif": lif(shape, 0.5),
+        "out": nir.Output(np.array(shape)),
+    }
+    edges = [("in", "conv"), ("conv", "lif"), ("lif", "out")]
+    stored = chain({"block": nir.NIRGraph(inner, edges, type_check=False)}, (2, 4, 4), shape, T)
+    nir.write(tmp_path / "float.nir", stored)
+    frames = np.random.default_rng(1).normal(size=(3, 2, 4, 4)).astype(np.float32)
+    floats, scheme = calibrate(read_graph(tmp_path / "float.nir"), frames)
+    write_quantised(tmp_path / "float.nir", floats, scheme, tmp_path / "quantised.nir")
+    again = integer_graph(read_graph(tmp_path / "quantised.nir"))
+    assert again.nodes["block.conv"].operation.weight.shape == (4, 1, 3, 3)
+    operations_equal(again, integers(floats, scheme))
+
+
 def test_everything_is_an_integer_within_its_width(encoder):
     _, _, floats, scheme = encoder
     whole = integers(floats, scheme)

@@ -1,0 +1,61 @@
+"""What the integers of the chip are made for: of other graphs, the first node that they are not, and why.
+
+NIR has more primitives than `--precision float` knows how to say in the integers of Loihi 2: docs/primitives.md says
+of each what it would take.
+"""
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import (
+    Conv1d,
+    CubaLif,
+    Delay,
+    Graph,
+    If,
+    Lif,
+    Membranes,
+    Node,
+    Scale,
+    SumPool2d,
+    Threshold,
+)
+
+
+def check_supported(graph: Graph) -> None:
+    """Refuse what quantisation does not know.
+
+    Raises:
+        RefusedInput: a node with the reason, or a recurrent edge.
+    """
+    for neuron, reader in sorted(graph.recurrent):
+        raise RefusedInput(
+            f"{graph.source}: precision loihi2: node {neuron!r} feeds back through {reader!r}; units and widths are "
+            "worked out from the input to the output, expected no cycle"
+        )
+    for node in graph.nodes.values():
+        reason = _reason(node)
+        if reason:
+            raise RefusedInput(f"{graph.source}: precision loihi2: node {node.name!r} {reason}")
+
+
+def _reason(node: Node) -> str:
+    match node.operation:
+        case Lif(leak=leak, reset=reset) if leak.any() or reset.any():
+            return f"rests at {leak.flat[0]:g} and resets to {reset.flat[0]:g}; the chip's neurons do so at 0"
+        case If():
+            return "is an IF population; widths are proven for leaking ones only, expected LIF"
+        case CubaLif():
+            return "has a synaptic current of its own; units are chosen for currents that don't last, expected LIF"
+        case Threshold():
+            return "is a Threshold; expected LIF"
+        case _ if isinstance(node.operation, Membranes):
+            return "sends its membranes; the chip's neurons send spikes, expected a linear readout"
+        case Delay():
+            return "is a Delay; expected none"
+        case Scale():
+            return "is a Scale; the chip has no factors but weights, expected it within the weights beside it"
+        case Conv1d():
+            return "is a Conv1d; expected a Conv2d of maps with one row"
+        case SumPool2d(divisor=divisor) if divisor != 1:
+            return f"divides by {divisor}; expected SumPool2d, the divisor within the weights behind it"
+        case _:
+            return ""

@@ -1,0 +1,90 @@
+"""Counting at the nodes that other libraries write: by hand, and what is not counted refused by name."""
+
+import nir
+import numpy as np
+import pytest
+
+import energy
+from energy.fanout import fan_out
+from energy.updates import updates_needed
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import from_nir
+from neuromorphic.reference import run
+from tests.energy.test_sops import trace_of
+from tests.energy.test_updates import spikes
+from tests.neuromorphic.graphs import DT, chain, lif
+from tests.neuromorphic.oracle import convolved
+
+ONES = np.ones(1, np.float32)
+
+
+def full(*values):
+    return (np.full(1, value, np.float32) for value in values)
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation", "groups"), [(1, 0, 1, 1), (2, 1, 1, 2), (1, 2, 2, 1)])
+def test_a_spike_at_a_one_dimensional_kernel_is_one_sop_per_output_that_it_reaches(stride, padding, dilation, groups):
+    conv = nir.Conv1d(None, np.ones((4, 2 // groups, 3), np.float32), stride, padding, dilation, groups, np.zeros(4))
+    out = (4, (7 + 2 * padding - 2 * dilation - 1) // stride + 1)
+    graph = from_nir(chain({"a": lif((2, 7)), "conv": conv, "b": lif(out)}, (2, 7), out))
+    fired = np.random.default_rng(0).random((2, 4, 2, 7)) < 0.4
+    along = ((1, stride), (0, padding), (1, dilation))
+    # With weights of 1, what arrives at all outputs is the number of ways that spikes have to them.
+    ways = sum(
+        convolved(step[:, None], conv.weight[:, :, None], np.zeros(4), *along, groups).sum()
+        for image in fired
+        for step in image
+    )
+    counts = energy.count(graph, trace_of(graph, a=fired, b=np.zeros((2, 4, *out), np.bool_)))
+    assert counts.layers["conv"].sops == ways
+
+
+def test_a_scale_has_one_synapse_per_element_and_one_mac_where_it_reads_real_values():
+    shape, one = (2, 3), nir.Scale(np.ones((2, 3)))
+    graph = from_nir(chain({"first": one, "a": lif(shape), "second": one, "b": lif(shape)}, shape, shape))
+    assert (fan_out(graph.nodes["second"]) == 1).all()
+    fired = np.zeros((1, 4, *shape), np.bool_)
+    fired[0, 1, 0] = fired[0, 2, 1, 2] = True
+    counts = energy.count(graph, trace_of(graph, a=fired, b=np.zeros_like(fired)))
+    assert (counts.layers["second"].sops, counts.layers["second"].macs) == (4, 0)
+    assert (counts.layers["first"].sops, counts.layers["first"].macs) == (0, 4 * 6)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (nir.IF(*full(5000, 1)), [0, 1, 0, 0, 1, 0]),  # nothing leaks: only what arrives needs an update
+        (nir.IF(*full(5000, 1, -0.5)), [0, 1, 0, 0, 1, 0]),
+        (nir.Threshold(ONES), [0, 1, 0, 0, 1, 0]),
+        (nir.Threshold(-ONES), [1] * 6),  # fires without input
+        (nir.LIF(*full(2 * DT, 1, 0, 1, 0)), [0, 1, 1, 0, 1, 1]),  # at rest again after its spike in step 2
+        (nir.LIF(*full(2 * DT, 1, 0.25, 1, 0)), [1] * 6),  # never at rest
+        (nir.CubaLIF(*full(2 * DT, 2 * DT, 1, 0, 1)), [0, 1, 1, 1, 1, 1]),  # its current outlasts its spike
+    ],
+)
+def test_updates_are_needed_where_something_changes(node, expected):
+    graph = from_nir(chain({"a": lif((1,)), "b": node}, (1,), (1,), time_steps=6))
+    trace = trace_of(graph, a=spikes(".", "x", ".", ".", "x", "."), b=spikes(".", ".", "x", ".", ".", "."))
+    assert updates_needed(graph, trace)["b"].tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (nir.Delay(ONES * DT), "node 'b' is a Delay"),
+        (nir.LI(*full(2 * DT, 1, 0)), "node 'b' sends its membranes"),
+        (nir.I(ONES), "node 'b' sends its membranes"),
+    ],
+)
+def test_what_is_not_counted_is_refused(node, words):
+    graph = from_nir(chain({"a": lif((1,)), "b": node}, (1,), (1,)))
+    with pytest.raises(RefusedInput, match=words):
+        energy.count(graph, run(graph, np.ones((1, 1), np.float32)))
+
+
+def test_cycles_are_refused():
+    nodes = chain({"a": lif((1,))}, (1,), (1,))
+    nodes.edges.append(("a", "a"))
+    graph = from_nir(nodes)
+    with pytest.raises(RefusedInput, match="'a' feeds back through 'a'"):
+        energy.count(graph, run(graph, np.ones((1, 1), np.float32)))
