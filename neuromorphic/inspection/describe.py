@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from neuromorphic.operations import MaxPool2d, Operation, SelfAttention
+from neuromorphic.operations import MaxPool2d, Operation, SelfAttention, SumPool2d
 
 EXTENSIONS = (MaxPool2d, SelfAttention)
 """Operations that stand for extension nodes (`nodes`)."""
@@ -30,6 +30,8 @@ SILENT = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "divisor": 1, "
 
 def node_type(operation: Operation) -> str:
     """The type of the node in the file."""
+    if isinstance(operation, SumPool2d) and operation.divisor != 1:
+        return "AvgPool2d"
     name = type(operation).__name__
     return NIR_TYPES.get(name, name)
 

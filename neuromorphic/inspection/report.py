@@ -25,7 +25,7 @@ class NodeReport:
         input_shape, shape: of that sum, and of what leaves it.
         latency: steps from a frame's arrival to the node's answer.
         delays: steps that a source's output waits before the node, where it does.
-        neurons: 0 for a node that is no population.
+        neurons: 0 for a node that has none.
         parameters: numbers in its weights and biases.
         synapses: that end in it; None where nobody counted them.
         settings: fields of its operation.
@@ -161,7 +161,7 @@ def _node(graph: Graph, node: Node, timing: Schedule, synapses: Mapping[str, int
         shape=node.shape,
         latency=timing.latency[node.name],
         delays={source: steps for source, steps in delays.items() if steps},
-        neurons=prod(node.shape) if node.spiking else 0,
+        neurons=prod(node.shape) if node.neurons else 0,
         parameters=sum(int(a.size) for a in arrays if isinstance(a, np.ndarray)),
         synapses=None if synapses is None else synapses.get(node.name, 0),
         settings=describe.numbers(node.operation),

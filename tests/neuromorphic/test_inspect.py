@@ -52,7 +52,7 @@ def test_the_nodes_of_a_small_net(tmp_path):
     assert [node["parameters"] for node in found["nodes"]] == [0, 4 * 2 * 9 + 4, 0, 0, 0, 0, 5 * 36 + 5, 0]
     # On a row of 6, three taps with padding 1 see 3 · 6 - 2 positions; the pool sees every neuron once.
     assert [node["synapses"] for node in found["nodes"]] == [0, 4 * 2 * 16**2, 0, 144, 0, 0, 180, 0]
-    assert nodes["pool"]["settings"] == {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0]}
+    assert nodes["pool"]["settings"] == {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0], "divisor": 1}
     assert nodes["lif"]["settings"]["threshold"] == {"shape": [4, 6, 6], "least": 0.5, "greatest": 0.5}
     assert (nodes["conv"]["shape"], nodes["conv"]["sources"]) == ([4, 6, 6], ["input"])
     totals = {"nodes": 8, "edges": 7, "populations": 2, "neurons": 180, "parameters": 261, "synapses": 2372}
@@ -73,6 +73,20 @@ def test_spikes_that_arrive_directly_take_a_synapse_each(tmp_path):
     assert [nodes[name]["synapses"] for name in ("a", "b", "both")] == [48, 48, 96]
     assert nodes["both"]["delays"] == {"a": 1}
     assert "reads a (waits 1), b" in said
+
+
+def test_membranes_that_are_the_output_are_neurons_and_average_pooling_keeps_its_name(tmp_path):
+    one = np.ones(12, np.float32)
+    nodes = {
+        "pool": nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
+        "flat": nir.Flatten({"input": np.array([3, 2, 2])}, 0, -1),
+        "membranes": nir.LI(2e-4 * one, one, 0 * one),
+    }
+    nir.write(tmp_path / "li.nir", chain(nodes, (3, 4, 4), (12,)))
+    invoke(tmp_path / "li.nir", "--json", tmp_path / "li.json")
+    found = json.loads((tmp_path / "li.json").read_text())
+    assert [node["type"] for node in found["nodes"]] == ["Input", "AvgPool2d", "Flatten", "LI", "Output"]
+    assert [node["neurons"] for node in found["nodes"]] == [0, 0, 0, 12, 0]
 
 
 def test_a_graph_from_elsewhere_has_no_metadata(tmp_path):
@@ -123,8 +137,8 @@ def test_extension_nodes_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ({"certificate": 3}, "metadata certificate is no certificate"),
-        ({"certificate": {"nodes": [1]}}, "metadata certificate is no certificate"),
+        ({"certificate": 3}, "metadata certificate is 3; expected an object"),
+        ({"certificate": {"nodes": [1]}}, "metadata certificate has the nodes [1]; expected an object for each"),
         ({"certificate": {"nodes": {"lif": {}}}}, "metadata certificate is no certificate"),
     ],
 )
@@ -173,7 +187,7 @@ def test_every_node_is_a_box_and_every_edge_a_line(path, tmp_path):
 
 
 def test_names_from_files_are_escaped():
-    name = '<script>alert("&")</script>\x08'
+    name = '<script>alert("&")<script>'
     drawn = draw(inspect(from_nir(chain({name: lif((1,))}, (1,), (1,)))))
     root = ElementTree.fromstring(drawn)  # well-formed
     assert root.find(f".//{SVG}script") is None
