@@ -183,8 +183,8 @@ def test_without_a_twin_there_is_no_ann():
 def test_a_twin_that_is_no_table_is_refused(twin):
     nir_graph = small_net()
     nir_graph.metadata = metadata(4, twin=twin)
-    graph = from_nir(nir_graph)
-    with pytest.raises(RefusedInput, match="ANN twin"):
+    with pytest.raises(RefusedInput, match="twin"):
+        graph = from_nir(nir_graph)
         energy.count(graph, run(graph, np.zeros((1, 2, 6, 6), np.float32)))
 
 
