@@ -9,6 +9,9 @@ from neuromorphic.operations import Floats, Shape
 MAX_DELAY = 4096
 """Time steps that a `Delay` may wait: as many as an image may take."""
 
+MAX_SIZE = 2**31 - 1
+"""Of a kernel, stride, padding or dilation: the product of two of them is an int64."""
+
 
 def finite(array: object, what: str, where: str) -> Floats:
     """`array` in float32.
@@ -30,11 +33,13 @@ def pair(value: object, what: str, where: str, least: int) -> tuple[int, int]:
     """One or two integers as (vertical, horizontal).
 
     Raises:
-        RefusedInput: others, or one below `least`.
+        RefusedInput: others, or one below `least` or above `MAX_SIZE`.
     """
     numbers = np.atleast_1d(np.asarray(value))
-    if numbers.size not in (1, 2) or not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < least:
-        raise RefusedInput(f"{where}: {what} is {shown(value)}; expected one or two integers of at least {least}")
+    if numbers.size not in (1, 2) or not np.issubdtype(numbers.dtype, np.integer) or _outside(numbers, least):
+        raise RefusedInput(
+            f"{where}: {what} is {shown(value)}; expected one or two integers from {least} to {MAX_SIZE}"
+        )
     return int(numbers[0]), int(numbers[-1])
 
 
@@ -42,12 +47,16 @@ def single(value: object, what: str, where: str, least: int) -> int:
     """One integer.
 
     Raises:
-        RefusedInput: no integer, several, or one below `least`.
+        RefusedInput: no integer, several, or one below `least` or above `MAX_SIZE`.
     """
     numbers = np.atleast_1d(np.asarray(value))
-    if numbers.size != 1 or not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < least:
-        raise RefusedInput(f"{where}: {what} is {shown(value)}; expected an integer of at least {least}")
+    if numbers.size != 1 or not np.issubdtype(numbers.dtype, np.integer) or _outside(numbers, least):
+        raise RefusedInput(f"{where}: {what} is {shown(value)}; expected an integer from {least} to {MAX_SIZE}")
     return int(numbers.item())
+
+
+def _outside(numbers: NDArray[np.integer], least: int) -> bool:
+    return bool(numbers.min() < least or numbers.max() > MAX_SIZE)
 
 
 def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) -> dict[str, Floats]:

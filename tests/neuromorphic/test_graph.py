@@ -109,6 +109,13 @@ def test_channels_that_do_not_fit_are_refused():
     refused(chain({"c": conv(np.ones((2, 3, 1, 1)), hw=(4, 4))}, (2, 4, 4), (2, 4, 4)), "'c'", "3 channels", "has 2")
 
 
+@pytest.mark.parametrize("stride", [2**31, 2**63])
+def test_a_stride_that_no_int64_multiplies_is_refused(stride):
+    nodes = {"conv": conv(np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))}
+    nodes["conv"].stride = np.uint64(stride)
+    refused(chain(nodes, (1, 1, 4), (1, 1, 1)), "node 'conv': stride is", "from 1 to 2147483647")
+
+
 def test_a_kernel_larger_than_its_input_is_refused():
     refused(chain({"c": conv(np.ones((1, 1, 5, 5)), hw=(4, 4))}, (1, 4, 4), (1, 1, 1)), "'c'", "does not fit")
 
@@ -162,8 +169,8 @@ def test_extension_nodes_have_shapes():
     ("changes", "words"),
     [
         ({"padding": np.array([2, 1])}, ("padding", "[2, 1]", "half of the kernel [3, 3]")),
-        ({"padding": np.array([-1, 0])}, ("padding", "at least 0")),
-        ({"stride": np.array([0, 1])}, ("stride", "at least 1")),
+        ({"padding": np.array([-1, 0])}, ("padding", "from 0")),
+        ({"stride": np.array([0, 1])}, ("stride", "from 1")),
         ({"kernel_size": np.array([2.5, 3.0])}, ("kernel_size", "integers")),
         ({"kernel_size": np.array([8, 3])}, ("does not fit", "[1, 5, 5]")),
         ({"input_shape": np.array([1, 5, 6])}, ("declares", "[1, 5, 6]", "[1, 5, 5]")),
