@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.dynamics import step
-from neuromorphic.graph import Graph, Lif, Node
+from neuromorphic.dynamics import advance, at_rest
+from neuromorphic.graph import Graph, Node
+from neuromorphic.loihi2.populations import neurons_of
 from neuromorphic.loihi2.run import Network, batches, run
 
 BATCH = 32
@@ -49,19 +50,17 @@ class Calibration:
             given: spikes of the populations before it, of all images or of the first ones.
         """
         node = graph.nodes[name]
-        lif = node.operation
-        if not isinstance(lif, Lif):
-            raise TypeError(f"node {name!r} is not a population of floats")
+        neurons = neurons_of(node)
         images = min((len(spikes) for spikes in given.values()), default=len(self.frames))
         result = np.zeros((images, self.time_steps, *node.shape), np.uint8)
         for part in batches(images, BATCH):
             frames = self.frames[part]
             network = Network(graph, len(frames))
-            membranes = np.zeros((len(frames), *node.shape))
+            state = at_rest(neurons, len(frames), node.shape)
             for t in range(self.time_steps):
                 values: dict[str, NDArray[Any]] = {n: spikes[part, t] for n, spikes in given.items()}
                 x = network.currents(name, {graph.input: frames, **values})
-                result[part, t] = step(lif, membranes, x)
+                result[part, t] = advance(neurons, state, x)
         return result
 
     def maps(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:

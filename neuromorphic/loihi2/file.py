@@ -11,7 +11,7 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.graph import Affine, Conv2d, Graph, Lif
+from neuromorphic.graph import Affine, Conv2d, Graph, If, Lif
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.metadata import KEY as METADATA
@@ -62,7 +62,7 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
                 target.weight = weight
                 if isinstance(target, nir.Affine):
                     target.bias = bias
-            case Lif(threshold=threshold):
+            case Lif(threshold=threshold) | If(threshold=threshold):
                 target.v_threshold = np.broadcast_to(threshold, node.shape).copy()
     document = {k: v for k, v in graph.metadata.document.items() if k not in ("certificate", "grids")}
     raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}

@@ -11,20 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Graph, Lif, LoihiLif, Node, Operation, SelfAttention, Source, SumPool2d
+from neuromorphic.graph import (
+    Affine,
+    Conv2d,
+    Graph,
+    If,
+    Lif,
+    LoihiLif,
+    Node,
+    Operation,
+    SelfAttention,
+    Source,
+    SumPool2d,
+)
 from neuromorphic.linear import pool_as_convolution
 from neuromorphic.loihi2.bounds import constants
 from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.populations import STEP, drive, population
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.loihi2.supported import check_supported
-from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, WEIGHT_BITS
+from neuromorphic.loihi2.widths import WEIGHT_BITS
 from neuromorphic.metadata import GraphMetadata, Readout
 
 Floats = NDArray[np.float32]
 
-UNITY = 2**DECAY_BITS
-STEP = 2**ALIGNMENT
 LEAST, MOST = -(2 ** (WEIGHT_BITS - 1)), 2 ** (WEIGHT_BITS - 1) - 1
 
 
@@ -41,8 +52,8 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
     for node in graph.nodes.values():
         operation: Operation = node.operation
         match operation:
-            case Lif() as lif:
-                operation = population(node.name, lif, biases[node.name], scheme)
+            case Lif() | If() as neurons:
+                operation = population(node.name, neurons, biases[node.name], scheme)
             case Conv2d() | Affine() as weighted:
                 weight = weights(weighted.weight, node.name, input_unit(graph, scheme, node), scheme)
                 unit = scheme.units[node.name] if node.name in host else np.inf  # the chip adds biases at its neurons
@@ -73,8 +84,8 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
     nodes = {}
     for node in with_snapped_biases(graph, scheme).nodes.values():
         operation, whole = node.operation, integer.nodes[node.name].operation
-        if isinstance(operation, Lif) and isinstance(whole, LoihiLif):
-            factor = operation.decay.astype(np.float64) * operation.gain * scheme.units[node.name]
+        if isinstance(operation, Lif | If) and isinstance(whole, LoihiLif):
+            factor = drive(operation) * scheme.units[node.name]
             operation = replace(operation, threshold=(whole.threshold * factor).astype(np.float32))
         elif isinstance(operation, Conv2d | Affine) and isinstance(whole, Conv2d | Affine):
             unit = scheme.units[node.name]
@@ -145,34 +156,6 @@ def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:
     exponents = np.asarray(scheme.exponents[name], np.float64).reshape(-1, *(1 for _ in values.shape[1:]))
     factor = read / (scheme.units[name] * 2.0**exponents)
     return np.asarray(np.clip(np.round(values * factor), LEAST, MOST) * 2.0**exponents, np.float32)
-
-
-def population(name: str, lif: Lif, bias: NDArray[np.float64], scheme: Scheme) -> LoihiLif:
-    """The neuron whose v is `64 v / (d g λ)` of the float's; thresholds and biases go to the nearest integers.
-
-    Raises:
-        RefusedInput: neurons of one population decay differently, or a factor is not the chip's.
-    """
-    decay = check_decay(name, lif)
-    unit, exponent = scheme.units[name], scheme.bias_exponents[name]
-    threshold = np.round(lif.threshold.astype(np.float64) / (lif.decay.astype(np.float64) * lif.gain * unit))
-    mantissa = np.round(bias * (STEP / unit) / 2.0**exponent)
-    return LoihiLif(decay, threshold.astype(np.int32), mantissa.astype(np.int32), exponent)
-
-
-def check_decay(name: str, lif: Lif) -> int:
-    """`4096 dt / tau`.
-
-    Raises:
-        RefusedInput: it is no integer, differs between neurons, or a resistance is not positive.
-    """
-    decay = lif.decay.astype(np.float64) * UNITY
-    if np.ptp(decay) or decay.flat[0] != np.round(decay.flat[0]) or decay.flat[0] >= UNITY:
-        found = f"{lif.decay.min():g} to {lif.decay.max():g}" if np.ptp(decay) else f"{lif.decay.flat[0]:g}"
-        raise RefusedInput(f"{name}: dt / tau is {found}; expected one multiple of 1/{UNITY}, below 1")
-    if lif.gain.min() <= 0:
-        raise RefusedInput(f"{name}: r is {lif.gain.min():g}; expected more than 0")
-    return int(decay.flat[0])
 
 
 def _metadata(graph: Graph, scheme: Scheme, constant: NDArray[np.float64]) -> GraphMetadata:

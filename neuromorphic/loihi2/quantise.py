@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Graph, Lif, Node
+from neuromorphic.graph import Affine, Conv2d, Graph, Node
 from neuromorphic.loihi2.calibrate import Calibration
 from neuromorphic.loihi2.integers import MOST, dequantised, input_unit, integers, weights, with_snapped_biases
+from neuromorphic.loihi2.populations import Neurons, drive
 from neuromorphic.loihi2.rounding import Rounding, mean_change, round_in_turn, round_to_nearest, windows
 from neuromorphic.loihi2.scheme import Choice, Granularity, Scheme
 from neuromorphic.loihi2.streams import Stream, host_nodes, streams
@@ -155,17 +156,17 @@ class _Work:
 
     def fire(self, node: Node) -> None:
         """Round a population's thresholds, and keep its spikes for the nodes behind it."""
-        lif = self.units.lif(node.name)
-        factor = lif.decay.astype(np.float64) * lif.gain * self.scheme.units[node.name]
+        neurons = self.units.neurons(node.name)
+        factor = drive(neurons) * self.scheme.units[node.name]
         choice = self.scheme.populations[node.name]
-        whole = (np.floor if choice.exact else np.round)(lif.threshold / factor)
+        whole = (np.floor if choice.exact else np.round)(neurons.threshold / factor)
         threshold = (np.minimum(whole, 2**THRESHOLD_BITS - 1) * factor).astype(np.float32)
-        self._replace(node, replace(lif, threshold=threshold))
+        self._replace(node, replace(neurons, threshold=threshold))
         self.spikes[node.name] = self.calibration.fired(self.graph, node.name, self.spikes)
         choice = replace(choice, disagreement=self.calibration.disagreement(node.name, self.spikes[node.name]))
         self.scheme = replace(self.scheme, populations={**self.scheme.populations, node.name: choice})
 
-    def _replace(self, node: Node, operation: Conv2d | Affine | Lif) -> None:
+    def _replace(self, node: Node, operation: Conv2d | Affine | Neurons) -> None:
         nodes = {**self.graph.nodes, node.name: replace(node, operation=operation)}
         self.graph = with_snapped_biases(replace(self.graph, nodes=nodes), self.scheme)
 

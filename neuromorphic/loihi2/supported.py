@@ -41,12 +41,12 @@ def _reason(node: Node) -> str:
     match node.operation:
         case Lif(leak=leak, reset=reset) if leak.any() or reset.any():
             return f"rests at {leak.flat[0]:g} and resets to {reset.flat[0]:g}; the chip's neurons do so at 0"
-        case If():
-            return "is an IF population; widths are proven for leaking ones only, expected LIF"
+        case If(reset=reset) if reset.any():
+            return f"resets to {reset.flat[0]:g}; the chip's neurons do so at 0"
         case CubaLif():
             return "has a synaptic current of its own; units are chosen for currents that don't last, expected LIF"
         case Threshold():
-            return "is a Threshold; expected LIF"
+            return "is a Threshold; to forget all of v, decays need 4096 of 4096, which 12 bits don't hold"
         case _ if isinstance(node.operation, Membranes):
             return "sends its membranes; the chip's neurons send spikes, expected a linear readout"
         case Delay():

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Graph, Lif, SelfAttention, SumPool2d
+from neuromorphic.graph import Affine, Conv2d, Graph, SelfAttention, SumPool2d
 from neuromorphic.loihi2.bounds import constants, intervals
 from neuromorphic.loihi2.gates import exact_unit
-from neuromorphic.loihi2.integers import LEAST, MOST, STEP, carried_unit, check_decay, input_unit
+from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit
+from neuromorphic.loihi2.populations import STEP, UNITY, Neurons, check_decay, drive, neurons_of
 from neuromorphic.loihi2.scheme import Granularity, Scheme
 from neuromorphic.loihi2.streams import Stream, host_nodes
 from neuromorphic.loihi2.widths import (
@@ -56,9 +57,9 @@ class Units:
         if any(self.biases[name].any() for name in stream.populations):
             return None
         weighted = self._weighted(stream, scheme)
-        decays = [check_decay(name, self.lif(name)) for name in stream.populations]
+        decays = [check_decay(name, self.neurons(name)) for name in stream.populations]
         unit = exact_unit([np.array(self._fixed(stream, scheme)), *weighted.values()], decays, self.time_steps)
-        if unit is None or unit < self._least(stream):
+        if unit is None or unit < max(self._least(stream), self._unsaturated(stream)):
             return None
         return unit if not any(rounding(w / unit, scheme.granularity)[1] for w in weighted.values()) else None
 
@@ -104,22 +105,28 @@ class Units:
             bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)},
         )
 
-    def lif(self, name: str) -> Lif:
+    def neurons(self, name: str) -> Neurons:
         """A population of floats."""
-        lif = self.graph.nodes[name].operation
-        if not isinstance(lif, Lif):
-            raise RefusedInput(f"{name} is quantised already; expected floats")
-        return lif
+        return neurons_of(self.graph.nodes[name])
 
     def _least(self, stream: Stream) -> float:
         """The least unit with which u can't wrap and nothing leaves its width, whatever the input."""
         least = 0.0
         for name in stream.populations:
-            lif, x, bias = self.lif(name), self.read[name], self.biases[name]
+            neurons, x, bias = self.neurons(name), self.read[name], self.biases[name]
             current = max(x.high.max(), -x.low.min()) * STEP / (STATE_LIMIT - 1)
-            threshold = (lif.threshold / (lif.decay.astype(np.float64) * lif.gain)).max() / (2**THRESHOLD_BITS - 1)
+            threshold = (neurons.threshold / drive(neurons)).max() / (2**THRESHOLD_BITS - 1)
             largest = _mantissa(stream) * 2.0 ** (2**BIAS_EXPONENT_BITS - 1)
             least = max(least, float(current), float(threshold), float(np.abs(bias).max()) * STEP / largest)
+        return least
+
+    def _unsaturated(self, stream: Stream) -> float:
+        """The least unit with which no v saturates below in T steps, whatever the input; biases don't count."""
+        least = 0.0
+        for name in stream.populations:
+            kept = 1 - check_decay(name, self.neurons(name)) / UNITY
+            growth = sum(kept**t for t in range(self.time_steps))
+            least = max(least, -float(self.read[name].low.min()) * STEP * growth / (STATE_LIMIT - 1))
         return least
 
     def _fixed(self, stream: Stream, scheme: Scheme) -> list[float]:

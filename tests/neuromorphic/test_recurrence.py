@@ -189,7 +189,10 @@ def of_one(node, out=(1,)):
     ("graph", "words"),
     [
         (ring("a"), "'a' feeds back through 'a'"),
-        (of_one(nir.IF(np.ones(1), np.ones(1))), "'node' is an IF population"),
+        (
+            of_one(nir.IF(np.ones(1), np.ones(1), np.full(1, 0.5))),
+            "'node' resets to 0.5; the chip's neurons do so at 0",
+        ),
         (of_one(lif((1,), v_reset=0.5)), "'node' rests at 0 and resets to 0.5"),
         (of_one(nir.CubaLIF(*[np.ones(1, np.float32)] * 5)), "'node' has a synaptic current"),
         (of_one(nir.Threshold(np.ones(1))), "'node' is a Threshold"),
