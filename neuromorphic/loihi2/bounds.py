@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
     Affine,
+    Conv1d,
     Conv2d,
     Flatten,
     Graph,
     MaxPool2d,
     Node,
     Population,
+    Scale,
     SelfAttention,
     Sink,
     Source,
@@ -69,13 +71,16 @@ def intervals(graph: Graph, frames: tuple[float, float]) -> dict[str, Interval]:
 
 def _returns(node: Node, x: Interval) -> Interval:
     match node.operation:
-        case Conv2d() | Affine() as weighted:
+        case Conv1d() | Conv2d() | Affine() as weighted:
             rising, falling = (
                 linear(replace(node, operation=replace(weighted, weight=part)), 1, np.float64)
                 for part in (np.maximum(weighted.weight, 0), np.minimum(weighted.weight, 0))
             )
             low, high = x.low[None], x.high[None]
             return Interval((rising(low) + falling(high))[0], (rising(high) + falling(low))[0])
+        case Scale(scale=scale):
+            ends = (scale * x.low, scale * x.high)
+            return Interval(np.minimum(*ends), np.maximum(*ends))
         case SumPool2d() | MaxPool2d() | Flatten():
             return Interval(apply(node, x.low[None])[0], apply(node, x.high[None])[0])
         case SelfAttention(heads=heads, scale=scale):
@@ -107,7 +112,7 @@ def constants(graph: Graph, held: frozenset[str] = frozenset()) -> dict[str, Val
             leaving[node.name] = np.zeros((1, *node.shape))
             continue
         operation = node.operation
-        if node.name in held and isinstance(operation, Affine | Conv2d):
+        if node.name in held and isinstance(operation, Affine | Conv1d | Conv2d):
             operation = replace(operation, bias=np.zeros_like(operation.bias))
         leaving[node.name] = apply(replace(node, operation=operation), x)
         if isinstance(node.operation, MaxPool2d) and not np.array_equal(leaving[node.name], -apply(node, -x)):

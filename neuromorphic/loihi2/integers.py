@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
     Affine,
+    Conv1d,
     Conv2d,
     Graph,
     If,
@@ -20,6 +21,7 @@ from neuromorphic.graph import (
     LoihiLif,
     Node,
     Operation,
+    Scale,
     SelfAttention,
     Source,
     SumPool2d,
@@ -27,6 +29,7 @@ from neuromorphic.graph import (
 from neuromorphic.linear import pool_as_convolution
 from neuromorphic.loihi2.bounds import constants
 from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_weights
 from neuromorphic.loihi2.populations import STEP, drive, population
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.streams import host_nodes, spike_carriers, weighs
@@ -54,15 +57,19 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
         match operation:
             case Lif() | If() as neurons:
                 operation = population(node.name, neurons, biases[node.name], scheme)
-            case Conv2d() | Affine() as weighted:
+            case Scale(scale=scale):
+                operation = Scale(weights(scale, node.name, input_unit(graph, scheme, node), scheme))
+            case Affine() | Conv1d() | Conv2d() as weighted:
                 weight = weights(weighted.weight, node.name, input_unit(graph, scheme, node), scheme)
                 unit = scheme.units[node.name] if node.name in host else np.inf  # the chip adds biases at its neurons
                 bias = np.asarray(np.round(weighted.bias / unit), np.float32)
                 operation = replace(weighted, weight=weight, bias=bias)
             case SumPool2d() as pool if node.name not in host and weighs(node, carriers):
                 ones = pool_as_convolution(node, pool)
-                weight = weights(ones.weight, node.name, input_unit(graph, scheme, node), scheme)
+                weight = weights(ones.weight, node.name, pooled_unit(graph, scheme, node), scheme)
                 operation = replace(ones, weight=weight)
+            case SumPool2d() as pool:
+                operation = replace(pool, divisor=1)  # the host's: the unit of what leaves it is divided instead
             case SelfAttention(scale=scale) as attention:
                 operation = replace(attention, scale=float(np.round(scale / scheme.units[node.name])))
         sources = node.sources
@@ -87,11 +94,12 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
         if isinstance(operation, Lif | If) and isinstance(whole, LoihiLif):
             factor = drive(operation) * scheme.units[node.name]
             operation = replace(operation, threshold=(whole.threshold * factor).astype(np.float32))
-        elif isinstance(operation, Conv2d | Affine) and isinstance(whole, Conv2d | Affine):
+        elif isinstance(operation, Weighted) and isinstance(whole, Weighted):
             unit = scheme.units[node.name]
-            weight = whole.weight * (unit / input_unit(graph, scheme, node))
-            bias = whole.bias * unit if whole.bias.any() else operation.bias
-            operation = replace(operation, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+            weight = weights_of(whole) * (unit / input_unit(graph, scheme, node))
+            if isinstance(operation, Biased) and isinstance(whole, Biased) and whole.bias.any():
+                operation = replace(operation, bias=(whole.bias * unit).astype(np.float32))
+            operation = with_weights(operation, weight.astype(np.float32))
         nodes[node.name] = replace(node, operation=operation)
     return replace(graph, nodes=nodes)
 
@@ -101,7 +109,7 @@ def with_snapped_biases(graph: Graph, scheme: Scheme) -> Graph:
     nodes = dict(graph.nodes)
     for name, exponent in scheme.bias_exponents.items():
         operation = nodes[name].operation
-        if isinstance(operation, Conv2d | Affine):
+        if isinstance(operation, Biased):
             step = scheme.units[name] * 2.0**exponent / STEP
             bias = (np.round(operation.bias / step) * step).astype(np.float32)
             nodes[name] = replace(nodes[name], operation=replace(operation, bias=bias))
@@ -123,6 +131,8 @@ def _through_synapses(
             if len(shape) == 3:
                 kernel = np.full((shape[0], 1, 1, 1), weight, np.float32)
                 synapses: Operation = Conv2d(kernel, zeros, (1, 1), (0, 0), (1, 1), shape[0])
+            elif len(shape) == 2:
+                synapses = Conv1d(np.full((shape[0], 1, 1), weight, np.float32), zeros, 1, 0, 1, shape[0])
             else:
                 synapses = Affine(weight * np.eye(shape[0], dtype=np.float32), zeros)
             nodes[name] = Node(name, synapses, (source,), shape, shape)
@@ -149,6 +159,12 @@ def input_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
     if len(units) != 1:
         raise RefusedInput(f"{node.name}: sums {' + '.join(node.sources)}, which count in different units")
     return units.pop()
+
+
+def pooled_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
+    """`input_unit`, less what a pool divides by: its division, too, is one of units."""
+    divisor = node.operation.divisor if isinstance(node.operation, SumPool2d) else 1
+    return input_unit(graph, scheme, node) / divisor
 
 
 def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:

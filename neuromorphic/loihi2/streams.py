@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
     Affine,
+    Conv1d,
     Conv2d,
     Flatten,
     Graph,
     Node,
     Population,
+    Scale,
     SelfAttention,
     Sink,
     Source,
@@ -27,8 +29,8 @@ class Stream:
     """Currents that share a unit.
 
     Attributes:
-        synapses: nodes whose weights make its currents, in topological order: Conv2d, Affine, SelfAttention, and
-            SumPool2d where it sums spikes.
+        synapses: nodes whose weights make its currents, in topological order: Conv1d, Conv2d, Affine, Scale,
+            SelfAttention, and SumPool2d where it sums spikes.
         passing: nodes that leave the unit as it is: maxima, flattening and sums of currents.
         direct: spikes that come without a node of their own, through synapses of weight 1, as (source, reader).
         populations: those that read it, in topological order.
@@ -117,7 +119,7 @@ def _groups(graph: Graph, carriers: frozenset[str]) -> list[list[Node]]:
 def weighs(node: Node, carriers: frozenset[str]) -> bool:
     """Whether the node's currents are those of synapses, as against sums or maxima of currents."""
     match node.operation:
-        case Conv2d() | Affine() | SelfAttention():
+        case Conv1d() | Conv2d() | Affine() | Scale() | SelfAttention():
             return True
         case SumPool2d():
             return all(source in carriers for source in node.sources)

@@ -6,7 +6,6 @@ of each what it would take.
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
-    Conv1d,
     CubaLif,
     Delay,
     Graph,
@@ -18,6 +17,7 @@ from neuromorphic.graph import (
     SumPool2d,
     Threshold,
 )
+from neuromorphic.loihi2.streams import host_nodes, spike_carriers
 
 
 def check_supported(graph: Graph) -> None:
@@ -31,8 +31,10 @@ def check_supported(graph: Graph) -> None:
             f"{graph.source}: precision loihi2: node {neuron!r} feeds back through {reader!r}; units and widths are "
             "worked out from the input to the output, expected no cycle"
         )
+    host, carriers = host_nodes(graph), spike_carriers(graph)
     for node in graph.nodes.values():
-        reason = _reason(node)
+        weighted = node.name in host or all(source in carriers for source in node.sources)
+        reason = _reason(node) or ("" if weighted else _reason_of_currents(node))
         if reason:
             raise RefusedInput(f"{graph.source}: precision loihi2: node {node.name!r} {reason}")
 
@@ -51,11 +53,16 @@ def _reason(node: Node) -> str:
             return "sends its membranes; the chip's neurons send spikes, expected a linear readout"
         case Delay():
             return "is a Delay; expected none"
+        case _:
+            return ""
+
+
+def _reason_of_currents(node: Node) -> str:
+    """Of a node that reads currents: factors are weights, and synapses on the chip read spikes."""
+    match node.operation:
         case Scale():
-            return "is a Scale; the chip has no factors but weights, expected it within the weights beside it"
-        case Conv1d():
-            return "is a Conv1d; expected a Conv2d of maps with one row"
+            return "scales currents; the chip has no factors but weights, expected it within the weights before it"
         case SumPool2d(divisor=divisor) if divisor != 1:
-            return f"divides by {divisor}; expected SumPool2d, the divisor within the weights behind it"
+            return f"divides currents by {divisor}; expected the divisor within the weights before it"
         case _:
             return ""

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Graph, SelfAttention, SumPool2d
+from neuromorphic.graph import Graph, SelfAttention, SumPool2d
 from neuromorphic.loihi2.bounds import constants, intervals
 from neuromorphic.loihi2.gates import exact_unit
-from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit
+from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, pooled_unit
+from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of
 from neuromorphic.loihi2.populations import STEP, UNITY, Neurons, check_decay, drive, neurons_of
 from neuromorphic.loihi2.scheme import Granularity, Scheme
 from neuromorphic.loihi2.streams import Stream, host_nodes
@@ -96,7 +97,7 @@ class Units:
             clipping[name] = tuple(float(c) for c in kept)
         names = (*stream.synapses, *stream.passing, *stream.populations)
         largest_bias = max(float(np.abs(self.biases[name]).max()) for name in stream.populations) * STEP / unit
-        bits = max(0, int(np.ceil(np.log2(largest_bias / _mantissa(stream))))) if largest_bias else 0
+        bits = _bias_exponent(largest_bias, _mantissa(stream))
         return replace(
             scheme,
             units={**scheme.units, **dict.fromkeys(names, unit)},
@@ -104,6 +105,28 @@ class Units:
             clipping=clipping,
             bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)},
         )
+
+    def with_room(self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]) -> Scheme:
+        """`scheme` with a larger exponent for a stream's biases where one that was corrected needs it.
+
+        Args:
+            stream: that the node stands in.
+            scheme: by now.
+            graph: with the biases by now.
+            name: of the node.
+            bias: its corrected one.
+        """
+        node = graph.nodes[name]
+        if not isinstance(node.operation, Biased):
+            raise TypeError(f"node {name!r} has no bias")
+        corrected = replace(node, operation=replace(node.operation, bias=bias))
+        biases = constants(replace(graph, nodes={**graph.nodes, name: corrected}), held=host_nodes(graph))
+        unit = scheme.units[name]
+        largest = max(float(np.abs(biases[reader]).max()) for reader in stream.populations) * STEP / unit
+        widest = 2.0 ** (BIAS_MANTISSA_BITS - 1) - 1 - len(stream.synapses)
+        bits = max(scheme.bias_exponents[name], _bias_exponent(largest, widest))
+        names = (*stream.synapses, *stream.passing, *stream.populations)
+        return replace(scheme, bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)})
 
     def neurons(self, name: str) -> Neurons:
         """A population of floats."""
@@ -139,16 +162,22 @@ class Units:
     def _pooled(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
         nodes = [self.graph.nodes[name] for name in stream.synapses]
         pools = [node for node in nodes if isinstance(node.operation, SumPool2d)]
-        return {node.name: np.array([[input_unit(self.graph, scheme, node)]]) for node in pools}
+        return {node.name: np.array([[pooled_unit(self.graph, scheme, node)]]) for node in pools}
 
     def _weighted(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
-        """The weights of a stream's convolutions and matrices, in units of its currents, `[out, ...]`."""
+        """The weights of a stream's convolutions, matrices and scales, in units of its currents, `[out, ...]`."""
         found = {}
         for name in stream.synapses:
             node = self.graph.nodes[name]
-            if isinstance(node.operation, Conv2d | Affine):
-                found[name] = node.operation.weight.astype(np.float64) * input_unit(self.graph, scheme, node)
+            if isinstance(node.operation, Weighted):
+                values = weights_of(node.operation).astype(np.float64)
+                found[name] = values * input_unit(self.graph, scheme, node)
         return found
+
+
+def _bias_exponent(largest: float, mantissa: float) -> int:
+    """The least E with `largest <= mantissa 2^E`."""
+    return max(0, int(np.ceil(np.log2(largest / mantissa)))) if largest else 0
 
 
 def _mantissa(stream: Stream) -> float:

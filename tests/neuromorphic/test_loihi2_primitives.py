@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuromorphic import reference
+from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import LoihiLif, from_nir
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
@@ -21,7 +22,7 @@ from neuromorphic.loihi2.units import Units
 from neuromorphic.parity import compare
 from neuromorphic.read import read_graph
 from neuromorphic.simulation import simulate
-from tests.neuromorphic.graphs import DT, chain, lif
+from tests.neuromorphic.graphs import DT, chain, conv, lif, metadata
 
 LIMIT = 2**23
 
@@ -169,3 +170,158 @@ def test_an_if_that_could_saturate_is_not_claimed_exact(steps, exact):
     graph = from_nir(chain(nodes, (8,), (1,)))
     unit = Units(graph, 1.0, steps).exact(streams(graph)[-1], Scheme("layer", 1.0, {}, {}, {}, {}, {}))
     assert (unit is not None) == exact
+
+
+def along(size, weight, bias, stride=1, padding=0, groups=1):
+    return nir.Conv1d(size, np.asarray(weight, np.float32), stride, padding, 1, groups, np.asarray(bias, np.float32))
+
+
+def one_dimensional(seed):
+    """Frames `[2, 8]`: a convolution into LIF neurons, a factor for each, IF neurons that also read them as is."""
+    rng = np.random.default_rng(seed)
+    every = {
+        "input": nir.Input(np.array([2, 8])),
+        "conv": along(8, rng.normal(size=(4, 2, 3)), rng.normal(size=4) / 4, stride=2, padding=1),
+        "lif": lif((4, 4), 0.3),
+        "scale": nir.Scale(rng.normal(size=(4, 4)).astype(np.float32)),
+        "group": along(4, rng.normal(size=(4, 2, 3)), np.zeros(4), padding=1, groups=2),
+        "if": integrate_and_fire((4, 4), 0.8),
+        "flat": nir.Flatten(np.array([4, 4]), 0, -1),
+        "out": nir.Output(np.array([16])),
+    }
+    edges = [("input", "conv"), ("conv", "lif"), ("lif", "scale"), ("lif", "group"), ("scale", "if"), ("group", "if")]
+    edges += [("lif", "if"), ("if", "flat"), ("flat", "out")]
+    stored = nir.NIRGraph(every, edges, metadata=metadata(4), type_check=False)
+    return stored, rng.normal(size=(6, 2, 8)).astype(np.float32)
+
+
+def conv1d(x, weight, stride, padding, groups):
+    """`[C, N]` lists of Python's integers, from NIR's equation."""
+    per_group, size = len(weight[0]), len(x[0])
+    length = (size + 2 * padding - len(weight[0][0])) // stride + 1
+    result = []
+    for o, kernel in enumerate(weight):
+        first = o // (len(weight) // groups) * per_group
+        result.append([
+            sum(
+                w * x[first + c][j * stride - padding + n]
+                for c, taps in enumerate(kernel)
+                for n, w in enumerate(taps)
+                if 0 <= j * stride - padding + n < size
+            )
+            for j in range(length)
+        ])  # fmt: skip
+    return result
+
+
+def whole(array):
+    return np.asarray(array).astype(np.int64).tolist()
+
+
+def fires(population, trains):
+    """Spikes `[T][C][N]` and the last v `[C][N]` of a population from what arrives at it `[T][C][N]`."""
+    rows, columns = len(trains[0]), len(trains[0][0])
+    spikes, last = np.zeros((len(trains), rows, columns), int), np.zeros((rows, columns), int)
+    for i, j in np.ndindex(rows, columns):
+        threshold, bias = int(population.threshold[i, j]), int(population.bias[i, j])
+        spikes[:, i, j], last[i, j] = neuron([x[i][j] for x in trains], population.decay, threshold, bias)
+    return spikes.tolist(), last.tolist()
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["layer", "channel"]))
+def test_one_dimensional_maps_and_factors_equal_plain_integers(seed, granularity):
+    stored, frames = one_dimensional(seed)
+    graph, scheme = quantise(from_nir(stored), frames, granularity)
+    shown = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
+    trace = agree(graph, shown, ())
+    parameters = {name: node.operation for name, node in graph.nodes.items()}
+    first, group = (whole(parameters[name].weight) for name in ("conv", "group"))
+    factor, direct = whole(parameters["scale"].scale), whole(parameters["if.lif"].weight)
+    for image in range(len(frames)):
+        currents = [conv1d(whole(shown[image]), first, 2, 1, 1)] * 4
+        spikes, v = fires(parameters["lif"], currents)
+        assert trace.spikes["lif"].unpack()[image].tolist() == spikes
+        assert trace.membranes["lif"][image].tolist() == v
+        arriving = []
+        for s in spikes:
+            grouped, itself = conv1d(s, group, 1, 1, 2), conv1d(s, direct, 1, 0, 4)
+            arriving.append(
+                [[factor[i][j] * s[i][j] + grouped[i][j] + itself[i][j] for j in range(4)] for i in range(4)]
+            )
+        spikes, v = fires(parameters["if"], arriving)
+        assert trace.spikes["if"].unpack()[image].tolist() == spikes
+        assert trace.membranes["if"][image].tolist() == v
+
+
+def test_lava_runs_one_dimensional_maps_and_factors():
+    stored, frames = one_dimensional(1)
+    graph, scheme = quantise(from_nir(stored), frames)
+    trace = agree(graph, np.clip(np.round(frames[:2] * scheme.input_scale), -128, 127), ("fused", "stock"))
+    assert all(0 < train.count() < train.neurons * 8 for train in trace.spikes.values())
+
+
+def test_the_file_brings_kernels_and_factors_back(tmp_path):
+    stored, frames = one_dimensional(2)
+    nir.write(tmp_path / "float.nir", stored)
+    floats, scheme = calibrate(read_graph(tmp_path / "float.nir"), frames)
+    write_quantised(tmp_path / "float.nir", floats, scheme, tmp_path / "quantised.nir")
+    again, expected = integer_graph(read_graph(tmp_path / "quantised.nir")), integers(floats, scheme)
+    for name in ("conv", "group", "scale", "lif", "if"):
+        for key, value in vars(expected.nodes[name].operation).items():
+            assert np.array_equal(vars(again.nodes[name].operation)[key], value), (name, key)
+
+
+def averages(threshold):
+    """Pixels 0 or 4 that neurons repeat, averages of four of them into IF neurons, and of those on the host."""
+
+    def pool():
+        return nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+
+    nodes = {
+        "s": lif((1, 4, 4), 1.0, tau=2.0, r=2.0),
+        "pool": pool(),
+        "if": integrate_and_fire((1, 2, 2), threshold),
+        "mean": pool(),
+        "flat": nir.Flatten(np.array([1, 1, 1]), 0, -1),
+    }
+    return chain(nodes, (1, 4, 4), (1,))
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.25, 0.7, 0.75, 1.0])
+def test_averages_of_spikes_are_exact(threshold):
+    """In quarters: every sum that a window can have, at the threshold too."""
+    frames = 4.0 * np.random.default_rng(0).integers(0, 2, (64, 4, 1, 4, 4)).astype(np.float32)
+    graph, scheme = quantise(from_nir(averages(threshold)), frames[:, 0])
+    assert scheme.populations["if"].exact
+    trace = agree(graph, np.round(frames * scheme.input_scale), ())
+    assert np.array_equal(trace.spikes["s"].unpack(), frames > 0)
+    means = trace.outputs * scheme.units["output"]
+    for image, fired in enumerate(trace.spikes["if"].unpack()[:, :, 0].tolist()):
+        for i, j in np.ndindex(2, 2):
+            v = 0
+            for t in range(4):
+                v += int((frames[image, t, 0, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] > 0).sum())
+                assert fired[t][i][j] == (v > 4 * threshold)
+                v = 0 if fired[t][i][j] else v
+        assert means[image].ravel().tolist() == [sum(map(sum, s)) / 4 for s in fired]
+
+
+def test_lava_averages_in_integers():
+    frames = 4.0 * np.random.default_rng(1).integers(0, 2, (2, 4, 1, 4, 4)).astype(np.float32)
+    graph, scheme = quantise(from_nir(averages(0.7)), frames[:, 0])
+    agree(graph, np.round(frames * scheme.input_scale), ("fused", "stock"))
+
+
+@pytest.mark.parametrize("place", ["factor", "average"])
+def test_factors_of_currents_are_refused(place):
+    """On the chip a synapse reads spikes: the factor is the business of the weights before it."""
+    node = (
+        nir.Scale(np.ones((1, 2, 2))) if place == "factor" else nir.AvgPool2d(*np.ones((3, 2), int) * [[2], [2], [0]])
+    )
+    shape = (1, 2, 2) if place == "factor" else (1, 1, 1)
+    nodes = {"w": conv([[[[1]]]], hw=(2, 2)), "node": node, "lif": lif(shape)}
+    graph = from_nir(chain(nodes, (1, 2, 2), shape))
+    words = "'node' scales currents" if place == "factor" else "'node' divides currents by 4"
+    with pytest.raises(RefusedInput, match=words):
+        quantise(graph, np.ones((1, 1, 2, 2), np.float32))

@@ -185,6 +185,11 @@ def of_one(node, out=(1,)):
     return chain({"node": node}, (1,), out)
 
 
+def scaled_currents():
+    nodes = {"w": nir.Affine(np.ones((1, 1)), np.ones(1)), "scale": nir.Scale(np.ones(1)), "lif": lif((1,))}
+    return chain(nodes, (1,), (1,))
+
+
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
@@ -197,7 +202,7 @@ def of_one(node, out=(1,)):
         (of_one(nir.CubaLIF(*[np.ones(1, np.float32)] * 5)), "'node' has a synaptic current"),
         (of_one(nir.Threshold(np.ones(1))), "'node' is a Threshold"),
         (of_one(nir.LI(*[np.ones(1, np.float32)] * 3)), "'node' sends its membranes"),
-        (of_one(nir.Scale(np.ones(1))), "'node' is a Scale"),
+        (scaled_currents(), "'scale' scales currents"),
         (of_one(late(1)), "'node' is a Delay"),
     ],
 )
