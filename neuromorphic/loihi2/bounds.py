@@ -19,6 +19,7 @@ from neuromorphic.graph import (
     Affine,
     Conv1d,
     Conv2d,
+    Delay,
     Flatten,
     Graph,
     MaxPool2d,
@@ -87,6 +88,8 @@ def _returns(node: Node, x: Interval) -> Interval:
             channels, height, width = node.input_shape
             most = scale * (channels // 3 // heads) * height * width
             return Interval(np.zeros(node.shape), np.full(node.shape, most))
+        case Delay():  # 0 in the first steps
+            return Interval(np.minimum(x.low, 0), np.maximum(x.high, 0))
         case Sink():
             return x
         case other:
@@ -108,7 +111,7 @@ def constants(graph: Graph, held: frozenset[str] = frozenset()) -> dict[str, Val
     for node in graph.nodes.values():
         x = sum((leaving[s] for s in node.sources), start=np.zeros((1, *node.input_shape)))
         arriving[node.name] = x[0]
-        if isinstance(node.operation, Population | Source | SelfAttention):
+        if isinstance(node.operation, Population | Source | SelfAttention | Delay):
             leaving[node.name] = np.zeros((1, *node.shape))
             continue
         operation = node.operation

@@ -12,6 +12,7 @@ from neuromorphic.graph import (
     Affine,
     Conv1d,
     Conv2d,
+    Delay,
     Flatten,
     Graph,
     Node,
@@ -68,11 +69,11 @@ def _behind_populations(graph: Graph) -> frozenset[str]:
 
 
 def spike_carriers(graph: Graph) -> frozenset[str]:
-    """Names of the nodes whose outputs are spikes or frames, which no synapse has weighted: also flattened ones."""
+    """Names of the nodes whose outputs are spikes or frames, which no synapse has weighted: flattened and late ones too."""
     found: set[str] = set()
     for node in graph.nodes.values():
-        flat = isinstance(node.operation, Flatten) and all(s in found for s in node.sources)
-        if flat or isinstance(node.operation, Population | Source):
+        passed = isinstance(node.operation, Flatten | Delay) and all(s in found for s in node.sources)
+        if passed or isinstance(node.operation, Population | Source):
             found.add(node.name)
     return frozenset(found)
 

@@ -31,10 +31,15 @@ def check_supported(graph: Graph) -> None:
             f"{graph.source}: precision loihi2: node {neuron!r} feeds back through {reader!r}; units and widths are "
             "worked out from the input to the output, expected no cycle"
         )
+    seen: set[str] = set()
+    for node in graph.nodes.values():
+        if not seen.issuperset(node.sources):  # only around a `Delay`, which breaks its cycles
+            raise RefusedInput(f"{graph.source}: precision loihi2: node {node.name!r} lies on a cycle; expected none")
+        seen.add(node.name)
     host, carriers = host_nodes(graph), spike_carriers(graph)
     for node in graph.nodes.values():
-        weighted = node.name in host or all(source in carriers for source in node.sources)
-        reason = _reason(node) or ("" if weighted else _reason_of_currents(node))
+        currents = any(source not in carriers for source in node.sources)
+        reason = _reason(node) or (_reason_of_currents(node, node.name in host) if currents else "")
         if reason:
             raise RefusedInput(f"{graph.source}: precision loihi2: node {node.name!r} {reason}")
 
@@ -51,18 +56,18 @@ def _reason(node: Node) -> str:
             return "is a Threshold; to forget all of v, decays need 4096 of 4096, which 12 bits don't hold"
         case _ if isinstance(node.operation, Membranes):
             return "sends its membranes; the chip's neurons send spikes, expected a linear readout"
-        case Delay():
-            return "is a Delay; expected none"
         case _:
             return ""
 
 
-def _reason_of_currents(node: Node) -> str:
+def _reason_of_currents(node: Node, host: bool) -> str:
     """Of a node that reads currents: factors are weights, and synapses on the chip read spikes."""
     match node.operation:
-        case Scale():
+        case Delay():
+            return "delays currents; expected it where it reads spikes"
+        case Scale() if not host:
             return "scales currents; the chip has no factors but weights, expected it within the weights before it"
-        case SumPool2d(divisor=divisor) if divisor != 1:
+        case SumPool2d(divisor=divisor) if divisor != 1 and not host:
             return f"divides currents by {divisor}; expected the divisor within the weights before it"
         case _:
             return ""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from neuromorphic import reference
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import LoihiLif, from_nir
+from neuromorphic.loihi2.calibrate import Calibration
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
@@ -325,3 +326,73 @@ def test_factors_of_currents_are_refused(place):
     words = "'node' scales currents" if place == "factor" else "'node' divides currents by 4"
     with pytest.raises(RefusedInput, match=words):
         quantise(graph, np.ones((1, 1, 2, 2), np.float32))
+
+
+def late(*steps):
+    return nir.Delay(np.array(steps) * DT)
+
+
+def delays(seed):
+    """Frames of 3 numbers, late by 0, 1 and 2 steps, into IF neurons; their spikes, late by 3, 1 and 0, into LIFs."""
+    rng = np.random.default_rng(seed)
+    every = {
+        "input": nir.Input(np.array([3])),
+        "wait": late(0, 1, 2),
+        "w1": nir.Affine(rng.normal(size=(3, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32) / 4),
+        "if": integrate_and_fire((3,), 0.6),
+        "later": late(3, 1, 0),
+        "w2": nir.Linear(rng.normal(size=(3, 3)).astype(np.float32)),
+        "lif": lif((3,), 0.3),
+        "out": nir.Output(np.array([3])),
+    }
+    edges = [("input", "wait"), ("wait", "w1"), ("w1", "if"), ("if", "later"), ("later", "lif"), ("later", "w2")]
+    stored = nir.NIRGraph(every, [*edges, ("w2", "lif"), ("lif", "out")], metadata=metadata(6), type_check=False)
+    return stored, rng.normal(size=(6, 3)).astype(np.float32)
+
+
+def held_back(train, *steps):
+    """`[T][n]`: each number so many steps later."""
+    return [[train[t - wait][n] if t >= wait else 0 for n, wait in enumerate(steps)] for t in range(len(train))]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_delay_changes_no_number(seed):
+    stored, frames = delays(seed)
+    graph, scheme = quantise(from_nir(stored), frames)
+    shown = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
+    trace = agree(graph, shown, ())
+    parameters = {name: node.operation for name, node in graph.nodes.items()}
+    first, second, direct = (whole(parameters[name].weight) for name in ("w1", "w2", "lif.later"))
+    for image, frame in enumerate(whole(shown)):
+        train = held_back([frame] * 6, 0, 1, 2)
+        for name, matrices in (("if", (first,)), ("lif", (second, direct))):
+            weight = [[sum(m[n][i] for m in matrices) for i in range(3)] for n in range(3)]
+            arriving = [[[sum(w * x for w, x in zip(row, step, strict=True)) for row in weight]] for step in train]
+            population = parameters[name]
+            as_map = replace(
+                population, threshold=population.threshold[None], bias_mantissa=population.bias_mantissa[None]
+            )
+            spikes, v = fires(as_map, arriving)
+            sent = [step[0] for step in spikes]
+            assert trace.spikes[name].unpack()[image].tolist() == sent
+            assert trace.membranes[name][image].tolist() == v[0]
+            train = held_back(sent, 3, 1, 0)
+
+
+def test_the_fast_run_of_floats_waits_too():
+    """What calibration measures itself by: the float graph's spikes."""
+    stored, frames = delays(5)
+    graph = from_nir(stored)
+    expected, found = reference.run(graph, frames), run(graph, frames, 6)
+    assert all(np.array_equal(train.unpack(), found.spikes[name]) for name, train in expected.spikes.items())
+    calibration = Calibration(graph, frames, frames, 6)
+    for name in ("if", "lif"):
+        assert np.array_equal(calibration.fired(graph, name, calibration.spikes), calibration.spikes[name])
+        assert 0 < calibration.spikes[name].mean() < 1
+
+
+def test_lava_delays_in_integers():
+    stored, frames = delays(5)
+    graph, scheme = quantise(from_nir(stored), frames)
+    agree(graph, np.clip(np.round(frames[:2] * scheme.input_scale), -128, 127), ("fused", "stock"))

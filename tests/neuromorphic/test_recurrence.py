@@ -185,6 +185,11 @@ def of_one(node, out=(1,)):
     return chain({"node": node}, (1,), out)
 
 
+def delayed_currents():
+    nodes = {"w": nir.Affine(np.ones((1, 1)), np.ones(1)), "late": late(1), "lif": lif((1,))}
+    return chain(nodes, (1,), (1,))
+
+
 def scaled_currents():
     nodes = {"w": nir.Affine(np.ones((1, 1)), np.ones(1)), "scale": nir.Scale(np.ones(1)), "lif": lif((1,))}
     return chain(nodes, (1,), (1,))
@@ -203,7 +208,8 @@ def scaled_currents():
         (of_one(nir.Threshold(np.ones(1))), "'node' is a Threshold"),
         (of_one(nir.LI(*[np.ones(1, np.float32)] * 3)), "'node' sends its membranes"),
         (scaled_currents(), "'scale' scales currents"),
-        (of_one(late(1)), "'node' is a Delay"),
+        (delayed_currents(), "'late' delays currents"),
+        (ring("a", "late", late=late(1)), "'late' lies on a cycle"),
     ],
 )
 def test_the_chips_integers_refuse_by_name(graph, words):
