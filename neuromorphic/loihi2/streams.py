@@ -69,7 +69,7 @@ def _behind_populations(graph: Graph) -> frozenset[str]:
 
 
 def spike_carriers(graph: Graph) -> frozenset[str]:
-    """Names of the nodes whose outputs are spikes or frames, which no synapse has weighted: flattened and late ones too."""
+    """Names of the nodes whose outputs are spikes or frames, not weighted by a synapse: flattened and late ones too."""
     found: set[str] = set()
     for node in graph.nodes.values():
         passed = isinstance(node.operation, Flatten | Delay) and all(s in found for s in node.sources)
