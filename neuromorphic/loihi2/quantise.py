@@ -180,7 +180,7 @@ class _Work:
         factor = drive(neurons) * self.scheme.units[node.name]
         choice = self.scheme.populations[node.name]
         count = neurons.threshold / factor
-        # A unit such as 1/49 is no float: what is an integer but for that counts as one.
+        # A unit such as 1/99 is no float: what is an integer but for that counts as one.
         whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if choice.exact else np.round(count)
         threshold = (np.minimum(whole, 2**THRESHOLD_BITS - 1) * factor).astype(np.float32)
         self._replace(node, replace(neurons, threshold=threshold))

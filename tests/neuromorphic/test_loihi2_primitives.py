@@ -309,16 +309,16 @@ def test_averages_of_spikes_are_exact(threshold):
 
 
 @pytest.mark.parametrize(("threshold", "silent"), [(1.0, 1), (0.99, 0), (2.0, 2)])
-def test_a_mean_of_49_reaches_a_threshold_of_one_and_no_more(threshold, silent):
-    """49 · (1 / 49) is less than 1 in floats; an average of 1 is 1, which is not above it."""
+def test_a_mean_of_99_reaches_a_threshold_of_one_and_no_more(threshold, silent):
+    """1 / (1 / 99) is less than 99 in floats; yet an average of 1 is 1, which is not above it."""
     nodes = {
-        "s": lif((1, 7, 7), 1.0, tau=2.0, r=2.0),
-        "pool": nir.AvgPool2d(np.array([7, 7]), np.array([7, 7]), np.array([0, 0])),
+        "s": lif((1, 9, 11), 1.0, tau=2.0, r=2.0),
+        "pool": nir.AvgPool2d(np.array([9, 11]), np.array([9, 11]), np.array([0, 0])),
         "if": integrate_and_fire((1, 1, 1), threshold),
     }
-    graph, scheme = quantise(from_nir(chain(nodes, (1, 7, 7), (1, 1, 1))), np.full((1, 1, 7, 7), 4, np.float32))
+    graph, scheme = quantise(from_nir(chain(nodes, (1, 9, 11), (1, 1, 1))), np.full((1, 1, 9, 11), 4, np.float32))
     assert scheme.populations["if"].exact
-    spikes = reference.run(graph, np.full((1, 1, 7, 7), 127, np.float32)).spikes["if"].unpack().ravel().tolist()
+    spikes = reference.run(graph, np.full((1, 1, 9, 11), 127, np.float32)).spikes["if"].unpack().ravel().tolist()
     assert spikes == [(t + 1) % (silent + 1) == 0 for t in range(4)]
 
 
