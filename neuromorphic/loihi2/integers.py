@@ -15,6 +15,7 @@ from neuromorphic.graph import (
     Affine,
     Conv1d,
     Conv2d,
+    Flatten,
     Graph,
     If,
     Lif,
@@ -57,6 +58,8 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
         match operation:
             case Lif() | If() as neurons:
                 operation = population(node.name, neurons, biases[node.name], scheme)
+            case Scale() if node.name not in host and not weighs(node, carriers):  # a factor of 1 (`folding`)
+                operation = Flatten()
             case Scale(scale=scale):
                 operation = Scale(weights(scale, node.name, input_unit(graph, scheme, node), scheme))
             case Affine() | Conv1d() | Conv2d() as weighted:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph, Node, Scale
 from neuromorphic.loihi2.calibrate import Calibration
+from neuromorphic.loihi2.folding import folded
 from neuromorphic.loihi2.integers import (
     MOST,
     dequantised,
@@ -74,6 +75,7 @@ def calibrate(
         raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
     if graph.precision == "loihi2":
         raise RefusedInput(f"{graph.source} is quantised already; expected floats")
+    graph = folded(graph)
     check_supported(graph)
     work = _Work(graph, frames, steps, granularity)
     lossy: set[str] = set()

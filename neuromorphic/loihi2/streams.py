@@ -32,7 +32,7 @@ class Stream:
     Attributes:
         synapses: nodes whose weights make its currents, in topological order: Conv1d, Conv2d, Affine, Scale,
             SelfAttention, and SumPool2d where it sums spikes.
-        passing: nodes that leave the unit as it is: maxima, flattening and sums of currents.
+        passing: nodes that leave the unit as it is: maxima, flattening, sums of currents and factors of 1.
         direct: spikes that come without a node of their own, through synapses of weight 1, as (source, reader).
         populations: those that read it, in topological order.
     """
@@ -120,9 +120,9 @@ def _groups(graph: Graph, carriers: frozenset[str]) -> list[list[Node]]:
 def weighs(node: Node, carriers: frozenset[str]) -> bool:
     """Whether the node's currents are those of synapses, as against sums or maxima of currents."""
     match node.operation:
-        case Conv1d() | Conv2d() | Affine() | Scale() | SelfAttention():
+        case Conv1d() | Conv2d() | Affine() | SelfAttention():
             return True
-        case SumPool2d():
+        case SumPool2d() | Scale():
             return all(source in carriers for source in node.sources)
         case _:
             return False

@@ -65,8 +65,11 @@ def _reason_of_currents(node: Node, host: bool) -> str:
     match node.operation:
         case Delay():
             return "delays currents; expected it where it reads spikes"
-        case Scale() if not host:
-            return "scales currents; the chip has no factors but weights, expected it within the weights before it"
+        case Scale(scale=scale) if not host and (scale != 1).any():
+            return (
+                "scales currents; the chip has no factors but weights, expected one factor per channel behind synapses "
+                "that only it reads"
+            )
         case SumPool2d(divisor=divisor) if divisor != 1 and not host:
             return f"divides currents by {divisor}; expected the divisor within the weights before it"
         case _:

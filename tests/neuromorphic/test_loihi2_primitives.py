@@ -328,17 +328,12 @@ def test_lava_averages_in_integers():
     agree(graph, np.round(frames * scheme.input_scale), ("fused", "stock"))
 
 
-@pytest.mark.parametrize("place", ["factor", "average"])
-def test_factors_of_currents_are_refused(place):
+def test_averages_of_currents_are_refused():
     """On the chip a synapse reads spikes: the factor is the business of the weights before it."""
-    node = (
-        nir.Scale(np.ones((1, 2, 2))) if place == "factor" else nir.AvgPool2d(*np.ones((3, 2), int) * [[2], [2], [0]])
-    )
-    shape = (1, 2, 2) if place == "factor" else (1, 1, 1)
-    nodes = {"w": conv([[[[1]]]], hw=(2, 2)), "node": node, "lif": lif(shape)}
-    graph = from_nir(chain(nodes, (1, 2, 2), shape))
-    words = "'node' scales currents" if place == "factor" else "'node' divides currents by 4"
-    with pytest.raises(RefusedInput, match=words):
+    pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    nodes = {"w": conv([[[[1]]]], hw=(2, 2)), "pool": pool, "lif": lif((1, 1, 1))}
+    graph = from_nir(chain(nodes, (1, 2, 2), (1, 1, 1)))
+    with pytest.raises(RefusedInput, match="'pool' divides currents by 4"):
         quantise(graph, np.ones((1, 1, 2, 2), np.float32))
 
 
@@ -410,3 +405,57 @@ def test_lava_delays_in_integers():
     stored, frames = delays(5)
     graph, scheme = quantise(from_nir(stored), frames)
     agree(graph, np.clip(np.round(frames[:2] * scheme.input_scale), -128, 127), ("fused", "stock"))
+
+
+def scaled(factors, seed=0):
+    """A convolution and a matrix of which each has a factor per channel behind it, and neurons behind that."""
+    rng = np.random.default_rng(seed)
+    nodes = {
+        "conv": conv(rng.normal(size=(2, 1, 3, 3)), rng.normal(size=2) / 4, padding=1, hw=(4, 4)),
+        "scale": nir.Scale(factors),
+        "lif": lif((2, 4, 4), 0.4),
+        "flat": nir.Flatten(np.array([2, 4, 4]), 0, -1),
+        "w": nir.Affine(rng.normal(size=(3, 32)).astype(np.float32), np.ones(3, np.float32) / 8),
+        "again": nir.Scale(np.array([0.25, -1.0, 3.0], np.float32)),
+        "if": integrate_and_fire((3,)),
+    }
+    return chain(nodes, (1, 4, 4), (3,)), rng.normal(size=(8, 1, 4, 4)).astype(np.float32)
+
+
+def test_factors_of_channels_become_weights(tmp_path):
+    """The same spikes as of the graph whose weights hold the factors already; written, they are read as they were."""
+    factors = np.broadcast_to(np.array([0.5, -2.0], np.float32)[:, None, None], (2, 4, 4)).copy()
+    stored, frames = scaled(factors)
+    by_hand = scaled(np.ones((2, 4, 4), np.float32))[0]
+    for name, scale in (("conv", factors[:, 0, 0]), ("w", stored.nodes["again"].scale)):
+        node = by_hand.nodes[name]
+        node.bias = node.bias * scale
+        node.weight = node.weight * scale.reshape(-1, *[1] * (node.weight.ndim - 1))
+    by_hand.nodes["again"].scale = np.ones(3, np.float32)
+    graph, scheme = quantise(from_nir(stored), frames)
+    expected, _ = quantise(from_nir(by_hand), frames)
+    shown = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
+    trace, other = agree(graph, shown, ()), reference.run(expected, shown)
+    assert compare(trace, other).exact
+    floats = reference.run(from_nir(stored), frames)
+    assert np.mean(trace.spikes["lif"].unpack() != floats.spikes["lif"].unpack()) < 0.02
+    assert 0.1 < floats.spikes["lif"].unpack().mean() < 0.9
+
+    nir.write(tmp_path / "float.nir", stored)
+    whole_file, scheme = calibrate(read_graph(tmp_path / "float.nir"), frames)
+    write_quantised(tmp_path / "float.nir", whole_file, scheme, tmp_path / "quantised.nir")
+    assert compare(reference.run(integer_graph(read_graph(tmp_path / "quantised.nir")), shown), trace).exact
+
+
+def test_factors_that_differ_within_a_channel_are_refused():
+    factors = np.ones((2, 4, 4), np.float32)
+    factors[1, 2, 3] = 2
+    stored, frames = scaled(factors)
+    with pytest.raises(RefusedInput, match=r"'scale' scales currents; .* expected one factor per channel"):
+        quantise(from_nir(stored), frames)
+
+
+def test_lava_runs_folded_factors():
+    stored, frames = scaled(np.full((2, 4, 4), 0.5, np.float32))
+    graph, scheme = quantise(from_nir(stored), frames)
+    agree(graph, np.clip(np.round(frames[:2] * scheme.input_scale), -128, 127), ("stock",))

@@ -191,7 +191,7 @@ def delayed_currents():
 
 
 def scaled_currents():
-    nodes = {"w": nir.Affine(np.ones((1, 1)), np.ones(1)), "scale": nir.Scale(np.ones(1)), "lif": lif((1,))}
+    nodes = {"w": nir.Affine(np.ones((1, 1)), np.ones(1)), "scale": nir.Scale(np.full(1, 2.0)), "lif": lif((1,))}
     return chain(nodes, (1,), (1,))
 
 
