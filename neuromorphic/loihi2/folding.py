@@ -1,7 +1,7 @@
 """Factors of currents, moved into the weights before them: `s (W x + b) = (s W) x + s b`.
 
-The chip has no factors but weights.  A `Scale` with one factor per output channel goes into every synapse whose currents
-it sums, where nothing else reads them; it stays in the graph, as a factor of 1, so that nodes keep their names.
+The chip has no factors but weights.  A `Scale` with one factor per output channel goes into every synapse whose
+currents it sums, where nothing else reads them; in the graph it becomes a factor of 1, and names stay.
 """
 
 from dataclasses import replace
