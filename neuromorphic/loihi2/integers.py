@@ -144,11 +144,15 @@ def _through_synapses(
 
 
 def carried_unit(graph: Graph, scheme: Scheme, name: str) -> float:
-    """What 1 in the output of a node that carries spikes or frames stands for."""
+    """What 1 in the output of a node that carries spikes or frames stands for.
+
+    Raises:
+        RefusedInput: it sums spikes and frames.
+    """
     node = graph.nodes[name]
     if isinstance(node.operation, Source):
         return 1.0 / scheme.input_scale
-    return 1.0 if node.spiking else carried_unit(graph, scheme, node.sources[0])
+    return 1.0 if node.spiking else input_unit(graph, scheme, node)
 
 
 def input_unit(graph: Graph, scheme: Scheme, node: Node) -> float:

@@ -211,3 +211,18 @@ def test_lava_runs_folded_factors():
     stored, frames = scaled(np.full((2, 4, 4), 0.5, np.float32))
     graph, scheme = quantise(from_nir(stored), frames)
     agree(graph, np.clip(np.round(frames[:2] * scheme.input_scale), -128, 127), ("stock",))
+
+
+def test_a_delay_of_frames_and_spikes_together_is_refused():
+    """A frame counts in 1 / scale, a spike in 1."""
+    every = {
+        "input": nir.Input(np.array([1])),
+        "a": lif((1,)),
+        "late": late(1),
+        "b": lif((1,)),
+        "out": nir.Output(np.array([1])),
+    }
+    edges = [("input", "a"), ("input", "late"), ("a", "late"), ("late", "b"), ("b", "out")]
+    graph = from_nir(nir.NIRGraph(every, edges, metadata=metadata(4), type_check=False))
+    with pytest.raises(RefusedInput, match=r"late: sums .*, which count in different units"):
+        quantise(graph, np.full((1, 1), 0.3, np.float32))
