@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
     Affine,
+    Conv1d,
     Conv2d,
+    Delay,
     Flatten,
     Graph,
     MaxPool2d,
     Node,
     Population,
+    Scale,
     SelfAttention,
     Sink,
     Source,
@@ -69,19 +72,24 @@ def intervals(graph: Graph, frames: tuple[float, float]) -> dict[str, Interval]:
 
 def _returns(node: Node, x: Interval) -> Interval:
     match node.operation:
-        case Conv2d() | Affine() as weighted:
+        case Conv1d() | Conv2d() | Affine() as weighted:
             rising, falling = (
                 linear(replace(node, operation=replace(weighted, weight=part)), 1, np.float64)
                 for part in (np.maximum(weighted.weight, 0), np.minimum(weighted.weight, 0))
             )
             low, high = x.low[None], x.high[None]
             return Interval((rising(low) + falling(high))[0], (rising(high) + falling(low))[0])
+        case Scale(scale=scale):
+            ends = (scale * x.low, scale * x.high)
+            return Interval(np.minimum(*ends), np.maximum(*ends))
         case SumPool2d() | MaxPool2d() | Flatten():
             return Interval(apply(node, x.low[None])[0], apply(node, x.high[None])[0])
         case SelfAttention(heads=heads, scale=scale):
             channels, height, width = node.input_shape
             most = scale * (channels // 3 // heads) * height * width
             return Interval(np.zeros(node.shape), np.full(node.shape, most))
+        case Delay():  # 0 in the first steps
+            return Interval(np.minimum(x.low, 0), np.maximum(x.high, 0))
         case Sink():
             return x
         case other:
@@ -103,11 +111,11 @@ def constants(graph: Graph, held: frozenset[str] = frozenset()) -> dict[str, Val
     for node in graph.nodes.values():
         x = sum((leaving[s] for s in node.sources), start=np.zeros((1, *node.input_shape)))
         arriving[node.name] = x[0]
-        if isinstance(node.operation, Population | Source | SelfAttention):
+        if isinstance(node.operation, Population | Source | SelfAttention | Delay):
             leaving[node.name] = np.zeros((1, *node.shape))
             continue
         operation = node.operation
-        if node.name in held and isinstance(operation, Affine | Conv2d):
+        if node.name in held and isinstance(operation, Affine | Conv1d | Conv2d):
             operation = replace(operation, bias=np.zeros_like(operation.bias))
         leaving[node.name] = apply(replace(node, operation=operation), x)
         if isinstance(node.operation, MaxPool2d) and not np.array_equal(leaving[node.name], -apply(node, -x)):

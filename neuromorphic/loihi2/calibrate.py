@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.dynamics import step
-from neuromorphic.graph import Graph, Lif, Node
-from neuromorphic.loihi2.run import Network, batches, run
+from neuromorphic.dynamics import advance, at_rest
+from neuromorphic.graph import Delay, Graph, Node
+from neuromorphic.loihi2.populations import neurons_of
+from neuromorphic.loihi2.run import Network, batches, delayed, run
 
 BATCH = 32
 """Images side by side."""
@@ -49,19 +50,18 @@ class Calibration:
             given: spikes of the populations before it, of all images or of the first ones.
         """
         node = graph.nodes[name]
-        lif = node.operation
-        if not isinstance(lif, Lif):
-            raise TypeError(f"node {name!r} is not a population of floats")
+        neurons = neurons_of(node)
         images = min((len(spikes) for spikes in given.values()), default=len(self.frames))
         result = np.zeros((images, self.time_steps, *node.shape), np.uint8)
+        sent = {**given, **{n.name: self._carried(graph, n.name, given) for n in _delays_before(graph, name)}}
         for part in batches(images, BATCH):
             frames = self.frames[part]
             network = Network(graph, len(frames))
-            membranes = np.zeros((len(frames), *node.shape))
+            state = at_rest(neurons, len(frames), node.shape)
             for t in range(self.time_steps):
-                values: dict[str, NDArray[Any]] = {n: spikes[part, t] for n, spikes in given.items()}
+                values: dict[str, NDArray[Any]] = {n: spikes[part, t] for n, spikes in sent.items()}
                 x = network.currents(name, {graph.input: frames, **values})
-                result[part, t] = step(lif, membranes, x)
+                result[part, t] = advance(neurons, state, x)
         return result
 
     def maps(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:
@@ -79,8 +79,25 @@ class Calibration:
         if node.spiking:
             return given[name]
         read = np.asarray(sum(self._carried(graph, source, given) for source in node.sources))
-        return read.reshape(*read.shape[:2], *node.shape)
+        read = read.reshape(*read.shape[:2], *node.shape)
+        if not isinstance(node.operation, Delay):
+            return read
+        read = np.broadcast_to(read, (len(read), self.time_steps, *node.shape))
+        return np.stack([delayed(node.operation, read, t) for t in range(self.time_steps)], 1)
 
     def disagreement(self, name: str, spikes: NDArray[np.uint8]) -> float:
         """Fraction of a population's neurons and steps whose spike differs from the float graph's."""
         return float(np.mean(spikes != self.spikes[name][: len(spikes)]))
+
+
+def _delays_before(graph: Graph, name: str) -> list[Node]:
+    """The `Delay`s that stand between a population and those before it."""
+    found: dict[str, Node] = {}
+    waiting = list(graph.nodes[name].sources)
+    while waiting:
+        node = graph.nodes[waiting.pop()]
+        if isinstance(node.operation, Delay):
+            found[node.name] = node
+        elif not node.spiking:
+            waiting.extend(node.sources)
+    return list(found.values())

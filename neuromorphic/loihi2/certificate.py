@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Graph, LoihiLif, Node, SelfAttention
+from neuromorphic.graph import Affine, Conv1d, Conv2d, Graph, LoihiLif, Node, Scale, SelfAttention
 from neuromorphic.loihi2.bounds import Interval, intervals
+from neuromorphic.loihi2.parameters import weights_of
 from neuromorphic.loihi2.streams import host_nodes
 from neuromorphic.loihi2.widths import (
     ALIGNMENT,
@@ -155,8 +156,8 @@ def check(graph: Graph) -> None:
         match node.operation:
             case LoihiLif() as lif:
                 _check_population(node.name, lif)
-            case Conv2d(weight=weight) | Affine(weight=weight) if node.name not in host:
-                _check_weights(node, weight)
+            case Affine() | Conv1d() | Conv2d() | Scale() as weighted if node.name not in host:
+                _check_weights(node, weights_of(weighted))
             case SelfAttention(scale=scale) if scale != round(scale) or scale < 1:
                 raise RefusedInput(f"{node.name}: scale is {scale}; expected a whole number of at least 1")
 

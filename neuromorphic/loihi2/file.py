@@ -11,7 +11,7 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.graph import Affine, Conv2d, Graph, Lif
+from neuromorphic.graph import Affine, Conv1d, Conv2d, Graph, If, Lif, Scale
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.metadata import KEY as METADATA
@@ -55,14 +55,16 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     for node in graph.nodes.values():
         target = _found(raw, node.name)
         match node.operation:
-            case Conv2d(weight=weight, bias=bias, groups=groups):
+            case Conv1d(weight=weight, bias=bias, groups=groups) | Conv2d(weight=weight, bias=bias, groups=groups):
                 grouped = int(np.asarray(target.groups).item()) == groups
                 target.weight, target.bias = weight if grouped else _block_diagonal(weight, groups), bias
+            case Scale(scale=scale):
+                target.scale = scale
             case Affine(weight=weight, bias=bias):
                 target.weight = weight
                 if isinstance(target, nir.Affine):
                     target.bias = bias
-            case Lif(threshold=threshold):
+            case Lif(threshold=threshold) | If(threshold=threshold):
                 target.v_threshold = np.broadcast_to(threshold, node.shape).copy()
     document = {k: v for k, v in graph.metadata.document.items() if k not in ("certificate", "grids")}
     raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}

@@ -3,13 +3,13 @@
 Let all weights of a stream, and its biases, be integers times μ, and let `1 - d = m / 2^a` in lowest terms.  With
 `λ = μ 2^(-a (T-1))` the integer weights are those integers times `2^(a (T-1))`, so x and therefore `64 x + bias` are
 multiples of `64 · 2^(a (T-1))`.  A membrane is multiplied by `m / 2^a` at most T - 1 times before its image is over: at
-step t it is a multiple of `64 · 2^(a (T-t))`, no decay rounds, and `v = 64 v_f / (d g λ)` holds exactly, with v_f the
+step t it is a multiple of `64 · 2^(a (T-t))`, no decay rounds, and `v = 64 v_f / (g λ)` holds exactly, with v_f the
 float neuron's in real arithmetic.  As v is a multiple of 64 and θ an integer,
 
-    v_f > h    <=>    v / 64 > h / (d g λ)    <=>    v > 64 θ    with θ = floor(h / (d g λ))
+    v_f > h    <=>    v / 64 > h / (g λ)    <=>    v > 64 θ    with θ = floor(h / (g λ))
 
 so the integer neuron fires exactly when the float one does, whatever spikes come, as long as nothing wraps or
-saturates, which `ranges` of the certificate decides.
+saturates, which `units` decides.
 """
 
 from collections.abc import Sequence

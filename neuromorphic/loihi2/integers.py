@@ -11,20 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Graph, Lif, LoihiLif, Node, Operation, SelfAttention, Source, SumPool2d
+from neuromorphic.graph import (
+    Affine,
+    Conv1d,
+    Conv2d,
+    Flatten,
+    Graph,
+    If,
+    Lif,
+    LoihiLif,
+    Node,
+    Operation,
+    Scale,
+    SelfAttention,
+    Source,
+    SumPool2d,
+)
 from neuromorphic.linear import pool_as_convolution
 from neuromorphic.loihi2.bounds import constants
 from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_weights
+from neuromorphic.loihi2.populations import STEP, drive, population
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.loihi2.supported import check_supported
-from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, WEIGHT_BITS
+from neuromorphic.loihi2.widths import WEIGHT_BITS
 from neuromorphic.metadata import GraphMetadata, Readout
 
 Floats = NDArray[np.float32]
 
-UNITY = 2**DECAY_BITS
-STEP = 2**ALIGNMENT
 LEAST, MOST = -(2 ** (WEIGHT_BITS - 1)), 2 ** (WEIGHT_BITS - 1) - 1
 
 
@@ -41,17 +56,23 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
     for node in graph.nodes.values():
         operation: Operation = node.operation
         match operation:
-            case Lif() as lif:
-                operation = population(node.name, lif, biases[node.name], scheme)
-            case Conv2d() | Affine() as weighted:
+            case Lif() | If() as neurons:
+                operation = population(node.name, neurons, biases[node.name], scheme)
+            case Scale() if node.name not in host and not weighs(node, carriers):  # a factor of 1 (`folding`)
+                operation = Flatten()
+            case Scale(scale=scale):
+                operation = Scale(weights(scale, node.name, input_unit(graph, scheme, node), scheme))
+            case Affine() | Conv1d() | Conv2d() as weighted:
                 weight = weights(weighted.weight, node.name, input_unit(graph, scheme, node), scheme)
                 unit = scheme.units[node.name] if node.name in host else np.inf  # the chip adds biases at its neurons
                 bias = np.asarray(np.round(weighted.bias / unit), np.float32)
                 operation = replace(weighted, weight=weight, bias=bias)
             case SumPool2d() as pool if node.name not in host and weighs(node, carriers):
                 ones = pool_as_convolution(node, pool)
-                weight = weights(ones.weight, node.name, input_unit(graph, scheme, node), scheme)
+                weight = weights(ones.weight, node.name, pooled_unit(graph, scheme, node), scheme)
                 operation = replace(ones, weight=weight)
+            case SumPool2d() as pool:
+                operation = replace(pool, divisor=1)  # the host's: the unit of what leaves it is divided instead
             case SelfAttention(scale=scale) as attention:
                 operation = replace(attention, scale=float(np.round(scale / scheme.units[node.name])))
         sources = node.sources
@@ -73,14 +94,15 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
     nodes = {}
     for node in with_snapped_biases(graph, scheme).nodes.values():
         operation, whole = node.operation, integer.nodes[node.name].operation
-        if isinstance(operation, Lif) and isinstance(whole, LoihiLif):
-            factor = operation.decay.astype(np.float64) * operation.gain * scheme.units[node.name]
+        if isinstance(operation, Lif | If) and isinstance(whole, LoihiLif):
+            factor = drive(operation) * scheme.units[node.name]
             operation = replace(operation, threshold=(whole.threshold * factor).astype(np.float32))
-        elif isinstance(operation, Conv2d | Affine) and isinstance(whole, Conv2d | Affine):
+        elif isinstance(operation, Weighted) and isinstance(whole, Weighted):
             unit = scheme.units[node.name]
-            weight = whole.weight * (unit / input_unit(graph, scheme, node))
-            bias = whole.bias * unit if whole.bias.any() else operation.bias
-            operation = replace(operation, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+            weight = weights_of(whole) * (unit / input_unit(graph, scheme, node))
+            if isinstance(operation, Biased) and isinstance(whole, Biased) and whole.bias.any():
+                operation = replace(operation, bias=(whole.bias * unit).astype(np.float32))
+            operation = with_weights(operation, weight.astype(np.float32))
         nodes[node.name] = replace(node, operation=operation)
     return replace(graph, nodes=nodes)
 
@@ -90,7 +112,7 @@ def with_snapped_biases(graph: Graph, scheme: Scheme) -> Graph:
     nodes = dict(graph.nodes)
     for name, exponent in scheme.bias_exponents.items():
         operation = nodes[name].operation
-        if isinstance(operation, Conv2d | Affine):
+        if isinstance(operation, Biased):
             step = scheme.units[name] * 2.0**exponent / STEP
             bias = (np.round(operation.bias / step) * step).astype(np.float32)
             nodes[name] = replace(nodes[name], operation=replace(operation, bias=bias))
@@ -112,6 +134,8 @@ def _through_synapses(
             if len(shape) == 3:
                 kernel = np.full((shape[0], 1, 1, 1), weight, np.float32)
                 synapses: Operation = Conv2d(kernel, zeros, (1, 1), (0, 0), (1, 1), shape[0])
+            elif len(shape) == 2:
+                synapses = Conv1d(np.full((shape[0], 1, 1), weight, np.float32), zeros, 1, 0, 1, shape[0])
             else:
                 synapses = Affine(weight * np.eye(shape[0], dtype=np.float32), zeros)
             nodes[name] = Node(name, synapses, (source,), shape, shape)
@@ -120,11 +144,15 @@ def _through_synapses(
 
 
 def carried_unit(graph: Graph, scheme: Scheme, name: str) -> float:
-    """What 1 in the output of a node that carries spikes or frames stands for."""
+    """What 1 in the output of a node that carries spikes or frames stands for.
+
+    Raises:
+        RefusedInput: it sums spikes and frames.
+    """
     node = graph.nodes[name]
     if isinstance(node.operation, Source):
         return 1.0 / scheme.input_scale
-    return 1.0 if node.spiking else carried_unit(graph, scheme, node.sources[0])
+    return 1.0 if node.spiking else input_unit(graph, scheme, node)
 
 
 def input_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
@@ -140,39 +168,17 @@ def input_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
     return units.pop()
 
 
+def pooled_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
+    """`input_unit`, less what a pool divides by: its division, too, is one of units."""
+    divisor = node.operation.divisor if isinstance(node.operation, SumPool2d) else 1
+    return input_unit(graph, scheme, node) / divisor
+
+
 def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:
     """`2^e clip(round(w λ_in / (λ 2^e)), -128, 127)`, e per output channel: integers, float32 of the same shape."""
     exponents = np.asarray(scheme.exponents[name], np.float64).reshape(-1, *(1 for _ in values.shape[1:]))
     factor = read / (scheme.units[name] * 2.0**exponents)
     return np.asarray(np.clip(np.round(values * factor), LEAST, MOST) * 2.0**exponents, np.float32)
-
-
-def population(name: str, lif: Lif, bias: NDArray[np.float64], scheme: Scheme) -> LoihiLif:
-    """The neuron whose v is `64 v / (d g λ)` of the float's; thresholds and biases go to the nearest integers.
-
-    Raises:
-        RefusedInput: neurons of one population decay differently, or a factor is not the chip's.
-    """
-    decay = check_decay(name, lif)
-    unit, exponent = scheme.units[name], scheme.bias_exponents[name]
-    threshold = np.round(lif.threshold.astype(np.float64) / (lif.decay.astype(np.float64) * lif.gain * unit))
-    mantissa = np.round(bias * (STEP / unit) / 2.0**exponent)
-    return LoihiLif(decay, threshold.astype(np.int32), mantissa.astype(np.int32), exponent)
-
-
-def check_decay(name: str, lif: Lif) -> int:
-    """`4096 dt / tau`.
-
-    Raises:
-        RefusedInput: it is no integer, differs between neurons, or a resistance is not positive.
-    """
-    decay = lif.decay.astype(np.float64) * UNITY
-    if np.ptp(decay) or decay.flat[0] != np.round(decay.flat[0]) or decay.flat[0] >= UNITY:
-        found = f"{lif.decay.min():g} to {lif.decay.max():g}" if np.ptp(decay) else f"{lif.decay.flat[0]:g}"
-        raise RefusedInput(f"{name}: dt / tau is {found}; expected one multiple of 1/{UNITY}, below 1")
-    if lif.gain.min() <= 0:
-        raise RefusedInput(f"{name}: r is {lif.gain.min():g}; expected more than 0")
-    return int(decay.flat[0])
 
 
 def _metadata(graph: Graph, scheme: Scheme, constant: NDArray[np.float64]) -> GraphMetadata:

@@ -15,9 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Graph, Lif, Node
+from neuromorphic.graph import Graph, Node, Scale
 from neuromorphic.loihi2.calibrate import Calibration
-from neuromorphic.loihi2.integers import MOST, dequantised, input_unit, integers, weights, with_snapped_biases
+from neuromorphic.loihi2.folding import folded
+from neuromorphic.loihi2.integers import (
+    MOST,
+    dequantised,
+    input_unit,
+    integers,
+    pooled_unit,
+    weights,
+    with_snapped_biases,
+)
+from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_weights
+from neuromorphic.loihi2.populations import Neurons, drive
 from neuromorphic.loihi2.rounding import Rounding, mean_change, round_in_turn, round_to_nearest, windows
 from neuromorphic.loihi2.scheme import Choice, Granularity, Scheme
 from neuromorphic.loihi2.streams import Stream, host_nodes, streams
@@ -64,6 +75,7 @@ def calibrate(
         raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
     if graph.precision == "loihi2":
         raise RefusedInput(f"{graph.source} is quantised already; expected floats")
+    graph = folded(graph)
     check_supported(graph)
     work = _Work(graph, frames, steps, granularity)
     lossy: set[str] = set()
@@ -76,7 +88,9 @@ def calibrate(
             work.fire(node)
             done += 1
             progress(done, len(graph.populations), node.name)
-        elif node.name in lossy and isinstance(node.operation, Conv2d | Affine):
+        elif node.name in lossy and isinstance(node.operation, Scale):
+            work.round_scale(node, node.operation)
+        elif node.name in lossy and isinstance(node.operation, Biased):
             work.round(node, rounding)
     return dequantised(work.graph, integers(work.graph, work.scheme), work.scheme), work.scheme
 
@@ -94,6 +108,7 @@ class _Work:
         self.units = Units(graph, scale, time_steps)
         self.scheme = Scheme(granularity, scale, {}, {}, {}, {}, {}, record)
         self.spikes: dict[str, NDArray[np.uint8]] = {}
+        self.streams: dict[str, Stream] = {}
 
     def choose(self, stream: Stream) -> bool:
         """Give a stream its unit, and its nodes their exponents; returns whether it is exact."""
@@ -103,6 +118,7 @@ class _Work:
             units = self.units.candidates(stream, self.scheme)
             unit = units[0] if len(units) == 1 else min(units, key=lambda u: self._damage(stream, u))
         self.scheme = self.units.scheme(stream, self.scheme, unit)
+        self.streams.update(dict.fromkeys(stream.synapses, stream))
         chosen = {name: Choice(exact) for name in stream.populations}
         self.scheme = replace(self.scheme, populations={**self.scheme.populations, **chosen})
         return exact
@@ -113,10 +129,10 @@ class _Work:
         nodes = dict(self.graph.nodes)
         for name in stream.synapses:
             operation = nodes[name].operation
-            if isinstance(operation, Conv2d | Affine):
+            if isinstance(operation, Weighted):
                 read = input_unit(self.graph, scheme, nodes[name])
-                weight = weights(operation.weight, name, read, scheme) * np.float32(unit / read)
-                nodes[name] = replace(nodes[name], operation=replace(operation, weight=weight))
+                weight = weights(weights_of(operation), name, read, scheme) * np.float32(unit / read)
+                nodes[name] = replace(nodes[name], operation=with_weights(operation, weight))
         graph = with_snapped_biases(replace(self.graph, nodes=nodes), scheme)
         changed = 0.0
         for name in stream.populations:
@@ -130,9 +146,9 @@ class _Work:
         for node in self.graph.nodes.values():
             if node.name not in host or node.name == self.graph.input:
                 continue
-            unit, scheme = input_unit(self.graph, self.scheme, node), self.scheme
-            if isinstance(node.operation, Conv2d | Affine):
-                unit *= float(np.abs(node.operation.weight).max()) / MOST
+            unit, scheme = pooled_unit(self.graph, self.scheme, node), self.scheme
+            if isinstance(node.operation, Weighted):
+                unit *= float(np.abs(weights_of(node.operation)).max()) / MOST
                 exponents, clipping = {**scheme.exponents, node.name: (0,)}, {**scheme.clipping, node.name: (1.0,)}
                 scheme = replace(scheme, exponents=exponents, clipping=clipping)
             self.scheme = replace(scheme, units={**scheme.units, node.name: unit})
@@ -140,7 +156,7 @@ class _Work:
     def round(self, node: Node, rounding: Rounding) -> None:
         """Round a node's weights for the inputs that it has by now, and correct its bias by what that changes."""
         operation = node.operation
-        if not isinstance(operation, Conv2d | Affine):
+        if not isinstance(operation, Biased):
             raise TypeError(f"node {node.name!r} has no weights")
         exponents = np.asarray(self.scheme.exponents[node.name], np.float64)[:, None]
         step = self.scheme.units[node.name] / input_unit(self.graph, self.scheme, node) * 2.0**exponents
@@ -151,21 +167,30 @@ class _Work:
         before = windows(node, maps(self.graph, node, self.calibration.spikes))
         bias = (operation.bias + mean_change(flat, before, whole * step, after)).astype(np.float32)
         weight = (whole * step).reshape(operation.weight.shape).astype(np.float32)
+        self.scheme = self.units.with_room(self.streams[node.name], self.scheme, self.graph, node.name, bias)
         self._replace(node, replace(operation, weight=weight, bias=bias))
+
+    def round_scale(self, node: Node, operation: Scale) -> None:
+        """Round factors to nearest: each neuron has one, which no other makes up for."""
+        read = input_unit(self.graph, self.scheme, node)
+        whole = weights(operation.scale, node.name, read, self.scheme)
+        self._replace(node, Scale((whole * (self.scheme.units[node.name] / read)).astype(np.float32)))
 
     def fire(self, node: Node) -> None:
         """Round a population's thresholds, and keep its spikes for the nodes behind it."""
-        lif = self.units.lif(node.name)
-        factor = lif.decay.astype(np.float64) * lif.gain * self.scheme.units[node.name]
+        neurons = self.units.neurons(node.name)
+        factor = drive(neurons) * self.scheme.units[node.name]
         choice = self.scheme.populations[node.name]
-        whole = (np.floor if choice.exact else np.round)(lif.threshold / factor)
+        count = neurons.threshold / factor
+        # A unit such as 1/99 is no float: what is an integer but for that counts as one.
+        whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if choice.exact else np.round(count)
         threshold = (np.minimum(whole, 2**THRESHOLD_BITS - 1) * factor).astype(np.float32)
-        self._replace(node, replace(lif, threshold=threshold))
+        self._replace(node, replace(neurons, threshold=threshold))
         self.spikes[node.name] = self.calibration.fired(self.graph, node.name, self.spikes)
         choice = replace(choice, disagreement=self.calibration.disagreement(node.name, self.spikes[node.name]))
         self.scheme = replace(self.scheme, populations={**self.scheme.populations, node.name: choice})
 
-    def _replace(self, node: Node, operation: Conv2d | Affine | Lif) -> None:
+    def _replace(self, node: Node, operation: Weighted | Neurons) -> None:
         nodes = {**self.graph.nodes, node.name: replace(node, operation=operation)}
         self.graph = with_snapped_biases(replace(self.graph, nodes=nodes), self.scheme)
 

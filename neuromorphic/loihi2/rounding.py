@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Affine, Conv2d, Node
+from neuromorphic.graph import Affine, Conv1d, Conv2d, Node, in_one_row
 from neuromorphic.loihi2.integers import LEAST, MOST
 from neuromorphic.reference import sliding_windows
 
@@ -39,6 +39,9 @@ def windows(node: Node, maps: NDArray[Any]) -> NDArray[np.float32]:
     match node.operation:
         case Affine():
             return maps.astype(np.float32)[None]
+        case Conv1d() as conv:
+            row, _ = in_one_row(node, conv)
+            return windows(row, maps.reshape(len(maps), *row.input_shape))
         case Conv2d() as conv:
             kernel = (conv.weight.shape[2], conv.weight.shape[3])
             seen = sliding_windows(maps, kernel, conv.stride, conv.padding, conv.dilation)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.dynamics import step
+from neuromorphic.dynamics import State, advance, at_rest
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Flatten, Graph, Lif, LoihiLif, MaxPool2d, Node, Operation, SelfAttention, Sink, Source
+from neuromorphic.graph import Delay, Flatten, Graph, If, Lif, LoihiLif, MaxPool2d, Node, SelfAttention, Sink, Source
 from neuromorphic.layers import constants
 from neuromorphic.linear import linear
 from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
@@ -60,9 +60,22 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
     """All spikes of `frames` `[B, *input shape]`, each presented for `time_steps` steps."""
     batch = len(frames)
     network = Network(graph, batch)
-    membranes = {node.name: np.zeros((batch, *node.shape), _state(node.operation)) for node in graph.populations}
+    states: dict[str, State] = {}
+    membranes: dict[str, Array] = {}
+    for node in graph.populations:
+        match node.operation:
+            case LoihiLif() as lif:
+                membranes[node.name] = np.zeros((batch, *node.shape), _state(lif))
+            case Lif() | If() as neurons:
+                states[node.name] = at_rest(neurons, batch, node.shape)
+                membranes[node.name] = states[node.name].v
     spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
     overflows = {n.name: Overflows() for n in graph.populations if isinstance(n.operation, LoihiLif)}
+    lines = {
+        node.name: np.zeros((batch, time_steps, *node.shape), np.float32)
+        for node in graph.nodes.values()
+        if isinstance(node.operation, Delay)
+    }
     outputs = np.zeros((batch, time_steps, *graph.nodes[graph.output].shape), np.float64)
     for t in range(time_steps):
         values: dict[str, Array] = {graph.input: frames}
@@ -74,14 +87,31 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
                     x = network.read(node, values)
                     spikes[node.name][:, t] = integer_step(lif, membranes[node.name], x, overflows[node.name])
                     values[node.name] = spikes[node.name][:, t]
-                case Lif() as lif:
-                    spikes[node.name][:, t] = step(lif, membranes[node.name], network.read(node, values))
+                case Lif() | If() as neurons:
+                    spikes[node.name][:, t] = advance(neurons, states[node.name], network.read(node, values))
                     values[node.name] = spikes[node.name][:, t]
+                case Delay() as delay:
+                    lines[node.name][:, t] = network.compute(node, values)
+                    values[node.name] = delayed(delay, lines[node.name], t)
                 case Sink():
                     outputs[:, t] = network.read(node, values)
                 case _:
                     values[node.name] = network.compute(node, values)
     return Activity(spikes, outputs, membranes, overflows)
+
+
+def delayed(delay: Delay, arrived: Array, t: int) -> Array:
+    """`y[t] = x[t - steps]`, element by element; 0 where that is before the image.
+
+    Args:
+        delay: the operation.
+        arrived: x, `[B, T, *shape]`.
+        t: step of the image.
+    """
+    result = np.zeros_like(arrived[:, 0])
+    for wait in np.unique(delay.steps[delay.steps <= t]):
+        np.copyto(result, arrived[:, t - wait], where=delay.steps == wait)
+    return result
 
 
 class Network:
@@ -100,7 +130,7 @@ class Network:
     def compute(self, node: Node, values: Mapping[str, Array]) -> Array:
         """What a node without state returns, without biases but for those before a maximum."""
         x = self._sum(node, values)
-        if isinstance(node.operation, Flatten):
+        if isinstance(node.operation, Flatten | Delay):  # what a `Delay` reads; `delayed` says what leaves it
             return x.reshape(self.batch, *node.shape)
         if node.name not in self.operators:
             self.operators[node.name] = self._operator(node)
@@ -177,10 +207,8 @@ def batches(count: int, size: int) -> Iterator[slice]:
     return (slice(i, min(i + size, count)) for i in range(0, count, size))
 
 
-def _state(lif: Operation) -> type[np.floating]:
+def _state(lif: LoihiLif) -> type[np.floating]:
     """float32 for integer membranes that halve, or keep or lose a power of two of their value; else float64."""
-    if not isinstance(lif, LoihiLif):
-        return np.float64
     kept = 2**DECAY_BITS - lif.decay
     return np.float64 if kept & (kept - 1) else np.float32
 

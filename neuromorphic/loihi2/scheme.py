@@ -3,7 +3,7 @@
     x = λ · integer          the currents of node n, λ = units[n]; of a population: what it reads
     w = λ 2^e q / λ_in       q an integer of 8 bits, e the exponent of the output channel, λ_in the unit of what is read
     b = λ m 2^E / 64         m an integer of 13 bits, E the exponent of the population
-    threshold = d g λ θ      θ an integer of 17 bits; d = dt / tau, g = r
+    threshold = g λ θ        θ an integer of 17 bits; g what a current of 1 brings v at once
 
 The file of a quantised graph holds these w, b and thresholds as its floats, so that any reader sees the numbers that
 the chip computes with; with the scheme, which is part of its metadata, the integers come back exactly.

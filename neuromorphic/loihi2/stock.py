@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Graph
+from neuromorphic.graph import Affine, Graph, Scale
 from neuromorphic.layers import constants
+from neuromorphic.loihi2.parameters import weights_of
 from neuromorphic.loihi2.widths import ALIGNMENT, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
 
 LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
@@ -23,17 +24,19 @@ def weight_exponent(weight: NDArray[np.float32]) -> int | None:
 
 
 def check_stock(graph: Graph) -> None:
-    """Refuse what Dense and LIFReset can't compute.
+    """Refuse what Dense, Sparse and LIFReset can't compute.
 
     Raises:
-        RefusedInput: an Affine node whose weights have no common exponent, or a bias that is not a population's own.
+        RefusedInput: an Affine or Scale node whose weights have no common exponent, or a bias that is not a
+            population's own.
     """
     biases = constants(graph)
     for node in graph.nodes.values():
-        if isinstance(node.operation, Affine) and weight_exponent(node.operation.weight) is None:
+        if isinstance(node.operation, Affine | Scale) and weight_exponent(weights_of(node.operation)) is None:
+            process = "Dense" if isinstance(node.operation, Affine) else "Sparse"
             raise RefusedInput(
                 f"{graph.source}: node {node.name!r} has weights that are not 8-bit integers times one power of two; "
-                "Lava's Dense takes no others"
+                f"Lava's {process} takes no others"
             )
         if node.spiking and biases[node.name].any():
             raise RefusedInput(

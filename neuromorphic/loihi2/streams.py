@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
     Affine,
+    Conv1d,
     Conv2d,
+    Delay,
     Flatten,
     Graph,
     Node,
     Population,
+    Scale,
     SelfAttention,
     Sink,
     Source,
@@ -27,9 +30,9 @@ class Stream:
     """Currents that share a unit.
 
     Attributes:
-        synapses: nodes whose weights make its currents, in topological order: Conv2d, Affine, SelfAttention, and
-            SumPool2d where it sums spikes.
-        passing: nodes that leave the unit as it is: maxima, flattening and sums of currents.
+        synapses: nodes whose weights make its currents, in topological order: Conv1d, Conv2d, Affine, Scale,
+            SelfAttention, and SumPool2d where it sums spikes.
+        passing: nodes that leave the unit as it is: maxima, flattening, sums of currents and factors of 1.
         direct: spikes that come without a node of their own, through synapses of weight 1, as (source, reader).
         populations: those that read it, in topological order.
     """
@@ -66,11 +69,11 @@ def _behind_populations(graph: Graph) -> frozenset[str]:
 
 
 def spike_carriers(graph: Graph) -> frozenset[str]:
-    """Names of the nodes whose outputs are spikes or frames, which no synapse has weighted: also flattened ones."""
+    """Names of the nodes whose outputs are spikes or frames, not weighted by a synapse: flattened and late ones too."""
     found: set[str] = set()
     for node in graph.nodes.values():
-        flat = isinstance(node.operation, Flatten) and all(s in found for s in node.sources)
-        if flat or isinstance(node.operation, Population | Source):
+        passed = isinstance(node.operation, Flatten | Delay) and all(s in found for s in node.sources)
+        if passed or isinstance(node.operation, Population | Source):
             found.add(node.name)
     return frozenset(found)
 
@@ -117,9 +120,9 @@ def _groups(graph: Graph, carriers: frozenset[str]) -> list[list[Node]]:
 def weighs(node: Node, carriers: frozenset[str]) -> bool:
     """Whether the node's currents are those of synapses, as against sums or maxima of currents."""
     match node.operation:
-        case Conv2d() | Affine() | SelfAttention():
+        case Conv1d() | Conv2d() | Affine() | SelfAttention():
             return True
-        case SumPool2d():
+        case SumPool2d() | Scale():
             return all(source in carriers for source in node.sources)
         case _:
             return False

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv2d, Graph, Lif, SelfAttention, SumPool2d
+from neuromorphic.graph import Graph, SelfAttention, SumPool2d
 from neuromorphic.loihi2.bounds import constants, intervals
 from neuromorphic.loihi2.gates import exact_unit
-from neuromorphic.loihi2.integers import LEAST, MOST, STEP, carried_unit, check_decay, input_unit
+from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, pooled_unit
+from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of
+from neuromorphic.loihi2.populations import STEP, UNITY, Neurons, check_decay, drive, neurons_of
 from neuromorphic.loihi2.scheme import Granularity, Scheme
 from neuromorphic.loihi2.streams import Stream, host_nodes
 from neuromorphic.loihi2.widths import (
@@ -56,9 +58,9 @@ class Units:
         if any(self.biases[name].any() for name in stream.populations):
             return None
         weighted = self._weighted(stream, scheme)
-        decays = [check_decay(name, self.lif(name)) for name in stream.populations]
+        decays = [check_decay(name, self.neurons(name)) for name in stream.populations]
         unit = exact_unit([np.array(self._fixed(stream, scheme)), *weighted.values()], decays, self.time_steps)
-        if unit is None or unit < self._least(stream):
+        if unit is None or unit < max(self._least(stream), self._unsaturated(stream)):
             return None
         return unit if not any(rounding(w / unit, scheme.granularity)[1] for w in weighted.values()) else None
 
@@ -95,7 +97,7 @@ class Units:
             clipping[name] = tuple(float(c) for c in kept)
         names = (*stream.synapses, *stream.passing, *stream.populations)
         largest_bias = max(float(np.abs(self.biases[name]).max()) for name in stream.populations) * STEP / unit
-        bits = max(0, int(np.ceil(np.log2(largest_bias / _mantissa(stream))))) if largest_bias else 0
+        bits = _bias_exponent(largest_bias, _mantissa(stream))
         return replace(
             scheme,
             units={**scheme.units, **dict.fromkeys(names, unit)},
@@ -104,22 +106,50 @@ class Units:
             bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)},
         )
 
-    def lif(self, name: str) -> Lif:
+    def with_room(self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]) -> Scheme:
+        """`scheme` with a larger exponent for a stream's biases where one that was corrected needs it.
+
+        Args:
+            stream: that the node stands in.
+            scheme: by now.
+            graph: with the biases by now.
+            name: of the node.
+            bias: its corrected one.
+        """
+        node = graph.nodes[name]
+        if not isinstance(node.operation, Biased):
+            raise TypeError(f"node {name!r} has no bias")
+        corrected = replace(node, operation=replace(node.operation, bias=bias))
+        biases = constants(replace(graph, nodes={**graph.nodes, name: corrected}), held=host_nodes(graph))
+        unit = scheme.units[name]
+        largest = max(float(np.abs(biases[reader]).max()) for reader in stream.populations) * STEP / unit
+        widest = 2.0 ** (BIAS_MANTISSA_BITS - 1) - 1 - len(stream.synapses)
+        bits = max(scheme.bias_exponents[name], _bias_exponent(largest, widest))
+        names = (*stream.synapses, *stream.passing, *stream.populations)
+        return replace(scheme, bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)})
+
+    def neurons(self, name: str) -> Neurons:
         """A population of floats."""
-        lif = self.graph.nodes[name].operation
-        if not isinstance(lif, Lif):
-            raise RefusedInput(f"{name} is quantised already; expected floats")
-        return lif
+        return neurons_of(self.graph.nodes[name])
 
     def _least(self, stream: Stream) -> float:
         """The least unit with which u can't wrap and nothing leaves its width, whatever the input."""
         least = 0.0
         for name in stream.populations:
-            lif, x, bias = self.lif(name), self.read[name], self.biases[name]
+            neurons, x, bias = self.neurons(name), self.read[name], self.biases[name]
             current = max(x.high.max(), -x.low.min()) * STEP / (STATE_LIMIT - 1)
-            threshold = (lif.threshold / (lif.decay.astype(np.float64) * lif.gain)).max() / (2**THRESHOLD_BITS - 1)
+            threshold = (neurons.threshold / drive(neurons)).max() / (2**THRESHOLD_BITS - 1)
             largest = _mantissa(stream) * 2.0 ** (2**BIAS_EXPONENT_BITS - 1)
             least = max(least, float(current), float(threshold), float(np.abs(bias).max()) * STEP / largest)
+        return least
+
+    def _unsaturated(self, stream: Stream) -> float:
+        """The least unit with which no v saturates below in T steps, whatever the input; biases don't count."""
+        least = 0.0
+        for name in stream.populations:
+            kept = 1 - check_decay(name, self.neurons(name)) / UNITY
+            growth = sum(kept**t for t in range(self.time_steps))
+            least = max(least, -float(self.read[name].low.min()) * STEP * growth / (STATE_LIMIT - 1))
         return least
 
     def _fixed(self, stream: Stream, scheme: Scheme) -> list[float]:
@@ -132,16 +162,22 @@ class Units:
     def _pooled(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
         nodes = [self.graph.nodes[name] for name in stream.synapses]
         pools = [node for node in nodes if isinstance(node.operation, SumPool2d)]
-        return {node.name: np.array([[input_unit(self.graph, scheme, node)]]) for node in pools}
+        return {node.name: np.array([[pooled_unit(self.graph, scheme, node)]]) for node in pools}
 
     def _weighted(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
-        """The weights of a stream's convolutions and matrices, in units of its currents, `[out, ...]`."""
+        """The weights of a stream's convolutions, matrices and scales, in units of its currents, `[out, ...]`."""
         found = {}
         for name in stream.synapses:
             node = self.graph.nodes[name]
-            if isinstance(node.operation, Conv2d | Affine):
-                found[name] = node.operation.weight.astype(np.float64) * input_unit(self.graph, scheme, node)
+            if isinstance(node.operation, Weighted):
+                values = weights_of(node.operation).astype(np.float64)
+                found[name] = values * input_unit(self.graph, scheme, node)
         return found
+
+
+def _bias_exponent(largest: float, mantissa: float) -> int:
+    """The least E with `largest <= mantissa 2^E`."""
+    return max(0, int(np.ceil(np.log2(largest / mantissa)))) if largest else 0
 
 
 def _mantissa(stream: Stream) -> float:

@@ -4,8 +4,8 @@ Conv holds data as [W, H, C] and kernels as [out, W, H, in], and flips them (a t
 transposed here, and its kernels flipped beforehand.  Pooling and direct edges between populations become Sparse
 connections, since Lava has no process for either.  Nor has it one for the extension nodes, whose processes are ours.
 
-In the chip's integers Dense takes 8-bit weights doubled, with an exponent that takes the factor back: of mixed-sign
-weights it keeps the even ones only.  Conv knows no exponent, and takes them as they are.
+In the chip's integers Dense, and the Sparse of a `Scale`, take 8-bit weights doubled, with an exponent that takes the
+factor back: of mixed-sign weights they keep the even ones only.  Conv knows no exponent, and takes them as they are.
 """
 
 import math
@@ -189,7 +189,11 @@ class StockModel(AbstractSubProcessModel):
         node = member.node
         match node.operation:
             case Scale(scale=scale):
-                return self._sparse(diags_array(scale.reshape(-1).astype(np.float64), format="csr"), node.shape)
+                return self._scale(scale)
+            case Conv1d() as conv if self.dtype is np.int32:
+                row, flat_map = in_one_row(node, conv)
+                connect, leaving = self._conv(row, flat_map)
+                return lambda port: connect(_shaped(port, row.input_shape)), _shaped(leaving, node.shape)
             case Conv1d() as conv:
                 return self._sparse(matrix(*in_one_row(node, conv)), node.shape)
             case Affine(weight=weight):
@@ -214,6 +218,11 @@ class StockModel(AbstractSubProcessModel):
         doubled = (weight / 2.0 ** (exponent - 1)).astype(self.dtype)
         return {"weights": doubled, "weight_exp": exponent - 1, "sign_mode": SignMode.MIXED}
 
+    def _scale(self, scale: NDArray[np.float32]) -> tuple[Connect, Any]:
+        numbers = self._dense(scale.reshape(-1))
+        weights = diags_array(numbers.pop("weights"), format="csr")
+        return self._sparse(weights, scale.shape, **numbers)
+
     def _conv(self, node: Node, conv: Conv2d) -> tuple[Connect, Any]:
         process = self._keep(
             Conv(
@@ -228,8 +237,8 @@ class StockModel(AbstractSubProcessModel):
         )
         return lambda port: port.transpose((2, 1, 0)).connect(process.s_in), process.a_out.transpose((2, 1, 0))
 
-    def _sparse(self, weights: csr_matrix, shape: tuple[int, ...]) -> tuple[Connect, Any]:
-        process = self._keep(Sparse(weights=weights.astype(self.dtype), num_message_bits=GRADED))
+    def _sparse(self, weights: csr_matrix, shape: tuple[int, ...], **exponent: Any) -> tuple[Connect, Any]:
+        process = self._keep(Sparse(weights=weights.astype(self.dtype), num_message_bits=GRADED, **exponent))
         return lambda port: _shaped(port, process.s_in.shape).connect(process.s_in), _shaped(process.a_out, shape)
 
 

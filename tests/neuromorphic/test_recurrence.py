@@ -185,17 +185,31 @@ def of_one(node, out=(1,)):
     return chain({"node": node}, (1,), out)
 
 
+def delayed_currents():
+    nodes = {"w": nir.Affine(np.ones((1, 1)), np.ones(1)), "late": late(1), "lif": lif((1,))}
+    return chain(nodes, (1,), (1,))
+
+
+def scaled_currents():
+    nodes = {"w": nir.Affine(np.ones((1, 1)), np.ones(1)), "scale": nir.Scale(np.full(1, 2.0)), "lif": lif((1,))}
+    return chain(nodes, (1,), (1,))
+
+
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
         (ring("a"), "'a' feeds back through 'a'"),
-        (of_one(nir.IF(np.ones(1), np.ones(1))), "'node' is an IF population"),
+        (
+            of_one(nir.IF(np.ones(1), np.ones(1), np.full(1, 0.5))),
+            "'node' resets to 0.5; the chip's neurons do so at 0",
+        ),
         (of_one(lif((1,), v_reset=0.5)), "'node' rests at 0 and resets to 0.5"),
         (of_one(nir.CubaLIF(*[np.ones(1, np.float32)] * 5)), "'node' has a synaptic current"),
         (of_one(nir.Threshold(np.ones(1))), "'node' is a Threshold"),
         (of_one(nir.LI(*[np.ones(1, np.float32)] * 3)), "'node' sends its membranes"),
-        (of_one(nir.Scale(np.ones(1))), "'node' is a Scale"),
-        (of_one(late(1)), "'node' is a Delay"),
+        (scaled_currents(), "'scale' scales currents"),
+        (delayed_currents(), "'late' delays currents"),
+        (ring("a", "late", late=late(1)), "'late' lies on a cycle"),
     ],
 )
 def test_the_chips_integers_refuse_by_name(graph, words):

@@ -1,0 +1,202 @@
+"""Populations in the chip's integers, and averages of their spikes, against plain Python integers."""
+
+from dataclasses import replace
+
+import nir
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuromorphic import reference
+from neuromorphic.errors import RefusedInput
+from neuromorphic.graph import LoihiLif, from_nir
+from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.file import integer_graph, write_quantised
+from neuromorphic.loihi2.integers import integers
+from neuromorphic.loihi2.quantise import calibrate, quantise
+from neuromorphic.loihi2.run import run
+from neuromorphic.loihi2.scheme import Scheme
+from neuromorphic.loihi2.streams import streams
+from neuromorphic.loihi2.units import Units
+from neuromorphic.read import read_graph
+from tests.neuromorphic.chip import LIMIT, agree, integrate_and_fire, neuron
+from tests.neuromorphic.graphs import chain, conv, lif
+
+
+def two_layers(seed, steps=6):
+    """Frames of 4 numbers into 5 IF neurons, these into 3; biases too."""
+    rng = np.random.default_rng(seed)
+    nodes = {
+        "w1": nir.Affine(rng.normal(size=(5, 4)).astype(np.float32), rng.normal(size=5).astype(np.float32) / 4),
+        "if1": integrate_and_fire((5,), 1.5, 0.7),
+        "w2": nir.Affine(rng.normal(size=(3, 5)).astype(np.float32), rng.normal(size=3).astype(np.float32) / 8),
+        "if2": integrate_and_fire((3,), 1.0),
+    }
+    return chain(nodes, (4,), (3,), steps), rng.normal(size=(8, 4)).astype(np.float32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_an_if_equals_plain_integers(seed):
+    stored, frames = two_layers(seed)
+    graph, scheme = quantise(from_nir(stored), frames)
+    whole = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
+    trace = agree(graph, whole, ())
+    arriving = [[[int(x) for x in image]] * 6 for image in whole]
+    for synapses, name in (("w1", "if1"), ("w2", "if2")):
+        weight, population = graph.nodes[synapses].operation.weight, graph.nodes[name].operation
+        assert population.decay == 0
+        spikes, membranes = trace.spikes[name].unpack(), trace.membranes[name]
+        for image, trains in enumerate(arriving):
+            for n, row in enumerate(weight.astype(int).tolist()):
+                currents = [sum(w * int(x) for w, x in zip(row, step, strict=True)) for step in trains]
+                fired, v = neuron(currents, 0, int(population.threshold[n]), int(population.bias[n]))
+                assert spikes[image, :, n].tolist() == fired
+                assert membranes[image, n] == v
+        arriving = spikes.tolist()
+
+
+def test_lava_runs_an_if_in_integers():
+    stored, frames = two_layers(3)
+    graph, scheme = quantise(from_nir(stored), frames)
+    whole = np.clip(np.round(frames[:2] * scheme.input_scale), -128, 127).astype(np.float32)
+    agree(graph, whole, ("fused", "stock"))
+
+
+def test_the_file_brings_an_ifs_integers_back(tmp_path):
+    stored, frames = two_layers(4)
+    nir.write(tmp_path / "float.nir", stored)
+    floats, scheme = calibrate(read_graph(tmp_path / "float.nir"), frames)
+    write_quantised(tmp_path / "float.nir", floats, scheme, tmp_path / "quantised.nir")
+    again, whole = integer_graph(read_graph(tmp_path / "quantised.nir")), integers(floats, scheme)
+    for name in ("if1", "if2"):
+        assert np.array_equal(again.nodes[name].operation.threshold, whole.nodes[name].operation.threshold)
+        assert np.array_equal(again.nodes[name].operation.bias, whole.nodes[name].operation.bias)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.0, 1.75, 2.0, 6.9, 7.0, 12.0])
+def test_an_if_that_counts_is_exact(threshold):
+    """Spikes that count 1 and -2: all 256 trains of two neurons in 4 steps, in fractions that don't round."""
+    nodes = {
+        "w": nir.Affine(np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),
+        "s": lif((2,), 1.0, tau=2.0, r=2.0),
+        "count": nir.Affine(np.array([[1.0, -2.0]], np.float32), np.zeros(1, np.float32)),
+        "if": integrate_and_fire((1,), threshold),
+    }
+    spikes = np.arange(256)[:, None] >> np.arange(8) & 1
+    frames = (4.0 * spikes.reshape(256, 4, 2)).astype(np.float32)
+    graph = from_nir(chain(nodes, (2,), (1,)))
+    whole, scheme = quantise(graph, frames[:, 0] + 1)
+    assert scheme.populations["if"].exact
+    trace = reference.run(whole, np.round(frames * scheme.input_scale))
+    assert np.array_equal(trace.spikes["s"].unpack(), frames > 0)
+    for train, fired in zip(frames > 0, trace.spikes["if"].unpack()[..., 0], strict=True):
+        v = 0
+        for (up, down), spike in zip(train.tolist(), fired.tolist(), strict=True):
+            v += up - 2 * down
+            assert spike == (v > threshold)
+            v = 0 if spike else v
+
+
+def counted(steps, weight=-(2.0**13)):
+    """One IF of integers that 1 spike a step pulls down by 64 · 2^13 = 2^19."""
+    nodes = {"s": lif((1,)), "w": nir.Affine(np.ones((1, 1)), np.zeros(1)), "if": integrate_and_fire((1,))}
+    graph = from_nir(chain(nodes, (1,), (1,), steps))
+    one = np.ones(1, np.int32)
+    nodes = dict(graph.nodes)
+    nodes["w"] = replace(
+        nodes["w"], operation=replace(nodes["w"].operation, weight=np.full((1, 1), weight, np.float32))
+    )
+    for name in ("s", "if"):
+        nodes[name] = replace(nodes[name], operation=LoihiLif(0, one, 0 * one, 0))
+    return replace(graph, nodes=nodes)
+
+
+@pytest.mark.parametrize(("steps", "saturating"), [(1, 0), (15, 0), (16, 1), (100, 1)])
+def test_without_a_leak_t_steps_bound_the_membrane(steps, saturating):
+    """-2^23 is reached in the 16th step, where v ends at 1 - 2^23."""
+    graph = counted(steps)
+    proof = certify(graph).populations["if"]
+    assert (proof.wrapping, proof.saturating) == (0, saturating)
+    assert proof.membrane == -steps * 2**19
+    found = run(graph, np.full((1, 1), 127, np.float32), steps)
+    assert found.overflows["if"].saturations == max(0, steps - 15)
+    assert found.membranes["if"].item() == max(1 - LIMIT, -steps * 2**19)
+
+
+@pytest.mark.parametrize(("steps", "exact"), [(4, True), (40000, False)])
+def test_an_if_that_could_saturate_is_not_claimed_exact(steps, exact):
+    """Eight spikes of -1 in a step: 64 · 8 · 40000 is beyond 24 bits."""
+    nodes = {
+        "s": lif((8,)),
+        "w": nir.Affine(-np.ones((1, 8), np.float32), np.zeros(1, np.float32)),
+        "if": integrate_and_fire((1,)),
+    }
+    graph = from_nir(chain(nodes, (8,), (1,)))
+    unit = Units(graph, 1.0, steps).exact(streams(graph)[-1], Scheme("layer", 1.0, {}, {}, {}, {}, {}))
+    assert (unit is not None) == exact
+
+
+def averages(threshold):
+    """Pixels 0 or 4 that neurons repeat, averages of four of them into IF neurons, and of those on the host."""
+
+    def pool():
+        return nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+
+    nodes = {
+        "s": lif((1, 4, 4), 1.0, tau=2.0, r=2.0),
+        "pool": pool(),
+        "if": integrate_and_fire((1, 2, 2), threshold),
+        "mean": pool(),
+        "flat": nir.Flatten(np.array([1, 1, 1]), 0, -1),
+    }
+    return chain(nodes, (1, 4, 4), (1,))
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.25, 0.7, 0.75, 1.0])
+def test_averages_of_spikes_are_exact(threshold):
+    """In quarters: every sum that a window can have, at the threshold too."""
+    frames = 4.0 * np.random.default_rng(0).integers(0, 2, (64, 4, 1, 4, 4)).astype(np.float32)
+    graph, scheme = quantise(from_nir(averages(threshold)), frames[:, 0])
+    assert scheme.populations["if"].exact
+    trace = agree(graph, np.round(frames * scheme.input_scale), ())
+    assert np.array_equal(trace.spikes["s"].unpack(), frames > 0)
+    means = trace.outputs * scheme.units["output"]
+    for image, fired in enumerate(trace.spikes["if"].unpack()[:, :, 0].tolist()):
+        for i, j in np.ndindex(2, 2):
+            v = 0
+            for t in range(4):
+                v += int((frames[image, t, 0, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] > 0).sum())
+                assert fired[t][i][j] == (v > 4 * threshold)
+                v = 0 if fired[t][i][j] else v
+        assert means[image].ravel().tolist() == [sum(map(sum, s)) / 4 for s in fired]
+
+
+@pytest.mark.parametrize(("threshold", "silent"), [(1.0, 1), (0.99, 0), (2.0, 2)])
+def test_a_mean_of_99_reaches_a_threshold_of_one_and_no_more(threshold, silent):
+    """1 / (1 / 99) is less than 99 in floats; yet an average of 1 is 1, which is not above it."""
+    nodes = {
+        "s": lif((1, 9, 11), 1.0, tau=2.0, r=2.0),
+        "pool": nir.AvgPool2d(np.array([9, 11]), np.array([9, 11]), np.array([0, 0])),
+        "if": integrate_and_fire((1, 1, 1), threshold),
+    }
+    graph, scheme = quantise(from_nir(chain(nodes, (1, 9, 11), (1, 1, 1))), np.full((1, 1, 9, 11), 4, np.float32))
+    assert scheme.populations["if"].exact
+    spikes = reference.run(graph, np.full((1, 1, 9, 11), 127, np.float32)).spikes["if"].unpack().ravel().tolist()
+    assert spikes == [(t + 1) % (silent + 1) == 0 for t in range(4)]
+
+
+def test_lava_averages_in_integers():
+    frames = 4.0 * np.random.default_rng(1).integers(0, 2, (2, 4, 1, 4, 4)).astype(np.float32)
+    graph, scheme = quantise(from_nir(averages(0.7)), frames[:, 0])
+    agree(graph, np.round(frames * scheme.input_scale), ("fused", "stock"))
+
+
+def test_averages_of_currents_are_refused():
+    """On the chip a synapse reads spikes: the factor is the business of the weights before it."""
+    pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    nodes = {"w": conv([[[[1]]]], hw=(2, 2)), "pool": pool, "lif": lif((1, 1, 1))}
+    graph = from_nir(chain(nodes, (1, 2, 2), (1, 1, 1)))
+    with pytest.raises(RefusedInput, match="'pool' divides currents by 4"):
+        quantise(graph, np.ones((1, 1, 2, 2), np.float32))
