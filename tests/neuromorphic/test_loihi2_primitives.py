@@ -123,7 +123,8 @@ def test_a_delay_changes_no_number(seed):
     try:
         graph, scheme = quantise(from_nir(stored), frames)
     except RefusedInput as error:  # a bias too large beside its weights has no exponent of 3 bits
-        assert "bias exponent" in str(error)
+        if "bias exponent" not in str(error):
+            raise
         reject()
     shown = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
     trace = agree(graph, shown, ())
