@@ -4,7 +4,7 @@ What is not understood is refused here, by name, so that nothing behind this mod
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -72,6 +72,7 @@ __all__ = [
     "Source",
     "SumPool2d",
     "Threshold",
+    "arranged",
     "from_nir",
 ]
 
@@ -192,6 +193,22 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph", dt: float | None
     result = Graph(nodes, *ends, metadata, source, recurrent)
     _check_readout(result)
     return result
+
+
+def arranged(graph: Graph, nodes: Mapping[str, Node]) -> Graph:
+    """`graph` with other nodes, in topological order, and with the recurrent edges that these have.
+
+    Args:
+        graph: any validated graph.
+        nodes: by name, in any order; sources and shapes have to fit.
+    """
+    fan_in = {name: list(node.sources) for name, node in nodes.items()}
+    passes = {name for name, node in nodes.items() if isinstance(node.operation, Flatten)}.__contains__
+    neuron = {name for name, node in nodes.items() if node.neurons}.__contains__
+    late = {name for name, node in nodes.items() if isinstance(node.operation, Delay) and node.operation.lag}
+    recurrent = recurrent_edges(fan_in, neuron, passes, late.__contains__, graph.source)
+    order = _topological(dependencies(fan_in, recurrent, passes, late.__contains__))
+    return replace(graph, nodes={name: nodes[name] for name in order}, recurrent=recurrent)
 
 
 def _waits(node: nir.NIRNode | Passage, dt: float, source: str, name: str) -> bool:
