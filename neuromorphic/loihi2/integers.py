@@ -145,7 +145,7 @@ def _through_synapses(
         name = source
         if source in carriers:
             name = f"{node.name}.{source}"
-            weight = np.float32(np.round(carried_unit(graph, scheme, source) / scheme.units[node.name]))
+            weight = nearest(carried_unit(graph, scheme, source) / scheme.units[node.name])
             shape = node.input_shape
             zeros = np.zeros(shape[0], np.float32)
             if len(shape) == 3:
@@ -196,6 +196,12 @@ def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:
     exponents = np.asarray(scheme.exponents[name], np.float64).reshape(-1, *(1 for _ in values.shape[1:]))
     factor = read / (scheme.units[name] * 2.0**exponents)
     return np.asarray(np.clip(np.round(values * factor), LEAST, MOST) * 2.0**exponents, np.float32)
+
+
+def nearest(value: float) -> np.float32:
+    """The nearest to `value` > 0 of `2^e q`, q of 8 bits, with the least e >= 0."""
+    exponent = max(0, int(np.ceil(np.log2(value / MOST))))
+    return np.float32(min(np.round(value / 2.0**exponent), MOST) * 2.0**exponent)
 
 
 def _metadata(graph: Graph, scheme: Scheme, constant: NDArray[np.float64]) -> GraphMetadata:

@@ -172,9 +172,10 @@ class _Work:
         after = windows(node, maps(self.graph, node, self.spikes))
         whole = round_in_turn(flat / step, after) if rounding == "in turn" else round_to_nearest(flat / step)
         before = windows(node, maps(self.graph, node, self.calibration.spikes))
-        bias = operation.bias
-        if node.name not in self.unbiased:
-            bias = (bias + mean_change(flat, before, whole * step, after)).astype(np.float32)
+        change = np.zeros(1) if node.name in self.unbiased else mean_change(flat, before, whole * step, after)
+        bias = (operation.bias + change).astype(np.float32)
+        if not self.units.has_room(self.streams[node.name], self.scheme, self.graph, node.name, bias):
+            bias = operation.bias
         weight = (whole * step).reshape(operation.weight.shape).astype(np.float32)
         self.scheme = self.units.with_room(self.streams[node.name], self.scheme, self.graph, node.name, bias)
         self._replace(node, replace(operation, weight=weight, bias=bias))

@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph, SelfAttention, SumPool2d
 from neuromorphic.loihi2.bounds import constants, intervals
 from neuromorphic.loihi2.gates import exact_unit
@@ -79,24 +78,19 @@ class Units:
     def candidates(self, stream: Stream, scheme: Scheme) -> list[float]:
         """The units of an octave that starts with the least possible one; a single one where spikes come unweighted.
 
-        Raises:
-            RefusedInput: what spikes count in the stream are not powers of two of each other.
+        It makes what they count powers of two, if they are that of each other; else they are rounded as weights are.
         """
         weighted, fixed = self._weighted(stream, scheme), self._fixed(stream, scheme)
         widest = MOST * 2.0**WEIGHT_EXPONENT
         least = self._least(stream) * (1 + MARGIN)
-        if not fixed:
-            least = max(least, max(float(np.abs(w).max()) for w in weighted.values()) / widest)
-            return [least * 2.0 ** (k / CANDIDATES) for k in range(CANDIDATES)]
-        least = max(least, max(fixed) / widest)
-        unit = min(fixed) / 2.0 ** np.floor(np.log2(min(fixed) / least))
-        if unit > min(fixed) or any(np.frexp(f / unit)[0] != 0.5 for f in fixed):
-            names = ", ".join(stream.populations)
-            raise RefusedInput(
-                f"{names}: spikes that no synapse weighs count {sorted(set(fixed))}; expected powers of two of each "
-                f"other, of at least {least:g}"
-            )
-        return [float(unit)]
+        if fixed:
+            least = max(least, max(fixed) / widest)
+            unit = min(fixed) / 2.0 ** np.floor(np.log2(min(fixed) / least))
+            if unit <= min(fixed) and all(np.frexp(f / unit)[0] == 0.5 for f in fixed):
+                return [float(unit)]
+        largest = max((float(np.abs(w).max()) for w in weighted.values()), default=0.0)
+        least = max(least, largest / widest)
+        return [least * 2.0 ** (k / CANDIDATES) for k in range(CANDIDATES)]
 
     def scheme(self, stream: Stream, scheme: Scheme, unit: float) -> Scheme:
         """`scheme` with a stream's unit, and with the exponents that follow from it."""
@@ -129,6 +123,13 @@ class Units:
         corrected = replace(node, operation=replace(node.operation, bias=bias))
         biases = constants(replace(graph, nodes={**graph.nodes, name: corrected}), held=host_nodes(graph))
         return self._with_exponents(stream, scheme, biases, 1)
+
+    def has_room(self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]) -> bool:
+        """Whether such a bias has an exponent at all; arguments as of `with_room`."""
+        result = self.with_room(stream, scheme, graph, name, bias)
+        return result.bias_exponents[name] < 2**BIAS_EXPONENT_BITS and (
+            result.drive_exponents.get(name, 0) <= WEIGHT_EXPONENT
+        )
 
     def normal(self, name: str) -> Normal:
         """A population of floats, in the chip's terms."""

@@ -1,0 +1,128 @@
+"""Compositions of every primitive that the chip has, in its integers, against an oracle in Python's integers."""
+
+from dataclasses import replace
+
+import nir
+import numpy as np
+import pytest
+
+from neuromorphic.graph import from_nir
+from neuromorphic.loihi2.file import integer_graph, write_quantised
+from neuromorphic.loihi2.integers import graded, integers
+from neuromorphic.loihi2.quantise import calibrate
+from neuromorphic.loihi2.run import run as run_fast
+from neuromorphic.loihi2.scheme import KEY
+from neuromorphic.parity import compare
+from neuromorphic.read import read_graph
+from neuromorphic.reference import run
+from neuromorphic.simulation import simulate
+from tests.neuromorphic import chip_oracle
+from tests.neuromorphic.chip_compositions import ChipComposer
+from tests.neuromorphic.graphs import DT
+from tests.properties import channels
+
+T = 5
+PRIMITIVES = {"Affine", "Linear", "Scale", "Conv1d", "Conv2d", "I", "IF", "LI", "LIF", "CubaLI", "CubaLIF", "Threshold"}
+PRIMITIVES |= {"Delay", "SumPool2d", "AvgPool2d", "Flatten", "NIRGraph"}
+WAYS = {"self", "matrix", "subgraph", "two", "delay", "late currents"}
+SITUATIONS = {"no memory", "rests elsewhere", "shortcut", "factor of currents", "mean of currents"}
+SITUATIONS |= {"delay of currents", "delay of spikes"}
+
+
+def composed(*seeds, membranes=True):
+    compose = ChipComposer(seeds[0])
+    for seed in seeds:
+        compose.rng = np.random.default_rng(seed)
+        compose.branch(f"c{seed}_")
+    return compose, compose.graph(membranes=membranes)
+
+
+def timed(stored):
+    graph = from_nir(stored, dt=DT)
+    return replace(graph, metadata=replace(graph.metadata, time_steps=T))
+
+
+def quantised(compose, stored, images=3):
+    """The graph in integers, and frames for it."""
+    frames = compose.numbers((images, T, *compose.SHAPE), -12, 13)
+    floats, scheme = calibrate(timed(stored), frames)
+    document = {**floats.metadata.document, KEY: scheme.to_dict()}
+    graph = integers(replace(floats, metadata=replace(floats.metadata, document=document)), scheme)
+    return graph, graded(graph, frames)
+
+
+def test_a_hundred_compositions_hold_every_primitive_cycle_and_situation():
+    kinds = set().union(*(composed(seed)[0].kinds for seed in range(100)))
+    assert kinds >= PRIMITIVES | WAYS | SITUATIONS
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_composed_they_are_what_the_chips_equations_say(seed):
+    graph, frames = quantised(*composed(seed))
+    spikes, membranes, outputs = chip_oracle.run(graph, frames)
+    trace, fast, (fused, fused_outputs) = run(graph, frames), run_fast(graph, frames, T), channels.run(graph, frames)
+    assert spikes.keys() == trace.spikes.keys()
+    for name, train in spikes.items():
+        for found in (trace.spikes[name].unpack(), fast.spikes[name] != 0, fused[name]):
+            np.testing.assert_array_equal(found, train, err_msg=name)
+        for found in (trace.membranes[name], fast.membranes[name]):
+            np.testing.assert_array_equal(found, membranes[name].astype(np.int64), err_msg=name)
+    # A readout's neurons compute in fractions, on the host: each in the same order.
+    np.testing.assert_array_equal(trace.outputs, outputs.astype(np.float32))
+    np.testing.assert_array_equal(fused_outputs.astype(np.float32), trace.outputs)
+
+
+def test_the_integers_are_close_to_the_floats():
+    """Spikes that differ from the float graph's, in all populations of the hundred: one in some hundreds."""
+    found = []
+    for seed in range(100):
+        compose, stored = composed(seed)
+        _, scheme = calibrate(timed(stored), compose.numbers((3, T, *compose.SHAPE), -12, 13))
+        found += [choice.disagreement for choice in scheme.populations.values()]
+    assert 0 < np.mean(found) < 0.005
+
+
+@pytest.mark.parametrize("seed", range(0, 100, 5))
+def test_the_file_brings_every_integer_back(tmp_path, seed):
+    compose, stored = composed(seed)
+    frames = compose.numbers((3, T, *compose.SHAPE), -12, 13)
+    for name, node in timed(stored).nodes.items():
+        if isinstance(stored.nodes.get(name), nir.Conv1d | nir.Conv2d):  # without it nir can't write them
+            stored.nodes[name].input_shape = node.input_shape[1:] if node.input_shape[2:] else node.input_shape[1]
+    nir.write(tmp_path / "float.nir", stored)
+    read = read_graph(tmp_path / "float.nir", DT)
+    floats, scheme = calibrate(replace(read, metadata=replace(read.metadata, time_steps=T)), frames)
+    write_quantised(tmp_path / "float.nir", floats, scheme, tmp_path / "quantised.nir")
+    again, expected = integer_graph(read_graph(tmp_path / "quantised.nir")), integers(floats, scheme)
+    assert (again.recurrent, again.metadata.time_steps) == (expected.recurrent, T)
+    for name, node in expected.nodes.items():
+        other = again.nodes[name]
+        assert (node.sources, type(node.operation)) == (other.sources, type(other.operation))
+        for key, value in vars(node.operation).items():
+            assert np.array_equal(value, vars(other.operation)[key]), f"{name}: {key}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 100, 20))
+def test_in_lava_a_hundred_compositions_are_what_the_chips_equations_say(first):
+    graph, frames = quantised(*composed(*range(first, first + 20)), images=2)
+    trace = simulate(graph, frames, precision="loihi2", batch=1)
+    spikes, membranes, outputs = chip_oracle.run(graph, frames)
+    for name, train in spikes.items():
+        np.testing.assert_array_equal(trace.spikes[name].unpack(), train, err_msg=name)
+        np.testing.assert_array_equal(trace.membranes[name], membranes[name].astype(np.int64), err_msg=name)
+    np.testing.assert_array_equal(trace.outputs, outputs.astype(np.float32))
+
+
+@pytest.mark.slow
+def test_lavas_own_processes_are_what_the_chips_equations_say():
+    """Lasting currents with a drive, neurons without a memory, every kind of cycle: Dense, Conv, Sparse, LIFReset."""
+    compose, stored = composed(*range(24), membranes=False)
+    graph, frames = quantised(compose, stored, images=2)
+    assert compose.kinds >= WAYS | SITUATIONS | PRIMITIVES - {"I", "LI", "CubaLI"}
+    assert any(node.operation.drive.any() for node in graph.populations)
+    trace = simulate(graph, frames, precision="loihi2", models="stock")
+    report = compare(trace, run(graph, frames))
+    assert report.exact, report.first_mismatch
+    assert report.output_difference == 0
+    assert report.membranes_compared == sum(2 * np.prod(node.shape) for node in graph.populations)
