@@ -41,7 +41,7 @@ from neuromorphic.operations import (
     SumPool2d,
     Threshold,
 )
-from neuromorphic.parameters import check_parameters, declared_shape
+from neuromorphic.parameters import check_parameters, declared_shape, without_batch
 from neuromorphic.quantities import delay_steps
 from neuromorphic.recurrence import dependencies, flattening_order, recurrent_edges
 
@@ -242,6 +242,10 @@ def _nodes(
 ) -> dict[str, Node]:
     """The nodes in that order.  On a cycle, the first source whose shape is known gives a node its shape."""
     nodes: dict[str, Node] = {}
+    readers: dict[str, list[nir.NIRNode | Passage]] = {name: [] for name in found}
+    for reader, sources in fan_in.items():
+        for before in sources:
+            readers[before].append(found[reader])
     waiting = list(order)
     while waiting:
         known = (n for n in waiting if not fan_in[n] or any(s in nodes for s in fan_in[n]))
@@ -249,7 +253,7 @@ def _nodes(
         if name is None:
             raise RefusedInput(f"{source}: no input leads to {', '.join(sorted(waiting)[:4])}; expected one")
         waiting.remove(name)
-        node = _node(name, found[name], tuple(sorted(fan_in[name])), nodes, dt, source)
+        node = _node(name, found[name], tuple(sorted(fan_in[name])), readers[name], nodes, dt, source)
         size.add(node.operation, (node.input_shape, node.shape), f"{source}: node {name!r}")
         nodes[name] = node
     for node in nodes.values():
@@ -275,6 +279,7 @@ def _node(
     name: str,
     node: nir.NIRNode | Passage,
     sources: tuple[str, ...],
+    readers: list[nir.NIRNode | Passage],
     before: dict[str, Node],
     dt: float,
     source: str,
@@ -287,7 +292,7 @@ def _node(
     if isinstance(node, nir.Input):
         if sources:
             raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources[:4])}); expected none")
-        shape = declared_shape(node.input_type["input"], where)
+        shape = without_batch(declared_shape(node.input_type["input"], where), readers)
     else:
         if not sources:
             raise RefusedInput(f"{where} has no sources; expected at least one edge into it")

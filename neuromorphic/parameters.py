@@ -3,6 +3,7 @@
 `nir.read` hands on whatever stands under a parameter's name: text, groups, numbers of any type and shape.
 """
 
+from collections.abc import Iterable
 from dataclasses import fields
 
 import nir
@@ -17,6 +18,13 @@ SCALARS = frozenset({"groups", "start_dim", "end_dim"})
 
 WORDS = frozenset({"padding"})
 """Parameters that may be a word; which one is the node's matter."""
+
+_DIMENSIONS = {
+    **dict.fromkeys((nir.Affine, nir.Linear), 1),
+    nir.Conv1d: 2,
+    **dict.fromkeys((nir.Conv2d, nir.SumPool2d, nir.AvgPool2d), 3),
+}
+"""Dimensions of the input of a node, where all that it reads have the same."""
 
 SHAPES = frozenset({"input_type", "output_type", "metadata"})
 """Fields that are no parameters."""
@@ -51,6 +59,17 @@ def declared_shape(value: object, where: str) -> Shape:
     shape = tuple(int(n) for n in np.atleast_1d(np.asarray(value)))
     check_shape(shape, where)
     return shape
+
+
+def without_batch(declared: Shape, readers: Iterable[nir.NIRNode]) -> Shape:
+    """The shape that an input declares, without the leading ones that none of its readers takes.
+
+    Rockpool declares the axes of its sample data for images and time, `[1, C]` where a matrix reads `[C]`.
+    """
+    takes = {_DIMENSIONS.get(type(node)) for node in readers}
+    most = takes.pop() if len(takes) == 1 else None
+    extra = 0 if most is None else len(declared) - most
+    return declared[extra:] if extra > 0 and declared[:extra] == (1,) * extra else declared
 
 
 def _numbers(value: object) -> tuple[str | None, int]:
