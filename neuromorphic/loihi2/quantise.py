@@ -105,8 +105,9 @@ class _Work:
         limit = 2.0 ** (GRADED_BITS - 1)
         whole = np.clip(np.round(frames * scale), -limit, limit - 1)
         record = {"images": len(frames), "sha256": hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()}
-        self.graph = rounded(folded(graph))
-        check_supported(self.graph)
+        unfactored = folded(graph)
+        check_supported(unfactored)
+        self.graph = rounded(unfactored)
         self.calibration = Calibration(graph, frames, (whole / scale).astype(np.float32), time_steps)
         kept = {n.name for n in graph.populations if _same_decays(n.operation, self.graph.nodes[n.name].operation)}
         self.units = Units(self.graph, scale, time_steps, kept)
@@ -251,7 +252,7 @@ def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
     values = frames if settings is None else (np.arange(256)[:, None] - settings["mean"]) / np.asarray(settings["std"])
     high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
     if not high and not low:
-        raise RefusedInput(f"{graph.source}: all calibration frames are zero; expected images")
+        raise RefusedInput(f"{graph.source}: all calibration frames are zero; expected some that are not")
     limit = 2.0 ** (GRADED_BITS - 1)
     scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
     dyadic = 2.0 ** np.floor(np.log2(scale))

@@ -91,7 +91,10 @@ def streams(graph: Graph) -> tuple[Stream, ...]:
     for node in graph.nodes.values():
         currents = [source for source in node.sources if source not in carriers]
         if currents and node.name not in host and weighs(node, carriers):
-            raise RefusedInput(f"{node.name}: reads the currents of {' + '.join(currents)}; expected spikes")
+            raise RefusedInput(
+                f"node {node.name!r} reads the currents of {' + '.join(currents)}; on the chip synapses read spikes, "
+                "expected neurons between the two, or one node of their product"
+            )
     result = [_stream(nodes, host, carriers) for nodes in _groups(graph, carriers)]
     order = {name: i for i, name in enumerate(graph.nodes)}
     return tuple(sorted((s for s in result if s.populations), key=lambda s: order[s.populations[0]]))

@@ -9,7 +9,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph, Membranes, Node, Scale, SumPool2d
 from neuromorphic.loihi2.bounds import currents_in_order
 from neuromorphic.loihi2.populations import Neurons, normal
-from neuromorphic.loihi2.streams import host_nodes, spike_carriers
+from neuromorphic.loihi2.streams import host_nodes, spike_carriers, streams
 
 
 def check_supported(graph: Graph) -> None:
@@ -19,11 +19,14 @@ def check_supported(graph: Graph) -> None:
         RefusedInput: a node with the reason, or a cycle without neurons that spike.
     """
     where = f"{graph.source}: precision loihi2: "
+    if not graph.populations:
+        raise RefusedInput(f"{where}it has no neurons that spike; expected some, since the rest is the host's")
     try:
         currents_in_order(graph)
         for node in graph.populations:
             if isinstance(node.operation, Neurons):
                 normal(f"node {node.name!r}", node.operation)
+        streams(graph)
     except RefusedInput as error:
         raise RefusedInput(f"{where}{error}") from error
     host, carriers = host_nodes(graph), spike_carriers(graph)

@@ -189,7 +189,12 @@ def test_the_command_runs_frames_in_lava(tmp_path):
         (["--frames", "right.npy", "--time-steps", "7"], "7 time steps asked for; there are frames for 8"),
         (["--frames", "right.npy", "--dt", "0"], "dt is 0.0 s; expected a finite number of at least 1e-09"),
         (["--frames", "right.npy", "--dt", "1e-3"], "node 'n1.lif': tau"),
-        (["--frames", "right.npy", "--precision", "loihi2"], "take images"),
+        (["--frames", "right.npy", "--check", "x"], "--check takes images; expected --images SPEC"),
+        (["--frames", "right.npy", "--precision", "loihi2"], "is not quantised; expected --calibrate SPEC, images (or"),
+        (["--frames", "right.npy", "--calibrate", "right.npy"], "are of the integers; expected --precision loihi2"),
+        (["--frames", "right.npy", "--precision", "loihi2", "--calibrate", "no.npy"], "no.npy: not a readable .npy"),
+        (["--frames", "right.npy", "--precision", "loihi2", "--calibrate", "short.npy"], "7 time steps asked for; the"),
+        (["--frames", "right.npy", "--precision", "loihi2", "--calibrate", "right.npy"], "all calibration frames are"),
     ],
 )
 def test_the_command_refuses_in_a_sentence(tmp_path, monkeypatch, arguments, message):
@@ -197,6 +202,7 @@ def test_the_command_refuses_in_a_sentence(tmp_path, monkeypatch, arguments, mes
     right = np.zeros((4, 8, 6), np.float32)
     np.save("right.npy", right)
     np.save("single.npy", right[:, 0])
+    np.save("short.npy", right[:, :7] + 1)
     np.save("wrong.npy", right[..., :5])
     np.save("nan.npy", right + np.nan)
     np.save("text.npy", np.array(["a"]))

@@ -193,10 +193,29 @@ def test_lava_averages_in_integers():
     agree(graph, np.round(frames * scheme.input_scale), ("fused", "stock"))
 
 
-def test_averages_of_currents_are_refused():
-    """On the chip a synapse reads spikes: the factor is the business of the weights before it."""
-    pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
-    nodes = {"w": conv([[[[1]]]], hw=(2, 2)), "pool": pool, "lif": lif((1, 1, 1))}
-    graph = from_nir(chain(nodes, (1, 2, 2), (1, 1, 1)))
-    with pytest.raises(RefusedInput, match="'pool' divides currents by 4"):
-        quantise(graph, np.ones((1, 1, 2, 2), np.float32))
+def averaged(divides):
+    """A convolution, the mean or the sum of its currents over windows of four, and neurons."""
+    pool = (nir.AvgPool2d if divides else nir.SumPool2d)(*np.array([[2, 2], [2, 2], [0, 0]]))
+    weight = np.random.default_rng(3).normal(size=(2, 1, 3, 3)).astype(np.float32)
+    kernel = conv(weight if divides else weight / 4, hw=(4, 4), padding=1)
+    return chain({"w": kernel, "pool": pool, "lif": lif((2, 2, 2), 0.3)}, (1, 4, 4), (2, 2, 2))
+
+
+def test_the_weights_before_an_average_of_currents_take_the_divisor():
+    """On the chip a synapse reads spikes, and a factor is a weight: the same integers as of divided weights."""
+    frames = np.random.default_rng(0).normal(size=(6, 1, 4, 4)).astype(np.float32)
+    graph, scheme = quantise(from_nir(averaged(True)), frames)
+    by_hand, other = quantise(from_nir(averaged(False)), frames)
+    assert scheme == other
+    for name in ("w", "lif"):
+        for key, value in vars(by_hand.nodes[name].operation).items():
+            assert np.array_equal(vars(graph.nodes[name].operation)[key], value), (name, key)
+
+
+def test_an_average_of_currents_that_others_read_too_is_refused():
+    stored = averaged(True)
+    stored.nodes["other"] = lif((2, 4, 4))
+    stored.nodes["down"] = nir.SumPool2d(*np.array([[2, 2], [2, 2], [0, 0]]))
+    stored.edges += [("w", "other"), ("other", "down"), ("down", "lif")]
+    with pytest.raises(RefusedInput, match="'pool' divides currents by 4; expected synapses before it that only it"):
+        quantise(from_nir(stored), np.ones((1, 1, 4, 4), np.float32))
