@@ -170,8 +170,8 @@ def constants(graph: Graph, held: frozenset[str] = frozenset()) -> dict[str, Val
         arriving[node.name] = x[0]
         if isinstance(node.operation, Delay | Membranes) and x.any():
             raise RefusedInput(
-                f"{node.name}: biases reach it with its currents; expected none, since the chip adds them at its "
-                "neurons, from an image's first step on"
+                f"node {node.name!r}: biases reach it with its currents; expected none, since the chip adds them at "
+                "its neurons, from an image's first step on"
             )
         if isinstance(node.operation, Population | Source | SelfAttention | Delay | Membranes):
             leaving[node.name] = np.zeros((1, *node.shape))

@@ -7,7 +7,7 @@ import numpy as np
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph, Membranes, Node, Scale, SumPool2d
-from neuromorphic.loihi2.bounds import currents_in_order
+from neuromorphic.loihi2.bounds import constants, currents_in_order
 from neuromorphic.loihi2.populations import Neurons, normal
 from neuromorphic.loihi2.streams import host_nodes, spike_carriers, streams
 
@@ -16,7 +16,7 @@ def check_supported(graph: Graph) -> None:
     """Refuse what the chip does not have.
 
     Raises:
-        RefusedInput: a node with the reason, or a cycle without neurons that spike.
+        RefusedInput: a node with the reason, a cycle without neurons that spike, or none of these at all.
     """
     where = f"{graph.source}: precision loihi2: "
     if not graph.populations:
@@ -27,6 +27,7 @@ def check_supported(graph: Graph) -> None:
             if isinstance(node.operation, Neurons):
                 normal(f"node {node.name!r}", node.operation)
         streams(graph)
+        constants(graph, held=host_nodes(graph))
     except RefusedInput as error:
         raise RefusedInput(f"{where}{error}") from error
     host, carriers = host_nodes(graph), spike_carriers(graph)

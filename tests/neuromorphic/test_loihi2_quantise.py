@@ -302,7 +302,7 @@ def test_streams_of_the_encoder(encoder):
         ({"conv": conv([[[[1]]]], hw=(4, 4))}, "it has no neurons that spike"),
         (
             {"w": conv([[[[1]]]], [1.0], hw=(4, 4)), "late": nir.Delay(np.full((1, 4, 4), DT)), "lif": lif((1, 4, 4))},
-            "late: biases reach it with its currents; expected none, since the chip adds them at its neurons",
+            "node 'late': biases reach it with its currents; expected none, since the chip adds them at its neurons",
         ),
         (
             {
