@@ -1,6 +1,7 @@
 """Populations in the chip's integers, and averages of their spikes, against plain Python integers."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import nir
 import numpy as np
@@ -21,7 +22,7 @@ from neuromorphic.loihi2.streams import streams
 from neuromorphic.loihi2.units import Units
 from neuromorphic.read import read_graph
 from tests.neuromorphic.chip import LIMIT, agree, integrate_and_fire, neuron
-from tests.neuromorphic.graphs import chain, conv, lif
+from tests.neuromorphic.graphs import DT, chain, conv, lif
 
 
 def two_layers(seed, steps=6):
@@ -97,6 +98,95 @@ def test_an_if_that_counts_is_exact(threshold):
             v += up - 2 * down
             assert spike == (v > threshold)
             v = 0 if spike else v
+
+
+def driven_by_two(node):
+    """Two neurons that repeat their frames, 0 or 4, and a neuron of kind `node` that counts them as 1 and -2."""
+    nodes = {
+        "w": nir.Affine(np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),
+        "s": lif((2,), 1.0, tau=2.0, r=2.0),
+        "count": nir.Affine(np.array([[1.0, -2.0]], np.float32), np.zeros(1, np.float32)),
+        "node": node,
+    }
+    spikes = np.arange(256)[:, None] >> np.arange(8) & 1
+    frames = (4.0 * spikes.reshape(256, 4, 2)).astype(np.float32)
+    whole, scheme = quantise(from_nir(chain(nodes, (2,), (1,))), frames)
+    trace = reference.run(whole, np.round(frames * scheme.input_scale))
+    assert np.array_equal(trace.spikes["s"].unpack(), frames > 0)
+    return frames > 0, scheme.populations["node"].exact, trace.spikes["node"].unpack()[..., 0]
+
+
+@pytest.mark.parametrize("threshold", [0.0625, 0.125, 0.25, 0.3125, 0.375, 0.5])
+@pytest.mark.parametrize(("tau_syn", "tau_mem"), [(2, 2), (4, 2), (2, 4), (1, 2)])
+def test_a_current_based_neuron_that_counts_is_exact(threshold, tau_syn, tau_mem):
+    """All 256 trains of two neurons in 4 steps, in fractions; thresholds that are sums, too."""
+    one, step = np.ones(1, np.float32), np.float32(DT)
+    node = nir.CubaLIF(tau_syn * step * one, tau_mem * step * one, one, 0 * one, threshold * one, 0 * one, one)
+    trains, exact, found = driven_by_two(node)
+    assert exact
+    assert found.any()
+    for train, fired in zip(trains.tolist(), found.tolist(), strict=True):
+        i = v = Fraction(0)
+        for (up, down), spike in zip(train, fired, strict=True):
+            i += (up - 2 * down - i) / Fraction(tau_syn)
+            v += (i - v) / Fraction(tau_mem)
+            assert spike == (v > threshold)
+            v = Fraction(0) if spike else v
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+def test_a_threshold_that_counts_is_exact(threshold):
+    trains, exact, found = driven_by_two(nir.Threshold(np.full(1, threshold, np.float32)))
+    assert exact
+    assert found.tolist() == [[up - 2 * down > threshold for up, down in train] for train in trains.tolist()]
+
+
+def falling(synapse, decay, steps, weight, mantissa=0, drive=0):
+    """One neuron whose currents last, that a spike in every step of another pulls by `weight`."""
+    graph = counted(steps, weight)
+    whole = LoihiLif(
+        decay, np.full(1, 131071, np.int32), np.full(1, mantissa, np.int32), 0, synapse, np.full(1, drive, np.int32)
+    )
+    return replace(graph, nodes={**graph.nodes, "if": replace(graph.nodes["if"], operation=whole)})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([1, 100, 1024, 2048, 4000, 4095]),
+    st.sampled_from([0, 1, 500, 2048, 4095]),
+    st.integers(1, 60),
+    st.integers(-127, -1),
+    st.integers(0, 7),
+    st.integers(-4096, 4095),
+    st.integers(-127, 127),
+)
+def test_bounds_of_lasting_currents_are_reached(synapse, decay, steps, weight, exponent, mantissa, drive):
+    """By a spike in every step, but for what rounding toward zero takes: less than 1 per step of u, and of v."""
+    graph = falling(synapse, decay, steps, weight * 2.0**exponent, mantissa, drive)
+    proof = certify(graph).populations["if"]
+    low, u, v, reached = 64 * (weight * 2**exponent + drive), 0, 0, [0]
+    for _ in range(steps):
+        u = -(-u * (4096 - synapse) // 4096) + low if u < 0 else u * (4096 - synapse) // 4096 + low
+        v = -(-v * (4096 - decay) // 4096) + u + mantissa
+        v = min(v, 0)
+        reached.append(v)
+    least = min(reached)
+    if low <= 0:
+        assert proof.membrane <= max(least, -(2**62)) <= proof.membrane + steps * (steps + 1)
+        assert proof.current[0] <= u <= proof.current[0] + steps + 1
+        assert proof.saturating == (proof.membrane < 1 - LIMIT)
+    if proof.proven:
+        found = run(graph, np.full((1, 1), 127, np.float32), steps)
+        assert (found.overflows["if"].wraps, found.overflows["if"].saturations) == (0, 0)
+
+
+def test_bounds_of_any_number_of_steps_hold_those_of_some():
+    for synapse, decay in ((1024, 2048), (2048, 4095), (4096, 512)):
+        graph = falling(synapse, decay, 50, -64.0, 100, 20)
+        for_ever = replace(graph, metadata=replace(graph.metadata, time_steps=None))
+        some, any_number = (certify(each).populations["if"] for each in (graph, for_ever))
+        assert any_number.membrane <= some.membrane
+        assert any_number.current[0] <= some.current[0]
 
 
 def counted(steps, weight=-(2.0**13)):
