@@ -27,16 +27,20 @@ def check_supported(graph: Graph) -> None:
             if isinstance(node.operation, Neurons):
                 normal(f"node {node.name!r}", node.operation)
         streams(graph)
+        _check_nodes(graph)
         constants(graph, held=host_nodes(graph))
     except RefusedInput as error:
         raise RefusedInput(f"{where}{error}") from error
+
+
+def _check_nodes(graph: Graph) -> None:
     host, carriers = host_nodes(graph), spike_carriers(graph)
     for node in graph.nodes.values():
         if node.name in host:
             continue
         reason = _reason(node, reads_currents=any(source not in carriers for source in node.sources))
         if reason:
-            raise RefusedInput(f"{where}node {node.name!r} {reason}")
+            raise RefusedInput(f"node {node.name!r} {reason}")
 
 
 def _reason(node: Node, *, reads_currents: bool) -> str:

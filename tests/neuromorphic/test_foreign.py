@@ -5,6 +5,7 @@ And against the oracle: some write other than what they compute.  Which library 
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nir
@@ -14,11 +15,13 @@ from typer.testing import CliRunner
 
 from neuromorphic.cli import app
 from neuromorphic.conversion import OPERATIONS
+from neuromorphic.errors import RefusedInput
+from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.nesting import flat
 from neuromorphic.read import read_graph, read_nir
 from neuromorphic.reference import run
 from neuromorphic.simulation import simulate
-from tests.neuromorphic import oracle
+from tests.neuromorphic import chip_oracle, oracle
 from tests.neuromorphic.graphs import chain, lif
 from tests.properties import channels
 
@@ -108,6 +111,48 @@ def test_lava_answers_as_the_reference(name):
     assert_traced(run(graph, frames), ({n: t.unpack() for n, t in trace.spikes.items()}, trace.outputs))
 
 
+NOT_ON_THE_CHIP = {
+    "jaxpike_conv": "it has no neurons that spike",
+    "jaxpike_neurons": "node '3_li' sends its membranes to other neurons",
+    "scneurocore_conv": "it has no neurons that spike",
+    "scneurocore_conv1d": "it has no neurons that spike",
+    "scneurocore_membranes": "node 'i' sends its membranes to other neurons",
+    "sinabs_conv": "node '3' reads the currents of 2; on the chip synapses read spikes",
+    "snntorch_conv": "node 'n3' reads the currents of n2; on the chip synapses read spikes",
+    "spyx_conv": "it has no neurons that spike",
+    "spyx_parallel": "node 'layer_1' sends its membranes to other neurons",
+    "spyx_recurrent": "node 'layer_1.layer_1.w_rec' reads the currents of layer_1.layer_1.input",
+}
+"""Files that the chip's integers refuse, and why."""
+
+
+def in_integers(name):
+    """The graph in the chip's integers, its frames, and how far its spikes are from the floats'."""
+    graph, frames, _ = load(name)
+    graph = replace(graph, metadata=replace(graph.metadata, time_steps=frames.shape[1]))
+    whole, scheme = quantise(graph, frames)
+    shown = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
+    return whole, shown, [choice.disagreement for choice in scheme.populations.values()]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in NOT_ON_THE_CHIP])
+def test_in_the_chips_integers_it_answers_as_they_say(name):
+    graph, frames, disagreement = in_integers(name)
+    trace = run(graph, frames)
+    spikes, membranes, outputs = chip_oracle.run(graph, frames)
+    for population, train in trace.spikes.items():
+        np.testing.assert_array_equal(train.unpack(), spikes[population], err_msg=population)
+        np.testing.assert_array_equal(trace.membranes[population], membranes[population].astype(np.int64))
+    np.testing.assert_array_equal(trace.outputs, outputs.astype(np.float32))
+    assert max(disagreement) < 0.02
+
+
+@pytest.mark.parametrize("name", NOT_ON_THE_CHIP)
+def test_what_the_chip_does_not_have_is_refused(name):
+    with pytest.raises(RefusedInput, match=f"{name}.nir: precision loihi2: {NOT_ON_THE_CHIP[name]}"):
+        in_integers(name)
+
+
 @functools.cache
 def held(name):
     """What a file holds, in the words of docs/writers.md."""
@@ -173,6 +218,28 @@ def test_the_command_runs_frames_in_lava(tmp_path):
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["predictions"] == expected.sum(1).argmax(1).tolist()
     assert found["spikes"]["n3"] == expected.sum()
+
+
+@pytest.mark.slow
+def test_the_command_runs_frames_in_the_chips_integers(tmp_path):
+    """Quantised on frames, written, and read again: the same spikes, which Lava and the reference agree on."""
+    frames, _ = (np.load(FOLDER / "snntorch_recurrent.npz")[key] for key in ("frames", "outputs"))
+    np.save(tmp_path / "frames.npy", frames)
+    shown = ["--frames", tmp_path / "frames.npy", "--precision", "loihi2"]
+    calibrate = ["--calibrate", tmp_path / "frames.npy", "--save-quantized", tmp_path / "q.nir"]
+    documents = []
+    for model, more in (
+        (FOLDER / "snntorch_recurrent.nir", calibrate),
+        (tmp_path / "q.nir", []),
+        (tmp_path / "q.nir", ["--backend", "reference"]),
+    ):
+        said = simulated(model, *shown, *more, "--json", tmp_path / "out.json", "-o", tmp_path / "run.h5")
+        assert said.exit_code == 0, said.output
+        documents.append(json.loads((tmp_path / "out.json").read_text()))
+    for key in ("predictions", "spikes", "time_steps", "dt"):
+        assert documents[0][key] == documents[1][key] == documents[2][key]
+    whole, of_frames, _ = in_integers("snntorch_recurrent")
+    assert documents[0]["spikes"]["n3"] == run(whole, of_frames).spikes["n3"].count()
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_an_if_that_counts_is_exact(threshold):
             v = 0 if spike else v
 
 
-def driven_by_two(node):
+def driven_by_two(node, steps=4):
     """Two neurons that repeat their frames, 0 or 4, and a neuron of kind `node` that counts them as 1 and -2."""
     nodes = {
         "w": nir.Affine(np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),
@@ -108,9 +108,9 @@ def driven_by_two(node):
         "count": nir.Affine(np.array([[1.0, -2.0]], np.float32), np.zeros(1, np.float32)),
         "node": node,
     }
-    spikes = np.arange(256)[:, None] >> np.arange(8) & 1
-    frames = (4.0 * spikes.reshape(256, 4, 2)).astype(np.float32)
-    whole, scheme = quantise(from_nir(chain(nodes, (2,), (1,))), frames)
+    spikes = np.arange(4**steps)[:, None] >> np.arange(2 * steps) & 1
+    frames = (4.0 * spikes.reshape(-1, steps, 2)).astype(np.float32)
+    whole, scheme = quantise(from_nir(chain(nodes, (2,), (1,), steps)), frames[::17])
     trace = reference.run(whole, np.round(frames * scheme.input_scale))
     assert np.array_equal(trace.spikes["s"].unpack(), frames > 0)
     return frames > 0, scheme.populations["node"].exact, trace.spikes["node"].unpack()[..., 0]
@@ -126,12 +126,33 @@ def test_a_current_based_neuron_that_counts_is_exact(threshold, tau_syn, tau_mem
     assert exact
     assert found.any()
     for train, fired in zip(trains.tolist(), found.tolist(), strict=True):
-        i = v = Fraction(0)
-        for (up, down), spike in zip(train, fired, strict=True):
-            i += (up - 2 * down - i) / Fraction(tau_syn)
-            v += (i - v) / Fraction(tau_mem)
-            assert spike == (v > threshold)
-            v = Fraction(0) if spike else v
+        assert [v > threshold for v in charged(train, tau_syn, tau_mem, threshold)] == fired
+
+
+def charged(train, tau_syn, tau_mem, threshold):
+    """The membrane of a current-based neuron before each reset, in fractions."""
+    i = v = Fraction(0)
+    for up, down in train:
+        i += (up - 2 * down - i) / Fraction(tau_syn)
+        v += (i - v) / Fraction(tau_mem)
+        yield v
+        v = Fraction(0) if v > threshold else v
+
+
+@pytest.mark.parametrize("below", [0, 1])
+@pytest.mark.parametrize("position", [0.3, 0.6, 0.9])
+def test_it_is_exact_where_currents_ask_for_more_bits_than_membranes(below, position):
+    """At a threshold that some train just reaches, and 2^-16 below it, where that fires: no decay may round."""
+    trains = (np.arange(4**5)[:, None] >> np.arange(10) & 1).reshape(-1, 5, 2)
+    reached = sorted({v for train in trains.tolist() for v in charged(train, 8, 2, 99) if v > 0})
+    threshold = reached[int(position * len(reached))] - below * Fraction(1, 2**16)
+    one, step = np.ones(1, np.float32), np.float32(DT)
+    node = nir.CubaLIF(8 * step * one, 2 * step * one, one, 0 * one, np.float32(threshold) * one, 0 * one, one)
+    assert Fraction(float(node.v_threshold[0])) == threshold
+    trains, exact, found = driven_by_two(node, 5)
+    assert exact
+    expected = [[v > threshold for v in charged(train, 8, 2, threshold)] for train in trains.tolist()]
+    assert found.tolist() == expected
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
