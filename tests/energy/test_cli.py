@@ -129,7 +129,10 @@ def test_help_shows_an_example():
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ([], "--images SPEC or --trace"),
+        ([], "one of --images SPEC, --frames FILE.npy and --trace RUN.h5"),
+        (["--images", "samples", "--frames", "x.npy"], "one of --images SPEC, --frames FILE.npy"),
+        (["--frames", "nowhere.npy"], "nowhere.npy: not a readable .npy array"),
+        (["--trace", "run.h5", "--frames", "x.npy", "--limit", 3], "expected no --frames and no --limit with it"),
         (["--images", "nowhere"], "nowhere"),
         (["--images", "samples", "--limit", 0], "limit"),
         (["--trace", "nowhere.h5"], "nowhere.h5"),
