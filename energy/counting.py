@@ -17,12 +17,13 @@ from energy.counts import (
     PopulationCounts,
     SourceCounts,
 )
-from energy.dataflow import arrivals, check_delays, constant, summable
+from energy.dataflow import constant, summable
 from energy.delivery import delivered, steps_delivered
 from energy.fanout import fan_out, kernel_taps
 from energy.neurons import additions, multiplications
 from energy.synaptic_operations import spikes_per_step, synaptic_operations
 from energy.updates import updates_needed
+from neuromorphic.arrivals import arrivals, check_delays
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
     Affine,

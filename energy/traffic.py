@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy.counts import AnnCounts, AnnShapes, LayerCounts, OperationCounts
-from energy.dataflow import arrivals, constant
+from energy.dataflow import constant
 from energy.fanout import fan_out
 from energy.neurons import states
 from energy.prices import Widths
+from neuromorphic.arrivals import arrivals
 from neuromorphic.graph import (
     Affine,
     Conv1d,

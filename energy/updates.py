@@ -21,9 +21,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from energy.dataflow import arrivals
 from energy.delivery import later
 from energy.synaptic_operations import spikes_per_step
+from neuromorphic.arrivals import arrivals
 from neuromorphic.graph import (
     Affine,
     Conv1d,
