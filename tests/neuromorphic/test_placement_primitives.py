@@ -92,18 +92,17 @@ def test_populations_that_hear_each_other():
 
 
 def test_what_is_heard_around_a_cycle_is_cut_until_it_fits():
-    # a's four neurons are heard by each core of a, through the matrix: k cores are 4 axons out of every k-th part.
+    # Every core of a hears all of its four neurons: each of its halves has two axons out, twice.
     edges = [("input", "a"), ("a", "w"), ("w", "a"), ("a", "output")]
     graph = graph_of({"a": lif((4,)), "w": nir.Linear(np.ones((4, 4), np.float32))}, edges, (4,), (4,))
     two = place(graph, Limits(neurons=2))
     assert [(core.axons_in, core.axons_out) for core in two.cores] == [(2 + 4, 2 * 2)] * 2
     with pytest.raises(RefusedInput, match="node 'a': one row of one channel takes 4 axons out; a core has 3"):
         place(graph, Limits(neurons=2, axons_out=3))
-    # One core of 8 neurons has 8 axons out where 7 are allowed; two of 4 have 4 · 2; so it is refused by the finest.
+    # On a core each, a would have 16 axons out, since both a and b hear it.  Of a's halves each has 4 to itself and 4 to b.
     wide = graph_of({"a": lif((8,)), "b": lif((8,))},
                     [("input", "a"), ("a", "a"), ("a", "b"), ("b", "output")], (8,), (8,))  # fmt: skip
     placement = place(wide, Limits(axons_out=12))
-    # Alone a and b would take a core each; heard by itself and by b, a has 16 axons out, and is halved: 4 + 4 each.
     assert [core.axons_out for core in cores_of(placement, "a")] == [8, 8]
 
 
