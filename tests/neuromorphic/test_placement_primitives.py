@@ -99,7 +99,7 @@ def test_what_is_heard_around_a_cycle_is_cut_until_it_fits():
     assert [(core.axons_in, core.axons_out) for core in two.cores] == [(2 + 4, 2 * 2)] * 2
     with pytest.raises(RefusedInput, match="node 'a': one row of one channel takes 4 axons out; a core has 3"):
         place(graph, Limits(neurons=2, axons_out=3))
-    # On a core each, a would have 16 axons out, since both a and b hear it.  Of a's halves each has 4 to itself and 4 to b.
+    # On one core a would have 16 axons out, since a and b hear it; each of its halves has 4 to a and 4 to b.
     wide = graph_of({"a": lif((8,)), "b": lif((8,))},
                     [("input", "a"), ("a", "a"), ("a", "b"), ("b", "output")], (8,), (8,))  # fmt: skip
     placement = place(wide, Limits(axons_out=12))
