@@ -55,7 +55,7 @@ class Placement:
         residual: what became of currents that several populations read.
         placed: populations with their cuts, senders before what reads them.
         cores: in the same order.
-        time_steps: per image; None where the graph doesn't say.
+        time_steps: per image; None where neither the graph nor a trace says.
         full_rate: one step in which every neuron fires.
         measured: what a trace's run did; None without a trace.
     """
@@ -165,7 +165,7 @@ def place(
         residual=residual,
         placed=placed,
         cores=_cores(placed),
-        time_steps=graph.metadata.time_steps,
+        time_steps=graph.metadata.time_steps if trace is None else trace.time_steps,
         full_rate=full_rate(placed, frame),
         measured=None if trace is None else measured(placed, frame, trace),
     )

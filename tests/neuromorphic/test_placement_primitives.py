@@ -1,5 +1,7 @@
 """Cycles, delays, membranes, `Scale` and `Conv1d` on cores: by hand, and on random compositions one by one."""
 
+from dataclasses import replace
+
 import nir
 import numpy as np
 import pytest
@@ -80,6 +82,10 @@ def test_a_loop_through_a_matrix_is_synapses_like_others():
     assert placement.measured.messages.tolist() == [spikes]
     assert placement.measured.operations.tolist() == [8 * 3 + 3 * spikes]
     assert "<svg" in picture(placement)
+    # Of two images: the trace says how many steps each takes, whatever the file does.
+    unsaid = replace(graph, metadata=replace(graph.metadata, time_steps=None))
+    assert place(unsaid).time_steps is None
+    assert place(unsaid, trace=trace).to_dict()["measured"]["messages_per_image"] == spikes / 2
 
 
 def test_populations_that_hear_each_other():
