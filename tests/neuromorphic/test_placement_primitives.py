@@ -12,7 +12,7 @@ from neuromorphic.graph import Delay, from_nir
 from neuromorphic.placement import Limits, picture, place
 from neuromorphic.placement.populations import sends
 from neuromorphic.reference import run
-from neuromorphic.schedule import schedule
+from neuromorphic.schedule import inputs, schedule
 from tests.neuromorphic.compositions import Composer
 from tests.neuromorphic.graphs import DT, chain, conv, lif, metadata
 from tests.neuromorphic.test_placement import _on_exactly_one_core, _shapes, _synapses_one_by_one, cores_of, in_block
@@ -222,6 +222,28 @@ def gathers_spikes(graph, node):
     return not node.neurons and len(kinds) > 1
 
 
+def waited(graph, timing, name, gathered):
+    """Steps that what arrives on each way waits by the schedule, element by element; None where accumulators gather."""
+    found = []
+    for source in inputs(graph, name):
+        node = graph.nodes[source]
+        wait = np.array(timing.delay[source, name])
+        if sends(node):
+            found.append(wait)
+            continue
+        if source in gathered:
+            return None
+        before = waited(graph, timing, source, gathered)
+        if before is None:
+            return None
+        if isinstance(node.operation, Delay):
+            wait = wait + node.operation.steps.reshape(-1) - node.operation.lag
+            found += [wait + earlier for earlier in before]
+        else:  # whatever waited at its elements meets synapses now
+            found += [wait + earlier.max() for earlier in before]
+    return [steps.max() for steps in found] if graph.nodes[name].neurons else found
+
+
 def test_random_compositions_one_by_one():
     placed = timed = cycles = waits = membranes = 0
     for seed in range(300):
@@ -246,7 +268,10 @@ def test_random_compositions_one_by_one():
             timing = schedule(graph).latency
             found = {name: steps for name, steps in latency(placement).items() if graph.nodes[name].neurons}
             assert found == {name: timing[name] for name in found}
-            timed += 1
+            for name in found:
+                longest = waited(graph, schedule(graph), name, set(latency(placement)) - set(found))
+                assert longest is None or max(longest) == delays(placement)[name]
+                timed += longest is not None
         assert min(delays(placement).values()) >= 0
         placed += 1
         cycles += bool(graph.recurrent)
