@@ -11,7 +11,7 @@ from neuromorphic.graph import Delay, Graph, Node
 from neuromorphic.recurrence import components
 from neuromorphic.schedule import inputs
 
-MAX_WAYS = 256
+MAX_WAYS = 64
 """On which spikes reach a `Delay` through others: two of them side by side double the ways."""
 
 MAX_DELAYS = 64

@@ -296,7 +296,7 @@ def test_delays_side_by_side_in_a_row_are_refused():
         before = now
     edges += [(name, "output") for name in before]
     graph = graph_of(nodes, edges, 1, 1)
-    with pytest.raises(RefusedInput, match="512 ways through 10 Delay nodes in a row; expected at most 256 and 64"):
+    with pytest.raises(RefusedInput, match="128 ways through 8 Delay nodes in a row; expected at most 64 and 64"):
         energy.count(graph, trace_of(graph, a=spikes(*"....")))
 
 
