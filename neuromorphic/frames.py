@@ -38,7 +38,7 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     if settings is None:
         raise RefusedInput(
             f"{graph.source}: its metadata has no preprocessing (mean, std and image size); expected what its input "
-            "reads instead of images (spikeclip-simulate --frames FILE.npy)"
+            "reads instead of images (--frames FILE.npy)"
         )
     try:
         mean, std = (np.asarray(settings[key], np.float32) for key in ("mean", "std"))
