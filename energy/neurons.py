@@ -4,12 +4,19 @@ import numpy as np
 
 from neuromorphic.graph import CubaLi, CubaLif, If, Integrator, Li, Lif, LoihiLif, Membranes, Population, Threshold
 
+UNITY = 4096
+"""Of which the chip's decays are counted."""
+
 
 def states(neurons: Population | Membranes) -> int:
     """Numbers that a neuron keeps: v, and of the current-based ones i; a threshold by itself keeps none."""
-    if isinstance(neurons, Threshold):
-        return 0
-    return 2 if isinstance(neurons, CubaLif | CubaLi) else 1
+    match neurons:
+        case Threshold():
+            return 0
+        case LoihiLif(decay=decay, synapse_decay=synapse):
+            return int(decay < UNITY) + int(synapse < UNITY)
+        case _:
+            return 2 if isinstance(neurons, CubaLif | CubaLi) else 1
 
 
 def additions(neurons: Population | Membranes) -> int:
@@ -26,8 +33,8 @@ def multiplications(neurons: Population | Membranes) -> int:
             kept = [1.0 - synapse.astype(np.float64), 1.0 - decay.astype(np.float64)]
         case If() | Threshold() | Integrator():
             return 0
-        case LoihiLif(decay=decay_of_4096):
-            kept = [np.array(1.0 - decay_of_4096 / 4096)]
+        case LoihiLif(decay=v, synapse_decay=u):
+            kept = [np.array(1.0 - decay / UNITY) for decay in (v, u)]
     return sum(_multiplies(numbers) for numbers in kept)
 
 

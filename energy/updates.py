@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy.delivery import later
+from energy.neurons import UNITY
 from energy.synaptic_operations import spikes_per_step
 from neuromorphic.arrivals import arrivals
 from neuromorphic.graph import (
@@ -32,7 +33,6 @@ from neuromorphic.graph import (
     CubaLif,
     Delay,
     Graph,
-    If,
     Integrator,
     Li,
     Lif,
@@ -80,10 +80,16 @@ def updates_needed(graph: Graph, trace: Trace) -> dict[str, NDArray[np.int64]]:
 
 def _rests_after(node: Node, trace: Trace, images: slice) -> Mask:
     """Neurons that are at rest again after each step, whatever arrived: bool `[images, T, *shape]`."""
-    if node.spiking and not isinstance(node.operation, If | Threshold | CubaLif):
+    match node.operation:
+        case LoihiLif(decay=decay, synapse_decay=synapse):
+            leaks, lasts = 0 < decay < UNITY, synapse < UNITY
+        case operation:
+            leaks = isinstance(operation, Lif | Li)
+            lasts = isinstance(operation, CubaLif | CubaLi)
+    if leaks and node.spiking and not lasts:
         return trace.spikes[node.name].unpack(images.start, images.stop)
     frames = trace.outputs[images].shape[:2]
-    return np.full((*frames, *node.shape), isinstance(node.operation, If | Threshold | Integrator))
+    return np.full((*frames, *node.shape), not leaks and not lasts)
 
 
 def driven(graph: Graph) -> frozenset[str]:
@@ -101,8 +107,8 @@ def driven(graph: Graph) -> frozenset[str]:
                 always = bool(leak.any() or reset.any()) or real
             case Threshold(threshold=threshold):
                 always = bool((threshold < 0).any()) or real
-            case LoihiLif(bias=bias):
-                always = bool(np.all(bias)) or real
+            case LoihiLif(bias=bias, drive=drive):
+                always = bool(np.all(bias)) or bool(np.all(drive)) or real
             case Integrator() | Li() | CubaLi():
                 always = real
             case Delay(steps=steps):
@@ -153,7 +159,7 @@ class _Arriving:
             sent = self._sent(self.graph.nodes[name]).reshape(arriving.shape)
             arriving |= later(sent, np.array(int((name, node.name) in self.graph.recurrent)))
         if isinstance(node.operation, LoihiLif):
-            arriving |= node.operation.bias != 0
+            arriving |= (node.operation.bias != 0) | (node.operation.drive != 0)
         return arriving
 
     def _sent(self, node: Node) -> Mask:

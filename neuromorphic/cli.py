@@ -129,7 +129,9 @@ def simulate(
         elif calibrate or quantized:
             raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
         frames = _frames(graph, found)
-        # Before Lava, which takes longer: a checkpoint that doesn't fit is refused at once.
+        # Before Lava, which takes longer: a checkpoint or a graph that doesn't fit is refused at once.
+        if placement is not None:
+            place(graph)
         reference = None if check is None else torch_trace(check, floats, graph, frames, heads, labels)
         try:
             trace = _run(graph, frames, time_steps, backend, precision, timeout)

@@ -6,10 +6,11 @@ NIR has more primitives than the chip has neurons and synapses: docs/primitives.
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Graph, Membranes, Node, Scale, SumPool2d
+from neuromorphic.graph import Delay, Graph, Membranes, Node, Scale, SumPool2d
 from neuromorphic.loihi2.bounds import constants, currents_in_order
 from neuromorphic.loihi2.populations import Neurons, normal
 from neuromorphic.loihi2.streams import host_nodes, spike_carriers, streams
+from neuromorphic.loihi2.widths import DELAY_BITS
 
 
 def check_supported(graph: Graph) -> None:
@@ -55,5 +56,7 @@ def _reason(node: Node, *, reads_currents: bool) -> str:
             )
         case SumPool2d(divisor=divisor) if reads_currents and divisor != 1:
             return f"divides currents by {divisor}; expected synapses before it that only it reads, to take the factor"
+        case Delay(steps=steps) if steps.max() >= 2**DELAY_BITS:
+            return f"waits {steps.max()} steps; expected at most {2**DELAY_BITS - 1}, which is what a synapse can"
         case _:
             return ""

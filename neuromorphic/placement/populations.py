@@ -29,12 +29,14 @@ from neuromorphic.graph import (
     Flatten,
     Graph,
     Linear,
+    LoihiLif,
     MaxPool2d,
     Node,
     SelfAttention,
     Shape,
     Source,
 )
+from neuromorphic.loihi2.widths import DECAY_BITS
 from neuromorphic.placement.timing import latencies
 from neuromorphic.schedule import inputs
 
@@ -119,6 +121,15 @@ def populations(graph: Graph, residual: Residual = "duplicate") -> tuple[Populat
     for node in graph.nodes.values():
         build.add(node)
     return build.populations()
+
+
+def _lasts(node: Node) -> bool:
+    """Whether its neurons keep a current from step to step."""
+    match node.operation:
+        case LoihiLif(synapse_decay=decay):
+            return bool(decay < 2**DECAY_BITS)
+        case operation:
+            return isinstance(operation, CubaLif | CubaLi)
 
 
 @dataclass(frozen=True)
@@ -256,5 +267,5 @@ class _Builder:
             listed = ", ".join(str(list(m)) for m in sorted(maps))
             raise RefusedInput(f"{self.graph.source}: node {name!r} sums maps of shapes {listed}; expected one shape")
         own = self.graph.nodes.get(name)
-        lasting = own is not None and kind != "accumulator" and isinstance(own.operation, CubaLif | CubaLi)
+        lasting = own is not None and kind != "accumulator" and _lasts(own)
         self.found[name] = _Draft(kind, maps.pop() if maps else as_map(shape), projections, ways, int(lasting))

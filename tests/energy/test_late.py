@@ -1,6 +1,7 @@
 """What is late, what circles and what sends membranes, counted by hand; and the report of graphs with all of it."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import nir
@@ -16,7 +17,7 @@ from energy.report import figures, html
 from energy.traffic import snn_accesses
 from energy.updates import updates_needed
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Delay, from_nir
+from neuromorphic.graph import Delay, LoihiLif, from_nir
 from neuromorphic.read import read_graph
 from neuromorphic.reference import run
 from tests.energy.test_sops import trace_of
@@ -201,6 +202,33 @@ def test_what_an_update_computes(node, additions, multiplications):
     operation = from_nir(chain({"node": node}, (1,), (1,))).nodes["node"].operation
     assert neurons.additions(operation) == additions
     assert neurons.multiplications(operation) == multiplications
+
+
+def on_the_chip(decay, synapse_decay=4096, drive=0, bias=0):
+    """One neuron of integers."""
+    numbers = (np.full(1, n, np.int32) for n in (100, bias))
+    return LoihiLif(decay, *numbers, 0, synapse_decay, np.full(1, drive, np.int32))
+
+
+@pytest.mark.parametrize(
+    ("population", "additions", "multiplications", "expected"),
+    [
+        (on_the_chip(2048), 2, 0, [0, 1, 1, 0, 1, 1]),
+        (on_the_chip(2000), 2, 1, [0, 1, 1, 0, 1, 1]),
+        (on_the_chip(0), 2, 0, [0, 1, 0, 0, 1, 0]),  # doesn't leak
+        (on_the_chip(4096), 1, 0, [0, 1, 0, 0, 1, 0]),  # remembers nothing
+        (on_the_chip(2048, 2048), 3, 0, [0, 1, 1, 1, 1, 1]),  # its current lasts
+        (on_the_chip(2000, 2000), 3, 2, [0, 1, 1, 1, 1, 1]),
+        (on_the_chip(2048, 2048, drive=5), 3, 0, [1] * 6),
+        (on_the_chip(2048, bias=5), 2, 0, [1] * 6),
+    ],
+)
+def test_neurons_of_the_chip(population, additions, multiplications, expected):
+    graph = from_nir(chain({"a": lif((1,)), "b": lif((1,))}, (1,), (1,), time_steps=6))
+    graph = replace(graph, nodes={**graph.nodes, "b": replace(graph.nodes["b"], operation=population)})
+    trace = trace_of(graph, a=spikes(".", "x", ".", ".", "x", "."), b=spikes(".", ".", "x", ".", ".", "."))
+    assert updates_needed(graph, trace)["b"].tolist() == [expected]
+    assert (neurons.additions(population), neurons.multiplications(population)) == (additions, multiplications)
 
 
 @pytest.mark.parametrize(

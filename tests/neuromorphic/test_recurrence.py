@@ -209,6 +209,7 @@ def scaled_currents():
         (chain({"li": nir.LI(*[ONE[0]] * 3), "lif": lif((1,))}, (1,), (1,)), "node 'li' sends its membranes to other"),
         (of_one(nir.LI(*[ONE[0]] * 3)), "it has no neurons that spike"),
         (scaled_currents(), "node 'scale' scales currents"),
+        (chain({"d": late(64), "lif": lif((1,))}, (1,), (1,)), "node 'd' waits 64 steps; expected at most 63, which"),
         (delayed_currents(), "node 'late': biases reach it with its currents"),
         (echo(), "a cycle through again, late, without neurons that spike; expected some, since currents could grow"),
     ],
