@@ -166,9 +166,9 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph", dt: float | None
 
     Raises:
         RefusedInput: more of anything than `limits` allows, an unknown node type, more or fewer than one input or
-            output, a cycle without a neuron, a node without input, shapes that don't fit, parameters that are no
-            numbers, not finite or such as no neuron here has, attention to anything but the spikes of one population, a
-            dt that the file contradicts.
+            output, an output that is read, a cycle without a neuron, a node without input, shapes that don't fit,
+            parameters that are no numbers, not finite or such as no neuron here has, attention to anything but the
+            spikes of one population, a dt that the file contradicts.
     """
     source = str(source)
     metadata = GraphMetadata.of(graph.metadata, source, dt)
@@ -190,6 +190,8 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph", dt: float | None
     nodes = _nodes(order, found, fan_in, metadata.dt, size, source)
     size.check_steps(metadata.time_steps, source)
     ends = (_only(nodes, Source, "input", source), _only(nodes, Sink, "output", source))
+    if beyond := sorted(name for name, node in nodes.items() if ends[1] in node.sources):
+        raise RefusedInput(f"{source}: node {beyond[0]!r} reads the output {ends[1]!r}; expected the end of the graph")
     result = Graph(nodes, *ends, metadata, source, recurrent)
     _check_readout(result)
     return result

@@ -9,6 +9,7 @@ from dataclasses import fields
 import nir
 import numpy as np
 
+from neuromorphic import limits
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.limits import check_shape
 from neuromorphic.operations import Shape
@@ -31,7 +32,7 @@ SHAPES = frozenset({"input_type", "output_type", "metadata"})
 
 
 def check_parameters(node: nir.NIRNode, where: str) -> None:
-    """Refuse parameters that are not numbers, and numbers in place of one integer.
+    """Refuse parameters that are not numbers, too many of them, and numbers in place of one integer.
 
     Raises:
         RefusedInput: by the parameter's name.
@@ -43,6 +44,8 @@ def check_parameters(node: nir.NIRNode, where: str) -> None:
         kind, size = _numbers(value)
         if kind is None:
             raise RefusedInput(f"{where}: {key} is {shown(value)}; expected numbers")
+        if size > limits.MAX_ELEMENTS:
+            raise RefusedInput(f"{where}: {key} has {size} elements; expected at most {limits.MAX_ELEMENTS}")
         if key in SCALARS and (kind not in "iu" or size != 1):
             raise RefusedInput(f"{where}: {key} is {shown(value)}; expected one integer")
 

@@ -145,6 +145,8 @@ def _through_synapses(
         name = source
         if source in carriers:
             name = f"{node.name}.{source}"
+            while name in graph.nodes:  # a subgraph's nodes are named so too
+                name += "+"
             weight = nearest(carried_unit(graph, scheme, source) / scheme.units[node.name])
             shape = node.input_shape
             zeros = np.zeros(shape[0], np.float32)
@@ -154,7 +156,7 @@ def _through_synapses(
             elif len(shape) == 2:
                 synapses = Conv1d(np.full((shape[0], 1, 1), weight, np.float32), zeros, 1, 0, 1, shape[0])
             else:
-                synapses = Affine(weight * np.eye(shape[0], dtype=np.float32), zeros)
+                synapses = Scale(np.full(shape, weight, np.float32))
             nodes[name] = Node(name, synapses, (source,), shape, shape)
         names.append(name)
     return tuple(sorted(names))

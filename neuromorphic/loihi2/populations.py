@@ -124,7 +124,8 @@ def _of_4096(name: str, key: str, decay: NDArray[np.float32]) -> int:
     """The nearest of 1/4096 to 4096/4096 to a population's `dt / tau`."""
     if np.ptp(decay):
         raise RefusedInput(
-            f"{name}: dt / {key} is {decay.min():g} to {decay.max():g}; the chip's neurons of a population decay alike"
+            f"{name}: dt / {key} is {decay.min():g} to {decay.max():g}; in integers Lava's neurons have one decay per "
+            "population"
         )
     return max(1, round(float(decay.flat[0]) * int(UNITY)))
 

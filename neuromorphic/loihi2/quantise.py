@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.frames import normalisation
 from neuromorphic.graph import Delay, Graph, Node, Operation, Scale
 from neuromorphic.loihi2.calibrate import Calibration, Spikes
 from neuromorphic.loihi2.folding import folded
@@ -70,8 +71,25 @@ def calibrate(
         progress: told (populations done, populations in all, the name of the last).
 
     Raises:
-        RefusedInput: the graph has neurons or sums that the chip does not have, by name.
+        RefusedInput: the graph has neurons or sums that the chip does not have, by name; or numbers for which floats
+            are too narrow.
     """
+    try:
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            return _calibrated(graph, frames, granularity, rounding, progress)
+    except RefusedInput as error:  # of a population or a stream, which name their nodes only
+        named = str(error).startswith(graph.source)
+        raise error if named else RefusedInput(f"{graph.source}: precision loihi2: {error}") from error
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        raise RefusedInput(
+            f"{graph.source}: precision loihi2: its numbers, or sums of them, are too large or too small for units "
+            f"({error})"
+        ) from error
+
+
+def _calibrated(
+    graph: Graph, frames: NDArray[np.float32], granularity: Granularity, rounding: Rounding, progress: Progress
+) -> tuple[Graph, Scheme]:
     steps = graph.metadata.time_steps
     if steps is None:
         raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
@@ -248,12 +266,14 @@ def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
     Raises:
         RefusedInput: all values are zero.
     """
-    settings = graph.metadata.preprocessing
-    values = frames if settings is None else (np.arange(256)[:, None] - settings["mean"]) / np.asarray(settings["std"])
+    values = np.asarray(frames, np.float64)
+    if graph.metadata.preprocessing is not None:
+        mean, std = normalisation(graph)
+        values = (np.arange(256)[:, None] - mean) / std
     high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
     if not high and not low:
         raise RefusedInput(f"{graph.source}: all calibration frames are zero; expected some that are not")
     limit = 2.0 ** (GRADED_BITS - 1)
     scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
     dyadic = 2.0 ** np.floor(np.log2(scale))
-    return float(dyadic if settings is None and not np.fmod(values * dyadic, 1).any() else scale)
+    return float(dyadic if graph.metadata.preprocessing is None and not np.fmod(values * dyadic, 1).any() else scale)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from neuromorphic import hdf5, limits
 from neuromorphic.errors import RefusedInput
 from neuromorphic.frames import encode
 from neuromorphic.loihi2.file import integer_graph
+from neuromorphic.loihi2.quantise import quantise
+from neuromorphic.placement import place
 from neuromorphic.read import read_graph
 from neuromorphic.reference import run
 from neuromorphic.schedule import schedule
@@ -20,6 +23,9 @@ SECONDS = 5.0
 
 LENGTH = 500
 """Characters of a refusal beyond the path."""
+
+SMALL = 2**12
+"""Elements that the nodes of a graph have in all, which is quantised too."""
 
 SMALLER = {"MAX_ELEMENTS": 2**20, "MAX_GRAPH_ELEMENTS": 2**21, "MAX_PRODUCTS": 2**24, "MAX_STEP_ELEMENTS": 2**23}
 """Limits that thousands of graphs can be run within; what holds for them holds for the real ones in proportion."""
@@ -58,9 +64,9 @@ def check_sentence(error: RefusedInput, path: Path | str) -> None:
 
 
 def exercise(graph, path: Path | str) -> str:
-    """Runs a graph that was accepted for a step or two, counts it, schedules it; integers too where it has some."""
+    """Runs a graph that was accepted for a step or two, counts, schedules and places it; in integers too."""
     try:
-        for this in filter(None, (graph, integer_graph(graph))):
+        for this in filter(None, (graph, integer_graph(graph) or in_integers(graph))):
             steps = min(this.metadata.time_steps or 2, 2)
             metadata = replace(this.metadata, time_steps=steps, readout=None)
             short = replace(this, metadata=metadata)
@@ -68,12 +74,22 @@ def exercise(graph, path: Path | str) -> str:
             frames = np.random.default_rng(0).integers(-8, 9, (1, *shape)).astype(np.float32)
             energy.count(short, run(short, frames))
             schedule(short)
+            place(short)
             if metadata.preprocessing is not None and len(shape) == 3:
                 encode(this, np.zeros((1, *shape[1:], shape[0]), np.uint8))
     except RefusedInput as error:
         check_sentence(error, path)
         return "stopped"
     return "ran"
+
+
+def in_integers(graph):
+    """A small graph in the chip's integers."""
+    if sum(prod(node.shape) for node in graph.nodes.values()) > SMALL:
+        return None
+    graph = replace(graph, metadata=replace(graph.metadata, time_steps=2))
+    frames = np.random.default_rng(1).integers(-8, 9, (2, *graph.nodes[graph.input].shape)).astype(np.float32)
+    return quantise(graph, frames)[0]
 
 
 def shrink_limits() -> None:

@@ -9,7 +9,7 @@ import pytest
 from neuromorphic.graph import from_nir
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
-from neuromorphic.loihi2.quantise import calibrate
+from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.run import run as run_fast
 from neuromorphic.loihi2.scheme import KEY
 from neuromorphic.parity import compare
@@ -18,7 +18,7 @@ from neuromorphic.reference import run
 from neuromorphic.simulation import simulate
 from tests.neuromorphic import chip_oracle
 from tests.neuromorphic.chip_compositions import ChipComposer
-from tests.neuromorphic.graphs import DT
+from tests.neuromorphic.graphs import DT, chain, lif
 from tests.properties import channels
 
 T = 5
@@ -70,6 +70,30 @@ def test_composed_they_are_what_the_chips_equations_say(seed):
     # A readout's neurons compute in fractions, on the host: each in the same order.
     np.testing.assert_array_equal(trace.outputs, outputs.astype(np.float32))
     np.testing.assert_array_equal(fused_outputs.astype(np.float32), trace.outputs)
+
+
+def test_synapses_of_spikes_that_come_directly_take_no_other_nodes_name():
+    nodes = {"a": lif((2,), 0.5), "a.input": lif((2,), 0.25), "b": lif((2,), 0.5)}
+    stored = chain(nodes, (2,), (2,), T)
+    stored.edges.append(("input", "a.input"))
+    frames = np.random.default_rng(0).normal(size=(2, T, 2)).astype(np.float32)
+    graph, scheme = quantise(from_nir(stored), frames)
+    assert {"a.input", "a.input+"} < set(graph.nodes)
+    shown = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
+    spikes, _, _ = chip_oracle.run(graph, shown)
+    for name, train in run(graph, shown).spikes.items():
+        np.testing.assert_array_equal(train.unpack(), spikes[name])
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 1, 3), (1, 2, 1, 3)])
+def test_spikes_come_directly_in_any_shape(shape):
+    stored = chain({"a": lif(shape, 0.5), "b": lif(shape, 0.25)}, shape, shape, T)
+    frames = np.random.default_rng(0).normal(size=(2, T, *shape)).astype(np.float32)
+    graph, scheme = quantise(from_nir(stored), frames)
+    shown = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
+    spikes, _, _ = chip_oracle.run(graph, shown)
+    for name, train in run(graph, shown).spikes.items():
+        np.testing.assert_array_equal(train.unpack(), spikes[name])
 
 
 def test_the_integers_are_close_to_the_floats():
