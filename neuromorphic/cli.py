@@ -124,6 +124,10 @@ def simulate(
         require_folders(output, json_path, quantized, placement)
         found = _shown(floats, images, frames_path, limit, only_images=check is not None)
         if precision is Precision.loihi2:
+            if check is not None and floats.metadata.document.get("expanded"):
+                raise RefusedInput(
+                    f"{model}: --check knows attention in standard nodes in floats only; expected no --check"
+                )
             floats = _timed(floats, found.frames, time_steps)
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
         elif calibrate or quantized:

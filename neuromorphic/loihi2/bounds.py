@@ -42,6 +42,9 @@ from neuromorphic.reference import apply
 
 Values = NDArray[np.float64]
 
+FOREVER = 2**16
+"""Time steps that count as any number of them, where sums grow with each; the commands take 4096 at most."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -52,10 +55,6 @@ class Interval:
 
     def __add__(self, other: "Interval") -> "Interval":
         return Interval(self.low + other.low, self.high + other.high)
-
-
-FOREVER = 2**16
-"""Time steps that count as any number of them, where sums grow with each; the commands take 4096 at most."""
 
 
 def currents_in_order(graph: Graph) -> list[Node]:

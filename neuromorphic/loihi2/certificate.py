@@ -153,7 +153,8 @@ def _least_membrane(lif: LoihiLif, low: NDArray[np.float64], steps: int | None) 
     """What v can't fall below from 0, or 0, if 64 (x + drive) is at least `low`; of any number of steps if None."""
     if lif.synapse_decay == 2**DECAY_BITS or steps is None:
         lasting, _ = growth(lif.decay, lif.synapse_decay, steps)
-        per_step = np.minimum(lasting * low + lif.bias, 0)
+        least = np.where(low < 0, lasting * low, low)
+        per_step = np.minimum(least + lif.bias, 0)
         _, sums = growth(lif.decay, 2**DECAY_BITS, steps)
         return np.where(per_step < 0, per_step * sums, 0.0)
     kept_u, kept_v = (1 - decay / 2.0**DECAY_BITS for decay in (lif.synapse_decay, lif.decay))

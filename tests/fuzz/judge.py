@@ -25,7 +25,7 @@ LENGTH = 500
 """Characters of a refusal beyond the path."""
 
 SMALL = 2**12
-"""Elements that the nodes of a graph have in all, which is quantised too."""
+"""Elements that the nodes of a graph have in all, which is quantised and placed too."""
 
 SMALLER = {"MAX_ELEMENTS": 2**20, "MAX_GRAPH_ELEMENTS": 2**21, "MAX_PRODUCTS": 2**24, "MAX_STEP_ELEMENTS": 2**23}
 """Limits that thousands of graphs can be run within; what holds for them holds for the real ones in proportion."""
@@ -64,7 +64,7 @@ def check_sentence(error: RefusedInput, path: Path | str) -> None:
 
 
 def exercise(graph, path: Path | str) -> str:
-    """Runs a graph that was accepted for a step or two, counts, schedules and places it; in integers too."""
+    """Runs a graph that was accepted for a step or two, counts and schedules it; a small one in integers, on cores too."""
     try:
         for this in filter(None, (graph, integer_graph(graph) or in_integers(graph))):
             steps = min(this.metadata.time_steps or 2, 2)
@@ -74,7 +74,8 @@ def exercise(graph, path: Path | str) -> str:
             frames = np.random.default_rng(0).integers(-8, 9, (1, *shape)).astype(np.float32)
             energy.count(short, run(short, frames))
             schedule(short)
-            place(short)
+            if small(short):
+                place(short)
             if metadata.preprocessing is not None and len(shape) == 3:
                 encode(this, np.zeros((1, *shape[1:], shape[0]), np.uint8))
     except RefusedInput as error:
@@ -83,9 +84,13 @@ def exercise(graph, path: Path | str) -> str:
     return "ran"
 
 
+def small(graph) -> bool:
+    return sum(prod(node.shape) for node in graph.nodes.values()) <= SMALL
+
+
 def in_integers(graph):
     """A small graph in the chip's integers."""
-    if sum(prod(node.shape) for node in graph.nodes.values()) > SMALL:
+    if not small(graph):
         return None
     graph = replace(graph, metadata=replace(graph.metadata, time_steps=2))
     frames = np.random.default_rng(1).integers(-8, 9, (2, *graph.nodes[graph.input].shape)).astype(np.float32)
