@@ -64,7 +64,7 @@ def check_sentence(error: RefusedInput, path: Path | str) -> None:
 
 
 def exercise(graph, path: Path | str) -> str:
-    """Runs a graph that was accepted for a step or two, counts and schedules it; a small one in integers, on cores too."""
+    """Runs a graph that was accepted for a step or two, counts, schedules it; a small one in integers, on cores too."""
     try:
         for this in filter(None, (graph, integer_graph(graph) or in_integers(graph))):
             steps = min(this.metadata.time_steps or 2, 2)
