@@ -38,8 +38,14 @@ class Bug(AssertionError):
     """A refusal that is no sentence, or a case that took too long."""
 
 
-def judge(path: Path, read=read_graph) -> str:
-    """`refused`, `stopped` (read, but refused when run) or `ran`; raises whatever else happens."""
+def judge(path: Path, read=read_graph, *, integers: bool = True) -> str:
+    """`refused`, `stopped` (read, but refused when run) or `ran`; raises whatever else happens.
+
+    Args:
+        path: of the file.
+        read: what reads it.
+        integers: whether it is quantised and placed too, which takes longer than everything else.
+    """
     begin = time.process_time()
     try:
         graph = read(path)
@@ -47,7 +53,7 @@ def judge(path: Path, read=read_graph) -> str:
         outcome = "refused"
         check_sentence(error, path)
     else:
-        outcome = exercise(graph, path)
+        outcome = exercise(graph, path, integers=integers)
     if time.process_time() - begin > SECONDS:
         raise Bug(f"{outcome} after {time.process_time() - begin:.1f} s")
     return outcome
@@ -63,10 +69,12 @@ def check_sentence(error: RefusedInput, path: Path | str) -> None:
         raise Bug(f"refused by running out: {said}")
 
 
-def exercise(graph, path: Path | str) -> str:
+def exercise(graph, path: Path | str, *, integers: bool = True) -> str:
     """Runs a graph that was accepted for a step or two, counts, schedules it; a small one in integers, on cores too."""
     try:
-        for this in filter(None, (graph, integer_graph(graph) or in_integers(graph))):
+        integers = integers and small(graph)
+        whole = integer_graph(graph) or (in_integers(graph) if integers else None)
+        for this in filter(None, (graph, whole)):
             steps = min(this.metadata.time_steps or 2, 2)
             metadata = replace(this.metadata, time_steps=steps, readout=None)
             short = replace(this, metadata=metadata)
@@ -74,7 +82,7 @@ def exercise(graph, path: Path | str) -> str:
             frames = np.random.default_rng(0).integers(-8, 9, (1, *shape)).astype(np.float32)
             energy.count(short, run(short, frames))
             schedule(short)
-            if small(short):
+            if integers:
                 place(short)
             if metadata.preprocessing is not None and len(shape) == 3:
                 encode(this, np.zeros((1, *shape[1:], shape[0]), np.uint8))
@@ -89,9 +97,7 @@ def small(graph) -> bool:
 
 
 def in_integers(graph):
-    """A small graph in the chip's integers."""
-    if not small(graph):
-        return None
+    """A graph in the chip's integers."""
     graph = replace(graph, metadata=replace(graph.metadata, time_steps=2))
     frames = np.random.default_rng(1).integers(-8, 9, (2, *graph.nodes[graph.input].shape)).astype(np.float32)
     return quantise(graph, frames)[0]
