@@ -293,7 +293,7 @@ def test_streams_of_the_encoder(encoder):
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ({"lif": lif((1, 4, 4), tau=np.arange(2, 18).reshape(1, 4, 4))}, r"'lif': dt / tau is 0.0588235 to 0.5; the"),
+        ({"lif": lif((1, 4, 4), tau=np.arange(2, 18).reshape(1, 4, 4))}, r"'lif': dt / tau is 0.0588235 to 0.5; in"),
         ({"lif": lif((1, 4, 4), r=-1.0)}, r"'lif': r is -1; expected more than 0"),
         ({"lif": nir.Threshold(np.full((1, 4, 4), -0.5))}, r"'lif': its threshold is -0.5; the chip's are 0 or more"),
         ({"lif": cuba(1.0)}, r"'lif': dt / tau_mem is 1 while its current lasts; the chip's v decays by 4095 of 4096"),
