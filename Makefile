@@ -44,11 +44,15 @@ lint: $(READY) ## style, types and the imports that the layout allows
 	$(BIN)/mypy $(TYPED:%=-p %)
 	$(BIN)/python -m pytest -q tests/test_imports.py
 
-test: lint ## the whole test suite (about three minutes)
-	$(BIN)/python -m pytest
+# Two processes, each a file at a time: files share what is expensive to make.
+SIDE_BY_SIDE := -n 2 --dist loadfile
+
+test: lint ## the whole test suite (five to nine minutes on two cores)
+	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m "not alone" $(SIDE_BY_SIDE)
 
 test-fast: $(READY) ## without lint, and without tests of more than 20 s
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE)
 
 test-slow: $(READY) ## tests that take more than 20 s each
 	$(BIN)/python -m pytest -m slow

@@ -56,7 +56,7 @@ def assemble(
         snn=records.snn(counts),
         ann=None if counts.ann is None else records.ann(counts.ann),
         devices={device.name: _report(graph, counts, device, devices) for device in devices},
-        not_counted=not_counted(counts),
+        not_counted=not_counted(graph, counts),
         notes=notes(counts, devices),
         provenance=origin,
     )

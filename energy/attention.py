@@ -44,7 +44,7 @@ class AttentionCounts:
 
     Attributes:
         source: name of the population that holds Q, K and V.
-        spikes: that it sends, over all images and steps.
+        spikes: of it that arrive, over all images and steps.
         updates: of its neurons, over all images and steps: the spikes at a firing rate of 1.
         sums: of `Kᵀ V`.
         outputs: of `Q (Kᵀ V)`.
@@ -100,7 +100,7 @@ def attention_counts(node: Node, operation: SelfAttention, train: SpikeTrain) ->
     Args:
         node: reads one population.
         operation: of `node`.
-        train: the spikes of that population, `[3 D, H, W]` per step.
+        train: the spikes of that population as they arrive, `[3 D, H, W]` per step.
     """
     images, steps = train.bits.shape[:2]
     heads, tokens = operation.heads, prod(node.shape[1:])

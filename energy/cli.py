@@ -14,7 +14,7 @@ from energy.rows import write_images, write_layers
 from energy.streaming import count_running, count_stored
 from energy.table import table
 from neuromorphic.errors import RefusedInput
-from neuromorphic.frames import encode, image_size
+from neuromorphic.frames import encode, image_size, read_frames
 from neuromorphic.graph import Graph
 from neuromorphic.read import read_graph
 from spikeclip.console import progress_bar, refusals, require_folders, results
@@ -24,10 +24,17 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def energy(
-    model: Annotated[Path, typer.Argument(help="A graph written by spikeclip-export (.nir).")],
+    model: Annotated[Path, typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")],
     images: Annotated[
         str | None,
         typer.Option(help="samples, FILE.npz, an image, a folder, cifar10:DIR[:train|:test] or cifar100:DIR[...]."),
+    ] = None,
+    frames_path: Annotated[
+        Path | None,
+        typer.Option("--frames", help="Instead of images, what the input reads: .npy."),
+    ] = None,
+    time_steps: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Time steps per image, where the file doesn't say.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Count in this trace of spikeclip-simulate (.h5) instead.")] = None,
@@ -58,8 +65,12 @@ def energy(
             raise RefusedInput(f"{svg}: is a file; expected a folder for the figures")
         devices = read_devices(names)
         graph = read_graph(model, dt)
-        counts, data, run = _counts(graph, images, limit, trace)
-        command = _command(model, images, limit, trace, dt, names)
+        shown = {"--images": images, "--frames": frames_path, "--time-steps": time_steps, "--limit": limit}
+        if trace is not None:
+            counts, data, run = _stored(graph, trace, [option for option, value in shown.items() if value is not None])
+        else:
+            counts, data, run = _running(graph, images, frames_path, time_steps, limit)
+        command = _command(model, {**shown, "--trace": trace, "--dt": dt}, names)
         report = assemble(graph, counts, devices, provenance(graph, data, command), *run)
     if json_path is not None:
         json_path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -81,32 +92,38 @@ def energy(
     results.print(table(counts, report))
 
 
-def _counts(
-    graph: Graph, images: str | None, limit: int | None, path: Path | None
+def _stored(graph: Graph, path: Path, given: list[str]) -> tuple[OperationCounts, Data, tuple[str, str]]:
+    """Counts of the trace at `path`; what they are of, and what ran."""
+    if given:
+        raise RefusedInput(f"{path}: a trace already holds its run; expected no {' and no '.join(given)} with it")
+    with progress_bar("counting") as advance:
+        counts, trace = count_stored(graph, path, progress=advance)
+    return counts, Data(spec=str(path), sha256=sha256_of(path)), (trace.producer, trace.precision)
+
+
+def _running(
+    graph: Graph, images: str | None, frames_path: Path | None, time_steps: int | None, limit: int | None
 ) -> tuple[OperationCounts, Data, tuple[str, str]]:
-    """Counts of the trace at `path`, or else of the numpy reference on `images`; what they are of, and what ran."""
-    if path is not None:
-        if images is not None or limit is not None:
-            raise RefusedInput(f"{path}: a trace already holds its images; expected no --images and no --limit with it")
-        with progress_bar("counting") as advance:
-            counts, trace = count_stored(graph, path, progress=advance)
-        return counts, Data(spec=str(path), sha256=sha256_of(path)), (trace.producer, trace.precision)
-    if images is None:
-        raise RefusedInput("nothing to count in; expected --images SPEC or --trace RUN.h5")
-    from spikeclip.data import load_images
+    """Counts of the numpy reference on images or frames; what they are of, and what ran."""
+    if (images is None) == (frames_path is None):
+        raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
+    if frames_path is not None:
+        frames = read_frames(graph, frames_path, limit)
+        data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
+    else:
+        from spikeclip.data import load_images
 
-    loaded = load_images(images, image_size(graph), limit)
+        loaded = load_images(str(images), image_size(graph), limit)
+        frames, data = encode(graph, loaded.images), Data(spec=str(images), sha256=loaded.sha256)
     with progress_bar("running and counting") as advance:
-        counts = count_running(graph, encode(graph, loaded.images), progress=advance)
-    return counts, Data(spec=images, sha256=loaded.sha256), ("reference", graph.precision)
+        counts = count_running(graph, frames, time_steps, progress=advance)
+    return counts, data, ("reference", graph.precision)
 
 
-def _command(
-    model: Path, images: str | None, limit: int | None, trace: Path | None, dt: float | None, devices: list[str]
-) -> list[str]:
+def _command(model: Path, options: dict[str, object], devices: list[str]) -> list[str]:
     """What was asked for, without the files that it was written to."""
     words = ["spikeclip-energy", str(model)]
-    for option, value in (("--images", images), ("--limit", limit), ("--trace", trace), ("--dt", dt)):
+    for option, value in options.items():
         words += [] if value is None else [option, str(value)]
     return words + [word for device in devices for word in ("--device", device)]
 

@@ -8,21 +8,35 @@ from numpy.typing import NDArray
 
 from energy.ann import ann_counts
 from energy.attention import attention_counts
-from energy.counts import Additions, Kind, LayerCounts, OperationCounts, PopulationCounts, SourceCounts
-from energy.dataflow import constant, senders, summable
+from energy.counts import (
+    Additions,
+    Kind,
+    LayerCounts,
+    NeuronCounts,
+    OperationCounts,
+    PopulationCounts,
+    SourceCounts,
+)
+from energy.dataflow import constant, summable
+from energy.delivery import delivered, steps_delivered
 from energy.fanout import fan_out, kernel_taps
+from energy.neurons import additions, multiplications
 from energy.synaptic_operations import spikes_per_step, synaptic_operations
 from energy.updates import updates_needed
+from neuromorphic.arrivals import arrivals, check_delays
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
     Affine,
     Conv1d,
     Conv2d,
+    CubaLi,
     CubaLif,
     Delay,
     Flatten,
     Graph,
     If,
+    Integrator,
+    Li,
     Lif,
     LoihiLif,
     MaxPool2d,
@@ -31,6 +45,8 @@ from neuromorphic.graph import (
     Population,
     Scale,
     SelfAttention,
+    Sink,
+    Source,
     SumPool2d,
     Threshold,
 )
@@ -47,8 +63,11 @@ KINDS: dict[type, Kind] = {
     CubaLif: "identity",
     Threshold: "identity",
     LoihiLif: "identity",
+    Integrator: "identity",
+    Li: "identity",
+    CubaLi: "identity",
 }
-"""Nodes that have synapses; a population has some only where it reads another one directly."""
+"""Nodes that have synapses; neurons have some only where they read a population directly."""
 
 
 def count(
@@ -56,51 +75,57 @@ def count(
 ) -> OperationCounts:
     """The operations of the run that `trace` shows.
 
-    A spike arriving at an existing synapse is one SOP.  A convolution or affine node that reads real values (the
-    graph's input, or a node that is no population) computes MACs, in every step.  A node that reads both does both:
-    it is linear, so each spiking source counts by itself, and the real-valued ones are summed before its MACs.  What
-    self-attention adds up, spikes selected by spikes, and what max-pooling compares is neither.
+    A spike arriving at an existing synapse is one SOP, in the step in which it is summed: later than it was sent by
+    what a recurrent edge or a `Delay` takes, and never after its image has ended.  A linear node that reads real values
+    (the graph's input, membranes, or a node that is made of no neurons) computes MACs, in every step.  A node that
+    reads both does both: it is linear, so each spiking source counts by itself, and the real-valued ones are summed
+    before its MACs.  What self-attention adds up, spikes selected by spikes, and what max-pooling compares is neither.
 
     Args:
         graph: a validated graph.
         trace: of a run of that graph.
-        progress: told (populations counted, populations in all).
+        progress: told (nodes looked at, nodes in all).
 
     Raises:
-        RefusedInput: the trace is not of this graph, the graph has cycles, a `Delay` or neurons that send membranes, or
-            the file's table of the ANN twin is not understood.
+        RefusedInput: the trace is not of this graph, spikes circle through `Delay` nodes alone, or the file's table of
+            the ANN twin is not understood.
     """
     _check(graph, trace)
-    nodes = [node for node in graph.nodes.values() if type(node.operation) in KINDS]
-    sources = _spiking_sources(graph, trace, nodes, progress)
     frames = trace.images * trace.time_steps
     unchanging, summed, needed = constant(graph), summable(graph), updates_needed(graph, trace)
     layers: dict[str, LayerCounts] = {}
-    for node in graph.nodes.values():
+    spikes_read: dict[str, tuple[NDArray[np.int64], ...]] = {}
+    for done, node in enumerate(graph.nodes.values()):
+        progress(done, len(graph.nodes))
+        if isinstance(node.operation, Source | Flatten | Delay | Sink):
+            continue
+        spiking, read = _spiking_sources(graph, node, trace)
+        if read:
+            spikes_read[node.name] = read
         if isinstance(node.operation, SelfAttention):
-            layers[node.name] = _attention(node, node.operation, trace)
-        if node.name not in sources:
+            layers[node.name] = _attention(graph, node, node.operation, trace)
+        if type(node.operation) not in KINDS or (node.neurons and not spiking):
             continue
-        real = tuple(sender.name for sender in senders(graph, node) if not sender.spiking)
-        if isinstance(node.operation, Population) and not sources[node.name]:
-            continue
+        real = tuple(a.sender.name for a in arrivals(graph, node) if not a.sender.spiking)
         macs = kernel_taps(node) if real and isinstance(node.operation, Conv1d | Conv2d | Affine | Scale) else 0
         layers[node.name] = LayerCounts(
             node=node.name,
             kind=KINDS[type(node.operation)],
-            spiking=tuple(sources[node.name]),
+            spiking=spiking,
             real=real,
             macs=macs * frames,
             macs_once=macs * (trace.images if unchanging.issuperset(real) else frames),
             macs_summed=macs * (trace.images if node.name in summed else frames),
         )
+    progress(len(graph.nodes), len(graph.nodes))
+    neurons = {node.name: _neurons(node, needed[node.name]) for node in graph.nodes.values() if node.neurons}
     return OperationCounts(
         images=trace.images,
         time_steps=trace.time_steps,
         layers=layers,
-        populations={
-            node.name: _population(node, trace.spikes[node.name], needed[node.name]) for node in graph.populations
-        },
+        populations={node.name: _population(neurons[node.name], trace.spikes[node.name]) for node in graph.populations},
+        membranes={name: found for name, found in neurons.items() if not graph.nodes[name].spiking},
+        spikes_read=spikes_read,
         additions_of=_additions(graph, frames),
         comparisons_of=_comparisons(graph, frames),
         ann=ann_counts(graph, trace.images),
@@ -108,14 +133,7 @@ def count(
 
 
 def _check(graph: Graph, trace: Trace) -> None:
-    for neuron, reader in sorted(graph.recurrent):
-        raise RefusedInput(
-            f"{graph.source}: node {neuron!r} feeds back through {reader!r}; expected no cycle to count operations in"
-        )
-    for node in graph.nodes.values():
-        if isinstance(node.operation, Delay | Membranes):
-            what = "is a Delay" if isinstance(node.operation, Delay) else "sends its membranes"
-            raise RefusedInput(f"{graph.source}: node {node.name!r} {what}, which is not counted")
+    check_delays(graph)
     shapes = {node.name: node.shape for node in graph.populations}
     for name in sorted(set(shapes) ^ set(trace.spikes)):
         where = "the graph" if name in shapes else "the trace"
@@ -135,64 +153,63 @@ def _check(graph: Graph, trace: Trace) -> None:
 
 
 def _spiking_sources(
-    graph: Graph, trace: Trace, nodes: list[Node], progress: Callable[[int, int], None]
-) -> dict[str, list[SourceCounts]]:
-    """For each of `nodes`, the counts of every population that it reads."""
-    read_by: dict[str, list[Node]] = {node.name: [] for node in graph.populations}
-    for node in nodes:
-        for sender in senders(graph, node):
-            if sender.spiking:
-                read_by[sender.name].append(node)
+    graph: Graph, node: Node, trace: Trace
+) -> tuple[tuple[SourceCounts, ...], tuple[NDArray[np.int64], ...]]:
+    """For each population that `node` reads, on each way: its counts, where there are synapses, and what arrives."""
+    counts: list[SourceCounts] = []
+    read: list[NDArray[np.int64]] = []
     frames = trace.images * trace.time_steps
-    counts: dict[str, list[SourceCounts]] = {node.name: [] for node in nodes}
-    for done, (name, readers) in enumerate(read_by.items()):
-        progress(done, len(read_by))
-        if not readers:
+    for arrival in arrivals(graph, node):
+        if not arrival.sender.spiking:
             continue
-        train = trace.spikes[name]
-        spikes, updates = train.count(), train.neurons * frames
-        for node in readers:
-            fan_outs = fan_out(node).reshape(-1)
-            sops, dense = synaptic_operations(train, fan_outs), int(fan_outs.sum()) * frames
-            counts[node.name].append(SourceCounts(name, spikes, updates, sops, dense, kernel_taps(node) * frames))
-    progress(len(read_by), len(read_by))
-    return counts
+        train = trace.spikes[arrival.sender.name]
+        arriving = delivered(train, arrival.late)
+        read.append(np.asarray(spikes_per_step(arriving.bits).sum(1)))
+        if type(node.operation) not in KINDS:
+            continue
+        fan_outs = fan_out(node).reshape(-1)
+        per_step = synaptic_operations(arriving, fan_outs)
+        late = arriving is not train
+        under_way = int(synaptic_operations(train, fan_outs).sum() - per_step.sum()) if late else 0
+        steps = steps_delivered(arrival.late, trace.time_steps)
+        counts.append(
+            SourceCounts(
+                source=arrival.sender.name,
+                spikes=train.count(),
+                updates=train.neurons * frames,
+                per_step=per_step,
+                under_way=under_way,
+                dense=int((fan_outs * steps).sum()) * trace.images,
+                dense_padded=kernel_taps(node) * frames,
+            )
+        )
+    return tuple(counts), tuple(read)
 
 
-def _attention(node: Node, operation: SelfAttention, trace: Trace) -> LayerCounts:
-    counts = attention_counts(node, operation, trace.spikes[node.sources[0]])
+def _attention(graph: Graph, node: Node, operation: SelfAttention, trace: Trace) -> LayerCounts:
+    (arrival,) = arrivals(graph, node)
+    counts = attention_counts(node, operation, delivered(trace.spikes[arrival.sender.name], arrival.late))
     return LayerCounts(node.name, "attention", (), (), 0, 0, 0, counts)
 
 
-def _population(node: Node, train: SpikeTrain, needed: NDArray[np.int64]) -> PopulationCounts:
-    return PopulationCounts(train.neurons, _multiplies(node), spikes_per_step(train.bits), needed)
+def _neurons(node: Node, needed: NDArray[np.int64]) -> NeuronCounts:
+    if not isinstance(node.operation, Population | Membranes):
+        raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} has no neurons")
+    return NeuronCounts(prod(node.shape), additions(node.operation), multiplications(node.operation), needed)
 
 
-def _multiplies(node: Node) -> bool:
-    """Whether the membranes leak by anything but powers of two; a gain is as good as folded into the weights."""
-    match node.operation:
-        case Lif(decay=decay):
-            kept = 1.0 - decay.astype(np.float64)
-        case CubaLif(synapse_decay=synapse, decay=decay):
-            kept = 1.0 - np.stack([synapse, decay]).astype(np.float64)
-        case If() | Threshold():
-            return False
-        case LoihiLif(decay=decay_of_4096):
-            kept = np.array(1.0 - decay_of_4096 / 4096)
-        case other:
-            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no membranes")
-    mantissa, _ = np.frexp(kept)
-    return bool(((np.abs(mantissa) != 0.5) & (kept != 0)).any())
+def _population(neurons: NeuronCounts, train: SpikeTrain) -> PopulationCounts:
+    return PopulationCounts(**vars(neurons), spikes=spikes_per_step(train.bits))
 
 
 def _additions(graph: Graph, frames: int) -> dict[str, Additions]:
     found: dict[str, Additions] = {}
     for node in graph.nodes.values():
-        if isinstance(node.operation, Flatten):  # `senders` adds up what it sums where that is read
+        if isinstance(node.operation, Flatten):  # looked through: what it sums is added up where it is read
             continue
         bias = pooling = 0
-        arriving = senders(graph, node)
-        real = sum(not sender.spiking for sender in arriving)
+        arriving = arrivals(graph, node)
+        real = sum(not arrival.sender.spiking for arrival in arriving)
         summed = len(arriving) if isinstance(node.operation, MaxPool2d) else real
         fan_in = max(0, summed - 1) * prod(node.input_shape)
         if isinstance(node.operation, Conv1d | Conv2d | Affine | LoihiLif) and node.operation.bias.any():

@@ -20,15 +20,19 @@ class SourceCounts:
         source: name of the population.
         spikes: that it sends, over all images and steps.
         updates: of its neurons, over all images and steps: the spikes at a firing rate of 1.
-        per_step: int64 `[images, T]`, SOPs: one per spike and existing synapse.
+        per_step: int64 `[images, T]`, SOPs: one per spike and existing synapse, in the step in which it is summed.
+        under_way: SOPs that the spikes would cause after the last step of their image, late by a recurrent edge or a
+            `Delay`: none of them happens, and no total holds them.  `Σ per_step + under_way = Σ spikes · fan_out`.
         dense: SOPs at a firing rate of 1.
-        dense_padded: the same with the taps on the padding.  `rate * dense_padded` is the estimate of most papers.
+        dense_padded: the same with the taps on the padding, in every step, even where nothing can have arrived yet.
+            `rate * dense_padded` is the estimate of most papers.
     """
 
     source: str
     spikes: int
     updates: int
     per_step: NDArray[np.int64]
+    under_way: int
     dense: int
     dense_padded: int
 
@@ -49,8 +53,8 @@ class LayerCounts:
 
     Attributes:
         node: its name.
-        kind: `conv2d`, `linear`, `pooling` (synapses of weight one), `identity` (a population that reads another one
-            directly: one synapse per neuron) or `attention` (which has no synapses, hence no SOPs and no MACs).
+        kind: `conv2d`, `conv1d`, `linear`, `scale`, `pooling` (synapses of weight one), `identity` (neurons that read a
+            population directly: one synapse each) or `attention` (which has no synapses, hence no SOPs and no MACs).
         spiking: per population that its synapses come from.
         real: names of the sources whose output is real-valued; their sum is what the MACs work on.
         macs: multiply-accumulates on real values, over all images and steps.
@@ -82,7 +86,7 @@ class LayerCounts:
 
     @property
     def dense_padded(self) -> int:
-        """The same with the taps on the padding."""
+        """The same with the taps on the padding, in every step."""
         return sum(source.dense_padded for source in self.spiking)
 
     @property
@@ -95,25 +99,35 @@ class LayerCounts:
 
 
 @dataclass(frozen=True)
-class PopulationCounts:
-    """Neurons and spikes of one population.
+class NeuronCounts:
+    """Neurons of one node.
 
     Attributes:
         neurons: in it.
-        multiplies: whether an update multiplies: a membrane that leaks by a power of two, or not at all, is shifted.
-        spikes: int64 `[images, T]`.
+        additions, multiplications: of one neuron's update (`energy.neurons`).
         needed: int64 `[images, T]`, updates of neurons that are not at rest, or at which something arrives (`updates`).
     """
 
     neurons: int
-    multiplies: bool
-    spikes: NDArray[np.int64]
+    additions: int
+    multiplications: int
     needed: NDArray[np.int64]
 
     @property
     def updates(self) -> int:
-        """Membranes updated: neurons times steps times images, since every neuron is updated in every step."""
-        return self.neurons * self.spikes.size
+        """States updated: neurons times steps times images, since every neuron is updated in every step."""
+        return self.neurons * self.needed.size
+
+
+@dataclass(frozen=True)
+class PopulationCounts(NeuronCounts):
+    """Neurons and spikes of one population.
+
+    Attributes:
+        spikes: int64 `[images, T]`.
+    """
+
+    spikes: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -202,6 +216,9 @@ class OperationCounts:
         images, time_steps: of the run.
         layers: nodes with synapses and self-attention nodes, in topological order.
         populations: in topological order.
+        membranes: neurons that send their membranes, in topological order.
+        spikes_read: by every node that populations' spikes arrive at, but the output: int64 `[images]` per way, those
+            that arrive within their image.
         additions_of: what is left of them, by node that has any.
         comparisons_of: of max-pooling, by node: one per tap on the map after the first.
         ann: of the twin; None where the graph's file describes none.
@@ -211,6 +228,8 @@ class OperationCounts:
     time_steps: int
     layers: Mapping[str, LayerCounts]
     populations: Mapping[str, PopulationCounts]
+    membranes: Mapping[str, NeuronCounts]
+    spikes_read: Mapping[str, tuple[NDArray[np.int64], ...]]
     additions_of: Mapping[str, Additions]
     comparisons_of: Mapping[str, int]
     ann: AnnCounts | None
@@ -230,6 +249,11 @@ class OperationCounts:
     def sops(self) -> int:
         """Synaptic operations over all layers and images."""
         return sum(layer.sops for layer in self.layers.values())
+
+    @property
+    def sops_under_way(self) -> int:
+        """What spikes under way at the end of their image would have added to them; in no total."""
+        return sum(source.under_way for layer in self.layers.values() for source in layer.spiking)
 
     @property
     def macs(self) -> int:
@@ -257,14 +281,19 @@ class OperationCounts:
         return sum(node.coincidences for node in self.attention)
 
     @property
+    def neurons(self) -> Mapping[str, NeuronCounts]:
+        """Of populations and of neurons that send their membranes, by node."""
+        return {**self.populations, **self.membranes}
+
+    @property
     def neuron_updates(self) -> int:
-        """Membranes updated, over all populations, steps and images."""
-        return sum(population.updates for population in self.populations.values())
+        """Neurons updated, over all nodes, steps and images."""
+        return sum(neurons.updates for neurons in self.neurons.values())
 
     @property
     def neuron_updates_needed(self) -> int:
         """The same without neurons at rest at which nothing arrives."""
-        return sum(int(population.needed.sum()) for population in self.populations.values())
+        return sum(int(neurons.needed.sum()) for neurons in self.neurons.values())
 
     @property
     def sops_per_image(self) -> NDArray[np.int64]:

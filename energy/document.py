@@ -11,7 +11,7 @@ from energy.counts import Kind
 from energy.prices import Device, Strict
 
 FORMAT: Final = "spikeclip-energy"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 
 Verdict = Literal["cheaper", "not cheaper", "undecided"]
 
@@ -75,11 +75,15 @@ class LayerAttention(AttentionTotals):
 
 
 class SpikingSource(Strict):
-    """What one population causes in one layer; `rate` is in spikes per neuron and time step."""
+    """What one population causes in one layer, on one way; `rate` is in spikes per neuron and time step.
+
+    `sops_under_way` are those that its spikes would cause after the last step of their image: they are in no sum.
+    """
 
     source: str
     spikes: int
     sops: int
+    sops_under_way: int
     dense: int
     rate: float
 
@@ -110,12 +114,17 @@ class SnnLayer(Strict):
     real_sources: list[str]
 
 
-class Population(Strict):
-    """Neurons and spikes; `updates_needed` leaves out neurons at rest at which nothing arrives."""
+class Neurons(Strict):
+    """Of one node; `updates_needed` leaves out neurons at rest at which nothing arrives."""
 
     neurons: int
     updates: int
     updates_needed: int
+
+
+class Population(Neurons):
+    """Neurons and spikes."""
+
     spikes: int
     rate: float
     spikes_per_step: list[int]
@@ -123,9 +132,13 @@ class Population(Strict):
 
 
 class Snn(Strict):
-    """Counts of the encoder, over all images; `*_per_node` hold the nodes that have any."""
+    """Counts of the encoder, over all images; `*_per_node` hold the nodes that have any.
+
+    `membranes` are the neurons that send theirs; their updates are among `neuron_updates`.
+    """
 
     sops: int
+    sops_under_way: int
     macs: int
     macs_once: int
     macs_summed: int
@@ -140,6 +153,7 @@ class Snn(Strict):
     attention_per_image: Distribution
     layers: dict[str, SnnLayer]
     populations: dict[str, Population]
+    membranes: dict[str, Neurons]
 
 
 class AnnLayer(Strict):
@@ -302,7 +316,7 @@ class Document(Strict):
     """The whole report."""
 
     format: Literal["spikeclip-energy"]
-    format_version: Literal[2]
+    format_version: Literal[3]
     model: str
     producer: str
     precision: str

@@ -9,7 +9,18 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Affine, Conv1d, Conv2d, MaxPool2d, Node, Population, Scale, SumPool2d, in_one_row
+from neuromorphic.graph import (
+    Affine,
+    Conv1d,
+    Conv2d,
+    MaxPool2d,
+    Membranes,
+    Node,
+    Population,
+    Scale,
+    SumPool2d,
+    in_one_row,
+)
 
 Integers = NDArray[np.int64]
 
@@ -19,8 +30,8 @@ def fan_out(node: Node) -> Integers:
 
     A convolution's is `out / groups · rows[y] · columns[x]`, where `rows` and `columns` count the kernel's positions
     that see a row and a column.  Sum-pooling is a convolution whose channels are all apart; so is max-pooling, whose
-    connections carry values to compare.  An affine node connects everything to everything, and a population reads
-    another one neuron by neuron; so does a scale.
+    connections carry values to compare.  An affine node connects everything to everything, and neurons read a
+    population one by one; so does a scale.
 
     Raises:
         TypeError: the node has no synapses.
@@ -36,7 +47,7 @@ def fan_out(node: Node) -> Integers:
             return np.full(node.input_shape, len(weight), np.int64)
         case Conv1d() as conv:
             return fan_out(in_one_row(node, conv)[0]).reshape(node.input_shape)
-        case op if isinstance(op, Population | Scale):
+        case op if isinstance(op, Population | Membranes | Scale):
             return np.ones(node.input_shape, np.int64)
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
@@ -55,7 +66,7 @@ def kernel_taps(node: Node) -> int:
             return prod(node.shape) * prod(kernel)
         case Affine(weight=weight):
             return int(weight.size)
-        case op if isinstance(op, Population | Scale):
+        case op if isinstance(op, Population | Membranes | Scale):
             return prod(node.shape)
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")

@@ -18,13 +18,13 @@ from neuromorphic.graph import Affine, Conv2d, Graph, Node
 def break_even_rates(graph: Graph, counts: OperationCounts, device: Device, scheme: Scheme) -> dict[str, float | None]:
     """Of every convolution and affine node that only populations drive; none for a chip.
 
-    None stands for a layer where no rate is low enough.
+    None stands for a layer where no rate is low enough; one that nothing can arrive at in time has no rate.
     """
     if device.chip:
         return {}
     rates: dict[str, float | None] = {}
     for name, layer in counts.layers.items():
-        if layer.kind in ("conv2d", "linear") and layer.spiking and not layer.real:
+        if layer.kind in ("conv2d", "linear") and layer.dense and not layer.real:
             rates[name] = _rate(graph.nodes[name], layer, counts, device, scheme)
     return rates
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from energy.counts import OperationCounts
 from energy.document import NotCounted
 from energy.prices import Device
+from neuromorphic.graph import Delay, Graph
 
 LOIHI_2 = (
     "No energy per operation has been published for Loihi 2: the report has no prices for it, and none are derived "
@@ -12,11 +13,11 @@ LOIHI_2 = (
 )
 RULE = (
     "What is spike-driven is declared by the graph: a layer whose source is a population counts SOPs, whatever the "
-    "values look like; every other layer counts MACs."
+    "values look like; every other layer counts MACs, one that reads membranes too."
 )
 
 
-def not_counted(counts: OperationCounts) -> list[NotCounted]:
+def not_counted(graph: Graph, counts: OperationCounts) -> list[NotCounted]:
     """What no count of this run holds, and whom that favours."""
     found = [
         NotCounted(
@@ -46,6 +47,24 @@ def not_counted(counts: OperationCounts) -> list[NotCounted]:
         ),
         NotCounted(what="training", side="both", why="the report is of inference"),
     ]
+    if any(isinstance(node.operation, Delay) for node in graph.nodes.values()):
+        found.append(
+            NotCounted(
+                what="the order in which a Delay keeps spikes: a slot per step, or a time stamp",
+                side="snn",
+                why="depends on the machine; a spike that waits is written and read once, as any other; waiting itself "
+                "is no operation",
+            )
+        )
+    if counts.sops_under_way:
+        found.append(
+            NotCounted(
+                what=f"{counts.sops_under_way:,} SOPs of spikes that are under way when their image ends",
+                side="snn",
+                why="no step of the image sums them, so that they change nothing; a machine without a gate between "
+                "images computes them",
+            )
+        )
     if counts.ann is not None:
         found.append(
             NotCounted(

@@ -70,12 +70,10 @@ def snn_ledger(graph: Graph, counts: OperationCounts, device: Device, scheme: Sc
             entries.append(Entry(name, "additions", "add", _same(additions.total / images), False))
         for name, compared in counts.comparisons_of.items():
             entries.append(Entry(name, "comparisons", "add", _same(compared / images), False))
-        for name, population in counts.populations.items():
-            updates = population.updates / images
-            # The leak and the comparison with the threshold; what arrives was added up before.
-            entries.append(Entry(name, "updates", "state_add", _same(2 * updates), False))
-            if population.multiplies:
-                entries.append(Entry(name, "updates", "state_multiply", _same(updates), False))
+        for name, neurons in counts.neurons.items():
+            updates = neurons.updates / images
+            entries.append(Entry(name, "updates", "state_add", _same(neurons.additions * updates), False))
+            entries.append(Entry(name, "updates", "state_multiply", _same(neurons.multiplications * updates), False))
     if scheme in REUSE:
         entries += _memory(snn_accesses(graph, counts, REUSE[scheme]), device)
     return [entry for entry in entries if entry.amount.any()]
@@ -169,11 +167,12 @@ def _chip(counts: OperationCounts) -> list[Entry]:
     for name, layer in counts.layers.items():
         for source in layer.spiking:
             entries.append(Entry(name, "synapses", "sop", source.sops.astype(np.float64), True))
-    for name, population in counts.populations.items():
-        needed = population.needed.sum(1).astype(np.float64)
-        every = population.updates / counts.images
+    for name, neurons in counts.neurons.items():
+        needed = neurons.needed.sum(1).astype(np.float64)
+        every = neurons.updates / counts.images
         entries.append(Entry(name, "updates", "update_active", needed, False))
         entries.append(Entry(name, "updates", "update_inactive", every - needed, False))
+    for name, population in counts.populations.items():
         entries.append(Entry(name, "spikes", "spike", population.spikes.sum(1).astype(np.float64), True))
     return [entry for entry in entries if entry.amount.any()]
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from energy import document
 from energy.attention import AttentionCounts
-from energy.counts import Additions, AnnCounts, LayerCounts, OperationCounts, PopulationCounts
+from energy.counts import Additions, AnnCounts, LayerCounts, NeuronCounts, OperationCounts, PopulationCounts
 from energy.statistics import distribution
 
 
@@ -16,6 +16,7 @@ def snn(counts: OperationCounts) -> document.Snn:
     nodes = counts.attention
     return document.Snn(
         sops=counts.sops,
+        sops_under_way=counts.sops_under_way,
         macs=counts.macs,
         macs_once=counts.macs_once,
         macs_summed=counts.macs_summed,
@@ -35,6 +36,7 @@ def snn(counts: OperationCounts) -> document.Snn:
         attention_per_image=distribution(counts.attention_per_image),
         layers={name: _layer(layer, (counts.images, counts.time_steps)) for name, layer in counts.layers.items()},
         populations={name: _population(population) for name, population in counts.populations.items()},
+        membranes={name: document.Neurons(**_neurons(found)) for name, found in counts.membranes.items()},
     )
 
 
@@ -64,7 +66,12 @@ def _layer(layer: LayerCounts, frames: tuple[int, int]) -> document.SnnLayer:
         attention=None if layer.attention is None else _attention(layer.attention),
         spiking_sources=[
             document.SpikingSource(
-                source=s.source, spikes=s.spikes, sops=int(s.per_step.sum()), dense=s.dense, rate=s.rate
+                source=s.source,
+                spikes=s.spikes,
+                sops=int(s.per_step.sum()),
+                sops_under_way=s.under_way,
+                dense=s.dense,
+                rate=s.rate,
             )
             for s in layer.spiking
         ],
@@ -87,14 +94,16 @@ def _attention(counts: AttentionCounts) -> document.LayerAttention:
 def _population(population: PopulationCounts) -> document.Population:
     spikes = int(population.spikes.sum())
     return document.Population(
-        neurons=population.neurons,
-        updates=population.updates,
-        updates_needed=int(population.needed.sum()),
+        **_neurons(population),
         spikes=spikes,
         rate=spikes / population.updates,
         spikes_per_step=population.spikes.sum(0).tolist(),
         spikes_per_image=distribution(population.spikes.sum(1)),
     )
+
+
+def _neurons(counts: NeuronCounts) -> dict[str, int]:
+    return {"neurons": counts.neurons, "updates": counts.updates, "updates_needed": int(counts.needed.sum())}
 
 
 def _additions(added: Additions) -> document.Additions:

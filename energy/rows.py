@@ -9,7 +9,8 @@ import numpy as np
 from energy.counts import OperationCounts
 
 COLUMNS = (
-    *("network", "layer", "kind", "rate", "sops", "dense", "dense_padded", "macs", "macs_once", "macs_summed"),
+    *("network", "layer", "kind", "rate", "sops", "sops_under_way", "dense", "dense_padded"),
+    *("macs", "macs_once", "macs_summed"),
     *("attention_coincidences", "attention_one_sided", "attention_dense", "attention_dense_scores_first"),
     *("neurons", "spikes", "neuron_updates", "neuron_updates_needed"),
     *("bias_additions", "pooling_additions", "fan_in_additions", "comparisons"),
@@ -30,17 +31,21 @@ def write_layers(counts: OperationCounts, file: TextIO) -> None:
 
 
 def write_images(counts: OperationCounts, file: TextIO) -> None:
-    """One row per image, node and time step: SOPs and coincidences of layers, spikes and needed updates of neurons."""
+    """One row per image, node and time step: SOPs and coincidences of layers, spikes and needed updates of neurons.
+
+    SOPs stand in the step in which they are summed.
+    """
     columns = ("image", "layer", "step", "sops", "attention_coincidences", "spikes", "neuron_updates_needed")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     zero = np.zeros((counts.images, counts.time_steps), np.int64)
     figures = {}
     for name in _names(counts):
-        layer, population = counts.layers.get(name), counts.populations.get(name)
+        layer, population, neurons = counts.layers.get(name), counts.populations.get(name), counts.neurons.get(name)
         sops = zero if layer is None else sum((source.per_step for source in layer.spiking), start=zero)
         attention = zero if layer is None or layer.attention is None else layer.attention.per_step
-        spikes, needed = (zero, zero) if population is None else (population.spikes, population.needed)
+        spikes = zero if population is None else population.spikes
+        needed = zero if neurons is None else neurons.needed
         figures[name] = np.stack([sops, attention, spikes, needed], axis=-1)
     for image in range(counts.images):
         for name, found in figures.items():
@@ -49,26 +54,28 @@ def write_images(counts: OperationCounts, file: TextIO) -> None:
 
 
 def _names(counts: OperationCounts) -> list[str]:
-    """Of all nodes that compute something: layers, populations, and the rest."""
-    return list(dict.fromkeys([*counts.layers, *counts.populations, *counts.additions_of, *counts.comparisons_of]))
+    """Of all nodes that compute something: layers, neurons, and the rest."""
+    return list(dict.fromkeys([*counts.layers, *counts.neurons, *counts.additions_of, *counts.comparisons_of]))
 
 
 def _nodes(counts: OperationCounts) -> Iterator[dict[str, Any]]:
     for name in _names(counts):
         row: dict[str, Any] = {"network": "snn", "layer": name, "kind": "additions"}
-        if population := counts.populations.get(name):
+        if neurons := counts.neurons.get(name):
             row |= {
-                "kind": "population",
-                "neurons": population.neurons,
-                "spikes": int(population.spikes.sum()),
-                "neuron_updates": population.updates,
-                "neuron_updates_needed": int(population.needed.sum()),
+                "kind": "membranes",
+                "neurons": neurons.neurons,
+                "neuron_updates": neurons.updates,
+                "neuron_updates_needed": int(neurons.needed.sum()),
             }
+        if population := counts.populations.get(name):
+            row |= {"kind": "population", "spikes": int(population.spikes.sum())}
         if layer := counts.layers.get(name):
             row |= {
                 "kind": layer.kind,
                 "rate": "" if layer.rate is None else layer.rate,
                 "sops": layer.sops,
+                "sops_under_way": sum(source.under_way for source in layer.spiking),
                 "dense": layer.dense,
                 "dense_padded": layer.dense_padded,
                 "macs": layer.macs,

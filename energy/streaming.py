@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from energy.attention import AttentionCounts, ProductCounts
 from energy.counting import count
-from energy.counts import Additions, AnnCounts, LayerCounts, OperationCounts, PopulationCounts, SourceCounts
+from energy.counts import (
+    Additions,
+    AnnCounts,
+    LayerCounts,
+    NeuronCounts,
+    OperationCounts,
+    PopulationCounts,
+    SourceCounts,
+)
 from neuromorphic.graph import Graph
 from neuromorphic.reference import per_step, run
 from neuromorphic.trace import Trace
@@ -78,6 +86,8 @@ def joined(parts: Sequence[OperationCounts]) -> OperationCounts:
         time_steps=first.time_steps,
         layers=layers,
         populations={name: _populations([part.populations[name] for part in parts]) for name in first.populations},
+        membranes={name: _neurons([part.membranes[name] for part in parts]) for name in first.membranes},
+        spikes_read={name: _read([part.spikes_read[name] for part in parts]) for name in first.spikes_read},
         additions_of={name: _additions([part.additions_of[name] for part in parts]) for name in first.additions_of},
         comparisons_of={name: sum(part.comparisons_of[name] for part in parts) for name in first.comparisons_of},
         ann=_twins([part.ann for part in parts if part.ann is not None]),
@@ -103,6 +113,7 @@ def _sources(parts: Sequence[SourceCounts]) -> SourceCounts:
         spikes=sum(part.spikes for part in parts),
         updates=sum(part.updates for part in parts),
         per_step=np.concatenate([part.per_step for part in parts]),
+        under_way=sum(part.under_way for part in parts),
         dense=sum(part.dense for part in parts),
         dense_padded=sum(part.dense_padded for part in parts),
     )
@@ -133,6 +144,14 @@ def _populations(parts: Sequence[PopulationCounts]) -> PopulationCounts:
         spikes=np.concatenate([part.spikes for part in parts]),
         needed=np.concatenate([part.needed for part in parts]),
     )
+
+
+def _neurons(parts: Sequence[NeuronCounts]) -> NeuronCounts:
+    return replace(parts[0], needed=np.concatenate([part.needed for part in parts]))
+
+
+def _read(parts: Sequence[tuple[NDArray[np.int64], ...]]) -> tuple[NDArray[np.int64], ...]:
+    return tuple(np.concatenate(images) for images in zip(*parts, strict=True))
 
 
 def _additions(parts: Sequence[Additions]) -> Additions:

@@ -85,6 +85,11 @@ def summary(counts: OperationCounts) -> list[str]:
         f"SNN: {_per_image(counts.sops, counts)} SOPs + {_per_image(counts.macs, counts)} MACs per image, mean of "
         f"{counts.images} (SOPs from {sops.min():,} to {sops.max():,}), T = {counts.time_steps}"
     ]
+    if counts.sops_under_way:
+        lines.append(
+            f"     without {_per_image(counts.sops_under_way, counts)} SOPs of spikes that are under way when their "
+            "image ends: no step sums them"
+        )
     if counts.attention:
         one_sided, dense = sum(a.one_sided for a in counts.attention), sum(a.dense for a in counts.attention)
         lines.append(

@@ -24,24 +24,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy.counts import AnnCounts, AnnShapes, LayerCounts, OperationCounts
-from energy.dataflow import constant, senders
+from energy.dataflow import constant
 from energy.fanout import fan_out
+from energy.neurons import states
 from energy.prices import Widths
+from neuromorphic.arrivals import arrivals
 from neuromorphic.graph import (
     Affine,
     Conv1d,
     Conv2d,
-    CubaLif,
     Flatten,
     Graph,
     MaxPool2d,
+    Membranes,
     Node,
+    Population,
     Scale,
     SelfAttention,
     Sink,
     Source,
     SumPool2d,
-    Threshold,
 )
 
 Reuse = Literal["ideal_reuse", "no_reuse"]
@@ -100,12 +102,12 @@ def snn_accesses(graph: Graph, counts: OperationCounts, reuse: Reuse) -> list[Ac
 
 
 def _spikes(graph: Graph, node: Node, counts: OperationCounts) -> list[Access]:
-    """Written by a population, read by every node behind it."""
+    """Written by a population, read by every node that they arrive at."""
     found: list[Access] = []
-    for sender in senders(graph, node):
-        if sender.spiking:
-            sent = counts.populations[sender.name]
-            found.append(Access(node.name, "spikes", sent.spikes.sum(1), sent.neurons, True))
+    if node.name in counts.spikes_read:
+        senders = [arrival.sender.name for arrival in arrivals(graph, node) if arrival.sender.spiking]
+        for name, read in zip(senders, counts.spikes_read[node.name], strict=True):
+            found.append(Access(node.name, "spikes", read, counts.populations[name].neurons, True))
     if node.spiking:
         own = counts.populations[node.name]
         found.append(Access(node.name, "spikes", own.spikes.sum(1), own.neurons, True))
@@ -115,10 +117,10 @@ def _spikes(graph: Graph, node: Node, counts: OperationCounts) -> list[Access]:
 def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse) -> list[Access]:
     """Read by a node that is no neuron; written by one that such a node reads."""
     found: list[Access] = []
-    real = [sender for sender in senders(graph, node) if not sender.spiking]
+    real = [arrival.sender for arrival in arrivals(graph, node) if not arrival.sender.spiking]
     elements = prod(node.input_shape)
     unchanging = constant(graph)
-    if real and not node.spiking:
+    if real and not node.neurons:
         if reuse == "ideal_reuse":
             times = sum(1 if sender.name in unchanging else counts.time_steps for sender in real)
             moved = times * elements
@@ -151,7 +153,7 @@ def _stored(graph: Graph, node: Node) -> bool:
         if isinstance(reader.operation, Flatten):
             if _stored(graph, reader):
                 return True
-        elif not reader.spiking and not isinstance(reader.operation, Sink):
+        elif not reader.neurons and not isinstance(reader.operation, Sink):
             return True
     return False
 
@@ -179,17 +181,10 @@ def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> li
             found.append(Access(node.name, "states", 2 * layer.attention.sums.coincidences.sum(1), sums, True))
             outputs = 2 * layer.attention.outputs.coincidences.sum(1)
             found.append(Access(node.name, "states", outputs, prod(node.shape), True))
-    if node.spiking:
-        states = prod(node.shape) * _states(node)
-        found.append(Access(node.name, "states", _same(2 * states * counts.time_steps), states, False))
+    if isinstance(node.operation, Population | Membranes):
+        kept = prod(node.shape) * states(node.operation)
+        found.append(Access(node.name, "states", _same(2 * kept * counts.time_steps), kept, False))
     return found
-
-
-def _states(node: Node) -> int:
-    """Numbers that each neuron keeps."""
-    if isinstance(node.operation, Threshold):
-        return 0
-    return 2 if isinstance(node.operation, CubaLif) else 1
 
 
 def _sops(layer: LayerCounts, images: int) -> NDArray[np.int64]:

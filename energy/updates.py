@@ -1,36 +1,44 @@
 """Neuron updates that are needed: those of neurons that are not at rest, or at which something arrives.
 
-A neuron is at rest when an image begins and after each of its own spikes, until something arrives: its membrane is 0.
-At rest and without arrivals an update would leave it as it is, so event-driven hardware skips it:
+A neuron is at rest when an image begins and after each of its own spikes, until something arrives: its membrane is 0,
+or the leak of a neuron that sends its membrane.  At rest and without arrivals an update would leave it as it is, so
+event-driven hardware skips it:
 
     needed[t] = ¬ rest[t] ∨ arrives[t]
     rest[t + 1] = (rest[t] ∧ ¬ arrives[t]) ∨ fires[t]
 
-A neuron that doesn't leak, or remembers nothing, is always at rest; one with a synaptic current never is again once
-something has arrived, and one that leaks towards anything but 0 or is reset to it never is.
+A neuron that doesn't leak, or remembers nothing, is always at rest; one with a synaptic current, or that leaks and is
+never reset, never is again once something has arrived; and a population that leaks towards anything but 0 or is reset
+to it never is.
 
 What arrives is what the graph lets arrive, not what its values come to: a spike along an existing synapse, even of
-weight zero, or two that cancel; a bias that isn't zero, in every step; and the graph's input, in every step.
+weight zero, or two that cancel; a bias that isn't zero, in every step; and the graph's input and membranes, in every
+step.  It arrives when it is summed: late, by a recurrent edge or a `Delay`, and not at all once its image has ended.
 """
 
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from energy.dataflow import senders
+from energy.delivery import later
+from energy.neurons import UNITY
 from energy.synaptic_operations import spikes_per_step
+from neuromorphic.arrivals import arrivals
 from neuromorphic.graph import (
     Affine,
     Conv1d,
     Conv2d,
+    CubaLi,
     CubaLif,
+    Delay,
     Graph,
-    If,
+    Integrator,
+    Li,
     Lif,
     LoihiLif,
     MaxPool2d,
+    Membranes,
     Node,
     Population,
     SelfAttention,
@@ -39,6 +47,7 @@ from neuromorphic.graph import (
     Threshold,
     in_one_row,
 )
+from neuromorphic.schedule import inputs
 from neuromorphic.trace import Trace
 
 Mask = NDArray[np.bool_]
@@ -48,35 +57,47 @@ CHUNK = 2**22
 
 
 def updates_needed(graph: Graph, trace: Trace) -> dict[str, NDArray[np.int64]]:
-    """For every population, int64 `[images, T]`: its updates that are needed."""
+    """For every node of neurons, int64 `[images, T]`: its updates that are needed."""
     frames = (trace.images, trace.time_steps)
     always = driven(graph)
-    needed = {node.name: np.zeros(frames, np.int64) for node in graph.populations}
-    for node in graph.populations:
+    neurons = [node for node in graph.nodes.values() if node.neurons]
+    needed = {node.name: np.zeros(frames, np.int64) for node in neurons}
+    for node in neurons:
         if node.name in always:
             needed[node.name][:] = np.prod(node.shape, dtype=np.int64)
-    resting = [node for node in graph.populations if node.name not in always]
+    resting = [node for node in neurons if node.name not in always]
     if not resting:
         return needed
     largest = max(int(np.prod(node.shape)) for node in graph.nodes.values())
     chunk = max(1, CHUNK // (largest * trace.time_steps))
     for start in range(0, trace.images, chunk):
-        arrivals = _Arrivals(graph, trace, always, slice(start, start + chunk))
+        images = slice(start, start + chunk)
+        arriving = _Arriving(graph, trace, always, images)
         for node in resting:
-            fires = trace.spikes[node.name].unpack(start, start + chunk)
-            if isinstance(node.operation, If | Threshold):
-                fires = np.ones_like(fires)
-            elif isinstance(node.operation, CubaLif):
-                fires = np.zeros_like(fires)
-            needed[node.name][start : start + chunk] = _needed(arrivals.at(node), fires)
+            needed[node.name][images] = _needed(arriving.at(node), _rests_after(node, trace, images))
     return needed
 
 
+def _rests_after(node: Node, trace: Trace, images: slice) -> Mask:
+    """Neurons that are at rest again after each step, whatever arrived: bool `[images, T, *shape]`."""
+    match node.operation:
+        case LoihiLif(decay=decay, synapse_decay=synapse):
+            leaks, lasts = 0 < decay < UNITY, synapse < UNITY
+        case operation:
+            leaks = isinstance(operation, Lif | Li)
+            lasts = isinstance(operation, CubaLif | CubaLi)
+    if leaks and node.spiking and not lasts:
+        return trace.spikes[node.name].unpack(images.start, images.stop)
+    frames = trace.outputs[images].shape[:2]
+    return np.full((*frames, *node.shape), not leaks and not lasts)
+
+
 def driven(graph: Graph) -> frozenset[str]:
-    """Names of the nodes that send something from every element in every step; of populations, that receive it."""
+    """Names of the nodes that send something from every element in every step; of neurons, that receive it."""
     names: set[str] = set()
     for node in graph.nodes.values():
-        real = any(not sender.spiking and sender.name in names for sender in senders(graph, node))
+        in_time = [a.sender for a in arrivals(graph, node) if not a.late.any()]
+        real = any(isinstance(s.operation, Membranes) or (not s.spiking and s.name in names) for s in in_time)
         match node.operation:
             case Source():
                 always = True
@@ -86,8 +107,12 @@ def driven(graph: Graph) -> frozenset[str]:
                 always = bool(leak.any() or reset.any()) or real
             case Threshold(threshold=threshold):
                 always = bool((threshold < 0).any()) or real
-            case LoihiLif(bias=bias):
-                always = bool(np.all(bias)) or real
+            case LoihiLif(bias=bias, drive=drive):
+                always = bool(np.all(bias)) or bool(np.all(drive)) or real
+            case Integrator() | Li() | CubaLi():
+                always = real
+            case Delay(steps=steps):
+                always = real and not steps.any()
             case SelfAttention():
                 always = False
             case _:
@@ -102,29 +127,48 @@ def _covers(node: Node) -> bool:
     return bool(_reached(node, np.ones((1, 1, *node.input_shape), np.bool_)).all())
 
 
-@dataclass
-class _Arrivals:
+class _Arriving:
     """What arrives in some images: per node, bool `[images, T, *shape]`, made when it is asked for."""
 
-    graph: Graph
-    trace: Trace
-    always: frozenset[str]
-    images: slice
+    def __init__(self, graph: Graph, trace: Trace, always: frozenset[str], images: slice) -> None:
+        self.graph, self.trace, self.always, self.images = graph, trace, always, images
+        self.frames = trace.outputs[images].shape[:2]
+        delays = [node for node in graph.nodes.values() if isinstance(node.operation, Delay)]
+        self.left = {node.name: np.zeros((*self.frames, *node.shape), np.bool_) for node in delays}
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Fills in what leaves every `Delay`.
+
+        Around a cycle of real values nothing is known before; every pass knows a step more, until none does.
+        """
+        changed = True
+        while changed:
+            changed = False
+            for name, known in self.left.items():
+                node = self.graph.nodes[name]
+                if isinstance(node.operation, Delay):
+                    now = later(self.at(node), node.operation.steps)
+                    changed |= bool((now != known).any())
+                    self.left[name] = now
 
     def at(self, node: Node) -> Mask:
         """Elements of the node's input that something arrives at."""
-        found = [self._sent(self.graph.nodes[name]) for name in node.sources]
-        arriving = np.logical_or.reduce(found)
+        arriving = np.zeros((*self.frames, *node.input_shape), np.bool_)
+        for name in inputs(self.graph, node.name):
+            sent = self._sent(self.graph.nodes[name]).reshape(arriving.shape)
+            arriving |= later(sent, np.array(int((name, node.name) in self.graph.recurrent)))
         if isinstance(node.operation, LoihiLif):
-            arriving |= node.operation.bias != 0
-        return np.asarray(arriving)
+            arriving |= (node.operation.bias != 0) | (node.operation.drive != 0)
+        return arriving
 
     def _sent(self, node: Node) -> Mask:
         if isinstance(node.operation, Population):
             return self.trace.spikes[node.name].unpack(self.images.start, self.images.stop)
-        frames = self.trace.outputs[self.images].shape[:2]
-        if node.name in self.always:
-            return np.ones((*frames, *node.shape), np.bool_)
+        if node.name in self.always or isinstance(node.operation, Membranes):
+            return np.ones((*self.frames, *node.shape), np.bool_)
+        if isinstance(node.operation, Delay):
+            return self.left[node.name]
         sent = _reached(node, self.at(node))
         if isinstance(node.operation, Conv1d | Conv2d):
             sent |= node.operation.bias.reshape(-1, *[1] * (len(node.shape) - 1)) != 0
@@ -175,12 +219,12 @@ def _windows(
     return hold
 
 
-def _needed(arriving: Mask, fires: Mask) -> NDArray[np.int64]:
-    """Of one population, both bool `[n, T, *shape]`: int64 `[n, T]`."""
-    needed = np.empty_like(fires)
-    rest = np.ones((len(fires), *fires.shape[2:]), np.bool_)
-    for t in range(fires.shape[1]):
+def _needed(arriving: Mask, rests: Mask) -> NDArray[np.int64]:
+    """Of one node of neurons, both bool `[n, T, *shape]`: int64 `[n, T]`."""
+    needed = np.empty_like(rests)
+    rest = np.ones((len(rests), *rests.shape[2:]), np.bool_)
+    for t in range(rests.shape[1]):
         needed[:, t] = ~rest | arriving[:, t]
-        rest = (rest & ~arriving[:, t]) | fires[:, t]
+        rest = (rest & ~arriving[:, t]) | rests[:, t]
     flat = needed.reshape(*needed.shape[:2], -1)
     return spikes_per_step(np.packbits(flat, axis=-1))

@@ -16,7 +16,7 @@ from neuromorphic.frames import encode, image_size, read_frames
 from neuromorphic.graph import Graph
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
-from neuromorphic.loihi2.integers import integers
+from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.run import Overflows, count_overflows
 from neuromorphic.loihi2.scheme import KEY, Granularity
@@ -86,7 +86,8 @@ def simulate(
     backend: Annotated[Backend, typer.Option(help="Lava, or the numpy reference.")] = Backend.lava,
     precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
     calibrate: Annotated[
-        str | None, typer.Option(help="Images to quantise on for --precision loihi2: training images, as for --images.")
+        str | None,
+        typer.Option(help="Images to quantise on for --precision loihi2, as for --images; or frames: FILE.npy."),
     ] = None,
     calibration_images: Annotated[int, typer.Option(min=1, help="Take the first N of them.")] = CALIBRATION_IMAGES,
     granularity: Annotated[
@@ -121,14 +122,20 @@ def simulate(
     with refusals(RefusedInput):
         floats = graph = read_graph(model, dt)
         require_folders(output, json_path, quantized, placement)
-        only_images = check is not None or precision is Precision.loihi2
-        found = _shown(floats, images, frames_path, limit, only_images=only_images)
+        found = _shown(floats, images, frames_path, limit, only_images=check is not None)
         if precision is Precision.loihi2:
+            if check is not None and floats.metadata.document.get("expanded"):
+                raise RefusedInput(
+                    f"{model}: --check knows attention in standard nodes in floats only; expected no --check"
+                )
+            floats = _timed(floats, found.frames, time_steps)
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
         elif calibrate or quantized:
             raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
-        frames = found.frames if found.images is None else encode(graph, found.images)
-        # Before Lava, which takes longer: a checkpoint that doesn't fit is refused at once.
+        frames = _frames(graph, found)
+        # Before Lava, which takes longer: a checkpoint or a graph that doesn't fit is refused at once.
+        if placement is not None:
+            place(graph)
         reference = None if check is None else torch_trace(check, floats, graph, frames, heads, labels)
         try:
             trace = _run(graph, frames, time_steps, backend, precision, timeout)
@@ -182,7 +189,7 @@ def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | N
         raise RefusedInput("nothing to run on, or two things; expected either --images SPEC or --frames FILE.npy")
     if frames is not None:
         if only_images:
-            raise RefusedInput(f"{frames}: --check and --precision loihi2 take images; expected --images SPEC")
+            raise RefusedInput(f"{frames}: --check takes images; expected --images SPEC")
         read = read_frames(graph, frames, limit)
         return _Shown(None, read, [f"frames {i}" for i in range(len(read))])
     from spikeclip.data import load_images
@@ -190,6 +197,24 @@ def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | N
     found = load_images(str(images), image_size(graph), limit)
     nothing = np.zeros(0, np.float32)
     return _Shown(found.images, nothing, found.names, found.labels, found.label_names)
+
+
+def _frames(graph: Graph, found: _Shown) -> "NDArray[np.float32]":
+    """What `graph` reads, in its integers where it consists of some."""
+    if found.images is not None:
+        return encode(graph, found.images)
+    return graded(graph, found.frames) if graph.precision == "loihi2" else found.frames
+
+
+def _timed(graph: Graph, frames: "NDArray[np.float32]", time_steps: int | None) -> Graph:
+    """`graph` with T in its metadata, which its widths depend on; of frames, the second axis may say it."""
+    if graph.metadata.time_steps is not None:
+        return graph
+    shown = frames.shape[1] if frames.ndim == len(graph.nodes[graph.input].shape) + 2 else None
+    steps = time_steps or shown
+    if steps is None:
+        raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes; give a number")
+    return replace(graph, metadata=replace(graph.metadata, time_steps=steps))
 
 
 def _integers(
@@ -202,12 +227,13 @@ def _integers(
             raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")
         return graph
     if calibrate is None:
-        raise RefusedInput(f"{model}: is not quantised; expected --calibrate SPEC, images to quantise it on")
-    from spikeclip.data import load_images
-
-    shown = load_images(calibrate, image_size(floats), count)
+        raise RefusedInput(
+            f"{model}: is not quantised; expected --calibrate SPEC, images (or FILE.npy, frames) to quantise it on"
+        )
+    images, path = (None, Path(calibrate)) if calibrate.endswith(".npy") else (calibrate, None)
+    shown = _shown(floats, images, path, count, only_images=False)
     with progress_bar("quantising") as advance:
-        rounded, scheme = find_scheme(floats, encode(floats, shown.images), granularity, progress=advance)
+        rounded, scheme = find_scheme(floats, _frames(floats, shown), granularity, progress=advance)
     if quantized is not None:
         write_quantised(model, rounded, scheme, quantized)
     document = {**rounded.metadata.document, KEY: scheme.to_dict()}

@@ -65,7 +65,8 @@ def _convert_input(node: nir.Input, shape: Shape, where: str, dt: float) -> tupl
 
 def _convert_output(node: nir.Output, shape: Shape, where: str, dt: float) -> tuple[Operation, Shape]:
     declared = declared_shape(node.output_type["output"], where)
-    if declared != shape:
+    batch = len(declared) - len(shape)
+    if declared != (1,) * batch + shape:  # the axes of an exporter's sample data (`parameters.without_batch`)
         raise RefusedInput(f"{where} declares the shape {list(declared)}; its input has {list(shape)}")
     return Sink(), shape
 

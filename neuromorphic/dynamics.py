@@ -32,7 +32,7 @@ class State:
 
     Attributes:
         v: membranes.
-        i: synaptic currents; used by the current-based neurons only.
+        i: synaptic currents, of neurons that have some; u of the chip's.
     """
 
     v: Values
@@ -55,8 +55,10 @@ def advance(neurons: Population | Membranes, state: State, x: Values) -> Values:
     All are float64 `[N, *shape]`.
     """
     match neurons:
-        case Lif() | LoihiLif():
+        case Lif():
             return step(neurons, state.v, x).astype(np.float64)
+        case LoihiLif():
+            return arithmetic.step(neurons, state.v, x, state.i).astype(np.float64)
         case If(gain=gain):
             state.v += gain * x
         case CubaLif() | CubaLi():
@@ -76,14 +78,11 @@ def advance(neurons: Population | Membranes, state: State, x: Values) -> Values:
     return fired.astype(np.float64)
 
 
-def step(lif: Lif | LoihiLif, v: Values, x: Values) -> NDArray[np.bool_]:
+def step(lif: Lif, v: Values, x: Values) -> NDArray[np.bool_]:
     """One step of a population: `v += decay (leak + gain x - v)`; spikes where `v > threshold`; there `v = reset`.
 
-    In the integers of the chip it is `loihi2.arithmetic.step`.  Updates the membranes `v`, float64 `[N, *shape]`, in
-    place and returns the spikes, bool of the same shape.
+    Updates the membranes `v`, float64 `[N, *shape]`, in place and returns the spikes, bool of the same shape.
     """
-    if isinstance(lif, LoihiLif):
-        return arithmetic.step(lif, v, x)
     v += lif.decay * (lif.leak + lif.gain * x - v)
     fired = np.asarray(v > lif.threshold)
     np.copyto(v, lif.reset, where=fired)

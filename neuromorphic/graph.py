@@ -4,7 +4,7 @@ What is not understood is refused here, by name, so that nothing behind this mod
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -41,7 +41,7 @@ from neuromorphic.operations import (
     SumPool2d,
     Threshold,
 )
-from neuromorphic.parameters import check_parameters, declared_shape
+from neuromorphic.parameters import check_parameters, declared_shape, without_batch
 from neuromorphic.quantities import delay_steps
 from neuromorphic.recurrence import dependencies, flattening_order, recurrent_edges
 
@@ -72,6 +72,7 @@ __all__ = [
     "Source",
     "SumPool2d",
     "Threshold",
+    "arranged",
     "from_nir",
 ]
 
@@ -165,9 +166,9 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph", dt: float | None
 
     Raises:
         RefusedInput: more of anything than `limits` allows, an unknown node type, more or fewer than one input or
-            output, a cycle without a neuron, a node without input, shapes that don't fit, parameters that are no
-            numbers, not finite or such as no neuron here has, attention to anything but the spikes of one population, a
-            dt that the file contradicts.
+            output, an output that is read, a cycle without a neuron, a node without input, shapes that don't fit,
+            parameters that are no numbers, not finite or such as no neuron here has, attention to anything but the
+            spikes of one population, a dt that the file contradicts.
     """
     source = str(source)
     metadata = GraphMetadata.of(graph.metadata, source, dt)
@@ -189,9 +190,27 @@ def from_nir(graph: nir.NIRGraph, source: str | Path = "graph", dt: float | None
     nodes = _nodes(order, found, fan_in, metadata.dt, size, source)
     size.check_steps(metadata.time_steps, source)
     ends = (_only(nodes, Source, "input", source), _only(nodes, Sink, "output", source))
+    if beyond := sorted(name for name, node in nodes.items() if ends[1] in node.sources):
+        raise RefusedInput(f"{source}: node {beyond[0]!r} reads the output {ends[1]!r}; expected the end of the graph")
     result = Graph(nodes, *ends, metadata, source, recurrent)
     _check_readout(result)
     return result
+
+
+def arranged(graph: Graph, nodes: Mapping[str, Node]) -> Graph:
+    """`graph` with other nodes, in topological order, and with the recurrent edges that these have.
+
+    Args:
+        graph: any validated graph.
+        nodes: by name, in any order; sources and shapes have to fit.
+    """
+    fan_in = {name: list(node.sources) for name, node in nodes.items()}
+    passes = {name for name, node in nodes.items() if isinstance(node.operation, Flatten)}.__contains__
+    neuron = {name for name, node in nodes.items() if node.neurons}.__contains__
+    late = {name for name, node in nodes.items() if isinstance(node.operation, Delay) and node.operation.lag}
+    recurrent = recurrent_edges(fan_in, neuron, passes, late.__contains__, graph.source)
+    order = _topological(dependencies(fan_in, recurrent, passes, late.__contains__))
+    return replace(graph, nodes={name: nodes[name] for name in order}, recurrent=recurrent)
 
 
 def _waits(node: nir.NIRNode | Passage, dt: float, source: str, name: str) -> bool:
@@ -225,6 +244,10 @@ def _nodes(
 ) -> dict[str, Node]:
     """The nodes in that order.  On a cycle, the first source whose shape is known gives a node its shape."""
     nodes: dict[str, Node] = {}
+    readers: dict[str, list[nir.NIRNode | Passage]] = {name: [] for name in found}
+    for reader, sources in fan_in.items():
+        for before in sources:
+            readers[before].append(found[reader])
     waiting = list(order)
     while waiting:
         known = (n for n in waiting if not fan_in[n] or any(s in nodes for s in fan_in[n]))
@@ -232,7 +255,7 @@ def _nodes(
         if name is None:
             raise RefusedInput(f"{source}: no input leads to {', '.join(sorted(waiting)[:4])}; expected one")
         waiting.remove(name)
-        node = _node(name, found[name], tuple(sorted(fan_in[name])), nodes, dt, source)
+        node = _node(name, found[name], tuple(sorted(fan_in[name])), readers[name], nodes, dt, source)
         size.add(node.operation, (node.input_shape, node.shape), f"{source}: node {name!r}")
         nodes[name] = node
     for node in nodes.values():
@@ -258,6 +281,7 @@ def _node(
     name: str,
     node: nir.NIRNode | Passage,
     sources: tuple[str, ...],
+    readers: list[nir.NIRNode | Passage],
     before: dict[str, Node],
     dt: float,
     source: str,
@@ -270,7 +294,7 @@ def _node(
     if isinstance(node, nir.Input):
         if sources:
             raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources[:4])}); expected none")
-        shape = declared_shape(node.input_type["input"], where)
+        shape = without_batch(declared_shape(node.input_type["input"], where), readers)
     else:
         if not sources:
             raise RefusedInput(f"{where} has no sources; expected at least one edge into it")

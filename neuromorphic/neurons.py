@@ -43,17 +43,18 @@ def neurons(node: Node, batch: int, dtype: type) -> Neurons:
         case Lif() as lif if not (lif.leak.any() or lif.reset.any()):
             return _Leaky(lif, shape, dtype)
         case LoihiLif() as lif:
-            return _Shifting(lif, shape) if _shifts(lif.decay) else _Decaying(lif, shape)
+            return _Shifting(lif, shape) if _shifts(lif) else _Decaying(lif, shape)
         case Lif() | If() | CubaLif() | Threshold() | Integrator() | Li() | CubaLi() as other:
             return _General(other, shape, dtype)
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no neurons")
 
 
-def _shifts(decay: int) -> bool:
-    """Whether `v (4096 - decay) / 4096` is v / 2, v / 4, ...: a shift, which floats compute exactly."""
-    kept = (1 << DECAY_BITS) - decay
-    return decay >= 1 << (DECAY_BITS - 1) and kept.bit_count() == 1
+def _shifts(lif: LoihiLif) -> bool:
+    """Whether currents don't last and `v (4096 - decay) / 4096` is v / 2, v / 4, ...: a shift, exact in floats."""
+    kept = (1 << DECAY_BITS) - lif.decay
+    lasting = lif.synapse_decay < 1 << DECAY_BITS
+    return not lasting and lif.decay >= 1 << (DECAY_BITS - 1) and kept.bit_count() == 1
 
 
 class _FromZero:
@@ -126,10 +127,15 @@ class _Decaying(_FromZero):
 
     def __init__(self, lif: LoihiLif, shape: tuple[int, ...]) -> None:
         self.v: Array = np.zeros(shape)
+        self.u: Array = np.zeros(shape)
         self.lif = lif
 
+    def forget(self) -> None:
+        super().forget()
+        self.u[...] = 0
+
     def __call__(self, x: Array) -> NDArray[np.uint8]:
-        return arithmetic.step(self.lif, self.v, x.astype(np.float64)).view(np.uint8)
+        return arithmetic.step(self.lif, self.v, x.astype(np.float64), self.u).view(np.uint8)
 
 
 class _Shifting(_FromZero):

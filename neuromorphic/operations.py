@@ -199,21 +199,27 @@ class Delay:
 
 @dataclass(frozen=True)
 class LoihiLif:
-    """`v = saturate(decayed(v) + wrap(64 x) + bias)`; a spike where `v > 64 threshold`; then `v = 0` there.
+    """`u = wrap(decayed(u) + 64 (x + drive))`, `v = saturate(decayed(v) + u + bias)`; a spike where `v > 64 threshold`.
 
-    A population in the integers of the chip (`loihi2.arithmetic`); x are integers too.
+    There v = 0 then.  A population in the integers of the chip (`loihi2.arithmetic`); x are integers too.
 
     Attributes:
-        decay: of 4096, what v loses per time step.
+        decay: of 4096, what v loses per time step; all 4096 of a neuron without a memory, which the chip resets in
+            every step, since 12 bits end at 4095.
         threshold: int32 of the population's shape.
         bias_mantissa: int32 of the population's shape.
         bias_exponent: of the whole population.
+        synapse_decay: of 4096, what u loses per time step, 1 to 4096; all of it where currents don't last.
+        drive: int32 of the population's shape or a single number: what synapses of a neuron that fires in every step
+            bring, since biases act behind u.
     """
 
     decay: int
     threshold: NDArray[np.int32]
     bias_mantissa: NDArray[np.int32]
     bias_exponent: int
+    synapse_decay: int = 4096
+    drive: NDArray[np.int32] = field(default_factory=lambda: np.zeros((), np.int32))
 
     @property
     def bias(self) -> NDArray[np.int32]:

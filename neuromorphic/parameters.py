@@ -3,11 +3,13 @@
 `nir.read` hands on whatever stands under a parameter's name: text, groups, numbers of any type and shape.
 """
 
+from collections.abc import Iterable
 from dataclasses import fields
 
 import nir
 import numpy as np
 
+from neuromorphic import limits
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.limits import check_shape
 from neuromorphic.operations import Shape
@@ -18,12 +20,19 @@ SCALARS = frozenset({"groups", "start_dim", "end_dim"})
 WORDS = frozenset({"padding"})
 """Parameters that may be a word; which one is the node's matter."""
 
+_DIMENSIONS = {
+    **dict.fromkeys((nir.Affine, nir.Linear), 1),
+    nir.Conv1d: 2,
+    **dict.fromkeys((nir.Conv2d, nir.SumPool2d, nir.AvgPool2d), 3),
+}
+"""Dimensions of the input of a node, where all that it reads have the same."""
+
 SHAPES = frozenset({"input_type", "output_type", "metadata"})
 """Fields that are no parameters."""
 
 
 def check_parameters(node: nir.NIRNode, where: str) -> None:
-    """Refuse parameters that are not numbers, and numbers in place of one integer.
+    """Refuse parameters that are not numbers, too many of them, and numbers in place of one integer.
 
     Raises:
         RefusedInput: by the parameter's name.
@@ -35,6 +44,8 @@ def check_parameters(node: nir.NIRNode, where: str) -> None:
         kind, size = _numbers(value)
         if kind is None:
             raise RefusedInput(f"{where}: {key} is {shown(value)}; expected numbers")
+        if size > limits.MAX_ELEMENTS:
+            raise RefusedInput(f"{where}: {key} has {size} elements; expected at most {limits.MAX_ELEMENTS}")
         if key in SCALARS and (kind not in "iu" or size != 1):
             raise RefusedInput(f"{where}: {key} is {shown(value)}; expected one integer")
 
@@ -51,6 +62,17 @@ def declared_shape(value: object, where: str) -> Shape:
     shape = tuple(int(n) for n in np.atleast_1d(np.asarray(value)))
     check_shape(shape, where)
     return shape
+
+
+def without_batch(declared: Shape, readers: Iterable[nir.NIRNode]) -> Shape:
+    """The shape that an input declares, without the leading ones that none of its readers takes.
+
+    Rockpool declares the axes of its sample data for images and time, `[1, C]` where a matrix reads `[C]`.
+    """
+    takes = {_DIMENSIONS.get(type(node)) for node in readers}
+    most = takes.pop() if len(takes) == 1 else None
+    extra = 0 if most is None else len(declared) - most
+    return declared[extra:] if extra > 0 and declared[:extra] == (1,) * extra else declared
 
 
 def _numbers(value: object) -> tuple[str | None, int]:

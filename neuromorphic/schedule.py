@@ -27,6 +27,7 @@ from itertools import pairwise
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Delay, Flatten, Graph, Membranes, Population, Sink, Source
+from neuromorphic.longest_ways import EndlessCycle, longest_ways
 
 
 @dataclass(frozen=True)
@@ -66,33 +67,16 @@ def schedule(graph: Graph) -> Schedule:
 
 
 def _latencies(graph: Graph, ways: Mapping[str, list[tuple[str, int]]]) -> dict[str, int]:
-    """The longest ways to every node (Bellman and Ford's): one pass, but for cycles."""
-    latency = dict.fromkeys(ways, 0)
-    for _ in range(len(ways) + 1):
-        changed = ""
-        for name, sources in ways.items():
-            least = max((latency[s] + steps for s, steps in sources), default=0)
-            if least > latency[name]:
-                latency[name], changed = least, name
-        if not changed:
-            return latency
-    cycle = _longest(ways, latency, changed)
-    steps = sum(synapse(graph, s, n) for s, n in cycle)
-    lags = sum(graph.lag(s, n) for s, n in cycle)
-    raise RefusedInput(
-        f"{graph.source}: the cycle {' -> '.join([cycle[0][0], *(n for _, n in cycle)])} passes {steps} synapses, each "
-        f"of which takes a time step on the chip, and is {lags} late; expected a Delay of {steps} steps on it"
-    )
-
-
-def _longest(ways: Mapping[str, list[tuple[str, int]]], latency: Mapping[str, int], name: str) -> list[tuple[str, str]]:
-    """The edges of a cycle that lets latencies grow for ever, found backwards from a node whose latency still does."""
-    seen: list[str] = []
-    while name not in seen:
-        seen.append(name)
-        name = max(ways[name], key=lambda way: latency[way[0]] + way[1])[0]
-    cycle = [*seen[seen.index(name) :], name][::-1]
-    return list(pairwise(cycle))
+    try:
+        return longest_ways(ways)
+    except EndlessCycle as error:
+        cycle = list(pairwise(error.cycle))
+        steps = sum(synapse(graph, s, n) for s, n in cycle)
+        lags = sum(graph.lag(s, n) for s, n in cycle)
+        raise RefusedInput(
+            f"{graph.source}: the cycle {error} passes {steps} synapses, each of which takes a time step on the chip, "
+            f"and is {lags} late; expected a Delay of {steps} steps on it"
+        ) from error
 
 
 def inputs(graph: Graph, name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import CubaLif, Flatten, Graph, If, Lif, Membranes, Sink, Source
 from neuromorphic.job import Job, Models
 from neuromorphic.layers import constants
-from neuromorphic.loihi2.bounds import intervals
+from neuromorphic.loihi2.bounds import fractions, intervals
 from neuromorphic.loihi2.stock import check_stock
 from neuromorphic.loihi2.widths import GRADED_BITS
 from neuromorphic.reference import per_step
@@ -111,13 +111,13 @@ def doubles(graph: Graph) -> tuple[str, ...]:
 
 
 def _wide(graph: Graph) -> tuple[str, ...]:
-    """Names of the nodes with a sum of integers, read or returned, that may reach 2^24.
+    """Names of the nodes with a sum of integers, read or returned, that may reach 2^24, and of those of fractions.
 
     Every term may be 0, so partial sums stay within the bounds of the whole.
     """
     limit = 2.0 ** (GRADED_BITS - 1)
     sums = intervals(graph, (-limit, limit - 1))
-    large = {name for name, x in sums.items() if max(-x.low.min(), x.high.max()) >= 2**SINGLE}
+    large = {name for name, x in sums.items() if max(-x.low.min(), x.high.max()) >= 2**SINGLE} | fractions(graph)
     readers = {name: [reader.name for reader in graph.readers(name)] for name in graph.nodes}
     return tuple(name for name in graph.nodes if name in large or not large.isdisjoint(readers[name]))
 

@@ -123,6 +123,6 @@ def cores(placement: Placement) -> list[str]:
         f"{used['memory']:.0%} of their memory in use",
         f"busiest core, {how}: {busiest.population} channels {busiest.channels[0]} to {busiest.channels[1] - 1}, "
         f"{int(activity.operations[time.busiest]) / activity.steps:,.0f} operations per step",
-        f"spikes across cores, {how}: {int(activity.messages.sum()) / activity.steps * steps:,.0f} per image; at most "
+        f"messages to cores, {how}: {int(activity.messages.sum()) / activity.steps * steps:,.0f} per image; at most "
         f"{time.steps_per_second:,.0f} time steps per second (docs/placement.md says what that rests on)",
     ]

@@ -91,8 +91,8 @@ def _operations(document: Document) -> Figure:
         nodes.setdefault(name, {})["additions"] = added.bias + added.pooling + added.fan_in
     for name, compared in snn.comparisons_per_node.items():
         nodes.setdefault(name, {})["comparisons"] = compared
-    for name, population in snn.populations.items():
-        nodes.setdefault(name, {})["updates"] = population.updates
+    for name, neurons in (*snn.populations.items(), *snn.membranes.items()):
+        nodes.setdefault(name, {})["updates"] = neurons.updates
     twin: dict[str, dict[Part, float]] = {}
     if document.ann is not None:
         for name, twins in document.ann.layers.items():

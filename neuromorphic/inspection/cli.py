@@ -14,7 +14,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph
 from neuromorphic.inspection.describe import EXTENSIONS, size
 from neuromorphic.inspection.drawing import draw
-from neuromorphic.inspection.report import Inspection, Proof, direct_synapses, inspect
+from neuromorphic.inspection.report import Inspection, NodeReport, Proof, direct_synapses, inspect
 from neuromorphic.loihi2.certificate import certify as prove_widths
 from neuromorphic.loihi2.file import integer_graph
 from neuromorphic.metadata import Readout
@@ -32,6 +32,7 @@ def inspect_file(
     model: Annotated[Path, typer.Argument(help="A graph (.nir), by spikeclip-export or from elsewhere.")],
     json_path: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Draw the graph (.svg).")] = None,
+    dt: Annotated[float | None, typer.Option(help="Seconds per time step, where the file doesn't say.")] = None,
     prove: Annotated[
         bool, typer.Option(help="Prove the file's certificate again from its weights; else it is only quoted.")
     ] = True,
@@ -42,11 +43,11 @@ def inspect_file(
 
     Exit codes: 0 done, 1 the file claims to be exact where its weights are not, 2 the input was refused.
 
-    Example: `spikeclip-inspect model.nir --svg model.svg --json model.json`
+    Examples: `spikeclip-inspect model.nir --svg model.svg --json model.json`, `spikeclip-inspect theirs.nir --dt 1e-3`
     """
     with refusals(RefusedInput):
         require_folders(json_path, svg)
-        graph = read_graph(model)
+        graph = read_graph(model, dt)
         with console.status("proving"):
             proof = _proof(graph, model, prove)
         found = inspect(graph, _synapses(graph), proof)
@@ -127,20 +128,31 @@ def _lines(found: Inspection) -> Iterator[str]:
             continue
         counts = ((node.neurons, "neurons"), (node.parameters, "parameters"), (node.synapses, "synapses"))
         details = [node.words, *(f"{count:,} {what}" for count, what in counts if count)]
-        waits = (f"{s} (waits {node.delays[s]})" if s in node.delays else s for s in node.sources)
-        details += ["reads " + ", ".join(waits)] if node.sources else []
+        details += ["reads " + ", ".join(_source(found, s, node) for s in node.sources)] if node.sources else []
         if any(details):
             yield "    " + "; ".join(detail for detail in details if detail)
+
+
+def _source(found: Inspection, source: str, node: NodeReport) -> str:
+    if (source, node.name) in found.graph.recurrent:
+        return f"{source} (a step late)"
+    return f"{source} (waits {node.delays[source]})" if source in node.delays else source
 
 
 def _summary(found: Inspection) -> Iterator[tuple[str, str]]:
     graph, metadata = found.graph, found.graph.metadata
     totals = found.totals
     yield "graph", f"{graph.source}: {totals['nodes']} nodes, {totals['edges']} edges"
-    yield "neurons", f"{totals['neurons']:,} in {totals['populations']} populations"
+    populations = totals["populations"]
+    yield "neurons", f"{totals['neurons']:,} in {populations} population{'s' * (populations != 1)}"
     yield "synapses", f"{totals['synapses']:,}; {totals['parameters']:,} parameters"
     steps = "the file doesn't say how many" if metadata.time_steps is None else str(metadata.time_steps)
-    yield "time steps", f"{steps}, of {metadata.dt:g} s; an image passes in {found.timing.depth} more"
+    dt = f"{metadata.dt:g} s" + ("" if metadata.dt_stated else " (which the file doesn't say: --dt)")
+    yield "time steps", f"{steps}, of {dt}; an image passes in {found.timing.depth} more"
+    if graph.recurrent:
+        edges = [f"{neuron} -> {reader}" for neuron, reader in sorted(graph.recurrent)]
+        more = f" and {len(edges) - NAMES} more" if len(edges) > NAMES else ""
+        yield "recurrent", f"{', '.join(edges[:NAMES])}{more}: one time step late"
     known = f"{', '.join(found.extensions)}: only readers that know these nodes (*) can run the file"
     yield "extensions", known if found.extensions else "none: standard NIR"
     yield "precision", _precision(found)

@@ -120,6 +120,7 @@ class Inspection:
             "dt": metadata.dt,
             "time_steps": metadata.time_steps,
             "depth": self.timing.depth,
+            "recurrent": [list(edge) for edge in sorted(self.graph.recurrent)],
             "totals": self.totals,
             "extensions": list(self.extensions),
             "input": {"shape": list(self.graph.nodes[self.graph.input].shape), "bits": metadata.input_bits},

@@ -1,9 +1,13 @@
 """The widths of an integer graph: enforced where they are its parameters', proven where they are its sums'.
 
-For every neuron, with x in [a, b] whatever the spikes before it (`bounds`), and T steps from rest,
+For every neuron, with x + drive in [a, b] whatever the spikes before it (`bounds`), and T steps from rest,
 
     u = 64 x                            doesn't wrap if  -2^23 < 64 a  and  64 b <= 2^23
     v >= Σ_{t<T} (1 - d)^t (64 a + bias)    where that is negative: v doesn't saturate below if it is above -2^23
+
+Where currents last, a < 0 and b > 0 bring u up to `Σ_{t<T} (1 - d_u)^t` times as much, and v >= V_T with
+
+    U_t = (1 - d_u) U_{t-1} + 64 a          V_t = (1 - d) min(V_{t-1}, 0) + U_t + bias
 
 Decays round toward zero, so they only raise what is negative.  Above, saturation changes nothing: thresholds end at
 64 · 131071, below 2^23 - 1, so that a neuron which saturates there fires, as it would have.
@@ -17,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv1d, Conv2d, Graph, LoihiLif, Node, Scale, SelfAttention
-from neuromorphic.loihi2.bounds import Interval, intervals
+from neuromorphic.graph import Affine, Conv1d, Conv2d, Graph, LoihiLif, Scale, SelfAttention
+from neuromorphic.loihi2.bounds import Interval, fractions, intervals
 from neuromorphic.loihi2.parameters import weights_of
+from neuromorphic.loihi2.populations import growth
 from neuromorphic.loihi2.streams import host_nodes
 from neuromorphic.loihi2.widths import (
     ALIGNMENT,
@@ -107,14 +112,16 @@ def certify(graph: Graph) -> WidthCertificate:
     check(graph)
     limit = 2.0 ** (GRADED_BITS - 1)
     read, steps = intervals(graph, (-limit, limit - 1)), graph.metadata.time_steps
-    populations, limits = {}, {}
+    populations: dict[str, PopulationProof] = {}
+    limits: dict[str, int] = {}
+    broken = fractions(graph)
     for node in graph.nodes.values():
         if isinstance(node.operation, LoihiLif):
             populations[node.name] = proof = _prove(node.operation, read[node.name], steps)
             limits[node.name] = DOUBLE if proof.wrapping else SINGLE
         else:
             sums = [_bound(read[name]) for name in (node.name, *(reader.name for reader in graph.readers(node.name)))]
-            limits[node.name] = SINGLE if max(sums) <= 2**SINGLE else DOUBLE
+            limits[node.name] = SINGLE if max(sums) <= 2**SINGLE and node.name not in broken else DOUBLE
     return WidthCertificate(populations, limits, steps)
 
 
@@ -124,25 +131,41 @@ def _bound(x: Interval) -> float:
 
 
 def _prove(lif: LoihiLif, x: Interval, steps: int | None) -> PopulationProof:
-    unity, kept = 2.0**DECAY_BITS, 1 - lif.decay / 2.0**DECAY_BITS
-    low, high = 2.0**ALIGNMENT * x.low, 2.0**ALIGNMENT * x.high
-    if steps is None:
-        growth = unity / lif.decay if lif.decay else np.inf
-    else:
-        growth = float(sum(kept**t for t in range(steps)))
-    drive = np.minimum(low + lif.bias, 0)
-    membrane = np.where(drive < 0, drive * growth, 0.0)
+    low, high = 2.0**ALIGNMENT * (x.low + lif.drive), 2.0**ALIGNMENT * (x.high + lif.drive)
+    membrane = _least_membrane(lif, low, steps)
+    if lif.synapse_decay < 2**DECAY_BITS:
+        lasting, _ = growth(lif.decay, lif.synapse_decay, steps)
+        low, high = lasting * np.minimum(low, 0), lasting * np.maximum(high, 0)
     wrapping = (low <= -STATE_LIMIT) | (high > STATE_LIMIT)
     saturating = membrane < 1 - STATE_LIMIT
     worst = np.unravel_index(int(np.maximum(high, -np.minimum(low, membrane)).argmax()), low.shape)
     return PopulationProof(
         neurons=low.size,
-        current=(int(low.min()), int(high.max())),
+        current=(int(np.floor(low.min())), int(np.ceil(high.max()))),
         membrane=int(max(membrane.min(), -(2.0**62))),
         wrapping=int(wrapping.sum()),
         saturating=int(saturating.sum()),
         worst=tuple(int(i) for i in worst),
     )
+
+
+def _least_membrane(lif: LoihiLif, low: NDArray[np.float64], steps: int | None) -> NDArray[np.float64]:
+    """What v can't fall below from 0, or 0, if 64 (x + drive) is at least `low`; of any number of steps if None."""
+    if lif.synapse_decay == 2**DECAY_BITS or steps is None:
+        lasting, _ = growth(lif.decay, lif.synapse_decay, steps)
+        least = np.where(low < 0, lasting * low, low)
+        per_step = np.minimum(least + lif.bias, 0)
+        _, sums = growth(lif.decay, 2**DECAY_BITS, steps)
+        return np.where(per_step < 0, per_step * sums, 0.0)
+    kept_u, kept_v = (1 - decay / 2.0**DECAY_BITS for decay in (lif.synapse_decay, lif.decay))
+    u = v = np.zeros_like(low)
+    for _ in range(steps):
+        before = u, v
+        u = kept_u * u + np.minimum(low, 0)
+        v = np.minimum(kept_v * v + u + lif.bias, 0)
+        if np.array_equal((u, v), before):  # and so for ever
+            break
+    return v
 
 
 def check(graph: Graph) -> None:
@@ -156,8 +179,9 @@ def check(graph: Graph) -> None:
         match node.operation:
             case LoihiLif() as lif:
                 _check_population(node.name, lif)
+                _check_weights(node.name, "drive", lif.drive.reshape(1, -1))
             case Affine() | Conv1d() | Conv2d() | Scale() as weighted if node.name not in host:
-                _check_weights(node, weights_of(weighted))
+                _check_weights(node.name, "weights", weights_of(weighted))
             case SelfAttention(scale=scale) if scale != round(scale) or scale < 1:
                 raise RefusedInput(f"{node.name}: scale is {scale}; expected a whole number of at least 1")
 
@@ -165,6 +189,7 @@ def check(graph: Graph) -> None:
 def _check_population(name: str, lif: LoihiLif) -> None:
     mantissa = 2 ** (BIAS_MANTISSA_BITS - 1)
     high, low = int(lif.bias_mantissa.max()), int(lif.bias_mantissa.min())
+    lasting = lif.synapse_decay < 2**DECAY_BITS
     for what, value, least, most, bits, advice in (
         ("v_threshold", int(lif.threshold.max()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "lower the weight scale"),
         ("v_threshold", int(lif.threshold.min()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "raise it"),
@@ -178,7 +203,9 @@ def _check_population(name: str, lif: LoihiLif) -> None:
             BIAS_EXPONENT_BITS,
             "lower the weight scale",
         ),
-        ("decay", lif.decay, 0, 2**DECAY_BITS - 1, DECAY_BITS, "lengthen tau"),
+        # All of v is lost by a reset in every step, which takes u too.
+        ("decay", lif.decay, 0, 2**DECAY_BITS - int(lasting), DECAY_BITS, "lengthen tau"),
+        ("decay of u", lif.synapse_decay, 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
     ):
         if value > most:
             raise RefusedInput(f"{name}: {what} {value} exceeds {most} ({bits} bits); {advice}")
@@ -186,7 +213,7 @@ def _check_population(name: str, lif: LoihiLif) -> None:
             raise RefusedInput(f"{name}: {what} {value} is below {least} ({bits} bits); {advice}")
 
 
-def _check_weights(node: Node, weight: NDArray[np.float32]) -> None:
+def _check_weights(name: str, what: str, weight: NDArray[np.number[Any]]) -> None:
     """Every output channel's weights are integers of 8 bits, shifted left by up to 7."""
     rows = weight.reshape(len(weight), -1).astype(np.float64)
     fits = np.zeros(len(rows), np.bool_)
@@ -198,7 +225,7 @@ def _check_weights(node: Node, weight: NDArray[np.float32]) -> None:
         channel = int(np.argmin(fits))
         value = rows[channel][np.abs(rows[channel]).argmax()]
         raise RefusedInput(
-            f"{node.name}: the weights of output channel {channel}, up to {value:g}, are no integers of {WEIGHT_BITS} "
+            f"{name}: the {what} of output channel {channel}, up to {value:g}, are no integers of {WEIGHT_BITS} "
             f"bits shifted by at most {WEIGHT_EXPONENT}; raise the unit"
         )
 

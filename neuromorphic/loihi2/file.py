@@ -11,9 +11,22 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.graph import Affine, Conv1d, Conv2d, Graph, If, Lif, Scale
+from neuromorphic.graph import (
+    Affine,
+    Conv1d,
+    Conv2d,
+    CubaLif,
+    Graph,
+    If,
+    Lif,
+    Node,
+    Scale,
+    SumPool2d,
+    Threshold,
+)
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
+from neuromorphic.metadata import FORMAT_VERSION
 from neuromorphic.metadata import KEY as METADATA
 from neuromorphic.read import read_nir
 
@@ -53,20 +66,11 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     """
     raw = read_nir(model)
     for node in graph.nodes.values():
-        target = _found(raw, node.name)
-        match node.operation:
-            case Conv1d(weight=weight, bias=bias, groups=groups) | Conv2d(weight=weight, bias=bias, groups=groups):
-                grouped = int(np.asarray(target.groups).item()) == groups
-                target.weight, target.bias = weight if grouped else _block_diagonal(weight, groups), bias
-            case Scale(scale=scale):
-                target.scale = scale
-            case Affine(weight=weight, bias=bias):
-                target.weight = weight
-                if isinstance(target, nir.Affine):
-                    target.bias = bias
-            case Lif(threshold=threshold) | If(threshold=threshold):
-                target.v_threshold = np.broadcast_to(threshold, node.shape).copy()
-    document = {k: v for k, v in graph.metadata.document.items() if k not in ("certificate", "grids")}
+        within, name = _found(raw, node.name)
+        within.nodes[name] = _rewritten(within.nodes[name], node, graph.metadata.dt)
+    written = {"format_version": FORMAT_VERSION, "dt": graph.metadata.dt, "time_steps": graph.metadata.time_steps}
+    kept = {k: v for k, v in graph.metadata.document.items() if k not in ("certificate", "grids")}
+    document = {**written, **kept}
     raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}
     partial = path.with_name(path.name + ".partial")
     try:
@@ -78,10 +82,40 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
         partial.unlink(missing_ok=True)
 
 
-def _found(graph: nir.NIRGraph, name: str) -> nir.NIRNode:
-    """The node that `nesting.flat` calls so, in its subgraph."""
+def _rewritten(target: nir.NIRNode, node: Node, dt: float) -> nir.NIRNode:
+    """The file's node with the numbers of the graph's; of a type that has room for them."""
+
+    def full(values: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(values, node.shape).astype(np.float32)
+
+    match node.operation:
+        case Conv1d(weight=weight, bias=bias, groups=groups) | Conv2d(weight=weight, bias=bias, groups=groups):
+            grouped = int(np.asarray(target.groups).item()) == groups
+            target.weight, target.bias = weight if grouped else _block_diagonal(weight, groups), bias
+        case Scale(scale=scale):
+            target.scale = scale
+        case Affine(weight=weight, bias=bias):
+            return nir.Affine(weight, bias) if bias.any() or isinstance(target, nir.Affine) else nir.Linear(weight)
+        case SumPool2d(divisor=1) if isinstance(target, nir.AvgPool2d):  # the weights before it divide
+            return nir.SumPool2d(target.kernel_size, target.stride, target.padding)
+        case If(threshold=threshold):
+            target.v_threshold = full(threshold)
+        case Lif(decay=decay, gain=gain, threshold=threshold, leak=leak):
+            target.v_threshold, target.v_leak = full(threshold), full(leak)
+            target.tau, target.r = full(np.float32(dt) / decay), full(gain)
+        case CubaLif(decay=decay, synapse_decay=synapse, weight=weight, gain=gain, threshold=threshold, leak=leak):
+            target.v_threshold, target.v_leak = full(threshold), full(leak)
+            target.tau_mem, target.r = full(np.float32(dt) / decay), full(gain)
+            target.tau_syn, target.w_in = full(np.float32(dt) / synapse), full(weight)
+        case Threshold(threshold=threshold):
+            target.threshold = full(threshold)
+    return target
+
+
+def _found(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:
+    """The node that `nesting.flat` calls so: its subgraph, and its name there."""
     if name in graph.nodes:
-        return graph.nodes[name]
+        return graph, name
     (inner, rest), *_ = (
         (node, name.removeprefix(f"{outer}."))
         for outer, node in graph.nodes.items()

@@ -10,6 +10,9 @@ float neuron's in real arithmetic.  As v is a multiple of 64 and θ an integer,
 
 so the integer neuron fires exactly when the float one does, whatever spikes come, as long as nothing wraps or
 saturates, which `units` decides.
+
+Where currents last, with `1 - d_u = m_u / 2^(a_u)`, the same holds with the larger a: what enters at step s has passed
+`t - s` decays of either kind by step t, and is a multiple of `64 · 2^(a (T-t))` then, in u as in v.
 """
 
 from collections.abc import Sequence

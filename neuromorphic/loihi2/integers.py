@@ -15,10 +15,10 @@ from neuromorphic.graph import (
     Affine,
     Conv1d,
     Conv2d,
+    CubaLi,
     Flatten,
     Graph,
-    If,
-    Lif,
+    Li,
     LoihiLif,
     Node,
     Operation,
@@ -26,16 +26,17 @@ from neuromorphic.graph import (
     SelfAttention,
     Source,
     SumPool2d,
+    arranged,
 )
 from neuromorphic.linear import pool_as_convolution
 from neuromorphic.loihi2.bounds import constants
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_weights
-from neuromorphic.loihi2.populations import STEP, drive, population
-from neuromorphic.loihi2.scheme import Scheme
+from neuromorphic.loihi2.populations import STEP, Neurons, population, with_snapped_rest, with_thresholds
+from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.loihi2.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.loihi2.supported import check_supported
-from neuromorphic.loihi2.widths import WEIGHT_BITS
+from neuromorphic.loihi2.widths import GRADED_BITS, WEIGHT_BITS
 from neuromorphic.metadata import GraphMetadata, Readout
 
 Floats = NDArray[np.float32]
@@ -56,8 +57,10 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
     for node in graph.nodes.values():
         operation: Operation = node.operation
         match operation:
-            case Lif() | If() as neurons:
-                operation = population(node.name, neurons, biases[node.name], scheme)
+            case operation if isinstance(operation, Neurons):
+                operation = population(node.name, operation, biases[node.name], scheme)
+            case Li(leak=leak) | CubaLi(leak=leak) as readout:  # linear but for its leak
+                operation = replace(readout, leak=(leak / scheme.units[node.name]).astype(np.float32))
             case Scale() if node.name not in host and not weighs(node, carriers):  # a factor of 1 (`folding`)
                 operation = Flatten()
             case Scale(scale=scale):
@@ -79,8 +82,20 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
         if node.spiking or not (weighs(node, carriers) or node.name in host | carriers):
             sources = _through_synapses(nodes, node, carriers, graph, scheme)
         nodes[node.name] = replace(node, operation=operation, sources=sources)
-    result = replace(graph, nodes=nodes, metadata=_metadata(graph, scheme, biases[graph.output]))
+    result = replace(arranged(graph, nodes), metadata=_metadata(graph, scheme, biases[graph.output]))
     return replace(result, metadata=replace(result.metadata, certificate=certify(result).to_dict()))
+
+
+def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`clip(round(input_scale x), -128, 127)`: frames as the integers that `graph` reads, float32 of the same shape.
+
+    Args:
+        graph: in integers, with its scheme in the metadata's document.
+        frames: as the float graph reads them.
+    """
+    limit = 2.0 ** (GRADED_BITS - 1)
+    scale = graph.metadata.document[KEY]["input_scale"]
+    return np.asarray(np.clip(np.round(frames * scale), -limit, limit - 1), np.float32)
 
 
 def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
@@ -94,9 +109,8 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
     nodes = {}
     for node in with_snapped_biases(graph, scheme).nodes.values():
         operation, whole = node.operation, integer.nodes[node.name].operation
-        if isinstance(operation, Lif | If) and isinstance(whole, LoihiLif):
-            factor = drive(operation) * scheme.units[node.name]
-            operation = replace(operation, threshold=(whole.threshold * factor).astype(np.float32))
+        if isinstance(operation, Neurons) and isinstance(whole, LoihiLif):
+            operation = with_thresholds(operation, whole.threshold.astype(np.float64), scheme.units[node.name])
         elif isinstance(operation, Weighted) and isinstance(whole, Weighted):
             unit = scheme.units[node.name]
             weight = weights_of(whole) * (unit / input_unit(graph, scheme, node))
@@ -108,14 +122,17 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
 
 
 def with_snapped_biases(graph: Graph, scheme: Scheme) -> Graph:
-    """Biases as multiples of `λ 2^E / 64`, so that their sums are too."""
+    """Biases as multiples of `λ 2^E / 64`, or of `λ 2^e` where they act as drives, so that their sums are too."""
     nodes = dict(graph.nodes)
     for name, exponent in scheme.bias_exponents.items():
         operation = nodes[name].operation
+        least = scheme.units[name] * 2.0**exponent / STEP
         if isinstance(operation, Biased):
-            step = scheme.units[name] * 2.0**exponent / STEP
+            step = scheme.units[name] * 2.0 ** scheme.drive_exponents[name] if name in scheme.drive_exponents else least
             bias = (np.round(operation.bias / step) * step).astype(np.float32)
             nodes[name] = replace(nodes[name], operation=replace(operation, bias=bias))
+        elif isinstance(operation, Neurons):
+            nodes[name] = replace(nodes[name], operation=with_snapped_rest(operation, least))
     return replace(graph, nodes=nodes)
 
 
@@ -128,7 +145,9 @@ def _through_synapses(
         name = source
         if source in carriers:
             name = f"{node.name}.{source}"
-            weight = np.float32(np.round(carried_unit(graph, scheme, source) / scheme.units[node.name]))
+            while name in graph.nodes:  # a subgraph's nodes are named so too
+                name += "+"
+            weight = nearest(carried_unit(graph, scheme, source) / scheme.units[node.name])
             shape = node.input_shape
             zeros = np.zeros(shape[0], np.float32)
             if len(shape) == 3:
@@ -137,7 +156,7 @@ def _through_synapses(
             elif len(shape) == 2:
                 synapses = Conv1d(np.full((shape[0], 1, 1), weight, np.float32), zeros, 1, 0, 1, shape[0])
             else:
-                synapses = Affine(weight * np.eye(shape[0], dtype=np.float32), zeros)
+                synapses = Scale(np.full(shape, weight, np.float32))
             nodes[name] = Node(name, synapses, (source,), shape, shape)
         names.append(name)
     return tuple(sorted(names))
@@ -179,6 +198,12 @@ def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:
     exponents = np.asarray(scheme.exponents[name], np.float64).reshape(-1, *(1 for _ in values.shape[1:]))
     factor = read / (scheme.units[name] * 2.0**exponents)
     return np.asarray(np.clip(np.round(values * factor), LEAST, MOST) * 2.0**exponents, np.float32)
+
+
+def nearest(value: float) -> np.float32:
+    """The nearest to `value` > 0 of `2^e q`, q of 8 bits, with the least e >= 0."""
+    exponent = max(0, int(np.ceil(np.log2(value / MOST))))
+    return np.float32(min(np.round(value / 2.0**exponent), MOST) * 2.0**exponent)
 
 
 def _metadata(graph: Graph, scheme: Scheme, constant: NDArray[np.float64]) -> GraphMetadata:

@@ -1,23 +1,159 @@
-"""Populations of floats as the chip's: `v = 64 v_float / (g λ)`, g what a current of 1 brings v_float at once.
+"""Populations of floats as the chip's: `v = 64 (v_float - v_reset) / (g λ)`.
 
-A LIF loses dt / tau of v per time step and has `g = dt / tau r`; an IF loses nothing and has `g = dt r`.
+g is what an input of 1 brings v_float at once: `dt / tau r` of a LIF, `dt r` of an IF,
+`dt / tau_mem r dt / tau_syn w_in` of a CubaLIF, 1 of a Threshold.  The chip's neurons rest and reset at 0, so v is
+counted from v_reset; that it rests elsewhere is a bias, `dt / tau (v_leak - v_reset)` per step.  Current-based neurons
+keep `u = 64 i / (dt / tau_syn w_in λ)`; what their synapses' biases bring has to pass u, as a drive.
+
+Decays are multiples of 1/4096 on the chip; others go to the nearest.
 """
+
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import If, Lif, LoihiLif, Node
+from neuromorphic.graph import CubaLif, Graph, If, Lif, LoihiLif, Node, Threshold
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS
 
 Floats = NDArray[np.float64]
 
-Neurons = Lif | If
+Neurons = Lif | If | CubaLif | Threshold
 """Populations of floats that the chip's neurons can be."""
 
 UNITY = 2**DECAY_BITS
 STEP = 2**ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A population of floats in the chip's terms; arrays are float64 of its shape.
+
+    Attributes:
+        decay: of 4096, what v loses per step.
+        synapse_decay: of 4096, what the current loses per step.
+        gain: g.
+        threshold: above v_reset.
+        rest: what the leak brings per step, as an input that would bring v the same.
+    """
+
+    decay: int
+    synapse_decay: int
+    gain: Floats
+    threshold: Floats
+    rest: Floats
+
+    @property
+    def lasting(self) -> bool:
+        """Whether currents outlast their step."""
+        return bool(self.synapse_decay < UNITY)
+
+    def bias(self, arriving: Floats) -> Floats:
+        """What acts at v, as an input, of the biases that arrive and of the leak."""
+        return self.rest if self.lasting else self.rest + arriving
+
+    def drive(self, arriving: Floats) -> Floats:
+        """What acts at u of the biases that arrive, as an input."""
+        return arriving if self.lasting else np.zeros_like(arriving)
+
+    def growth(self, steps: int | None) -> tuple[float, float]:
+        """What a lasting input of 1 brings u and v, at most, in units of what it brings them in its first step.
+
+        Args:
+            steps: since rest; None for any number.
+        """
+        return growth(self.decay, self.synapse_decay, steps)
+
+
+def growth(decay: int, synapse_decay: int, steps: int | None) -> tuple[float, float]:
+    """`Σ_{n<T} k_u^n` and `Σ_{n<T} Σ_{i+j=n} k_u^i k_v^j`, with `k = 1 - decay / 4096`; for T to infinity if None."""
+    kept_u, kept_v = 1 - synapse_decay / UNITY, 1 - decay / UNITY
+    if steps is None:
+        u = 1 / (1 - kept_u)
+        return u, u / (1 - kept_v) if decay else np.inf
+    u = v = 0.0
+    for _ in range(steps):
+        u = kept_u * u + 1
+        v = kept_v * v + u
+    return u, v
+
+
+def normal(name: str, neurons: Neurons) -> Normal:
+    """A population in the chip's terms.
+
+    Raises:
+        RefusedInput: neurons of one population decay differently, or a factor is not the chip's.
+    """
+    zero = np.zeros(neurons.threshold.shape)
+    match neurons:
+        case Threshold(threshold=threshold):
+            result = Normal(UNITY, UNITY, zero + 1, threshold.astype(np.float64), zero)
+        case If(gain=gain, threshold=threshold, reset=reset):
+            result = Normal(0, UNITY, zero + _positive(name, "r", gain), threshold.astype(np.float64) - reset, zero)
+        case Lif(decay=decay, gain=gain, threshold=threshold, leak=leak, reset=reset):
+            factor = zero + _positive(name, "r", gain)
+            rest = (leak.astype(np.float64) - reset) / factor
+            above = threshold.astype(np.float64) - reset
+            result = Normal(_of_4096(name, "tau", decay), UNITY, decay.astype(np.float64) * factor, above, rest)
+        case CubaLif(decay=decay, synapse_decay=synapse, weight=weight, gain=gain, threshold=threshold):
+            factor = zero + _positive(name, "r", gain) * _positive(name, "w_in", weight) * synapse.astype(np.float64)
+            rest = (neurons.leak.astype(np.float64) - neurons.reset) / factor
+            above = threshold.astype(np.float64) - neurons.reset
+            decays = (_of_4096(name, "tau_mem", decay), _of_4096(name, "tau_syn", synapse))
+            result = Normal(*decays, decay.astype(np.float64) * factor, above, rest)
+    if result.threshold.min() < 0:
+        raise RefusedInput(f"{name}: its threshold is {result.threshold.min():g}; the chip's are 0 or more")
+    if result.lasting and result.decay == UNITY:
+        raise RefusedInput(
+            f"{name}: dt / tau_mem is 1 while its current lasts; the chip's v decays by 4095 of 4096 at most, and a "
+            "reset in every step would forget the current too"
+        )
+    return result
+
+
+def _positive(name: str, key: str, values: NDArray[np.float32]) -> Floats:
+    if values.min() <= 0:
+        raise RefusedInput(f"{name}: {key} is {values.min():g}; expected more than 0")
+    return values.astype(np.float64)
+
+
+def _of_4096(name: str, key: str, decay: NDArray[np.float32]) -> int:
+    """The nearest of 1/4096 to 4096/4096 to a population's `dt / tau`."""
+    if np.ptp(decay):
+        raise RefusedInput(
+            f"{name}: dt / {key} is {decay.min():g} to {decay.max():g}; in integers Lava's neurons have one decay per "
+            "population"
+        )
+    return max(1, round(float(decay.flat[0]) * int(UNITY)))
+
+
+def rounded(graph: Graph) -> Graph:
+    """`graph` with every decay as the chip has it; what an input brings v and u at once stays as it is.
+
+    Raises:
+        RefusedInput: a population that the chip does not have, by name.
+    """
+    nodes = dict(graph.nodes)
+    for node in graph.populations:
+        neurons = neurons_of(node)
+        form = normal(node.name, neurons)
+        if isinstance(neurons, Lif | CubaLif):
+            decay, gain = _kept_product(form.decay, neurons.decay, neurons.gain)
+            neurons = replace(neurons, decay=decay, gain=gain)
+        if isinstance(neurons, CubaLif):
+            synapse, weight = _kept_product(form.synapse_decay, neurons.synapse_decay, neurons.weight)
+            neurons = replace(neurons, synapse_decay=synapse, weight=weight)
+        nodes[node.name] = replace(node, operation=neurons)
+    return replace(graph, nodes=nodes)
+
+
+def _kept_product(of_4096: int, decay: NDArray[np.float32], factor: NDArray[np.float32]) -> tuple[Any, Any]:
+    """A decay of so many of 4096, and the factor with which `decay · factor` stays what it was: float32."""
+    chip = np.full_like(decay, of_4096 / UNITY)
+    return chip, factor if np.array_equal(chip, decay) else (factor * (decay / chip)).astype(np.float32)
 
 
 def neurons_of(node: Node) -> Neurons:
@@ -26,43 +162,51 @@ def neurons_of(node: Node) -> Neurons:
     Raises:
         RefusedInput: it consists of integers already.
     """
-    if not isinstance(node.operation, Lif | If):
+    if not isinstance(node.operation, Neurons):
         raise RefusedInput(f"{node.name} is quantised already; expected floats")
     return node.operation
 
 
-def drive(neurons: Neurons) -> Floats:
-    """g, float64 of the population's shape: what a current of 1 brings v in its first step."""
-    if isinstance(neurons, If):
-        return neurons.gain.astype(np.float64)
-    return neurons.decay.astype(np.float64) * neurons.gain
+def population(name: str, neurons: Neurons, arriving: Floats, scheme: Scheme) -> LoihiLif:
+    """The neuron whose v is `64 (v - v_reset) / (g λ)` of the float's; everything goes to the nearest integers.
 
-
-def population(name: str, neurons: Neurons, bias: Floats, scheme: Scheme) -> LoihiLif:
-    """The neuron whose v is `64 v / (g λ)` of the float's; thresholds and biases go to the nearest integers.
+    Args:
+        name: of the population.
+        neurons: of floats.
+        arriving: what the biases of its synapses bring, float64 of its shape.
+        scheme: with its unit.
 
     Raises:
         RefusedInput: neurons of one population decay differently, or a factor is not the chip's.
     """
-    decay = check_decay(name, neurons)
+    form = normal(name, neurons)
     unit, exponent = scheme.units[name], scheme.bias_exponents[name]
-    threshold = np.round(neurons.threshold.astype(np.float64) / (drive(neurons) * unit))
-    mantissa = np.round(bias * (STEP / unit) / 2.0**exponent)
-    return LoihiLif(decay, threshold.astype(np.int32), mantissa.astype(np.int32), exponent)
+    least = 2.0**exponent * unit / STEP
+    # The leak by itself: biases are multiples of this already, and sums of multiples are.
+    mantissa = np.round(form.rest / least) + np.round((form.bias(arriving) - form.rest) / least)
+    drive = np.round(form.drive(arriving) / unit)
+    return LoihiLif(
+        form.decay,
+        np.round(form.threshold / (form.gain * unit)).astype(np.int32),
+        mantissa.astype(np.int32),
+        exponent,
+        form.synapse_decay,
+        drive.astype(np.int32) if drive.any() else np.zeros((), np.int32),
+    )
 
 
-def check_decay(name: str, neurons: Neurons) -> int:
-    """`4096 dt / tau`; 0 of an IF.
+def with_thresholds(neurons: Neurons, counts: Floats, unit: float) -> Neurons:
+    """`neurons` whose thresholds are `counts` times g λ above their reset."""
+    above = counts * normal("", neurons).gain * unit
+    reset = 0.0 if isinstance(neurons, Threshold) else neurons.reset.astype(np.float64)
+    return replace(neurons, threshold=(above + reset).astype(np.float32))
 
-    Raises:
-        RefusedInput: it is no integer, differs between neurons, or a resistance is not positive.
-    """
-    if neurons.gain.min() <= 0:
-        raise RefusedInput(f"{name}: r is {neurons.gain.min():g}; expected more than 0")
-    if isinstance(neurons, If):
-        return 0
-    decay = neurons.decay.astype(np.float64) * UNITY
-    if np.ptp(decay) or decay.flat[0] != np.round(decay.flat[0]) or decay.flat[0] >= UNITY:
-        found = f"{neurons.decay.min():g} to {neurons.decay.max():g}" if np.ptp(decay) else f"{neurons.decay.flat[0]:g}"
-        raise RefusedInput(f"{name}: dt / tau is {found}; expected one multiple of 1/{UNITY}, below 1")
-    return int(decay.flat[0])
+
+def with_snapped_rest(neurons: Neurons, least: float) -> Neurons:
+    """`neurons` whose leak brings a multiple of `least` per step, as an input."""
+    form = normal("", neurons)
+    if not isinstance(neurons, Lif | CubaLif) or not form.rest.any():
+        return neurons
+    per_input = form.gain / neurons.decay
+    leak = np.round(form.rest / least) * least * per_input + neurons.reset
+    return replace(neurons, leak=leak.astype(np.float32))

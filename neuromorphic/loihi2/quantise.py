@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Graph, Node, Scale
-from neuromorphic.loihi2.calibrate import Calibration
+from neuromorphic.frames import normalisation
+from neuromorphic.graph import Delay, Graph, Node, Operation, Scale
+from neuromorphic.loihi2.calibrate import Calibration, Spikes
 from neuromorphic.loihi2.folding import folded
 from neuromorphic.loihi2.integers import (
     MOST,
@@ -28,13 +29,14 @@ from neuromorphic.loihi2.integers import (
     with_snapped_biases,
 )
 from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_weights
-from neuromorphic.loihi2.populations import Neurons, drive
+from neuromorphic.loihi2.populations import Neurons, neurons_of, rounded, with_thresholds
 from neuromorphic.loihi2.rounding import Rounding, mean_change, round_in_turn, round_to_nearest, windows
 from neuromorphic.loihi2.scheme import Choice, Granularity, Scheme
 from neuromorphic.loihi2.streams import Stream, host_nodes, streams
 from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.loihi2.units import Units
 from neuromorphic.loihi2.widths import GRADED_BITS, THRESHOLD_BITS
+from neuromorphic.reference import per_step
 
 Progress = Callable[[int, int, str], None]
 
@@ -61,37 +63,55 @@ def calibrate(
     """A float graph whose numbers are the chip's, and the scheme in which they are integers.
 
     Args:
-        graph: a validated graph of floats.
-        frames: calibration images, float32 `[N, *input shape]`, as `encode` returns them for `graph`.
+        graph: a validated graph of floats, whose metadata tells T.
+        frames: calibration images, float32 `[N, *input shape]`, as `encode` returns them for `graph`; or
+            `[N, T, *input shape]`, one frame per step.
         granularity: of the weights' exponents.
         rounding: of the weights.
         progress: told (populations done, populations in all, the name of the last).
 
     Raises:
-        RefusedInput: the graph has neurons or sums that the chip does not have, by name.
+        RefusedInput: the graph has neurons or sums that the chip does not have, by name; or numbers for which floats
+            are too narrow.
     """
+    try:
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            return _calibrated(graph, frames, granularity, rounding, progress)
+    except RefusedInput as error:  # of a population or a stream, which name their nodes only
+        named = str(error).startswith(graph.source)
+        raise error if named else RefusedInput(f"{graph.source}: precision loihi2: {error}") from error
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        raise RefusedInput(
+            f"{graph.source}: precision loihi2: its numbers, or sums of them, are too large or too small for units "
+            f"({error})"
+        ) from error
+
+
+def _calibrated(
+    graph: Graph, frames: NDArray[np.float32], granularity: Granularity, rounding: Rounding, progress: Progress
+) -> tuple[Graph, Scheme]:
     steps = graph.metadata.time_steps
     if steps is None:
         raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
     if graph.precision == "loihi2":
         raise RefusedInput(f"{graph.source} is quantised already; expected floats")
-    graph = folded(graph)
-    check_supported(graph)
+    per_step(graph, frames)
     work = _Work(graph, frames, steps, granularity)
     lossy: set[str] = set()
-    for stream in streams(graph):
+    for stream in streams(work.graph):
         lossy.update(() if work.choose(stream) else stream.synapses)
     work.read_out()
     done = 0
-    for node in graph.nodes.values():
+    for node in work.graph.nodes.values():
         if node.spiking:
-            work.fire(node)
+            work.fire(node.name)
             done += 1
             progress(done, len(graph.populations), node.name)
         elif node.name in lossy and isinstance(node.operation, Scale):
             work.round_scale(node, node.operation)
         elif node.name in lossy and isinstance(node.operation, Biased):
             work.round(node, rounding)
+    work.judge()
     return dequantised(work.graph, integers(work.graph, work.scheme), work.scheme), work.scheme
 
 
@@ -103,12 +123,18 @@ class _Work:
         limit = 2.0 ** (GRADED_BITS - 1)
         whole = np.clip(np.round(frames * scale), -limit, limit - 1)
         record = {"images": len(frames), "sha256": hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()}
-        self.graph = graph
+        unfactored = folded(graph)
+        check_supported(unfactored)
+        self.graph = rounded(unfactored)
         self.calibration = Calibration(graph, frames, (whole / scale).astype(np.float32), time_steps)
-        self.units = Units(graph, scale, time_steps)
+        kept = {n.name for n in graph.populations if _same_decays(n.operation, self.graph.nodes[n.name].operation)}
+        self.units = Units(self.graph, scale, time_steps, kept)
         self.scheme = Scheme(granularity, scale, {}, {}, {}, {}, {}, record)
-        self.spikes: dict[str, NDArray[np.uint8]] = {}
+        # Around a cycle every population is before every other: what isn't quantised yet stands in as it is.
+        self.cyclic = bool(graph.recurrent) or _reads_ahead(graph)
+        self.spikes: Spikes = self.calibration.spikes if self.cyclic else {}
         self.streams: dict[str, Stream] = {}
+        self.unbiased = _before_delays(self.graph)
 
     def choose(self, stream: Stream) -> bool:
         """Give a stream its unit, and its nodes their exponents; returns whether it is exact."""
@@ -165,7 +191,10 @@ class _Work:
         after = windows(node, maps(self.graph, node, self.spikes))
         whole = round_in_turn(flat / step, after) if rounding == "in turn" else round_to_nearest(flat / step)
         before = windows(node, maps(self.graph, node, self.calibration.spikes))
-        bias = (operation.bias + mean_change(flat, before, whole * step, after)).astype(np.float32)
+        change = np.zeros(1) if node.name in self.unbiased else mean_change(flat, before, whole * step, after)
+        bias = (operation.bias + change).astype(np.float32)
+        if not self.units.has_room(self.streams[node.name], self.scheme, self.graph, node.name, bias):
+            bias = operation.bias
         weight = (whole * step).reshape(operation.weight.shape).astype(np.float32)
         self.scheme = self.units.with_room(self.streams[node.name], self.scheme, self.graph, node.name, bias)
         self._replace(node, replace(operation, weight=weight, bias=bias))
@@ -176,35 +205,75 @@ class _Work:
         whole = weights(operation.scale, node.name, read, self.scheme)
         self._replace(node, Scale((whole * (self.scheme.units[node.name] / read)).astype(np.float32)))
 
-    def fire(self, node: Node) -> None:
+    def fire(self, name: str) -> None:
         """Round a population's thresholds, and keep its spikes for the nodes behind it."""
-        neurons = self.units.neurons(node.name)
-        factor = drive(neurons) * self.scheme.units[node.name]
-        choice = self.scheme.populations[node.name]
-        count = neurons.threshold / factor
+        form, unit = self.units.normal(name), self.scheme.units[name]
+        count = form.threshold / (form.gain * unit)
         # A unit such as 1/99 is no float: what is an integer but for that counts as one.
-        whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if choice.exact else np.round(count)
-        threshold = (np.minimum(whole, 2**THRESHOLD_BITS - 1) * factor).astype(np.float32)
-        self._replace(node, replace(neurons, threshold=threshold))
-        self.spikes[node.name] = self.calibration.fired(self.graph, node.name, self.spikes)
-        choice = replace(choice, disagreement=self.calibration.disagreement(node.name, self.spikes[node.name]))
-        self.scheme = replace(self.scheme, populations={**self.scheme.populations, node.name: choice})
+        exact = self.scheme.populations[name].exact
+        whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if exact else np.round(count)
+        node = self.graph.nodes[name]
+        self._replace(node, with_thresholds(neurons_of(node), np.minimum(whole, 2**THRESHOLD_BITS - 1), unit))
+        if self.cyclic:
+            self.spikes = self.calibration.all(self.graph)
+        else:
+            self.spikes = {**self.spikes, name: self.calibration.fired(self.graph, name, self.spikes)}
+
+    def judge(self) -> None:
+        """Measure how far the populations' spikes are from the float graph's by now."""
+        chosen = {
+            name: replace(choice, disagreement=self.calibration.disagreement(name, self.spikes[name]))
+            for name, choice in self.scheme.populations.items()
+        }
+        self.scheme = replace(self.scheme, populations=chosen)
 
     def _replace(self, node: Node, operation: Weighted | Neurons) -> None:
         nodes = {**self.graph.nodes, node.name: replace(node, operation=operation)}
         self.graph = with_snapped_biases(replace(self.graph, nodes=nodes), self.scheme)
 
 
+def _same_decays(floats: Operation, chip: Operation) -> bool:
+    return all(
+        np.array_equal(getattr(floats, key), getattr(chip, key))
+        for key in ("decay", "synapse_decay")
+        if hasattr(floats, key)
+    )
+
+
+def _reads_ahead(graph: Graph) -> bool:
+    """Whether a node stands before one that it reads, as a `Delay` on a cycle does."""
+    order = {name: i for i, name in enumerate(graph.nodes)}
+    return any(order[source] > order[node.name] for node in graph.nodes.values() for source in node.sources)
+
+
+def _before_delays(graph: Graph) -> frozenset[str]:
+    """Nodes whose currents wait: a bias of theirs would begin late, which no bias of the chip's does."""
+    waiting = [node for node in graph.nodes.values() if isinstance(node.operation, Delay)]
+    found: set[str] = set()
+    while waiting:
+        for source in waiting.pop().sources:
+            if source not in found and not graph.nodes[source].spiking:
+                found.add(source)
+                waiting.append(graph.nodes[source])
+    return frozenset(found)
+
+
 def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
     """The largest scale with which every pixel level fits 8 bits, signed; without preprocessing, every frame given.
+
+    Frames that the largest such power of two makes integers, as spikes are, get that: they stay what they are.
 
     Raises:
         RefusedInput: all values are zero.
     """
-    settings = graph.metadata.preprocessing
-    values = frames if settings is None else (np.arange(256)[:, None] - settings["mean"]) / np.asarray(settings["std"])
+    values = np.asarray(frames, np.float64)
+    if graph.metadata.preprocessing is not None:
+        mean, std = normalisation(graph)
+        values = (np.arange(256)[:, None] - mean) / std
     high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
     if not high and not low:
-        raise RefusedInput(f"{graph.source}: all calibration frames are zero; expected images")
+        raise RefusedInput(f"{graph.source}: all calibration frames are zero; expected some that are not")
     limit = 2.0 ** (GRADED_BITS - 1)
-    return min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
+    scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
+    dyadic = 2.0 ** np.floor(np.log2(scale))
+    return float(dyadic if graph.metadata.preprocessing is None and not np.fmod(values * dyadic, 1).any() else scale)

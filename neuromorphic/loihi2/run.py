@@ -5,22 +5,40 @@ but some nodes, and membranes that halve: products with powers of two don't roun
 saturates does saturate.  The rest is float64.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.delay_line import DelayLine
 from neuromorphic.dynamics import State, advance, at_rest
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Delay, Flatten, Graph, If, Lif, LoihiLif, MaxPool2d, Node, SelfAttention, Sink, Source
+from neuromorphic.graph import (
+    Delay,
+    Flatten,
+    Graph,
+    LoihiLif,
+    MaxPool2d,
+    Membranes,
+    Node,
+    Population,
+    SelfAttention,
+    Sink,
+    Source,
+)
 from neuromorphic.layers import constants
 from neuromorphic.linear import linear
+from neuromorphic.loihi2 import arithmetic
 from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
 from neuromorphic.nonlinear import Attention, Maxima
+from neuromorphic.schedule import inputs
 
 Array = NDArray[Any]
+
+UNITY = 2**DECAY_BITS
 
 SINGLE = 24
 """Bits of a float32: the limit of most nodes in a certificate."""
@@ -57,61 +75,111 @@ class Activity:
 
 
 def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
-    """All spikes of `frames` `[B, *input shape]`, each presented for `time_steps` steps."""
+    """All spikes of `frames` `[B, *input shape]`, each presented for T steps, or of `[B, T, *input shape]`."""
     batch = len(frames)
-    network = Network(graph, batch)
-    states: dict[str, State] = {}
-    membranes: dict[str, Array] = {}
-    for node in graph.populations:
-        match node.operation:
-            case LoihiLif() as lif:
-                membranes[node.name] = np.zeros((batch, *node.shape), _state(lif))
-            case Lif() | If() as neurons:
-                states[node.name] = at_rest(neurons, batch, node.shape)
-                membranes[node.name] = states[node.name].v
+    execution = Execution(graph, batch, time_steps)
     spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
-    overflows = {n.name: Overflows() for n in graph.populations if isinstance(n.operation, LoihiLif)}
-    lines = {
-        node.name: np.zeros((batch, time_steps, *node.shape), np.float32)
-        for node in graph.nodes.values()
-        if isinstance(node.operation, Delay)
-    }
     outputs = np.zeros((batch, time_steps, *graph.nodes[graph.output].shape), np.float64)
     for t in range(time_steps):
-        values: dict[str, Array] = {graph.input: frames}
-        for node in graph.nodes.values():
-            match node.operation:
-                case Source():
-                    continue
-                case LoihiLif() as lif:
-                    x = network.read(node, values)
-                    spikes[node.name][:, t] = integer_step(lif, membranes[node.name], x, overflows[node.name])
-                    values[node.name] = spikes[node.name][:, t]
-                case Lif() | If() as neurons:
-                    spikes[node.name][:, t] = advance(neurons, states[node.name], network.read(node, values))
-                    values[node.name] = spikes[node.name][:, t]
-                case Delay() as delay:
-                    lines[node.name][:, t] = network.compute(node, values)
-                    values[node.name] = delayed(delay, lines[node.name], t)
-                case Sink():
-                    outputs[:, t] = network.read(node, values)
-                case _:
-                    values[node.name] = network.compute(node, values)
-    return Activity(spikes, outputs, membranes, overflows)
+        values = execution.step({graph.input: frame(graph, frames, t)})
+        for name, train in spikes.items():
+            train[:, t] = values[name]
+        outputs[:, t] = values[graph.output]
+    return Activity(spikes, outputs, execution.membranes, execution.overflows)
 
 
-def delayed(delay: Delay, arrived: Array, t: int) -> Array:
-    """`y[t] = x[t - steps]`, element by element; 0 where that is before the image.
+def frame(graph: Graph, frames: NDArray[np.float32], t: int) -> NDArray[np.float32]:
+    """The frames of step t, `[B, *input shape]`, of such frames or of one per step."""
+    constant = frames.ndim == len(graph.nodes[graph.input].shape) + 1
+    return frames if constant else frames[:, t]
+
+
+class Execution:
+    """Nodes of a graph, step by step, for so many maps at once, from rest.
 
     Args:
-        delay: the operation.
-        arrived: x, `[B, T, *shape]`.
-        t: step of the image.
+        graph: any validated graph.
+        batch: maps at once.
+        time_steps: that will be taken, at most.
+        names: of the nodes to compute; all of them by default.
     """
-    result = np.zeros_like(arrived[:, 0])
-    for wait in np.unique(delay.steps[delay.steps <= t]):
-        np.copyto(result, arrived[:, t - wait], where=delay.steps == wait)
-    return result
+
+    def __init__(self, graph: Graph, batch: int, time_steps: int, names: Collection[str] | None = None) -> None:
+        self.network = Network(graph, batch)
+        chosen = [node for node in graph.nodes.values() if names is None or node.name in names]
+        self.nodes = [node for node in chosen if not isinstance(node.operation, Source | Flatten)]
+        self.read = {node.name: [(s, graph.lag(s, node.name)) for s in inputs(graph, node.name)] for node in self.nodes}
+        lags: dict[str, int] = {}
+        for source, lag in (each for read in self.read.values() for each in read):
+            lags[source] = max(lag, lags.get(source, 0))
+        # What was sent in the steps before, the last one first.
+        self.past: dict[str, deque[Array]] = {s: deque(maxlen=min(n, time_steps)) for s, n in lags.items() if n}
+        self.lines = {
+            node.name: DelayLine(node.operation, (batch, *node.shape))
+            for node in self.nodes
+            if isinstance(node.operation, Delay)
+        }
+        self.states: dict[str, State] = {}
+        self.integers: dict[str, _Integers] = {}
+        for node in self.nodes:
+            match node.operation:
+                case LoihiLif() as lif:
+                    self.integers[node.name] = _Integers(lif, (batch, *node.shape))
+                case operation if isinstance(operation, Population | Membranes):
+                    self.states[node.name] = at_rest(operation, batch, node.shape)
+        self.t = 0
+
+    @property
+    def membranes(self) -> dict[str, Array]:
+        """Every v after the last step, by the name of its neurons, `[B, *shape]`."""
+        floats = {name: state.v for name, state in self.states.items()}
+        return {**floats, **{name: neurons.v for name, neurons in self.integers.items()}}
+
+    @property
+    def overflows(self) -> dict[str, Overflows]:
+        """By population of integers."""
+        return {name: neurons.overflows for name, neurons in self.integers.items()}
+
+    def step(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        """What every node sends in the next step, `[B, *shape]` by name; of what flattens, nothing.
+
+        Args:
+            given: what the input sends, and nodes that are not computed.
+        """
+        values: dict[str, Array] = dict(given)
+        for node in self.nodes:
+            values[node.name] = self._sent(node, values)
+        for name, line in self.past.items():
+            line.appendleft(values[name])
+        self.t += 1
+        return values
+
+    def _sent(self, node: Node, values: Mapping[str, Array]) -> Array:
+        x = self._sum(node, values)
+        match node.operation:
+            case LoihiLif():
+                return self.integers[node.name](self.network.with_bias(node, x))
+            case operation if isinstance(operation, Population | Membranes):
+                sent = advance(operation, self.states[node.name], self.network.with_bias(node, x))
+                return sent.astype(np.uint8) if node.spiking else sent
+            case Sink():
+                return self.network.with_bias(node, x)
+            case Delay(lag=lag):
+                x = self.network.with_bias(node, x) if self.t >= lag else x
+                return np.asarray(self.lines[node.name](x, self.t))
+            case _:
+                return self.network.compute(node, x)
+
+    def _sum(self, node: Node, values: Mapping[str, Array]) -> Array:
+        """What arrives at a node, without biases: `[B, *input shape]`, in the type of what was sent."""
+        read = [(source, lag) for source, lag in self.read[node.name] if lag <= self.t]
+        if not read:
+            return np.zeros((self.network.batch, *node.input_shape), np.uint8)
+        parts = (self.past[source][lag - 1] if lag else values[source] for source, lag in read)
+        first, *others = (x.reshape(-1, *node.input_shape) for x in parts)
+        for x in others:
+            first = first + x
+        return first
 
 
 class Network:
@@ -122,39 +190,16 @@ class Network:
         self.constants = constants(graph)
         self.operators: dict[str, Any] = {}
 
-    def read(self, node: Node, values: Mapping[str, Array]) -> Array:
-        """What a population or the output reads, with biases."""
-        x, bias = self._sum(node, values), self.constants[node.name]
+    def with_bias(self, node: Node, x: Array) -> Array:
+        """What neurons, a `Delay` or the output read, from what arrives without biases."""
+        bias = self.constants[node.name]
         return x + bias.astype(self._dtype(node.name)) if bias.any() else x
 
-    def compute(self, node: Node, values: Mapping[str, Array]) -> Array:
-        """What a node without state returns, without biases but for those before a maximum."""
-        x = self._sum(node, values)
-        if isinstance(node.operation, Flatten | Delay):  # what a `Delay` reads; `delayed` says what leaves it
-            return x.reshape(self.batch, *node.shape)
+    def compute(self, node: Node, x: Array) -> Array:
+        """What a node without state makes of x, without biases but for those before a maximum."""
         if node.name not in self.operators:
             self.operators[node.name] = self._operator(node)
         return np.asarray(self.operators[node.name](x))
-
-    def currents(self, name: str, given: Mapping[str, Array]) -> Array:
-        """What a population reads, with biases, from the values of the nodes in `given` (which may miss others)."""
-        values = dict(given)
-        wanted, waiting = set(), list(self.graph.nodes[name].sources)
-        while waiting:
-            source = waiting.pop()
-            if source not in values and source not in wanted:
-                wanted.add(source)
-                waiting.extend(self.graph.nodes[source].sources)
-        for node in self.graph.nodes.values():
-            if node.name in wanted:
-                values[node.name] = self.compute(node, values)
-        return self.read(self.graph.nodes[name], values)
-
-    def _sum(self, node: Node, values: Mapping[str, Array]) -> Array:
-        first, *others = (values[source] for source in node.sources)
-        for x in others:
-            first = first + x
-        return first
 
     def _operator(self, node: Node) -> Any:
         dtype = self._dtype(node.name)
@@ -171,6 +216,47 @@ class Network:
         return np.float32 if limit == SINGLE else np.float64
 
 
+class _Integers:
+    """A population of integers: `loihi2.arithmetic.step` in the type that holds it exactly; counts what overflows."""
+
+    def __init__(self, lif: LoihiLif, shape: tuple[int, ...]) -> None:
+        self.lif, self.overflows = lif, Overflows()
+        self.lasting = lif.synapse_decay < UNITY
+        self.v: Array = np.zeros(shape, _state(lif))
+        self.u: Array = np.zeros(shape if self.lasting else (), self.v.dtype)
+
+    def __call__(self, x: Array) -> Array:
+        """One step: x to spikes, uint8."""
+        lif, v, number = self.lif, self.v, self.v.dtype.type
+        u = x.astype(v.dtype, copy=False)
+        if lif.drive.any():
+            u = u + lif.drive
+        u = u * number(2**ALIGNMENT)
+        if self.lasting:
+            u += arithmetic.decayed(self.u, lif.synapse_decay)
+        wraps = np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT))
+        if wraps:
+            self.overflows.wraps += int(wraps)
+            u = arithmetic.wrap(u)
+        if self.lasting:
+            self.u = u
+        v *= number((UNITY - lif.decay) / UNITY)
+        np.trunc(v, out=v)
+        v += u
+        v += lif.bias
+        self.overflows.saturations += int(np.count_nonzero(v < 1 - STATE_LIMIT))
+        np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=v)
+        fired = v > lif.threshold * float(2**ALIGNMENT)
+        v[fired] = 0
+        return np.asarray(fired.view(np.uint8))
+
+
+def _state(lif: LoihiLif) -> type[np.floating]:
+    """float32 for membranes that halve, keep all or nothing or a power of two of their value; else float64."""
+    kept = UNITY - lif.decay
+    return np.float64 if kept & (kept - 1) or lif.synapse_decay < UNITY else np.float32
+
+
 def count_overflows(
     graph: Graph,
     frames: NDArray[np.float32],
@@ -183,7 +269,7 @@ def count_overflows(
 
     Args:
         graph: an integer graph whose metadata tells T.
-        frames: integers, one frame per image.
+        frames: integers, a frame per image or per step.
         progress: told (images done, images in all).
         size: images at a time.
 
@@ -205,28 +291,3 @@ def count_overflows(
 def batches(count: int, size: int) -> Iterator[slice]:
     """Slices of at most `size` that cover `count`."""
     return (slice(i, min(i + size, count)) for i in range(0, count, size))
-
-
-def _state(lif: LoihiLif) -> type[np.floating]:
-    """float32 for integer membranes that halve, or keep or lose a power of two of their value; else float64."""
-    kept = 2**DECAY_BITS - lif.decay
-    return np.float64 if kept & (kept - 1) else np.float32
-
-
-def integer_step(lif: LoihiLif, v: Array, x: Array, overflows: Overflows) -> NDArray[np.bool_]:
-    """`loihi2.arithmetic.step` in the type of `v`, which holds it exactly; counts what overflows."""
-    unity = 2**DECAY_BITS
-    u = x.astype(v.dtype, copy=False) * v.dtype.type(2**ALIGNMENT)
-    wraps = np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT))
-    if wraps:
-        overflows.wraps += int(wraps)
-        u = STATE_LIMIT - np.mod(STATE_LIMIT - u, 2 * STATE_LIMIT)
-    v *= v.dtype.type((unity - lif.decay) / unity)
-    np.trunc(v, out=v)
-    v += u
-    v += lif.bias
-    overflows.saturations += int(np.count_nonzero(v < 1 - STATE_LIMIT))
-    np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=v)
-    fired = v > lif.threshold * float(2**ALIGNMENT)
-    v[fired] = 0
-    return np.asarray(fired)

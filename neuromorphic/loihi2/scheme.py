@@ -3,7 +3,8 @@
     x = λ · integer          the currents of node n, λ = units[n]; of a population: what it reads
     w = λ 2^e q / λ_in       q an integer of 8 bits, e the exponent of the output channel, λ_in the unit of what is read
     b = λ m 2^E / 64         m an integer of 13 bits, E the exponent of the population
-    threshold = g λ θ        θ an integer of 17 bits; g what a current of 1 brings v at once
+    b = λ 2^e d              the same where currents last, d an integer of 8 bits, e the exponent of the drive
+    threshold = g λ θ        θ an integer of 17 bits, above v_reset; g what a current of 1 brings v at once
 
 The file of a quantised graph holds these w, b and thresholds as its floats, so that any reader sees the numbers that
 the chip computes with; with the scheme, which is part of its metadata, the integers come back exactly.
@@ -51,6 +52,8 @@ class Scheme:
         bias_exponents: E by the name of a population, and of the nodes whose biases it adds.
         populations: by name.
         calibration: number of images and their sha256.
+        drive_exponents: e of the drive by the name of a population, and of the nodes whose biases it adds, where
+            currents of one that they lead to last.
     """
 
     granularity: Granularity
@@ -61,6 +64,7 @@ class Scheme:
     bias_exponents: Mapping[str, int]
     populations: Mapping[str, Choice]
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    drive_exponents: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -87,6 +91,7 @@ class Scheme:
                 bias_exponents={str(k): int(e) for k, e in document["bias_exponents"].items()},
                 populations={str(k): Choice(**v) for k, v in document["populations"].items()},
                 calibration=dict(document["calibration"]),
+                drive_exponents={str(k): int(e) for k, e in document.get("drive_exponents", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RefusedInput(f"{source}: metadata {KEY!r} is no quantisation scheme ({shown(error)})") from error

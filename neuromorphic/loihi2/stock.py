@@ -4,13 +4,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Graph, Scale
+from neuromorphic.graph import Affine, Graph, LoihiLif, Scale
 from neuromorphic.layers import constants
 from neuromorphic.loihi2.parameters import weights_of
-from neuromorphic.loihi2.widths import ALIGNMENT, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
+from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
 
 LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
-"""Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits."""
+"""Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits, where currents don't last."""
+
+
+def largest_current(synapse_decay: int) -> int:
+    """The largest synaptic input that Lava's u wraps rightly, whatever is left of u by then."""
+    lasting = STATE_LIMIT // 2**ALIGNMENT if synapse_decay < 2**DECAY_BITS else 0
+    return int(LARGEST_CURRENT - lasting)
 
 
 def weight_exponent(weight: NDArray[np.float32]) -> int | None:
@@ -41,4 +47,8 @@ def check_stock(graph: Graph) -> None:
         if node.spiking and biases[node.name].any():
             raise RefusedInput(
                 f"{graph.source}: node {node.name!r} reads a bias; in integers Lava's neurons take their own only"
+            )
+        if isinstance(node.operation, LoihiLif) and weight_exponent(node.operation.drive.astype(np.float32)) is None:
+            raise RefusedInput(
+                f"{graph.source}: node {node.name!r} has a drive that is no 8-bit integers times one power of two"
             )

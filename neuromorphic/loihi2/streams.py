@@ -32,7 +32,7 @@ class Stream:
     Attributes:
         synapses: nodes whose weights make its currents, in topological order: Conv1d, Conv2d, Affine, Scale,
             SelfAttention, and SumPool2d where it sums spikes.
-        passing: nodes that leave the unit as it is: maxima, flattening, sums of currents and factors of 1.
+        passing: nodes that leave the unit as it is: maxima, flattening, delays and sums of currents, factors of 1.
         direct: spikes that come without a node of their own, through synapses of weight 1, as (source, reader).
         populations: those that read it, in topological order.
     """
@@ -62,19 +62,22 @@ def host_nodes(graph: Graph) -> frozenset[str]:
 
 def _behind_populations(graph: Graph) -> frozenset[str]:
     before: set[str] = set()
-    for node in reversed(tuple(graph.nodes.values())):
-        if node.spiking or node.name in before:
-            before.update(node.sources)
+    waiting = [source for node in graph.populations for source in node.sources]
+    while waiting:
+        name = waiting.pop()
+        if name not in before:
+            before.add(name)
+            waiting.extend(graph.nodes[name].sources)
     return frozenset(node.name for node in graph.nodes.values() if not node.spiking and node.name not in before)
 
 
 def spike_carriers(graph: Graph) -> frozenset[str]:
     """Names of the nodes whose outputs are spikes or frames, not weighted by a synapse: flattened and late ones too."""
-    found: set[str] = set()
-    for node in graph.nodes.values():
-        passed = isinstance(node.operation, Flatten | Delay) and all(s in found for s in node.sources)
-        if passed or isinstance(node.operation, Population | Source):
-            found.add(node.name)
+    kinds = Population | Source | Flatten | Delay
+    found = {node.name for node in graph.nodes.values() if isinstance(node.operation, kinds)}
+    passing = [graph.nodes[name] for name in found if isinstance(graph.nodes[name].operation, Flatten | Delay)]
+    while odd := [node.name for node in passing if node.name in found and not found.issuperset(node.sources)]:
+        found.difference_update(odd)
     return frozenset(found)
 
 
@@ -88,7 +91,10 @@ def streams(graph: Graph) -> tuple[Stream, ...]:
     for node in graph.nodes.values():
         currents = [source for source in node.sources if source not in carriers]
         if currents and node.name not in host and weighs(node, carriers):
-            raise RefusedInput(f"{node.name}: reads the currents of {' + '.join(currents)}; expected spikes")
+            raise RefusedInput(
+                f"node {node.name!r} reads the currents of {' + '.join(currents)}; on the chip synapses read spikes, "
+                "expected neurons between the two, or one node of their product"
+            )
     result = [_stream(nodes, host, carriers) for nodes in _groups(graph, carriers)]
     order = {name: i for i, name in enumerate(graph.nodes)}
     return tuple(sorted((s for s in result if s.populations), key=lambda s: order[s.populations[0]]))
@@ -96,17 +102,15 @@ def streams(graph: Graph) -> tuple[Stream, ...]:
 
 def _groups(graph: Graph, carriers: frozenset[str]) -> list[list[Node]]:
     """Nodes whose currents are summed somewhere; a population stands for what it reads."""
-    parent: dict[str, str] = {}
+    joined = [node for node in graph.nodes.values() if node.spiking or node.name not in carriers]
+    parent = {node.name: node.name for node in joined}
 
     def root(name: str) -> str:
         while parent[name] != name:
             name = parent[name]
         return name
 
-    for node in graph.nodes.values():
-        if node.name in carriers and not node.spiking:
-            continue
-        parent[node.name] = node.name
+    for node in joined:
         if not weighs(node, carriers):
             for source in node.sources:
                 if source not in carriers:

@@ -1,76 +1,62 @@
 """What the integers of the chip are made for: of other graphs, the first node that they are not, and why.
 
-NIR has more primitives than `--precision float` knows how to say in the integers of Loihi 2: docs/primitives.md says
-of each what it would take.
+NIR has more primitives than the chip has neurons and synapses: docs/primitives.md says of each what becomes of it.
 """
 
+import numpy as np
+
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import (
-    CubaLif,
-    Delay,
-    Graph,
-    If,
-    Lif,
-    Membranes,
-    Node,
-    Scale,
-    SumPool2d,
-    Threshold,
-)
-from neuromorphic.loihi2.streams import host_nodes, spike_carriers
+from neuromorphic.graph import Delay, Graph, Membranes, Node, Scale, SumPool2d
+from neuromorphic.loihi2.bounds import constants, currents_in_order
+from neuromorphic.loihi2.populations import Neurons, normal
+from neuromorphic.loihi2.streams import host_nodes, spike_carriers, streams
+from neuromorphic.loihi2.widths import DELAY_BITS
 
 
 def check_supported(graph: Graph) -> None:
-    """Refuse what quantisation does not know.
+    """Refuse what the chip does not have.
 
     Raises:
-        RefusedInput: a node with the reason, or a recurrent edge.
+        RefusedInput: a node with the reason, a cycle without neurons that spike, or none of these at all.
     """
-    for neuron, reader in sorted(graph.recurrent):
-        raise RefusedInput(
-            f"{graph.source}: precision loihi2: node {neuron!r} feeds back through {reader!r}; units and widths are "
-            "worked out from the input to the output, expected no cycle"
-        )
-    seen: set[str] = set()
-    for node in graph.nodes.values():
-        if not seen.issuperset(node.sources):  # only around a `Delay`, which breaks its cycles
-            raise RefusedInput(f"{graph.source}: precision loihi2: node {node.name!r} lies on a cycle; expected none")
-        seen.add(node.name)
+    where = f"{graph.source}: precision loihi2: "
+    if not graph.populations:
+        raise RefusedInput(f"{where}it has no neurons that spike; expected some, since the rest is the host's")
+    try:
+        currents_in_order(graph)
+        for node in graph.populations:
+            if isinstance(node.operation, Neurons):
+                normal(f"node {node.name!r}", node.operation)
+        streams(graph)
+        _check_nodes(graph)
+        constants(graph, held=host_nodes(graph))
+    except RefusedInput as error:
+        raise RefusedInput(f"{where}{error}") from error
+
+
+def _check_nodes(graph: Graph) -> None:
     host, carriers = host_nodes(graph), spike_carriers(graph)
     for node in graph.nodes.values():
-        currents = any(source not in carriers for source in node.sources)
-        reason = _reason(node) or (_reason_of_currents(node, node.name in host) if currents else "")
+        if node.name in host:
+            continue
+        reason = _reason(node, reads_currents=any(source not in carriers for source in node.sources))
         if reason:
-            raise RefusedInput(f"{graph.source}: precision loihi2: node {node.name!r} {reason}")
+            raise RefusedInput(f"node {node.name!r} {reason}")
 
 
-def _reason(node: Node) -> str:
+def _reason(node: Node, *, reads_currents: bool) -> str:
+    """Why a node can't be on the chip: its neurons send spikes, factors are weights, and synapses read spikes."""
     match node.operation:
-        case Lif(leak=leak, reset=reset) if leak.any() or reset.any():
-            return f"rests at {leak.flat[0]:g} and resets to {reset.flat[0]:g}; the chip's neurons do so at 0"
-        case If(reset=reset) if reset.any():
-            return f"resets to {reset.flat[0]:g}; the chip's neurons do so at 0"
-        case CubaLif():
-            return "has a synaptic current of its own; units are chosen for currents that don't last, expected LIF"
-        case Threshold():
-            return "is a Threshold; to forget all of v, decays need 4096 of 4096, which 12 bits don't hold"
-        case _ if isinstance(node.operation, Membranes):
-            return "sends its membranes; the chip's neurons send spikes, expected a linear readout"
-        case _:
-            return ""
-
-
-def _reason_of_currents(node: Node, host: bool) -> str:
-    """Of a node that reads currents: factors are weights, and synapses on the chip read spikes."""
-    match node.operation:
-        case Delay():
-            return "delays currents; expected it where it reads spikes"
-        case Scale(scale=scale) if not host and (scale != 1).any():
+        case operation if isinstance(operation, Membranes):
+            return "sends its membranes to other neurons; the chip's neurons send spikes, expected it as a readout only"
+        case Scale(scale=scale) if reads_currents and np.any(scale != 1):
             return (
                 "scales currents; the chip has no factors but weights, expected one factor per channel behind synapses "
                 "that only it reads"
             )
-        case SumPool2d(divisor=divisor) if divisor != 1 and not host:
-            return f"divides currents by {divisor}; expected the divisor within the weights before it"
+        case SumPool2d(divisor=divisor) if reads_currents and divisor != 1:
+            return f"divides currents by {divisor}; expected synapses before it that only it reads, to take the factor"
+        case Delay(steps=steps) if steps.max() >= 2**DELAY_BITS:
+            return f"waits {steps.max()} steps; expected at most {2**DELAY_BITS - 1}, which is what a synapse can"
         case _:
             return ""

@@ -6,21 +6,22 @@ Weights don't ask for more: what they need above it their exponents bring, so th
 how weights round.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import Graph, SelfAttention, SumPool2d
 from neuromorphic.loihi2.bounds import constants, intervals
 from neuromorphic.loihi2.gates import exact_unit
 from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, pooled_unit
 from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of
-from neuromorphic.loihi2.populations import STEP, UNITY, Neurons, check_decay, drive, neurons_of
+from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
 from neuromorphic.loihi2.streams import Stream, host_nodes
 from neuromorphic.loihi2.widths import (
+    ALIGNMENT,
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
     GRADED_BITS,
@@ -31,6 +32,9 @@ from neuromorphic.loihi2.widths import (
 
 CANDIDATES = 4
 """Units that are tried per stream, evenly over an octave."""
+
+LARGEST_BIAS_SHIFT = 2.0 ** (2**BIAS_EXPONENT_BITS - 1)
+"""What the largest exponent multiplies a bias by."""
 
 MARGIN = 1 / 32
 """Room, relative, that units leave for what rounding adds to sums of weights."""
@@ -45,20 +49,27 @@ class Units:
         graph: the float graph.
         input_scale: of its frames.
         time_steps: T.
+        kept_decays: populations whose decays are the chip's as they are; by default, all.
     """
 
-    def __init__(self, graph: Graph, input_scale: float, time_steps: int) -> None:
+    def __init__(
+        self, graph: Graph, input_scale: float, time_steps: int, kept_decays: Collection[str] | None = None
+    ) -> None:
         self.graph, self.time_steps = graph, time_steps
+        populations = [node.name for node in graph.populations]
+        self.kept_decays = frozenset(populations if kept_decays is None else kept_decays)
         limit = 2.0 ** (GRADED_BITS - 1)
         self.read = intervals(graph, (-limit / input_scale, (limit - 1) / input_scale))
         self.biases = constants(graph, held=host_nodes(graph))
 
     def exact(self, stream: Stream, scheme: Scheme) -> float | None:
         """The unit in which a stream becomes integers without loss (`gates`), if it has one."""
-        if any(self.biases[name].any() for name in stream.populations):
+        forms = [self.normal(name) for name in stream.populations]
+        biased = any(self.biases[name].any() for name in stream.populations) or any(form.rest.any() for form in forms)
+        if biased or not self.kept_decays.issuperset(stream.populations):
             return None
         weighted = self._weighted(stream, scheme)
-        decays = [check_decay(name, self.neurons(name)) for name in stream.populations]
+        decays = [decay for form in forms for decay in (form.decay, form.synapse_decay)]
         unit = exact_unit([np.array(self._fixed(stream, scheme)), *weighted.values()], decays, self.time_steps)
         if unit is None or unit < max(self._least(stream), self._unsaturated(stream)):
             return None
@@ -67,24 +78,19 @@ class Units:
     def candidates(self, stream: Stream, scheme: Scheme) -> list[float]:
         """The units of an octave that starts with the least possible one; a single one where spikes come unweighted.
 
-        Raises:
-            RefusedInput: what spikes count in the stream are not powers of two of each other.
+        It makes what they count powers of two, if they are that of each other; else they are rounded as weights are.
         """
         weighted, fixed = self._weighted(stream, scheme), self._fixed(stream, scheme)
         widest = MOST * 2.0**WEIGHT_EXPONENT
         least = self._least(stream) * (1 + MARGIN)
-        if not fixed:
-            least = max(least, max(float(np.abs(w).max()) for w in weighted.values()) / widest)
-            return [least * 2.0 ** (k / CANDIDATES) for k in range(CANDIDATES)]
-        least = max(least, max(fixed) / widest)
-        unit = min(fixed) / 2.0 ** np.floor(np.log2(min(fixed) / least))
-        if unit > min(fixed) or any(np.frexp(f / unit)[0] != 0.5 for f in fixed):
-            names = ", ".join(stream.populations)
-            raise RefusedInput(
-                f"{names}: spikes that no synapse weighs count {sorted(set(fixed))}; expected powers of two of each "
-                f"other, of at least {least:g}"
-            )
-        return [float(unit)]
+        if fixed:
+            least = max(least, max(fixed) / widest)
+            unit = min(fixed) / 2.0 ** np.floor(np.log2(min(fixed) / least))
+            if unit <= min(fixed) and all(np.frexp(f / unit)[0] == 0.5 for f in fixed):
+                return [float(unit)]
+        largest = max((float(np.abs(w).max()) for w in weighted.values()), default=0.0)
+        least = max(least, largest / widest)
+        return [least * 2.0 ** (k / CANDIDATES) for k in range(CANDIDATES)]
 
     def scheme(self, stream: Stream, scheme: Scheme, unit: float) -> Scheme:
         """`scheme` with a stream's unit, and with the exponents that follow from it."""
@@ -96,18 +102,13 @@ class Units:
             kept = np.minimum(1, MOST * 2.0**exponent / np.maximum(largest, np.finfo(np.float64).tiny))
             clipping[name] = tuple(float(c) for c in kept)
         names = (*stream.synapses, *stream.passing, *stream.populations)
-        largest_bias = max(float(np.abs(self.biases[name]).max()) for name in stream.populations) * STEP / unit
-        bits = _bias_exponent(largest_bias, _mantissa(stream))
-        return replace(
-            scheme,
-            units={**scheme.units, **dict.fromkeys(names, unit)},
-            exponents=exponents,
-            clipping=clipping,
-            bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)},
+        result = replace(
+            scheme, units={**scheme.units, **dict.fromkeys(names, unit)}, exponents=exponents, clipping=clipping
         )
+        return self._with_exponents(stream, result, self.biases, 7 / 8)
 
     def with_room(self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]) -> Scheme:
-        """`scheme` with a larger exponent for a stream's biases where one that was corrected needs it.
+        """`scheme` with larger exponents for a stream's biases where one that was corrected needs it.
 
         Args:
             stream: that the node stands in.
@@ -121,34 +122,65 @@ class Units:
             raise TypeError(f"node {name!r} has no bias")
         corrected = replace(node, operation=replace(node.operation, bias=bias))
         biases = constants(replace(graph, nodes={**graph.nodes, name: corrected}), held=host_nodes(graph))
-        unit = scheme.units[name]
-        largest = max(float(np.abs(biases[reader]).max()) for reader in stream.populations) * STEP / unit
-        widest = 2.0 ** (BIAS_MANTISSA_BITS - 1) - 1 - len(stream.synapses)
-        bits = max(scheme.bias_exponents[name], _bias_exponent(largest, widest))
-        names = (*stream.synapses, *stream.passing, *stream.populations)
-        return replace(scheme, bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)})
+        return self._with_exponents(stream, scheme, biases, 1)
 
-    def neurons(self, name: str) -> Neurons:
-        """A population of floats."""
-        return neurons_of(self.graph.nodes[name])
+    def has_room(self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]) -> bool:
+        """Whether such a bias has an exponent at all; arguments as of `with_room`."""
+        result = self.with_room(stream, scheme, graph, name, bias)
+        return result.bias_exponents[name] < 2**BIAS_EXPONENT_BITS and (
+            result.drive_exponents.get(name, 0) <= WEIGHT_EXPONENT
+        )
+
+    def normal(self, name: str) -> Normal:
+        """A population of floats, in the chip's terms."""
+        return normal(name, neurons_of(self.graph.nodes[name]))
+
+    def _with_exponents(self, stream: Stream, scheme: Scheme, biases: Mapping[str, Floats], share: float) -> Scheme:
+        """`scheme` with exponents of a stream's biases and drives that are as large as they have to be, or larger.
+
+        Args:
+            stream: with its unit in the scheme.
+            scheme: by now.
+            biases: what arrives at the populations.
+            share: of the widths, that biases may use.
+        """
+        names = (*stream.synapses, *stream.passing, *stream.populations)
+        unit = scheme.units[names[0]]
+        forms = {name: self.normal(name) for name in stream.populations}
+        largest = max(float(np.abs(form.bias(biases[name])).max()) for name, form in forms.items())
+        bits = _exponent(largest * STEP / unit, _widest_bias(stream, share))
+        bits = max(bits, scheme.bias_exponents.get(names[0], 0))
+        result = replace(scheme, bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)})
+        if not any(form.lasting for form in forms.values()):
+            return result
+        driven = max(float(np.abs(form.drive(biases[name])).max()) for name, form in forms.items())
+        # Biases of a stream are multiples of one number, whichever of its populations adds them: 2^e and 2^E / 64.
+        drive = max(_exponent(driven / unit, _widest_drive(stream, share)), bits - ALIGNMENT)
+        drive = max(drive, scheme.drive_exponents.get(names[0], 0))
+        return replace(result, drive_exponents={**scheme.drive_exponents, **dict.fromkeys(names, drive)})
 
     def _least(self, stream: Stream) -> float:
         """The least unit with which u can't wrap and nothing leaves its width, whatever the input."""
         least = 0.0
         for name in stream.populations:
-            neurons, x, bias = self.neurons(name), self.read[name], self.biases[name]
-            current = max(x.high.max(), -x.low.min()) * STEP / (STATE_LIMIT - 1)
-            threshold = (neurons.threshold / drive(neurons)).max() / (2**THRESHOLD_BITS - 1)
-            largest = _mantissa(stream) * 2.0 ** (2**BIAS_EXPONENT_BITS - 1)
-            least = max(least, float(current), float(threshold), float(np.abs(bias).max()) * STEP / largest)
+            form, x, arriving = self.normal(name), self.read[name], self.biases[name]
+            drive = form.drive(arriving)
+            lasting, _ = form.growth(self.time_steps)
+            high, low = np.maximum(x.high + drive, 0).max(), np.minimum(x.low + drive, 0).min()
+            least = max(
+                least,
+                float(max(high, -low)) * lasting * STEP / (STATE_LIMIT - 1),
+                float((form.threshold / form.gain).max()) / (2**THRESHOLD_BITS - 1),
+                float(np.abs(form.bias(arriving)).max()) * STEP / (_widest_bias(stream, 7 / 8) * LARGEST_BIAS_SHIFT),
+                float(np.abs(drive).max()) / (_widest_drive(stream, 7 / 8) * 2.0**WEIGHT_EXPONENT),
+            )
         return least
 
     def _unsaturated(self, stream: Stream) -> float:
         """The least unit with which no v saturates below in T steps, whatever the input; biases don't count."""
         least = 0.0
         for name in stream.populations:
-            kept = 1 - check_decay(name, self.neurons(name)) / UNITY
-            growth = sum(kept**t for t in range(self.time_steps))
+            _, growth = self.normal(name).growth(self.time_steps)
             least = max(least, -float(self.read[name].low.min()) * STEP * growth / (STATE_LIMIT - 1))
         return least
 
@@ -175,14 +207,20 @@ class Units:
         return found
 
 
-def _bias_exponent(largest: float, mantissa: float) -> int:
-    """The least E with `largest <= mantissa 2^E`."""
-    return max(0, int(np.ceil(np.log2(largest / mantissa)))) if largest else 0
+def _exponent(largest: float, widest: float) -> int:
+    """The least E with `largest <= widest 2^E`."""
+    return max(0, int(np.ceil(np.log2(largest / widest)))) if largest else 0
 
 
-def _mantissa(stream: Stream) -> float:
-    """The largest mantissa, less what rounding each branch's bias by itself may add, and an eighth for corrections."""
-    return 7 / 8 * 2.0 ** (BIAS_MANTISSA_BITS - 1) - len(stream.synapses)
+def _widest_bias(stream: Stream, share: float) -> float:
+    """A share of the largest mantissa, less what rounding each branch's bias, and the leak, by itself may add."""
+    whole = 2.0 ** (BIAS_MANTISSA_BITS - 1)
+    return float(min(share * whole, whole - 1) - len(stream.synapses))
+
+
+def _widest_drive(stream: Stream, share: float) -> float:
+    """The same of a weight."""
+    return float(max(share * MOST - len(stream.synapses), 1.0))
 
 
 def rounding(values: Floats, granularity: Granularity) -> tuple[NDArray[np.int64], float]:

@@ -29,5 +29,8 @@ DECAY_BITS = 12
 GRADED_BITS = 8
 """Signed: what the graph's input may hold."""
 
+DELAY_BITS = 6
+"""Unsigned: the steps that a synapse lets a spike wait, besides its own (Lava's `DelayDense`, `lava/proc/dense`)."""
+
 WEIGHT_EXPONENT = 7
 """Weights of a synapse may be shifted left by up to so many bits (Loihi's weight exponents reach from -8 to 7)."""

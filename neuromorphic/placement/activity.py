@@ -1,7 +1,8 @@
-"""What happens on the cores: synaptic operations, spikes sent, and the messages that carry them to other cores.
+"""What happens on the cores: synaptic operations, spikes sent, and the messages that carry them to cores.
 
-A spike that k cores hear is k messages.  Populations send the spikes of a trace; the input and accumulators send a
-graded spike per element in every time step, as nothing here says which of their values are 0.
+A spike that k cores hear, its own among them, is k messages.  Populations send the spikes of a trace; the input,
+accumulators and neurons without a threshold send a graded spike per element in every time step, as nothing here says
+which of their values are 0.
 """
 
 from collections.abc import Mapping

@@ -14,6 +14,7 @@ Grade = Literal["published", "derived", "assumption", "set"]
 
 BRIEF = "Intel, Taking Neuromorphic Computing to the Next Level with Loihi 2, technology brief, 2021"
 DAVIES = "Davies et al., Loihi, IEEE Micro 38(1), 2018"
+LAVA = "Intel, Lava 0.10.0, the bit-accurate model of DelayDense, on Loihi 2"
 
 
 def _limit(value: float, unit: str, grade: Grade, source: str) -> Any:
@@ -36,7 +37,7 @@ class Limits:
     synaptic_memory: int = _limit(128 * 1024, "bytes per core", "published", f"{BRIEF}: up to 128 KB of synapses")
     axons_in: int = _limit(4096, "axons per core", "assumption", f"as Loihi: {DAVIES}, p. 89, constraint 4")
     axons_out: int = _limit(4096, "axons per core", "assumption", f"as Loihi: {DAVIES}, p. 89, constraint 3")
-    delay: int = _limit(63, "time steps", "assumption", f"as Loihi, 6 bits: {DAVIES}, table 1")
+    delay: int = _limit(63, "time steps", "published", f"{LAVA}: 6 bits for delays, 0 to 63 time steps")
     weight_bits: int = _limit(8, "bits per weight", "published", "Timcheck et al., arXiv 2601.10035, 2026")
     membrane_bytes: int = _limit(3, "bytes per neuron", "assumption", "v of 24 bits, as in Lava's fixed-point LIF")
     accumulator_bytes: int = _limit(

@@ -1,11 +1,14 @@
 """The cut: every population into as few equal blocks as fit a core each, readers before what they read.
 
+Around a cycle that order doesn't exist: what is heard by readers that were not cut yet is cut into more blocks once
+they are, where it doesn't fit any more, until all do.
+
 A core holds a block of one population, every synapse that ends in it and the axons to and from it.  Among cuts into
 equally many blocks the one that takes the least memory in all wins: it duplicates the fewest weights and axons.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +102,7 @@ def partition(found: tuple[Population, ...], limits: Limits, source: str) -> tup
     """Every population, cut, in the order given.
 
     Args:
-        found: senders before what reads them.
+        found: senders before what reads them, but for cycles.
         limits: of a core.
         source: named in messages.
 
@@ -112,16 +115,42 @@ def partition(found: tuple[Population, ...], limits: Limits, source: str) -> tup
     for population in reversed(found):
         where = f"{source}: node {population.name!r}"
         if population.delay > limits.delay:
-            last = f"{population.delay} steps for its last source"
-            raise RefusedInput(f"{where} waits {last}; a synapse waits {limits.delay} at most")
+            raise RefusedInput(
+                f"{where} sums what has waited {population.delay} steps; a synapse waits {limits.delay} at most"
+            )
         audience = tuple(audiences[population.name])
-        cut = _best(population, audience, limits, where)
-        synapses = tuple(fan_out(projection, population, cut) for projection in population.projections)
-        demand = _demand(population, cut, synapses, audience, limits)
-        placed.append(Placed(population, cut, demand, synapses))
-        for sender, heard in heard_by(population, synapses, shapes).items():
+        placed.append(_cut(population, audience, limits, where))
+        for sender, heard in heard_by(population, placed[-1].synapses, shapes).items():
             audiences[sender].append(Audience.of(heard))
-    return tuple(reversed(placed))
+    return _settled(tuple(reversed(placed)), limits, source)
+
+
+def _settled(placed: tuple[Placed, ...], limits: Limits, source: str) -> tuple[Placed, ...]:
+    """The same with all that hear a population; what then doesn't fit is cut into more blocks, until all do."""
+    shapes = {entry.population.name: entry.population.shape for entry in placed}
+    while True:
+        audiences: dict[str, list[Audience]] = {name: [] for name in shapes}
+        for entry in reversed(placed):
+            for sender, heard in heard_by(entry.population, entry.synapses, shapes).items():
+                audiences[sender].append(Audience.of(heard))
+        whole = []
+        for entry in placed:
+            population, audience = entry.population, tuple(audiences[entry.population.name])
+            demand = _demand(population, entry.cut, entry.synapses, audience, limits)
+            if demand.exceeded(limits) is None:
+                whole.append(replace(entry, demand=demand))
+            else:
+                where = f"{source}: node {population.name!r}"
+                whole.append(_cut(population, audience, limits, where, entry.cut.blocks + 1))
+        if all(new.cut == entry.cut for new, entry in zip(whole, placed, strict=True)):
+            return tuple(whole)
+        placed = tuple(whole)
+
+
+def _cut(population: Population, audience: tuple[Audience, ...], limits: Limits, where: str, least: int = 1) -> Placed:
+    cut = _best(population, audience, limits, where, least)
+    synapses = tuple(fan_out(projection, population, cut) for projection in population.projections)
+    return Placed(population, cut, _demand(population, cut, synapses, audience, limits), synapses)
 
 
 def heard_by(
@@ -145,14 +174,17 @@ def heard_by(
     return heard
 
 
-def _best(population: Population, audience: tuple[Audience, ...], limits: Limits, where: str) -> Cut:
-    """The cut into the fewest blocks that fit, and of those the one of the least memory."""
+def _best(population: Population, audience: tuple[Audience, ...], limits: Limits, where: str, least: int) -> Cut:
+    """The cut into the fewest blocks that fit, `least` or more, and of those the one of the least memory."""
     channels, height, _ = population.shape
     found: list[tuple[int, int, Cut]] = []  # blocks, memory, cut
     for rows in sorted({-(-height // n) for n in range(1, height + 1)}):
         # No more channel blocks than tie with the best cut so far.
         most = min(channels, min(blocks for blocks, _, _ in found) // rows) if found else channels
-        low, high = 0, min(1, most)  # the fewest channel blocks that fit are more than low and at most high
+        first = -(-least // rows)
+        if first > most:
+            continue
+        low, high = first - 1, first  # the fewest channel blocks that fit are more than low and at most high
         while high < most and not _fits(population, Cut.even(population.shape, high, rows), audience, limits):
             low, high = high, min(2 * high, most)
         while low + 1 < high:
@@ -161,11 +193,10 @@ def _best(population: Population, audience: tuple[Audience, ...], limits: Limits
                 high = middle
             else:
                 low = middle
-        if high:
-            cut = Cut.even(population.shape, high, rows)
-            demand = _evaluate(population, cut, audience, limits)
-            if demand.exceeded(limits) is None:
-                found.append((cut.blocks, int(demand.memory.sum()), cut))
+        cut = Cut.even(population.shape, high, rows)
+        demand = _evaluate(population, cut, audience, limits)
+        if demand.exceeded(limits) is None:
+            found.append((cut.blocks, int(demand.memory.sum()), cut))
     if not found:
         finest = _evaluate(population, Cut.even(population.shape, channels, height), audience, limits)
         what, much, limit = finest.exceeded(limits) or ("", 0, 0)
@@ -192,7 +223,7 @@ def _demand(
     axons_in = sum((n * fan.axons for n, fan in zip(senders, synapses, strict=True)), nothing)
     lists = sum((fan.lists for fan in synapses), nothing)
     axons_out = sum((part.axons_out(cut) for part in audience), nothing)
-    numbers = 1 + population.delay + sum(fan.numbers for fan in synapses)
+    numbers = 1 + population.delay + population.currents + sum(fan.numbers for fan in synapses)
     registers = -(-sum(fan.registers for fan in synapses) // 8)
     each = limits.membrane_bytes + limits.bias_bytes + numbers * limits.accumulator_bytes + registers
     return Demand(

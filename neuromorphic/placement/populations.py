@@ -1,41 +1,49 @@
 """Which neurons a chip needs for a graph, and which synapses end in them.
 
-A chip has neurons and synapses; a synapse ends in a neuron, and only neurons send.  So the linear nodes that a
-population reads become synapses of its own, and a current that several populations read is stored and driven once per
-reader.  Besides its populations a graph needs
+A chip has neurons and synapses; a synapse ends in a neuron, and only neurons send.  So the linear nodes that neurons
+read become synapses of their own, and a current that several nodes of neurons read is stored and driven once per
+reader.  Besides its neurons a graph needs
 
 - accumulators, which sum a current and send the sum on as a graded spike, in every time step: at the input of whatever
-  reads currents and isn't a population (a linear node, a maximum, the host), and for the sums `Kᵀ V` of self-attention;
+  reads currents and isn't made of neurons (a linear node, a maximum, the host), and for the sums `Kᵀ V` of
+  self-attention;
 - with `residual="relay"`, accumulators for sums of currents that others read as well, so that each is stored once.
 
-What a maximum and self-attention do to the values that arrive is left to the program of the neurons that read them.
+Neurons without a threshold send their membranes as accumulators send their sums.  What a maximum and self-attention do
+to the values that arrive is left to the program of the neurons that read them.  A `Delay` and a recurrent edge are no
+neurons and no synapses: they make the synapses behind them wait.
 """
 
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+import numpy as np
+
+from neuromorphic.arrivals import Arrival, arrivals
 from neuromorphic.errors import RefusedInput
 from neuromorphic.graph import (
-    Affine,
-    Conv2d,
+    CubaLi,
+    CubaLif,
+    Delay,
     Flatten,
     Graph,
+    Linear,
+    LoihiLif,
     MaxPool2d,
     Node,
     SelfAttention,
     Shape,
     Source,
-    SumPool2d,
 )
+from neuromorphic.loihi2.widths import DECAY_BITS
+from neuromorphic.placement.timing import latencies
 from neuromorphic.schedule import inputs
 
 Map = tuple[int, int, int]
 Residual = Literal["duplicate", "relay"]
-Kind = Literal["population", "accumulator", "relay"]
+Kind = Literal["population", "membranes", "accumulator", "relay"]
 Synapses = Literal["weights", "identity", "products", "sums", "queries"]
-
-LINEAR = Conv2d | SumPool2d | Affine
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,13 @@ class Projection:
         kind: `weights` of a linear node (or the taps of a maximum); `identity`, one synapse of weight one per neuron;
             of self-attention `products` (K and V into `Kᵀ V`), `sums` (`Kᵀ V` into y) and `queries` (Q into y).
         senders: names of the populations (or of the graph's input) that it carries.
+        late: per sender, the most steps of an image that lie between what it sends and what is summed.
         node: the node that it computes; None for `identity`.
     """
 
     kind: Synapses
     senders: tuple[str, ...]
+    late: tuple[int, ...]
     node: Node | None = None
 
 
@@ -60,11 +70,12 @@ class Population:
 
     Attributes:
         name: of the graph's node that they compute, or for which they gather the input.
-        kind: `population` for the graph's own.
+        kind: `population` for the graph's own, `membranes` where they have no threshold.
         shape: channels, rows and columns; where the graph knows none, every neuron is a row.
         projections: all synapses that end in it.
         latency: steps from a frame's arrival to what it sends for that frame.
         delay: the longest that something waits in its accumulators, in steps.
+        currents: numbers that each neuron keeps from step to step besides v: a current that lasts.
     """
 
     name: str
@@ -73,6 +84,7 @@ class Population:
     projections: tuple[Projection, ...]
     latency: int
     delay: int
+    currents: int
 
     @property
     def neurons(self) -> int:
@@ -81,109 +93,179 @@ class Population:
 
 
 def as_map(shape: Shape) -> Map:
-    """Channels, rows and columns of a shape; without them every element is a row."""
+    """Channels, rows and columns of a shape; two sizes are channels and rows, any others a row per element."""
     if len(shape) == 3:
         return (shape[0], shape[1], shape[2])
+    if len(shape) == 2:
+        return (shape[0], shape[1], 1)
     return (1, prod(shape), 1)
 
 
+def sends(node: Node) -> bool:
+    """Whether what leaves a node are spikes, graded or not: those of neurons and of the input."""
+    return node.neurons or isinstance(node.operation, Source)
+
+
 def populations(graph: Graph, residual: Residual = "duplicate") -> tuple[Population, ...]:
-    """What `graph` needs on a chip, senders before what reads them.
+    """What `graph` needs on a chip, senders before what reads them, but for cycles.
+
+    Args:
+        graph: that passed `arrivals.check_delays`, without a `Delay` of currents.
+        residual: as of `place`.
 
     Raises:
-        RefusedInput: a population sums maps of different shapes behind flattenings.
+        RefusedInput: a population sums maps of different shapes behind flattenings, or a cycle takes more steps than it
+            is late.
     """
     build = _Builder(graph, residual)
     for node in graph.nodes.values():
         build.add(node)
-    return tuple(build.found.values())
+    return build.populations()
+
+
+def _lasts(node: Node) -> bool:
+    """Whether its neurons keep a current from step to step."""
+    match node.operation:
+        case LoihiLif(synapse_decay=decay):
+            return bool(decay < 2**DECAY_BITS)
+        case operation:
+            return isinstance(operation, CubaLif | CubaLi)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A population without its times; `ways` are what it waits for, with the steps from their latency to its own."""
+
+    kind: Kind
+    shape: Map
+    projections: tuple[Projection, ...]
+    ways: tuple[tuple[str, int], ...]
+    currents: int
 
 
 class _Builder:
     def __init__(self, graph: Graph, residual: Residual) -> None:
         self.graph = graph
         self.residual = residual
-        self.found: dict[str, Population] = {}
+        self.found: dict[str, _Draft] = {}
         self.relays: dict[frozenset[str], str] = {}
         read = [name for node in graph.nodes.values() if not isinstance(node.operation, Flatten)
                 for name in inputs(graph, node.name)]  # fmt: skip
-        self.shared = {name for name in read if read.count(name) > 1 and self._linear(name)}
+        self.shared = {n for n in read if read.count(n) > 1 and isinstance(graph.nodes[n].operation, Linear)}
 
     def add(self, node: Node) -> None:
         """The neurons that `node` itself needs."""
-        currents = [name for name in inputs(self.graph, node.name) if not self._sends(name)]
         match node.operation:
-            case _ if node.spiking:
-                self._append(node.name, "population", node.shape, self._into(node))
+            case _ if node.neurons:
+                self._append(node.name, "population" if node.spiking else "membranes", node.shape, *self._into(node))
             case SelfAttention(heads=heads):
-                products = Projection("products", node.sources, node)
+                (arrival,) = arrivals(self.graph, node)
+                late = int(arrival.late.max())
+                products = Projection("products", (arrival.sender.name,), (late,), node)
                 sums = (node.shape[0], node.shape[0] // heads, 1)
-                self._append(node.name, "accumulator", sums, (products,))
+                self._append(node.name, "accumulator", sums, (products,), self._ways(node))
             case MaxPool2d():
-                self._append(node.name, "accumulator", node.input_shape, self._into(node))
-            case Source() | Flatten():
+                self._append(node.name, "accumulator", node.input_shape, *self._into(node))
+            case Source() | Flatten() | Delay():
                 pass
-            case _ if currents:
-                self._append(node.name, "accumulator", node.input_shape, self._into(node))
+            case _ if not all(sends(arrival.sender) for arrival in arrivals(self.graph, node, sends)):
+                self._append(node.name, "accumulator", node.input_shape, *self._into(node))
 
-    def _into(self, node: Node) -> tuple[Projection, ...]:
-        """The synapses that bring `node` the sum that it reads."""
-        read = inputs(self.graph, node.name)
+    def populations(self) -> tuple[Population, ...]:
+        """All that were added, with their times."""
+        graph = self.graph
+        ways = {name: draft.ways for name, draft in self.found.items()}
+        for node in graph.nodes.values():
+            if isinstance(node.operation, Delay):
+                ways[node.name] = tuple((name, -graph.lag(name, node.name)) for name in inputs(graph, node.name))
+        latency = latencies({graph.input: (), **ways}, graph.source)
+        made = []
+        for name, draft in self.found.items():
+            sent = [(s, late) for p in draft.projections for s, late in zip(p.senders, p.late, strict=True)]
+            delay = max(latency[name] + late - 1 - latency[s] for s, late in sent)
+            found = (draft.kind, draft.shape, draft.projections, latency[name], delay, draft.currents)
+            made.append(Population(name, *found))
+        return tuple(made)
+
+    def _into(self, node: Node) -> tuple[tuple[Projection, ...], tuple[tuple[str, int], ...]]:
+        """The synapses that bring `node` the sum that it reads, and what it waits for."""
         found: list[Projection] = []
         gathered: frozenset[str] = frozenset()
         if self.residual == "relay":
-            gathered = frozenset(name for name in read if name in self.shared)
+            gathered = frozenset(inputs(self.graph, node.name)) & self.shared
+        relay = self._relay(gathered, node) if gathered else ""
         if gathered:
-            found.append(Projection("identity", (self._relay(gathered, node),)))
-        for name in read:
-            if name not in gathered:
-                found.extend(self._from(name))
-        return tuple(found)
+            found.append(Projection("identity", (relay,), (0,)))
+        for arrival in arrivals(self.graph, node, sends):
+            if arrival.sender.name not in gathered:
+                found.extend(self._from(arrival))
+        return tuple(found), (*([(relay, 1)] if gathered else []), *self._ways(node, gathered))
 
-    def _from(self, name: str) -> tuple[Projection, ...]:
+    def _from(self, arrival: Arrival) -> tuple[Projection, ...]:
         """The synapses of one summand."""
-        node = self.graph.nodes[name]
+        node, late = arrival.sender, int(arrival.late.max())
         match node.operation:
-            case _ if self._sends(name):
-                return (Projection("identity", (name,)),)
+            case _ if sends(node):
+                return (Projection("identity", (node.name,), (late,)),)
             case SelfAttention():
-                return (Projection("sums", (name,), node), Projection("queries", node.sources, node))
+                (query,) = arrivals(self.graph, node)
+                queries = Projection("queries", (query.sender.name,), (int(query.late.max()),), node)
+                return (Projection("sums", (node.name,), (0,), node), queries)
+            case _ if node.name in self.found:
+                return (Projection("weights", (node.name,), (0,), node),)
             case _:
-                senders = (name,) if name in self.found else inputs(self.graph, name)
-                return (Projection("weights", senders, node),)
+                read = arrivals(self.graph, node, sends)
+                names, waits = (a.sender.name for a in read), (int(a.late.max()) for a in read)
+                return (Projection("weights", tuple(names), tuple(waits), node),)
+
+    def _ways(self, node: Node, gathered: frozenset[str] = frozenset()) -> tuple[tuple[str, int], ...]:
+        """What `node` waits for, of what isn't gathered by a relay: a synapse takes a step, a late one less."""
+        found: list[tuple[str, int]] = []
+        for name in inputs(self.graph, node.name):
+            source = self.graph.nodes[name]
+            if name in gathered:
+                continue
+            if sends(source) or isinstance(source.operation, Delay):
+                found.append((name, 1 - int((name, node.name) in self.graph.recurrent)))
+            else:
+                if name in self.found:
+                    found.append((name, 1))
+                if name not in self.found or isinstance(source.operation, SelfAttention):
+                    found.extend(self._ways(source))
+        return tuple(found)
 
     def _relay(self, gathered: frozenset[str], node: Node) -> str:
         """The relay that sums `gathered`: the largest part of it that has a relay already, and the rest."""
         if gathered not in self.relays:
             parts = [part for part in self.relays if part < gathered]
             part = max(parts, key=len, default=frozenset[str]())
-            found = [Projection("identity", (self.relays[part],))] if part else []
-            for name in self.graph.nodes:
-                if name in gathered - part:
-                    found.extend(self._from(name))
+            found = [Projection("identity", (self.relays[part],), (0,))] if part else []
+            rest = [self.graph.nodes[name] for name in self.graph.nodes if name in gathered - part]
+            for source in rest:
+                found.extend(self._from(Arrival(source, np.zeros((), np.int64))))
+            ways = [(self.relays[part], 1)] if part else []
+            for source in rest:
+                ways += [(source.name, 1)] if source.name in self.found else self._ways(source)
             name = f"{node.name}.relay"
             while name in self.graph.nodes:
                 name += "'"
-            self._append(name, "relay", node.input_shape, tuple(found))
+            self._append(name, "relay", node.input_shape, tuple(found), tuple(ways))
             self.relays[gathered] = name
         return self.relays[gathered]
 
-    def _append(self, name: str, kind: Kind, shape: Shape, projections: tuple[Projection, ...]) -> None:
-        maps = {as_map(p.node.shape) for p in projections if p.node is not None and len(p.node.shape) == 3
+    def _append(
+        self,
+        name: str,
+        kind: Kind,
+        shape: Shape,
+        projections: tuple[Projection, ...],
+        ways: tuple[tuple[str, int], ...],
+    ) -> None:
+        maps = {as_map(p.node.shape) for p in projections if p.node is not None and len(p.node.shape) in (2, 3)
                 and p.kind != "products"}  # fmt: skip
         if len(maps) > 1:
             listed = ", ".join(str(list(m)) for m in sorted(maps))
             raise RefusedInput(f"{self.graph.source}: node {name!r} sums maps of shapes {listed}; expected one shape")
-        arrivals = [self._latency(sender) + 1 for p in projections for sender in p.senders]
-        latency = max(arrivals)
-        mapped = maps.pop() if maps else as_map(shape)
-        self.found[name] = Population(name, kind, mapped, projections, latency, latency - min(arrivals))
-
-    def _latency(self, sender: str) -> int:
-        return self.found[sender].latency if sender in self.found else 0
-
-    def _linear(self, name: str) -> bool:
-        return isinstance(self.graph.nodes[name].operation, LINEAR)
-
-    def _sends(self, name: str) -> bool:
-        return self.graph.nodes[name].spiking or isinstance(self.graph.nodes[name].operation, Source)
+        own = self.graph.nodes.get(name)
+        lasting = own is not None and kind != "accumulator" and _lasts(own)
+        self.found[name] = _Draft(kind, maps.pop() if maps else as_map(shape), projections, ways, int(lasting))

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from neuromorphic.arrivals import arrivals, check_delays
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Conv1d, Delay, Graph, Membranes, Scale
+from neuromorphic.graph import Delay, Graph, Sink
 from neuromorphic.placement.activity import Activity, full_rate, measured
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, partition
-from neuromorphic.placement.populations import Kind, Residual, as_map, populations
+from neuromorphic.placement.populations import Kind, Residual, as_map, populations, sends
 from neuromorphic.placement.synapses import Integers
+from neuromorphic.schedule import inputs
 from neuromorphic.trace import Trace
 
 
@@ -53,7 +55,7 @@ class Placement:
         residual: what became of currents that several populations read.
         placed: populations with their cuts, senders before what reads them.
         cores: in the same order.
-        time_steps: per image; None where the graph doesn't say.
+        time_steps: per image; None where neither the graph nor a trace says.
         full_rate: one step in which every neuron fires.
         measured: what a trace's run did; None without a trace.
     """
@@ -140,18 +142,19 @@ def place(
     """Which cores `graph` needs.
 
     Args:
-        graph: a validated graph without cycles, `Delay`, `Scale`, `Conv1d` and neurons that send membranes.
+        graph: a validated graph.
         limits: of core and chip; Loihi 2's where None.
         trace: a run of the graph, for what happens on the cores.
         residual: a current that several populations read is stored once per reader (`duplicate`, which is what
             `schedule` times and Lava simulates), or summed by neurons that pass it on (`relay`).
 
     Raises:
-        RefusedInput: the graph has other nodes or needs no neurons, one row of one channel is too much for a core,
-            something waits longer than a synapse can, or the trace is of another graph.
+        RefusedInput: the graph needs no neurons, or has a `Delay` of currents or a cycle that takes more steps than it
+            is late; one row of one channel is too much for a core, something waits longer than a synapse can, or the
+            trace is of another graph.
     """
     limits = limits or Limits()
-    _check(graph)
+    _check(graph, limits)
     found = populations(graph, residual)
     if not found:
         raise RefusedInput(f"{graph.source}: nothing to place: its output is its input")
@@ -162,19 +165,35 @@ def place(
         residual=residual,
         placed=placed,
         cores=_cores(placed),
-        time_steps=graph.metadata.time_steps,
+        time_steps=graph.metadata.time_steps if trace is None else trace.time_steps,
         full_rate=full_rate(placed, frame),
         measured=None if trace is None else measured(placed, frame, trace),
     )
 
 
-def _check(graph: Graph) -> None:
-    for neuron, reader in sorted(graph.recurrent):
-        raise RefusedInput(f"{graph.source}: node {neuron!r} feeds back through {reader!r}; expected no cycle to place")
+def _check(graph: Graph, limits: Limits) -> None:
+    """A `Delay` has to be one that synapses can hold: of spikes, and no longer than theirs."""
+    check_delays(graph)
     for node in graph.nodes.values():
-        if isinstance(node.operation, Delay | Scale | Conv1d | Membranes):
-            what = "sends its membranes" if isinstance(node.operation, Membranes) else type(node.operation).__name__
-            raise RefusedInput(f"{graph.source}: node {node.name!r}: {what}; placement does not know it")
+        if isinstance(node.operation, Delay):
+            currents = [a.sender.name for a in arrivals(graph, node, sends) if not sends(a.sender)]
+            if currents:
+                raise RefusedInput(
+                    f"{graph.source}: node {node.name!r} is a Delay of the currents of {currents[0]!r}; expected one "
+                    "of spikes, before their synapses, which is where a chip lets them wait"
+                )
+        elif not isinstance(node.operation, Sink):
+            for name in inputs(graph, node.name):
+                _check_wait(graph, name, limits)
+
+
+def _check_wait(graph: Graph, name: str, limits: Limits) -> None:
+    operation = graph.nodes[name].operation
+    if isinstance(operation, Delay) and operation.steps.max() > limits.delay:
+        raise RefusedInput(
+            f"{graph.source}: node {name!r} is a Delay of {operation.steps.max()} steps; a synapse waits "
+            f"{limits.delay} at most"
+        )
 
 
 def _cores(placed: tuple[Placed, ...]) -> tuple[Core, ...]:

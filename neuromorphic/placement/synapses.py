@@ -3,14 +3,14 @@
 A population is cut into blocks of channels × rows, with all columns; block (a, b) is channel block a of row block b.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Affine, Conv2d, MaxPool2d, Node, SelfAttention, SumPool2d
+from neuromorphic.graph import Affine, Conv1d, Conv2d, MaxPool2d, Node, Scale, SelfAttention, SumPool2d
 from neuromorphic.placement.populations import Map, Population, Projection, as_map
 
 Integers = NDArray[np.int64]
@@ -45,6 +45,7 @@ class FanOut:
         weights: int64 `[a, b]`: numbers that the block stores, each once, however many positions share it.
         registers: bits that each neuron keeps to combine what arrives, besides its sum.
         numbers: sums that it keeps besides its own.
+        shared: whether positions share weights, so that one axon serves a position whatever the channel.
     """
 
     channels: Integers
@@ -53,6 +54,7 @@ class FanOut:
     weights: Integers
     registers: int = 0
     numbers: int = 0
+    shared: bool = True
 
     @property
     def synapses(self) -> Integers:
@@ -69,9 +71,10 @@ class FanOut:
         """Axons that end in each block, one per position that it hears: int64 `[a, b]`.
 
         The position says where a list of synapses is applied, the channel (which the spike carries) says which list.
+        Where every position has weights of its own, there is one per element.
         """
         positions = (self.rows > 0).sum(1) * (self.columns > 0).sum()
-        return np.where(self.lists > 0, positions, 0)
+        return np.where(self.lists > 0, positions, 0) if self.shared else self.lists * positions
 
     def reached(self, shape: Map) -> NDArray[np.bool_]:
         """Which neurons of a sender of that shape each block hears: bool `[a, b, *shape]`."""
@@ -101,6 +104,11 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
             channels = grouped.repeat(node.input_shape[0] // conv.groups, axis=1)
             weights = np.multiply.outer(sizes * conv.weight.shape[1], window.taps)
             return FanOut(channels[:, None], window.rows, window.columns, weights)
+        case Conv1d() as conv:
+            return fan_out(replace(projection, node=_in_one_column(node, conv)), population, cut)
+        case Scale():
+            weights = np.multiply.outer(sizes, heights * width)
+            return FanOut(a[:, None], b, np.ones(width, np.int64), weights, shared=False)
         case SumPool2d(kernel, stride, padding) | MaxPool2d(kernel, stride, padding):
             window = _Window(node, kernel, stride, padding, (1, 1), b)
             numbers = prod(kernel) if isinstance(node.operation, MaxPool2d) else 0
@@ -134,6 +142,13 @@ def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: I
     everywhere = np.ones((len(b), height), np.int64)
     bits = 2 * height * columns  # which tokens K's and V's channel fired at
     return FanOut(np.concatenate([q, k, v], 2), everywhere, np.ones(columns, np.int64), nothing, registers=bits)
+
+
+def _in_one_column(node: Node, conv: Conv1d) -> Node:
+    """A `Conv1d` as the `Conv2d` of maps `[C, N, 1]` that it is: populations are cut along rows, not columns."""
+    weight, (channels, size), (out, out_size) = conv.weight[..., None], node.input_shape, node.shape
+    upright = Conv2d(weight, conv.bias, (conv.stride, 1), (conv.padding, 0), (conv.dilation, 1), conv.groups)
+    return Node(node.name, upright, node.sources, (channels, size, 1), (out, out_size, 1))
 
 
 class _Window:

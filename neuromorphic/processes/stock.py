@@ -23,7 +23,7 @@ from lava.proc.conv.models import PyConvModelFixed, PyConvModelFloat
 from lava.proc.conv.process import Conv
 from lava.proc.dense.process import Dense
 from lava.proc.lif.models import PyLifResetModelBitAcc
-from lava.proc.lif.process import LIFReset
+from lava.proc.lif.process import LIF, LIFReset
 from lava.proc.sparse.process import Sparse
 from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ from neuromorphic.graph import (
 )
 from neuromorphic.layers import Layer, Member
 from neuromorphic.linear import pool_as_convolution
-from neuromorphic.loihi2.stock import LARGEST_CURRENT, weight_exponent
+from neuromorphic.loihi2.stock import largest_current, weight_exponent
 from neuromorphic.loihi2.widths import DECAY_BITS
 from neuromorphic.ports import in_port
 from neuromorphic.processes.delay import BorderProcess, DelayProcess
@@ -90,9 +90,10 @@ class IntegerNeuronModel(PyLifResetModelBitAcc):
 
     def subthr_dynamics(self, activation_in: np.ndarray) -> None:
         largest = np.abs(activation_in).max()
-        if largest > LARGEST_CURRENT:
+        most = largest_current(self.du + 1)
+        if largest > most:
             name = self.proc_params["node"]
-            raise OverflowError(f"node {name!r}: a current of {largest}; Lava wraps up to {LARGEST_CURRENT}")
+            raise OverflowError(f"node {name!r}: a current of {largest}; Lava wraps up to {most}")
         super().subthr_dynamics(activation_in)
 
     def run_spk(self) -> None:
@@ -164,13 +165,16 @@ class StockModel(AbstractSubProcessModel):
         return process
 
     def _population(self, layer: Layer) -> tuple[Connect, Any]:
+        interval = self.time_steps
         match layer.head.operation:
             case Lif() | If() | CubaLif() | Threshold() as neurons_of_floats:
                 parameters = _in_units(neurons_of_floats, layer.members[-1].bias)
             case LoihiLif() as lif:
+                forgets = lif.decay == 2**DECAY_BITS
+                interval = 1 if forgets else interval
                 parameters = {
-                    "du": 2**DECAY_BITS - 1,  # Lava adds 1: the current doesn't last
-                    "dv": lif.decay,
+                    "du": lif.synapse_decay - 1,  # Lava adds 1
+                    "dv": 0 if forgets else lif.decay,
                     "vth": lif.threshold,
                     "bias_mant": lif.bias_mantissa,
                     "bias_exp": lif.bias_exponent,
@@ -178,12 +182,21 @@ class StockModel(AbstractSubProcessModel):
             case other:
                 raise TypeError(f"node {layer.head.name!r}: {type(other).__name__} is no population")
         neurons = LIFReset(
-            shape=layer.head.shape, reset_interval=self.time_steps, reset_offset=1 + layer.latency, **parameters
+            shape=layer.head.shape, reset_interval=interval, reset_offset=1 + layer.latency, **parameters
         )
         neurons.proc_params["membranes"] = self.membranes
         neurons.proc_params["node"] = layer.head.name
         self._keep(neurons)
+        if isinstance(layer.head.operation, LoihiLif) and layer.head.operation.drive.any():
+            self._drive(layer.head.operation.drive).connect(neurons.a_in)
         return lambda port: port.connect(neurons.a_in), neurons.s_out
+
+    def _drive(self, drive: NDArray[np.int32]) -> Any:
+        """A neuron that fires in every step, through synapses of these weights, one to each neuron."""
+        always = self._keep(LIF(shape=(1,), vth=0, bias_mant=1))
+        dense = self._keep(Dense(**self._dense(drive.reshape(-1, 1).astype(np.float32))))
+        always.s_out.connect(dense.s_in)
+        return _shaped(dense.a_out, drive.shape)
 
     def _synapses(self, member: Member) -> tuple[Connect, Any]:
         node = member.node

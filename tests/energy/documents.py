@@ -24,7 +24,7 @@ def document(*, layers=3, images=4, steps=4, twin=True, devices=("one", "two"), 
     return Document.model_validate(
         {
             "format": "spikeclip-energy",
-            "format_version": 2,
+            "format_version": 3,
             "model": name.format("nir"),
             "producer": "reference",
             "precision": "float",
@@ -79,7 +79,7 @@ def _snn(names, images, steps):
             "attention": None,
             "spiking_sources": []
             if real
-            else [{"source": f"{names[index - 1]}.lif", "spikes": 5, "sops": sops, "dense": sops * 4, "rate": 0.25}],
+            else [{**_source(f"{names[index - 1]}.lif"), "sops": sops, "dense": sops * 4}],
             "real_sources": ["input"] if real else [],
         }
     if len(names) > 2:
@@ -106,6 +106,7 @@ def _snn(names, images, steps):
     total = sum(layer["sops"] for layer in layers.values())
     return {
         "sops": total,
+        "sops_under_way": 7 * images,
         "macs": 500 * images,
         "macs_once": 100 * images,
         "macs_summed": 500 * images,
@@ -120,7 +121,12 @@ def _snn(names, images, steps):
         "attention_per_image": _distribution(20, images),
         "layers": layers,
         "populations": populations,
+        "membranes": {names[0]: {"neurons": 8, "updates": 8 * steps * images, "updates_needed": 3 * images}},
     }
+
+
+def _source(population):
+    return {"source": population, "spikes": 5, "sops_under_way": 0, "rate": 0.25}
 
 
 def _terms(count):

@@ -53,7 +53,7 @@ def test_counts_as_json_csv_and_table(model, tmp_path):
     assert result.exit_code == 0, result.output
     counts, _ = expected(model, 3)
     document = json.loads((tmp_path / "c.json").read_text())
-    assert (document["format"], document["format_version"], document["model"]) == ("spikeclip-energy", 2, str(model))
+    assert (document["format"], document["format_version"], document["model"]) == ("spikeclip-energy", 3, str(model))
     assert (document["producer"], document["precision"]) == ("reference", "float")
     assert document["snn"] == json.loads(records.snn(counts).model_dump_json())
     assert list(document["devices"]) == ["45nm-fp32", "45nm-int8", "loihi1"]
@@ -129,7 +129,10 @@ def test_help_shows_an_example():
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ([], "--images SPEC or --trace"),
+        ([], "one of --images SPEC, --frames FILE.npy and --trace RUN.h5"),
+        (["--images", "samples", "--frames", "x.npy"], "one of --images SPEC, --frames FILE.npy"),
+        (["--frames", "nowhere.npy"], "nowhere.npy: not a readable .npy array"),
+        (["--trace", "run.h5", "--frames", "x.npy", "--limit", 3], "expected no --frames and no --limit with it"),
         (["--images", "nowhere"], "nowhere"),
         (["--images", "samples", "--limit", 0], "limit"),
         (["--trace", "nowhere.h5"], "nowhere.h5"),

@@ -132,7 +132,7 @@ def test_chunks_change_nothing(monkeypatch):
 def test_leaks_by_powers_of_two_multiply_nothing(tau, multiplies):
     graph = from_nir(chain({"a": lif((2,), tau=tau)}, (2,), (2,)))
     counts = energy.count(graph, run(graph, np.ones((1, 2), np.float32)))
-    assert counts.populations["a"].multiplies is multiplies
+    assert counts.populations["a"].multiplications == multiplies
 
 
 def test_several_sources_arrive_together():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SILENCE = 20.0
+SILENCE = 6.0
 """Seconds after which a case counts as hung."""
 
 

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from itertools import pairwise
 from math import prod
@@ -61,7 +62,7 @@ def conv(draw, shape: Shape):
 
 
 def pool(draw, shape: Shape):
-    return partial(nir.SumPool2d, _pair(draw), _pair(draw), _padding(draw))
+    return partial(draw(st.sampled_from([nir.SumPool2d, nir.AvgPool2d])), _pair(draw), _pair(draw), _padding(draw))
 
 
 def maximum(draw, shape: Shape):
@@ -73,11 +74,56 @@ def attention(draw, shape: Shape):
     return partial(SpikingSelfAttention, np.array(shape), heads, scale)
 
 
-def lif(draw, shape: Shape):
+def conv1d(draw, shape: Shape):
+    out = draw(st.integers(1, 4))
+    weight = _numbers(draw, (out, min(shape[0], 64), draw(st.integers(1, 3))))
+    padding = draw(st.sampled_from([0, 0, 1, 4000, "same", 2**40]))
+    return partial(nir.Conv1d, None, weight, draw(STEPS), padding, draw(STEPS), 1, _numbers(draw, (out,)))
+
+
+def scale(draw, shape: Shape):
+    return partial(nir.Scale, _numbers(draw, draw(st.sampled_from([shape, shape, (1,)]))))
+
+
+def delay(draw, shape: Shape):
+    steps = draw(st.sampled_from([0, 1, 1, 2, 2, 63, 64, 5000, -1, 0.5]))
     like = draw(st.sampled_from([shape, shape, (1,)]))
-    parameters = {key: _numbers(draw, like) for key in ("tau", "r", "v_threshold")}
-    zeros = np.broadcast_to(np.float32(0), np.shape(parameters["tau"]))
-    return partial(nir.LIF, v_leak=zeros, v_reset=zeros, **parameters)
+    return partial(nir.Delay, np.broadcast_to(np.float32(steps * 1e-4), like) if prod(like) < 2**40 else steps)
+
+
+NEURONS = {
+    nir.LIF: ("tau", "r", "v_threshold"),
+    nir.IF: ("r", "v_threshold"),
+    nir.CubaLIF: ("tau_syn", "tau_mem", "r", "v_threshold", "w_in"),
+    nir.Threshold: ("threshold",),
+    nir.I: ("r",),
+    nir.LI: ("tau", "r"),
+    nir.CubaLI: ("tau_syn", "tau_mem", "r", "w_in"),
+}
+"""Parameters that are drawn; leaks and resets are 0, or now and then 1/2."""
+
+
+def neurons(draw, shape: Shape):
+    kind = draw(st.sampled_from([nir.LIF, *NEURONS]))
+    like = draw(st.sampled_from([shape, shape, (1,)]))
+    parameters = {key: _numbers(draw, like) for key in NEURONS[kind]}
+    first = np.shape(next(iter(parameters.values())))
+    names = {f.name for f in fields(kind)}
+    for key in {"v_leak", "v_reset"} & names:
+        parameters[key] = np.broadcast_to(np.float32(draw(st.sampled_from([0, 0, 0, 0.5]))), first)
+    return partial(kind, **parameters)
+
+
+def nested(draw, shape: Shape):
+    """A subgraph of neurons that may read themselves."""
+    inner, end = neurons(draw, shape), np.array(shape)
+    back = draw(st.sampled_from([[], [("lif", "lif")], [("out", "in")]]))
+
+    def build():
+        nodes = {"in": nir.Input(end), "lif": inner(), "out": nir.Output(end)}
+        return nir.NIRGraph(nodes, [("in", "lif"), ("lif", "out"), *back], type_check=False)
+
+    return build
 
 
 def affine(draw, shape: Shape):
@@ -99,14 +145,11 @@ def boundary(draw, shape: Shape):
     return partial(draw(st.sampled_from([nir.Input, nir.Output])), {"input": declared, "output": declared})
 
 
-def unsupported(draw, shape: Shape):
-    return partial(draw(st.sampled_from([nir.Scale, nir.I, nir.Threshold])), np.ones(2))
-
-
 NODES: list[Callable[..., partial]] = [
-    conv, conv, pool, maximum, attention, lif, lif, lif, affine, linear, flatten, flatten
+    conv, conv, conv1d, pool, maximum, attention, neurons, neurons, neurons, neurons, affine, linear, scale, delay,
+    flatten, flatten, nested,
 ]  # fmt: skip
-STRANGE: list[Callable[..., partial]] = [boundary, unsupported]
+STRANGE: list[Callable[..., partial]] = [boundary]
 
 
 def _text(draw):
@@ -120,6 +163,8 @@ def _text(draw):
 
 def _left_of(node: nir.NIRNode, shape: Shape) -> Shape:
     """The shape that a node leaves, if the code under test takes it: so that graphs go on behind it."""
+    if isinstance(node, nir.NIRGraph):
+        return shape
     if prod(shape) > 2**20:
         return shape
     try:
@@ -151,6 +196,6 @@ def graphs(draw):
     nodes["output"] = nir.Output(np.array(current))
     edges.append((names[-1], "output"))
     more = st.tuples(st.sampled_from([*nodes, "nowhere"]), st.sampled_from(list(nodes)))
-    edges += draw(st.lists(more, max_size=2)) if draw(st.integers(0, 9)) == 0 else []
+    edges += draw(st.lists(more, max_size=2)) if draw(st.integers(0, 2)) == 0 else []
     metadata = {"spikeclip": _text(draw)} if draw(st.integers(0, 4)) == 0 else {}
     return nir.NIRGraph(nodes, edges, metadata=metadata, type_check=False)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from neuromorphic import hdf5, limits
 from neuromorphic.errors import RefusedInput
 from neuromorphic.frames import encode
 from neuromorphic.loihi2.file import integer_graph
+from neuromorphic.loihi2.quantise import quantise
+from neuromorphic.placement import place
 from neuromorphic.read import read_graph
 from neuromorphic.reference import run
 from neuromorphic.schedule import schedule
@@ -20,6 +23,9 @@ SECONDS = 5.0
 
 LENGTH = 500
 """Characters of a refusal beyond the path."""
+
+SMALL = 2**12
+"""Elements that the nodes of a graph have in all, which is quantised and placed too."""
 
 SMALLER = {"MAX_ELEMENTS": 2**20, "MAX_GRAPH_ELEMENTS": 2**21, "MAX_PRODUCTS": 2**24, "MAX_STEP_ELEMENTS": 2**23}
 """Limits that thousands of graphs can be run within; what holds for them holds for the real ones in proportion."""
@@ -32,8 +38,14 @@ class Bug(AssertionError):
     """A refusal that is no sentence, or a case that took too long."""
 
 
-def judge(path: Path, read=read_graph) -> str:
-    """`refused`, `stopped` (read, but refused when run) or `ran`; raises whatever else happens."""
+def judge(path: Path, read=read_graph, *, integers: bool = True) -> str:
+    """`refused`, `stopped` (read, but refused when run) or `ran`; raises whatever else happens.
+
+    Args:
+        path: of the file.
+        read: what reads it.
+        integers: whether it is quantised and placed too, which takes longer than everything else.
+    """
     begin = time.process_time()
     try:
         graph = read(path)
@@ -41,7 +53,7 @@ def judge(path: Path, read=read_graph) -> str:
         outcome = "refused"
         check_sentence(error, path)
     else:
-        outcome = exercise(graph, path)
+        outcome = exercise(graph, path, integers=integers)
     if time.process_time() - begin > SECONDS:
         raise Bug(f"{outcome} after {time.process_time() - begin:.1f} s")
     return outcome
@@ -57,10 +69,12 @@ def check_sentence(error: RefusedInput, path: Path | str) -> None:
         raise Bug(f"refused by running out: {said}")
 
 
-def exercise(graph, path: Path | str) -> str:
-    """Runs a graph that was accepted for a step or two, counts it, schedules it; integers too where it has some."""
+def exercise(graph, path: Path | str, *, integers: bool = True) -> str:
+    """Runs a graph that was accepted for a step or two, counts, schedules it; a small one in integers, on cores too."""
     try:
-        for this in filter(None, (graph, integer_graph(graph))):
+        integers = integers and small(graph)
+        whole = integer_graph(graph) or (in_integers(graph) if integers else None)
+        for this in filter(None, (graph, whole)):
             steps = min(this.metadata.time_steps or 2, 2)
             metadata = replace(this.metadata, time_steps=steps, readout=None)
             short = replace(this, metadata=metadata)
@@ -68,12 +82,25 @@ def exercise(graph, path: Path | str) -> str:
             frames = np.random.default_rng(0).integers(-8, 9, (1, *shape)).astype(np.float32)
             energy.count(short, run(short, frames))
             schedule(short)
+            if integers:
+                place(short)
             if metadata.preprocessing is not None and len(shape) == 3:
                 encode(this, np.zeros((1, *shape[1:], shape[0]), np.uint8))
     except RefusedInput as error:
         check_sentence(error, path)
         return "stopped"
     return "ran"
+
+
+def small(graph) -> bool:
+    return sum(prod(node.shape) for node in graph.nodes.values()) <= SMALL
+
+
+def in_integers(graph):
+    """A graph in the chip's integers."""
+    graph = replace(graph, metadata=replace(graph.metadata, time_steps=2))
+    frames = np.random.default_rng(1).integers(-8, 9, (2, *graph.nodes[graph.input].shape)).astype(np.float32)
+    return quantise(graph, frames)[0]
 
 
 def shrink_limits() -> None:

@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -28,9 +29,11 @@ from tests.fuzz.hostile import CANARY, CHANGES, NODES, put, replacements, write_
 from tests.fuzz.judge import DECLARED, SMALLER, check_sentence, exercise, judge
 from tests.neuromorphic.graphs import chain, lif
 
-KINDS = ("good", "tiny", "spike-driven", "paper", "quantised")
-CASES = {"good": 1800, "tiny": 1800, "spike-driven": 40, "paper": 40, "quantised": 40}
+KINDS = ("good", "tiny", "spike-driven", "paper", "quantised", "foreign")
+CASES = {"good": 1800, "tiny": 1800, "spike-driven": 40, "paper": 40, "quantised": 40, "foreign": 200}
 """Damaged copies of each file; the exported ones have ten times as many arrays."""
+
+FOREIGN = Path(__file__).parents[1] / "data" / "foreign"
 
 HANGS = 0.01
 """Fraction of damaged copies that may stop HDF5's library; seen is 0.002."""
@@ -49,6 +52,7 @@ def files(tmp_path_factory, make_encoder):
     export.write(export.prepare(checkpoint(encoder, 8)).graph, found["spike-driven"])
     other = published(2, width=8, heads=2, image_size=8, embedding_width=4)
     export.write(export.prepare(checkpoint(other, 8)).graph, found["paper"])
+    shutil.copyfile(FOREIGN / "spyx_recurrent.nir", found["foreign"])  # subgraphs and a recurrent edge
     floats = read_graph(found["spike-driven"])
     frames = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
     write_quantised(found["spike-driven"], *calibrate(floats, frames), found["quantised"])

@@ -109,7 +109,11 @@ class Oracle:
     def neuron(self, name, t):
         node, x = self.nodes[name], self.x(name, t)
         i, v = self.state(name, t - 1)
-        p = {k: np.asarray(value, np.float64) for k, value in vars(node).items() if isinstance(value, np.ndarray)}
+        p = {
+            k: np.asarray(value, np.float64)
+            for k, value in vars(node).items()
+            if isinstance(value, np.ndarray | np.generic)
+        }
         match node:
             case nir.Threshold():
                 return (x > p["threshold"]) * 1.0, (i, v)
@@ -151,14 +155,15 @@ class Oracle:
             case nir.Scale():
                 return x * node.scale
             case nir.Conv2d():
-                return convolved(x, node.weight, node.bias, node.stride, node.padding, node.dilation, node.groups)
+                ways = (pair(node.stride), padding(node.padding, node.weight), pair(node.dilation))
+                return convolved(x, node.weight, node.bias, *ways, node.groups)
             case nir.Conv1d():
-                along = ((1, node.stride), (0, node.padding), (1, node.dilation))
+                along = ((1, pair(node.stride)[1]), (0, pair(node.padding)[1]), (1, pair(node.dilation)[1]))
                 return convolved(x[:, None], node.weight[:, :, None], node.bias, *along, node.groups)[:, 0]
             case nir.SumPool2d() | nir.AvgPool2d():
-                height, width = node.kernel_size
+                height, width = pair(node.kernel_size)
                 ones = np.ones((len(x), 1, height, width))
-                total = convolved(x, ones, np.zeros(len(x)), node.stride, node.padding, (1, 1), len(x))
+                total = convolved(x, ones, np.zeros(len(x)), pair(node.stride), pair(node.padding), (1, 1), len(x))
                 return total / (height * width) if isinstance(node, nir.AvgPool2d) else total
         raise NotImplementedError(type(node).__name__)
 
@@ -168,6 +173,20 @@ def flattened(value, node):
         return value
     start, end = (n % value.ndim for n in (node.start_dim, node.end_dim))
     return value.reshape(*value.shape[:start], -1, *value.shape[end + 1 :])
+
+
+def pair(value):
+    """Both directions; libraries write one number for both too."""
+    return tuple(int(n) for n in np.broadcast_to(value, 2))
+
+
+def padding(value, weight):
+    """Words too: of an odd kernel, `same` keeps a map's size at stride 1."""
+    return (
+        {"valid": (0, 0), "same": tuple(k // 2 for k in weight.shape[2:])}[value]
+        if isinstance(value, str)
+        else pair(value)
+    )
 
 
 def convolved(x, weight, bias, stride, padding, dilation, groups):

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from neuromorphic.graph import Affine, Conv2d
+from neuromorphic.graph import Affine, Conv1d, Conv2d, Scale
 
 
 def synapses(projection, population):
@@ -20,6 +20,10 @@ def synapses(projection, population):
     match node.operation:
         case Conv2d() as conv:
             return list(_convolution(node, conv))
+        case Scale():
+            return [(i, i) for i in range(population.neurons)]
+        case Conv1d() as conv:
+            return list(_along(node, conv))
         case Affine(weight=weight):
             return list(product(range(weight.shape[1]), range(weight.shape[0])))
         case pool:
@@ -41,6 +45,14 @@ def _convolution(node, conv):
         for o, c in product(range(node.shape[0]), range(node.input_shape[0])):
             if o * conv.groups // node.shape[0] == c * conv.groups // node.input_shape[0]:
                 yield _flat(node.input_shape, c, y, x), _flat(node.shape, o, i, j)
+
+
+def _along(node, conv):
+    (channels, size), (out, out_size) = node.input_shape, node.shape
+    for o, j, c, n in product(range(out), range(out_size), range(channels), range(conv.weight.shape[2])):
+        x = j * conv.stride - conv.padding + conv.dilation * n
+        if 0 <= x < size and o * conv.groups // out == c * conv.groups // channels:
+            yield c * size + x, o * out_size + j
 
 
 def _windows(node, pool):

@@ -54,6 +54,27 @@ def test_strides_and_padding_give_pytorchs_shapes():
     assert graph.nodes["c"].shape == (2, 4, 4)
 
 
+@pytest.mark.parametrize("batch", [(1,), (1, 1)])
+@pytest.mark.parametrize("kind", ["matrix", "along", "map"])
+def test_axes_of_sample_data_before_what_a_node_takes_are_dropped(kind, batch):
+    """As Rockpool declares its input and output; a map of one channel keeps it."""
+    node, shape, out_shape = {
+        "matrix": (nir.Linear(np.ones((2, 3), np.float32)), (3,), (2,)),
+        "along": (nir.Conv1d(None, np.ones((2, 1, 3), np.float32), 1, 1, 1, 1, np.zeros(2)), (1, 4), (2, 4)),
+        "map": (conv(np.ones((2, 1, 3, 3)), padding=1, hw=(4, 4)), (1, 4, 4), (2, 4, 4)),
+    }[kind]
+    graph = from_nir(chain({"node": node}, (*batch, *shape), (*batch, *out_shape)))
+    assert graph.nodes["input"].shape == shape
+    assert graph.nodes["output"].shape == out_shape
+
+
+def test_axes_that_hold_more_than_one_are_none_of_sample_data():
+    matrix = nir.Linear(np.ones((2, 3), np.float32))
+    refused(chain({"m": matrix}, (2, 3), (2,)), "node 'm'", "its input has [2, 3]")
+    refused(chain({"m": matrix}, (3,), (4, 2)), "node 'output'", "[4, 2]")
+    refused(chain({"lif": lif((3,))}, (1, 3), (3,)), "node 'lif'")
+
+
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
 def test_block_diagonal_kernels_are_found(groups):
     weight = np.zeros((6, 6, 1, 1), np.float32)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import nir
@@ -97,6 +98,17 @@ def test_a_graph_from_elsewhere_has_no_metadata(tmp_path):
     assert "the file doesn't say how many, of 0.0001 s" in said
     assert "synapses 9; 12 parameters" in said
     assert len(ElementTree.parse(tmp_path / "foreign.svg").getroot().findall(f"{SVG}g")) == len(graph.nodes)
+
+
+def test_a_recurrent_graph_from_elsewhere(tmp_path):
+    path = Path(__file__).parents[1] / "data" / "foreign" / "spyx_recurrent.nir"
+    said = invoke(path, "--dt", "1", "--json", tmp_path / "found.json")
+    assert "the file doesn't say how many, of 1 s; an image" in said
+    assert "neurons 5 in 1 population " in said
+    assert "reads layer_1.layer_1.input, layer_1.layer_1.lif (a step late)" in said
+    assert "recurrent layer_1.layer_1.lif -> layer_1.layer_1.w_rec: one time step late" in said
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["dt"], found["recurrent"]) == (1.0, [["layer_1.layer_1.lif", "layer_1.layer_1.w_rec"]])
 
 
 def test_an_exported_file_is_proven_again(path, tmp_path):

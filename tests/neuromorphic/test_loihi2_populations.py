@@ -1,6 +1,7 @@
 """Populations in the chip's integers, and averages of their spikes, against plain Python integers."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import nir
 import numpy as np
@@ -21,7 +22,7 @@ from neuromorphic.loihi2.streams import streams
 from neuromorphic.loihi2.units import Units
 from neuromorphic.read import read_graph
 from tests.neuromorphic.chip import LIMIT, agree, integrate_and_fire, neuron
-from tests.neuromorphic.graphs import chain, conv, lif
+from tests.neuromorphic.graphs import DT, chain, conv, lif
 
 
 def two_layers(seed, steps=6):
@@ -97,6 +98,116 @@ def test_an_if_that_counts_is_exact(threshold):
             v += up - 2 * down
             assert spike == (v > threshold)
             v = 0 if spike else v
+
+
+def driven_by_two(node, steps=4):
+    """Two neurons that repeat their frames, 0 or 4, and a neuron of kind `node` that counts them as 1 and -2."""
+    nodes = {
+        "w": nir.Affine(np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),
+        "s": lif((2,), 1.0, tau=2.0, r=2.0),
+        "count": nir.Affine(np.array([[1.0, -2.0]], np.float32), np.zeros(1, np.float32)),
+        "node": node,
+    }
+    spikes = np.arange(4**steps)[:, None] >> np.arange(2 * steps) & 1
+    frames = (4.0 * spikes.reshape(-1, steps, 2)).astype(np.float32)
+    whole, scheme = quantise(from_nir(chain(nodes, (2,), (1,), steps)), frames[::17])
+    trace = reference.run(whole, np.round(frames * scheme.input_scale))
+    assert np.array_equal(trace.spikes["s"].unpack(), frames > 0)
+    return frames > 0, scheme.populations["node"].exact, trace.spikes["node"].unpack()[..., 0]
+
+
+@pytest.mark.parametrize("threshold", [0.0625, 0.125, 0.25, 0.3125, 0.375, 0.5])
+@pytest.mark.parametrize(("tau_syn", "tau_mem"), [(2, 2), (4, 2), (2, 4), (1, 2)])
+def test_a_current_based_neuron_that_counts_is_exact(threshold, tau_syn, tau_mem):
+    """All 256 trains of two neurons in 4 steps, in fractions; thresholds that are sums, too."""
+    one, step = np.ones(1, np.float32), np.float32(DT)
+    node = nir.CubaLIF(tau_syn * step * one, tau_mem * step * one, one, 0 * one, threshold * one, 0 * one, one)
+    trains, exact, found = driven_by_two(node)
+    assert exact
+    assert found.any()
+    for train, fired in zip(trains.tolist(), found.tolist(), strict=True):
+        assert [v > threshold for v in charged(train, tau_syn, tau_mem, threshold)] == fired
+
+
+def charged(train, tau_syn, tau_mem, threshold):
+    """The membrane of a current-based neuron before each reset, in fractions."""
+    i = v = Fraction(0)
+    for up, down in train:
+        i += (up - 2 * down - i) / Fraction(tau_syn)
+        v += (i - v) / Fraction(tau_mem)
+        yield v
+        v = Fraction(0) if v > threshold else v
+
+
+@pytest.mark.parametrize("below", [0, 1])
+@pytest.mark.parametrize("position", [0.3, 0.6, 0.9])
+def test_it_is_exact_where_currents_ask_for_more_bits_than_membranes(below, position):
+    """At a threshold that some train just reaches, and 2^-16 below it, where that fires: no decay may round."""
+    trains = (np.arange(4**5)[:, None] >> np.arange(10) & 1).reshape(-1, 5, 2)
+    reached = sorted({v for train in trains.tolist() for v in charged(train, 8, 2, 99) if v > 0})
+    threshold = reached[int(position * len(reached))] - below * Fraction(1, 2**16)
+    one, step = np.ones(1, np.float32), np.float32(DT)
+    node = nir.CubaLIF(8 * step * one, 2 * step * one, one, 0 * one, np.float32(threshold) * one, 0 * one, one)
+    assert Fraction(float(node.v_threshold[0])) == threshold
+    trains, exact, found = driven_by_two(node, 5)
+    assert exact
+    expected = [[v > threshold for v in charged(train, 8, 2, threshold)] for train in trains.tolist()]
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+def test_a_threshold_that_counts_is_exact(threshold):
+    trains, exact, found = driven_by_two(nir.Threshold(np.full(1, threshold, np.float32)))
+    assert exact
+    assert found.tolist() == [[up - 2 * down > threshold for up, down in train] for train in trains.tolist()]
+
+
+def falling(synapse, decay, steps, weight, mantissa=0, drive=0):
+    """One neuron whose currents last, that a spike in every step of another pulls by `weight`."""
+    graph = counted(steps, weight)
+    whole = LoihiLif(
+        decay, np.full(1, 131071, np.int32), np.full(1, mantissa, np.int32), 0, synapse, np.full(1, drive, np.int32)
+    )
+    return replace(graph, nodes={**graph.nodes, "if": replace(graph.nodes["if"], operation=whole)})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([1, 100, 1024, 2048, 4000, 4095]),
+    st.sampled_from([0, 1, 500, 2048, 4095]),
+    st.integers(1, 60),
+    st.integers(-127, -1),
+    st.integers(0, 7),
+    st.integers(-4096, 4095),
+    st.integers(-127, 127),
+)
+def test_bounds_of_lasting_currents_are_reached(synapse, decay, steps, weight, exponent, mantissa, drive):
+    """By a spike in every step, but for what rounding toward zero takes: less than 1 per step of u, and of v."""
+    graph = falling(synapse, decay, steps, weight * 2.0**exponent, mantissa, drive)
+    proof = certify(graph).populations["if"]
+    low, u, v, reached = 64 * (weight * 2**exponent + drive), 0, 0, [0]
+    for _ in range(steps):
+        u = -(-u * (4096 - synapse) // 4096) + low if u < 0 else u * (4096 - synapse) // 4096 + low
+        v = -(-v * (4096 - decay) // 4096) + u + mantissa
+        v = min(v, 0)
+        reached.append(v)
+    least = min(reached)
+    if low <= 0:
+        assert proof.membrane <= max(least, -(2**62)) <= proof.membrane + steps * (steps + 1)
+        assert proof.current[0] <= u <= proof.current[0] + steps + 1
+        assert proof.saturating == (proof.membrane < 1 - LIMIT)
+    if proof.proven:
+        found = run(graph, np.full((1, 1), 127, np.float32), steps)
+        assert (found.overflows["if"].wraps, found.overflows["if"].saturations) == (0, 0)
+
+
+def test_bounds_of_any_number_of_steps_hold_those_of_some():
+    for synapse, decay in ((1024, 2048), (2048, 4095), (4096, 512)):
+        graph = falling(synapse, decay, 50, -64.0, 100, 20)
+        for_ever = replace(graph, metadata=replace(graph.metadata, time_steps=None))
+        some, any_number = (certify(each).populations["if"] for each in (graph, for_ever))
+        assert any_number.membrane <= some.membrane
+        assert any_number.current[0] <= some.current[0]
 
 
 def counted(steps, weight=-(2.0**13)):
@@ -193,10 +304,29 @@ def test_lava_averages_in_integers():
     agree(graph, np.round(frames * scheme.input_scale), ("fused", "stock"))
 
 
-def test_averages_of_currents_are_refused():
-    """On the chip a synapse reads spikes: the factor is the business of the weights before it."""
-    pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
-    nodes = {"w": conv([[[[1]]]], hw=(2, 2)), "pool": pool, "lif": lif((1, 1, 1))}
-    graph = from_nir(chain(nodes, (1, 2, 2), (1, 1, 1)))
-    with pytest.raises(RefusedInput, match="'pool' divides currents by 4"):
-        quantise(graph, np.ones((1, 1, 2, 2), np.float32))
+def averaged(divides):
+    """A convolution, the mean or the sum of its currents over windows of four, and neurons."""
+    pool = (nir.AvgPool2d if divides else nir.SumPool2d)(*np.array([[2, 2], [2, 2], [0, 0]]))
+    weight = np.random.default_rng(3).normal(size=(2, 1, 3, 3)).astype(np.float32)
+    kernel = conv(weight if divides else weight / 4, hw=(4, 4), padding=1)
+    return chain({"w": kernel, "pool": pool, "lif": lif((2, 2, 2), 0.3)}, (1, 4, 4), (2, 2, 2))
+
+
+def test_the_weights_before_an_average_of_currents_take_the_divisor():
+    """On the chip a synapse reads spikes, and a factor is a weight: the same integers as of divided weights."""
+    frames = np.random.default_rng(0).normal(size=(6, 1, 4, 4)).astype(np.float32)
+    graph, scheme = quantise(from_nir(averaged(True)), frames)
+    by_hand, other = quantise(from_nir(averaged(False)), frames)
+    assert scheme == other
+    for name in ("w", "lif"):
+        for key, value in vars(by_hand.nodes[name].operation).items():
+            assert np.array_equal(vars(graph.nodes[name].operation)[key], value), (name, key)
+
+
+def test_an_average_of_currents_that_others_read_too_is_refused():
+    stored = averaged(True)
+    stored.nodes["other"] = lif((2, 4, 4))
+    stored.nodes["down"] = nir.SumPool2d(*np.array([[2, 2], [2, 2], [0, 0]]))
+    stored.edges += [("w", "other"), ("other", "down"), ("down", "lif")]
+    with pytest.raises(RefusedInput, match="'pool' divides currents by 4; expected synapses before it that only it"):
+        quantise(from_nir(stored), np.ones((1, 1, 4, 4), np.float32))

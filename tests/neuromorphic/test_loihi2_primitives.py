@@ -129,7 +129,8 @@ def test_a_delay_changes_no_number(seed):
     shown = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
     trace = agree(graph, shown, ())
     parameters = {name: node.operation for name, node in graph.nodes.items()}
-    first, second, direct = (whole(parameters[name].weight) for name in ("w1", "w2", "lif.later"))
+    first, second = (whole(parameters[name].weight) for name in ("w1", "w2"))
+    direct = whole(np.diag(parameters["lif.later"].scale))
     for image, frame in enumerate(whole(shown)):
         train = held_back([frame] * 6, 0, 1, 2)
         for name, matrices in (("if", (first,)), ("lif", (second, direct))):

@@ -23,7 +23,7 @@ from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.streams import host_nodes, streams
 from neuromorphic.read import read_graph
 from tests.export.encoders import checkpoint, published
-from tests.neuromorphic.graphs import chain, conv, lif, max_pool, metadata
+from tests.neuromorphic.graphs import DT, chain, conv, lif, max_pool, metadata
 
 T = 4
 
@@ -217,9 +217,17 @@ def test_the_bound_is_where_wrapping_begins():
     assert certify(replace(graph, nodes=nodes)).populations["lif"].proven
 
 
-def population(threshold=100, mantissa=0, exponent=0, decay=2048):
+def cuba(tau_mem, w_in=1.0):
+    def full(value):
+        return np.full((1, 4, 4), value, np.float32)
+
+    step = np.float32(DT)
+    return nir.CubaLIF(full(2 * step), full(tau_mem * step), full(1), full(0), full(1), full(0), full(w_in))
+
+
+def population(threshold=100, mantissa=0, exponent=0, decay=2048, **more):
     graph = from_nir(chain({"lif": lif((1,))}, (1,), (1,)))
-    whole = LoihiLif(decay, np.array([threshold], np.int32), np.array([mantissa], np.int32), exponent)
+    whole = LoihiLif(decay, np.array([threshold], np.int32), np.array([mantissa], np.int32), exponent, **more)
     return replace(graph, nodes={**graph.nodes, "lif": replace(graph.nodes["lif"], operation=whole)})
 
 
@@ -231,7 +239,10 @@ def population(threshold=100, mantissa=0, exponent=0, decay=2048):
         ({"mantissa": 4096}, r"lif: bias mantissa 4096 exceeds 4095 \(13 bits\)"),
         ({"mantissa": -4097}, r"lif: bias mantissa -4097 is below -4096 \(13 bits\)"),
         ({"exponent": 8}, r"lif: bias exponent 8 exceeds 7 \(3 bits\)"),
-        ({"decay": 4096}, r"lif: decay 4096 exceeds 4095 \(12 bits\)"),
+        ({"decay": 4097}, r"lif: decay 4097 exceeds 4096 \(12 bits\)"),
+        ({"decay": 4096, "synapse_decay": 4095}, r"lif: decay 4096 exceeds 4095 \(12 bits\)"),
+        ({"synapse_decay": 0}, r"lif: decay of u 0 is below 1 \(12 bits\)"),
+        ({"drive": np.array([129])}, r"lif: the drive of output channel 0, up to 129, are no integers of 8 bits"),
     ],
 )
 def test_widths_are_enforced(parameters, message):
@@ -282,12 +293,28 @@ def test_streams_of_the_encoder(encoder):
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ({"lif": lif((1, 4, 4), tau=3.0)}, r"lif: dt / tau is 0.333333; expected one multiple of 1/4096, below 1"),
-        ({"lif": lif((1, 4, 4), tau=1.0)}, r"lif: dt / tau is 1; expected one multiple of 1/4096, below 1"),
-        ({"lif": lif((1, 4, 4), r=-1.0)}, r"lif: r is -1; expected more than 0"),
+        ({"lif": lif((1, 4, 4), tau=np.arange(2, 18).reshape(1, 4, 4))}, r"'lif': dt / tau is 0.0588235 to 0.5; in"),
+        ({"lif": lif((1, 4, 4), r=-1.0)}, r"'lif': r is -1; expected more than 0"),
+        ({"lif": nir.Threshold(np.full((1, 4, 4), -0.5))}, r"'lif': its threshold is -0.5; the chip's are 0 or more"),
+        ({"lif": cuba(1.0)}, r"'lif': dt / tau_mem is 1 while its current lasts; the chip's v decays by 4095 of 4096"),
+        ({"lif": cuba(2.0, w_in=-1.0)}, r"'lif': w_in is -1; expected more than 0"),
+        ({"li": nir.LI(*np.ones((3, 1, 4, 4))), "lif": lif((1, 4, 4))}, r"'li' sends its membranes to other neurons"),
+        ({"conv": conv([[[[1]]]], hw=(4, 4))}, "it has no neurons that spike"),
+        (
+            {"w": conv([[[[1]]]], [1.0], hw=(4, 4)), "late": nir.Delay(np.full((1, 4, 4), DT)), "lif": lif((1, 4, 4))},
+            "node 'late': biases reach it with its currents; expected none, since the chip adds them at its neurons",
+        ),
+        (
+            {
+                "scale": nir.Scale(np.arange(1, 17).reshape(1, 4, 4)),
+                "w": nir.Scale(np.arange(1, 17).reshape(1, 4, 4)),
+                "lif": lif((1, 4, 4)),
+            },
+            "'w' scales currents; the chip has no factors but weights",
+        ),
         (
             {"first": conv([[[[1]]]], hw=(4, 4)), "second": conv([[[[1]]]], hw=(4, 4)), "lif": lif((1, 4, 4))},
-            "second: reads the currents of first; expected spikes",
+            "node 'second' reads the currents of first; on the chip synapses read spikes",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
+from neuromorphic.graph import Affine, Scale, from_nir
 from neuromorphic.placement import Limits, place
 from neuromorphic.placement.populations import as_map
 from neuromorphic.reference import run
@@ -242,7 +242,8 @@ def _position(before, projection, population, sender):
         return before % prod(population.shape[1:])
     if projection.kind == "weights":
         shape = projection.node.input_shape
-        return before % prod(shape[1:]) if len(shape) == 3 else before
+        own = isinstance(projection.node.operation, Affine | Scale)
+        return before if own else before % prod(shape[1:])
     return before % prod(sender[1:])
 
 
@@ -297,7 +298,7 @@ def test_what_waits_too_long_is_refused():
     edges = [("input", "w"), ("w", "a"), ("a", "x"), ("x", "b"), ("b", "y"), ("y", "c"), ("input", "z"), ("z", "c")]
     edges.append(("c", "output"))
     graph = from_nir(nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False))
-    with pytest.raises(RefusedInput, match="node 'c' waits 2 steps for its last source; a synapse waits 1 at most"):
+    with pytest.raises(RefusedInput, match="node 'c' sums what has waited 2 steps; a synapse waits 1 at most"):
         place(graph, Limits(delay=1))
 
 

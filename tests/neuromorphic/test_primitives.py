@@ -72,6 +72,20 @@ def test_at_its_threshold_it_is_silent_and_one_float_above_it_fires(kind):
     assert of(run(graph, frames))[0]["node"].ravel().tolist() == [False, True]
 
 
+def one_of_each():
+    """One case of every primitive, on the shape with the most dimensions that it takes."""
+    cases = {type(case.values[0]).__name__: case for case in primitives()}
+    return list(cases.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("node", "shape", "out_shape"), one_of_each())
+def test_alone_in_lava_it_is_what_its_equation_says(node, shape, out_shape):
+    nir_graph = alone(node, shape, out_shape)
+    frames = Composer(2).numbers((2, 3, *shape), -12, 13)
+    assert_equal(of(simulate(from_nir(nir_graph, dt=DT), frames)), oracle.run(nir_graph, frames))
+
+
 def composed(seeds, length=5):
     compose = Composer(seeds[0])
     for seed in seeds:

@@ -18,7 +18,10 @@ from neuromorphic.runner import run_group
 from neuromorphic.simulation import simulate
 from tests.neuromorphic.graphs import small_net
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc"),
+    pytest.mark.alone,
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "SPIKECLIP_TEST_RUN"

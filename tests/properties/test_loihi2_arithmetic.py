@@ -15,7 +15,7 @@ from lava.proc.lif.models import PyLifResetModelBitAcc
 
 from neuromorphic.graph import LoihiLif, Node
 from neuromorphic.loihi2 import arithmetic
-from neuromorphic.loihi2.stock import LARGEST_CURRENT
+from neuromorphic.loihi2.stock import LARGEST_CURRENT, largest_current
 from neuromorphic.neurons import neurons
 
 LIMIT = 2**23
@@ -33,17 +33,31 @@ def oracle(v, x, decay, threshold, bias):
     return u, v, v > 64 * threshold
 
 
-def lif(decay, threshold, bias=(0, 0)):
+def lasting(u, v, x, neuron, n):
+    """(u, v before the reset, spike) of neuron n of a population whose currents last, likewise."""
+
+    def left(value, decay):
+        kept = abs(value) * (4096 - decay) // 4096
+        return kept if value >= 0 else -kept
+
+    u = left(u, neuron.synapse_decay) + 64 * (x + int(neuron.drive[n]))
+    u = (u + LIMIT - 1) % (2 * LIMIT) - LIMIT + 1
+    v = max(1 - LIMIT, min(LIMIT - 1, left(v, neuron.decay) + u + int(neuron.bias[n])))
+    return u, v, v > 64 * int(neuron.threshold[n])
+
+
+def lif(decay, threshold, bias=(0, 0), **more):
     thresholds = np.atleast_1d(np.asarray(threshold, np.int32))
     mantissa, exponent = bias
-    return LoihiLif(decay, thresholds, np.broadcast_to(np.asarray(mantissa, np.int32), thresholds.shape), exponent)
+    mantissas = np.broadcast_to(np.asarray(mantissa, np.int32), thresholds.shape)
+    return LoihiLif(decay, thresholds, mantissas, exponent, **more)
 
 
 def lava(neuron):
     """Lava's model of the population, at rest."""
     model = PyLifResetModelBitAcc({"reset_interval": 1, "reset_offset": 0})
     model.u, model.v = (np.zeros(neuron.threshold.shape, np.int32) for _ in range(2))
-    model.du, model.dv, model.vth = 4095, neuron.decay, neuron.threshold
+    model.du, model.dv, model.vth = neuron.synapse_decay - 1, neuron.decay, neuron.threshold
     model.bias_mant, model.bias_exp = neuron.bias_mantissa.astype(np.int16), np.int16(neuron.bias_exponent)
     model.scale_bias()
     model.scale_threshold()
@@ -99,6 +113,49 @@ def test_streams_equal_lavas_model_and_the_fast_neurons(seed, decay, exponent, l
         np.testing.assert_array_equal(model.v, v[0])
         np.testing.assert_array_equal(fast(x.copy()), fired)
         np.testing.assert_array_equal(fast.v, v)
+
+
+SYNAPSES = st.one_of(st.sampled_from([1, 2, 1024, 2048, 3072, 4094, 4095]), st.integers(1, 4095))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32 - 1), DECAYS, SYNAPSES, st.integers(0, 7), st.sampled_from([2**6, 2**12, 2**16, 2**17]))
+def test_lasting_currents_equal_lavas_model_and_the_fast_neurons(seed, decay, synapse, exponent, largest):
+    """As above, with an u that decays, wraps with what is left of it, and is driven; a spike leaves it as it is."""
+    rng = np.random.default_rng(seed)
+    drive = rng.integers(-128, 128, 64).astype(np.int32) * 2 ** int(rng.integers(0, 8))
+    bias = (rng.integers(-4096, 4096, 64), exponent)
+    neuron = lif(decay, rng.integers(0, min(2 * largest, 2**17), 64), bias, synapse_decay=synapse, drive=drive)
+    model = lava(neuron)
+    u, v = np.zeros((1, 64)), np.zeros((1, 64))
+    fast = neurons(Node("lif", neuron, (), (64,), (64,)), 1, np.float32)
+    most = min(largest, largest_current(synapse) - 2**14)  # together with the drive
+    for _ in range(8):
+        x = rng.integers(-most, most + 1, (1, 64)).astype(np.float32)
+        before = zip(u[0].tolist(), v[0].tolist(), x[0].tolist(), strict=True)
+        expected = [lasting(int(i), int(m), int(c), neuron, n) for n, (i, m, c) in enumerate(before)]
+        fired = arithmetic.step(neuron, v, x.astype(np.float64), u)
+        np.testing.assert_array_equal(fired[0], [spike for _, _, spike in expected])
+        np.testing.assert_array_equal(u[0], [current for current, _, _ in expected])
+        np.testing.assert_array_equal(v[0], [0 if spike else charged for _, charged, spike in expected])
+        np.testing.assert_array_equal(lava_step(model, x[0] + drive), fired[0])
+        np.testing.assert_array_equal(model.u, u[0])
+        np.testing.assert_array_equal(model.v, v[0])
+        np.testing.assert_array_equal(fast(x.copy()), fired)
+        np.testing.assert_array_equal(fast.v, v)
+
+
+@pytest.mark.parametrize("synapse", [1, 2048, 4095, 4096])
+def test_the_largest_current_is_where_lava_still_wraps_rightly(synapse):
+    """With u at 2^23 before, or as little below it as no decay takes: one more than the largest leaves 24 bits."""
+    for more in (0, 1):
+        model = lava(lif(2048, 2**17 - 1, synapse_decay=synapse))
+        model.u[:] = LIMIT
+        left = LIMIT * (4096 - synapse) // 4096
+        x = (3 * LIMIT - left) // 64 - 1 + more
+        lava_step(model, [x])
+        assert (model.u[0] < LIMIT) == (not more)
+        assert x - more >= largest_current(synapse)
 
 
 def _rows(v, x, neuron):
