@@ -70,7 +70,7 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
     lines = [f"... and {trace.images - ROWS} more"] if trace.images > ROWS else []
     lines.append(
         f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "
-        f"populations: {spikes:,} spikes (rate {rate:.3f})"
+        f"population{'s' * (len(trace.spikes) != 1)}: {spikes:,} spikes (rate {rate:.3f})"
     )
     if accuracy is not None:
         lines.append(f"accuracy {accuracy:.2%} of {trace.images} images")

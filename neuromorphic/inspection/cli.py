@@ -143,8 +143,7 @@ def _summary(found: Inspection) -> Iterator[tuple[str, str]]:
     graph, metadata = found.graph, found.graph.metadata
     totals = found.totals
     yield "graph", f"{graph.source}: {totals['nodes']} nodes, {totals['edges']} edges"
-    populations = totals["populations"]
-    yield "neurons", f"{totals['neurons']:,} in {populations} population{'s' * (populations != 1)}"
+    yield "neurons", f"{totals['neurons']:,} in {found.populations}"
     yield "synapses", f"{totals['synapses']:,}; {totals['parameters']:,} parameters"
     steps = "the file doesn't say how many" if metadata.time_steps is None else str(metadata.time_steps)
     dt = f"{metadata.dt:g} s" + ("" if metadata.dt_stated else " (which the file doesn't say: --dt)")

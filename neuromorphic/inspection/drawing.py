@@ -77,7 +77,7 @@ class _Drawing:
         title = Path(self.found.graph.source).name
         steps = self.found.graph.metadata.time_steps
         said = (
-            f"{totals['nodes']} nodes, {totals['neurons']:,} neurons in {totals['populations']} populations, "
+            f"{totals['nodes']} nodes, {totals['neurons']:,} neurons in {self.found.populations}, "
             f"{totals['parameters']:,} parameters, {totals['synapses']:,} synapses; depth {self.found.timing.depth}"
             + (f", {steps} time steps" if steps else "")
         )

@@ -100,6 +100,12 @@ class Inspection:
         }
 
     @property
+    def populations(self) -> str:
+        """How many there are, in words."""
+        number = len(self.graph.populations)
+        return f"{number} population{'s' * (number != 1)}"
+
+    @property
     def extensions(self) -> tuple[str, ...]:
         """Types of extension nodes, in alphabetical order."""
         return tuple(sorted({node.type for node in self.nodes if node.extension}))
