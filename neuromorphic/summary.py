@@ -112,6 +112,7 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
 def cores(placement: Placement) -> list[str]:
     """A placement in sentences."""
     chips = f"{placement.chips} {'chip' if placement.chips == 1 else 'chips'}"
+    number = f"{len(placement.cores)} {'core' if len(placement.cores) == 1 else 'cores'}"
     used = placement.utilisation()
     activity = placement.measured or placement.full_rate
     time = activity.step_time(placement.neurons, placement.limits)
@@ -119,7 +120,7 @@ def cores(placement: Placement) -> list[str]:
     how = "as measured" if placement.measured else "if every neuron fired"
     steps = placement.time_steps or 1
     return [
-        f"placement: {len(placement.cores)} cores on {chips} of Loihi 2, {used['neurons']:.0%} of their neurons and "
+        f"placement: {number} on {chips} of Loihi 2, {used['neurons']:.0%} of their neurons and "
         f"{used['memory']:.0%} of their memory in use",
         f"busiest core, {how}: {busiest.population} channels {busiest.channels[0]} to {busiest.channels[1] - 1}, "
         f"{int(activity.operations[time.busiest]) / activity.steps:,.0f} operations per step",

@@ -53,7 +53,8 @@ def picture(placement: Placement) -> str:
     parts += _legend(colours, below) + _scale(most, below)
 
     width, height = RIGHT + PANEL + MARGIN, below + (len(colours) + 1) // 2 * LINE + LINE + MARGIN
-    title = f"{len(placement.cores)} cores on {placement.chips} chip{'s' if placement.chips > 1 else ''}"
+    number = len(placement.cores)
+    title = f"{number} core{'s' * (number != 1)} on {placement.chips} chip{'s' if placement.chips > 1 else ''}"
     what = "measured" if placement.measured else "all neurons firing"
     return "\n".join(
         [
