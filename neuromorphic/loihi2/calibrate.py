@@ -79,7 +79,7 @@ class Calibration:
     def _steps(self, graph: Graph, name: str, given: Spikes, part: slice, steps: int) -> Iterator[NDArray[Any]]:
         names, frames = _behind(graph, name), self.frames[part]
         populations = {n for n in names if graph.nodes[n].spiking} - {name}
-        execution = Execution(graph, len(frames), steps, names - populations | {name})
+        execution = Execution(graph, len(frames), steps, names - populations | {name}, double=True)
         for t in range(steps):
             sent = {n: given[n][part, t] for n in populations}
             yield execution.step({graph.input: frame(graph, frames, t), **sent})[name]
@@ -90,7 +90,7 @@ class Calibration:
 
 
 def _spikes(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Spikes:
-    parts = [run(graph, frames[part], time_steps).spikes for part in batches(len(frames), BATCH)]
+    parts = [run(graph, frames[part], time_steps, double=True).spikes for part in batches(len(frames), BATCH)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

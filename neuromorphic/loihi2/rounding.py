@@ -61,7 +61,8 @@ def round_in_turn(weights: Values, rows: NDArray[np.float32]) -> Values:
     result = np.empty_like(weights)
     parts = zip(np.split(weights, groups), rows, np.split(result, groups), strict=True)
     for part, x, out in parts:
-        moments = (x.T @ x).astype(np.float64) / len(x)
+        x = x.astype(np.float64)  # in float32, sums of frames depend on the processor's order, and weights on them
+        moments = (x.T @ x) / len(x)
         order = np.argsort(-np.diag(moments), kind="stable")
         moments = moments[np.ix_(order, order)]
         moments[np.diag_indices_from(moments)] += DAMPING * max(np.diag(moments).mean(), 1e-12)

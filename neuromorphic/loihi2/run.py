@@ -74,10 +74,17 @@ class Activity:
     overflows: Mapping[str, Overflows] = field(default_factory=dict)
 
 
-def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
-    """All spikes of `frames` `[B, *input shape]`, each presented for T steps, or of `[B, T, *input shape]`."""
+def run(graph: Graph, frames: NDArray[np.float32], time_steps: int, *, double: bool = False) -> Activity:
+    """All spikes of `frames` `[B, *input shape]`, each presented for T steps, or of `[B, T, *input shape]`.
+
+    Args:
+        graph: any validated graph.
+        frames: float32.
+        time_steps: T.
+        double: as of `Execution`.
+    """
     batch = len(frames)
-    execution = Execution(graph, batch, time_steps)
+    execution = Execution(graph, batch, time_steps, double=double)
     spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
     outputs = np.zeros((batch, time_steps, *graph.nodes[graph.output].shape), np.float64)
     for t in range(time_steps):
@@ -102,10 +109,14 @@ class Execution:
         batch: maps at once.
         time_steps: that will be taken, at most.
         names: of the nodes to compute; all of them by default.
+        double: sums in float64 even where the certificate asks for no more than float32: it holds for the graph's own
+            weights, and others round in an order that differs between processors.
     """
 
-    def __init__(self, graph: Graph, batch: int, time_steps: int, names: Collection[str] | None = None) -> None:
-        self.network = Network(graph, batch)
+    def __init__(
+        self, graph: Graph, batch: int, time_steps: int, names: Collection[str] | None = None, *, double: bool = False
+    ) -> None:
+        self.network = Network(graph, batch, double=double)
         chosen = [node for node in graph.nodes.values() if names is None or node.name in names]
         self.nodes = [node for node in chosen if not isinstance(node.operation, Source | Flatten)]
         self.read = {node.name: [(s, graph.lag(s, node.name)) for s in inputs(graph, node.name)] for node in self.nodes}
@@ -185,8 +196,8 @@ class Execution:
 class Network:
     """The nodes of a graph without state, for so many maps at once."""
 
-    def __init__(self, graph: Graph, batch: int) -> None:
-        self.graph, self.batch = graph, batch
+    def __init__(self, graph: Graph, batch: int, *, double: bool = False) -> None:
+        self.graph, self.batch, self.double = graph, batch, double
         self.constants = constants(graph)
         self.operators: dict[str, Any] = {}
 
@@ -213,7 +224,7 @@ class Network:
 
     def _dtype(self, name: str) -> type[np.floating]:
         limit = self.graph.metadata.certificate.get("nodes", {}).get(name, {}).get("limit", SINGLE)
-        return np.float32 if limit == SINGLE else np.float64
+        return np.float32 if limit == SINGLE and not self.double else np.float64
 
 
 class _Integers:
