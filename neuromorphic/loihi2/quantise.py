@@ -193,10 +193,11 @@ class _Work:
         before = windows(node, maps(self.graph, node, self.calibration.spikes))
         change = np.zeros(1) if node.name in self.unbiased else mean_change(flat, before, whole * step, after)
         bias = (operation.bias + change).astype(np.float32)
-        if not self.units.has_room(self.streams[node.name], self.scheme, self.graph, node.name, bias):
-            bias = operation.bias
         weight = (whole * step).reshape(operation.weight.shape).astype(np.float32)
-        self.scheme = self.units.with_room(self.streams[node.name], self.scheme, self.graph, node.name, bias)
+        scheme = self.units.with_room(self.streams[node.name], self.scheme, self.graph, node.name, bias)
+        if scheme is None:  # the weights are too small beside such a bias
+            bias, scheme = operation.bias, self.scheme
+        self.scheme = scheme
         self._replace(node, replace(operation, weight=weight, bias=bias))
 
     def round_scale(self, node: Node, operation: Scale) -> None:

@@ -107,8 +107,12 @@ class Units:
         )
         return self._with_exponents(stream, result, self.biases, 7 / 8)
 
-    def with_room(self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]) -> Scheme:
+    def with_room(
+        self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]
+    ) -> Scheme | None:
         """`scheme` with larger exponents for a stream's biases where one that was corrected needs it.
+
+        None where no exponent of 3 bits would do, or no exponent of a weight for a drive.
 
         Args:
             stream: that the node stands in.
@@ -122,14 +126,9 @@ class Units:
             raise TypeError(f"node {name!r} has no bias")
         corrected = replace(node, operation=replace(node.operation, bias=bias))
         biases = constants(replace(graph, nodes={**graph.nodes, name: corrected}), held=host_nodes(graph))
-        return self._with_exponents(stream, scheme, biases, 1)
-
-    def has_room(self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]) -> bool:
-        """Whether such a bias has an exponent at all; arguments as of `with_room`."""
-        result = self.with_room(stream, scheme, graph, name, bias)
-        return result.bias_exponents[name] < 2**BIAS_EXPONENT_BITS and (
-            result.drive_exponents.get(name, 0) <= WEIGHT_EXPONENT
-        )
+        result = self._with_exponents(stream, scheme, biases, 1)
+        fits = result.bias_exponents[name] < 2**BIAS_EXPONENT_BITS
+        return result if fits and result.drive_exponents.get(name, 0) <= WEIGHT_EXPONENT else None
 
     def normal(self, name: str) -> Normal:
         """A population of floats, in the chip's terms."""
