@@ -13,8 +13,8 @@ def states(neurons: Population | Membranes) -> int:
     match neurons:
         case Threshold():
             return 0
-        case LoihiLif(decay=decay, synapse_decay=synapse):
-            return int(decay < UNITY) + int(synapse < UNITY)
+        case LoihiLif(decay=decay) as lif:
+            return int(decay < UNITY) + int(lif.lasting)
         case _:
             return 2 if isinstance(neurons, CubaLif | CubaLi) else 1
 

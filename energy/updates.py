@@ -81,8 +81,8 @@ def updates_needed(graph: Graph, trace: Trace) -> dict[str, NDArray[np.int64]]:
 def _rests_after(node: Node, trace: Trace, images: slice) -> Mask:
     """Neurons that are at rest again after each step, whatever arrived: bool `[images, T, *shape]`."""
     match node.operation:
-        case LoihiLif(decay=decay, synapse_decay=synapse):
-            leaks, lasts = 0 < decay < UNITY, synapse < UNITY
+        case LoihiLif(decay=decay) as lif:
+            leaks, lasts = 0 < decay < UNITY, lif.lasting
         case operation:
             leaks = isinstance(operation, Lif | Li)
             lasts = isinstance(operation, CubaLif | CubaLi)

@@ -18,7 +18,7 @@ from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
-from neuromorphic.loihi2.run import Overflows, count_overflows
+from neuromorphic.loihi2.run import Overflows, count_overflows, still
 from neuromorphic.loihi2.scheme import KEY, Granularity
 from neuromorphic.metadata import GraphMetadata
 from neuromorphic.parity import ParityReport, compare
@@ -210,7 +210,8 @@ def _timed(graph: Graph, frames: "NDArray[np.float32]", time_steps: int | None) 
     """`graph` with T in its metadata, which its widths depend on; of frames, the second axis may say it."""
     if graph.metadata.time_steps is not None:
         return graph
-    shown = frames.shape[1] if frames.ndim == len(graph.nodes[graph.input].shape) + 2 else None
+    # Of images there are no frames yet, and one for each.
+    shown = None if not frames.size or still(graph, frames) else frames.shape[1]
     steps = time_steps or shown
     if steps is None:
         raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes; give a number")

@@ -53,8 +53,7 @@ def neurons(node: Node, batch: int, dtype: type) -> Neurons:
 def _shifts(lif: LoihiLif) -> bool:
     """Whether currents don't last and `v (4096 - decay) / 4096` is v / 2, v / 4, ...: a shift, exact in floats."""
     kept = (1 << DECAY_BITS) - lif.decay
-    lasting = lif.synapse_decay < 1 << DECAY_BITS
-    return not lasting and lif.decay >= 1 << (DECAY_BITS - 1) and kept.bit_count() == 1
+    return not lif.lasting and lif.decay >= 1 << (DECAY_BITS - 1) and kept.bit_count() == 1
 
 
 class _FromZero:

@@ -222,6 +222,11 @@ class LoihiLif:
     drive: NDArray[np.int32] = field(default_factory=lambda: np.zeros((), np.int32))
 
     @property
+    def lasting(self) -> bool:
+        """Whether currents outlast their step."""
+        return self.synapse_decay < 4096
+
+    @property
     def bias(self) -> NDArray[np.int32]:
         """`mantissa << exponent`, in units of v."""
         return self.bias_mantissa << self.bias_exponent

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.graph import Delay, Graph, Node, Sink
-from neuromorphic.loihi2.run import Execution, batches, frame, run
+from neuromorphic.loihi2.run import Execution, batches, frame, run, still
 
 BATCH = 32
 """Images side by side."""
@@ -64,12 +64,9 @@ class Calibration:
         as_output = replace(node, operation=Sink(), shape=node.input_shape)
         only = {graph.input: graph.nodes[graph.input], **nodes, node.name: as_output}
         read = replace(graph, nodes={name: only[name] for name in graph.nodes if name in only})
-        still = not any(n.spiking or isinstance(n.operation, Delay) for n in before) and self._shown_still(graph)
-        found = self._sent(read, node.name, given, len(self.frames), 1 if still else None)
+        alike = still(graph, self.frames) and not any(n.spiking or isinstance(n.operation, Delay) for n in before)
+        found = self._sent(read, node.name, given, len(self.frames), 1 if alike else None)
         return found.reshape(-1, *node.input_shape)
-
-    def _shown_still(self, graph: Graph) -> bool:
-        return self.frames.ndim == len(graph.nodes[graph.input].shape) + 1
 
     def _sent(self, graph: Graph, name: str, given: Spikes, images: int, steps: int | None = None) -> NDArray[Any]:
         """What one node sends in the first `steps` steps, T by default: `[images, steps, *shape]`."""

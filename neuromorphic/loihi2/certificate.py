@@ -133,7 +133,7 @@ def _bound(x: Interval) -> float:
 def _prove(lif: LoihiLif, x: Interval, steps: int | None) -> PopulationProof:
     low, high = 2.0**ALIGNMENT * (x.low + lif.drive), 2.0**ALIGNMENT * (x.high + lif.drive)
     membrane = _least_membrane(lif, low, steps)
-    if lif.synapse_decay < 2**DECAY_BITS:
+    if lif.lasting:
         lasting, _ = growth(lif.decay, lif.synapse_decay, steps)
         low, high = lasting * np.minimum(low, 0), lasting * np.maximum(high, 0)
     wrapping = (low <= -STATE_LIMIT) | (high > STATE_LIMIT)
@@ -151,7 +151,7 @@ def _prove(lif: LoihiLif, x: Interval, steps: int | None) -> PopulationProof:
 
 def _least_membrane(lif: LoihiLif, low: NDArray[np.float64], steps: int | None) -> NDArray[np.float64]:
     """What v can't fall below from 0, or 0, if 64 (x + drive) is at least `low`; of any number of steps if None."""
-    if lif.synapse_decay == 2**DECAY_BITS or steps is None:
+    if not lif.lasting or steps is None:
         lasting, _ = growth(lif.decay, lif.synapse_decay, steps)
         least = np.where(low < 0, lasting * low, low)
         per_step = np.minimum(least + lif.bias, 0)
@@ -189,7 +189,6 @@ def check(graph: Graph) -> None:
 def _check_population(name: str, lif: LoihiLif) -> None:
     mantissa = 2 ** (BIAS_MANTISSA_BITS - 1)
     high, low = int(lif.bias_mantissa.max()), int(lif.bias_mantissa.min())
-    lasting = lif.synapse_decay < 2**DECAY_BITS
     for what, value, least, most, bits, advice in (
         ("v_threshold", int(lif.threshold.max()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "lower the weight scale"),
         ("v_threshold", int(lif.threshold.min()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "raise it"),
@@ -204,7 +203,7 @@ def _check_population(name: str, lif: LoihiLif) -> None:
             "lower the weight scale",
         ),
         # All of v is lost by a reset in every step, which takes u too.
-        ("decay", lif.decay, 0, 2**DECAY_BITS - int(lasting), DECAY_BITS, "lengthen tau"),
+        ("decay", lif.decay, 0, 2**DECAY_BITS - int(lif.lasting), DECAY_BITS, "lengthen tau"),
         ("decay of u", lif.synapse_decay, 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
     ):
         if value > most:

@@ -93,8 +93,12 @@ def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         graph: in integers, with its scheme in the metadata's document.
         frames: as the float graph reads them.
     """
+    return scaled(frames, graph.metadata.document[KEY]["input_scale"])
+
+
+def scaled(frames: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """`clip(round(scale x), -128, 127)`, float32 of the same shape."""
     limit = 2.0 ** (GRADED_BITS - 1)
-    scale = graph.metadata.document[KEY]["input_scale"]
     return np.asarray(np.clip(np.round(frames * scale), -limit, limit - 1), np.float32)
 
 

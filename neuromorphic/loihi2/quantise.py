@@ -25,6 +25,7 @@ from neuromorphic.loihi2.integers import (
     input_unit,
     integers,
     pooled_unit,
+    scaled,
     weights,
     with_snapped_biases,
 )
@@ -120,8 +121,7 @@ class _Work:
 
     def __init__(self, graph: Graph, frames: NDArray[np.float32], time_steps: int, granularity: Granularity) -> None:
         scale = input_scale(graph, frames)
-        limit = 2.0 ** (GRADED_BITS - 1)
-        whole = np.clip(np.round(frames * scale), -limit, limit - 1)
+        whole = scaled(frames, scale)
         record = {"images": len(frames), "sha256": hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()}
         unfactored = folded(graph)
         check_supported(unfactored)

@@ -97,8 +97,12 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int, *, double: b
 
 def frame(graph: Graph, frames: NDArray[np.float32], t: int) -> NDArray[np.float32]:
     """The frames of step t, `[B, *input shape]`, of such frames or of one per step."""
-    constant = frames.ndim == len(graph.nodes[graph.input].shape) + 1
-    return frames if constant else frames[:, t]
+    return frames if still(graph, frames) else frames[:, t]
+
+
+def still(graph: Graph, frames: NDArray[np.float32]) -> bool:
+    """Whether there is one frame per image, the same in every step."""
+    return frames.ndim == len(graph.nodes[graph.input].shape) + 1
 
 
 class Execution:
@@ -232,9 +236,8 @@ class _Integers:
 
     def __init__(self, lif: LoihiLif, shape: tuple[int, ...]) -> None:
         self.lif, self.overflows = lif, Overflows()
-        self.lasting = lif.synapse_decay < UNITY
         self.v: Array = np.zeros(shape, _state(lif))
-        self.u: Array = np.zeros(shape if self.lasting else (), self.v.dtype)
+        self.u: Array = np.zeros(shape if lif.lasting else (), self.v.dtype)
 
     def __call__(self, x: Array) -> Array:
         """One step: x to spikes, uint8."""
@@ -243,13 +246,13 @@ class _Integers:
         if lif.drive.any():
             u = u + lif.drive
         u = u * number(2**ALIGNMENT)
-        if self.lasting:
+        if lif.lasting:
             u += arithmetic.decayed(self.u, lif.synapse_decay)
         wraps = np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT))
         if wraps:
             self.overflows.wraps += int(wraps)
             u = arithmetic.wrap(u)
-        if self.lasting:
+        if lif.lasting:
             self.u = u
         v *= number((UNITY - lif.decay) / UNITY)
         np.trunc(v, out=v)
@@ -265,7 +268,7 @@ class _Integers:
 def _state(lif: LoihiLif) -> type[np.floating]:
     """float32 for membranes that halve, keep all or nothing or a power of two of their value; else float64."""
     kept = UNITY - lif.decay
-    return np.float64 if kept & (kept - 1) or lif.synapse_decay < UNITY else np.float32
+    return np.float64 if kept & (kept - 1) or lif.lasting else np.float32
 
 
 def count_overflows(

@@ -36,7 +36,6 @@ from neuromorphic.graph import (
     Shape,
     Source,
 )
-from neuromorphic.loihi2.widths import DECAY_BITS
 from neuromorphic.placement.timing import latencies
 from neuromorphic.schedule import inputs
 
@@ -126,8 +125,8 @@ def populations(graph: Graph, residual: Residual = "duplicate") -> tuple[Populat
 def _lasts(node: Node) -> bool:
     """Whether its neurons keep a current from step to step."""
     match node.operation:
-        case LoihiLif(synapse_decay=decay):
-            return bool(decay < 2**DECAY_BITS)
+        case LoihiLif() as lif:
+            return lif.lasting
         case operation:
             return isinstance(operation, CubaLif | CubaLi)
 
