@@ -22,10 +22,10 @@ import typer
 import energy
 from energy.streaming import joined
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Graph
-from neuromorphic.read import read_graph
-from neuromorphic.reference import run
-from neuromorphic.trace import SpikeTrain, Trace
+from neuromorphic.execution.reference import run
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.reading.read import read_graph
 from spikeclip.console import console, refusals, results
 
 RATIO_BAR = 1.3

@@ -26,10 +26,10 @@ import export
 import neuromorphic
 import spikeclip
 from benchmarks.lava import Timing, medians, time_lava, time_torch
-from neuromorphic.job import Models
+from neuromorphic.execution.reference import run
+from neuromorphic.lava.job import Models
+from neuromorphic.lava.simulation import BATCH, simulate
 from neuromorphic.loihi2.quantise import quantise
-from neuromorphic.reference import run
-from neuromorphic.simulation import BATCH, simulate
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
 

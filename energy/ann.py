@@ -6,7 +6,7 @@ from typing import Any
 
 from energy.counts import AnnCounts, AnnLayer, AnnShapes
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Graph
+from neuromorphic.ir.graph import Graph
 
 LIMIT = 2**48
 """Counts of one layer and image are below it, so that sums over many images and their bytes stay far within 64 bits."""

@@ -24,7 +24,7 @@ from energy.prices import Device, Widths
 from energy.statistics import break_even, distribution, sensitivity
 from energy.traffic import Access, ann_accesses, snn_accesses, width
 from energy.verdict import decide, sentence
-from neuromorphic.graph import Graph
+from neuromorphic.ir.graph import Graph
 
 
 def assemble(

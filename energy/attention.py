@@ -15,8 +15,9 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Node, SelfAttention
-from neuromorphic.trace import SpikeTrain
+from neuromorphic.ir.graph import Node
+from neuromorphic.ir.trace import SpikeTrain
+from neuromorphic.ops.operations import SelfAttention
 
 CHUNK = 2**22
 """Elements of spikes and of sums `Kᵀ V` that are in memory at a time."""

@@ -14,9 +14,9 @@ from energy.rows import write_images, write_layers
 from energy.streaming import count_running, count_stored
 from energy.table import table
 from neuromorphic.errors import RefusedInput
-from neuromorphic.frames import encode, image_size, read_frames
-from neuromorphic.graph import Graph
-from neuromorphic.read import read_graph
+from neuromorphic.ir.graph import Graph
+from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.read import read_graph
 from spikeclip.console import progress_bar, refusals, require_folders, results
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")

@@ -23,9 +23,11 @@ from energy.fanout import fan_out, kernel_taps
 from energy.neurons import additions, multiplications
 from energy.synaptic_operations import spikes_per_step, synaptic_operations
 from energy.updates import updates_needed
-from neuromorphic.arrivals import arrivals, check_delays
+from neuromorphic.analysis.arrivals import arrivals, check_delays
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import (
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ops.operations import (
     Affine,
     Conv1d,
     Conv2d,
@@ -33,7 +35,6 @@ from neuromorphic.graph import (
     CubaLif,
     Delay,
     Flatten,
-    Graph,
     If,
     Integrator,
     Li,
@@ -41,7 +42,6 @@ from neuromorphic.graph import (
     LoihiLif,
     MaxPool2d,
     Membranes,
-    Node,
     Population,
     Scale,
     SelfAttention,
@@ -50,7 +50,6 @@ from neuromorphic.graph import (
     SumPool2d,
     Threshold,
 )
-from neuromorphic.trace import SpikeTrain, Trace
 
 KINDS: dict[type, Kind] = {
     Conv2d: "conv2d",

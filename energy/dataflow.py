@@ -1,6 +1,7 @@
 """What of a graph is the same in every time step, and what only sums lead on from."""
 
-from neuromorphic.graph import Delay, Graph, MaxPool2d, Membranes, Population, SelfAttention, Source
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ops.operations import Delay, MaxPool2d, Membranes, Population, SelfAttention, Source
 
 
 def constant(graph: Graph) -> frozenset[str]:

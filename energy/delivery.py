@@ -6,7 +6,7 @@ Nothing of one image is summed in the next, so that what is under way when an im
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.trace import SpikeTrain
+from neuromorphic.ir.trace import SpikeTrain
 
 
 def delivered(train: SpikeTrain, late: NDArray[np.int64]) -> SpikeTrain:

@@ -9,18 +9,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import (
-    Affine,
-    Conv1d,
-    Conv2d,
-    MaxPool2d,
-    Membranes,
-    Node,
-    Population,
-    Scale,
-    SumPool2d,
-    in_one_row,
-)
+from neuromorphic.ir.graph import Node, in_one_row
+from neuromorphic.ops.operations import Affine, Conv1d, Conv2d, MaxPool2d, Membranes, Population, Scale, SumPool2d
 
 Integers = NDArray[np.int64]
 

@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from neuromorphic.graph import CubaLi, CubaLif, If, Integrator, Li, Lif, LoihiLif, Membranes, Population, Threshold
+from neuromorphic.ops.operations import (
+    CubaLi,
+    CubaLif,
+    If,
+    Integrator,
+    Li,
+    Lif,
+    LoihiLif,
+    Membranes,
+    Population,
+    Threshold,
+)
 
 UNITY = 4096
 """Of which the chip's decays are counted."""

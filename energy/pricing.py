@@ -14,7 +14,7 @@ from energy.counts import AnnCounts, OperationCounts
 from energy.document import Part, Scheme
 from energy.prices import Device
 from energy.traffic import Access, Reuse, ann_accesses, snn_accesses, width
-from neuromorphic.graph import Graph
+from neuromorphic.ir.graph import Graph
 
 TITLES: Mapping[Scheme, str] = {
     "papers": "SOPs, additions of attention and MACs only, as most publications count",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from energy.document import Data, Provenance
-from neuromorphic.graph import Graph
+from neuromorphic.ir.graph import Graph
 
 LIBRARIES = ("spikeclip", "numpy", "scipy", "nir", "h5py")
 

@@ -18,9 +18,9 @@ from energy.counts import (
     PopulationCounts,
     SourceCounts,
 )
-from neuromorphic.graph import Graph
-from neuromorphic.reference import per_step, run
-from neuromorphic.trace import Trace
+from neuromorphic.execution.reference import per_step, run
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.trace import Trace
 
 
 def count_running(

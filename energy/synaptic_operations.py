@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.trace import SpikeTrain
+from neuromorphic.ir.trace import SpikeTrain
 
 CHUNK = 2**24
 """Bytes of packed spikes that are looked at in one go."""

@@ -28,16 +28,15 @@ from energy.dataflow import constant
 from energy.fanout import fan_out
 from energy.neurons import states
 from energy.prices import Widths
-from neuromorphic.arrivals import arrivals
-from neuromorphic.graph import (
+from neuromorphic.analysis.arrivals import arrivals
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops.operations import (
     Affine,
     Conv1d,
     Conv2d,
     Flatten,
-    Graph,
     MaxPool2d,
     Membranes,
-    Node,
     Population,
     Scale,
     SelfAttention,

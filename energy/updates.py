@@ -24,31 +24,29 @@ from numpy.typing import NDArray
 from energy.delivery import later
 from energy.neurons import UNITY
 from energy.synaptic_operations import spikes_per_step
-from neuromorphic.arrivals import arrivals
-from neuromorphic.graph import (
+from neuromorphic.analysis.arrivals import arrivals
+from neuromorphic.analysis.schedule import inputs
+from neuromorphic.ir.graph import Graph, Node, in_one_row
+from neuromorphic.ir.trace import Trace
+from neuromorphic.ops.operations import (
     Affine,
     Conv1d,
     Conv2d,
     CubaLi,
     CubaLif,
     Delay,
-    Graph,
     Integrator,
     Li,
     Lif,
     LoihiLif,
     MaxPool2d,
     Membranes,
-    Node,
     Population,
     SelfAttention,
     Source,
     SumPool2d,
     Threshold,
-    in_one_row,
 )
-from neuromorphic.schedule import inputs
-from neuromorphic.trace import Trace
 
 Mask = NDArray[np.bool_]
 

@@ -20,7 +20,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from spikeclip.errors import RefusedInput
 
 Values = NDArray[np.float64]

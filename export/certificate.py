@@ -45,7 +45,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bounds import Range, attention_terms, fraction_bits, magnitude_bits, propagate, sources
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 
 LIMIT = 24
 """Bits of a float32's significand: integers up to 2^24 are exact."""

@@ -69,7 +69,7 @@ class Prepared:
 def to_nir(checkpoint: Checkpoint) -> nir.NIRGraph:
     """The NIR graph of a checkpoint, exact where its certificate says so.
 
-    Its nodes are standard NIR, but for the two extension nodes of `neuromorphic.nodes` in a `paper` encoder.
+    Its nodes are standard NIR, but for the two extension nodes of `neuromorphic.ops.extensions` in a `paper` encoder.
 
     Raises:
         RefusedInput: a module that has no lowering, by name.

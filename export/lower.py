@@ -1,7 +1,7 @@
 """Lowering: each layer of a traced encoder becomes nodes of NIR, by one small function per type.
 
 The nodes are NIR's own, except for two that it has no words for: the maximum of currents and self-attention
-(`neuromorphic.nodes`).
+(`neuromorphic.ops.extensions`).
 
 A node is named after the module that it computes: `block.0.mlp.hidden.lif`.  Nodes that a module needs before its own
 are named below it: `stem.layers.2.pool.sum` counts the spikes that the gate `stem.layers.2.pool` then compares.
@@ -18,7 +18,7 @@ from spikingjelly.activation_based import layer, neuron
 from torch import fx, nn
 
 from export.populations import AND_STEPS, Shape, and_gate, or_gate, population, strict
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from spikeclip import neurons
 from spikeclip.errors import RefusedInput
 

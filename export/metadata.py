@@ -17,7 +17,7 @@ from export.certificate import Certificate
 from export.populations import DT
 from export.readout import Readout
 from export.snap import Grid
-from neuromorphic.nodes import EXTENSIONS
+from neuromorphic.ops.extensions import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.twin import twin_table
 from spikeclip.twin_checkpoint import TwinCheckpoint

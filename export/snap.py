@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from export.bounds import Range, fraction_bits, magnitude_bits, propagate, sources
 from export.certificate import LIMIT, limits, population_bits, read_limit
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 
 Weighted = nir.Conv2d | nir.Affine
 Pooling = nir.SumPool2d | MaxPool2d

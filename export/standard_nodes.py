@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.populations import DT, Shape, population
-from neuromorphic.nodes import SpikingSelfAttention
+from neuromorphic.ops.extensions import SpikingSelfAttention
 from spikeclip.errors import RefusedInput
 
 CHIP_NEURONS = 128 * 8192

@@ -1,12 +1,21 @@
-"""A NIR graph on Loihi-class hardware: validated, executed in numpy and in Lava, every spike compared.  No torch."""
+"""A NIR graph on Loihi-class hardware: validated, executed in numpy and in Lava, every spike compared.  No torch.
+
+What a name needs is loaded at its first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
-from neuromorphic.frames import encode
-from neuromorphic.graph import Graph, from_nir
-from neuromorphic.parity import ParityReport, compare
-from neuromorphic.read import read_graph
-from neuromorphic.simulation import simulate
-from neuromorphic.trace import SpikeTrain, Trace
+
+if TYPE_CHECKING:
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.parity import ParityReport, compare
+    from neuromorphic.ir.trace import SpikeTrain, Trace
+    from neuromorphic.lava.simulation import simulate
+    from neuromorphic.reading.build import from_nir
+    from neuromorphic.reading.frames import encode
+    from neuromorphic.reading.read import read_graph
 
 __all__ = [
     "Graph",
@@ -21,3 +30,21 @@ __all__ = [
     "read_graph",
     "simulate",
 ]
+
+_ROOMS = {
+    "Graph": "ir.graph",
+    "ParityReport": "ir.parity",
+    "SpikeTrain": "ir.trace",
+    "Trace": "ir.trace",
+    "compare": "ir.parity",
+    "encode": "reading.frames",
+    "from_nir": "reading.build",
+    "read_graph": "reading.read",
+    "simulate": "lava.simulation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"neuromorphic.{_ROOMS[name]}"), name)

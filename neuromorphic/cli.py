@@ -12,20 +12,20 @@ import numpy as np
 import typer
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
-from neuromorphic.frames import encode, image_size, read_frames
-from neuromorphic.graph import Graph
+from neuromorphic.execution.fast import Overflows, count_overflows, still
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ir.parity import ParityReport, compare
+from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
-from neuromorphic.loihi2.run import Overflows, count_overflows, still
 from neuromorphic.loihi2.scheme import KEY, Granularity
-from neuromorphic.metadata import GraphMetadata
-from neuromorphic.parity import ParityReport, compare
 from neuromorphic.placement import picture, place
-from neuromorphic.read import read_graph
+from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies, cores, sentences, table, widths
-from neuromorphic.trace import SpikeTrain, Trace
 from spikeclip.console import console, progress_bar, refusals, require_folders, results
 
 if TYPE_CHECKING:
@@ -325,11 +325,11 @@ def _run(
 ) -> Trace:
     with progress_bar(backend.value) as advance:
         if backend is Backend.lava:
-            from neuromorphic.simulation import simulate as run_in_lava
+            from neuromorphic.lava.simulation import simulate as run_in_lava
 
             settings: Any = {"precision": precision.value, "timeout": timeout}
             return run_in_lava(graph, frames, time_steps, progress=advance, **settings)
-        from neuromorphic.reference import run_in_batches
+        from neuromorphic.execution.reference import run_in_batches
 
         return run_in_batches(graph, frames, time_steps, progress=advance)
 

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from neuromorphic.graph import Graph
+from neuromorphic.execution.fast import Overflows
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.parity import ParityReport
+from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import WidthCertificate
-from neuromorphic.loihi2.run import Overflows
-from neuromorphic.parity import ParityReport
 from neuromorphic.placement import Placement
-from neuromorphic.trace import Trace
 
 ROWS = 12
 """Images that the table lists one by one."""

@@ -17,7 +17,7 @@ import export
 import neuromorphic
 import spikeclip
 from neuromorphic.cli import torch_trace
-from neuromorphic.simulation import simulate
+from neuromorphic.lava.simulation import simulate
 from spikeclip.console import console, progress_bar, results
 from spikeclip.data import load_images
 

@@ -16,8 +16,8 @@ import neuromorphic
 import spikeclip
 from benchmarks.counters.nets import Net, count, exact, frames, lif, net_a, steps
 from energy.counts import OperationCounts
-from neuromorphic.graph import from_nir
-from neuromorphic.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.reading.build import from_nir
 from spikeclip.checkpoint import shipped
 from spikeclip.data import load_images
 from spikeclip.neurons import SpikingSelfAttention

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 import energy
 from energy.counts import OperationCounts
-from neuromorphic.graph import from_nir
-from neuromorphic.nodes import SpikingSelfAttention as AttentionNode
-from neuromorphic.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ops.extensions import SpikingSelfAttention as AttentionNode
+from neuromorphic.reading.build import from_nir
 from spikeclip.neurons import SpikingSelfAttention
 
 DT = 1e-4

@@ -16,10 +16,10 @@ from rich.table import Table
 import neuromorphic
 from benchmarks.readers.files import files
 from benchmarks.readers.networks import READERS, ask
-from neuromorphic.parity import compare
-from neuromorphic.read import read_graph
-from neuromorphic.reference import run_in_batches
-from neuromorphic.trace import Trace
+from neuromorphic.execution.reference import run_in_batches
+from neuromorphic.ir.parity import compare
+from neuromorphic.ir.trace import Trace
+from neuromorphic.reading.read import read_graph
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
 

@@ -9,7 +9,7 @@ import spikeclip
 from benchmarks.random_checkpoint import random_checkpoint
 from neuromorphic.loihi2.file import write_quantised
 from neuromorphic.loihi2.quantise import calibrate
-from neuromorphic.read import read_graph
+from neuromorphic.reading.read import read_graph
 from spikeclip.config import preset
 from spikeclip.data import load_images
 

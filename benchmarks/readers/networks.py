@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neuromorphic.graph import Graph
-from neuromorphic.metadata import DEFAULT_DT
-from neuromorphic.trace import SpikeTrain, Trace
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import DEFAULT_DT
+from neuromorphic.ir.trace import SpikeTrain, Trace
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from export.onnx.builder import Builder
 from export.onnx.groups import grouped
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 
 
 def add_operator(builder: Builder, name: str, node: nir.NIRNode, x: str, dtype: type[np.generic]) -> str:

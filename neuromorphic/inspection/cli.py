@@ -11,14 +11,14 @@ import numpy as np
 import typer
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Graph
 from neuromorphic.inspection.describe import EXTENSIONS, size
 from neuromorphic.inspection.drawing import draw
 from neuromorphic.inspection.report import Inspection, NodeReport, Proof, direct_synapses, inspect
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import Readout
 from neuromorphic.loihi2.certificate import certify as prove_widths
 from neuromorphic.loihi2.file import integer_graph
-from neuromorphic.metadata import Readout
-from neuromorphic.read import read_graph
+from neuromorphic.reading.read import read_graph
 from spikeclip.console import console, refusals, require_folders, results
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from neuromorphic.operations import MaxPool2d, Operation, SelfAttention, SumPool2d
+from neuromorphic.ops.operations import MaxPool2d, Operation, SelfAttention, SumPool2d
 
 EXTENSIONS = (MaxPool2d, SelfAttention)
 """Operations that stand for extension nodes (`nodes`)."""

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from neuromorphic.graph import Sink, Source
 from neuromorphic.inspection.describe import size, window
 from neuromorphic.inspection.layout import Lane, Layout, plan
 from neuromorphic.inspection.report import Inspection, NodeReport
+from neuromorphic.ops.operations import Sink, Source
 
 CHARACTER = 5.85
 """Width of a character of a node's name; most names have less than `LONGEST`."""

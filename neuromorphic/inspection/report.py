@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from neuromorphic.graph import Graph, Node, Population, Source
+from neuromorphic.analysis.schedule import Schedule, inputs, schedule
 from neuromorphic.inspection import describe
+from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import KEY
-from neuromorphic.schedule import Schedule, inputs, schedule
+from neuromorphic.ops.operations import Population, Source
 
 
 @dataclass(frozen=True)

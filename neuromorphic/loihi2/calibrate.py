@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Delay, Graph, Node, Sink
-from neuromorphic.loihi2.run import Execution, batches, frame, run, still
+from neuromorphic.execution.fast import Execution, batches, frame, run, still
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops.operations import Delay, Sink
 
 BATCH = 32
 """Images side by side."""

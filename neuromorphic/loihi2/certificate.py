@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.analysis.intervals import Interval, fractions, intervals
+from neuromorphic.analysis.streams import host_nodes
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Conv1d, Conv2d, Graph, LoihiLif, Scale, SelfAttention
-from neuromorphic.loihi2.bounds import Interval, fractions, intervals
+from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.parameters import weights_of
 from neuromorphic.loihi2.populations import growth
-from neuromorphic.loihi2.streams import host_nodes
-from neuromorphic.loihi2.widths import (
+from neuromorphic.ops.loihi_widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
@@ -37,6 +37,7 @@ from neuromorphic.loihi2.widths import (
     WEIGHT_BITS,
     WEIGHT_EXPONENT,
 )
+from neuromorphic.ops.operations import Affine, Conv1d, Conv2d, LoihiLif, Scale, SelfAttention
 
 SINGLE, DOUBLE = 24, 53
 """Bits of a float32 and of a float64."""

@@ -11,24 +11,13 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.graph import (
-    Affine,
-    Conv1d,
-    Conv2d,
-    CubaLif,
-    Graph,
-    If,
-    Lif,
-    Node,
-    Scale,
-    SumPool2d,
-    Threshold,
-)
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.metadata import FORMAT_VERSION
+from neuromorphic.ir.metadata import KEY as METADATA
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
-from neuromorphic.metadata import FORMAT_VERSION
-from neuromorphic.metadata import KEY as METADATA
-from neuromorphic.read import read_nir
+from neuromorphic.ops.operations import Affine, Conv1d, Conv2d, CubaLif, If, Lif, Scale, SumPool2d, Threshold
+from neuromorphic.reading.read import read_nir
 
 
 def integer_graph(graph: Graph) -> Graph | None:

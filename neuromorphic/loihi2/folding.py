@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from neuromorphic.graph import Delay, Flatten, Graph, Node, Operation, Scale, SumPool2d
+from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
+from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.parameters import Biased, Floats
-from neuromorphic.loihi2.streams import host_nodes, spike_carriers, weighs
+from neuromorphic.ops.operations import Delay, Flatten, Operation, Scale, SumPool2d
 
 
 def folded(graph: Graph) -> Graph:

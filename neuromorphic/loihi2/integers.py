@@ -10,34 +10,33 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.analysis.intervals import constants
+from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import (
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.metadata import GraphMetadata, Readout
+from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_weights
+from neuromorphic.loihi2.populations import STEP, Neurons, population, with_snapped_rest, with_thresholds
+from neuromorphic.loihi2.scheme import KEY, Scheme
+from neuromorphic.loihi2.supported import check_supported
+from neuromorphic.ops.linear import pool_as_convolution
+from neuromorphic.ops.loihi_widths import GRADED_BITS, WEIGHT_BITS
+from neuromorphic.ops.operations import (
     Affine,
     Conv1d,
     Conv2d,
     CubaLi,
     Flatten,
-    Graph,
     Li,
     LoihiLif,
-    Node,
     Operation,
     Scale,
     SelfAttention,
     Source,
     SumPool2d,
-    arranged,
 )
-from neuromorphic.linear import pool_as_convolution
-from neuromorphic.loihi2.bounds import constants
-from neuromorphic.loihi2.certificate import certify
-from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_weights
-from neuromorphic.loihi2.populations import STEP, Neurons, population, with_snapped_rest, with_thresholds
-from neuromorphic.loihi2.scheme import KEY, Scheme
-from neuromorphic.loihi2.streams import host_nodes, spike_carriers, weighs
-from neuromorphic.loihi2.supported import check_supported
-from neuromorphic.loihi2.widths import GRADED_BITS, WEIGHT_BITS
-from neuromorphic.metadata import GraphMetadata, Readout
+from neuromorphic.reading.build import arranged
 
 Floats = NDArray[np.float32]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Affine, Conv1d, Conv2d, Scale
+from neuromorphic.ops.operations import Affine, Conv1d, Conv2d, Scale
 
 Floats = NDArray[np.float32]
 

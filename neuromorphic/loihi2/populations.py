@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import CubaLif, Graph, If, Lif, LoihiLif, Node, Threshold
+from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS
+from neuromorphic.ops.loihi_widths import ALIGNMENT, DECAY_BITS
+from neuromorphic.ops.operations import CubaLif, If, Lif, LoihiLif, Threshold
 
 Floats = NDArray[np.float64]
 

@@ -14,9 +14,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.analysis.streams import Stream, host_nodes, streams
 from neuromorphic.errors import RefusedInput
-from neuromorphic.frames import normalisation
-from neuromorphic.graph import Delay, Graph, Node, Operation, Scale
+from neuromorphic.execution.reference import per_step
+from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.calibrate import Calibration, Spikes
 from neuromorphic.loihi2.folding import folded
 from neuromorphic.loihi2.integers import (
@@ -33,11 +34,11 @@ from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_we
 from neuromorphic.loihi2.populations import Neurons, neurons_of, rounded, with_thresholds
 from neuromorphic.loihi2.rounding import Rounding, mean_change, round_in_turn, round_to_nearest, windows
 from neuromorphic.loihi2.scheme import Choice, Granularity, Scheme
-from neuromorphic.loihi2.streams import Stream, host_nodes, streams
 from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.loihi2.units import Units
-from neuromorphic.loihi2.widths import GRADED_BITS, THRESHOLD_BITS
-from neuromorphic.reference import per_step
+from neuromorphic.ops.loihi_widths import GRADED_BITS, THRESHOLD_BITS
+from neuromorphic.ops.operations import Delay, Operation, Scale
+from neuromorphic.reading.frames import normalisation
 
 Progress = Callable[[int, int, str], None]
 

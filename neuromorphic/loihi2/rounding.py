@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Affine, Conv1d, Conv2d, Node, in_one_row
+from neuromorphic.execution.reference import sliding_windows
+from neuromorphic.ir.graph import Node, in_one_row
 from neuromorphic.loihi2.integers import LEAST, MOST
-from neuromorphic.reference import sliding_windows
+from neuromorphic.ops.operations import Affine, Conv1d, Conv2d
 
 Rounding = Literal["in turn", "nearest"]
 

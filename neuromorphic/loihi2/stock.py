@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Graph, LoihiLif, Scale
-from neuromorphic.layers import constants
+from neuromorphic.ir.graph import Graph
+from neuromorphic.lava.layers import constants
 from neuromorphic.loihi2.parameters import weights_of
-from neuromorphic.loihi2.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
+from neuromorphic.ops.loihi_widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
+from neuromorphic.ops.operations import Affine, LoihiLif, Scale
 
 LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
 """Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits, where currents don't last."""

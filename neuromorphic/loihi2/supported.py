@@ -5,12 +5,13 @@ NIR has more primitives than the chip has neurons and synapses: docs/primitives.
 
 import numpy as np
 
+from neuromorphic.analysis.intervals import constants, currents_in_order
+from neuromorphic.analysis.streams import host_nodes, spike_carriers, streams
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Delay, Graph, Membranes, Node, Scale, SumPool2d
-from neuromorphic.loihi2.bounds import constants, currents_in_order
+from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.populations import Neurons, normal
-from neuromorphic.loihi2.streams import host_nodes, spike_carriers, streams
-from neuromorphic.loihi2.widths import DELAY_BITS
+from neuromorphic.ops.loihi_widths import DELAY_BITS
+from neuromorphic.ops.operations import Delay, Membranes, Scale, SumPool2d
 
 
 def check_supported(graph: Graph) -> None:

@@ -12,15 +12,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Graph, SelfAttention, SumPool2d
-from neuromorphic.loihi2.bounds import constants, intervals
+from neuromorphic.analysis.intervals import constants, intervals
+from neuromorphic.analysis.streams import Stream, host_nodes
+from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.gates import exact_unit
 from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, pooled_unit
 from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of
 from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
-from neuromorphic.loihi2.streams import Stream, host_nodes
-from neuromorphic.loihi2.widths import (
+from neuromorphic.ops.loihi_widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
@@ -29,6 +29,7 @@ from neuromorphic.loihi2.widths import (
     THRESHOLD_BITS,
     WEIGHT_EXPONENT,
 )
+from neuromorphic.ops.operations import SelfAttention, SumPool2d
 
 CANDIDATES = 4
 """Units that are tried per stream, evenly over an octave."""

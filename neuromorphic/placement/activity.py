@@ -12,11 +12,11 @@ from math import prod
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, heard_by
 from neuromorphic.placement.populations import Map
 from neuromorphic.placement.synapses import Integers
-from neuromorphic.trace import SpikeTrain, Trace
 
 CHUNK = 2**24
 """Spikes that are unpacked at a time, at a byte each."""

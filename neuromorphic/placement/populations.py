@@ -20,24 +20,23 @@ from typing import Literal
 
 import numpy as np
 
-from neuromorphic.arrivals import Arrival, arrivals
+from neuromorphic.analysis.arrivals import Arrival, arrivals
+from neuromorphic.analysis.schedule import inputs
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import (
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops.operations import (
     CubaLi,
     CubaLif,
     Delay,
     Flatten,
-    Graph,
     Linear,
     LoihiLif,
     MaxPool2d,
-    Node,
     SelfAttention,
     Shape,
     Source,
 )
 from neuromorphic.placement.timing import latencies
-from neuromorphic.schedule import inputs
 
 Map = tuple[int, int, int]
 Residual = Literal["duplicate", "relay"]

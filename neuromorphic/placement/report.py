@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from neuromorphic.arrivals import arrivals, check_delays
+from neuromorphic.analysis.arrivals import arrivals, check_delays
+from neuromorphic.analysis.schedule import inputs
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Delay, Graph, Sink
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.trace import Trace
+from neuromorphic.ops.operations import Delay, Sink
 from neuromorphic.placement.activity import Activity, full_rate, measured
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, partition
 from neuromorphic.placement.populations import Kind, Residual, as_map, populations, sends
 from neuromorphic.placement.synapses import Integers
-from neuromorphic.schedule import inputs
-from neuromorphic.trace import Trace
 
 
 @dataclass(frozen=True)

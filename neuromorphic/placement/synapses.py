@@ -10,7 +10,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.graph import Affine, Conv1d, Conv2d, MaxPool2d, Node, Scale, SelfAttention, SumPool2d
+from neuromorphic.ir.graph import Node
+from neuromorphic.ops.operations import Affine, Conv1d, Conv2d, MaxPool2d, Scale, SelfAttention, SumPool2d
 from neuromorphic.placement.populations import Map, Population, Projection, as_map
 
 Integers = NDArray[np.int64]

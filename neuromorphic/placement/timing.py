@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from neuromorphic.analysis.longest_paths import EndlessCycle, longest_ways
 from neuromorphic.errors import RefusedInput
-from neuromorphic.longest_ways import EndlessCycle, longest_ways
 
 
 def latencies(ways: Mapping[str, Sequence[tuple[str, int]]], source: str) -> dict[str, int]:

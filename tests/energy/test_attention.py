@@ -16,8 +16,8 @@ import energy.attention
 from energy import records
 from energy.rows import write_layers
 from energy.table import summary, table
-from neuromorphic.graph import from_nir
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
+from neuromorphic.reading.build import from_nir
 from tests.energy.scatter import attention_terms
 from tests.energy.test_sops import trace_of
 from tests.neuromorphic.graphs import chain, conv, lif

@@ -9,8 +9,8 @@ import pytest
 
 import energy
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import run
+from neuromorphic.execution.reference import run
+from neuromorphic.reading.build import from_nir
 from tests.energy.carried import Carried
 from tests.neuromorphic import oracle
 from tests.neuromorphic.compositions import Composer, tangle

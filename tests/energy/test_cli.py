@@ -15,7 +15,7 @@ from energy import records
 from energy.cli import app
 from energy.document import Document
 from neuromorphic import encode, read_graph
-from neuromorphic.reference import run
+from neuromorphic.execution.reference import run
 from spikeclip.data import load_images
 from tests.neuromorphic.graphs import chain, conv, lif
 

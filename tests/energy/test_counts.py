@@ -8,9 +8,9 @@ import pytest
 
 import energy
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import run
-from neuromorphic.trace import SpikeTrain, Trace
+from neuromorphic.execution.reference import run
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, conv, lif, metadata, small_net
 
 TWIN = {

@@ -11,8 +11,8 @@ import energy
 from energy.assemble import fair
 from energy.document import Data, Document, schema_text
 from energy.prices import Device
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import run
+from neuromorphic.execution.reference import run
+from neuromorphic.reading.build import from_nir
 from tests.energy.test_sops import trace_of
 from tests.neuromorphic.graphs import chain, lif, metadata, small_net
 

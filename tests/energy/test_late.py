@@ -17,9 +17,10 @@ from energy.report import figures, html
 from energy.traffic import snn_accesses
 from energy.updates import updates_needed
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Delay, LoihiLif, from_nir
-from neuromorphic.read import read_graph
-from neuromorphic.reference import run
+from neuromorphic.execution.reference import run
+from neuromorphic.ops.operations import Delay, LoihiLif
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.read import read_graph
 from tests.energy.test_sops import trace_of
 from tests.energy.test_streaming import same
 from tests.energy.test_traffic import elements

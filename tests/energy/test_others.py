@@ -20,8 +20,8 @@ import export
 import neuromorphic
 import spikeclip
 from benchmarks.counters.nets import count, frames, net_a, random_net
-from neuromorphic.graph import from_nir
-from neuromorphic.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.reading.build import from_nir
 from spikeclip.checkpoint import Checkpoint, shipped
 from spikeclip.encoder import SpikeClip
 from spikeclip.preprocess import Preprocessing

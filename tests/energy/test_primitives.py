@@ -7,7 +7,7 @@ import pytest
 import energy
 from energy.fanout import fan_out
 from energy.updates import updates_needed
-from neuromorphic.graph import from_nir
+from neuromorphic.reading.build import from_nir
 from tests.energy.test_sops import trace_of
 from tests.energy.test_updates import spikes
 from tests.neuromorphic.graphs import DT, chain, lif

@@ -13,7 +13,7 @@ import torch
 
 import energy
 import export
-from neuromorphic.graph import from_nir
+from neuromorphic.reading.build import from_nir
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.config import preset
 from spikeclip.encoder import SpikeClip

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 import energy
 from energy.fanout import fan_out
-from neuromorphic.graph import Lif, from_nir
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
-from neuromorphic.reference import run
-from neuromorphic.trace import SpikeTrain, Trace
+from neuromorphic.execution.reference import run
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.operations import Lif
+from neuromorphic.reading.build import from_nir
 from tests.energy.scatter import arrivals, attention_terms
 from tests.neuromorphic.graphs import chain, lif
 from tests.properties.random_graphs import examples, integer_examples

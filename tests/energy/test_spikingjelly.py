@@ -16,8 +16,8 @@ import energy
 import export
 import neuromorphic
 import spikeclip
-from neuromorphic.graph import from_nir
-from neuromorphic.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.reading.build import from_nir
 from spikeclip.checkpoint import Checkpoint, shipped
 from spikeclip.encoder import SpikeClip
 from spikeclip.neurons import SpikingSelfAttention

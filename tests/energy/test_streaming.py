@@ -9,8 +9,8 @@ import energy
 from energy import records
 from energy.streaming import joined
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import run
+from neuromorphic.execution.reference import run
+from neuromorphic.reading.build import from_nir
 from tests.energy.test_attention import attention_graph
 from tests.neuromorphic.graphs import chain, conv, lif, max_pool, metadata, small_net
 

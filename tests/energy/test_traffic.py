@@ -7,7 +7,7 @@ import pytest
 import energy
 from energy.prices import Widths
 from energy.traffic import ann_accesses, snn_accesses, width
-from neuromorphic.graph import from_nir
+from neuromorphic.reading.build import from_nir
 from tests.energy.test_attention import attention_graph
 from tests.energy.test_sops import trace_of
 from tests.neuromorphic.graphs import chain, conv, lif, max_pool, metadata

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 import energy
 from energy.updates import updates_needed
-from neuromorphic.dynamics import step
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import apply, run
+from neuromorphic.execution.reference import apply, run
+from neuromorphic.ops.dynamics import step
+from neuromorphic.reading.build import from_nir
 from tests.energy.test_sops import trace_of
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 import export
-from neuromorphic.frames import encode
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import run
+from neuromorphic.execution.reference import run
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.frames import encode
 
 
 def images(prepared, n, seed):

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 import export
 from export.accuracy import compare_accuracy
 from export.cli import app
-from neuromorphic.read import read_graph
-from neuromorphic.reference import run
+from neuromorphic.execution.reference import run
+from neuromorphic.reading.read import read_graph
 from spikeclip.checkpoint import save
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
@@ -106,7 +106,7 @@ import nir
 graph = nir.read(sys.argv[1])
 {reader}
 """
-REGISTERED = "import neuromorphic.nodes"
+REGISTERED = "import neuromorphic.ops.extensions"
 
 
 @pytest.mark.parametrize(

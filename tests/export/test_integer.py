@@ -8,11 +8,12 @@ import export
 import spikeclip
 from export.integer import integer_model, record_batches, record_integer
 from export.integer_layers import IntegerConv, IntegerLif
-from neuromorphic import reference
-from neuromorphic.frames import encode
-from neuromorphic.graph import LoihiLif, from_nir
-from neuromorphic.loihi2 import arithmetic
+from neuromorphic.execution import reference
 from neuromorphic.loihi2.quantise import quantise
+from neuromorphic.ops import loihi_arithmetic as arithmetic
+from neuromorphic.ops.operations import LoihiLif
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.frames import encode
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput

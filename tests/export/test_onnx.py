@@ -13,9 +13,9 @@ from spikingjelly.activation_based import layer
 import export
 import spikeclip
 from export.onnx.model import build
-from neuromorphic.graph import from_nir
-from neuromorphic.metadata import GraphMetadata
-from neuromorphic.reference import run as reference
+from neuromorphic.execution.reference import run as reference
+from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.reading.build import from_nir
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
 from tests.export.encoders import CLASSES, Custom, checkpoint, conv, lif, published

@@ -15,7 +15,7 @@ from export.onnx.images import add_frames
 from export.onnx.neurons import add_population
 from export.onnx.operators import add_operator
 from export.populations import DT
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from spikeclip.preprocess import Preprocessing
 from tests.export.onnx_runs import run_operators
 

@@ -10,7 +10,7 @@ import torch
 import export
 from energy.ann import ann_counts
 from export.onnx.twin import twin_to_onnx
-from neuromorphic.graph import from_nir
+from neuromorphic.reading.build import from_nir
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import layer
 
 import export
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import run
+from neuromorphic.execution.reference import run
+from neuromorphic.reading.build import from_nir
 from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
 from tests.export.encoders import Custom, checkpoint, conv, lif, published
 from tests.export.parity import assert_equal, images

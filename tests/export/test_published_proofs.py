@@ -15,7 +15,7 @@ from export.certificate import LIMIT, READOUT_LIMIT, certify
 from export.frames import frame_range, input_bits
 from export.populations import DT, population, strict
 from export.snap import FINEST_BITS, snap
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from spikeclip.preprocess import Preprocessing
 
 PIXELS = Preprocessing(image_size=8, mean=(128.0, 64.0), std=(64.0, 128.0))

@@ -9,10 +9,10 @@ import pytest
 
 import export
 from benchmarks.readers.networks import READERS, ask, run
-from neuromorphic.frames import encode
-from neuromorphic.parity import compare
-from neuromorphic.read import read_graph
-from neuromorphic.reference import run as run_reference
+from neuromorphic.execution.reference import run as run_reference
+from neuromorphic.ir.parity import compare
+from neuromorphic.reading.frames import encode
+from neuromorphic.reading.read import read_graph
 from tests.export.encoders import checkpoint, published
 
 NEEDS = {"snnTorch": "snntorch", "Norse": "norse", "Norse, in order": "norse"}

@@ -14,10 +14,10 @@ from export.convert import prepare
 from export.populations import DT, population, strict
 from export.snap import snap
 from export.standard_nodes import CHIP_NEURONS, cost, expand
-from neuromorphic.graph import from_nir
-from neuromorphic.nodes import SpikingSelfAttention
-from neuromorphic.reference import apply, run
-from neuromorphic.simulation import simulate
+from neuromorphic.execution.reference import apply, run
+from neuromorphic.lava.simulation import simulate
+from neuromorphic.ops.extensions import SpikingSelfAttention
+from neuromorphic.reading.build import from_nir
 from spikeclip.config import preset
 from spikeclip.errors import RefusedInput
 from tests.export.encoders import checkpoint

@@ -14,8 +14,8 @@ import nir
 import numpy as np
 from hypothesis import strategies as st
 
-from neuromorphic.conversion import OPERATIONS
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.conversion import OPERATIONS
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 
 ODD_NUMBERS = st.sampled_from(
     [0, -1, 1, 2, 3, 7, 64, 5000, 2**20, 2**31, 2**40, 2**62, -(2**63), 0.5, 1e-45, 1e300, np.nan, np.inf, True]

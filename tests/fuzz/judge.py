@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 
 import energy
-from neuromorphic import hdf5, limits
+from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
-from neuromorphic.frames import encode
+from neuromorphic.execution.reference import run
+from neuromorphic.ir import hdf5
 from neuromorphic.loihi2.file import integer_graph
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.placement import place
-from neuromorphic.read import read_graph
-from neuromorphic.reference import run
-from neuromorphic.schedule import schedule
+from neuromorphic.reading import limits
+from neuromorphic.reading.frames import encode
+from neuromorphic.reading.read import read_graph
 
 SECONDS = 5.0
 """Of the processor, that a case may take; seen are tenths."""

@@ -13,8 +13,8 @@ import neuromorphic.cli
 import spikeclip
 import spikeclip.errors
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
-from neuromorphic.read import read_graph
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.read import read_graph
 from spikeclip.data import load_images
 from spikeclip.labels import load_labels
 from tests.fuzz.damage import damaged

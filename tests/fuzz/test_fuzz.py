@@ -16,12 +16,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 import export
-from neuromorphic import hdf5, limits, rehearsal
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
+from neuromorphic.ir import hdf5
 from neuromorphic.loihi2.file import write_quantised
 from neuromorphic.loihi2.quantise import calibrate
-from neuromorphic.read import read_graph
+from neuromorphic.reading import limits, rehearsal
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.read import read_graph
 from tests.export.encoders import checkpoint, published
 from tests.fuzz.batches import fuzz
 from tests.fuzz.graphs import graphs

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import neuromorphic.read
+import neuromorphic.reading.read
 from tests.fuzz.damage import damaged
 from tests.fuzz.hostile import CHANGES, replacements, write_changed
 from tests.fuzz.judge import judge, shrink_limits
@@ -42,7 +42,7 @@ def main() -> None:
     kind, file, first, last = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     warnings.simplefilter("error")
     shrink_limits()
-    neuromorphic.read.rehearse = lambda work, path: None
+    neuromorphic.reading.read.rehearse = lambda work, path: None
     make = VARIANTS[kind](file)
     case = file.with_suffix(f".{kind}.nir")
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

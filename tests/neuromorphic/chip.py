@@ -3,10 +3,10 @@
 import nir
 import numpy as np
 
-from neuromorphic import reference
-from neuromorphic.loihi2.run import run
-from neuromorphic.parity import compare
-from neuromorphic.simulation import simulate
+from neuromorphic.execution import reference
+from neuromorphic.execution.fast import run
+from neuromorphic.ir.parity import compare
+from neuromorphic.lava.simulation import simulate
 from tests.neuromorphic.graphs import DT
 
 LIMIT = 2**23

@@ -6,7 +6,7 @@ from itertools import pairwise
 import nir
 import numpy as np
 
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 
 DT = 1e-4
 

@@ -14,13 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 from neuromorphic.cli import app
-from neuromorphic.conversion import OPERATIONS
 from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.reference import run
+from neuromorphic.lava.simulation import simulate
 from neuromorphic.loihi2.quantise import quantise
-from neuromorphic.nesting import flat
-from neuromorphic.read import read_graph, read_nir
-from neuromorphic.reference import run
-from neuromorphic.simulation import simulate
+from neuromorphic.ops.conversion import OPERATIONS
+from neuromorphic.reading.nesting import flat
+from neuromorphic.reading.read import read_graph, read_nir
 from tests.neuromorphic import chip_oracle, oracle
 from tests.neuromorphic.graphs import chain, lif
 from tests.properties import channels

@@ -4,20 +4,10 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.conversion import block_diagonal_groups
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import (
-    Affine,
-    Conv2d,
-    Flatten,
-    Lif,
-    MaxPool2d,
-    SelfAttention,
-    Sink,
-    Source,
-    SumPool2d,
-    from_nir,
-)
+from neuromorphic.ops.conversion import block_diagonal_groups
+from neuromorphic.ops.operations import Affine, Conv2d, Flatten, Lif, MaxPool2d, SelfAttention, Sink, Source, SumPool2d
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, one_neuron, small_net
 
 

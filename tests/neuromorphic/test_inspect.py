@@ -12,12 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 import export
-from neuromorphic.graph import Conv2d, Lif, MaxPool2d, SelfAttention, from_nir
+from neuromorphic.analysis.schedule import schedule
 from neuromorphic.inspection import describe, draw, inspect
 from neuromorphic.inspection.cli import app
 from neuromorphic.inspection.layout import plan
 from neuromorphic.inspection.report import NodeReport
-from neuromorphic.schedule import schedule
+from neuromorphic.ops.operations import Conv2d, Lif, MaxPool2d, SelfAttention
+from neuromorphic.reading.build import from_nir
 from tests.export.encoders import checkpoint, published
 from tests.neuromorphic.graphs import chain, lif, metadata, small_net
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
-from neuromorphic.parity import compare
-from neuromorphic.reference import run
-from neuromorphic.simulation import doubles, simulate
+from neuromorphic.execution.reference import run
+from neuromorphic.ir.parity import compare
+from neuromorphic.lava.simulation import doubles, simulate
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, one_neuron, small_net
 from tests.properties.random_graphs import examples
 

@@ -4,10 +4,11 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.graph import Conv2d, from_nir
-from neuromorphic.linear import linear, pool_as_convolution
-from neuromorphic.processes.stock import matrix
-from neuromorphic.reference import apply
+from neuromorphic.execution.reference import apply
+from neuromorphic.lava.processes.stock import matrix
+from neuromorphic.ops.linear import linear, pool_as_convolution
+from neuromorphic.ops.operations import Conv2d
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, one_neuron
 
 BATCH = 3

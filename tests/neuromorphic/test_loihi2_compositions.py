@@ -6,16 +6,16 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.graph import from_nir
+from neuromorphic.execution.fast import run as run_fast
+from neuromorphic.execution.reference import run
+from neuromorphic.ir.parity import compare
+from neuromorphic.lava.simulation import simulate
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, quantise
-from neuromorphic.loihi2.run import run as run_fast
 from neuromorphic.loihi2.scheme import KEY
-from neuromorphic.parity import compare
-from neuromorphic.read import read_graph
-from neuromorphic.reference import run
-from neuromorphic.simulation import simulate
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.read import read_graph
 from tests.neuromorphic import chip_oracle
 from tests.neuromorphic.chip_compositions import ChipComposer
 from tests.neuromorphic.graphs import DT, chain, lif

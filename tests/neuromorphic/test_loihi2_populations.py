@@ -9,18 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuromorphic import reference
+from neuromorphic.analysis.streams import streams
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import LoihiLif, from_nir
+from neuromorphic.execution import reference
+from neuromorphic.execution.fast import run
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate, quantise
-from neuromorphic.loihi2.run import run
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.loihi2.streams import streams
 from neuromorphic.loihi2.units import Units
-from neuromorphic.read import read_graph
+from neuromorphic.ops.operations import LoihiLif
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.read import read_graph
 from tests.neuromorphic.chip import LIMIT, agree, integrate_and_fire, neuron
 from tests.neuromorphic.graphs import DT, chain, conv, lif
 

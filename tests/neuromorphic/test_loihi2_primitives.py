@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from neuromorphic import reference
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
+from neuromorphic.execution import reference
+from neuromorphic.execution.fast import run
+from neuromorphic.ir.parity import compare
 from neuromorphic.loihi2.calibrate import Calibration
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate, quantise
-from neuromorphic.loihi2.run import run
-from neuromorphic.parity import compare
-from neuromorphic.read import read_graph
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.read import read_graph
 from tests.neuromorphic.chip import agree, conv1d, fires, integrate_and_fire, whole
 from tests.neuromorphic.graphs import DT, chain, conv, lif, metadata
 

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 
 import export
-from neuromorphic import reference
+from neuromorphic.analysis.streams import host_nodes, streams
 from neuromorphic.errors import RefusedInput
-from neuromorphic.frames import encode
-from neuromorphic.graph import Affine, Conv2d, Lif, LoihiLif, SelfAttention, from_nir
-from neuromorphic.loihi2.arithmetic import wrap
+from neuromorphic.execution import reference
+from neuromorphic.execution.fast import run
 from neuromorphic.loihi2.certificate import certify, check, check_frames
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.rounding import round_in_turn, round_to_nearest
-from neuromorphic.loihi2.run import run
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.loihi2.streams import host_nodes, streams
-from neuromorphic.read import read_graph
+from neuromorphic.ops.loihi_arithmetic import wrap
+from neuromorphic.ops.operations import Affine, Conv2d, Lif, LoihiLif, SelfAttention
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.frames import encode
+from neuromorphic.reading.read import read_graph
 from tests.export.encoders import checkpoint, published
 from tests.neuromorphic.graphs import DT, chain, conv, lif, max_pool, metadata
 

@@ -14,7 +14,7 @@ RECIPE = """
 import hashlib, sys
 import numpy as np
 from neuromorphic.loihi2.quantise import quantise
-from neuromorphic.read import read_graph
+from neuromorphic.reading.read import read_graph
 
 graph, _ = quantise(read_graph(sys.argv[1]), np.load(sys.argv[2]))
 numbers = hashlib.sha256()

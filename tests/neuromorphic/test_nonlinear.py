@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuromorphic.graph import from_nir
-from neuromorphic.nonlinear import Attention, Maxima
-from neuromorphic.reference import apply
+from neuromorphic.execution.reference import apply
+from neuromorphic.ops.nonlinear import Attention, Maxima
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import attention, chain, lif, max_pool
 
 BATCH = 2

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
+from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Affine, Scale, from_nir
+from neuromorphic.execution.reference import run
+from neuromorphic.ops.operations import Affine, Scale
 from neuromorphic.placement import Limits, place
 from neuromorphic.placement.populations import as_map
-from neuromorphic.reference import run
-from neuromorphic.schedule import schedule
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, small_net
 from tests.neuromorphic.synapses import synapses
 from tests.properties.random_graphs import examples

@@ -3,8 +3,8 @@
 import pytest
 
 import export
-from neuromorphic.graph import from_nir
 from neuromorphic.placement import place
+from neuromorphic.reading.build import from_nir
 from tests.export.encoders import checkpoint
 
 CORES = {

@@ -6,9 +6,9 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.graph import from_nir
+from neuromorphic.execution.reference import run
 from neuromorphic.placement import Limits, picture, place
-from neuromorphic.reference import run
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import lif, metadata, small_net
 
 SVG = "{http://www.w3.org/2000/svg}"

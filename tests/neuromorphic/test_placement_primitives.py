@@ -6,13 +6,14 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.arrivals import arrivals
+from neuromorphic.analysis.arrivals import arrivals
+from neuromorphic.analysis.schedule import inputs, schedule
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import Delay, from_nir
+from neuromorphic.execution.reference import run
+from neuromorphic.ops.operations import Delay
 from neuromorphic.placement import Limits, picture, place
 from neuromorphic.placement.populations import sends
-from neuromorphic.reference import run
-from neuromorphic.schedule import inputs, schedule
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.compositions import Composer
 from tests.neuromorphic.graphs import DT, chain, conv, lif, metadata
 from tests.neuromorphic.test_placement import _on_exactly_one_core, _shapes, _synapses_one_by_one, cores_of, in_block

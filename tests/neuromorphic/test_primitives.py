@@ -4,9 +4,9 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import run
-from neuromorphic.simulation import simulate
+from neuromorphic.execution.reference import run
+from neuromorphic.lava.simulation import simulate
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic import oracle
 from tests.neuromorphic.compositions import SECONDS, Composer
 from tests.neuromorphic.graphs import DT

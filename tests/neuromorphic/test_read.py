@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import MaxPool2d, SelfAttention
-from neuromorphic.read import read_graph
+from neuromorphic.ops.operations import MaxPool2d, SelfAttention
+from neuromorphic.reading.read import read_graph
 from tests.neuromorphic.graphs import attention, chain, lif, max_pool, small_net
 
 

@@ -4,12 +4,12 @@ import nir
 import numpy as np
 import pytest
 
+from neuromorphic.analysis.recurrence import components
+from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
+from neuromorphic.execution.reference import run
 from neuromorphic.loihi2.supported import check_supported
-from neuromorphic.recurrence import components
-from neuromorphic.reference import run
-from neuromorphic.schedule import schedule
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import DT, chain, lif, metadata
 from tests.properties import channels
 

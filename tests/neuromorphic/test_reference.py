@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import per_step, run
+from neuromorphic.execution.reference import per_step, run
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, conv, one_neuron, small_net
 
 

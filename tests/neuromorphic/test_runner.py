@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from neuromorphic.errors import SimulationFailed
-from neuromorphic.graph import from_nir
-from neuromorphic.job import Job
-from neuromorphic.runner import run_group
-from neuromorphic.simulation import simulate
+from neuromorphic.lava.job import Job
+from neuromorphic.lava.runner import run_group
+from neuromorphic.lava.simulation import simulate
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import small_net
 
 pytestmark = [
@@ -28,8 +28,8 @@ MARK = "SPIKECLIP_TEST_RUN"
 
 SABOTAGE = """
 import os, signal, sys, time
-import neuromorphic.child
-from neuromorphic.processes.layer import FusedModel
+import neuromorphic.lava.child
+from neuromorphic.lava.processes.layer import FusedModel
 
 healthy = FusedModel.run_spk
 
@@ -39,7 +39,7 @@ def run_spk(self):
     healthy(self)
 
 FusedModel.run_spk = run_spk
-neuromorphic.child.main()
+neuromorphic.lava.child.main()
 """
 
 
@@ -161,8 +161,8 @@ def test_an_error_of_the_caller_leaves_nothing_behind(mark, monkeypatch):
 def test_a_killed_parent_leaves_nothing_behind(mark):
     code = (
         "import sys, time, numpy as np\n"
-        "from neuromorphic.graph import from_nir\n"
-        "from neuromorphic.simulation import simulate\n"
+        "from neuromorphic.reading.build import from_nir\n"
+        "from neuromorphic.lava.simulation import simulate\n"
         "from tests.neuromorphic.graphs import small_net\n"
         "def wait(done, total):\n"
         "    print('started', flush=True)\n"

@@ -4,9 +4,9 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.graph import from_nir
-from neuromorphic.layers import constants, layers
-from neuromorphic.schedule import inputs, schedule
+from neuromorphic.analysis.schedule import inputs, schedule
+from neuromorphic.lava.layers import constants, layers
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, small_net
 
 

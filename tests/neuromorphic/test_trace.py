@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.metadata import Readout
-from neuromorphic.parity import compare
-from neuromorphic.trace import SpikeTrain, Trace
+from neuromorphic.ir.metadata import Readout
+from neuromorphic.ir.parity import compare
+from neuromorphic.ir.trace import SpikeTrain, Trace
 
 
 def trace_of(spikes: dict, outputs=None) -> Trace:

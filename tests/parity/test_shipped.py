@@ -10,9 +10,9 @@ import export
 import neuromorphic
 import spikeclip
 from export.integer import integer_model, record_integer
+from neuromorphic.execution.reference import run_in_batches
+from neuromorphic.lava.simulation import simulate
 from neuromorphic.loihi2.quantise import quantise
-from neuromorphic.reference import run_in_batches
-from neuromorphic.simulation import simulate
 from spikeclip.checkpoint import shipped
 from spikeclip.data import load_images
 

@@ -9,13 +9,13 @@ import threading
 
 import numpy as np
 
-import neuromorphic.lava_import  # noqa: F401  (before any module of Lava)
+import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
 # isort: split
-from neuromorphic.layers import constants, layers
-from neuromorphic.ports import in_port
-from neuromorphic.processes.layer import FusedModel
-from neuromorphic.schedule import inputs, schedule
+from neuromorphic.analysis.schedule import inputs, schedule
+from neuromorphic.lava.layers import constants, layers
+from neuromorphic.lava.ports import in_port
+from neuromorphic.lava.processes.layer import FusedModel
 
 PATIENCE = 20.0
 """Seconds after which a message that does not come never will."""

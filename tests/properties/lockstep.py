@@ -2,14 +2,14 @@
 
 import numpy as np
 
-import neuromorphic.lava_import  # noqa: F401  (before any module of Lava)
+import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
 # isort: split
-from neuromorphic.layers import layers
-from neuromorphic.ports import in_port
-from neuromorphic.processes.layer import FusedModel
-from neuromorphic.schedule import schedule
-from neuromorphic.simulation import doubles
+from neuromorphic.analysis.schedule import schedule
+from neuromorphic.lava.layers import layers
+from neuromorphic.lava.ports import in_port
+from neuromorphic.lava.processes.layer import FusedModel
+from neuromorphic.lava.simulation import doubles
 
 
 class Wire:

@@ -15,8 +15,10 @@ import nir
 import numpy as np
 from hypothesis import strategies as st
 
-from neuromorphic.graph import Affine, Conv2d, Graph, Lif, LoihiLif, SelfAttention, from_nir
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.operations import Affine, Conv2d, Lif, LoihiLif, SelfAttention
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import conv, lif, metadata
 
 WEIGHT_BITS, INPUT_BITS = 3, 2

@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 
+from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
-from neuromorphic.graph import from_nir
-from neuromorphic.reference import run
-from neuromorphic.schedule import schedule
+from neuromorphic.execution.reference import run
+from neuromorphic.reading.build import from_nir
 from tests.neuromorphic import oracle
 from tests.neuromorphic.compositions import tangle
 from tests.neuromorphic.graphs import DT

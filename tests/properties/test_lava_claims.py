@@ -6,7 +6,7 @@ The models run here without Lava's runtime, each difference as small as it gets.
 import numpy as np
 import pytest
 
-import neuromorphic.lava_import  # noqa: F401  (before any module of Lava)
+import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
 # isort: split
 from lava.proc.conv.models import PyConvModelFixed
@@ -16,7 +16,7 @@ from lava.proc.sparse.models import PySparseModelBitAcc
 from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix
 
-from neuromorphic.processes.stock import IntegerConvModel
+from neuromorphic.lava.processes.stock import IntegerConvModel
 from tests.properties.lockstep import Wire
 
 

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import neuromorphic.lava_import  # noqa: F401  (before any module of Lava)
+import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
 # isort: split
 from lava.proc.lif.models import PyLifResetModelBitAcc
 
-from neuromorphic.graph import LoihiLif, Node
-from neuromorphic.loihi2 import arithmetic
+from neuromorphic.ir.graph import Node
 from neuromorphic.loihi2.stock import LARGEST_CURRENT, largest_current
-from neuromorphic.neurons import neurons
+from neuromorphic.ops import loihi_arithmetic as arithmetic
+from neuromorphic.ops.neurons import neurons
+from neuromorphic.ops.operations import LoihiLif
 
 LIMIT = 2**23
 EDGES = (0, 1, 2, 3, 63, 64, 65, 2**17 - 1, 2**17, 2**17 + 1, 2**18 - 1, 2**18, 2**18 + 1)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, reject, settings
 
+from neuromorphic.analysis.intervals import intervals
 from neuromorphic.errors import SimulationFailed
-from neuromorphic.loihi2.bounds import intervals
-from neuromorphic.loihi2.widths import STATE_LIMIT
-from neuromorphic.parity import compare
-from neuromorphic.reference import run
-from neuromorphic.simulation import simulate
+from neuromorphic.execution.reference import run
+from neuromorphic.ir.parity import compare
+from neuromorphic.lava.simulation import simulate
+from neuromorphic.ops.loihi_widths import STATE_LIMIT
 from tests.properties import lockstep
 from tests.properties.random_graphs import integer_examples
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from neuromorphic.graph import from_nir
-from neuromorphic.parity import compare
-from neuromorphic.reference import run
-from neuromorphic.simulation import simulate
+from neuromorphic.execution.reference import run
+from neuromorphic.ir.parity import compare
+from neuromorphic.lava.simulation import simulate
+from neuromorphic.reading.build import from_nir
 from tests.properties import torch_graph
 from tests.properties.random_graphs import examples
 

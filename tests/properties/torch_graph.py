@@ -1,7 +1,7 @@
 """A NIR graph in PyTorch and SpikingJelly, float32: the third opinion in the parity property.
 
-Written without a look at `neuromorphic.graph`: it reads the nodes of the file, and takes thresholds as SpikingJelly has
-them.  Attention is computed in the other order, `(Q Kᵀ) V`, quadratic in the tokens.
+Written without a look at `neuromorphic.reading`: it reads the nodes of the file, and takes thresholds as SpikingJelly
+has them.  Attention is computed in the other order, `(Q Kᵀ) V`, quadratic in the tokens.
 """
 
 import nir
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based import neuron
 
-from neuromorphic.nodes import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 
 
 def run(graph, thresholds, frames, steps, dt=1e-4):

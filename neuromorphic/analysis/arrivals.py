@@ -1,0 +1,92 @@
+"""Arrivals: what a node sums, who sent it, and how late; flattening and waiting looked through."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.analysis.recurrence import components
+from neuromorphic.analysis.schedule import inputs
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops.operations import Delay
+
+MAX_WAYS = 64
+"""On which spikes reach a `Delay` through others: two of them side by side double the ways."""
+
+MAX_DELAYS = 64
+"""`Delay` nodes in a row."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """`x[t, f] = y[t - late[f], f]`: what `sender` sends, where a node sums it.
+
+    Attributes:
+        sender: a population, whose spikes wait at most on their way; or what computes a real value, a `Delay` of real
+            values among them.
+        late: int64 steps, `[elements of the sender]`, or `[]` where all of them are equally late.
+    """
+
+    sender: Node
+    late: NDArray[np.int64]
+
+
+def spiking(node: Node) -> bool:
+    """Whether a node sends spikes."""
+    return node.spiking
+
+
+def arrivals(graph: Graph, node: Node, passes: Callable[[Node], bool] = spiking) -> tuple[Arrival, ...]:
+    """What arrives at `node`; flattening only renames positions, so it is looked through, and so is waiting.
+
+    Whether a sender is `spiking` decides what its values cost.  That is the graph's word: a population that fires
+    always or never is still spike-driven, and a sum of spikes that happens to be 0 or 1 is still a real value.  A
+    `Delay` is linear: the spikes of each population that it reads go through it by themselves, as late as it says; the
+    real values that it reads are summed before they wait, and it sends the sum.
+
+    Args:
+        graph: that passed `check_delays`.
+        node: of it.
+        passes: whose values go through a `Delay` by themselves.
+    """
+    found: list[Arrival] = []
+    for name in inputs(graph, node.name):
+        source, late = graph.nodes[name], np.array(int((name, node.name) in graph.recurrent))
+        if isinstance(source.operation, Delay):
+            before = arrivals(graph, source, passes)
+            wait = late + source.operation.steps.reshape(-1)
+            found += [Arrival(a.sender, a.late + wait) for a in before if passes(a.sender)]
+            if all(passes(a.sender) for a in before):
+                continue
+        found.append(Arrival(source, late))
+    return tuple(found)
+
+
+def check_delays(graph: Graph) -> None:
+    """Refuse what `arrivals` could not look through.
+
+    Raises:
+        RefusedInput: spikes that circle through `Delay` nodes alone, never summed by anything, or too many ways.
+    """
+    delays = [node.name for node in graph.nodes.values() if isinstance(node.operation, Delay)]
+    read = {name: inputs(graph, name) for name in delays}
+    fan_in = {name: tuple(s for s in sources if s in read) for name, sources in read.items()}
+    component = components(fan_in)
+    ways: dict[str, int] = {}
+    row: dict[str, int] = {}
+    for name in sorted(delays, key=component.__getitem__):  # sources first
+        where = f"{graph.source}: node {name!r}"
+        if any(component[s] == component[name] for s in fan_in[name]):
+            raise RefusedInput(
+                f"{where} is a Delay on a cycle of nothing but Delay nodes, an echo of spikes; expected a neuron or "
+                "synapses on it"
+            )
+        ways[name] = sum(ways.get(s, 1) for s in read[name])
+        row[name] = 1 + max((row[s] for s in fan_in[name]), default=0)
+        if ways[name] > MAX_WAYS or row[name] > MAX_DELAYS:
+            raise RefusedInput(
+                f"{where} is reached on {ways[name]} ways through {row[name]} Delay nodes in a row; expected at most "
+                f"{MAX_WAYS} and {MAX_DELAYS}"
+            )

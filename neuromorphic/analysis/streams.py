@@ -1,0 +1,144 @@
+"""Streams: the currents that some node sums, which therefore count in one unit λ: `x = λ · integer`.
+
+A stream begins where spikes (or frames) pass synapses and ends at the populations that read it.  A residual stream is
+one with several branches and several readers.  On the chip a synapse reads spikes only; what no population
+follows is the host's.
+"""
+
+from dataclasses import dataclass
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops.operations import (
+    Affine,
+    Conv1d,
+    Conv2d,
+    Delay,
+    Flatten,
+    Population,
+    Scale,
+    SelfAttention,
+    Sink,
+    Source,
+    SumPool2d,
+)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Currents that share a unit.
+
+    Attributes:
+        synapses: nodes whose weights make its currents, in topological order: Conv1d, Conv2d, Affine, Scale,
+            SelfAttention, and SumPool2d where it sums spikes.
+        passing: nodes that leave the unit as it is: maxima, flattening, delays and sums of currents, factors of 1.
+        direct: spikes that come without a node of their own, through synapses of weight 1, as (source, reader).
+        populations: those that read it, in topological order.
+    """
+
+    synapses: tuple[str, ...]
+    passing: tuple[str, ...]
+    direct: tuple[tuple[str, str], ...]
+    populations: tuple[str, ...]
+
+
+def host_nodes(graph: Graph) -> frozenset[str]:
+    """Names of the nodes that compute on the host: those that no population follows, the readout.
+
+    But synapses whose currents join a stream that populations read count in its unit, and stand on the chip: in a
+    residual stream whose last branch only the readout reads.
+    """
+    carriers = spike_carriers(graph)
+    shared = {
+        node.name
+        for nodes in _groups(graph, carriers)
+        if any(node.spiking for node in nodes)
+        for node in nodes
+        if weighs(node, carriers) and all(source in carriers for source in node.sources)
+    }
+    return _behind_populations(graph) - shared
+
+
+def _behind_populations(graph: Graph) -> frozenset[str]:
+    before: set[str] = set()
+    waiting = [source for node in graph.populations for source in node.sources]
+    while waiting:
+        name = waiting.pop()
+        if name not in before:
+            before.add(name)
+            waiting.extend(graph.nodes[name].sources)
+    return frozenset(node.name for node in graph.nodes.values() if not node.spiking and node.name not in before)
+
+
+def spike_carriers(graph: Graph) -> frozenset[str]:
+    """Names of the nodes whose outputs are spikes or frames, not weighted by a synapse: flattened and late ones too."""
+    kinds = Population | Source | Flatten | Delay
+    found = {node.name for node in graph.nodes.values() if isinstance(node.operation, kinds)}
+    passing = [graph.nodes[name] for name in found if isinstance(graph.nodes[name].operation, Flatten | Delay)]
+    while odd := [node.name for node in passing if node.name in found and not found.issuperset(node.sources)]:
+        found.difference_update(odd)
+    return frozenset(found)
+
+
+def streams(graph: Graph) -> tuple[Stream, ...]:
+    """The streams of `graph` that populations read, ordered by their first population.
+
+    Raises:
+        RefusedInput: a synapse reads currents, by name.
+    """
+    host, carriers = host_nodes(graph), spike_carriers(graph)
+    for node in graph.nodes.values():
+        currents = [source for source in node.sources if source not in carriers]
+        if currents and node.name not in host and weighs(node, carriers):
+            raise RefusedInput(
+                f"node {node.name!r} reads the currents of {' + '.join(currents)}; on the chip synapses read spikes, "
+                "expected neurons between the two, or one node of their product"
+            )
+    result = [_stream(nodes, host, carriers) for nodes in _groups(graph, carriers)]
+    order = {name: i for i, name in enumerate(graph.nodes)}
+    return tuple(sorted((s for s in result if s.populations), key=lambda s: order[s.populations[0]]))
+
+
+def _groups(graph: Graph, carriers: frozenset[str]) -> list[list[Node]]:
+    """Nodes whose currents are summed somewhere; a population stands for what it reads."""
+    joined = [node for node in graph.nodes.values() if node.spiking or node.name not in carriers]
+    parent = {node.name: node.name for node in joined}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for node in joined:
+        if not weighs(node, carriers):
+            for source in node.sources:
+                if source not in carriers:
+                    parent[root(source)] = root(node.name)
+    found: dict[str, list[Node]] = {}
+    for name in parent:
+        found.setdefault(root(name), []).append(graph.nodes[name])
+    return list(found.values())
+
+
+def weighs(node: Node, carriers: frozenset[str]) -> bool:
+    """Whether the node's currents are those of synapses, as against sums or maxima of currents."""
+    match node.operation:
+        case Conv1d() | Conv2d() | Affine() | SelfAttention():
+            return True
+        case SumPool2d() | Scale():
+            return all(source in carriers for source in node.sources)
+        case _:
+            return False
+
+
+def _stream(nodes: list[Node], host: frozenset[str], carriers: frozenset[str]) -> Stream:
+    chip = [node for node in nodes if node.name not in host and not isinstance(node.operation, Source | Sink)]
+    synapses = [node for node in chip if weighs(node, carriers)]
+    rest = [node for node in chip if not weighs(node, carriers)]
+    passing = [node for node in rest if not node.spiking]
+    return Stream(
+        tuple(node.name for node in synapses),
+        tuple(node.name for node in passing),
+        tuple((s, node.name) for node in rest for s in node.sources if s in carriers),
+        tuple(node.name for node in rest if node.spiking),
+    )

@@ -1,0 +1,167 @@
+"""Parity: two traces compared, every node, every step, every spike; in integers every final membrane too."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.trace import SpikeTrain, Trace
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """Where two traces part first: earliest image, then earliest step, then the node nearest to the input.
+
+    Attributes:
+        image, step: counted from 0.
+        node: name of the population.
+        index: of the neuron in it, as in (channel, row, column).
+        expected, found: whether the reference and the trace have a spike there.
+    """
+
+    image: int
+    step: int
+    node: str
+    index: tuple[int, ...]
+    expected: bool
+    found: bool
+
+    def __str__(self) -> str:
+        seen = "spiked" if self.found else "stayed silent"
+        return f"image {self.image}, step {self.step}, node {self.node}, neuron {list(self.index)} {seen}"
+
+
+@dataclass(frozen=True)
+class NodeParity:
+    """Spikes compared and found different in one population; so for membranes after the last step of an image."""
+
+    compared: int
+    mismatches: int
+    membranes_compared: int = 0
+    membrane_mismatches: int = 0
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The outcome of a comparison.
+
+    Attributes:
+        images: images compared.
+        nodes: by population, in topological order.
+        first_mismatch: None where every spike agrees.
+        output_difference: greatest absolute difference of the real-valued outputs.
+        predictions_agree: images with the same prediction.
+    """
+
+    images: int
+    nodes: dict[str, NodeParity]
+    first_mismatch: Mismatch | None
+    output_difference: float
+    predictions_agree: int
+
+    @property
+    def spikes_compared(self) -> int:
+        """Neurons times steps times images, over all populations."""
+        return sum(node.compared for node in self.nodes.values())
+
+    @property
+    def mismatches(self) -> int:
+        """How many of them differ."""
+        return sum(node.mismatches for node in self.nodes.values())
+
+    @property
+    def membranes_compared(self) -> int:
+        """Neurons times images, over all populations; 0 where a trace has no membranes."""
+        return sum(node.membranes_compared for node in self.nodes.values())
+
+    @property
+    def membrane_mismatches(self) -> int:
+        """How many of them differ."""
+        return sum(node.membrane_mismatches for node in self.nodes.values())
+
+    @property
+    def exact(self) -> bool:
+        """Whether every spike, every membrane compared and every prediction agrees."""
+        return self.mismatches == self.membrane_mismatches == 0 and self.predictions_agree == self.images
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as a JSON-compatible dictionary."""
+        first = self.first_mismatch
+        return {
+            "exact": self.exact,
+            "images": self.images,
+            "spikes_compared": self.spikes_compared,
+            "mismatches": self.mismatches,
+            "membranes_compared": self.membranes_compared,
+            "membrane_mismatches": self.membrane_mismatches,
+            "first_mismatch": None
+            if first is None
+            else {
+                "image": first.image,
+                "step": first.step,
+                "node": first.node,
+                "index": list(first.index),
+                "expected": first.expected,
+                "found": first.found,
+            },
+            "nodes": {name: asdict(node) for name, node in self.nodes.items()},
+            "output_difference": self.output_difference,
+            "predictions_agree": self.predictions_agree,
+        }
+
+
+def compare(trace: Trace, reference: Trace) -> ParityReport:
+    """Compare every spike of `trace` with `reference`, and every final membrane where both have them.
+
+    Raises:
+        RefusedInput: the traces are not of the same graph, precision, number of images or steps.
+    """
+    if set(trace.spikes) != set(reference.spikes):
+        odd = sorted(set(trace.spikes) ^ set(reference.spikes))
+        raise RefusedInput(f"traces of different graphs: only one of them has {', '.join(odd[:4])}")
+    if trace.outputs.shape != reference.outputs.shape:
+        raise RefusedInput(
+            f"traces of different runs: outputs {list(trace.outputs.shape)} and {list(reference.outputs.shape)}"
+        )
+    if trace.precision != reference.precision:
+        raise RefusedInput(f"traces of different precision: {trace.precision} and {reference.precision}")
+    nodes: dict[str, NodeParity] = {}
+    first: tuple[tuple[int, int, int], Mismatch] | None = None
+    for position, (name, train) in enumerate(trace.spikes.items()):
+        other = reference.spikes[name]
+        if train.shape != other.shape:
+            raise RefusedInput(f"node {name!r} has the shape {list(train.shape)} here, {list(other.shape)} there")
+        difference = np.bitwise_xor(train.bits, other.bits)
+        wrong = int(np.bitwise_count(difference).sum(dtype=np.int64))
+        compared = train.bits.shape[0] * train.bits.shape[1] * train.neurons
+        nodes[name] = NodeParity(compared, wrong, *_membranes(name, trace, reference))
+        if wrong:
+            found = _first(name, train, difference)
+            rank = (found.image, found.step, position)
+            if first is None or rank < first[0]:
+                first = (rank, found)
+    return ParityReport(
+        images=trace.images,
+        nodes=nodes,
+        first_mismatch=None if first is None else first[1],
+        output_difference=float(np.abs(trace.outputs - reference.outputs).max(initial=0.0)),
+        predictions_agree=int((trace.predictions == reference.predictions).sum()),
+    )
+
+
+def _membranes(name: str, trace: Trace, reference: Trace) -> tuple[int, int]:
+    """How many final membranes were compared, and how many of them differ."""
+    if trace.membranes is None or reference.membranes is None:
+        return 0, 0
+    v, expected = trace.membranes[name], reference.membranes[name]
+    return v.size, int((v != expected).sum())
+
+
+def _first(name: str, train: SpikeTrain, difference: np.ndarray) -> Mismatch:
+    image, step, byte = (int(i[0]) for i in np.nonzero(difference))
+    bit = int(np.argmax(np.unpackbits(difference[image, step, byte])))
+    neuron = 8 * byte + bit
+    found = bool(train.bits[image, step, byte] >> (7 - bit) & 1)
+    index = tuple(int(i) for i in np.unravel_index(neuron, train.shape))
+    return Mismatch(image, step, name, index, expected=not found, found=found)

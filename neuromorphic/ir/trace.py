@@ -1,0 +1,177 @@
+"""A trace: every spike of every population, bit-packed, and the real-valued output; kept in HDF5."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.hdf5 import survey
+from neuromorphic.ir.metadata import Readout
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SpikeTrain:
+    """The spikes of one population.
+
+    Attributes:
+        bits: uint8 `[images, T, ceil(neurons / 8)]`; neuron i of the flattened population is bit `7 - i % 8` of byte
+            `i // 8` (numpy's packbits); the bits behind the last neuron are 0.
+        shape: of the population, as in `[C, H, W]`.
+    """
+
+    bits: NDArray[np.uint8]
+    shape: tuple[int, ...]
+
+    @property
+    def neurons(self) -> int:
+        """Neurons of the population."""
+        return int(np.prod(self.shape))
+
+    @classmethod
+    def pack(cls, spikes: NDArray[np.bool_]) -> "SpikeTrain":
+        """From booleans `[images, T, *shape]`."""
+        images, steps, *shape = spikes.shape
+        return cls(np.packbits(spikes.reshape(images, steps, -1), axis=-1), tuple(shape))
+
+    def unpack(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+        """Booleans `[images, T, *shape]` of the images from `start` to before `stop`."""
+        bits = self.bits[start:stop]
+        flat = np.unpackbits(bits, axis=-1, count=self.neurons)
+        return flat.reshape(*bits.shape[:2], *self.shape).view(np.bool_)
+
+    def count(self) -> int:
+        """Spikes in all."""
+        return int(np.bitwise_count(self.bits).sum(dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run of a graph showed, aligned to the image: step t of every population answers frame t.
+
+    Attributes:
+        producer: what ran: `reference`, `lava` or `torch`.
+        precision: `float` or `loihi2`.
+        spikes: by node name, in topological order.
+        outputs: float32 `[images, T, *output shape]`, the output node at every step.
+        readout: how outputs become scores; None for the mean over time.
+        membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None but for `loihi2`.
+    """
+
+    producer: str
+    precision: str
+    spikes: Mapping[str, SpikeTrain]
+    outputs: NDArray[np.float32]
+    readout: Readout | None = None
+    membranes: Mapping[str, NDArray[np.int32]] | None = None
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.outputs)
+
+    @property
+    def time_steps(self) -> int:
+        """Steps per image, T."""
+        return int(self.outputs.shape[1])
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """`Σ_t w_t output[t, c] + b_c` per image: float64 `[images, classes]`."""
+        if self.readout is not None:
+            return self.readout.scores(self.outputs)
+        return np.asarray(self.outputs.astype(np.float64).mean(1).reshape(self.images, -1))
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """The class of the highest score per image: int64 `[images]`."""
+        return np.asarray(self.scores.argmax(1), dtype=np.int64)
+
+    def write(self, path: Path) -> None:
+        """Write the trace as HDF5, whole or not at all."""
+        partial = path.with_name(path.name + ".partial")
+        with h5py.File(partial, "w", track_order=True) as file:
+            file.attrs.update(format_version=FORMAT_VERSION, producer=self.producer, precision=self.precision)
+            file.create_dataset("outputs", data=self.outputs, compression="gzip", compression_opts=1)
+            if self.readout is not None:
+                for key, numbers in vars(self.readout).items():
+                    file[f"readout/{key}"] = numbers
+            group = file.create_group("spikes", track_order=True)
+            for name, train in self.spikes.items():
+                data = group.create_dataset(name, data=train.bits, compression="gzip", compression_opts=1)
+                data.attrs["shape"] = train.shape
+            if self.membranes is not None:
+                group = file.create_group("membranes", track_order=True)
+                for name, v in self.membranes.items():
+                    group.create_dataset(name, data=v, compression="gzip", compression_opts=1)
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path, images: slice = slice(None)) -> "Trace":
+        """The trace in `path`, or the part of it that holds these images.
+
+        Raises:
+            RefusedInput: the file is not such a trace, reaches outside itself, or its arrays don't fit each other.
+        """
+        try:
+            with h5py.File(path, "r") as file:
+                survey(file, path)
+                version = file.attrs.get("format_version")
+                if version != FORMAT_VERSION:
+                    raise RefusedInput(f"{path}: trace format {version}; expected {FORMAT_VERSION}")
+                outputs = np.asarray(file["outputs"][images], np.float32)
+                if outputs.ndim < 2:
+                    raise RefusedInput(f"{path}: outputs are {list(outputs.shape)}; expected [images, T, ...]")
+                spikes = {
+                    name: _train(data, images, outputs.shape[:2], f"{path}: node {name!r}")
+                    for name, data in file["spikes"].items()
+                }
+                readout = _readout(file["readout"], outputs, path) if "readout" in file else None
+                membranes = _membranes(file["membranes"], images, spikes, path) if "membranes" in file else None
+                producer, precision = str(file.attrs["producer"]), str(file.attrs["precision"])
+                return cls(producer, precision, spikes, outputs, readout, membranes)
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, RefusedInput):
+                raise
+            raise RefusedInput(f"{path}: not a readable trace ({error})") from error
+
+
+def _train(data: h5py.Dataset, images: slice, frames: tuple[int, ...], where: str) -> SpikeTrain:
+    train = SpikeTrain(data[images], tuple(int(n) for n in data.attrs["shape"]))
+    expected = (*frames, -(-train.neurons // 8))
+    if train.bits.dtype != np.uint8 or train.bits.shape != expected:
+        raise RefusedInput(f"{where} has {train.bits.dtype} {list(train.bits.shape)}; expected uint8 {list(expected)}")
+    return train
+
+
+def _membranes(
+    group: h5py.Group, images: slice, spikes: Mapping[str, SpikeTrain], path: Path
+) -> dict[str, NDArray[np.int32]]:
+    if set(group) != set(spikes):
+        odd = sorted(set(group) ^ set(spikes))
+        raise RefusedInput(f"{path}: it holds either spikes or membranes of {', '.join(odd[:4])}; expected both")
+    membranes = {name: group[name][images] for name in spikes}
+    for name, v in membranes.items():
+        expected = (len(spikes[name].bits), *spikes[name].shape)
+        if v.dtype != np.int32 or v.shape != expected:
+            raise RefusedInput(
+                f"{path}: node {name!r} has membranes {v.dtype} {list(v.shape)}; expected int32 {list(expected)}"
+            )
+    return membranes
+
+
+def _readout(group: h5py.Group, outputs: NDArray[np.float32], path: Path) -> Readout:
+    readout = Readout(*(np.asarray(group[key][...], np.float64) for key in ("time_weights", "bias")))
+    weights, bias = readout.time_weights, readout.bias
+    if weights.shape != outputs.shape[1:2] or bias.shape not in ((0,), (math.prod(outputs.shape[2:]),)):
+        raise RefusedInput(
+            f"{path}: a readout of {weights.size} time weights and a bias of {bias.size} numbers; "
+            f"expected such as fit outputs {list(outputs.shape)}"
+        )
+    return readout

@@ -1,0 +1,1 @@
+"""A graph run in Lava, in a process group of its own."""

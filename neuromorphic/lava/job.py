@@ -1,0 +1,114 @@
+"""What a simulation hands to its child process: files in a private folder, arrays as `.npy`, the rest JSON."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.lava.layers import constants
+from neuromorphic.ops.operations import Operation
+
+Models = Literal["fused", "stock"]
+
+_KINDS = {kind.__name__: kind for kind in get_args(Operation)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A graph to run on frames.
+
+    Attributes:
+        graph: a validated graph; its metadata stays behind.
+        frames: float32 `[N, T, *input shape]`, or `[N, 1, *input shape]` where an image presents one frame T times.
+        time_steps: T.
+        batch: images at a time; 1 with stock models.
+        models: what computes the layers: ours, or Lava's own processes.
+        doubles: names of the nodes that compute in float64; all others do in float32.
+    """
+
+    graph: Graph
+    frames: NDArray[np.float32]
+    time_steps: int
+    batch: int
+    models: Models
+    doubles: tuple[str, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write the job, and result files for the recorder to fill; what biases alone bring stands in the outputs."""
+        nodes = []
+        for i, node in enumerate(self.graph.nodes.values()):
+            fields = {field.name: getattr(node.operation, field.name) for field in dataclasses.fields(node.operation)}
+            arrays = {key: value for key, value in fields.items() if isinstance(value, np.ndarray)}
+            for key, array in arrays.items():
+                np.save(folder / f"node_{i}.{key}.npy", array)
+            rest = {key: value for key, value in fields.items() if key not in arrays}
+            kind = type(node.operation).__name__
+            nodes.append([node.name, kind, list(arrays), rest, node.sources, node.input_shape, node.shape])
+        np.save(folder / "frames.npy", self.frames)
+        settings = {"time_steps": self.time_steps, "batch": self.batch, "models": self.models, "doubles": self.doubles}
+        ends = {"input": self.graph.input, "output": self.graph.output}
+        document = {"nodes": nodes, **ends, "recurrent": sorted(self.graph.recurrent), "settings": settings}
+        (folder / "job.json").write_text(json.dumps(document))
+        images = len(self.frames)
+        for path, node in zip(spike_files(folder, self.graph), self.graph.populations, strict=True):
+            size = -(-math.prod(node.shape) // 8)
+            _create(path, np.uint8, (images, self.time_steps, size))
+        for name, path in membrane_files(folder, self.graph).items():
+            _create(path, np.int32, (images, *self.graph.nodes[name].shape))
+        constant = constants(self.graph)[self.graph.output]
+        _create(output_file(folder), np.float64, (images, self.time_steps, *constant.shape))[...] = constant
+
+    @classmethod
+    def read(cls, folder: Path) -> "Job":
+        """The job that was written to `folder`; frames stay in their file."""
+        document = json.loads((folder / "job.json").read_text())
+        nodes = {}
+        for i, (name, kind, arrays, rest, sources, input_shape, shape) in enumerate(document["nodes"]):
+            fields = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
+            fields |= {key: np.load(folder / f"node_{i}.{key}.npy") for key in arrays}
+            nodes[name] = Node(name, _KINDS[kind](**fields), tuple(sources), tuple(input_shape), tuple(shape))
+        recurrent = frozenset((neuron, reader) for neuron, reader in document["recurrent"])
+        graph = Graph(nodes, document["input"], document["output"], GraphMetadata(), str(folder), recurrent)
+        settings = document["settings"] | {"doubles": tuple(document["settings"]["doubles"])}
+        return cls(graph, np.load(folder / "frames.npy", mmap_mode="r"), **settings)
+
+    def trace(self, folder: Path) -> Trace:
+        """What the recorder left in `folder`."""
+        files = zip(self.graph.populations, spike_files(folder, self.graph), strict=True)
+        spikes = {node.name: SpikeTrain(np.load(path), node.shape) for node, path in files}
+        outputs = np.load(output_file(folder)).astype(np.float32)
+        membranes = None
+        if self.graph.precision == "loihi2":
+            membranes = {name: np.load(path) for name, path in membrane_files(folder, self.graph).items()}
+        return Trace("lava", self.graph.precision, spikes, outputs, self.graph.metadata.readout, membranes)
+
+
+def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """A new `.npy` of zeros, mapped: zeros take no time to write."""
+    array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype, shape)  # type: ignore[no-untyped-call]
+    return array
+
+
+def spike_files(folder: Path, graph: Graph) -> list[Path]:
+    """`.npy` per population, uint8 `[N, T, ceil(n / 8)]`."""
+    return [folder / f"spikes_{i}.npy" for i in range(len(graph.populations))]
+
+
+def membrane_files(folder: Path, graph: Graph) -> dict[str, Path]:
+    """`.npy` by population, int32 `[N, *shape]`; none but for the chip's integers."""
+    if graph.precision != "loihi2":
+        return {}
+    return {node.name: folder / f"membranes_{i}.npy" for i, node in enumerate(graph.populations)}
+
+
+def output_file(folder: Path) -> Path:
+    """`.npy`, float64 `[N, T, *output shape]`: a trace holds the nearest float32."""
+    return folder / "outputs.npy"

@@ -1,0 +1,143 @@
+"""A graph cut into layers: what becomes one Lava process each.
+
+A layer ends in its head: neurons, a `Delay`, or a node without state whose currents several nodes (or the host) read.
+It contains the nodes without state that only it reads.  So all the waiting inside a layer, of synapses, of shorter
+branches and of recurrent edges, adds up to one delay per source: `latency(head) + lag - latency(source)`.  The lag is
+the same on all ways from a source to a head: where one of them is on a cycle with both, all are; and only a `Delay`
+that is the head has one of its own.
+
+Biases act at the neurons, as on the chip: each linear node passes on what it makes of zeros, and a member's `bias`
+is the sum that arrives at it.  A maximum is not linear, so they act before it too, and what leaves it holds them; so it
+is with a `Delay`, behind which they begin late.  The currents that leave linear nodes carry none.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.analysis.schedule import Schedule, inputs, synapse
+from neuromorphic.execution.reference import apply
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops.operations import Delay, Flatten, MaxPool2d, Membranes, Population, SelfAttention, Sink, Source
+
+
+@dataclass(frozen=True)
+class Member:
+    """A node of a layer.
+
+    Attributes:
+        node: as in the graph.
+        inputs: what it sums: names of other members or of the layer's sources.
+        waits: steps that each of them waits before the node.
+        lags: how many steps before the node's own each of them was sent, in the steps of an image.
+        entries: the latency at which each of them enters the node or its synapses.
+        direct: whether each of them are spikes or frames that enter neurons: through synapses of weight 1.
+        bias: what the biases before it bring to its input, float64 of that shape; a linear node computes without it.
+    """
+
+    node: Node
+    inputs: tuple[str, ...]
+    waits: tuple[int, ...]
+    lags: tuple[int, ...]
+    entries: tuple[int, ...]
+    direct: tuple[bool, ...]
+    bias: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Nodes that one Lava process computes.
+
+    Attributes:
+        members: in topological order; the last one is the head.
+        sources: the graph's input or heads of other layers.
+        delays: steps from what a source sends to the head's answer, per source.
+        lags: how many of an image's steps earlier than the head answers a source sends what it answers, per source.
+        latency: of the head.
+    """
+
+    members: tuple[Member, ...]
+    sources: tuple[Node, ...]
+    delays: tuple[int, ...]
+    lags: tuple[int, ...]
+    latency: int
+
+    @property
+    def head(self) -> Node:
+        """The node whose output leaves the layer."""
+        return self.members[-1].node
+
+
+def layers(graph: Graph, timing: Schedule) -> tuple[Layer, ...]:
+    """The layers of `graph`, in topological order; nodes without state that nothing reads are left out."""
+    heads = _heads(graph)
+    biases = constants(graph)
+    return tuple(_layer(graph, timing, name, heads, biases) for name in heads)
+
+
+def _heads(graph: Graph) -> tuple[str, ...]:
+    readers: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for node in graph.nodes.values():
+        if not isinstance(node.operation, Flatten):
+            for source in inputs(graph, node.name):
+                readers[source].append(node.name)
+    names = []
+    for node in graph.nodes.values():
+        read = readers[node.name]
+        shared = len(read) > 1 or graph.output in read
+        held = node.neurons or isinstance(node.operation, Delay)
+        if held or (shared and not isinstance(node.operation, Source | Flatten)):
+            names.append(node.name)
+    return tuple(names)
+
+
+def _layer(
+    graph: Graph, timing: Schedule, head: str, heads: tuple[str, ...], biases: dict[str, NDArray[np.float64]]
+) -> Layer:
+    found: dict[str, Member] = {}
+    waiting = [head]
+    while waiting:
+        name = waiting.pop()
+        read = inputs(graph, name)
+        waits = tuple(timing.delay[s, name] for s in read)
+        lags = tuple(graph.lag(s, name) for s in read)
+        synapses = tuple(synapse(graph, s, name) for s in read)
+        entries = tuple(timing.latency[name] - steps for steps in synapses)
+        direct = tuple(bool(steps) and graph.nodes[name].neurons for steps in synapses)
+        found[name] = Member(graph.nodes[name], read, waits, lags, entries, direct, biases[name])
+        waiting += [s for s in read if s not in heads and s != graph.input]
+    # The head is last: a `Delay` on a cycle stands in the graph before what it reads.
+    members = (*(found[name] for name in graph.nodes if name in found and name != head), found[head])
+    operation = graph.nodes[head].operation
+    own = operation.lag if isinstance(operation, Delay) else 0
+    outside = {
+        s: own + int((s, member.node.name) in graph.recurrent)
+        for member in members
+        for s in member.inputs
+        if s not in found or s == head
+    }
+    sources = tuple(graph.nodes[s] for s in outside)
+    latency, lags = timing.latency[head], tuple(outside.values())
+    delays = tuple(latency + lag - timing.latency[s] for s, lag in outside.items())
+    return Layer(members, sources, delays, lags, latency)
+
+
+def constants(graph: Graph) -> dict[str, NDArray[np.float64]]:
+    """What the biases alone bring to the input of every node, float64, by node name."""
+    leaving = {n.name: np.zeros((1, *n.shape)) for n in graph.nodes.values() if _adds_biases_itself(n)}
+    for node in graph.nodes.values():
+        if node.name not in leaving:
+            leaving[node.name] = apply(node, _arriving(node, leaving))
+    return {node.name: _arriving(node, leaving)[0] for node in graph.nodes.values()}
+
+
+def _arriving(node: Node, leaving: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    x = np.zeros((1, *node.input_shape))
+    for source in node.sources:
+        x = x + leaving[source]
+    return x
+
+
+def _adds_biases_itself(node: Node) -> bool:
+    return isinstance(node.operation, Population | Membranes | Source | Sink | MaxPool2d | SelfAttention | Delay)

@@ -1,0 +1,145 @@
+"""From a graph to a running network of Lava processes."""
+
+from pathlib import Path
+from typing import Any
+
+import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
+
+# isort: split
+import numpy as np
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.conv.process import Conv
+from lava.proc.lif.process import LIFReset
+
+from neuromorphic.analysis.schedule import Schedule, inputs, schedule
+from neuromorphic.lava.job import Job, Models, membrane_files, output_file, spike_files
+from neuromorphic.lava.layers import Layer, layers
+from neuromorphic.lava.membranes import MembraneFile
+from neuromorphic.lava.ports import in_port, with_ports
+from neuromorphic.lava.processes.delay import BorderModel, BorderProcess, DelayModel, DelayProcess
+from neuromorphic.lava.processes.extension import ExtensionModel, ExtensionProcess
+from neuromorphic.lava.processes.layer import FusedModel, LayerProcess
+from neuromorphic.lava.processes.recorder import RecorderModel, RecorderProcess
+from neuromorphic.lava.processes.source import SourceModel, SourceProcess
+from neuromorphic.lava.processes.stock import ConvModel, IntegerConvModel, IntegerNeuronModel, StockModel
+
+CHANNEL_SLOTS = 2
+"""Messages that a channel holds: every process takes part in every step, so one is under way at a time; Lava's 64 would
+hold 64 copies of every map in shared memory."""
+
+
+class _RunConfig(Loihi2SimCfg):
+    """Our models for our processes; Lava's for its own, in floating point or in the chip's integers."""
+
+    def __init__(self, models: Models, precision: str) -> None:
+        self.integers = precision == "loihi2"
+        super().__init__(select_tag="fixed_pt" if self.integers else "floating_pt")
+        self.layer_model = StockModel if models == "stock" else FusedModel
+        self.dtype = np.int32 if self.integers else np.float64
+
+    def select(self, process: AbstractProcess, models: list[type[Any]]) -> type[Any]:
+        match process:
+            case LayerProcess() if self.layer_model is StockModel:
+                return StockModel
+            case LayerProcess():
+                params = process.proc_params
+                return with_ports(FusedModel, process, params["dtype"], params["layer"].head.spiking)
+            case RecorderProcess():
+                return with_ports(RecorderModel, process, np.float64, False)
+            case SourceProcess():
+                stock_integers = self.integers and self.layer_model is StockModel
+                return with_ports(SourceModel, process, np.int32 if stock_integers else np.float32, False)
+            case DelayProcess():
+                return with_ports(DelayModel, process, self.dtype, False)
+            case BorderProcess():
+                return with_ports(BorderModel, process, self.dtype, False)
+            case ExtensionProcess():
+                return with_ports(ExtensionModel, process, self.dtype, False)
+            case Conv():
+                return IntegerConvModel if self.integers else ConvModel
+            case LIFReset() if self.integers:
+                return IntegerNeuronModel
+            case _:
+                model: type[Any] = super().select(process, models)
+                return model
+
+
+class Network:
+    """A job's graph as connected Lava processes, which run in children of this process."""
+
+    def __init__(self, job: Job, folder: Path) -> None:
+        """Connect the processes; results go to the job's files in `folder`."""
+        self.job = job
+        self.timing = schedule(job.graph)
+        self.recorder = _connect(job, self.timing, folder)
+
+    @property
+    def steps(self) -> int:
+        """Steps that the whole job takes: T for each batch of images, and the depth once."""
+        batches = -(-len(self.job.frames) // self.job.batch)
+        return batches * self.job.time_steps + self.timing.depth
+
+    def start(self) -> None:
+        """Compile, and start the processes of Lava."""
+        config = _RunConfig(self.job.models, self.job.graph.precision)
+        self.recorder.create_runtime(config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
+
+    def run(self, steps: int) -> None:
+        """Go on by so many steps."""
+        self.recorder.run(condition=RunSteps(num_steps=steps))
+
+    def stop(self) -> None:
+        """End the processes of Lava."""
+        self.recorder.stop()
+
+
+def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
+    graph, batch, time_steps = job.graph, job.batch, job.time_steps
+    lead = (batch,) if job.models == "fused" else ()
+    source = SourceProcess(frames=job.frames, time_steps=time_steps, batch=batch, lead=lead)
+    out: dict[str, Any] = {graph.input: source.out}
+    parts = layers(graph, timing)
+    membranes = {
+        name: MembraneFile(path, time_steps, timing.latency[name], batch)
+        for name, path in membrane_files(folder, graph).items()
+    }
+    processes = [
+        LayerProcess(
+            layer=layer,
+            time_steps=time_steps,
+            lead=lead,
+            dtype=_dtype(layer, job),
+            membranes=membranes.get(layer.head.name),
+        )
+        for layer in parts
+    ]
+    for layer, process in zip(parts, processes, strict=True):
+        out[layer.head.name] = process.out
+    for layer, process in zip(parts, processes, strict=True):
+        for index, before in enumerate(layer.sources):
+            out[before.name].connect(getattr(process, in_port(before.spiking, index)))
+    files = dict(zip((node.name for node in graph.populations), spike_files(folder, graph), strict=True))
+    read = inputs(graph, graph.output)
+    recorded = list(dict.fromkeys([*files, *read]))
+    nodes = [graph.nodes[name] for name in recorded]
+    recorder = RecorderProcess(
+        shapes=tuple((*lead, *node.shape) for node in nodes),
+        spiking=tuple(node.spiking for node in nodes),
+        latencies=tuple(timing.latency[name] for name in recorded),
+        spike_files=tuple(files.get(name) for name in recorded),
+        output_ports=tuple(recorded.index(name) for name in read),
+        output_file=output_file(folder),
+        batch=batch,
+    )
+    for index, node in enumerate(nodes):
+        out[node.name].connect(getattr(recorder, in_port(node.spiking, index)))
+    return recorder
+
+
+def _dtype(layer: Layer, job: Job) -> type:
+    """What a layer computes in: float32 where that is proven exact for all of its nodes; integers in Lava's own."""
+    if job.models == "stock" and job.graph.precision == "loihi2":
+        return np.int32
+    return np.float64 if any(member.node.name in job.doubles for member in layer.members) else np.float32

@@ -1,0 +1,138 @@
+"""A layer of a graph as one process, computed at once for a batch of chips in lockstep."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from neuromorphic.lava.layers import Layer, Member
+from neuromorphic.lava.membranes import MembraneFile
+from neuromorphic.lava.ports import in_port
+from neuromorphic.ops.delay_line import DelayLine
+from neuromorphic.ops.linear import Linear, linear
+from neuromorphic.ops.neurons import Neurons, neurons
+from neuromorphic.ops.nonlinear import Attention, Maxima
+from neuromorphic.ops.operations import Delay, MaxPool2d, SelfAttention
+
+
+class LayerProcess(AbstractProcess):
+    """The head's answer at step t to what its sources sent at the steps `t - delay`.
+
+    Args:
+        layer: what to compute.
+        time_steps: T; neurons and lines forget every T steps, in their own phase.
+        lead: `(batch,)`, or `()` for messages without a batch axis.
+        dtype: the type to compute in: float32 or float64; int32 for Lava's own processes in integers.
+        membranes: what keeps the head's membranes at the end of every image; None where nobody asks for them.
+    """
+
+    def __init__(
+        self, *, layer: Layer, time_steps: int, lead: tuple[int, ...], dtype: type, membranes: MembraneFile | None
+    ) -> None:
+        super().__init__(layer=layer, time_steps=time_steps, lead=lead, dtype=dtype, membranes=membranes)
+        for index, source in enumerate(layer.sources):
+            setattr(self, in_port(source.spiking, index), InPort(shape=(*lead, *source.shape)))
+        self.out = OutPort(shape=(*lead, *layer.head.shape))
+
+
+@implements(proc=LayerProcess, protocol=LoihiProtocol)
+@requires(CPU)
+class FusedModel(PyLoihiProcessModel):
+    """The whole layer in one process: the delays first, then what has no state, then the neurons or the `Delay`."""
+
+    dtype: type
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        layer, (batch,) = params["layer"], params["lead"]
+        self.layer, self.time_steps = layer, params["time_steps"]
+        self.ports = tuple(in_port(source.spiking, index) for index, source in enumerate(layer.sources))
+        self.lines = tuple(
+            deque([np.zeros((batch, *source.shape), np.uint8)] * delay, maxlen=delay)
+            for source, delay in zip(layer.sources, layer.delays, strict=True)
+        )
+        head, operation = layer.head, layer.head.operation
+        held = head.neurons or isinstance(operation, Delay)
+        stateless = layer.members[:-1] if held else layer.members
+        self.stateless = tuple((member, _operator(member, batch, self.dtype)) for member in stateless)
+        self.bias = layer.members[-1].bias.astype(self.dtype)
+        self.neurons = neurons(head, batch, self.dtype) if head.neurons else None
+        self.line = DelayLine(operation, (batch, *head.shape)) if isinstance(operation, Delay) else None
+        self.membranes = params["membranes"]
+
+    def run_spk(self) -> None:
+        # What arrives now and is not needed now is taken last: whoever waits for this layer need not wait for it,
+        # not even this layer itself, where it reads what it sent.
+        arrived = [line[0] if line.maxlen else getattr(self, name).recv() for name, line in self._ports()]
+        self.out.send(
+            self._answer([self._of_this_image(x, lag) for x, lag in zip(arrived, self.layer.lags, strict=True)])
+        )
+        for name, line in self._ports():
+            if line.maxlen:
+                line.append(getattr(self, name).recv())
+
+    def _ports(self) -> Iterator[tuple[str, deque[Any]]]:
+        return zip(self.ports, self.lines, strict=True)
+
+    def _of_this_image(self, x: Any, lag: int) -> Any:
+        """`x`, but nothing where it was sent in the image before."""
+        return np.zeros_like(x) if lag > self._step() else x
+
+    def _step(self) -> int:
+        """The step of an image that the head answers now."""
+        return int((self.time_step - 1 - self.layer.latency) % self.time_steps)
+
+    def _answer(self, arrived: list[Any]) -> Any:
+        values = {source.name: x for source, x in zip(self.layer.sources, arrived, strict=True)}
+        for member, operator in self.stateless:
+            parts = [values[name].reshape(-1, *member.node.input_shape) for name in member.inputs]
+            x = parts[0] if len(parts) == 1 else self._sum(parts)
+            values[member.node.name] = operator(x)
+        if self.neurons is not None:
+            return self._fire(self.neurons, self._arriving(values))
+        if self.line is not None:
+            return self._wait(self.line, self._arriving(values))
+        return values[self.layer.head.name]
+
+    def _arriving(self, values: dict[str, Any]) -> Any:
+        """What the head sums, biases included."""
+        head = self.layer.members[-1]
+        return self._sum([values[name].reshape(-1, *head.node.shape) for name in head.inputs] + [self.bias])
+
+    def _sum(self, parts: list[Any]) -> Any:
+        """The sum of several arrays, in a new array of the model's type."""
+        x = np.add(parts[0], parts[1], dtype=self.dtype)
+        for part in parts[2:]:
+            x += part
+        return x
+
+    def _fire(self, head: Neurons, x: Any) -> Any:
+        """One step of the neurons, as in `dynamics.advance`; uses up `x`."""
+        if self._step() == 0:
+            head.forget()
+        sent = head(x)
+        if self.membranes is not None:
+            self.membranes.keep(self.time_step, head.v)
+        return sent
+
+    def _wait(self, head: DelayLine, x: Any) -> Any:
+        """One step of the `Delay`; its bias too is of this image only."""
+        step = self._step()
+        return head(np.zeros_like(x) if step < head.lag else x, step)
+
+
+def _operator(member: Member, batch: int, dtype: type) -> Linear | Maxima | Attention:
+    match member.node.operation:
+        case MaxPool2d() as pool:
+            return Maxima(member.node, pool, member.bias, batch, dtype)
+        case SelfAttention() as attention:
+            return Attention(member.node, attention, dtype)
+        case _:
+            return linear(member.node, batch, dtype)

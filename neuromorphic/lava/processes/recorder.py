@@ -1,0 +1,78 @@
+"""The sink: writes every population's spikes and the output to files, step by step, aligned to the images."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.process.ports.ports import InPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from neuromorphic.lava.ports import in_port
+
+
+class RecorderProcess(AbstractProcess):
+    """Port p at step t holds step `(t - latency) mod T` of the images `(t - latency) // T`.
+
+    Args:
+        shapes: of the messages, per port.
+        spiking: whether a port carries spikes, per port.
+        latencies: of the nodes that send, per port.
+        spike_files: `.npy` per port, uint8 `[N, T, ceil(n / 8)]`, to keep its bits in; None for a port of currents.
+        output_ports: the ports whose messages are summed in the output.
+        output_file: `.npy`, float64 `[N, T, *output shape]`; to begin with, what the biases bring.
+        batch: images at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        shapes: tuple[tuple[int, ...], ...],
+        spiking: tuple[bool, ...],
+        latencies: tuple[int, ...],
+        spike_files: tuple[Path | None, ...],
+        output_ports: tuple[int, ...],
+        output_file: Path,
+        batch: int,
+    ) -> None:
+        super().__init__(
+            spiking=spiking,
+            latencies=latencies,
+            spike_files=spike_files,
+            output_ports=output_ports,
+            output_file=output_file,
+            batch=batch,
+        )
+        for index, shape in enumerate(shapes):
+            setattr(self, in_port(spiking[index], index), InPort(shape=shape))
+
+
+@implements(proc=RecorderProcess, protocol=LoihiProtocol)
+@requires(CPU)
+class RecorderModel(PyLoihiProcessModel):
+    """Packs and writes what arrives, without a delay line: each port knows which step it answers."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.batch, self.latencies, self.output_ports = params["batch"], params["latencies"], params["output_ports"]
+        self.names = tuple(in_port(spiking, index) for index, spiking in enumerate(params["spiking"]))
+        self.files = [None if path is None else np.load(path, mmap_mode="r+") for path in params["spike_files"]]
+        self.outputs = np.load(params["output_file"], mmap_mode="r+")
+
+    def run_spk(self) -> None:
+        images, time_steps = self.outputs.shape[:2]
+        for index, name in enumerate(self.names):
+            data = getattr(self, name).recv()
+            slot, step = divmod(self.time_step - 1 - self.latencies[index], time_steps)
+            first = slot * self.batch
+            if not 0 <= first < images:
+                continue  # what leaves before the first image or after the last answers none
+            here = slice(first, min(first + self.batch, images))
+            by_image = data.reshape(self.batch, -1)[: here.stop - first]
+            if (file := self.files[index]) is not None:
+                file[here, step] = np.packbits(by_image != 0, axis=1)
+            for _ in range(self.output_ports.count(index)):
+                self.outputs[here, step] += by_image.reshape(-1, *self.outputs.shape[2:])

@@ -1,0 +1,303 @@
+"""The same layer wired of Lava's own processes, which also run on Loihi: Conv, Dense, Sparse, LIFReset.
+
+Conv holds data as [W, H, C] and kernels as [out, W, H, in], and flips them (a true convolution); its ports are
+transposed here, and its kernels flipped beforehand.  Pooling and direct edges between populations become Sparse
+connections, since Lava has no process for either.  Nor has it one for the extension nodes, whose processes are ours.
+
+In the chip's integers Dense, and the Sparse of a `Scale`, take 8-bit weights doubled, with an exponent that takes the
+factor back: of mixed-sign weights they keep the even ones only.  Conv knows no exponent, and takes them as they are.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.model.sub.model import AbstractSubProcessModel
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.conv.models import PyConvModelFixed, PyConvModelFloat
+from lava.proc.conv.process import Conv
+from lava.proc.dense.process import Dense
+from lava.proc.lif.models import PyLifResetModelBitAcc
+from lava.proc.lif.process import LIF, LIFReset
+from lava.proc.sparse.process import Sparse
+from lava.utils.weightutils import SignMode
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, diags_array, identity
+
+from neuromorphic.execution.reference import sliding_windows
+from neuromorphic.ir.graph import Node, in_one_row
+from neuromorphic.lava.layers import Layer, Member
+from neuromorphic.lava.ports import in_port
+from neuromorphic.lava.processes.delay import BorderProcess, DelayProcess
+from neuromorphic.lava.processes.extension import ExtensionProcess
+from neuromorphic.lava.processes.layer import LayerProcess
+from neuromorphic.loihi2.stock import largest_current, weight_exponent
+from neuromorphic.ops.linear import pool_as_convolution
+from neuromorphic.ops.loihi_widths import DECAY_BITS
+from neuromorphic.ops.operations import (
+    Affine,
+    Conv1d,
+    Conv2d,
+    CubaLif,
+    Delay,
+    If,
+    Lif,
+    LoihiLif,
+    MaxPool2d,
+    Scale,
+    SelfAttention,
+    SumPool2d,
+    Threshold,
+)
+
+GRADED = 24
+"""Message bits: any number but 0 makes Lava pass values on, where 0 would clip sums of spikes to 0 and 1."""
+
+
+@implements(proc=Conv, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class ConvModel(PyConvModelFloat):
+    """Lava's own model, with its number of groups in 32 bits.
+
+    It takes the number of channels modulo the number of groups; in the 8 bits that Lava declares, numpy 2 refuses more
+    than 127 channels.
+    """
+
+    groups: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+
+@implements(proc=Conv, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class IntegerConvModel(PyConvModelFixed):
+    """The same of Lava's model in integers."""
+
+    groups: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+
+@implements(proc=LIFReset, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class IntegerNeuronModel(PyLifResetModelBitAcc):
+    """Lava's own model, which also writes its membranes down: `Var.get` takes some 20 microseconds per neuron."""
+
+    def subthr_dynamics(self, activation_in: np.ndarray) -> None:
+        largest = np.abs(activation_in).max()
+        most = largest_current(self.du + 1)
+        if largest > most:
+            name = self.proc_params["node"]
+            raise OverflowError(f"node {name!r}: a current of {largest}; Lava wraps up to {most}")
+        super().subthr_dynamics(activation_in)
+
+    def run_spk(self) -> None:
+        super().run_spk()
+        self.proc_params["membranes"].keep(self.time_step, self.v)
+
+
+Connect = Callable[[Any], None]
+"""Connects an out-port, shaped as the graph's node reads it, to a stock process."""
+
+
+@implements(proc=LayerProcess, protocol=LoihiProtocol)
+class StockModel(AbstractSubProcessModel):
+    """`LIFReset`: `u = u (1 - du) + x`, `v = v (1 - dv) + u + bias`, in units of what a current of 1 brings v.
+
+    In the chip's integers, its parameters are those of the population.
+    """
+
+    def __init__(self, process: AbstractProcess) -> None:
+        layer: Layer = process.proc_params["layer"]
+        self.time_steps: int = process.proc_params["time_steps"]
+        self.membranes = process.proc_params["membranes"]
+        self.dtype: type = np.int32 if process.proc_params["dtype"] is np.int32 else np.float64
+        out: dict[str, Any] = {}
+        ports = {
+            source.name: getattr(process, in_port(source.spiking, index)) for index, source in enumerate(layer.sources)
+        }
+        for member in layer.members:
+            connect, leaving = self._member(layer, member)
+            for index, name in enumerate(member.inputs):
+                connect(self._arriving(member, index, ports.get(name, out.get(name))))
+            out[member.node.name] = leaving
+        out[layer.head.name].connect(process.out)
+
+    def _member(self, layer: Layer, member: Member) -> tuple[Connect, Any]:
+        if member.node.spiking:
+            return self._population(layer)
+        if isinstance(member.node.operation, Delay):
+            border = self._border(member.node.operation, member.bias, layer.latency)
+            return lambda port: port.connect(border.s_in), border.a_out
+        return self._synapses(member)
+
+    def _arriving(self, member: Member, index: int, port: Any) -> Any:
+        """One of a member's inputs, on time, of this image only, and behind its synapses where it has none else."""
+        node = member.node
+        port = _shaped(port, node.input_shape)
+        if wait := member.waits[index]:
+            delay = self._keep(DelayProcess(shape=node.input_shape, steps=wait))
+            port.connect(delay.s_in)
+            port = delay.a_out
+        own = node.operation.lag if isinstance(node.operation, Delay) else 0
+        if lag := member.lags[index] - own:
+            late = Delay(np.full(node.input_shape, lag))
+            border = self._border(late, np.zeros(node.input_shape), member.entries[index])
+            port.connect(border.s_in)
+            port = border.a_out
+        if member.direct[index]:
+            through, port_behind = self._sparse(identity(math.prod(node.shape), format="csr"), node.shape)
+            through(port)
+            return port_behind
+        return port
+
+    def _border(self, delay: Delay, bias: NDArray[np.float64], entry: int) -> Any:
+        return self._keep(BorderProcess(delay=delay, bias=bias, time_steps=self.time_steps, entry=entry))
+
+    def _keep(self, process: Any) -> Any:
+        """Lava finds the processes of a model among its attributes."""
+        setattr(self, f"process_{len(vars(self))}", process)
+        return process
+
+    def _population(self, layer: Layer) -> tuple[Connect, Any]:
+        interval = self.time_steps
+        match layer.head.operation:
+            case Lif() | If() | CubaLif() | Threshold() as neurons_of_floats:
+                parameters = _in_units(neurons_of_floats, layer.members[-1].bias)
+            case LoihiLif() as lif:
+                forgets = lif.decay == 2**DECAY_BITS
+                interval = 1 if forgets else interval
+                parameters = {
+                    "du": lif.synapse_decay - 1,  # Lava adds 1
+                    "dv": 0 if forgets else lif.decay,
+                    "vth": lif.threshold,
+                    "bias_mant": lif.bias_mantissa,
+                    "bias_exp": lif.bias_exponent,
+                }
+            case other:
+                raise TypeError(f"node {layer.head.name!r}: {type(other).__name__} is no population")
+        neurons = LIFReset(
+            shape=layer.head.shape, reset_interval=interval, reset_offset=1 + layer.latency, **parameters
+        )
+        neurons.proc_params["membranes"] = self.membranes
+        neurons.proc_params["node"] = layer.head.name
+        self._keep(neurons)
+        if isinstance(layer.head.operation, LoihiLif) and layer.head.operation.drive.any():
+            self._drive(layer.head.operation.drive).connect(neurons.a_in)
+        return lambda port: port.connect(neurons.a_in), neurons.s_out
+
+    def _drive(self, drive: NDArray[np.int32]) -> Any:
+        """A neuron that fires in every step, through synapses of these weights, one to each neuron."""
+        always = self._keep(LIF(shape=(1,), vth=0, bias_mant=1))
+        dense = self._keep(Dense(**self._dense(drive.reshape(-1, 1).astype(np.float32))))
+        always.s_out.connect(dense.s_in)
+        return _shaped(dense.a_out, drive.shape)
+
+    def _synapses(self, member: Member) -> tuple[Connect, Any]:
+        node = member.node
+        match node.operation:
+            case Scale(scale=scale):
+                return self._scale(scale)
+            case Conv1d() as conv if self.dtype is np.int32:
+                row, flat_map = in_one_row(node, conv)
+                connect, leaving = self._conv(row, flat_map)
+                return lambda port: connect(_shaped(port, row.input_shape)), _shaped(leaving, node.shape)
+            case Conv1d() as conv:
+                return self._sparse(matrix(*in_one_row(node, conv)), node.shape)
+            case Affine(weight=weight):
+                dense = self._keep(Dense(num_message_bits=GRADED, **self._dense(weight)))
+                return lambda port: port.connect(dense.s_in), dense.a_out
+            case SumPool2d() as pool:
+                return self._sparse(matrix(node, pool_as_convolution(node, pool)) / pool.divisor, node.shape)
+            case Conv2d() as conv:
+                return self._conv(node, conv)
+            case MaxPool2d() | SelfAttention():
+                process = self._keep(ExtensionProcess(node=node, bias=member.bias))
+                return lambda port: port.connect(process.s_in), process.a_out
+            case other:
+                raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+
+    def _dense(self, weight: NDArray[np.float32]) -> dict[str, Any]:
+        if self.dtype is not np.int32:
+            return {"weights": weight.astype(self.dtype)}
+        exponent = weight_exponent(weight)
+        if exponent is None:
+            raise ValueError("weights without a common exponent")
+        doubled = (weight / 2.0 ** (exponent - 1)).astype(self.dtype)
+        return {"weights": doubled, "weight_exp": exponent - 1, "sign_mode": SignMode.MIXED}
+
+    def _scale(self, scale: NDArray[np.float32]) -> tuple[Connect, Any]:
+        numbers = self._dense(scale.reshape(-1))
+        weights = diags_array(numbers.pop("weights"), format="csr")
+        return self._sparse(weights, scale.shape, **numbers)
+
+    def _conv(self, node: Node, conv: Conv2d) -> tuple[Connect, Any]:
+        process = self._keep(
+            Conv(
+                weight=conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(self.dtype),
+                input_shape=node.input_shape[::-1],
+                padding=conv.padding[::-1],
+                stride=conv.stride[::-1],
+                dilation=conv.dilation[::-1],
+                groups=conv.groups,
+                num_message_bits=GRADED,
+            )
+        )
+        return lambda port: port.transpose((2, 1, 0)).connect(process.s_in), process.a_out.transpose((2, 1, 0))
+
+    def _sparse(self, weights: csr_matrix, shape: tuple[int, ...], **exponent: Any) -> tuple[Connect, Any]:
+        process = self._keep(Sparse(weights=weights.astype(self.dtype), num_message_bits=GRADED, **exponent))
+        return lambda port: _shaped(port, process.s_in.shape).connect(process.s_in), _shaped(process.a_out, shape)
+
+
+def _in_units(neurons: Lif | If | CubaLif | Threshold, bias: NDArray[np.float64]) -> dict[str, Any]:
+    """Parameters of Lava's neurons, which rest and reset at 0 and have no gain.
+
+    Their membrane is `(v - reset) / unit`, where a current of 1 brings v one unit in its first step; leak and reset
+    become a constant current.
+
+    Args:
+        neurons: of floats.
+        bias: what biases bring; 0 for `CubaLif`, since Lava adds it behind the synaptic filter.
+    """
+    numbers = {key: values.astype(np.float64) for key, values in vars(neurons).items()}
+    if isinstance(neurons, Threshold):
+        return {"du": 1.0, "dv": 1.0, "vth": numbers["threshold"], "bias_mant": bias}
+    above = numbers["threshold"] - numbers["reset"]
+    if isinstance(neurons, If):
+        return {"du": 1.0, "dv": 0.0, "vth": above / numbers["gain"], "bias_mant": bias}
+    unit = numbers["decay"] * numbers["gain"]
+    synapse: Any = np.ones(1)
+    if isinstance(neurons, CubaLif):
+        synapse = numbers["synapse_decay"]
+        unit = unit * synapse * numbers["weight"]
+    constant = numbers["decay"] * (numbers["leak"] - numbers["reset"]) / unit
+    return {"du": _one(synapse), "dv": _one(numbers["decay"]), "vth": above / unit, "bias_mant": bias + constant}
+
+
+def _one(values: NDArray[np.float64]) -> Any:
+    """A single number where all of `values` are the same: Lava is faster then."""
+    return values if np.ptp(values) else float(values.flat[0])
+
+
+def _shaped(port: Any, shape: tuple[int, ...]) -> Any:
+    return port if port.shape == shape else port.reshape(shape)
+
+
+def matrix(node: Node, conv: Conv2d) -> csr_matrix:
+    """The convolution as a sparse matrix, float64 `[outputs, inputs]`, both flattened."""
+    out, per_group, kh, kw = conv.weight.shape
+    # Number the inputs from 1, and see which number every output's window holds at which weight.
+    numbers = np.arange(1, math.prod(node.input_shape) + 1, dtype=np.float64).reshape(1, *node.input_shape)
+    windows = sliding_windows(numbers, (kh, kw), conv.stride, conv.padding, conv.dilation)[0]
+    seen = windows.reshape(conv.groups, 1, per_group, *windows.shape[1:]).transpose(0, 1, 3, 4, 2, 5, 6)
+    seen = np.broadcast_to(seen, (conv.groups, out // conv.groups, *seen.shape[2:])).reshape(out, *seen.shape[2:])
+    weights = np.broadcast_to(conv.weight[:, None, None], seen.shape)
+    outputs = np.broadcast_to(np.arange(math.prod(node.shape)).reshape(*node.shape, 1, 1, 1), seen.shape)
+    inside = seen > 0
+    entries = (weights[inside].astype(np.float64), (outputs[inside], seen[inside].astype(np.int64) - 1))
+    return csr_matrix(entries, shape=(math.prod(node.shape), math.prod(node.input_shape)))

@@ -1,0 +1,161 @@
+"""A graph simulated in Lava: in a child process, step by step as on the chip, every spike recorded."""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.analysis.intervals import fractions, intervals
+from neuromorphic.analysis.schedule import schedule
+from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.reference import per_step
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.trace import Trace
+from neuromorphic.lava.job import Job, Models
+from neuromorphic.lava.layers import constants
+from neuromorphic.lava.runner import SILENCE, run_group
+from neuromorphic.loihi2.stock import check_stock
+from neuromorphic.ops.loihi_widths import GRADED_BITS
+from neuromorphic.ops.operations import CubaLif, Flatten, If, Lif, Membranes, Sink, Source
+
+BATCH = 16
+"""Images at a time: beyond it, the time per image does not fall any more."""
+
+SINGLE = 24
+"""Bits of a float32's significand, and the limit of a proof that names none."""
+
+_ENVIRONMENT = {
+    **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},  # Lava's processes are the parallelism
+    "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+}
+
+
+def simulate(
+    graph: Graph,
+    frames: NDArray[np.float32],
+    time_steps: int | None = None,
+    *,
+    precision: str = "float",
+    batch: int | None = None,
+    models: Models = "fused",
+    timeout: float | None = None,
+    silence: float = SILENCE,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trace:
+    """Run `graph` in Lava on `frames`, each presented for T steps, images back to back.
+
+    The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
+    population, in float64 as the graph's certificate proves it for every node; without that proof all in float64.
+    Integers need no certificate: `loihi2.bounds` bounds every sum.
+
+    Args:
+        graph: a validated graph.
+        frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step.
+        time_steps: T, where neither the frames nor the graph's metadata say.
+        precision: the arithmetic, `float`; or `loihi2` for a graph in the integers of the chip.
+        batch: images at a time, as copies of the chip in lockstep; `BATCH` by default, 1 with stock models.
+        models: `fused` for one process per layer, `stock` for the processes of Lava that run on Loihi (slow).
+        timeout: seconds that it may take in all; no limit by default.
+        silence: seconds that T steps may take.
+        progress: called with (images done, images) once Lava has started, and after every batch.
+
+    Returns:
+        The trace of every population and of the output, shifted back by their latencies.
+
+    Raises:
+        RefusedInput: the frames don't fit the graph, or an argument has no such value.
+        SimulationFailed: Lava died, raised, or ran over a limit.
+    """
+    _check_precision(graph, precision)
+    if models not in ("fused", "stock"):
+        raise RefusedInput(f"models {models!r}; expected 'fused' or 'stock'")
+    frames = per_step(graph, frames, time_steps)
+    images, steps = frames.shape[:2]
+    batch = _batch(batch, models, images)
+    if models == "stock":
+        _check_stock(graph)
+    repeats = frames.strides[1] == 0
+    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles(graph))
+    depth = schedule(graph).depth
+
+    def on_line(line: str) -> None:
+        if progress is not None:
+            done = max(0, int(line.split()[0]) - depth) // steps * batch
+            progress(min(done, images), images)
+
+    with tempfile.TemporaryDirectory(prefix="spikeclip-") as name:
+        folder = Path(name)
+        job.write(folder)
+        command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", name)
+        # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
+        environment = {**_ENVIRONMENT, "TMPDIR": name}
+        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment)
+        return job.trace(folder)
+
+
+def doubles(graph: Graph) -> tuple[str, ...]:
+    """Names of the nodes that have to compute in float64.
+
+    Those whose sums the exporter's certificate proves exact in float64 only (`limit` 53, not 24 bits); and, where it
+    leaves a single node unproven, every node.  Of a graph in integers, those whose sums may need more than 24 bits.
+    """
+    if graph.precision == "loihi2":
+        return _wide(graph)
+    proofs = graph.metadata.certificate.get("nodes", {})
+    computing = [n.name for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink | Flatten)]
+    if not all(proofs.get(name, {}).get("exact") is True for name in computing):
+        return tuple(computing)
+    return tuple(name for name in computing if proofs[name].get("limit", SINGLE) != SINGLE)
+
+
+def _wide(graph: Graph) -> tuple[str, ...]:
+    """Names of the nodes with a sum of integers, read or returned, that may reach 2^24, and of those of fractions.
+
+    Every term may be 0, so partial sums stay within the bounds of the whole.
+    """
+    limit = 2.0 ** (GRADED_BITS - 1)
+    sums = intervals(graph, (-limit, limit - 1))
+    large = {name for name, x in sums.items() if max(-x.low.min(), x.high.max()) >= 2**SINGLE} | fractions(graph)
+    readers = {name: [reader.name for reader in graph.readers(name)] for name in graph.nodes}
+    return tuple(name for name in graph.nodes if name in large or not large.isdisjoint(readers[name]))
+
+
+def _check_precision(graph: Graph, precision: str) -> None:
+    if precision not in ("float", "loihi2"):
+        raise RefusedInput(f"precision {precision!r}; expected 'float' or 'loihi2'")
+    if precision != graph.precision:
+        hint = "; quantise it first" if precision == "loihi2" else ""
+        raise RefusedInput(f"{graph.source}: precision {precision!r} asked of a graph in {graph.precision!r}{hint}")
+
+
+def _batch(asked: int | None, models: Models, images: int) -> int:
+    if models == "stock":
+        if asked not in (None, 1):
+            raise RefusedInput(f"batch {asked} with stock models; expected 1, since they have no batch axis")
+        return 1
+    if asked is not None and asked < 1:
+        raise RefusedInput(f"batch {asked}; expected at least 1")
+    return min(asked or BATCH, images)
+
+
+def _check_stock(graph: Graph) -> None:
+    """What Lava's own neurons can't do: send membranes, filter biases, or have a gain that is no positive one.
+
+    Their gain is brought into the threshold.
+    """
+    if graph.precision == "loihi2":
+        check_stock(graph)
+    biases = constants(graph)
+    for node in graph.nodes.values():
+        where = f"{graph.source}: node {node.name!r}"
+        if isinstance(node.operation, Membranes):
+            raise RefusedInput(f"{where} sends its membranes; no process of Lava's does, expected fused models")
+        if isinstance(node.operation, CubaLif) and biases[node.name].any():
+            raise RefusedInput(f"{where} filters a bias; Lava's neurons add theirs behind the filter, expected none")
+        for name in ("gain", "weight") if isinstance(node.operation, Lif | If | CubaLif) else ():
+            least = getattr(node.operation, name, np.ones(1)).min()
+            if least <= 0:
+                raise RefusedInput(f"{where} has {name} {least}; expected more than 0")

@@ -1,0 +1,1 @@
+"""Operations: one class each, with its equation, its node in NIR, shapes, kernels, bounds and counts."""

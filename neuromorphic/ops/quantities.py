@@ -1,0 +1,110 @@
+"""Numbers of NIR's nodes as operations have them: finite float32, whole sizes, one per neuron, times in time steps."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.ops.operations import Floats, Shape
+
+MAX_DELAY = 4096
+"""Time steps that a `Delay` may wait: as many as an image may take."""
+
+MAX_SIZE = 2**31 - 1
+"""Of a kernel, stride, padding or dilation: the product of two of them is an int64."""
+
+
+def finite(array: object, what: str, where: str) -> Floats:
+    """`array` in float32.
+
+    Raises:
+        RefusedInput: it is no array of numbers, or holds some that are not finite (in float32).
+    """
+    try:
+        with np.errstate(over="ignore"):
+            result = np.asarray(array, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise RefusedInput(f"{where}: {what} is no array of numbers ({shown(str(error))})") from error
+    if not np.isfinite(result).all():
+        raise RefusedInput(f"{where}: {what} holds values that are not finite")
+    return result
+
+
+def pair(value: object, what: str, where: str, least: int) -> tuple[int, int]:
+    """One or two integers as (vertical, horizontal).
+
+    Raises:
+        RefusedInput: others, or one below `least` or above `MAX_SIZE`.
+    """
+    numbers = np.atleast_1d(np.asarray(value))
+    if numbers.size not in (1, 2) or not np.issubdtype(numbers.dtype, np.integer) or _outside(numbers, least):
+        raise RefusedInput(
+            f"{where}: {what} is {shown(value)}; expected one or two integers from {least} to {MAX_SIZE}"
+        )
+    return int(numbers[0]), int(numbers[-1])
+
+
+def single(value: object, what: str, where: str, least: int) -> int:
+    """One integer.
+
+    Raises:
+        RefusedInput: no integer, several, or one below `least` or above `MAX_SIZE`.
+    """
+    numbers = np.atleast_1d(np.asarray(value))
+    if numbers.size != 1 or not np.issubdtype(numbers.dtype, np.integer) or _outside(numbers, least):
+        raise RefusedInput(f"{where}: {what} is {shown(value)}; expected an integer from {least} to {MAX_SIZE}")
+    return int(numbers.item())
+
+
+def _outside(numbers: NDArray[np.integer], least: int) -> bool:
+    return bool(numbers.min() < least or numbers.max() > MAX_SIZE)
+
+
+def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) -> dict[str, Floats]:
+    """The parameters `keys` of `node`, one number for each neuron: float32 of `shape`, by key.
+
+    A single number stands for all neurons; a `v_reset` that is absent is 0, as in NIR.
+
+    Raises:
+        RefusedInput: another shape, or numbers that are not finite.
+    """
+    values: dict[str, Floats] = {}
+    for key in keys:
+        given = getattr(node, key)
+        value = finite(0.0 if given is None and key == "v_reset" else given, key, where)
+        if value.size != 1 and value.shape != shape:
+            raise RefusedInput(f"{where}: {key} has the shape {list(value.shape)}; expected {list(shape)}")
+        values[key] = np.broadcast_to(value.reshape(()) if value.size == 1 else value, shape)
+    return values
+
+
+def decay(tau: Floats, dt: float, what: str, where: str) -> Floats:
+    """`dt / tau`: what a leak takes away per time step, float32.
+
+    Raises:
+        RefusedInput: a tau below dt, for which forward Euler overshoots.
+    """
+    if tau.min() < np.float32(dt):
+        raise RefusedInput(f"{where}: {what} is {tau.min()} s; expected at least dt = {dt} s")
+    # In float32, as the file holds them: 2e-4 / 1e-4 is exactly 2 there, and 1 / 2 exactly 0.5.
+    with np.errstate(over="ignore"):  # a tau beyond float32's steps decays by 0
+        steps = tau / np.float32(dt)
+    return np.asarray(np.float32(1) / steps)
+
+
+def delay_steps(delay: object, dt: float, where: str) -> NDArray[np.int64]:
+    """`delay / dt`, int64 of the shape of `delay`.
+
+    Raises:
+        RefusedInput: a negative delay, one beyond `MAX_DELAY` steps, or one that is no multiple of dt (as float32 has
+            it: within 2^-20 of one).
+    """
+    seconds = finite(delay, "delay", where).astype(np.float64)
+    steps = seconds / dt
+    if not seconds.size or steps.min() < 0 or steps.max() > MAX_DELAY:
+        found = f"{seconds.min():g} to {seconds.max():g} s" if seconds.size else "empty"
+        raise RefusedInput(f"{where}: delay is {found}; expected 0 to {MAX_DELAY} time steps of {dt} s")
+    whole = np.rint(steps)
+    odd = np.abs(steps - whole) > np.maximum(whole, 1) * 2.0**-20
+    if odd.any():
+        raise RefusedInput(f"{where}: delay is {seconds[odd].flat[0]:g} s; expected multiples of dt = {dt} s")
+    return whole.astype(np.int64)

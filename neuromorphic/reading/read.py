@@ -1,0 +1,89 @@
+"""Reading `.nir` files that may come from anywhere.
+
+`nir.read` follows links into other files, believes any declared size and checks by `assert`.  So the file is surveyed
+first (`hdf5.survey`), and what was read is checked by `graph.from_nir`.  HDF5's library, which a damaged file can crash
+or hang, reads it in a copy of this process before (`rehearsal.rehearse`).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nir
+import numpy as np
+from nir.serialization import hdf2dict
+
+from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.hdf5 import survey
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.rehearsal import rehearse
+
+
+def read_graph(path: str | Path, dt: float | None = None) -> Graph:
+    """The validated graph in the file at `path`.
+
+    Args:
+        path: a `.nir` file.
+        dt: seconds per time step, where the file doesn't say.
+
+    Raises:
+        RefusedInput: the file is missing, truncated, not NIR, reaches outside itself, declares too much, or its
+            graph is refused by `from_nir`; or HDF5's library crashes or hangs on it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RefusedInput(f"{path}: no such file; expected a .nir graph")
+    rehearse(lambda: read_nir(path), path)
+    return from_nir(read_nir(path), path, dt)
+
+
+def read_nir(path: Path) -> nir.NIRGraph:
+    """What `nir.read` would make of the file at `path`, types unchecked, after the survey.
+
+    Raises:
+        RefusedInput: the file is truncated, not NIR, reaches outside itself or declares too much.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            survey(file, path)
+            _check_version(file, path)
+            document = _unchecked(hdf2dict(file["node"]))
+        with np.errstate(all="ignore"):  # nir works out shapes before anyone has checked what from
+            graph = nir.dict2NIRNode(document)
+    except RefusedInput:
+        raise
+    except Exception as error:  # nir raises whatever its nodes' constructors do: KeyError, AssertionError, ...
+        raise RefusedInput(
+            f"{path}: not a readable NIR graph ({type(error).__name__}: {_first_line(error)})"
+        ) from error
+    if not isinstance(graph, nir.NIRGraph):
+        raise RefusedInput(f"{path}: holds a single {type(graph).__name__}; expected a graph with nodes and edges")
+    return graph
+
+
+def _unchecked(document: dict[str, Any]) -> dict[str, Any]:
+    """What `nir.read` hands to nir's nodes, without their check of types, in subgraphs either.
+
+    It refuses grouped kernels, and where it infers shapes it adds inputs and outputs.
+    """
+    if document.get("type") == "NIRGraph":
+        document["type_check"] = False
+        for node in document["nodes"].values():
+            _unchecked(node)
+    return document
+
+
+def _check_version(file: h5py.File, path: Path) -> None:
+    if "version" not in file or "node" not in file:
+        raise RefusedInput(f"{path}: has no NIR version or node; expected a graph written by nir.write")
+    version = file["version"][()]
+    text = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+    major, _, minor = text.partition(".")
+    if not (major.isdigit() and minor) or int(major) > 1:
+        raise RefusedInput(f"{path}: NIR version {shown(text)}; expected 0.x or 1.x")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else "no message"
