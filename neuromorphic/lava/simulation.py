@@ -29,7 +29,7 @@ SINGLE = 24
 
 _ENVIRONMENT = {
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},  # Lava's processes are the parallelism
-    "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+    "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
 }
 
 
