@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.ir.graph import Node
 from neuromorphic.ir.trace import SpikeTrain
-from neuromorphic.ops.operations import SelfAttention
+from neuromorphic.ops import SelfAttention
 
 CHUNK = 2**22
 """Elements of spikes and of sums `Kᵀ V` that are in memory at a time."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import prod
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,54 +20,54 @@ from energy.counts import (
 )
 from energy.dataflow import constant, summable
 from energy.delivery import delivered, steps_delivered
-from energy.fanout import fan_out, kernel_taps
-from energy.neurons import additions, multiplications
 from energy.synaptic_operations import spikes_per_step, synaptic_operations
 from energy.updates import updates_needed
 from neuromorphic.analysis.arrivals import arrivals, check_delays
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain, Trace
-from neuromorphic.ops.operations import (
-    Affine,
-    Conv1d,
-    Conv2d,
-    CubaLi,
-    CubaLif,
+from neuromorphic.ops import (
+    AnyOperation,
     Delay,
-    Flatten,
-    If,
-    Integrator,
-    Li,
-    Lif,
-    LoihiLif,
+    Int64,
+    Linear,
     MaxPool2d,
-    Membranes,
-    Population,
-    Scale,
+    Neurons,
+    Nonlinear,
     SelfAttention,
     Sink,
     Source,
-    SumPool2d,
-    Threshold,
+    Stateless,
 )
 
-KINDS: dict[type, Kind] = {
-    Conv2d: "conv2d",
-    Affine: "linear",
-    Conv1d: "conv1d",
-    Scale: "scale",
-    SumPool2d: "pooling",
-    Lif: "identity",
-    If: "identity",
-    CubaLif: "identity",
-    Threshold: "identity",
-    LoihiLif: "identity",
-    Integrator: "identity",
-    Li: "identity",
-    CubaLi: "identity",
-}
-"""Nodes that have synapses; neurons have some only where they read a population directly."""
+
+def kind_of(node: Node) -> Kind | None:
+    """What the report calls a node with synapses; neurons have some where they read a population directly."""
+    match node.operation:
+        case Linear(kind=kind):
+            return kind
+        case Neurons():
+            return "identity"
+        case Source() | Sink() | Delay() | Nonlinear():
+            return None
+        case unknown:
+            assert_never(unknown)
+
+
+def fan_out(node: Node) -> Int64:
+    """Synapses from each element of a node's input into the node, which has some: int64 `[*input shape]`.
+
+    A synapse exists where the node's geometry connects two positions; its weight may be zero.  Taps of a kernel that
+    lie outside the map are no synapses, nor are channels of different groups.
+    """
+    if isinstance(node.operation, Linear):
+        return node.operation.fan_out(node.shapes)
+    return np.ones(node.input_shape, np.int64)
+
+
+def taps(node: Node) -> int:
+    """Products of one evaluation of a node with synapses as frameworks count them: taps on the padding included."""
+    return node.operation.taps(node.shapes) if isinstance(node.operation, Linear) else prod(node.shape)
 
 
 def count(
@@ -96,20 +97,21 @@ def count(
     spikes_read: dict[str, tuple[NDArray[np.int64], ...]] = {}
     for done, node in enumerate(graph.nodes.values()):
         progress(done, len(graph.nodes))
-        if isinstance(node.operation, Source | Flatten | Delay | Sink):
+        if isinstance(node.operation, Source | Delay | Sink):
             continue
         spiking, read = _spiking_sources(graph, node, trace)
         if read:
             spikes_read[node.name] = read
         if isinstance(node.operation, SelfAttention):
             layers[node.name] = _attention(graph, node, node.operation, trace)
-        if type(node.operation) not in KINDS or (node.neurons and not spiking):
+        kind = kind_of(node)
+        if kind is None or (node.neurons and not spiking):
             continue
         real = tuple(a.sender.name for a in arrivals(graph, node) if not a.sender.spiking)
-        macs = kernel_taps(node) if real and isinstance(node.operation, Conv1d | Conv2d | Affine | Scale) else 0
+        macs = taps(node) if real and isinstance(node.operation, Linear) and node.operation.multiplies else 0
         layers[node.name] = LayerCounts(
             node=node.name,
-            kind=KINDS[type(node.operation)],
+            kind=kind,
             spiking=spiking,
             real=real,
             macs=macs * frames,
@@ -162,15 +164,15 @@ def _spiking_sources(
         if not arrival.sender.spiking:
             continue
         train = trace.spikes[arrival.sender.name]
-        arriving = delivered(train, arrival.late)
+        arriving = delivered(train, arrival.lag)
         read.append(np.asarray(spikes_per_step(arriving.bits).sum(1)))
-        if type(node.operation) not in KINDS:
+        if kind_of(node) is None:
             continue
         fan_outs = fan_out(node).reshape(-1)
         per_step = synaptic_operations(arriving, fan_outs)
-        late = arriving is not train
-        under_way = int(synaptic_operations(train, fan_outs).sum() - per_step.sum()) if late else 0
-        steps = steps_delivered(arrival.late, trace.time_steps)
+        lagging = arriving is not train
+        under_way = int(synaptic_operations(train, fan_outs).sum() - per_step.sum()) if lagging else 0
+        steps = steps_delivered(arrival.lag, trace.time_steps)
         counts.append(
             SourceCounts(
                 source=arrival.sender.name,
@@ -179,7 +181,7 @@ def _spiking_sources(
                 per_step=per_step,
                 under_way=under_way,
                 dense=int((fan_outs * steps).sum()) * trace.images,
-                dense_padded=kernel_taps(node) * frames,
+                dense_padded=taps(node) * frames,
             )
         )
     return tuple(counts), tuple(read)
@@ -187,14 +189,15 @@ def _spiking_sources(
 
 def _attention(graph: Graph, node: Node, operation: SelfAttention, trace: Trace) -> LayerCounts:
     (arrival,) = arrivals(graph, node)
-    counts = attention_counts(node, operation, delivered(trace.spikes[arrival.sender.name], arrival.late))
+    counts = attention_counts(node, operation, delivered(trace.spikes[arrival.sender.name], arrival.lag))
     return LayerCounts(node.name, "attention", (), (), 0, 0, 0, counts)
 
 
 def _neurons(node: Node, needed: NDArray[np.int64]) -> NeuronCounts:
-    if not isinstance(node.operation, Population | Membranes):
-        raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} has no neurons")
-    return NeuronCounts(prod(node.shape), additions(node.operation), multiplications(node.operation), needed)
+    neurons = node.operation
+    if not isinstance(neurons, Neurons):
+        raise TypeError(f"node {node.name!r}: {type(neurons).__name__} has no neurons")
+    return NeuronCounts(prod(node.shape), neurons.additions, neurons.multiplications, needed)
 
 
 def _population(neurons: NeuronCounts, train: SpikeTrain) -> PopulationCounts:
@@ -204,23 +207,41 @@ def _population(neurons: NeuronCounts, train: SpikeTrain) -> PopulationCounts:
 def _additions(graph: Graph, frames: int) -> dict[str, Additions]:
     found: dict[str, Additions] = {}
     for node in graph.nodes.values():
-        if isinstance(node.operation, Flatten):  # looked through: what it sums is added up where it is read
-            continue
-        bias = pooling = 0
         arriving = arrivals(graph, node)
         real = sum(not arrival.sender.spiking for arrival in arriving)
-        summed = len(arriving) if isinstance(node.operation, MaxPool2d) else real
+        bias = prod(node.shape) * _adds_bias(node.operation)
+        pooling = 0
+        # What isn't linear needs the sum of all its sources, spiking or not.
+        summed = len(arriving) if isinstance(node.operation, Nonlinear) else real
         fan_in = max(0, summed - 1) * prod(node.input_shape)
-        if isinstance(node.operation, Conv1d | Conv2d | Affine | LoihiLif) and node.operation.bias.any():
-            bias = prod(node.shape)
-        if isinstance(node.operation, SumPool2d) and real:
+        if isinstance(node.operation, Linear) and not node.operation.multiplies and real:
             pooling = int(fan_out(node).sum())
         if bias or pooling or fan_in:
             found[node.name] = Additions(bias * frames, pooling * frames, fan_in * frames)
     return found
 
 
+def _adds_bias(operation: AnyOperation) -> bool:
+    match operation:
+        case Stateless():
+            return bool(operation.bias_values.any())
+        case Neurons():
+            return operation.has_bias
+        case Source() | Sink() | Delay():
+            return False
+        case unknown:
+            assert_never(unknown)
+
+
 def _comparisons(graph: Graph, frames: int) -> dict[str, int]:
     """Of all max-pooling, by node; every window has at least one tap on the map."""
-    pools = (node for node in graph.nodes.values() if isinstance(node.operation, MaxPool2d))
-    return {pool.name: (int(fan_out(pool).sum()) - prod(pool.shape)) * frames for pool in pools}
+    found: dict[str, int] = {}
+    for node in graph.nodes.values():
+        match node.operation:
+            case MaxPool2d() as pool:
+                found[node.name] = (int(pool.fan_out(node.shapes).sum()) - prod(node.shape)) * frames
+            case SelfAttention() | Linear() | Neurons() | Source() | Sink() | Delay():
+                pass
+            case unknown:
+                assert_never(unknown)
+    return found

@@ -1,7 +1,7 @@
 """What of a graph is the same in every time step, and what only sums lead on from."""
 
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ops.operations import Delay, MaxPool2d, Membranes, Population, SelfAttention, Source
+from neuromorphic.ops import Delay, Neurons, Nonlinear, Source
 
 
 def constant(graph: Graph) -> frozenset[str]:
@@ -26,7 +26,7 @@ def summable(graph: Graph) -> frozenset[str]:
     """
     names: set[str] = set()
     for node in reversed(tuple(graph.nodes.values())):
-        affine = not isinstance(node.operation, Population | Membranes | Delay | MaxPool2d | SelfAttention)
+        affine = not isinstance(node.operation, Neurons | Delay | Nonlinear)
         if affine and names.issuperset(reader.name for reader in graph.readers(node.name)):
             names.add(node.name)
     return frozenset(names)

@@ -13,7 +13,7 @@ from energy.counts import LayerCounts, OperationCounts
 from energy.document import Scheme
 from energy.prices import Device
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops.operations import Affine, Conv2d
+from neuromorphic.ops import Affine, Conv2d
 
 
 def break_even_rates(graph: Graph, counts: OperationCounts, device: Device, scheme: Scheme) -> dict[str, float | None]:

@@ -6,7 +6,7 @@ from energy.counts import OperationCounts
 from energy.document import NotCounted
 from energy.prices import Device
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ops.operations import Delay
+from neuromorphic.ops import Delay
 
 LOIHI_2 = (
     "No energy per operation has been published for Loihi 2: the report has no prices for it, and none are derived "

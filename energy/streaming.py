@@ -18,7 +18,8 @@ from energy.counts import (
     PopulationCounts,
     SourceCounts,
 )
-from neuromorphic.execution.reference import per_step, run
+from neuromorphic.execution.frames import per_step
+from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 

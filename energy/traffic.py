@@ -18,32 +18,17 @@ output, which a SOP, driven by its input, can't.
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy.counts import AnnCounts, AnnShapes, LayerCounts, OperationCounts
 from energy.dataflow import constant
-from energy.fanout import fan_out
-from energy.neurons import states
 from energy.prices import Widths
 from neuromorphic.analysis.arrivals import arrivals
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops.operations import (
-    Affine,
-    Conv1d,
-    Conv2d,
-    Flatten,
-    MaxPool2d,
-    Membranes,
-    Population,
-    Scale,
-    SelfAttention,
-    Sink,
-    Source,
-    SumPool2d,
-)
+from neuromorphic.ops import Delay, Linear, MaxPool2d, Neurons, SelfAttention, Sink, Source, Weighted
 
 Reuse = Literal["ideal_reuse", "no_reuse"]
 Kept = Literal["weights", "states", "spikes", "activations"]
@@ -92,7 +77,7 @@ def snn_accesses(graph: Graph, counts: OperationCounts, reuse: Reuse) -> list[Ac
     """
     found: list[Access] = []
     for node in graph.nodes.values():
-        if isinstance(node.operation, Source | Flatten | Sink):
+        if isinstance(node.operation, Source | Sink):
             continue
         found += _spikes(graph, node, counts)
         found += _real_values(graph, node, counts, reuse)
@@ -136,25 +121,19 @@ def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse
 def _fetched(node: Node) -> int:
     """Operands of one evaluation on real values, one for each tap."""
     match node.operation:
-        case Conv1d(weight=weight) | Conv2d(weight=weight):
-            return prod(node.shape) * prod(weight.shape[1:])
-        case Affine(weight=weight):
-            return int(weight.size)
-        case SumPool2d() | MaxPool2d():
-            return int(fan_out(node).sum())
-        case _:
+        case Linear() as linear:
+            return linear.taps(node.shapes) if linear.multiplies else int(linear.fan_out(node.shapes).sum())
+        case MaxPool2d() as pool:
+            return int(pool.fan_out(node.shapes).sum())
+        case SelfAttention() | Neurons() | Source() | Sink() | Delay():
             return prod(node.input_shape)
+        case unknown:
+            assert_never(unknown)
 
 
 def _stored(graph: Graph, node: Node) -> bool:
     """Whether a node other than a neuron or the output reads what `node` computes."""
-    for reader in graph.readers(node.name):
-        if isinstance(reader.operation, Flatten):
-            if _stored(graph, reader):
-                return True
-        elif not reader.neurons and not isinstance(reader.operation, Sink):
-            return True
-    return False
+    return any(not reader.neurons and reader.name != graph.output for reader in graph.readers(node.name))
 
 
 def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> list[Access]:
@@ -162,10 +141,8 @@ def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> li
     layer, bias = counts.layers.get(node.name), counts.additions_of.get(node.name)
     biases = 0 if bias is None else bias.bias // counts.images
     held = 0
-    if isinstance(node.operation, Conv1d | Conv2d | Affine):
-        held = node.operation.weight.size + (node.operation.bias.size if biases else 0)
-    elif isinstance(node.operation, Scale):
-        held = node.operation.scale.size
+    if isinstance(node.operation, Weighted):
+        held = node.operation.weights.size + (node.operation.bias_values.size if biases else 0)
     if reuse == "ideal_reuse":
         return [Access(node.name, "weights", _same(held), held, False)]
     if layer is not None:
@@ -180,8 +157,8 @@ def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> li
             found.append(Access(node.name, "states", 2 * layer.attention.sums.coincidences.sum(1), sums, True))
             outputs = 2 * layer.attention.outputs.coincidences.sum(1)
             found.append(Access(node.name, "states", outputs, prod(node.shape), True))
-    if isinstance(node.operation, Population | Membranes):
-        kept = prod(node.shape) * states(node.operation)
+    if isinstance(node.operation, Neurons):
+        kept = prod(node.shape) * node.operation.states
         found.append(Access(node.name, "states", _same(2 * kept * counts.time_steps), kept, False))
     return found
 

@@ -12,7 +12,8 @@ import numpy as np
 import typer
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
-from neuromorphic.execution.fast import Overflows, count_overflows, still
+from neuromorphic.execution.fast import count_overflows
+from neuromorphic.execution.frames import still
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.parity import ParityReport, compare
@@ -22,6 +23,7 @@ from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.scheme import KEY, Granularity
+from neuromorphic.ops.loihi import Overflows
 from neuromorphic.placement import picture, place
 from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.read import read_graph

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from neuromorphic.execution.fast import Overflows
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import WidthCertificate
+from neuromorphic.ops.loihi import Overflows
 from neuromorphic.placement import Placement
 
 ROWS = 12

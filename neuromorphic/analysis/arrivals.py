@@ -1,19 +1,17 @@
-"""Arrivals: what a node sums, who sent it, and how late; flattening and waiting looked through."""
+"""Arrivals: what a node sums, who sent it, and with which lag; waiting looked through."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.analysis.recurrence import components
-from neuromorphic.analysis.schedule import inputs
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops.operations import Delay
+from neuromorphic.ops import Delay, Int64
 
-MAX_WAYS = 64
-"""On which spikes reach a `Delay` through others: two of them side by side double the ways."""
+MAX_PATHS = 64
+"""Along which spikes reach a `Delay` through others: two of them side by side double the paths."""
 
 MAX_DELAYS = 64
 """`Delay` nodes in a row."""
@@ -21,16 +19,16 @@ MAX_DELAYS = 64
 
 @dataclass(frozen=True)
 class Arrival:
-    """`x[t, f] = y[t - late[f], f]`: what `sender` sends, where a node sums it.
+    """`x[t, f] = y[t - lag[f], f]`: what `sender` sends, where a node sums it.
 
     Attributes:
         sender: a population, whose spikes wait at most on their way; or what computes a real value, a `Delay` of real
             values among them.
-        late: int64 steps, `[elements of the sender]`, or `[]` where all of them are equally late.
+        lag: int64 steps, `[elements of the sender]`, or `[]` where it is the same for all of them.
     """
 
     sender: Node
-    late: NDArray[np.int64]
+    lag: Int64
 
 
 def spiking(node: Node) -> bool:
@@ -39,11 +37,11 @@ def spiking(node: Node) -> bool:
 
 
 def arrivals(graph: Graph, node: Node, passes: Callable[[Node], bool] = spiking) -> tuple[Arrival, ...]:
-    """What arrives at `node`; flattening only renames positions, so it is looked through, and so is waiting.
+    """What arrives at `node`; waiting is looked through.
 
     Whether a sender is `spiking` decides what its values cost.  That is the graph's word: a population that fires
     always or never is still spike-driven, and a sum of spikes that happens to be 0 or 1 is still a real value.  A
-    `Delay` is linear: the spikes of each population that it reads go through it by themselves, as late as it says; the
+    `Delay` is linear: the spikes of each population that it reads go through it by themselves, with its lags; the
     real values that it reads are summed before they wait, and it sends the sum.
 
     Args:
@@ -52,15 +50,15 @@ def arrivals(graph: Graph, node: Node, passes: Callable[[Node], bool] = spiking)
         passes: whose values go through a `Delay` by themselves.
     """
     found: list[Arrival] = []
-    for name in inputs(graph, node.name):
-        source, late = graph.nodes[name], np.array(int((name, node.name) in graph.recurrent))
+    for name in node.sources:
+        source, lag = graph.nodes[name], np.array(int((name, node.name) in graph.recurrent))
         if isinstance(source.operation, Delay):
             before = arrivals(graph, source, passes)
-            wait = late + source.operation.steps.reshape(-1)
-            found += [Arrival(a.sender, a.late + wait) for a in before if passes(a.sender)]
+            wait = lag + source.operation.steps.reshape(-1)
+            found += [Arrival(a.sender, a.lag + wait) for a in before if passes(a.sender)]
             if all(passes(a.sender) for a in before):
                 continue
-        found.append(Arrival(source, late))
+        found.append(Arrival(source, lag))
     return tuple(found)
 
 
@@ -68,13 +66,13 @@ def check_delays(graph: Graph) -> None:
     """Refuse what `arrivals` could not look through.
 
     Raises:
-        RefusedInput: spikes that circle through `Delay` nodes alone, never summed by anything, or too many ways.
+        RefusedInput: spikes that circle through `Delay` nodes alone, never summed by anything, or too many paths.
     """
     delays = [node.name for node in graph.nodes.values() if isinstance(node.operation, Delay)]
-    read = {name: inputs(graph, name) for name in delays}
+    read = {name: graph.nodes[name].sources for name in delays}
     fan_in = {name: tuple(s for s in sources if s in read) for name, sources in read.items()}
     component = components(fan_in)
-    ways: dict[str, int] = {}
+    paths: dict[str, int] = {}
     row: dict[str, int] = {}
     for name in sorted(delays, key=component.__getitem__):  # sources first
         where = f"{graph.source}: node {name!r}"
@@ -83,10 +81,10 @@ def check_delays(graph: Graph) -> None:
                 f"{where} is a Delay on a cycle of nothing but Delay nodes, an echo of spikes; expected a neuron or "
                 "synapses on it"
             )
-        ways[name] = sum(ways.get(s, 1) for s in read[name])
+        paths[name] = sum(paths.get(s, 1) for s in read[name])
         row[name] = 1 + max((row[s] for s in fan_in[name]), default=0)
-        if ways[name] > MAX_WAYS or row[name] > MAX_DELAYS:
+        if paths[name] > MAX_PATHS or row[name] > MAX_DELAYS:
             raise RefusedInput(
-                f"{where} is reached on {ways[name]} ways through {row[name]} Delay nodes in a row; expected at most "
-                f"{MAX_WAYS} and {MAX_DELAYS}"
+                f"{where} is reached along {paths[name]} paths through {row[name]} Delay nodes in a row; expected at "
+                f"most {MAX_PATHS} and {MAX_DELAYS}"
             )

@@ -3,12 +3,12 @@
 A graph without cycles answers a frame within its step.  Around a cycle that can't be: something has to be of the step
 before.  NIR's equations are in continuous time; forward Euler evaluates them all at the state of the last step.  Hence
 
-    an edge is recurrent if it leaves a neuron and lies on a cycle without a `Delay`,
+    an edge is recurrent if it leaves a neuron and lies on a cycle without a `Delay`;
 
-seen through flattening; it delivers at step t what the neuron sent at step t - 1, and nothing in an image's first
-step.  This depends on no order and no names; for a population that reads itself through a matrix it is what snnTorch's
-`RLeaky` and Norse's recurrent cells do.  A `Delay` of at least one step says itself how late it is, and breaks its
-cycles; where all of a cycle's edges shall be in time but one, put a `Delay` there.
+it delivers at step t what the neuron sent at step t - 1, and nothing in an image's first step.  This depends on no
+order and no names; for a population that reads itself through a matrix it is what snnTorch's `RLeaky` and Norse's
+recurrent cells do.  A `Delay` of at least one step says itself how long it waits, and breaks its cycles; where all of a
+cycle's edges shall be in time but one, put a `Delay` there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,47 +20,34 @@ Edge = tuple[str, str]
 
 
 def recurrent_edges(
-    fan_in: FanIn,
-    neuron: Callable[[str], bool],
-    passes: Callable[[str], bool],
-    waits: Callable[[str], bool],
-    source: str,
+    fan_in: FanIn, neuron: Callable[[str], bool], waits: Callable[[str], bool], source: str
 ) -> frozenset[Edge]:
-    """The recurrent edges, as (neuron, reader), flattening looked through.
+    """The recurrent edges, as (neuron, reader).
 
     Args:
         fan_in: the sources of every node.
         neuron: whether a node is a neuron.
-        passes: whether a node only flattens; in cycles there is none.
         waits: whether a node is a `Delay` of at least one step.
         source: named in messages.
 
     Raises:
         RefusedInput: a cycle without a neuron and without a `Delay`.
     """
-    read = {name: seen_through(fan_in, name, passes) for name in fan_in if not passes(name)}
-    timeless = {name: () if waits(name) else before for name, before in read.items()}
+    timeless = {name: () if waits(name) else before for name, before in fan_in.items()}
     component = components(timeless)
     same = {(s, name) for name, before in timeless.items() for s in before if component[s] == component[name]}
     recurrent = frozenset((s, name) for s, name in same if neuron(s))
     rest = {name: tuple(s for s in before if (s, name) not in recurrent) for name, before in timeless.items()}
-    _check_acyclic(rest, source)
+    check_acyclic(rest, source)
     return recurrent
 
 
-def flattening_order(fan_in: FanIn, passes: Callable[[str], bool], source: str) -> list[str]:
-    """The nodes that only flatten, sources first.
+def check_acyclic(fan_in: FanIn, source: str) -> None:
+    """Refuse cycles.
 
     Raises:
-        RefusedInput: a cycle of them, which could not be looked through.
+        RefusedInput: there is one.
     """
-    flat = {name: tuple(s for s in before if passes(s)) for name, before in fan_in.items() if passes(name)}
-    _check_acyclic(flat, source)
-    component = components(flat)
-    return sorted(flat, key=component.__getitem__)
-
-
-def _check_acyclic(fan_in: FanIn, source: str) -> None:
     component = components(fan_in)
     for name, before in fan_in.items():
         if any(component[s] == component[name] for s in before):
@@ -68,35 +55,25 @@ def _check_acyclic(fan_in: FanIn, source: str) -> None:
             raise RefusedInput(f"{source}: a cycle through {', '.join(cycle[:4])}; expected a neuron or a Delay on it")
 
 
-def dependencies(
-    fan_in: FanIn, recurrent: frozenset[Edge], passes: Callable[[str], bool], waits: Callable[[str], bool]
-) -> dict[str, set[str]]:
-    """Per node the sources to compute before it: all but those of recurrent edges and of a `Delay` on their cycle."""
+def topological(fan_in: FanIn, recurrent: frozenset[Edge], waits: Callable[[str], bool]) -> list[str]:
+    """Names with sources first, but those of recurrent edges and of a `Delay` on their cycle.
+
+    Among those that are ready they stand alphabetically, since HDF5 keeps no order.
+    """
     component = components(fan_in)
-    needed: dict[str, set[str]] = {}
+    waiting: dict[str, set[str]] = {}
     for name, before in fan_in.items():
-        seen = before if passes(name) else (*before, *seen_through(fan_in, name, passes))
-        needed[name] = {s for s in seen if not (waits(name) and component[s] == component[name])}
-    for neuron, reader in recurrent:
-        waiting = [reader]
-        while waiting:
-            name = waiting.pop()
-            needed[name].discard(neuron)
-            waiting.extend(s for s in fan_in[name] if passes(s))
-    return needed
-
-
-def seen_through(fan_in: FanIn, name: str, passes: Callable[[str], bool]) -> tuple[str, ...]:
-    """The sources of a node, flattening looked through; what arrives on two ways stands there twice."""
-    found: list[str] = []
-    waiting = list(reversed(fan_in[name]))
+        cyclic = {s for s in before if waits(name) and component[s] == component[name]}
+        waiting[name] = {s for s in before if (s, name) not in recurrent} - cyclic
+    order: list[str] = []
     while waiting:
-        source = waiting.pop()
-        if passes(source):
-            waiting.extend(reversed(fan_in[source]))
-        else:
-            found.append(source)
-    return tuple(found)
+        ready = sorted(name for name, rest in waiting.items() if not rest)
+        order.extend(ready)
+        for name in ready:
+            del waiting[name]
+        for rest in waiting.values():
+            rest.difference_update(ready)
+    return order
 
 
 def components(fan_in: FanIn) -> dict[str, int]:

@@ -10,7 +10,7 @@ into neurons it is 1 for spikes that arrive directly, through synapses of weight
 passed their synapses.  Into the output, which the host reads, and into a `Delay` it is 0.  `lag` is 0 but for recurrent
 edges and a `Delay`: what is summed at step t of an image was sent at step `t - lag`.
 
-Flattening takes no time; edges are counted through it.  Where branches of different depth meet, the shorter ones wait:
+Where branches of different depth meet, the shorter ones wait:
 
     delay(s, n) = latency(n) + lag(s, n) - synapse(s, n) - latency(s)
 
@@ -25,10 +25,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from neuromorphic.analysis.longest_paths import EndlessCycle, longest_ways
+from neuromorphic.analysis.facts import fact
+from neuromorphic.analysis.longest_paths import EndlessCycle, longest_paths
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ops.operations import Delay, Flatten, Membranes, Population, Sink, Source
+from neuromorphic.ops import Delay, Neurons, Source
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Schedule:
 
     Attributes:
         latency: steps from a frame's arrival to a node's answer, by node name.
-        delay: steps that what `source` sends waits before `reader`, by `(source, reader)`, flattening looked through;
-            lags are among them.  Edges into the output have none: the host aligns what it reads.
+        delay: steps that what `source` sends waits before `reader`, by `(source, reader)`; lags are
+            among them.  Edges into the output have none: the host aligns what it reads.
         depth: the greatest latency; the steps that a run takes beyond its images' own.
     """
 
@@ -47,68 +48,54 @@ class Schedule:
     depth: int
 
 
+@fact
 def schedule(graph: Graph) -> Schedule:
     """The schedule of `graph` with the least latencies.
 
     Raises:
         RefusedInput: a cycle whose synapses take more steps than its recurrent edges and delays allow.
     """
-    names = [name for name, node in graph.nodes.items() if not isinstance(node.operation, Flatten)]
-    ways = {n: [(s, synapse(graph, s, n) - graph.lag(s, n)) for s in inputs(graph, n)] for n in names}
-    latency = _latencies(graph, ways)
-    delay: dict[tuple[str, str], int] = {}
-    for name in names:
-        if not isinstance(graph.nodes[name].operation, Sink):
-            delay.update({(s, name): latency[name] - latency[s] - steps for s, steps in ways[name]})
-    for name, node in graph.nodes.items():
-        if isinstance(node.operation, Flatten):
-            latency[name] = max(latency[s] for s in inputs(graph, name))
+    paths = {
+        name: [(s, synapse(graph, s, name) - graph.lag(s, name)) for s in node.sources]
+        for name, node in graph.nodes.items()
+    }
+    latency = _latencies(graph, paths)
+    delay = {
+        (s, name): latency[name] - latency[s] - steps
+        for name in graph.nodes
+        if name != graph.output
+        for s, steps in paths[name]
+    }
     ordered = {name: latency[name] for name in graph.nodes}
     return Schedule(ordered, delay, max(ordered.values()))
 
 
-def _latencies(graph: Graph, ways: Mapping[str, list[tuple[str, int]]]) -> dict[str, int]:
+def _latencies(graph: Graph, paths: Mapping[str, list[tuple[str, int]]]) -> dict[str, int]:
     try:
-        return longest_ways(ways)
+        return longest_paths(paths)
     except EndlessCycle as error:
         cycle = list(pairwise(error.cycle))
         steps = sum(synapse(graph, s, n) for s, n in cycle)
         lags = sum(graph.lag(s, n) for s, n in cycle)
         raise RefusedInput(
             f"{graph.source}: the cycle {error} passes {steps} synapses, each of which takes a time step on the chip, "
-            f"and is {lags} late; expected a Delay of {steps} steps on it"
+            f"and has {lags} steps for them; expected a Delay of {steps} steps on it"
         ) from error
-
-
-def inputs(graph: Graph, name: str) -> tuple[str, ...]:
-    """What a node sums, with flattening looked through; a source that arrives on two ways stands there twice."""
-    found: list[str] = []
-    for source in graph.nodes[name].sources:
-        flat = isinstance(graph.nodes[source].operation, Flatten)
-        found.extend(inputs(graph, source) if flat else (source,))
-    return tuple(found)
 
 
 def synapse(graph: Graph, source: str, reader: str) -> int:
     """Steps that the synapses between two nodes take."""
-    match graph.nodes[reader].operation:
-        case Sink() | Flatten() | Delay():
-            return 0
-        case op if isinstance(op, Population | Membranes):
-            return int(sends_spikes(graph, source))
-        case _:
-            return 1
+    return graph.nodes[reader].operation.steps_before(sends_spikes(graph, source))
 
 
 def sends_spikes(graph: Graph, name: str) -> bool:
     """Whether synapses are still before what leaves a node: of neurons, the input, and what has only waited since."""
     waiting, seen = [name], {name}
     while waiting:
-        here = waiting.pop()
-        operation = graph.nodes[here].operation
-        if isinstance(operation, Population | Membranes | Source):
+        here = graph.nodes[waiting.pop()]
+        if isinstance(here.operation, Neurons | Source):
             return True
-        if isinstance(operation, Delay):
-            waiting.extend(s for s in inputs(graph, here) if s not in seen)
+        if isinstance(here.operation, Delay):
+            waiting.extend(s for s in here.sources if s not in seen)
             seen.update(waiting)
     return False

@@ -7,21 +7,10 @@ follows is the host's.
 
 from dataclasses import dataclass
 
+from neuromorphic.analysis.facts import wiring_fact
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops.operations import (
-    Affine,
-    Conv1d,
-    Conv2d,
-    Delay,
-    Flatten,
-    Population,
-    Scale,
-    SelfAttention,
-    Sink,
-    Source,
-    SumPool2d,
-)
+from neuromorphic.ops import Delay, Population, Sink, Source, Stateless
 
 
 @dataclass(frozen=True)
@@ -31,7 +20,7 @@ class Stream:
     Attributes:
         synapses: nodes whose weights make its currents, in topological order: Conv1d, Conv2d, Affine, Scale,
             SelfAttention, and SumPool2d where it sums spikes.
-        passing: nodes that leave the unit as it is: maxima, flattening, delays and sums of currents, factors of 1.
+        passing: nodes that leave the unit as it is: maxima, delays and sums of currents, factors of 1.
         direct: spikes that come without a node of their own, through synapses of weight 1, as (source, reader).
         populations: those that read it, in topological order.
     """
@@ -42,6 +31,7 @@ class Stream:
     populations: tuple[str, ...]
 
 
+@wiring_fact
 def host_nodes(graph: Graph) -> frozenset[str]:
     """Names of the nodes that compute on the host: those that no population follows, the readout.
 
@@ -70,16 +60,18 @@ def _behind_populations(graph: Graph) -> frozenset[str]:
     return frozenset(node.name for node in graph.nodes.values() if not node.spiking and node.name not in before)
 
 
+@wiring_fact
 def spike_carriers(graph: Graph) -> frozenset[str]:
-    """Names of the nodes whose outputs are spikes or frames, not weighted by a synapse: flattened and late ones too."""
-    kinds = Population | Source | Flatten | Delay
+    """Names of the nodes whose outputs are spikes or frames, not weighted by a synapse, those that wait included."""
+    kinds = Population | Source | Delay
     found = {node.name for node in graph.nodes.values() if isinstance(node.operation, kinds)}
-    passing = [graph.nodes[name] for name in found if isinstance(graph.nodes[name].operation, Flatten | Delay)]
-    while odd := [node.name for node in passing if node.name in found and not found.issuperset(node.sources)]:
+    delays = [graph.nodes[name] for name in found if isinstance(graph.nodes[name].operation, Delay)]
+    while odd := [node.name for node in delays if node.name in found and not found.issuperset(node.sources)]:
         found.difference_update(odd)
     return frozenset(found)
 
 
+@wiring_fact
 def streams(graph: Graph) -> tuple[Stream, ...]:
     """The streams of `graph` that populations read, ordered by their first population.
 
@@ -122,13 +114,10 @@ def _groups(graph: Graph, carriers: frozenset[str]) -> list[list[Node]]:
 
 def weighs(node: Node, carriers: frozenset[str]) -> bool:
     """Whether the node's currents are those of synapses, as against sums or maxima of currents."""
-    match node.operation:
-        case Conv1d() | Conv2d() | Affine() | SelfAttention():
-            return True
-        case SumPool2d() | Scale():
-            return all(source in carriers for source in node.sources)
-        case _:
-            return False
+    operation = node.operation
+    if not isinstance(operation, Stateless) or operation.weighs == "never":
+        return False
+    return operation.weighs == "always" or all(source in carriers for source in node.sources)
 
 
 def _stream(nodes: list[Node], host: frozenset[str], carriers: frozenset[str]) -> Stream:

@@ -1,59 +1,25 @@
-"""A graph run fast, float or integer, all images of a batch side by side: for calibration and for checks at run time.
+"""The fast executor: the reference's semantics by each operation's kernel, in floats and in the chip's integers.
 
-The semantics are the reference's.  In an integer graph float32 holds sums up to 2^24, which its certificate says of all
-but some nodes, and membranes that halve: products with powers of two don't round, and what is beyond 2^24 before v
-saturates does saturate.  The rest is float64.
+Nodes compute in float32 where that holds every sum exactly (`analysis.exactness`), else in float64; biases act at the
+neurons.  Neurons of integers keep what holds them exactly (`ops.loihi.LoihiNeurons`).
 """
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.schedule import inputs
+from neuromorphic.analysis.biases import biases
+from neuromorphic.analysis.exactness import doubles
 from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.frames import frame, per_step
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.lava.layers import constants
-from neuromorphic.ops import loihi_arithmetic as arithmetic
-from neuromorphic.ops.delay_line import DelayLine
-from neuromorphic.ops.dynamics import State, advance, at_rest
-from neuromorphic.ops.linear import linear
-from neuromorphic.ops.loihi_widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
-from neuromorphic.ops.nonlinear import Attention, Maxima
-from neuromorphic.ops.operations import (
-    Delay,
-    Flatten,
-    LoihiLif,
-    MaxPool2d,
-    Membranes,
-    Population,
-    SelfAttention,
-    Sink,
-    Source,
-)
-
-Array = NDArray[Any]
-
-UNITY = 2**DECAY_BITS
-
-SINGLE = 24
-"""Bits of a float32: the limit of most nodes in a certificate."""
-
-
-@dataclass
-class Overflows:
-    """How often the widths of a population were too small.
-
-    Attributes:
-        wraps: of u.
-        saturations: of v, below; above it fires either way.
-    """
-
-    wraps: int = 0
-    saturations: int = 0
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ops import Array, Delay, DelayLine, LoihiLif, Neurons, Sink, Source, Stateless
+from neuromorphic.ops.loihi import LoihiNeurons, Overflows
 
 
 @dataclass(frozen=True)
@@ -62,8 +28,8 @@ class Activity:
 
     Attributes:
         spikes: by population, uint8 `[B, T, *shape]`.
-        outputs: `[B, T, *shape]`.
-        membranes: v after the last step, by population, `[B, *shape]`.
+        outputs: float64 `[B, T, *shape]`.
+        membranes: v after the last step, by node of neurons, `[B, *shape]`.
         overflows: by population of an integer graph.
     """
 
@@ -94,14 +60,33 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int, *, double: b
     return Activity(spikes, outputs, execution.membranes, execution.overflows)
 
 
-def frame(graph: Graph, frames: NDArray[np.float32], t: int) -> NDArray[np.float32]:
-    """The frames of step t, `[B, *input shape]`, of such frames or of one per step."""
-    return frames if still(graph, frames) else frames[:, t]
+def run_in_batches(
+    graph: Graph,
+    frames: NDArray[np.float32],
+    time_steps: int | None = None,
+    batch: int = 16,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trace:
+    """The trace of `graph` on `frames`, some images at a time; arguments and errors as of the reference's."""
+    frames = per_step(graph, frames, time_steps)
+    parts = []
+    for part in batches(len(frames), batch):
+        progress(part.start, len(frames))
+        parts.append(_trace(graph, run(graph, frames[part], frames.shape[1])))
+    progress(len(frames), len(frames))
+    return Trace.joined(parts)
 
 
-def still(graph: Graph, frames: NDArray[np.float32]) -> bool:
-    """Whether there is one frame per image, the same in every step."""
-    return frames.ndim == len(graph.nodes[graph.input].shape) + 1
+def _trace(graph: Graph, activity: Activity) -> Trace:
+    with np.errstate(over="ignore"):
+        outputs = activity.outputs.astype(np.float32)
+    if not np.isfinite(outputs).all():
+        raise RefusedInput(f"{graph.source}: its output leaves the range of float32; expected smaller weights")
+    spikes = {name: SpikeTrain.pack(train.view(np.bool_)) for name, train in activity.spikes.items()}
+    membranes = None
+    if graph.precision == "loihi2":
+        membranes = {node.name: activity.membranes[node.name].astype(np.int32) for node in graph.populations}
+    return Trace("fast", graph.precision, spikes, outputs, graph.metadata.readout, membranes)
 
 
 class Execution:
@@ -119,155 +104,89 @@ class Execution:
     def __init__(
         self, graph: Graph, batch: int, time_steps: int, names: Collection[str] | None = None, *, double: bool = False
     ) -> None:
-        self.network = Network(graph, batch, double=double)
+        self.graph, self.batch, self.double = graph, batch, double
+        self.biases = biases(graph)
         chosen = [node for node in graph.nodes.values() if names is None or node.name in names]
-        self.nodes = [node for node in chosen if not isinstance(node.operation, Source | Flatten)]
-        self.read = {node.name: [(s, graph.lag(s, node.name)) for s in inputs(graph, node.name)] for node in self.nodes}
+        self.nodes = [node for node in chosen if not isinstance(node.operation, Source)]
+        self.read = {node.name: [(s, graph.lag(s, node.name)) for s in node.sources] for node in self.nodes}
         lags: dict[str, int] = {}
         for source, lag in (each for read in self.read.values() for each in read):
             lags[source] = max(lag, lags.get(source, 0))
         # What was sent in the steps before, the last one first.
         self.past: dict[str, deque[Array]] = {s: deque(maxlen=min(n, time_steps)) for s, n in lags.items() if n}
-        self.lines = {
-            node.name: DelayLine(node.operation, (batch, *node.shape))
-            for node in self.nodes
-            if isinstance(node.operation, Delay)
-        }
-        self.states: dict[str, State] = {}
-        self.integers: dict[str, _Integers] = {}
-        for node in self.nodes:
-            match node.operation:
-                case LoihiLif() as lif:
-                    self.integers[node.name] = _Integers(lif, (batch, *node.shape))
-                case operation if isinstance(operation, Population | Membranes):
-                    self.states[node.name] = at_rest(operation, batch, node.shape)
         self.t = 0
+        self.neurons = {
+            n.name: n.operation.neuron_kernel(batch, n.shape, self._dtype(n.name))
+            for n in self.nodes
+            if isinstance(n.operation, Neurons)
+        }
+        self.compute = {node.name: self._computation(node) for node in self.nodes}
 
     @property
     def membranes(self) -> dict[str, Array]:
         """Every v after the last step, by the name of its neurons, `[B, *shape]`."""
-        floats = {name: state.v for name, state in self.states.items()}
-        return {**floats, **{name: neurons.v for name, neurons in self.integers.items()}}
+        return {name: kernel.v for name, kernel in self.neurons.items()}
 
     @property
     def overflows(self) -> dict[str, Overflows]:
         """By population of integers."""
-        return {name: neurons.overflows for name, neurons in self.integers.items()}
+        return {name: kernel.overflows for name, kernel in self.neurons.items() if isinstance(kernel, LoihiNeurons)}
 
     def step(self, given: Mapping[str, Array]) -> dict[str, Array]:
-        """What every node sends in the next step, `[B, *shape]` by name; of what flattens, nothing.
+        """What every node sends in the next step, `[B, *shape]` by name.
 
         Args:
             given: what the input sends, and nodes that are not computed.
         """
         values: dict[str, Array] = dict(given)
         for node in self.nodes:
-            values[node.name] = self._sent(node, values)
+            values[node.name] = self.compute[node.name](self._sum(node, values))
         for name, line in self.past.items():
             line.appendleft(values[name])
         self.t += 1
         return values
 
-    def _sent(self, node: Node, values: Mapping[str, Array]) -> Array:
-        x = self._sum(node, values)
-        match node.operation:
-            case LoihiLif():
-                return self.integers[node.name](self.network.with_bias(node, x))
-            case operation if isinstance(operation, Population | Membranes):
-                sent = advance(operation, self.states[node.name], self.network.with_bias(node, x))
-                return sent.astype(np.uint8) if node.spiking else sent
-            case Sink():
-                return self.network.with_bias(node, x)
-            case Delay(lag=lag):
-                x = self.network.with_bias(node, x) if self.t >= lag else x
-                return np.asarray(self.lines[node.name](x, self.t))
-            case _:
-                return self.network.compute(node, x)
-
     def _sum(self, node: Node, values: Mapping[str, Array]) -> Array:
         """What arrives at a node, without biases: `[B, *input shape]`, in the type of what was sent."""
         read = [(source, lag) for source, lag in self.read[node.name] if lag <= self.t]
         if not read:
-            return np.zeros((self.network.batch, *node.input_shape), np.uint8)
+            return np.zeros((self.batch, *node.input_shape), np.uint8)
         parts = (self.past[source][lag - 1] if lag else values[source] for source, lag in read)
         first, *others = (x.reshape(-1, *node.input_shape) for x in parts)
         for x in others:
             first = first + x
         return first
 
+    def _computation(self, node: Node) -> Callable[[Array], Array]:
+        """From what arrives at a node to what leaves it."""
+        bias, dtype = self.biases[node.name], self._dtype(node.name)
+        constant = bias.astype(dtype) if bias.any() else None
 
-class Network:
-    """The nodes of a graph without state, for so many maps at once."""
+        def with_bias(x: Array) -> Array:
+            return x if constant is None else x + constant
 
-    def __init__(self, graph: Graph, batch: int, *, double: bool = False) -> None:
-        self.graph, self.batch, self.double = graph, batch, double
-        self.constants = constants(graph)
-        self.operators: dict[str, Any] = {}
-
-    def with_bias(self, node: Node, x: Array) -> Array:
-        """What neurons, a `Delay` or the output read, from what arrives without biases."""
-        bias = self.constants[node.name]
-        return x + bias.astype(self._dtype(node.name)) if bias.any() else x
-
-    def compute(self, node: Node, x: Array) -> Array:
-        """What a node without state makes of x, without biases but for those before a maximum."""
-        if node.name not in self.operators:
-            self.operators[node.name] = self._operator(node)
-        return np.asarray(self.operators[node.name](x))
-
-    def _operator(self, node: Node) -> Any:
-        dtype = self._dtype(node.name)
         match node.operation:
-            case MaxPool2d() as pool:
-                return Maxima(node, pool, self.constants[node.name], self.batch, dtype)
-            case SelfAttention() as attention:
-                return Attention(node, attention, dtype)
-            case _:
-                return linear(node, self.batch, dtype)
+            case Stateless() as stateless:
+                return stateless.kernel(node.shapes, self.batch, dtype, bias)
+            case LoihiLif():
+                chip = self.neurons[node.name]
+                return lambda x: chip(with_bias(x))
+            case Neurons():
+                neurons = self.neurons[node.name]
+                # A kernel may use up what it gets, and a single source's values are still its own.
+                return lambda x: neurons(x.astype(dtype) if constant is None else np.add(x, constant, dtype=dtype))
+            case Sink():
+                return with_bias
+            case Delay(lag=lag) as delay:
+                line = DelayLine(delay, (self.batch, *node.shape))
+                return lambda x: line(with_bias(x) if self.t >= lag else x, self.t)
+            case Source():
+                raise TypeError(f"node {node.name!r}: a source computes nothing")
+            case unknown:
+                assert_never(unknown)
 
     def _dtype(self, name: str) -> type[np.floating]:
-        limit = self.graph.metadata.certificate.get("nodes", {}).get(name, {}).get("limit", SINGLE)
-        return np.float32 if limit == SINGLE and not self.double else np.float64
-
-
-class _Integers:
-    """A population of integers: `loihi2.arithmetic.step` in the type that holds it exactly; counts what overflows."""
-
-    def __init__(self, lif: LoihiLif, shape: tuple[int, ...]) -> None:
-        self.lif, self.overflows = lif, Overflows()
-        self.v: Array = np.zeros(shape, _state(lif))
-        self.u: Array = np.zeros(shape if lif.lasting else (), self.v.dtype)
-
-    def __call__(self, x: Array) -> Array:
-        """One step: x to spikes, uint8."""
-        lif, v, number = self.lif, self.v, self.v.dtype.type
-        u = x.astype(v.dtype, copy=False)
-        if lif.drive.any():
-            u = u + lif.drive
-        u = u * number(2**ALIGNMENT)
-        if lif.lasting:
-            u += arithmetic.decayed(self.u, lif.synapse_decay)
-        wraps = np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT))
-        if wraps:
-            self.overflows.wraps += int(wraps)
-            u = arithmetic.wrap(u)
-        if lif.lasting:
-            self.u = u
-        v *= number((UNITY - lif.decay) / UNITY)
-        np.trunc(v, out=v)
-        v += u
-        v += lif.bias
-        self.overflows.saturations += int(np.count_nonzero(v < 1 - STATE_LIMIT))
-        np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=v)
-        fired = v > lif.threshold * float(2**ALIGNMENT)
-        v[fired] = 0
-        return np.asarray(fired.view(np.uint8))
-
-
-def _state(lif: LoihiLif) -> type[np.floating]:
-    """float32 for membranes that halve, keep all or nothing or a power of two of their value; else float64."""
-    kept = UNITY - lif.decay
-    return np.float64 if kept & (kept - 1) or lif.lasting else np.float32
+        return np.float64 if self.double or name in doubles(self.graph) else np.float32
 
 
 def count_overflows(

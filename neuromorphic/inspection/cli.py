@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +10,9 @@ import numpy as np
 import typer
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.inspection.describe import EXTENSIONS, size
+from neuromorphic.inspection.describe import size
 from neuromorphic.inspection.drawing import draw
-from neuromorphic.inspection.report import Inspection, NodeReport, Proof, direct_synapses, inspect
+from neuromorphic.inspection.report import Inspection, NodeReport, Proof, inspect, synapses
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import Readout
 from neuromorphic.loihi2.certificate import certify as prove_widths
@@ -50,7 +49,7 @@ def inspect_file(
         graph = read_graph(model, dt)
         with console.status("proving"):
             proof = _proof(graph, model, prove)
-        found = inspect(graph, _synapses(graph), proof)
+        found = inspect(graph, synapses(graph), proof)
     if json_path is not None:
         json_path.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
     if svg is not None:
@@ -62,20 +61,6 @@ def inspect_file(
         results.print(f"{title:<12} {said}", markup=False)
     if proof.contradicted:
         raise typer.Exit(1)
-
-
-def _synapses(graph: Graph) -> dict[str, int]:
-    """Synapses that end in each node, as `spikeclip-energy` counts them; extension nodes have none."""
-    from energy.fanout import fan_out
-
-    found = {}
-    for node in graph.nodes.values():
-        if node.spiking:
-            found[node.name] = direct_synapses(graph, node)
-        elif not isinstance(node.operation, EXTENSIONS):
-            with suppress(TypeError):  # of nodes that have none
-                found[node.name] = int(fan_out(node).sum(dtype=np.int64))
-    return found
 
 
 def _proof(graph: Graph, path: Path, prove: bool) -> Proof:

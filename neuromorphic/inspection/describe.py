@@ -5,35 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from neuromorphic.ops.operations import MaxPool2d, Operation, SelfAttention, SumPool2d
+from neuromorphic.ops import Operation, extensions
 
-EXTENSIONS = (MaxPool2d, SelfAttention)
-"""Operations that stand for extension nodes (`nodes`)."""
-
-NIR_TYPES = {
-    "Source": "Input",
-    "Sink": "Output",
-    "Lif": "LIF",
-    "LoihiLif": "LIF",
-    "If": "IF",
-    "Li": "LI",
-    "CubaLif": "CubaLIF",
-    "CubaLi": "CubaLI",
-    "Integrator": "I",
-    "SelfAttention": "SpikingSelfAttention",
-}
-"""What NIR calls operations that have another name here."""
+EXTENSIONS = frozenset(extensions.EXTENSIONS)
 
 SILENT = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "divisor": 1, "gain": 1, "leak": 0, "reset": 0}
 """Values that nobody needs to be told."""
 
 
-def node_type(operation: Operation) -> str:
-    """The type of the node in the file."""
-    if isinstance(operation, SumPool2d) and operation.divisor != 1:
-        return "AvgPool2d"
-    name = type(operation).__name__
-    return NIR_TYPES.get(name, name)
+def is_extension(operation: Operation) -> bool:
+    """Whether it stands for an extension node (`ops.extensions`)."""
+    return not EXTENSIONS.isdisjoint(operation.nir_types)
 
 
 def numbers(operation: Operation) -> dict[str, Any]:
@@ -77,7 +59,7 @@ def size(shape: Any) -> str:
 
 def window(operation: Operation) -> str:
     """The size of a kernel, `3×3`, and its stride, `/2`, where an operation has them: for a picture."""
-    kernel = getattr(operation, "kernel", None)
+    kernel = getattr(operation, "kernel_size", None)
     weight = getattr(operation, "weight", None)
     if kernel is None and weight is not None and weight.ndim > 2:
         kernel = weight.shape[2:]

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
-from neuromorphic.analysis.schedule import Schedule, inputs, schedule
+from neuromorphic.analysis.schedule import Schedule, schedule
 from neuromorphic.inspection import describe
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import KEY
-from neuromorphic.ops.operations import Population, Source
+from neuromorphic.ops import Delay, Linear, Membranes, Nonlinear, Population, Sink, Source
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,11 @@ def inspect(graph: Graph, synapses: Mapping[str, int] | None = None, proof: Proo
 
 def _node(graph: Graph, node: Node, timing: Schedule, synapses: Mapping[str, int] | None) -> NodeReport:
     arrays = [value for key, value in vars(node.operation).items() if key in ("weight", "bias", "scale")]
-    delays = {s: timing.delay.get((s, node.name), 0) for s in inputs(graph, node.name)}
+    delays = {s: timing.delay.get((s, node.name), 0) for s in node.sources}
     return NodeReport(
         name=node.name,
-        type=describe.node_type(node.operation),
-        extension=isinstance(node.operation, describe.EXTENSIONS),
+        type=node.operation.nir_name,
+        extension=describe.is_extension(node.operation),
         sources=node.sources,
         input_shape=node.input_shape,
         shape=node.shape,
@@ -177,7 +177,23 @@ def _node(graph: Graph, node: Node, timing: Schedule, synapses: Mapping[str, int
     )
 
 
-def direct_synapses(graph: Graph, node: Node) -> int:
-    """Synapses of weight 1 into a population: one per neuron and source whose spikes or frames arrive directly."""
-    sources = [graph.nodes[name].operation for name in inputs(graph, node.name)]
-    return prod(node.shape) * sum(isinstance(operation, Population | Source) for operation in sources)
+def synapses(graph: Graph) -> dict[str, int]:
+    """Synapses that end in each node that has some, by name.
+
+    Neurons have those of weight 1: one per neuron and source whose spikes or frames arrive directly.
+    """
+    found: dict[str, int] = {}
+    for node in graph.nodes.values():
+        match node.operation:
+            case Linear() as linear:
+                found[node.name] = int(linear.fan_out(node.shapes).sum(dtype=np.int64))
+            case Population():
+                sources = [graph.nodes[name].operation for name in node.sources]
+                found[node.name] = prod(node.shape) * sum(isinstance(s, Population | Source) for s in sources)
+            case Membranes():
+                found[node.name] = prod(node.shape)
+            case Source() | Sink() | Delay() | Nonlinear():
+                pass
+            case unknown:
+                assert_never(unknown)
+    return found

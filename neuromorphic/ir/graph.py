@@ -1,10 +1,11 @@
 """A graph: its nodes, in topological order, with shapes; what `reading` makes of a file, and everything else walks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.ops.operations import Conv1d, Conv2d, Delay, LoihiLif, Membranes, Operation, Population, Shape
+from neuromorphic.ops import AnyOperation, Delay, LoihiLif, Neurons, Population, Shape, Shapes
 
 
 @dataclass(frozen=True)
@@ -14,16 +15,21 @@ class Node:
     Attributes:
         name: its name in the file.
         operation: what it computes, with its parameters.
-        sources: names of the nodes whose outputs it sums.
-        input_shape: shape of that sum.
+        sources: names of the nodes whose outputs it sums; one that arrives along two paths stands there twice.
+        input_shape: shape of that sum; what a source sends has as many elements, in the same order.
         shape: shape of its output, without time and batch.
     """
 
     name: str
-    operation: Operation
+    operation: AnyOperation
     sources: tuple[str, ...]
     input_shape: Shape
     shape: Shape
+
+    @property
+    def shapes(self) -> Shapes:
+        """Both shapes, as operations take them."""
+        return Shapes(self.input_shape, self.shape)
 
     @property
     def spiking(self) -> bool:
@@ -33,20 +39,12 @@ class Node:
     @property
     def neurons(self) -> bool:
         """Whether it is made of neurons: populations, and membranes that are its output."""
-        return isinstance(self.operation, Population | Membranes)
-
-
-def in_one_row(node: Node, conv: Conv1d) -> tuple[Node, Conv2d]:
-    """The node of a `Conv1d` as that of the `Conv2d` of maps `[C, 1, N]` that it is, and this convolution."""
-    weight = conv.weight[:, :, None]
-    flat_map = Conv2d(weight, conv.bias, (1, conv.stride), (0, conv.padding), (1, conv.dilation), conv.groups)
-    (channels, size), (out_channels, out_size) = node.input_shape, node.shape
-    return Node(node.name, flat_map, node.sources, (channels, 1, size), (out_channels, 1, out_size)), flat_map
+        return isinstance(self.operation, Neurons)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A NIR graph, validated.
+    """A NIR graph, validated; it never changes.
 
     Attributes:
         nodes: by name, in topological order: sources come before what reads them in the same step.
@@ -54,8 +52,9 @@ class Graph:
         output: name of the one output node.
         metadata: what the exporter wrote of time, images, labels and grids.
         source: file that it was read from, for messages.
-        recurrent: edges on cycles that deliver a step later, as (neuron, reader), flattening looked through
-            (`recurrence`).
+        recurrent: edges on cycles that deliver a step later, as (neuron, reader) (`analysis.recurrence`).
+        facts: what was derived from it, by what derives it (`analysis.facts`).
+        wiring: the same of facts that follow from names, sources, shapes and types of operations alone.
     """
 
     nodes: Mapping[str, Node]
@@ -64,6 +63,8 @@ class Graph:
     metadata: GraphMetadata
     source: str
     recurrent: frozenset[tuple[str, str]] = frozenset()
+    facts: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    wiring: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def populations(self) -> tuple[Node, ...]:
@@ -76,7 +77,7 @@ class Graph:
         return "loihi2" if any(isinstance(node.operation, LoihiLif) for node in self.populations) else "float"
 
     def lag(self, source: str, reader: str) -> int:
-        """`reader` sums at step t what `source` sent at step `t - lag` of an image; flattening looked through."""
+        """`reader` sums at step t what `source` sent at step `t - lag` of an image."""
         operation = self.nodes[reader].operation
         own = operation.lag if isinstance(operation, Delay) else 0
         return own + int((source, reader) in self.recurrent)
@@ -84,3 +85,20 @@ class Graph:
     def readers(self, name: str) -> tuple[Node, ...]:
         """The nodes that have `name` among their sources."""
         return tuple(node for node in self.nodes.values() if name in node.sources)
+
+    def with_operations(self, operations: Mapping[str, AnyOperation]) -> "Graph":
+        """The same graph with other parameters.
+
+        Args:
+            operations: by node; each of the type that the node has.
+
+        Raises:
+            TypeError: one is of another type.
+        """
+        for name, operation in operations.items():
+            if type(operation) is not type(self.nodes[name].operation):
+                raise TypeError(f"node {name!r}: a {type(operation).__name__} in place of another operation")
+        changed = {name: replace(self.nodes[name], operation=operation) for name, operation in operations.items()}
+        result = replace(self, nodes={**self.nodes, **changed})
+        object.__setattr__(result, "wiring", self.wiring)
+        return result

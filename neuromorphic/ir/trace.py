@@ -1,7 +1,7 @@
 """A trace: every spike of every population, bit-packed, and the real-valued output; kept in HDF5."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,21 @@ class Trace:
     def predictions(self) -> NDArray[np.int64]:
         """The class of the highest score per image: int64 `[images]`."""
         return np.asarray(self.scores.argmax(1), dtype=np.int64)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Trace"]) -> "Trace":
+        """The trace of all images of `parts`, which are of the same graph and T, in their order."""
+        first = parts[0]
+        spikes = {
+            name: SpikeTrain(np.concatenate([part.spikes[name].bits for part in parts]), train.shape)
+            for name, train in first.spikes.items()
+        }
+        membranes = None
+        if first.membranes is not None:
+            of_parts = [part.membranes for part in parts if part.membranes is not None]
+            membranes = {name: np.concatenate([v[name] for v in of_parts]) for name in first.membranes}
+        outputs = np.concatenate([part.outputs for part in parts])
+        return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes)
 
     def write(self, path: Path) -> None:
         """Write the trace as HDF5, whole or not at all."""

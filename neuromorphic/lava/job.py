@@ -10,15 +10,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from neuromorphic.analysis.biases import biases
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.trace import SpikeTrain, Trace
-from neuromorphic.lava.layers import constants
-from neuromorphic.ops.operations import Operation
+from neuromorphic.ops import AnyOperation
 
 Models = Literal["fused", "stock"]
 
-_KINDS = {kind.__name__: kind for kind in get_args(Operation)}
+_KINDS = {kind.__name__: kind for kind in get_args(AnyOperation)}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Job:
     time_steps: int
     batch: int
     models: Models
-    doubles: tuple[str, ...]
+    doubles: frozenset[str]
 
     def write(self, folder: Path) -> None:
         """Write the job, and result files for the recorder to fill; what biases alone bring stands in the outputs."""
@@ -53,7 +53,12 @@ class Job:
             kind = type(node.operation).__name__
             nodes.append([node.name, kind, list(arrays), rest, node.sources, node.input_shape, node.shape])
         np.save(folder / "frames.npy", self.frames)
-        settings = {"time_steps": self.time_steps, "batch": self.batch, "models": self.models, "doubles": self.doubles}
+        settings = {
+            "time_steps": self.time_steps,
+            "batch": self.batch,
+            "models": self.models,
+            "doubles": sorted(self.doubles),
+        }
         ends = {"input": self.graph.input, "output": self.graph.output}
         document = {"nodes": nodes, **ends, "recurrent": sorted(self.graph.recurrent), "settings": settings}
         (folder / "job.json").write_text(json.dumps(document))
@@ -63,7 +68,7 @@ class Job:
             _create(path, np.uint8, (images, self.time_steps, size))
         for name, path in membrane_files(folder, self.graph).items():
             _create(path, np.int32, (images, *self.graph.nodes[name].shape))
-        constant = constants(self.graph)[self.graph.output]
+        constant = biases(self.graph)[self.graph.output]
         _create(output_file(folder), np.float64, (images, self.time_steps, *constant.shape))[...] = constant
 
     @classmethod
@@ -77,7 +82,7 @@ class Job:
             nodes[name] = Node(name, _KINDS[kind](**fields), tuple(sources), tuple(input_shape), tuple(shape))
         recurrent = frozenset((neuron, reader) for neuron, reader in document["recurrent"])
         graph = Graph(nodes, document["input"], document["output"], GraphMetadata(), str(folder), recurrent)
-        settings = document["settings"] | {"doubles": tuple(document["settings"]["doubles"])}
+        settings = document["settings"] | {"doubles": frozenset(document["settings"]["doubles"])}
         return cls(graph, np.load(folder / "frames.npy", mmap_mode="r"), **settings)
 
     def trace(self, folder: Path) -> Trace:

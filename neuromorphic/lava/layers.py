@@ -3,7 +3,7 @@
 A layer ends in its head: neurons, a `Delay`, or a node without state whose currents several nodes (or the host) read.
 It contains the nodes without state that only it reads.  So all the waiting inside a layer, of synapses, of shorter
 branches and of recurrent edges, adds up to one delay per source: `latency(head) + lag - latency(source)`.  The lag is
-the same on all ways from a source to a head: where one of them is on a cycle with both, all are; and only a `Delay`
+the same on all paths from a source to a head: where one of them is on a cycle with both, all are; and only a `Delay`
 that is the head has one of its own.
 
 Biases act at the neurons, as on the chip: each linear node passes on what it makes of zeros, and a member's `bias`
@@ -13,13 +13,11 @@ is with a `Delay`, behind which they begin late.  The currents that leave linear
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from neuromorphic.analysis.schedule import Schedule, inputs, synapse
-from neuromorphic.execution.reference import apply
+from neuromorphic.analysis.biases import biases
+from neuromorphic.analysis.facts import fact
+from neuromorphic.analysis.schedule import schedule, synapse
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops.operations import Delay, Flatten, MaxPool2d, Membranes, Population, SelfAttention, Sink, Source
+from neuromorphic.ops import Delay, Float64, Source
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Member:
     lags: tuple[int, ...]
     entries: tuple[int, ...]
     direct: tuple[bool, ...]
-    bias: NDArray[np.float64]
+    bias: Float64
 
 
 @dataclass(frozen=True)
@@ -69,43 +67,41 @@ class Layer:
         return self.members[-1].node
 
 
-def layers(graph: Graph, timing: Schedule) -> tuple[Layer, ...]:
+@fact
+def layers(graph: Graph) -> tuple[Layer, ...]:
     """The layers of `graph`, in topological order; nodes without state that nothing reads are left out."""
     heads = _heads(graph)
-    biases = constants(graph)
-    return tuple(_layer(graph, timing, name, heads, biases) for name in heads)
+    return tuple(_layer(graph, name, heads) for name in heads)
 
 
 def _heads(graph: Graph) -> tuple[str, ...]:
     readers: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for node in graph.nodes.values():
-        if not isinstance(node.operation, Flatten):
-            for source in inputs(graph, node.name):
-                readers[source].append(node.name)
+        for source in node.sources:
+            readers[source].append(node.name)
     names = []
     for node in graph.nodes.values():
         read = readers[node.name]
         shared = len(read) > 1 or graph.output in read
         held = node.neurons or isinstance(node.operation, Delay)
-        if held or (shared and not isinstance(node.operation, Source | Flatten)):
+        if held or (shared and not isinstance(node.operation, Source)):
             names.append(node.name)
     return tuple(names)
 
 
-def _layer(
-    graph: Graph, timing: Schedule, head: str, heads: tuple[str, ...], biases: dict[str, NDArray[np.float64]]
-) -> Layer:
+def _layer(graph: Graph, head: str, heads: tuple[str, ...]) -> Layer:
+    timing = schedule(graph)
     found: dict[str, Member] = {}
     waiting = [head]
     while waiting:
         name = waiting.pop()
-        read = inputs(graph, name)
+        read = graph.nodes[name].sources
         waits = tuple(timing.delay[s, name] for s in read)
         lags = tuple(graph.lag(s, name) for s in read)
         synapses = tuple(synapse(graph, s, name) for s in read)
         entries = tuple(timing.latency[name] - steps for steps in synapses)
         direct = tuple(bool(steps) and graph.nodes[name].neurons for steps in synapses)
-        found[name] = Member(graph.nodes[name], read, waits, lags, entries, direct, biases[name])
+        found[name] = Member(graph.nodes[name], read, waits, lags, entries, direct, biases(graph)[name])
         waiting += [s for s in read if s not in heads and s != graph.input]
     # The head is last: a `Delay` on a cycle stands in the graph before what it reads.
     members = (*(found[name] for name in graph.nodes if name in found and name != head), found[head])
@@ -121,23 +117,3 @@ def _layer(
     latency, lags = timing.latency[head], tuple(outside.values())
     delays = tuple(latency + lag - timing.latency[s] for s, lag in outside.items())
     return Layer(members, sources, delays, lags, latency)
-
-
-def constants(graph: Graph) -> dict[str, NDArray[np.float64]]:
-    """What the biases alone bring to the input of every node, float64, by node name."""
-    leaving = {n.name: np.zeros((1, *n.shape)) for n in graph.nodes.values() if _adds_biases_itself(n)}
-    for node in graph.nodes.values():
-        if node.name not in leaving:
-            leaving[node.name] = apply(node, _arriving(node, leaving))
-    return {node.name: _arriving(node, leaving)[0] for node in graph.nodes.values()}
-
-
-def _arriving(node: Node, leaving: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    x = np.zeros((1, *node.input_shape))
-    for source in node.sources:
-        x = x + leaving[source]
-    return x
-
-
-def _adds_biases_itself(node: Node) -> bool:
-    return isinstance(node.operation, Population | Membranes | Source | Sink | MaxPool2d | SelfAttention | Delay)

@@ -13,7 +13,7 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.conv.process import Conv
 from lava.proc.lif.process import LIFReset
 
-from neuromorphic.analysis.schedule import Schedule, inputs, schedule
+from neuromorphic.analysis.schedule import Schedule, schedule
 from neuromorphic.lava.job import Job, Models, membrane_files, output_file, spike_files
 from neuromorphic.lava.layers import Layer, layers
 from neuromorphic.lava.membranes import MembraneFile
@@ -100,7 +100,7 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
     lead = (batch,) if job.models == "fused" else ()
     source = SourceProcess(frames=job.frames, time_steps=time_steps, batch=batch, lead=lead)
     out: dict[str, Any] = {graph.input: source.out}
-    parts = layers(graph, timing)
+    parts = layers(graph)
     membranes = {
         name: MembraneFile(path, time_steps, timing.latency[name], batch)
         for name, path in membrane_files(folder, graph).items()
@@ -121,7 +121,7 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
         for index, before in enumerate(layer.sources):
             out[before.name].connect(getattr(process, in_port(before.spiking, index)))
     files = dict(zip((node.name for node in graph.populations), spike_files(folder, graph), strict=True))
-    read = inputs(graph, graph.output)
+    read = graph.nodes[graph.output].sources
     recorded = list(dict.fromkeys([*files, *read]))
     nodes = [graph.nodes[name] for name in recorded]
     recorder = RecorderProcess(

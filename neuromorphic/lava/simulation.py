@@ -8,24 +8,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.intervals import fractions, intervals
+from neuromorphic.analysis.biases import biases
+from neuromorphic.analysis.exactness import doubles
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.reference import per_step
+from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.job import Job, Models
-from neuromorphic.lava.layers import constants
 from neuromorphic.lava.runner import SILENCE, run_group
-from neuromorphic.loihi2.stock import check_stock
-from neuromorphic.ops.loihi_widths import GRADED_BITS
-from neuromorphic.ops.operations import CubaLif, Flatten, If, Lif, Membranes, Sink, Source
+from neuromorphic.lava.stock_limits import check_stock
+from neuromorphic.ops import CubaLif, If, Lif, Membranes
 
 BATCH = 16
 """Images at a time: beyond it, the time per image does not fall any more."""
-
-SINGLE = 24
-"""Bits of a float32's significand, and the limit of a proof that names none."""
 
 _ENVIRONMENT = {
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},  # Lava's processes are the parallelism
@@ -96,33 +92,6 @@ def simulate(
         return job.trace(folder)
 
 
-def doubles(graph: Graph) -> tuple[str, ...]:
-    """Names of the nodes that have to compute in float64.
-
-    Those whose sums the exporter's certificate proves exact in float64 only (`limit` 53, not 24 bits); and, where it
-    leaves a single node unproven, every node.  Of a graph in integers, those whose sums may need more than 24 bits.
-    """
-    if graph.precision == "loihi2":
-        return _wide(graph)
-    proofs = graph.metadata.certificate.get("nodes", {})
-    computing = [n.name for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink | Flatten)]
-    if not all(proofs.get(name, {}).get("exact") is True for name in computing):
-        return tuple(computing)
-    return tuple(name for name in computing if proofs[name].get("limit", SINGLE) != SINGLE)
-
-
-def _wide(graph: Graph) -> tuple[str, ...]:
-    """Names of the nodes with a sum of integers, read or returned, that may reach 2^24, and of those of fractions.
-
-    Every term may be 0, so partial sums stay within the bounds of the whole.
-    """
-    limit = 2.0 ** (GRADED_BITS - 1)
-    sums = intervals(graph, (-limit, limit - 1))
-    large = {name for name, x in sums.items() if max(-x.low.min(), x.high.max()) >= 2**SINGLE} | fractions(graph)
-    readers = {name: [reader.name for reader in graph.readers(name)] for name in graph.nodes}
-    return tuple(name for name in graph.nodes if name in large or not large.isdisjoint(readers[name]))
-
-
 def _check_precision(graph: Graph, precision: str) -> None:
     if precision not in ("float", "loihi2"):
         raise RefusedInput(f"precision {precision!r}; expected 'float' or 'loihi2'")
@@ -148,12 +117,11 @@ def _check_stock(graph: Graph) -> None:
     """
     if graph.precision == "loihi2":
         check_stock(graph)
-    biases = constants(graph)
     for node in graph.nodes.values():
         where = f"{graph.source}: node {node.name!r}"
         if isinstance(node.operation, Membranes):
             raise RefusedInput(f"{where} sends its membranes; no process of Lava's does, expected fused models")
-        if isinstance(node.operation, CubaLif) and biases[node.name].any():
+        if isinstance(node.operation, CubaLif) and biases(graph)[node.name].any():
             raise RefusedInput(f"{where} filters a bias; Lava's neurons add theirs behind the filter, expected none")
         for name in ("gain", "weight") if isinstance(node.operation, Lif | If | CubaLif) else ():
             least = getattr(node.operation, name, np.ones(1)).min()

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.execution.fast import Execution, batches, frame, run, still
+from neuromorphic.execution.fast import Execution, batches, run
+from neuromorphic.execution.frames import frame, still
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops.operations import Delay, Sink
+from neuromorphic.ops import Delay, Sink
 
 BATCH = 32
 """Images side by side."""

@@ -5,7 +5,7 @@ For every neuron, with x + drive in [a, b] whatever the spikes before it (`bound
     u = 64 x                            doesn't wrap if  -2^23 < 64 a  and  64 b <= 2^23
     v >= Σ_{t<T} (1 - d)^t (64 a + bias)    where that is negative: v doesn't saturate below if it is above -2^23
 
-Where currents last, a < 0 and b > 0 bring u up to `Σ_{t<T} (1 - d_u)^t` times as much, and v >= V_T with
+Where currents outlast their step, a < 0 and b > 0 bring u up to `Σ_{t<T} (1 - d_u)^t` times as much, and v >= V_T with
 
     U_t = (1 - d_u) U_{t-1} + 64 a          V_t = (1 - d) min(V_{t-1}, 0) + U_t + bias
 
@@ -15,18 +15,33 @@ Decays round toward zero, so they only raise what is negative.  Above, saturatio
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.intervals import Interval, fractions, intervals
+from neuromorphic.analysis.intervals import fractions, graded_intervals
 from neuromorphic.analysis.streams import host_nodes
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
-from neuromorphic.loihi2.parameters import weights_of
 from neuromorphic.loihi2.populations import growth
-from neuromorphic.ops.loihi_widths import (
+from neuromorphic.ops import (
+    CubaLif,
+    Delay,
+    If,
+    Interval,
+    Lif,
+    LoihiLif,
+    MaxPool2d,
+    Membranes,
+    SelfAttention,
+    Sink,
+    Source,
+    SumPool2d,
+    Threshold,
+    Weighted,
+)
+from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
@@ -37,7 +52,6 @@ from neuromorphic.ops.loihi_widths import (
     WEIGHT_BITS,
     WEIGHT_EXPONENT,
 )
-from neuromorphic.ops.operations import Affine, Conv1d, Conv2d, LoihiLif, Scale, SelfAttention
 
 SINGLE, DOUBLE = 24, 53
 """Bits of a float32 and of a float64."""
@@ -111,8 +125,7 @@ def certify(graph: Graph) -> WidthCertificate:
         RefusedInput: a parameter is outside its width, by node.
     """
     check(graph)
-    limit = 2.0 ** (GRADED_BITS - 1)
-    read, steps = intervals(graph, (-limit, limit - 1)), graph.metadata.time_steps
+    read, steps = graded_intervals(graph), graph.metadata.time_steps
     populations: dict[str, PopulationProof] = {}
     limits: dict[str, int] = {}
     broken = fractions(graph)
@@ -134,9 +147,9 @@ def _bound(x: Interval) -> float:
 def _prove(lif: LoihiLif, x: Interval, steps: int | None) -> PopulationProof:
     low, high = 2.0**ALIGNMENT * (x.low + lif.drive), 2.0**ALIGNMENT * (x.high + lif.drive)
     membrane = _least_membrane(lif, low, steps)
-    if lif.lasting:
-        lasting, _ = growth(lif.decay, lif.synapse_decay, steps)
-        low, high = lasting * np.minimum(low, 0), lasting * np.maximum(high, 0)
+    if lif.current_lasts:
+        kept, _ = growth(lif.decay, lif.current_decay, steps)
+        low, high = kept * np.minimum(low, 0), kept * np.maximum(high, 0)
     wrapping = (low <= -STATE_LIMIT) | (high > STATE_LIMIT)
     saturating = membrane < 1 - STATE_LIMIT
     worst = np.unravel_index(int(np.maximum(high, -np.minimum(low, membrane)).argmax()), low.shape)
@@ -152,13 +165,13 @@ def _prove(lif: LoihiLif, x: Interval, steps: int | None) -> PopulationProof:
 
 def _least_membrane(lif: LoihiLif, low: NDArray[np.float64], steps: int | None) -> NDArray[np.float64]:
     """What v can't fall below from 0, or 0, if 64 (x + drive) is at least `low`; of any number of steps if None."""
-    if not lif.lasting or steps is None:
-        lasting, _ = growth(lif.decay, lif.synapse_decay, steps)
-        least = np.where(low < 0, lasting * low, low)
+    if not lif.current_lasts or steps is None:
+        kept, _ = growth(lif.decay, lif.current_decay, steps)
+        least = np.where(low < 0, kept * low, low)
         per_step = np.minimum(least + lif.bias, 0)
         _, sums = growth(lif.decay, 2**DECAY_BITS, steps)
         return np.where(per_step < 0, per_step * sums, 0.0)
-    kept_u, kept_v = (1 - decay / 2.0**DECAY_BITS for decay in (lif.synapse_decay, lif.decay))
+    kept_u, kept_v = (1 - decay / 2.0**DECAY_BITS for decay in (lif.current_decay, lif.decay))
     u = v = np.zeros_like(low)
     for _ in range(steps):
         before = u, v
@@ -181,10 +194,18 @@ def check(graph: Graph) -> None:
             case LoihiLif() as lif:
                 _check_population(node.name, lif)
                 _check_weights(node.name, "drive", lif.drive.reshape(1, -1))
-            case Affine() | Conv1d() | Conv2d() | Scale() as weighted if node.name not in host:
-                _check_weights(node.name, "weights", weights_of(weighted))
-            case SelfAttention(scale=scale) if scale != round(scale) or scale < 1:
-                raise RefusedInput(f"{node.name}: scale is {scale}; expected a whole number of at least 1")
+            case Weighted() as synapses:
+                if node.name not in host:
+                    _check_weights(node.name, "weights", synapses.weights)
+            case SelfAttention(scale=scale):
+                if scale != round(scale) or scale < 1:
+                    raise RefusedInput(f"{node.name}: scale is {scale}; expected a whole number of at least 1")
+            case Source() | Sink() | Delay() | SumPool2d() | MaxPool2d() | Membranes():
+                pass
+            case Lif() | If() | CubaLif() | Threshold():
+                raise RefusedInput(f"{node.name} is a {node.operation.nir_name} of floats; expected integers")
+            case unknown:
+                assert_never(unknown)
 
 
 def _check_population(name: str, lif: LoihiLif) -> None:
@@ -204,8 +225,8 @@ def _check_population(name: str, lif: LoihiLif) -> None:
             "lower the weight scale",
         ),
         # All of v is lost by a reset in every step, which takes u too.
-        ("decay", lif.decay, 0, 2**DECAY_BITS - int(lif.lasting), DECAY_BITS, "lengthen tau"),
-        ("decay of u", lif.synapse_decay, 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
+        ("decay", lif.decay, 0, 2**DECAY_BITS - int(lif.current_lasts), DECAY_BITS, "lengthen tau"),
+        ("decay of u", lif.current_decay, 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
     ):
         if value > most:
             raise RefusedInput(f"{name}: {what} {value} exceeds {most} ({bits} bits); {advice}")

@@ -6,13 +6,26 @@ factor becomes 1, and names stay.
 """
 
 from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 
 from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.loihi2.parameters import Biased, Floats
-from neuromorphic.ops.operations import Delay, Flatten, Operation, Scale, SumPool2d
+from neuromorphic.ops import (
+    Affine,
+    AnyOperation,
+    Conv2d,
+    Delay,
+    Float32,
+    Neurons,
+    Nonlinear,
+    Scale,
+    Sink,
+    Source,
+    SumPool2d,
+    Weighted,
+)
 
 
 def folded(graph: Graph) -> Graph:
@@ -25,24 +38,23 @@ def folded(graph: Graph) -> Graph:
             continue
         before = _synapses(graph, node, uniform=bool((factors == factors[0]).all()))
         if before is not None:
-            nodes = dict(graph.nodes)
-            for synapse in before:
-                nodes[synapse] = replace(nodes[synapse], operation=_times(nodes[synapse], factors))
-            nodes[name] = replace(node, operation=_without_factors(node.operation))
-            graph = replace(graph, nodes=nodes)
+            weighted = {synapse: _times(graph.nodes[synapse], factors) for synapse in before}
+            graph = graph.with_operations({**weighted, name: _without_factors(node.operation)})
     return graph
 
 
-def _by_channel(node: Node) -> Floats | None:
+def _by_channel(node: Node) -> Float32 | None:
     """Factors `[channels]` of what a node reads; None where it has none, or those of a channel differ."""
     match node.operation:
-        case Scale(scale=scale) if (scale != 1).any():
+        case Scale(scale=scale):
             rows = scale.reshape(len(scale), -1)
-            return rows[:, 0] if (rows == rows[:, :1]).all() else None
-        case SumPool2d(divisor=divisor) if divisor != 1:
-            return np.full(node.input_shape[0], 1 / divisor, np.float32)
-        case _:
+            return rows[:, 0] if (scale != 1).any() and (rows == rows[:, :1]).all() else None
+        case SumPool2d(divisor=divisor):
+            return None if divisor == 1 else np.full(node.input_shape[0], 1 / divisor, np.float32)
+        case Source() | Sink() | Delay() | Neurons() | Affine() | Conv2d() | Nonlinear():
             return None
+        case unknown:
+            assert_never(unknown)
 
 
 def _synapses(graph: Graph, node: Node, *, uniform: bool) -> set[str] | None:
@@ -50,13 +62,15 @@ def _synapses(graph: Graph, node: Node, *, uniform: bool) -> set[str] | None:
     carriers, found = spike_carriers(graph), set[str]()
     seen, waiting = {node.name}, [node]
     while waiting:
-        for source in waiting.pop().sources:
+        reader = waiting.pop()
+        for source in reader.sources:
             before = graph.nodes[source]
-            if source in carriers or len(graph.readers(source)) != 1:
+            same_channels = before.shape[0] == reader.input_shape[0]
+            if source in carriers or len(graph.readers(source)) != 1 or not (same_channels or uniform):
                 return None
-            if weighs(before, carriers) and isinstance(before.operation, Biased | Scale):
+            if weighs(before, carriers) and isinstance(before.operation, Weighted):
                 found.add(source)
-            elif _keeps_channels(before.operation) or (uniform and isinstance(before.operation, Flatten)):
+            elif _keeps_currents(before.operation):
                 if source not in seen:
                     seen.add(source)
                     waiting.append(before)
@@ -65,31 +79,34 @@ def _synapses(graph: Graph, node: Node, *, uniform: bool) -> set[str] | None:
     return found
 
 
-def _keeps_channels(operation: Operation) -> bool:
+def _keeps_currents(operation: AnyOperation) -> bool:
     """Whether a current passes through it as it is, in its channel."""
     match operation:
-        case Delay() | SumPool2d(divisor=1):
+        case Delay():
             return True
+        case SumPool2d(divisor=divisor):
+            return divisor == 1
         case Scale(scale=scale):
             return bool((scale == 1).all())
-        case _:
+        case Source() | Sink() | Neurons() | Affine() | Conv2d() | Nonlinear():
             return False
+        case unknown:
+            assert_never(unknown)
 
 
-def _times(node: Node, factors: Floats) -> Operation:
+def _times(node: Node, factors: Float32) -> AnyOperation:
     """A node's synapses with all of an output channel's weights times its factor; a single one where all are alike."""
     operation = node.operation
+    if not isinstance(operation, Weighted):
+        raise TypeError(f"node {node.name!r}: {type(operation).__name__} has no weights")
     if len(factors) != node.shape[0]:  # beyond a flattening
         factors = np.full(node.shape[0], factors[0])
-    if isinstance(operation, Scale):
-        return Scale(operation.scale * factors.reshape(-1, *(1 for _ in operation.scale.shape[1:])))
-    if isinstance(operation, Biased):
-        rows = factors.reshape(-1, *(1 for _ in operation.weight.shape[1:]))
-        return replace(operation, weight=operation.weight * rows, bias=operation.bias * factors)
-    raise TypeError(f"node {node.name!r}: {type(operation).__name__} has no weights")
+    rows = factors.reshape(-1, *(1 for _ in operation.weights.shape[1:]))
+    weighted = operation.with_weights(operation.weights * rows)
+    return weighted.with_bias(operation.bias_values * factors) if operation.biased else weighted
 
 
-def _without_factors(operation: Operation) -> Operation:
+def _without_factors(operation: AnyOperation) -> AnyOperation:
     match operation:
         case Scale(scale=scale):
             return Scale(np.ones_like(scale))

@@ -21,7 +21,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.ops.loihi_widths import DECAY_BITS
+from neuromorphic.ops.widths import DECAY_BITS
 
 
 def halvings(decay: int) -> int:

@@ -6,37 +6,44 @@ convolutions.  The readout's nodes, which are the host's, hold integers too; its
 """
 
 from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.intervals import constants
+from neuromorphic.analysis.order import arranged
 from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import GraphMetadata, Readout
+from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.certificate import certify
-from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_weights
-from neuromorphic.loihi2.populations import STEP, Neurons, population, with_snapped_rest, with_thresholds
+from neuromorphic.loihi2.populations import STEP, FloatNeurons, population, with_snapped_rest, with_thresholds
 from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.loihi2.supported import check_supported
-from neuromorphic.ops.linear import pool_as_convolution
-from neuromorphic.ops.loihi_widths import GRADED_BITS, WEIGHT_BITS
-from neuromorphic.ops.operations import (
+from neuromorphic.ops import (
     Affine,
-    Conv1d,
+    AnyOperation,
     Conv2d,
     CubaLi,
-    Flatten,
+    CubaLif,
+    Delay,
+    Float64,
+    If,
+    Integrator,
     Li,
+    Lif,
     LoihiLif,
-    Operation,
+    MaxPool2d,
     Scale,
     SelfAttention,
+    Sink,
     Source,
     SumPool2d,
+    Threshold,
+    Weighted,
 )
-from neuromorphic.reading.build import arranged
+from neuromorphic.ops.widths import GRADED_BITS, WEIGHT_BITS
 
 Floats = NDArray[np.float32]
 
@@ -51,38 +58,70 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
     """
     check_supported(graph)
     host, carriers = host_nodes(graph), spike_carriers(graph)
-    biases = constants(with_snapped_biases(graph, scheme), held=host)
+    biases = chip_biases(with_snapped_biases(graph, scheme), held=host)
     nodes: dict[str, Node] = {}
+    passed = _factors_of_one(graph)
     for node in graph.nodes.values():
-        operation: Operation = node.operation
-        match operation:
-            case operation if isinstance(operation, Neurons):
-                operation = population(node.name, operation, biases[node.name], scheme)
-            case Li(leak=leak) | CubaLi(leak=leak) as readout:  # linear but for its leak
-                operation = replace(readout, leak=(leak / scheme.units[node.name]).astype(np.float32))
-            case Scale() if node.name not in host and not weighs(node, carriers):  # a factor of 1 (`folding`)
-                operation = Flatten()
-            case Scale(scale=scale):
-                operation = Scale(weights(scale, node.name, input_unit(graph, scheme, node), scheme))
-            case Affine() | Conv1d() | Conv2d() as weighted:
-                weight = weights(weighted.weight, node.name, input_unit(graph, scheme, node), scheme)
-                unit = scheme.units[node.name] if node.name in host else np.inf  # the chip adds biases at its neurons
-                bias = np.asarray(np.round(weighted.bias / unit), np.float32)
-                operation = replace(weighted, weight=weight, bias=bias)
-            case SumPool2d() as pool if node.name not in host and weighs(node, carriers):
-                ones = pool_as_convolution(node, pool)
-                weight = weights(ones.weight, node.name, pooled_unit(graph, scheme, node), scheme)
-                operation = replace(ones, weight=weight)
-            case SumPool2d() as pool:
-                operation = replace(pool, divisor=1)  # the host's: the unit of what leaves it is divided instead
-            case SelfAttention(scale=scale) as attention:
-                operation = replace(attention, scale=float(np.round(scale / scheme.units[node.name])))
-        sources = node.sources
+        if node.name in passed:
+            continue
+        sources = tuple(s for name in node.sources for s in _behind(graph, name, passed))
+        here = replace(node, operation=_integer(graph, node, scheme, biases[node.name]), sources=sources)
         if node.spiking or not (weighs(node, carriers) or node.name in host | carriers):
-            sources = _through_synapses(nodes, node, carriers, graph, scheme)
-        nodes[node.name] = replace(node, operation=operation, sources=sources)
+            here = replace(here, sources=_through_synapses(nodes, here, carriers, graph, scheme))
+        nodes[node.name] = here
     result = replace(arranged(graph, nodes), metadata=_metadata(graph, scheme, biases[graph.output]))
     return replace(result, metadata=replace(result.metadata, certificate=certify(result).to_dict()))
+
+
+def _factors_of_one(graph: Graph) -> frozenset[str]:
+    """Names of the scales on the chip that read currents: their factors are 1 by now (`folding`), and no synapses."""
+    host, carriers = host_nodes(graph), spike_carriers(graph)
+    scales = (node for node in graph.nodes.values() if isinstance(node.operation, Scale))
+    return frozenset(node.name for node in scales if node.name not in host and not weighs(node, carriers))
+
+
+def _behind(graph: Graph, name: str, passed: frozenset[str]) -> tuple[str, ...]:
+    """A source, or, where it is passed over, its own."""
+    if name not in passed:
+        return (name,)
+    return tuple(s for before in graph.nodes[name].sources for s in _behind(graph, before, passed))
+
+
+def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: Float64) -> AnyOperation:
+    """A node's operation in integers.
+
+    Args:
+        graph: of floats.
+        node: of it.
+        scheme: its scheme.
+        arriving: what biases bring to it.
+    """
+    on_host = node.name in host_nodes(graph)
+    match node.operation:
+        case Lif() | If() | CubaLif() | Threshold() as neurons:
+            return population(node.name, neurons, arriving, scheme)
+        case Li(leak=leak) | CubaLi(leak=leak) as readout:  # linear but for its leak
+            return replace(readout, leak=(leak / scheme.units[node.name]).astype(np.float32))
+        case Scale() | Affine() | Conv2d() as weighted:
+            whole = weights(weighted.weights, node.name, input_unit(graph, scheme, node), scheme)
+            unit = scheme.units[node.name] if on_host else np.inf  # the chip adds biases at its neurons
+            integer = weighted.with_weights(whole)
+            bias = np.asarray(np.round(weighted.bias_values / unit), np.float32)
+            return integer.with_bias(bias) if weighted.biased else integer
+        case SumPool2d() as pool if not on_host and weighs(node, spike_carriers(graph)):
+            ones = pool.synapses(node.shapes)
+            whole = weights(ones.weight, node.name, pooled_unit(graph, scheme, node), scheme)
+            return ones.with_weights(whole)
+        case SumPool2d() as pool:
+            return replace(pool, divisor=1)  # the host's: the unit of what leaves it is divided instead
+        case SelfAttention(scale=scale) as attention:
+            return replace(attention, scale=float(np.round(scale / scheme.units[node.name])))
+        case Source() | Sink() | Delay() | MaxPool2d() | Integrator():
+            return node.operation
+        case LoihiLif():
+            raise RefusedInput(f"{node.name} is quantised already; expected floats")
+        case unknown:
+            assert_never(unknown)
 
 
 def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -109,34 +148,35 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
         integer: what `integers` made of it.
         scheme: its scheme.
     """
-    nodes = {}
-    for node in with_snapped_biases(graph, scheme).nodes.values():
-        operation, whole = node.operation, integer.nodes[node.name].operation
-        if isinstance(operation, Neurons) and isinstance(whole, LoihiLif):
-            operation = with_thresholds(operation, whole.threshold.astype(np.float64), scheme.units[node.name])
+    snapped = with_snapped_biases(graph, scheme)
+    changed: dict[str, AnyOperation] = {}
+    for name, node in snapped.nodes.items():
+        if name not in integer.nodes:
+            continue
+        operation, whole = node.operation, integer.nodes[name].operation
+        if isinstance(operation, FloatNeurons) and isinstance(whole, LoihiLif):
+            changed[name] = with_thresholds(operation, whole.threshold.astype(np.float64), scheme.units[name])
         elif isinstance(operation, Weighted) and isinstance(whole, Weighted):
-            unit = scheme.units[node.name]
-            weight = weights_of(whole) * (unit / input_unit(graph, scheme, node))
-            if isinstance(operation, Biased) and isinstance(whole, Biased) and whole.bias.any():
-                operation = replace(operation, bias=(whole.bias * unit).astype(np.float32))
-            operation = with_weights(operation, weight.astype(np.float32))
-        nodes[node.name] = replace(node, operation=operation)
-    return replace(graph, nodes=nodes)
+            unit = scheme.units[name]
+            weight = whole.weights * (unit / input_unit(graph, scheme, node))
+            if whole.bias_values.any():
+                operation = operation.with_bias((whole.bias_values * unit).astype(np.float32))
+            changed[name] = operation.with_weights(weight.astype(np.float32))
+    return snapped.with_operations(changed)
 
 
 def with_snapped_biases(graph: Graph, scheme: Scheme) -> Graph:
     """Biases as multiples of `λ 2^E / 64`, or of `λ 2^e` where they act as drives, so that their sums are too."""
-    nodes = dict(graph.nodes)
+    changed: dict[str, AnyOperation] = {}
     for name, exponent in scheme.bias_exponents.items():
-        operation = nodes[name].operation
+        operation = graph.nodes[name].operation
         least = scheme.units[name] * 2.0**exponent / STEP
-        if isinstance(operation, Biased):
+        if isinstance(operation, Weighted) and operation.biased:
             step = scheme.units[name] * 2.0 ** scheme.drive_exponents[name] if name in scheme.drive_exponents else least
-            bias = (np.round(operation.bias / step) * step).astype(np.float32)
-            nodes[name] = replace(nodes[name], operation=replace(operation, bias=bias))
-        elif isinstance(operation, Neurons):
-            nodes[name] = replace(nodes[name], operation=with_snapped_rest(operation, least))
-    return replace(graph, nodes=nodes)
+            changed[name] = operation.with_bias((np.round(operation.bias_values / step) * step).astype(np.float32))
+        elif isinstance(operation, FloatNeurons):
+            changed[name] = with_snapped_rest(operation, least)
+    return graph.with_operations(changed)
 
 
 def _through_synapses(
@@ -153,14 +193,14 @@ def _through_synapses(
             weight = nearest(carried_unit(graph, scheme, source) / scheme.units[node.name])
             shape = node.input_shape
             zeros = np.zeros(shape[0], np.float32)
-            if len(shape) == 3:
-                kernel = np.full((shape[0], 1, 1, 1), weight, np.float32)
-                synapses: Operation = Conv2d(kernel, zeros, (1, 1), (0, 0), (1, 1), shape[0])
-            elif len(shape) == 2:
-                synapses = Conv1d(np.full((shape[0], 1, 1), weight, np.float32), zeros, 1, 0, 1, shape[0])
+            if len(shape) in (2, 3):
+                maps = (*shape, 1)[:3]
+                kernel = np.full((maps[0], 1, 1, 1), weight, np.float32)
+                synapses: AnyOperation = Conv2d(kernel, zeros, (1, 1), (0, 0), (1, 1), maps[0])
+                nodes[name] = Node(name, synapses, (source,), maps, maps)
             else:
-                synapses = Scale(np.full(shape, weight, np.float32))
-            nodes[name] = Node(name, synapses, (source,), shape, shape)
+                factors = Scale(np.full(shape, weight, np.float32))
+                nodes[name] = Node(name, factors, (source,), shape, shape)
         names.append(name)
     return tuple(sorted(names))
 

@@ -9,7 +9,7 @@ Decays are multiples of 1/4096 on the chip; others go to the nearest.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.ops.loihi_widths import ALIGNMENT, DECAY_BITS
-from neuromorphic.ops.operations import CubaLif, If, Lif, LoihiLif, Threshold
+from neuromorphic.ops import AnyOperation, CubaLif, If, Lif, LoihiLif, Threshold
+from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS
 
 Floats = NDArray[np.float64]
 
-Neurons = Lif | If | CubaLif | Threshold
+FloatNeurons = Lif | If | CubaLif | Threshold
 """Populations of floats that the chip's neurons can be."""
 
 UNITY = 2**DECAY_BITS
@@ -35,43 +35,43 @@ class Normal:
 
     Attributes:
         decay: of 4096, what v loses per step.
-        synapse_decay: of 4096, what the current loses per step.
+        current_decay: of 4096, what the current loses per step.
         gain: g.
         threshold: above v_reset.
         rest: what the leak brings per step, as an input that would bring v the same.
     """
 
     decay: int
-    synapse_decay: int
+    current_decay: int
     gain: Floats
     threshold: Floats
     rest: Floats
 
     @property
-    def lasting(self) -> bool:
+    def current_lasts(self) -> bool:
         """Whether currents outlast their step."""
-        return bool(self.synapse_decay < UNITY)
+        return bool(self.current_decay < UNITY)
 
     def bias(self, arriving: Floats) -> Floats:
         """What acts at v, as an input, of the biases that arrive and of the leak."""
-        return self.rest if self.lasting else self.rest + arriving
+        return self.rest if self.current_lasts else self.rest + arriving
 
     def drive(self, arriving: Floats) -> Floats:
         """What acts at u of the biases that arrive, as an input."""
-        return arriving if self.lasting else np.zeros_like(arriving)
+        return arriving if self.current_lasts else np.zeros_like(arriving)
 
     def growth(self, steps: int | None) -> tuple[float, float]:
-        """What a lasting input of 1 brings u and v, at most, in units of what it brings them in its first step.
+        """What an input of 1 in every step brings u and v, at most, in units of what it brings them in its first step.
 
         Args:
             steps: since rest; None for any number.
         """
-        return growth(self.decay, self.synapse_decay, steps)
+        return growth(self.decay, self.current_decay, steps)
 
 
-def growth(decay: int, synapse_decay: int, steps: int | None) -> tuple[float, float]:
+def growth(decay: int, current_decay: int, steps: int | None) -> tuple[float, float]:
     """`Σ_{n<T} k_u^n` and `Σ_{n<T} Σ_{i+j=n} k_u^i k_v^j`, with `k = 1 - decay / 4096`; for T to infinity if None."""
-    kept_u, kept_v = 1 - synapse_decay / UNITY, 1 - decay / UNITY
+    kept_u, kept_v = 1 - current_decay / UNITY, 1 - decay / UNITY
     if steps is None:
         u = 1 / (1 - kept_u)
         return u, u / (1 - kept_v) if decay else np.inf
@@ -82,7 +82,7 @@ def growth(decay: int, synapse_decay: int, steps: int | None) -> tuple[float, fl
     return u, v
 
 
-def normal(name: str, neurons: Neurons) -> Normal:
+def normal(name: str, neurons: FloatNeurons) -> Normal:
     """A population in the chip's terms.
 
     Raises:
@@ -99,18 +99,20 @@ def normal(name: str, neurons: Neurons) -> Normal:
             rest = (leak.astype(np.float64) - reset) / factor
             above = threshold.astype(np.float64) - reset
             result = Normal(_of_4096(name, "tau", decay), UNITY, decay.astype(np.float64) * factor, above, rest)
-        case CubaLif(decay=decay, synapse_decay=synapse, weight=weight, gain=gain, threshold=threshold):
+        case CubaLif(decay=decay, current_decay=synapse, weight=weight, gain=gain, threshold=threshold):
             factor = zero + _positive(name, "r", gain) * _positive(name, "w_in", weight) * synapse.astype(np.float64)
             rest = (neurons.leak.astype(np.float64) - neurons.reset) / factor
             above = threshold.astype(np.float64) - neurons.reset
             decays = (_of_4096(name, "tau_mem", decay), _of_4096(name, "tau_syn", synapse))
             result = Normal(*decays, decay.astype(np.float64) * factor, above, rest)
+        case unknown:
+            assert_never(unknown)
     if result.threshold.min() < 0:
         raise RefusedInput(f"{name}: its threshold is {result.threshold.min():g}; the chip's are 0 or more")
-    if result.lasting and result.decay == UNITY:
+    if result.current_lasts and result.decay == UNITY:
         raise RefusedInput(
-            f"{name}: dt / tau_mem is 1 while its current lasts; the chip's v decays by 4095 of 4096 at most, and a "
-            "reset in every step would forget the current too"
+            f"{name}: dt / tau_mem is 1 while its current outlasts its step; the chip's v decays by 4095 of 4096 at "
+            "most, and a reset in every step would forget the current too"
         )
     return result
 
@@ -137,7 +139,7 @@ def rounded(graph: Graph) -> Graph:
     Raises:
         RefusedInput: a population that the chip does not have, by name.
     """
-    nodes = dict(graph.nodes)
+    changed: dict[str, AnyOperation] = {}
     for node in graph.populations:
         neurons = neurons_of(node)
         form = normal(node.name, neurons)
@@ -145,10 +147,10 @@ def rounded(graph: Graph) -> Graph:
             decay, gain = _kept_product(form.decay, neurons.decay, neurons.gain)
             neurons = replace(neurons, decay=decay, gain=gain)
         if isinstance(neurons, CubaLif):
-            synapse, weight = _kept_product(form.synapse_decay, neurons.synapse_decay, neurons.weight)
-            neurons = replace(neurons, synapse_decay=synapse, weight=weight)
-        nodes[node.name] = replace(node, operation=neurons)
-    return replace(graph, nodes=nodes)
+            synapse, weight = _kept_product(form.current_decay, neurons.current_decay, neurons.weight)
+            neurons = replace(neurons, current_decay=synapse, weight=weight)
+        changed[node.name] = neurons
+    return graph.with_operations(changed)
 
 
 def _kept_product(of_4096: int, decay: NDArray[np.float32], factor: NDArray[np.float32]) -> tuple[Any, Any]:
@@ -157,18 +159,18 @@ def _kept_product(of_4096: int, decay: NDArray[np.float32], factor: NDArray[np.f
     return chip, factor if np.array_equal(chip, decay) else (factor * (decay / chip)).astype(np.float32)
 
 
-def neurons_of(node: Node) -> Neurons:
+def neurons_of(node: Node) -> FloatNeurons:
     """A node's population.
 
     Raises:
         RefusedInput: it consists of integers already.
     """
-    if not isinstance(node.operation, Neurons):
+    if not isinstance(node.operation, FloatNeurons):
         raise RefusedInput(f"{node.name} is quantised already; expected floats")
     return node.operation
 
 
-def population(name: str, neurons: Neurons, arriving: Floats, scheme: Scheme) -> LoihiLif:
+def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Scheme) -> LoihiLif:
     """The neuron whose v is `64 (v - v_reset) / (g λ)` of the float's; everything goes to the nearest integers.
 
     Args:
@@ -191,19 +193,19 @@ def population(name: str, neurons: Neurons, arriving: Floats, scheme: Scheme) ->
         np.round(form.threshold / (form.gain * unit)).astype(np.int32),
         mantissa.astype(np.int32),
         exponent,
-        form.synapse_decay,
+        form.current_decay,
         drive.astype(np.int32) if drive.any() else np.zeros((), np.int32),
     )
 
 
-def with_thresholds(neurons: Neurons, counts: Floats, unit: float) -> Neurons:
+def with_thresholds(neurons: FloatNeurons, counts: Floats, unit: float) -> FloatNeurons:
     """`neurons` whose thresholds are `counts` times g λ above their reset."""
     above = counts * normal("", neurons).gain * unit
     reset = 0.0 if isinstance(neurons, Threshold) else neurons.reset.astype(np.float64)
     return replace(neurons, threshold=(above + reset).astype(np.float32))
 
 
-def with_snapped_rest(neurons: Neurons, least: float) -> Neurons:
+def with_snapped_rest(neurons: FloatNeurons, least: float) -> FloatNeurons:
     """`neurons` whose leak brings a multiple of `least` per step, as an input."""
     form = normal("", neurons)
     if not isinstance(neurons, Lif | CubaLif) or not form.rest.any():

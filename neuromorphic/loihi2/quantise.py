@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.streams import Stream, host_nodes, streams
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.reference import per_step
+from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.calibrate import Calibration, Spikes
 from neuromorphic.loihi2.folding import folded
@@ -30,14 +30,13 @@ from neuromorphic.loihi2.integers import (
     weights,
     with_snapped_biases,
 )
-from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of, with_weights
-from neuromorphic.loihi2.populations import Neurons, neurons_of, rounded, with_thresholds
+from neuromorphic.loihi2.populations import neurons_of, rounded, with_thresholds
 from neuromorphic.loihi2.rounding import Rounding, mean_change, round_in_turn, round_to_nearest, windows
 from neuromorphic.loihi2.scheme import Choice, Granularity, Scheme
 from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.loihi2.units import Units
-from neuromorphic.ops.loihi_widths import GRADED_BITS, THRESHOLD_BITS
-from neuromorphic.ops.operations import Delay, Operation, Scale
+from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Scale, Weighted
+from neuromorphic.ops.widths import GRADED_BITS, THRESHOLD_BITS
 from neuromorphic.reading.frames import normalisation
 
 Progress = Callable[[int, int, str], None]
@@ -109,10 +108,11 @@ def _calibrated(
             work.fire(node.name)
             done += 1
             progress(done, len(graph.populations), node.name)
-        elif node.name in lossy and isinstance(node.operation, Scale):
-            work.round_scale(node, node.operation)
-        elif node.name in lossy and isinstance(node.operation, Biased):
-            work.round(node, rounding)
+        elif node.name in lossy and isinstance(node.operation, Weighted):
+            if node.operation.biased:
+                work.round(node, rounding)
+            else:
+                work.round_factors(node, node.operation)
     work.judge()
     return dequantised(work.graph, integers(work.graph, work.scheme), work.scheme), work.scheme
 
@@ -153,19 +153,19 @@ class _Work:
     def _damage(self, stream: Stream, unit: float) -> float:
         """Spikes per image and step that change in a stream's populations, on the inputs of the float graph."""
         scheme = self.units.scheme(stream, self.scheme, unit)
-        nodes = dict(self.graph.nodes)
+        changed: dict[str, AnyOperation] = {}
         for name in stream.synapses:
-            operation = nodes[name].operation
-            if isinstance(operation, Weighted):
-                read = input_unit(self.graph, scheme, nodes[name])
-                weight = weights(weights_of(operation), name, read, scheme) * np.float32(unit / read)
-                nodes[name] = replace(nodes[name], operation=with_weights(operation, weight))
-        graph = with_snapped_biases(replace(self.graph, nodes=nodes), scheme)
-        changed = 0.0
+            node = self.graph.nodes[name]
+            if isinstance(node.operation, Weighted):
+                read = input_unit(self.graph, scheme, node)
+                whole = weights(node.operation.weights, name, read, scheme)
+                changed[name] = node.operation.with_weights(whole * np.float32(unit / read))
+        graph = with_snapped_biases(self.graph.with_operations(changed), scheme)
+        disagreeing = 0.0
         for name in stream.populations:
             spikes = self.calibration.judged(graph, name)
-            changed += self.calibration.disagreement(name, spikes) * spikes[0, 0].size
-        return changed
+            disagreeing += self.calibration.disagreement(name, spikes) * spikes[0, 0].size
+        return disagreeing
 
     def read_out(self) -> None:
         """Give the host's nodes units: the largest weight of a readout becomes 127."""
@@ -175,7 +175,7 @@ class _Work:
                 continue
             unit, scheme = pooled_unit(self.graph, self.scheme, node), self.scheme
             if isinstance(node.operation, Weighted):
-                unit *= float(np.abs(weights_of(node.operation)).max()) / MOST
+                unit *= float(np.abs(node.operation.weights).max()) / MOST
                 exponents, clipping = {**scheme.exponents, node.name: (0,)}, {**scheme.clipping, node.name: (1.0,)}
                 scheme = replace(scheme, exponents=exponents, clipping=clipping)
             self.scheme = replace(scheme, units={**scheme.units, node.name: unit})
@@ -183,29 +183,29 @@ class _Work:
     def round(self, node: Node, rounding: Rounding) -> None:
         """Round a node's weights for the inputs that it has by now, and correct its bias by what that changes."""
         operation = node.operation
-        if not isinstance(operation, Biased):
+        if not isinstance(operation, Weighted):
             raise TypeError(f"node {node.name!r} has no weights")
         exponents = np.asarray(self.scheme.exponents[node.name], np.float64)[:, None]
         step = self.scheme.units[node.name] / input_unit(self.graph, self.scheme, node) * 2.0**exponents
-        flat = operation.weight.reshape(len(operation.weight), -1).astype(np.float64)
+        flat = operation.weights.reshape(len(operation.weights), -1).astype(np.float64)
         maps = self.calibration.maps
         after = windows(node, maps(self.graph, node, self.spikes))
         whole = round_in_turn(flat / step, after) if rounding == "in turn" else round_to_nearest(flat / step)
         before = windows(node, maps(self.graph, node, self.calibration.spikes))
         change = np.zeros(1) if node.name in self.unbiased else mean_change(flat, before, whole * step, after)
-        bias = (operation.bias + change).astype(np.float32)
-        weight = (whole * step).reshape(operation.weight.shape).astype(np.float32)
+        bias = (operation.bias_values + change).astype(np.float32)
+        weight = (whole * step).reshape(operation.weights.shape).astype(np.float32)
         scheme = self.units.with_room(self.streams[node.name], self.scheme, self.graph, node.name, bias)
         if scheme is None:  # the weights are too small beside such a bias
-            bias, scheme = operation.bias, self.scheme
+            bias, scheme = operation.bias_values, self.scheme
         self.scheme = scheme
-        self._replace(node, replace(operation, weight=weight, bias=bias))
+        self._replace(node, operation.with_weights(weight).with_bias(bias))
 
-    def round_scale(self, node: Node, operation: Scale) -> None:
+    def round_factors(self, node: Node, operation: Affine | Scale | Conv2d) -> None:
         """Round factors to nearest: each neuron has one, which no other makes up for."""
         read = input_unit(self.graph, self.scheme, node)
-        whole = weights(operation.scale, node.name, read, self.scheme)
-        self._replace(node, Scale((whole * (self.scheme.units[node.name] / read)).astype(np.float32)))
+        whole = weights(operation.weights, node.name, read, self.scheme)
+        self._replace(node, operation.with_weights((whole * (self.scheme.units[node.name] / read)).astype(np.float32)))
 
     def fire(self, name: str) -> None:
         """Round a population's thresholds, and keep its spikes for the nodes behind it."""
@@ -229,15 +229,14 @@ class _Work:
         }
         self.scheme = replace(self.scheme, populations=chosen)
 
-    def _replace(self, node: Node, operation: Weighted | Neurons) -> None:
-        nodes = {**self.graph.nodes, node.name: replace(node, operation=operation)}
-        self.graph = with_snapped_biases(replace(self.graph, nodes=nodes), self.scheme)
+    def _replace(self, node: Node, operation: AnyOperation) -> None:
+        self.graph = with_snapped_biases(self.graph.with_operations({node.name: operation}), self.scheme)
 
 
-def _same_decays(floats: Operation, chip: Operation) -> bool:
+def _same_decays(floats: AnyOperation, chip: AnyOperation) -> bool:
     return all(
         np.array_equal(getattr(floats, key), getattr(chip, key))
-        for key in ("decay", "synapse_decay")
+        for key in ("decay", "current_decay")
         if hasattr(floats, key)
     )
 

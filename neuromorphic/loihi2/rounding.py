@@ -16,10 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.execution.reference import sliding_windows
-from neuromorphic.ir.graph import Node, in_one_row
+from neuromorphic.ir.graph import Node
 from neuromorphic.loihi2.integers import LEAST, MOST
-from neuromorphic.ops.operations import Affine, Conv1d, Conv2d
+from neuromorphic.ops import Affine, Conv2d
 
 Rounding = Literal["in turn", "nearest"]
 
@@ -40,12 +39,8 @@ def windows(node: Node, maps: NDArray[Any]) -> NDArray[np.float32]:
     match node.operation:
         case Affine():
             return maps.astype(np.float32)[None]
-        case Conv1d() as conv:
-            row, _ = in_one_row(node, conv)
-            return windows(row, maps.reshape(len(maps), *row.input_shape))
         case Conv2d() as conv:
-            kernel = (conv.weight.shape[2], conv.weight.shape[3])
-            seen = sliding_windows(maps, kernel, conv.stride, conv.padding, conv.dilation)
+            seen = conv.windows.seen(maps)
             positions = seen.shape[2] * seen.shape[3]
             count = min(positions, max(1, ROWS // len(maps)))
             chosen = np.random.default_rng(SEED).choice(positions, count, replace=False)
@@ -53,7 +48,7 @@ def windows(node: Node, maps: NDArray[Any]) -> NDArray[np.float32]:
             grouped = rows.reshape(len(maps) * count, conv.groups, -1).swapaxes(0, 1)
             return np.asarray(grouped, np.float32)
         case other:
-            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no weights")
+            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no weights that are rounded in turn")
 
 
 def round_in_turn(weights: Values, rows: NDArray[np.float32]) -> Values:

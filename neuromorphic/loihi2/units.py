@@ -12,15 +12,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.intervals import constants, intervals
+from neuromorphic.analysis.intervals import intervals
 from neuromorphic.analysis.streams import Stream, host_nodes
 from neuromorphic.ir.graph import Graph
+from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.gates import exact_unit
 from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, pooled_unit
-from neuromorphic.loihi2.parameters import Biased, Weighted, weights_of
 from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
-from neuromorphic.ops.loihi_widths import (
+from neuromorphic.ops import SelfAttention, SumPool2d, Weighted
+from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
@@ -29,7 +30,6 @@ from neuromorphic.ops.loihi_widths import (
     THRESHOLD_BITS,
     WEIGHT_EXPONENT,
 )
-from neuromorphic.ops.operations import SelfAttention, SumPool2d
 
 CANDIDATES = 4
 """Units that are tried per stream, evenly over an octave."""
@@ -61,7 +61,7 @@ class Units:
         self.kept_decays = frozenset(populations if kept_decays is None else kept_decays)
         limit = 2.0 ** (GRADED_BITS - 1)
         self.read = intervals(graph, (-limit / input_scale, (limit - 1) / input_scale))
-        self.biases = constants(graph, held=host_nodes(graph))
+        self.biases = chip_biases(graph, held=host_nodes(graph))
 
     def exact(self, stream: Stream, scheme: Scheme) -> float | None:
         """The unit in which a stream becomes integers without loss (`gates`), if it has one."""
@@ -70,7 +70,7 @@ class Units:
         if biased or not self.kept_decays.issuperset(stream.populations):
             return None
         weighted = self._weighted(stream, scheme)
-        decays = [decay for form in forms for decay in (form.decay, form.synapse_decay)]
+        decays = [decay for form in forms for decay in (form.decay, form.current_decay)]
         unit = exact_unit([np.array(self._fixed(stream, scheme)), *weighted.values()], decays, self.time_steps)
         if unit is None or unit < max(self._least(stream), self._unsaturated(stream)):
             return None
@@ -123,10 +123,10 @@ class Units:
             bias: its corrected one.
         """
         node = graph.nodes[name]
-        if not isinstance(node.operation, Biased):
+        if not isinstance(node.operation, Weighted):
             raise TypeError(f"node {name!r} has no bias")
-        corrected = replace(node, operation=replace(node.operation, bias=bias))
-        biases = constants(replace(graph, nodes={**graph.nodes, name: corrected}), held=host_nodes(graph))
+        corrected = graph.with_operations({name: node.operation.with_bias(bias)})
+        biases = chip_biases(corrected, held=host_nodes(graph))
         result = self._with_exponents(stream, scheme, biases, 1)
         fits = result.bias_exponents[name] < 2**BIAS_EXPONENT_BITS
         return result if fits and result.drive_exponents.get(name, 0) <= WEIGHT_EXPONENT else None
@@ -151,7 +151,7 @@ class Units:
         bits = _exponent(largest * STEP / unit, _widest_bias(stream, share))
         bits = max(bits, scheme.bias_exponents.get(names[0], 0))
         result = replace(scheme, bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)})
-        if not any(form.lasting for form in forms.values()):
+        if not any(form.current_lasts for form in forms.values()):
             return result
         driven = max(float(np.abs(form.drive(biases[name])).max()) for name, form in forms.items())
         # Biases of a stream are multiples of one number, whichever of its populations adds them: 2^e and 2^E / 64.
@@ -165,11 +165,11 @@ class Units:
         for name in stream.populations:
             form, x, arriving = self.normal(name), self.read[name], self.biases[name]
             drive = form.drive(arriving)
-            lasting, _ = form.growth(self.time_steps)
+            growth, _ = form.growth(self.time_steps)
             high, low = np.maximum(x.high + drive, 0).max(), np.minimum(x.low + drive, 0).min()
             least = max(
                 least,
-                float(max(high, -low)) * lasting * STEP / (STATE_LIMIT - 1),
+                float(max(high, -low)) * growth * STEP / (STATE_LIMIT - 1),
                 float((form.threshold / form.gain).max()) / (2**THRESHOLD_BITS - 1),
                 float(np.abs(form.bias(arriving)).max()) * STEP / (_widest_bias(stream, 7 / 8) * LARGEST_BIAS_SHIFT),
                 float(np.abs(drive).max()) / (_widest_drive(stream, 7 / 8) * 2.0**WEIGHT_EXPONENT),
@@ -202,7 +202,7 @@ class Units:
         for name in stream.synapses:
             node = self.graph.nodes[name]
             if isinstance(node.operation, Weighted):
-                values = weights_of(node.operation).astype(np.float64)
+                values = node.operation.weights.astype(np.float64)
                 found[name] = values * input_unit(self.graph, scheme, node)
         return found
 

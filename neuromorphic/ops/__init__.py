@@ -1,1 +1,131 @@
-"""Operations: one class each, with its equation, its node in NIR, shapes, kernels, bounds and counts."""
+"""Operations: one class each, with its equation, its nodes in NIR, shapes, kernels, bounds and counts.
+
+`READERS` lists the operation that each type of NIR's nodes is read as.  Whoever adds an operation writes its class, and
+enters it here, in `AnyOperation` and in `READERS`; mypy then names what it lacks, in the class and in every `match`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from neuromorphic.ops.attention import SelfAttention
+from neuromorphic.ops.convolution import Conv2d
+from neuromorphic.ops.delay import Delay, DelayLine
+from neuromorphic.ops.ends import Sink, Source
+from neuromorphic.ops.linear import Affine, Scale
+from neuromorphic.ops.loihi import LoihiLif
+from neuromorphic.ops.membranes import CubaLi, Integrator, Li
+from neuromorphic.ops.neurons import CubaLif, If, Lif, Threshold
+from neuromorphic.ops.operation import (
+    Array,
+    Float32,
+    Float64,
+    Int64,
+    Interval,
+    Kernel,
+    Linear,
+    Mask,
+    Membranes,
+    NeuronKernel,
+    Neurons,
+    Nonlinear,
+    Operation,
+    Population,
+    Shape,
+    Shapes,
+    State,
+    Stateless,
+    Typed,
+    Weighted,
+)
+from neuromorphic.ops.pooling import MaxPool2d, SumPool2d
+
+__all__ = [
+    "READERS",
+    "Affine",
+    "AnyOperation",
+    "Array",
+    "Conv2d",
+    "CubaLi",
+    "CubaLif",
+    "Delay",
+    "DelayLine",
+    "Float32",
+    "Float64",
+    "If",
+    "Int64",
+    "Integrator",
+    "Interval",
+    "Kernel",
+    "Li",
+    "Lif",
+    "Linear",
+    "LoihiLif",
+    "Mask",
+    "MaxPool2d",
+    "Membranes",
+    "NeuronKernel",
+    "Neurons",
+    "Nonlinear",
+    "Operation",
+    "Population",
+    "Scale",
+    "SelfAttention",
+    "Shape",
+    "Shapes",
+    "Sink",
+    "Source",
+    "State",
+    "Stateless",
+    "SumPool2d",
+    "Threshold",
+    "Typed",
+    "Weighted",
+]
+
+AnyOperation = (
+    Source
+    | Sink
+    | Delay
+    | Affine
+    | Scale
+    | Conv2d
+    | SumPool2d
+    | MaxPool2d
+    | SelfAttention
+    | Lif
+    | If
+    | CubaLif
+    | Threshold
+    | LoihiLif
+    | Integrator
+    | Li
+    | CubaLi
+)
+"""What a node may compute; a `match` over it ends in `assert_never`."""
+
+
+def _readers(*operations: type[Operation]) -> Mapping[type[Any], type[Operation]]:
+    """The operation of each type of NIR's nodes; for mypy each of `operations` has to be complete."""
+    return {kind: operation for operation in operations for kind in operation.nir_types}
+
+
+READERS = _readers(
+    Source,
+    Sink,
+    Delay,
+    Affine,
+    Scale,
+    Conv2d,
+    SumPool2d,
+    MaxPool2d,
+    SelfAttention,
+    Lif,
+    If,
+    CubaLif,
+    Threshold,
+    LoihiLif,
+    Integrator,
+    Li,
+    CubaLi,
+)
+"""By type of NIR's nodes, the operation that it is read as."""

@@ -1,171 +1,344 @@
-"""Neurons, fast: a batch of maps at once, in float32 or float64.
+"""Neurons of NIR that spike, in time steps: forward Euler at dt (docs/primitives.md).
 
-Each class computes one step of `dynamics.advance` for x `[B, *shape]`, in the same order of operations, and returns the
-spikes as uint8 or the membranes; it keeps the membranes `v` between the steps.
+`tau dv/dt = (v_leak - v) + R I` becomes `v += dt / tau (v_leak + R I - v)`, and `dv/dt = R I` becomes `v += dt R I`.
+A spike is sent where v exceeds the threshold, strictly, and v is reset in the same step.
 """
 
-from typing import Any, Protocol
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+import nir
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
-from neuromorphic.ir.graph import Node
-from neuromorphic.ops import loihi_arithmetic as arithmetic
-from neuromorphic.ops.loihi_widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
-from neuromorphic.ops.operations import CubaLi, CubaLif, If, Integrator, Li, Lif, LoihiLif, Membranes, Threshold
-
-Array = NDArray[Any]
-
-
-class Neurons(Protocol):
-    """`[B, *shape]`, which it may use up, to spikes or membranes of that shape; `v` are the membranes."""
-
-    v: Array
-
-    def forget(self) -> None:
-        """Back to the state in which an image begins."""
-
-    def __call__(self, x: Array) -> Array: ...
+from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
+from neuromorphic.ops.operation import (
+    Float32,
+    Float64,
+    NeuronKernel,
+    Population,
+    Shape,
+    Shapes,
+    State,
+    Typed,
+    Unbiased,
+    multiplies,
+)
+from neuromorphic.ops.parameters import check_threshold, decay, full, gain, per_neuron
 
 
-def neurons(node: Node, batch: int, dtype: type) -> Neurons:
-    """The fastest way to compute neurons.
-
-    Args:
-        node: of neurons.
-        batch: maps at once.
-        dtype: of membranes that are no integers; those are kept in what holds them exactly.
-
-    Raises:
-        TypeError: the node has no neurons.
-    """
-    shape = (batch, *node.shape)
-    match node.operation:
-        case Lif() as lif if not (lif.leak.any() or lif.reset.any()):
-            return _Leaky(lif, shape, dtype)
-        case LoihiLif() as lif:
-            return _Shifting(lif, shape) if _shifts(lif) else _Decaying(lif, shape)
-        case Lif() | If() | CubaLif() | Threshold() | Integrator() | Li() | CubaLi() as other:
-            return _General(other, shape, dtype)
-        case other:
-            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no neurons")
+def _zero() -> Float32:
+    return np.zeros((), np.float32)
 
 
-def _shifts(lif: LoihiLif) -> bool:
-    """Whether currents don't last and `v (4096 - decay) / 4096` is v / 2, v / 4, ...: a shift, exact in floats."""
-    kept = (1 << DECAY_BITS) - lif.decay
-    return not lif.lasting and lif.decay >= 1 << (DECAY_BITS - 1) and kept.bit_count() == 1
+class FloatPopulation(Unbiased, Population):
+    """Populations of NIR: their state is real.
 
-
-class _FromZero:
-    """Neurons that an image finds at v = 0."""
-
-    v: Array
-
-    def forget(self) -> None:
-        self.v[...] = 0
-
-
-class _General:
-    """Any neurons of floats: their synaptic current, where they have one, then their membranes, then their spikes."""
-
-    def __init__(
-        self, neurons: Lif | If | CubaLif | Threshold | Membranes, shape: tuple[int, ...], dtype: type
-    ) -> None:
-        self.numbers = {key: _scalar(values).astype(dtype) for key, values in vars(neurons).items()}
-        self.integrates = isinstance(neurons, If | Integrator)
-        self.remembers = not isinstance(neurons, Threshold)
-        self.sends_membranes = isinstance(neurons, Membranes)
-        start = "leak" if self.sends_membranes else "reset"
-        self.start = self.numbers.get(start, np.zeros((), dtype))
-        self.v: Array = np.zeros(shape, dtype)
-        self.i: Array = np.zeros(shape if "synapse_decay" in self.numbers else (), dtype)
-        self.forget()
-
-    def forget(self) -> None:
-        self.v[...] = self.start
-        self.i[...] = 0
-
-    def __call__(self, x: Array) -> Array:
-        numbers = self.numbers
-        if "synapse_decay" in numbers:
-            self.i += numbers["synapse_decay"] * (numbers["weight"] * x - self.i)
-            x = self.i
-        if self.integrates:
-            self.v += numbers["gain"] * x
-        elif self.remembers:
-            self.v += numbers["decay"] * (numbers["leak"] + numbers["gain"] * x - self.v)
-        else:
-            self.v[...] = x
-        if self.sends_membranes:
-            return self.v.copy()
-        fired = self.v > numbers["threshold"]
-        if self.remembers:
-            np.copyto(self.v, numbers["reset"], where=fired)
-        return np.asarray(fired.view(np.uint8))
-
-
-class _Leaky(_FromZero):
-    """`v += decay (gain x - v)`; uses up `x`."""
-
-    def __init__(self, lif: Lif, shape: tuple[int, ...], dtype: type) -> None:
-        self.v: Array = np.zeros(shape, dtype)
-        self.lif = Lif(*(_scalar(values).astype(dtype) for values in (lif.decay, lif.gain, lif.threshold)))
-
-    def __call__(self, x: Array) -> NDArray[np.uint8]:
-        x *= self.lif.gain
-        x -= self.v
-        x *= self.lif.decay
-        self.v += x
-        fired = self.v > self.lif.threshold
-        np.copyto(self.v, 0, where=fired)
-        return np.asarray(fired.view(np.uint8))
-
-
-class _Decaying(_FromZero):
-    """`loihi2.arithmetic.step` as it stands, in float64."""
-
-    def __init__(self, lif: LoihiLif, shape: tuple[int, ...]) -> None:
-        self.v: Array = np.zeros(shape)
-        self.u: Array = np.zeros(shape)
-        self.lif = lif
-
-    def forget(self) -> None:
-        super().forget()
-        self.u[...] = 0
-
-    def __call__(self, x: Array) -> NDArray[np.uint8]:
-        return arithmetic.step(self.lif, self.v, x.astype(np.float64), self.u).view(np.uint8)
-
-
-class _Shifting(_FromZero):
-    """`v = saturate(trunc(v / 2^k) + wrap(64 x) + bias)`, k >= 1, in float32.
-
-    Exact, since float32 holds every integer up to 2^24: |v / 2^k| < 2^22, |wrap(64 x)| <= 2^23 and |bias| <= 2^19.
+    Attributes:
+        threshold: float32 of the population's shape.
     """
 
-    def __init__(self, lif: LoihiLif, shape: tuple[int, ...]) -> None:
-        self.v = np.zeros(shape, np.float32)
-        self.kept = np.float32(1 - lif.decay / 2**DECAY_BITS)
-        self.bias = _scalar(lif.bias.astype(np.float32))
-        self.threshold = _scalar(lif.threshold.astype(np.float32)) * np.float32(2**ALIGNMENT)
+    threshold: Float32
 
-    def __call__(self, x: Array) -> NDArray[np.uint8]:
-        if max(x.max(), -x.min()) < STATE_LIMIT // 2**ALIGNMENT:
-            x *= 2**ALIGNMENT
-        else:  # some of it wraps
-            x = arithmetic.current(x.astype(np.float64))
-        self.v *= self.kept
-        np.trunc(self.v, out=self.v)
-        self.v += x
-        self.v += self.bias
-        np.clip(self.v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=self.v)
-        fired = self.v > self.threshold
-        np.copyto(self.v, 0, where=fired)
-        return np.asarray(fired.view(np.uint8))
+    @property
+    @abstractmethod
+    def start(self) -> Float32:
+        """V at the begin of an image: as a reset leaves it."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def charge(self, state: State, x: Float64) -> None:
+        """Update `state` with what arrives, before spikes are sent."""
+        raise NotImplementedError
+
+    def at_rest(self, images: int, shape: Shape) -> State:
+        """`v = start`, no current."""
+        start = self.start.astype(np.float64)
+        return State(np.broadcast_to(start, (images, *shape)).copy(), np.zeros((images, *shape)))
+
+    def advance(self, state: State, x: Float64) -> Float64:
+        """Charge, fire, reset."""
+        self.charge(state, x)
+        fired = state.v > self.threshold
+        self._reset(state, fired)
+        return fired.astype(np.float64)
+
+    def _reset(self, state: State, fired: Any) -> None:
+        np.copyto(state.v, self.start, where=fired)
+
+    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
+        """The general one."""
+        return GeneralNeurons(vars(self), self.start, (batch, *shape), dtype)
 
 
-def _scalar(values: Any) -> Any:
-    """An array of a single value where all of `values` are the same, for speed."""
-    first = values.flat[0]
-    return first if (values == first).all() else values
+@dataclass(frozen=True)
+class Lif(FloatPopulation):
+    """`v += decay (leak + gain x - v)`; a spike where `v > threshold`, strictly; then `v = reset` there.
+
+    `decay = dt / tau` per time step.  Every attribute is float32 of the population's shape; leak and reset may be a
+    single number.  An image begins at `v = reset`.
+    """
+
+    nir_types: ClassVar = (nir.LIF,)
+
+    decay: Float32
+    gain: Float32
+    threshold: Float32
+    leak: Float32 = field(default_factory=_zero)
+    reset: Float32 = field(default_factory=_zero)
+
+    @classmethod
+    def read(cls, node: nir.LIF, shape: Shape, where: str, dt: float) -> Typed:
+        """A single number stands for all neurons."""
+        values = per_neuron(node, ("tau", "r", "v_leak", "v_threshold", "v_reset"), shape, where)
+        check_threshold(values, where)
+        lif = cls(
+            decay=decay(values["tau"], dt, "tau", where),
+            gain=values["r"],
+            threshold=values["v_threshold"],
+            leak=values["v_leak"],
+            reset=values["v_reset"],
+        )
+        return Typed(lif, Shapes(shape, shape), shape)
+
+    def write(self, shapes: Shapes, dt: float, like: nir.LIF | None = None) -> nir.LIF:
+        """A `LIF` of full arrays."""
+        tau = np.float32(dt) / self.decay
+        numbers = (tau, self.gain, self.leak, self.threshold, self.reset)
+        return nir.LIF(*(full(values, shapes.output) for values in numbers))
+
+    @property
+    def start(self) -> Float32:
+        """The reset."""
+        return self.reset
+
+    def charge(self, state: State, x: Float64) -> None:
+        """`v += decay (leak + gain x - v)`."""
+        state.v += self.decay * (self.leak + self.gain * x - state.v)
+
+    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
+        """A faster one where leak and reset are 0."""
+        if self.leak.any() or self.reset.any():
+            return super().neuron_kernel(batch, shape, dtype)
+        return LeakyNeurons(self.decay, self.gain, self.threshold, (batch, *shape), dtype)
+
+    @property
+    def states(self) -> int:
+        """V."""
+        return 1
+
+    @property
+    def multiplications(self) -> int:
+        """The leak."""
+        return int(multiplies(self.decay))
+
+    @property
+    def leaks(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def current_lasts(self) -> bool:
+        """There is none."""
+        return False
+
+    @property
+    def always_updated(self) -> bool:
+        """Where it leaks towards, or is reset to, anything but 0."""
+        return bool(self.leak.any() or self.reset.any())
+
+
+@dataclass(frozen=True)
+class If(FloatPopulation):
+    """`v += gain x`; a spike where `v > threshold`, strictly; then `v = reset` there.
+
+    `gain = dt r` per time step; every attribute is float32 of the population's shape.  An image begins at `v = reset`.
+    """
+
+    nir_types: ClassVar = (nir.IF,)
+
+    gain: Float32
+    threshold: Float32
+    reset: Float32
+
+    @classmethod
+    def read(cls, node: nir.IF, shape: Shape, where: str, dt: float) -> Typed:
+        """A single number stands for all neurons."""
+        values = per_neuron(node, ("r", "v_threshold", "v_reset"), shape, where)
+        check_threshold(values, where)
+        neurons = cls(gain=gain(values["r"], dt), threshold=values["v_threshold"], reset=values["v_reset"])
+        return Typed(neurons, Shapes(shape, shape), shape)
+
+    def write(self, shapes: Shapes, dt: float, like: nir.IF | None = None) -> nir.IF:
+        """An `IF` of full arrays; r is that of `like`, which has it exactly."""
+        r = self.gain / np.float32(dt) if like is None else like.r
+        return nir.IF(*(full(values, shapes.output) for values in (r, self.threshold, self.reset)))
+
+    @property
+    def start(self) -> Float32:
+        """The reset."""
+        return self.reset
+
+    def charge(self, state: State, x: Float64) -> None:
+        """`v += gain x`."""
+        state.v += self.gain * x
+
+    @property
+    def states(self) -> int:
+        """V."""
+        return 1
+
+    @property
+    def multiplications(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def leaks(self) -> bool:
+        """It doesn't."""
+        return False
+
+    @property
+    def current_lasts(self) -> bool:
+        """There is none."""
+        return False
+
+    @property
+    def always_updated(self) -> bool:
+        """No."""
+        return False
+
+
+@dataclass(frozen=True)
+class CubaLif(FloatPopulation):
+    """`i += current_decay (weight x - i)`, then with this i: `v += decay (leak + gain i - v)`; spikes as of `Lif`.
+
+    `current_decay = dt / tau_syn` and `decay = dt / tau_mem` per time step; every attribute is float32 of the
+    population's shape.  An image begins at `i = 0`, `v = reset`; a spike leaves i as it is.
+    """
+
+    nir_types: ClassVar = (nir.CubaLIF,)
+
+    current_decay: Float32
+    weight: Float32
+    decay: Float32
+    gain: Float32
+    leak: Float32
+    threshold: Float32
+    reset: Float32
+
+    @classmethod
+    def read(cls, node: nir.CubaLIF, shape: Shape, where: str, dt: float) -> Typed:
+        """A single number stands for all neurons."""
+        keys = ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
+        values = per_neuron(node, keys, shape, where)
+        check_threshold(values, where)
+        neurons = cls(
+            current_decay=decay(values["tau_syn"], dt, "tau_syn", where),
+            weight=values["w_in"],
+            decay=decay(values["tau_mem"], dt, "tau_mem", where),
+            gain=values["r"],
+            leak=values["v_leak"],
+            threshold=values["v_threshold"],
+            reset=values["v_reset"],
+        )
+        return Typed(neurons, Shapes(shape, shape), shape)
+
+    def write(self, shapes: Shapes, dt: float, like: nir.CubaLIF | None = None) -> nir.CubaLIF:
+        """A `CubaLIF` of full arrays."""
+        synapse, membrane = np.float32(dt) / self.current_decay, np.float32(dt) / self.decay
+        numbers = (synapse, membrane, self.gain, self.leak, self.threshold, self.reset, self.weight)
+        keys = ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
+        return nir.CubaLIF(**{key: full(v, shapes.output) for key, v in zip(keys, numbers, strict=True)})
+
+    @property
+    def start(self) -> Float32:
+        """The reset."""
+        return self.reset
+
+    def charge(self, state: State, x: Float64) -> None:
+        """The current, then the membrane."""
+        state.i += self.current_decay * (self.weight * x - state.i)
+        state.v += self.decay * (self.leak + self.gain * state.i - state.v)
+
+    @property
+    def states(self) -> int:
+        """V and i."""
+        return 2
+
+    @property
+    def multiplications(self) -> int:
+        """Both leaks."""
+        return multiplies(self.current_decay) + multiplies(self.decay)
+
+    @property
+    def leaks(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def current_lasts(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def always_updated(self) -> bool:
+        """Where it leaks towards, or is reset to, anything but 0."""
+        return bool(self.leak.any() or self.reset.any())
+
+
+@dataclass(frozen=True)
+class Threshold(FloatPopulation):
+    """A spike where `x > threshold`, strictly: a neuron without a memory; threshold is float32 of its shape."""
+
+    nir_types: ClassVar = (nir.Threshold,)
+
+    threshold: Float32
+
+    @classmethod
+    def read(cls, node: nir.Threshold, shape: Shape, where: str, dt: float) -> Typed:
+        """A single number stands for all neurons."""
+        threshold = per_neuron(node, ("threshold",), shape, where)["threshold"]
+        return Typed(cls(threshold=threshold), Shapes(shape, shape), shape)
+
+    def write(self, shapes: Shapes, dt: float, like: nir.Threshold | None = None) -> nir.Threshold:
+        """A `Threshold` of a full array."""
+        return nir.Threshold(full(self.threshold, shapes.output))
+
+    @property
+    def start(self) -> Float32:
+        """0."""
+        return _zero()
+
+    def charge(self, state: State, x: Float64) -> None:
+        """`v = x`."""
+        state.v[...] = x
+
+    def _reset(self, state: State, fired: Any) -> None:
+        """None: what arrives next replaces v."""
+
+    @property
+    def states(self) -> int:
+        """None: it has no memory."""
+        return 0
+
+    @property
+    def multiplications(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def leaks(self) -> bool:
+        """It doesn't."""
+        return False
+
+    @property
+    def current_lasts(self) -> bool:
+        """There is none."""
+        return False
+
+    @property
+    def always_updated(self) -> bool:
+        """Where it fires at nothing."""
+        return bool((self.threshold < 0).any())

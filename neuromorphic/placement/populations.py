@@ -16,26 +16,14 @@ neurons and no synapses: they make the synapses behind them wait.
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 
 from neuromorphic.analysis.arrivals import Arrival, arrivals
-from neuromorphic.analysis.schedule import inputs
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops.operations import (
-    CubaLi,
-    CubaLif,
-    Delay,
-    Flatten,
-    Linear,
-    LoihiLif,
-    MaxPool2d,
-    SelfAttention,
-    Shape,
-    Source,
-)
+from neuromorphic.ops import Delay, Linear, MaxPool2d, Neurons, SelfAttention, Shape, Sink, Source
 from neuromorphic.placement.timing import latencies
 
 Map = tuple[int, int, int]
@@ -52,13 +40,13 @@ class Projection:
         kind: `weights` of a linear node (or the taps of a maximum); `identity`, one synapse of weight one per neuron;
             of self-attention `products` (K and V into `Kᵀ V`), `sums` (`Kᵀ V` into y) and `queries` (Q into y).
         senders: names of the populations (or of the graph's input) that it carries.
-        late: per sender, the most steps of an image that lie between what it sends and what is summed.
+        lags: per sender, the most steps of an image that lie between what it sends and what is summed.
         node: the node that it computes; None for `identity`.
     """
 
     kind: Synapses
     senders: tuple[str, ...]
-    late: tuple[int, ...]
+    lags: tuple[int, ...]
     node: Node | None = None
 
 
@@ -112,8 +100,8 @@ def populations(graph: Graph, residual: Residual = "duplicate") -> tuple[Populat
         residual: as of `place`.
 
     Raises:
-        RefusedInput: a population sums maps of different shapes behind flattenings, or a cycle takes more steps than it
-            is late.
+        RefusedInput: a population sums maps of different shapes behind flattenings, or a cycle takes more steps
+            than its lags.
     """
     build = _Builder(graph, residual)
     for node in graph.nodes.values():
@@ -121,23 +109,14 @@ def populations(graph: Graph, residual: Residual = "duplicate") -> tuple[Populat
     return build.populations()
 
 
-def _lasts(node: Node) -> bool:
-    """Whether its neurons keep a current from step to step."""
-    match node.operation:
-        case LoihiLif() as lif:
-            return lif.lasting
-        case operation:
-            return isinstance(operation, CubaLif | CubaLi)
-
-
 @dataclass(frozen=True)
 class _Draft:
-    """A population without its times; `ways` are what it waits for, with the steps from their latency to its own."""
+    """A population without its times; `paths` are what it waits for, with the steps from their latency to its own."""
 
     kind: Kind
     shape: Map
     projections: tuple[Projection, ...]
-    ways: tuple[tuple[str, int], ...]
+    paths: tuple[tuple[str, int], ...]
     currents: int
 
 
@@ -147,40 +126,41 @@ class _Builder:
         self.residual = residual
         self.found: dict[str, _Draft] = {}
         self.relays: dict[frozenset[str], str] = {}
-        read = [name for node in graph.nodes.values() if not isinstance(node.operation, Flatten)
-                for name in inputs(graph, node.name)]  # fmt: skip
+        read = [name for node in graph.nodes.values() for name in node.sources]
         self.shared = {n for n in read if read.count(n) > 1 and isinstance(graph.nodes[n].operation, Linear)}
 
     def add(self, node: Node) -> None:
         """The neurons that `node` itself needs."""
         match node.operation:
-            case _ if node.neurons:
+            case Neurons():
                 self._append(node.name, "population" if node.spiking else "membranes", node.shape, *self._into(node))
             case SelfAttention(heads=heads):
                 (arrival,) = arrivals(self.graph, node)
-                late = int(arrival.late.max())
-                products = Projection("products", (arrival.sender.name,), (late,), node)
+                products = Projection("products", (arrival.sender.name,), (int(arrival.lag.max()),), node)
                 sums = (node.shape[0], node.shape[0] // heads, 1)
-                self._append(node.name, "accumulator", sums, (products,), self._ways(node))
+                self._append(node.name, "accumulator", sums, (products,), self._paths(node))
             case MaxPool2d():
                 self._append(node.name, "accumulator", node.input_shape, *self._into(node))
-            case Source() | Flatten() | Delay():
+            case Source() | Delay():
                 pass
-            case _ if not all(sends(arrival.sender) for arrival in arrivals(self.graph, node, sends)):
-                self._append(node.name, "accumulator", node.input_shape, *self._into(node))
+            case Linear() | Sink():
+                if not all(sends(arrival.sender) for arrival in arrivals(self.graph, node, sends)):
+                    self._append(node.name, "accumulator", node.input_shape, *self._into(node))
+            case unknown:
+                assert_never(unknown)
 
     def populations(self) -> tuple[Population, ...]:
         """All that were added, with their times."""
         graph = self.graph
-        ways = {name: draft.ways for name, draft in self.found.items()}
+        paths = {name: draft.paths for name, draft in self.found.items()}
         for node in graph.nodes.values():
             if isinstance(node.operation, Delay):
-                ways[node.name] = tuple((name, -graph.lag(name, node.name)) for name in inputs(graph, node.name))
-        latency = latencies({graph.input: (), **ways}, graph.source)
+                paths[node.name] = tuple((name, -graph.lag(name, node.name)) for name in node.sources)
+        latency = latencies({graph.input: (), **paths}, graph.source)
         made = []
         for name, draft in self.found.items():
-            sent = [(s, late) for p in draft.projections for s, late in zip(p.senders, p.late, strict=True)]
-            delay = max(latency[name] + late - 1 - latency[s] for s, late in sent)
+            sent = [(s, lag) for p in draft.projections for s, lag in zip(p.senders, p.lags, strict=True)]
+            delay = max(latency[name] + lag - 1 - latency[s] for s, lag in sent)
             found = (draft.kind, draft.shape, draft.projections, latency[name], delay, draft.currents)
             made.append(Population(name, *found))
         return tuple(made)
@@ -190,36 +170,34 @@ class _Builder:
         found: list[Projection] = []
         gathered: frozenset[str] = frozenset()
         if self.residual == "relay":
-            gathered = frozenset(inputs(self.graph, node.name)) & self.shared
+            gathered = frozenset(node.sources) & self.shared
         relay = self._relay(gathered, node) if gathered else ""
         if gathered:
             found.append(Projection("identity", (relay,), (0,)))
         for arrival in arrivals(self.graph, node, sends):
             if arrival.sender.name not in gathered:
                 found.extend(self._from(arrival))
-        return tuple(found), (*([(relay, 1)] if gathered else []), *self._ways(node, gathered))
+        return tuple(found), (*([(relay, 1)] if gathered else []), *self._paths(node, gathered))
 
     def _from(self, arrival: Arrival) -> tuple[Projection, ...]:
         """The synapses of one summand."""
-        node, late = arrival.sender, int(arrival.late.max())
-        match node.operation:
-            case _ if sends(node):
-                return (Projection("identity", (node.name,), (late,)),)
-            case SelfAttention():
-                (query,) = arrivals(self.graph, node)
-                queries = Projection("queries", (query.sender.name,), (int(query.late.max()),), node)
-                return (Projection("sums", (node.name,), (0,), node), queries)
-            case _ if node.name in self.found:
-                return (Projection("weights", (node.name,), (0,), node),)
-            case _:
-                read = arrivals(self.graph, node, sends)
-                names, waits = (a.sender.name for a in read), (int(a.late.max()) for a in read)
-                return (Projection("weights", tuple(names), tuple(waits), node),)
+        node = arrival.sender
+        if sends(node):
+            return (Projection("identity", (node.name,), (int(arrival.lag.max()),)),)
+        if isinstance(node.operation, SelfAttention):
+            (query,) = arrivals(self.graph, node)
+            queries = Projection("queries", (query.sender.name,), (int(query.lag.max()),), node)
+            return (Projection("sums", (node.name,), (0,), node), queries)
+        if node.name in self.found:
+            return (Projection("weights", (node.name,), (0,), node),)
+        read = arrivals(self.graph, node, sends)
+        names, lags = (a.sender.name for a in read), (int(a.lag.max()) for a in read)
+        return (Projection("weights", tuple(names), tuple(lags), node),)
 
-    def _ways(self, node: Node, gathered: frozenset[str] = frozenset()) -> tuple[tuple[str, int], ...]:
-        """What `node` waits for, of what isn't gathered by a relay: a synapse takes a step, a late one less."""
+    def _paths(self, node: Node, gathered: frozenset[str] = frozenset()) -> tuple[tuple[str, int], ...]:
+        """What `node` waits for, of what isn't gathered by a relay: a synapse takes a step, a recurrent one none."""
         found: list[tuple[str, int]] = []
-        for name in inputs(self.graph, node.name):
+        for name in node.sources:
             source = self.graph.nodes[name]
             if name in gathered:
                 continue
@@ -229,7 +207,7 @@ class _Builder:
                 if name in self.found:
                     found.append((name, 1))
                 if name not in self.found or isinstance(source.operation, SelfAttention):
-                    found.extend(self._ways(source))
+                    found.extend(self._paths(source))
         return tuple(found)
 
     def _relay(self, gathered: frozenset[str], node: Node) -> str:
@@ -241,13 +219,13 @@ class _Builder:
             rest = [self.graph.nodes[name] for name in self.graph.nodes if name in gathered - part]
             for source in rest:
                 found.extend(self._from(Arrival(source, np.zeros((), np.int64))))
-            ways = [(self.relays[part], 1)] if part else []
+            paths = [(self.relays[part], 1)] if part else []
             for source in rest:
-                ways += [(source.name, 1)] if source.name in self.found else self._ways(source)
+                paths += [(source.name, 1)] if source.name in self.found else self._paths(source)
             name = f"{node.name}.relay"
             while name in self.graph.nodes:
                 name += "'"
-            self._append(name, "relay", node.input_shape, tuple(found), tuple(ways))
+            self._append(name, "relay", node.input_shape, tuple(found), tuple(paths))
             self.relays[gathered] = name
         return self.relays[gathered]
 
@@ -257,7 +235,7 @@ class _Builder:
         kind: Kind,
         shape: Shape,
         projections: tuple[Projection, ...],
-        ways: tuple[tuple[str, int], ...],
+        paths: tuple[tuple[str, int], ...],
     ) -> None:
         maps = {as_map(p.node.shape) for p in projections if p.node is not None and len(p.node.shape) in (2, 3)
                 and p.kind != "products"}  # fmt: skip
@@ -265,5 +243,6 @@ class _Builder:
             listed = ", ".join(str(list(m)) for m in sorted(maps))
             raise RefusedInput(f"{self.graph.source}: node {name!r} sums maps of shapes {listed}; expected one shape")
         own = self.graph.nodes.get(name)
-        lasting = own is not None and kind != "accumulator" and _lasts(own)
-        self.found[name] = _Draft(kind, maps.pop() if maps else as_map(shape), projections, ways, int(lasting))
+        neurons = None if own is None or kind == "accumulator" else own.operation
+        currents = int(isinstance(neurons, Neurons) and neurons.current_lasts)
+        self.found[name] = _Draft(kind, maps.pop() if maps else as_map(shape), projections, paths, currents)

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.analysis.arrivals import arrivals, check_delays
-from neuromorphic.analysis.schedule import inputs
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
-from neuromorphic.ops.operations import Delay, Sink
+from neuromorphic.ops import Delay, Sink
 from neuromorphic.placement.activity import Activity, full_rate, measured
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, partition
@@ -184,7 +183,7 @@ def _check(graph: Graph, limits: Limits) -> None:
                     "of spikes, before their synapses, which is where a chip lets them wait"
                 )
         elif not isinstance(node.operation, Sink):
-            for name in inputs(graph, node.name):
+            for name in node.sources:
                 _check_wait(graph, name, limits)
 
 

@@ -3,15 +3,17 @@
 A population is cut into blocks of channels × rows, with all columns; block (a, b) is channel block a of row block b.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.ir.graph import Node
-from neuromorphic.ops.operations import Affine, Conv1d, Conv2d, MaxPool2d, Scale, SelfAttention, SumPool2d
+from neuromorphic.ops import Affine, Conv2d, Delay, MaxPool2d, Neurons, Scale, SelfAttention, Sink, Source, SumPool2d
+from neuromorphic.ops.windows import Windows
 from neuromorphic.placement.populations import Map, Population, Projection, as_map
 
 Integers = NDArray[np.int64]
@@ -99,20 +101,17 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
         return FanOut(a[:, None], b, np.ones(width, np.int64), np.ones((len(a), len(b)), np.int64))
     match node.operation:
         case Conv2d() as conv:
-            kernel = (conv.weight.shape[2], conv.weight.shape[3])
-            window = _Window(node, kernel, conv.stride, conv.padding, conv.dilation, b)
+            window = _Window(node, conv.windows, b)
             grouped = a.reshape(len(a), conv.groups, -1).sum(2)
             channels = grouped.repeat(node.input_shape[0] // conv.groups, axis=1)
             weights = np.multiply.outer(sizes * conv.weight.shape[1], window.taps)
             return FanOut(channels[:, None], window.rows, window.columns, weights)
-        case Conv1d() as conv:
-            return fan_out(replace(projection, node=_in_one_column(node, conv)), population, cut)
         case Scale():
             weights = np.multiply.outer(sizes, heights * width)
             return FanOut(a[:, None], b, np.ones(width, np.int64), weights, shared=False)
-        case SumPool2d(kernel, stride, padding) | MaxPool2d(kernel, stride, padding):
-            window = _Window(node, kernel, stride, padding, (1, 1), b)
-            numbers = prod(kernel) if isinstance(node.operation, MaxPool2d) else 0
+        case SumPool2d() | MaxPool2d() as pool:
+            window = _Window(node, pool.windows, b)
+            numbers = prod(pool.kernel_size) if isinstance(pool, MaxPool2d) else 0
             weights = np.multiply.outer(np.ones_like(sizes), window.taps)  # ones, the same for every channel
             return FanOut(a[:, None], window.rows, window.columns, weights, numbers=numbers)
         case Affine(weight=weight):
@@ -121,8 +120,10 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
             return FanOut(targets[..., None], everything, np.ones(1, np.int64), targets * weight.shape[1])
         case SelfAttention(heads=heads):
             return _attention(projection, node, heads, a, b, width)
-        case other:
-            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+        case Source() | Sink() | Delay() | Neurons():
+            raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} has no synapses of its own")
+        case unknown:
+            assert_never(unknown)
 
 
 def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: Integers, width: int) -> FanOut:
@@ -145,13 +146,6 @@ def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: I
     return FanOut(np.concatenate([q, k, v], 2), everywhere, np.ones(columns, np.int64), nothing, registers=bits)
 
 
-def _in_one_column(node: Node, conv: Conv1d) -> Node:
-    """A `Conv1d` as the `Conv2d` of maps `[C, N, 1]` that it is: populations are cut along rows, not columns."""
-    weight, (channels, size), (out, out_size) = conv.weight[..., None], node.input_shape, node.shape
-    upright = Conv2d(weight, conv.bias, (conv.stride, 1), (conv.padding, 0), (conv.dilation, 1), conv.groups)
-    return Node(node.name, upright, node.sources, (channels, size, 1), (out, out_size, 1))
-
-
 class _Window:
     """A sliding window over the rows of every row block and over all columns.
 
@@ -161,18 +155,18 @@ class _Window:
         taps: int64 `[b]`: taps of the kernel that lie on the map for some output of block b.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        kernel: tuple[int, int],
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        b: Integers,
-    ) -> None:
+    def __init__(self, node: Node, windows: Windows, b: Integers) -> None:
         vertical, horizontal = (
             _seen(*axis)
-            for axis in zip(node.input_shape[1:], node.shape[1:], kernel, stride, padding, dilation, strict=True)
+            for axis in zip(
+                node.input_shape[1:],
+                node.shape[1:],
+                windows.kernel,
+                windows.stride,
+                windows.padding,
+                windows.dilation,
+                strict=True,
+            )
         )
         self.rows = b @ vertical.sum(1)
         self.columns = horizontal.sum((0, 1))

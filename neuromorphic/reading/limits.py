@@ -4,23 +4,13 @@ Strides, paddings, kernels and declared shapes are a few bytes each, whatever me
 limits are a few times what the base encoder needs at 224×224 pixels, where the published one has 32.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 
+from neuromorphic.analysis.recurrence import check_acyclic, components
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.ops.operations import (
-    Affine,
-    Conv1d,
-    Conv2d,
-    Delay,
-    Flatten,
-    MaxPool2d,
-    Operation,
-    SelfAttention,
-    Shape,
-    SumPool2d,
-)
+from neuromorphic.ops import Operation, Shape, Shapes
 
 MAX_NODES = 4096
 """The base encoder has fewer than 100 nodes, in standard nodes fewer than 400."""
@@ -44,8 +34,8 @@ MAX_PRODUCTS = 2**38
 MAX_STEP_ELEMENTS = 2**31
 """Of all nodes' outputs in all time steps; base at 224×224 has 5e8."""
 
-MAX_WAYS = 4096
-"""On which a node is reached through flattening nodes: two of them side by side double the ways."""
+MAX_PATHS = 4096
+"""Along which a node is reached through flattening nodes: two of them side by side double the paths."""
 
 MAX_FLATTENING = 64
 """Flattening nodes in a row."""
@@ -86,47 +76,27 @@ class Size:
     Attributes:
         elements: of their outputs.
         products: that one time step computes.
-        ways: by the name of a flattening node, the ways on which it is reached through others of its kind.
-        flattening: by the name of a flattening node, how many stand in a row up to it.
     """
 
     elements: int = 0
     products: int = 0
-    ways: dict[str, int] = field(default_factory=dict)
-    flattening: dict[str, int] = field(default_factory=dict)
 
-    def add(self, operation: Operation, shapes: tuple[Shape, Shape], where: str) -> None:
+    def add(self, operation: Operation, shapes: Shapes, where: str) -> None:
         """Count a node with its input's and its output's shape.
 
         Raises:
             RefusedInput: it takes too much, alone or with those before it.
         """
-        check_shape(shapes[1], f"{where}: its output")
-        largest = largest_array(operation, *shapes)
+        check_shape(shapes.output, f"{where}: its output")
+        largest = operation.largest_array(shapes)
         if largest > MAX_ELEMENTS:
             raise RefusedInput(f"{where} needs an array of {largest} elements; expected at most {MAX_ELEMENTS}")
-        self.elements += prod(shapes[1])
-        self.products += products(operation, *shapes)
+        self.elements += prod(shapes.output)
+        self.products += operation.products(shapes)
         if self.elements > MAX_GRAPH_ELEMENTS:
             raise RefusedInput(f"{where} brings the outputs to {self.elements} elements; expected {MAX_GRAPH_ELEMENTS}")
         if self.products > MAX_PRODUCTS:
             raise RefusedInput(f"{where} brings a time step to {self.products} products; expected {MAX_PRODUCTS}")
-
-    def pass_on(self, name: str, operation: Operation, sources: Sequence[str], where: str) -> None:
-        """Count the ways that lead to a node through flattening nodes.
-
-        Raises:
-            RefusedInput: they are too many or too long: whoever looks through them would not come back.
-        """
-        ways = sum(self.ways.get(source, 1) for source in sources)
-        row = 1 + max((self.flattening.get(source, 0) for source in sources), default=0)
-        if ways > MAX_WAYS or row > MAX_FLATTENING:
-            raise RefusedInput(
-                f"{where} is reached on {ways} ways through up to {row - 1} flattening nodes; "
-                f"expected at most {MAX_WAYS} and {MAX_FLATTENING - 1}"
-            )
-        if isinstance(operation, Flatten):
-            self.ways[name], self.flattening[name] = ways, row
 
     def check_steps(self, time_steps: int | None, source: str) -> None:
         """Refuse a trace that no memory holds.
@@ -140,43 +110,29 @@ class Size:
             )
 
 
-def largest_array(operation: Operation, shape: Shape, out: Shape) -> int:
-    """Elements of the largest array that computing or counting a node takes, for one image and step.
+def check_flattening(fan_in: Mapping[str, Sequence[str]], flattens: Callable[[str], bool], source: str) -> None:
+    """Refuse too many paths through nodes that only flatten, whoever looks through them would not come back.
 
-    Of kernels it is the padded map, the windows side by side (on a map of one position: an answer for each channel),
-    or the positions that the windows reach along one axis.
+    Args:
+        fan_in: the sources of every node.
+        flattens: whether a node only flattens.
+        source: named in messages.
+
+    Raises:
+        RefusedInput: a cycle of such nodes, too many in a row, or too many paths through them.
     """
-    kernel: Shape
-    match operation:
-        case Conv1d(weight=weight, padding=along):
-            padded = shape[0] * (shape[1] + 2 * along)
-            return int(max(padded, out[1] * weight.shape[2], shape[0] * weight.shape[2] * out[1]))
-        case Delay(steps=steps):
-            return int(prod(shape) * (steps.max() + 1))
-        case Conv2d(weight=weight, padding=padding, groups=groups):
-            kernel, inner = weight.shape[2:], shape[0] // groups
-        case SumPool2d(kernel=kernel, padding=padding) | MaxPool2d(kernel=kernel, padding=padding):
-            inner = 1
-        case SelfAttention(heads=heads):
-            return max(prod(shape), heads * (out[0] // heads) ** 2)
-        case _:
-            return max(prod(shape), prod(out))
-    padded = shape[0] * prod(n + 2 * p for n, p in zip(shape[1:], padding, strict=True))
-    reached = max(n * k for n, k in zip(out[1:], kernel, strict=True))
-    windows = shape[0] * prod(kernel) * prod(out[1:]) if shape[1:] != (1, 1) else inner * prod(out)
-    return int(max(padded, reached, windows))
-
-
-def products(operation: Operation, shape: Shape, out: Shape) -> int:
-    """Products of one time step, those with padding included; of a node without any, the elements it reads."""
-    match operation:
-        case Conv1d(weight=weight) | Conv2d(weight=weight):
-            return prod(out) * prod(weight.shape[1:])
-        case Affine(weight=weight):
-            return int(weight.size)
-        case SumPool2d(kernel=kernel) | MaxPool2d(kernel=kernel):
-            return prod(out) * prod(kernel)
-        case SelfAttention(heads=heads):
-            return 2 * prod(out) * (out[0] // heads)
-        case _:
-            return prod(shape)
+    flat = {name: tuple(s for s in before if flattens(s)) for name, before in fan_in.items() if flattens(name)}
+    check_acyclic(flat, source)
+    component = components(flat)
+    paths: dict[str, int] = {}
+    row: dict[str, int] = {}
+    for name in [*sorted(flat, key=component.__getitem__), *(name for name in fan_in if name not in flat)]:
+        found = sum(paths.get(s, 1) for s in fan_in[name])
+        longest = 1 + max((row.get(s, 0) for s in fan_in[name]), default=0)
+        if found > MAX_PATHS or longest > MAX_FLATTENING:
+            raise RefusedInput(
+                f"{source}: node {name!r} is reached along {found} paths through up to {longest - 1} flattening nodes; "
+                f"expected at most {MAX_PATHS} and {MAX_FLATTENING - 1}"
+            )
+        if name in flat:
+            paths[name], row[name] = found, longest

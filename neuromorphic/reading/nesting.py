@@ -6,27 +6,15 @@ no other node that leaves everything as it is), so that no two edges become one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import nir
 
 from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.reading.flattening import Passage
 from neuromorphic.reading.limits import check_names
 
 MAX_NESTING = 8
 """Subgraphs within subgraphs; the libraries that write any write one."""
-
-
-@dataclass(frozen=True)
-class Passage:
-    """The input or the output of a subgraph: `y = x`.
-
-    Attributes:
-        declared: its shape, as the file says, not yet checked.
-    """
-
-    declared: Any
 
 
 Nodes = dict[str, "nir.NIRNode | Passage"]

@@ -10,7 +10,7 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.ops.operations import Shape
+from neuromorphic.ops import Shape
 from neuromorphic.reading import limits
 from neuromorphic.reading.limits import check_shape
 

@@ -18,7 +18,7 @@ from energy.traffic import snn_accesses
 from energy.updates import updates_needed
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
-from neuromorphic.ops.operations import Delay, LoihiLif
+from neuromorphic.ops import Delay, LoihiLif
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
 from tests.energy.test_sops import trace_of

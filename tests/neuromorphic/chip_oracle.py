@@ -6,7 +6,7 @@ inputs at that step and of its own state at the step before, and nothing knows a
 
 import numpy as np
 
-from neuromorphic.ops.operations import (
+from neuromorphic.ops import (
     Affine,
     Conv1d,
     Conv2d,

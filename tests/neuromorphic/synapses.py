@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from neuromorphic.ops.operations import Affine, Conv1d, Conv2d, Scale
+from neuromorphic.ops import Affine, Conv1d, Conv2d, Scale
 
 
 def synapses(projection, population):

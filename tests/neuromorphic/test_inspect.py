@@ -17,7 +17,7 @@ from neuromorphic.inspection import describe, draw, inspect
 from neuromorphic.inspection.cli import app
 from neuromorphic.inspection.layout import plan
 from neuromorphic.inspection.report import NodeReport
-from neuromorphic.ops.operations import Conv2d, Lif, MaxPool2d, SelfAttention
+from neuromorphic.ops import Conv2d, Lif, MaxPool2d, SelfAttention
 from neuromorphic.reading.build import from_nir
 from tests.export.encoders import checkpoint, published
 from tests.neuromorphic.graphs import chain, lif, metadata, small_net

@@ -12,7 +12,7 @@ from neuromorphic.ir.parity import compare
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.simulation import doubles, simulate
 from neuromorphic.loihi2.stock import LARGEST_CURRENT, weight_exponent
-from neuromorphic.ops.operations import Affine, Conv2d, Lif, LoihiLif, SelfAttention
+from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, conv, lif, small_net
 from tests.neuromorphic.test_lava import published, spike_driven

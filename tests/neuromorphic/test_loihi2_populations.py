@@ -19,7 +19,7 @@ from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.units import Units
-from neuromorphic.ops.operations import LoihiLif
+from neuromorphic.ops import LoihiLif
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
 from tests.neuromorphic.chip import LIMIT, agree, integrate_and_fire, neuron

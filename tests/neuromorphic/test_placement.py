@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
-from neuromorphic.ops.operations import Affine, Scale
+from neuromorphic.ops import Affine, Scale
 from neuromorphic.placement import Limits, place
 from neuromorphic.placement.populations import as_map
 from neuromorphic.reading.build import from_nir

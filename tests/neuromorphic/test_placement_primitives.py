@@ -10,7 +10,7 @@ from neuromorphic.analysis.arrivals import arrivals
 from neuromorphic.analysis.schedule import inputs, schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
-from neuromorphic.ops.operations import Delay
+from neuromorphic.ops import Delay
 from neuromorphic.placement import Limits, picture, place
 from neuromorphic.placement.populations import sends
 from neuromorphic.reading.build import from_nir

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.operations import MaxPool2d, SelfAttention
+from neuromorphic.ops import MaxPool2d, SelfAttention
 from neuromorphic.reading.read import read_graph
 from tests.neuromorphic.graphs import attention, chain, lif, max_pool, small_net
 

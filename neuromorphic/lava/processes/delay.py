@@ -11,7 +11,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from neuromorphic.ops.delay_line import DelayLine
+from neuromorphic.ops import DelayLine
 
 
 class DelayProcess(AbstractProcess):

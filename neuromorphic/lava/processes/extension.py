@@ -10,7 +10,6 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from neuromorphic.execution.reference import apply
 from neuromorphic.ir.graph import Node
 
 
@@ -42,5 +41,6 @@ class ExtensionModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         self.a_out.send(self.answer)
-        (answer,) = apply(self.node, (self.s_in.recv() + self.bias)[None])
+        x = self.s_in.recv() + self.bias
+        (answer,) = self.node.operation.apply(x[None], self.node.shapes)
         self.answer = answer.astype(self.dtype)

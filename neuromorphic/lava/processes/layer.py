@@ -15,11 +15,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from neuromorphic.lava.layers import Layer, Member
 from neuromorphic.lava.membranes import MembraneFile
 from neuromorphic.lava.ports import in_port
-from neuromorphic.ops.delay_line import DelayLine
-from neuromorphic.ops.linear import Linear, linear
-from neuromorphic.ops.neurons import Neurons, neurons
-from neuromorphic.ops.nonlinear import Attention, Maxima
-from neuromorphic.ops.operations import Delay, MaxPool2d, SelfAttention
+from neuromorphic.ops import Delay, DelayLine, Kernel, NeuronKernel, Neurons, Stateless
 
 
 class LayerProcess(AbstractProcess):
@@ -61,9 +57,11 @@ class FusedModel(PyLoihiProcessModel):
         head, operation = layer.head, layer.head.operation
         held = head.neurons or isinstance(operation, Delay)
         stateless = layer.members[:-1] if held else layer.members
-        self.stateless = tuple((member, _operator(member, batch, self.dtype)) for member in stateless)
+        self.stateless = tuple((member, _kernel(member, batch, self.dtype)) for member in stateless)
         self.bias = layer.members[-1].bias.astype(self.dtype)
-        self.neurons = neurons(head, batch, self.dtype) if head.neurons else None
+        self.neurons = (
+            operation.neuron_kernel(batch, head.shape, self.dtype) if isinstance(operation, Neurons) else None
+        )
         self.line = DelayLine(operation, (batch, *head.shape)) if isinstance(operation, Delay) else None
         self.membranes = params["membranes"]
 
@@ -91,10 +89,10 @@ class FusedModel(PyLoihiProcessModel):
 
     def _answer(self, arrived: list[Any]) -> Any:
         values = {source.name: x for source, x in zip(self.layer.sources, arrived, strict=True)}
-        for member, operator in self.stateless:
+        for member, kernel in self.stateless:
             parts = [values[name].reshape(-1, *member.node.input_shape) for name in member.inputs]
             x = parts[0] if len(parts) == 1 else self._sum(parts)
-            values[member.node.name] = operator(x)
+            values[member.node.name] = kernel(x)
         if self.neurons is not None:
             return self._fire(self.neurons, self._arriving(values))
         if self.line is not None:
@@ -113,8 +111,8 @@ class FusedModel(PyLoihiProcessModel):
             x += part
         return x
 
-    def _fire(self, head: Neurons, x: Any) -> Any:
-        """One step of the neurons, as in `dynamics.advance`; uses up `x`."""
+    def _fire(self, head: NeuronKernel, x: Any) -> Any:
+        """One step of the neurons, as in `Neurons.advance`; uses up `x`."""
         if self._step() == 0:
             head.forget()
         sent = head(x)
@@ -128,11 +126,8 @@ class FusedModel(PyLoihiProcessModel):
         return head(np.zeros_like(x) if step < head.lag else x, step)
 
 
-def _operator(member: Member, batch: int, dtype: type) -> Linear | Maxima | Attention:
-    match member.node.operation:
-        case MaxPool2d() as pool:
-            return Maxima(member.node, pool, member.bias, batch, dtype)
-        case SelfAttention() as attention:
-            return Attention(member.node, attention, dtype)
-        case _:
-            return linear(member.node, batch, dtype)
+def _kernel(member: Member, batch: int, dtype: type) -> Kernel:
+    node = member.node
+    if not isinstance(node.operation, Stateless):
+        raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} inside of a layer")
+    return node.operation.kernel(node.shapes, batch, dtype, member.bias)

@@ -10,7 +10,7 @@ factor back: of mixed-sign weights they keep the even ones only.  Conv knows no 
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from lava.magma.core.decorator import implements, requires, tag
@@ -29,31 +29,30 @@ from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags_array, identity
 
-from neuromorphic.execution.reference import sliding_windows
-from neuromorphic.ir.graph import Node, in_one_row
+from neuromorphic.ir.graph import Node
 from neuromorphic.lava.layers import Layer, Member
 from neuromorphic.lava.ports import in_port
 from neuromorphic.lava.processes.delay import BorderProcess, DelayProcess
 from neuromorphic.lava.processes.extension import ExtensionProcess
 from neuromorphic.lava.processes.layer import LayerProcess
-from neuromorphic.loihi2.stock import largest_current, weight_exponent
-from neuromorphic.ops.linear import pool_as_convolution
-from neuromorphic.ops.loihi_widths import DECAY_BITS
-from neuromorphic.ops.operations import (
+from neuromorphic.lava.stock_limits import largest_current, weight_exponent
+from neuromorphic.ops import (
     Affine,
-    Conv1d,
     Conv2d,
     CubaLif,
     Delay,
     If,
     Lif,
+    Linear,
     LoihiLif,
-    MaxPool2d,
+    Membranes,
+    Nonlinear,
     Scale,
-    SelfAttention,
-    SumPool2d,
+    Sink,
+    Source,
     Threshold,
 )
+from neuromorphic.ops.widths import DECAY_BITS
 
 GRADED = 24
 """Message bits: any number but 0 makes Lava pass values on, where 0 would clip sums of spikes to 0 and 1."""
@@ -172,14 +171,14 @@ class StockModel(AbstractSubProcessModel):
                 forgets = lif.decay == 2**DECAY_BITS
                 interval = 1 if forgets else interval
                 parameters = {
-                    "du": lif.synapse_decay - 1,  # Lava adds 1
+                    "du": lif.current_decay - 1,  # Lava adds 1
                     "dv": 0 if forgets else lif.decay,
                     "vth": lif.threshold,
                     "bias_mant": lif.bias_mantissa,
                     "bias_exp": lif.bias_exponent,
                 }
             case other:
-                raise TypeError(f"node {layer.head.name!r}: {type(other).__name__} is no population")
+                raise TypeError(f"node {layer.head.name!r}: {type(other).__name__} is no population of Lava's")
         neurons = LIFReset(
             shape=layer.head.shape, reset_interval=interval, reset_offset=1 + layer.latency, **parameters
         )
@@ -202,24 +201,23 @@ class StockModel(AbstractSubProcessModel):
         match node.operation:
             case Scale(scale=scale):
                 return self._scale(scale)
-            case Conv1d() as conv if self.dtype is np.int32:
-                row, flat_map = in_one_row(node, conv)
-                connect, leaving = self._conv(row, flat_map)
-                return lambda port: connect(_shaped(port, row.input_shape)), _shaped(leaving, node.shape)
-            case Conv1d() as conv:
-                return self._sparse(matrix(*in_one_row(node, conv)), node.shape)
             case Affine(weight=weight):
                 dense = self._keep(Dense(num_message_bits=GRADED, **self._dense(weight)))
                 return lambda port: port.connect(dense.s_in), dense.a_out
-            case SumPool2d() as pool:
-                return self._sparse(matrix(node, pool_as_convolution(node, pool)) / pool.divisor, node.shape)
             case Conv2d() as conv:
                 return self._conv(node, conv)
-            case MaxPool2d() | SelfAttention():
+            case Linear() as pool:
+                synapses = pool.synapses(node.shapes)
+                if not isinstance(synapses, Conv2d):
+                    raise TypeError(f"node {node.name!r}: {type(pool).__name__} has no windows")
+                return self._sparse(matrix(node, synapses) / pool.divisor, node.shape)
+            case Nonlinear():
                 process = self._keep(ExtensionProcess(node=node, bias=member.bias))
                 return lambda port: port.connect(process.s_in), process.a_out
-            case other:
-                raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+            case Source() | Sink() | Delay() | Membranes() | Lif() | If() | CubaLif() | Threshold() | LoihiLif():
+                raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} has no synapses")
+            case unknown:
+                assert_never(unknown)
 
     def _dense(self, weight: NDArray[np.float32]) -> dict[str, Any]:
         if self.dtype is not np.int32:
@@ -273,7 +271,7 @@ def _in_units(neurons: Lif | If | CubaLif | Threshold, bias: NDArray[np.float64]
     unit = numbers["decay"] * numbers["gain"]
     synapse: Any = np.ones(1)
     if isinstance(neurons, CubaLif):
-        synapse = numbers["synapse_decay"]
+        synapse = numbers["current_decay"]
         unit = unit * synapse * numbers["weight"]
     constant = numbers["decay"] * (numbers["leak"] - numbers["reset"]) / unit
     return {"du": _one(synapse), "dv": _one(numbers["decay"]), "vth": above / unit, "bias_mant": bias + constant}
@@ -290,10 +288,10 @@ def _shaped(port: Any, shape: tuple[int, ...]) -> Any:
 
 def matrix(node: Node, conv: Conv2d) -> csr_matrix:
     """The convolution as a sparse matrix, float64 `[outputs, inputs]`, both flattened."""
-    out, per_group, kh, kw = conv.weight.shape
+    out, per_group, *_ = conv.weight.shape
     # Number the inputs from 1, and see which number every output's window holds at which weight.
     numbers = np.arange(1, math.prod(node.input_shape) + 1, dtype=np.float64).reshape(1, *node.input_shape)
-    windows = sliding_windows(numbers, (kh, kw), conv.stride, conv.padding, conv.dilation)[0]
+    windows = conv.windows.seen(numbers)[0]
     seen = windows.reshape(conv.groups, 1, per_group, *windows.shape[1:]).transpose(0, 1, 3, 4, 2, 5, 6)
     seen = np.broadcast_to(seen, (conv.groups, out // conv.groups, *seen.shape[2:])).reshape(out, *seen.shape[2:])
     weights = np.broadcast_to(conv.weight[:, None, None], seen.shape)

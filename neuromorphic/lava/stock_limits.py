@@ -3,21 +3,20 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.analysis.biases import biases
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
-from neuromorphic.lava.layers import constants
-from neuromorphic.loihi2.parameters import weights_of
-from neuromorphic.ops.loihi_widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
-from neuromorphic.ops.operations import Affine, LoihiLif, Scale
+from neuromorphic.ops import Affine, LoihiLif, Scale
+from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
 
 LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
-"""Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits, where currents don't last."""
+"""Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits, where no current outlasts its step."""
 
 
-def largest_current(synapse_decay: int) -> int:
+def largest_current(current_decay: int) -> int:
     """The largest synaptic input that Lava's u wraps rightly, whatever is left of u by then."""
-    lasting = STATE_LIMIT // 2**ALIGNMENT if synapse_decay < 2**DECAY_BITS else 0
-    return int(LARGEST_CURRENT - lasting)
+    left = STATE_LIMIT // 2**ALIGNMENT if current_decay < 2**DECAY_BITS else 0
+    return int(LARGEST_CURRENT - left)
 
 
 def weight_exponent(weight: NDArray[np.float32]) -> int | None:
@@ -37,15 +36,14 @@ def check_stock(graph: Graph) -> None:
         RefusedInput: an Affine or Scale node whose weights have no common exponent, or a bias that is not a
             population's own.
     """
-    biases = constants(graph)
     for node in graph.nodes.values():
-        if isinstance(node.operation, Affine | Scale) and weight_exponent(weights_of(node.operation)) is None:
+        if isinstance(node.operation, Affine | Scale) and weight_exponent(node.operation.weights) is None:
             process = "Dense" if isinstance(node.operation, Affine) else "Sparse"
             raise RefusedInput(
                 f"{graph.source}: node {node.name!r} has weights that are not 8-bit integers times one power of two; "
                 f"Lava's {process} takes no others"
             )
-        if node.spiking and biases[node.name].any():
+        if node.spiking and biases(graph)[node.name].any():
             raise RefusedInput(
                 f"{graph.source}: node {node.name!r} reads a bias; in integers Lava's neurons take their own only"
             )

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.ops.operations import Floats, Shape
+from neuromorphic.ops.operation import Float32, Int64, Shape
 
 MAX_DELAY = 4096
 """Time steps that a `Delay` may wait: as many as an image may take."""
@@ -13,7 +13,7 @@ MAX_SIZE = 2**31 - 1
 """Of a kernel, stride, padding or dilation: the product of two of them is an int64."""
 
 
-def finite(array: object, what: str, where: str) -> Floats:
+def finite(array: object, what: str, where: str) -> Float32:
     """`array` in float32.
 
     Raises:
@@ -59,7 +59,7 @@ def _outside(numbers: NDArray[np.integer], least: int) -> bool:
     return bool(numbers.min() < least or numbers.max() > MAX_SIZE)
 
 
-def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) -> dict[str, Floats]:
+def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) -> dict[str, Float32]:
     """The parameters `keys` of `node`, one number for each neuron: float32 of `shape`, by key.
 
     A single number stands for all neurons; a `v_reset` that is absent is 0, as in NIR.
@@ -67,7 +67,7 @@ def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) ->
     Raises:
         RefusedInput: another shape, or numbers that are not finite.
     """
-    values: dict[str, Floats] = {}
+    values: dict[str, Float32] = {}
     for key in keys:
         given = getattr(node, key)
         value = finite(0.0 if given is None and key == "v_reset" else given, key, where)
@@ -77,7 +77,7 @@ def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) ->
     return values
 
 
-def decay(tau: Floats, dt: float, what: str, where: str) -> Floats:
+def decay(tau: Float32, dt: float, what: str, where: str) -> Float32:
     """`dt / tau`: what a leak takes away per time step, float32.
 
     Raises:
@@ -91,7 +91,7 @@ def decay(tau: Floats, dt: float, what: str, where: str) -> Floats:
     return np.asarray(np.float32(1) / steps)
 
 
-def delay_steps(delay: object, dt: float, where: str) -> NDArray[np.int64]:
+def delay_steps(delay: object, dt: float, where: str) -> Int64:
     """`delay / dt`, int64 of the shape of `delay`.
 
     Raises:
@@ -108,3 +108,36 @@ def delay_steps(delay: object, dt: float, where: str) -> NDArray[np.int64]:
     if odd.any():
         raise RefusedInput(f"{where}: delay is {seconds[odd].flat[0]:g} s; expected multiples of dt = {dt} s")
     return whole.astype(np.int64)
+
+
+def agree(declared: object, shape: Shape, where: str) -> None:
+    """Refuse a node that declares another input shape than it has.
+
+    Raises:
+        RefusedInput: it does.
+    """
+    if not np.array_equal(np.atleast_1d(np.asarray(declared)), shape):
+        raise RefusedInput(
+            f"{where} declares the input shape {shown(np.asarray(declared).tolist())}; it has {list(shape)}"
+        )
+
+
+def check_threshold(values: dict[str, Float32], where: str) -> None:
+    """Refuse thresholds below the reset: such neurons would fire in every step.
+
+    Raises:
+        RefusedInput: there are some.
+    """
+    if (values["v_threshold"] < values["v_reset"]).any():
+        threshold, reset = values["v_threshold"].min(), values["v_reset"].max()
+        raise RefusedInput(f"{where}: v_threshold is {threshold}; expected v_reset = {reset} or more")
+
+
+def gain(r: Float32, dt: float) -> Float32:
+    """`dt r`, in float32: 1e-4 times 1e4 is exactly 1 there."""
+    return np.asarray(np.float32(dt) * r)
+
+
+def full(values: object, shape: Shape) -> Float32:
+    """Float32 of `shape`, as NIR's files have parameters."""
+    return np.broadcast_to(np.asarray(values), shape).astype(np.float32)

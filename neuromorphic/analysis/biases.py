@@ -1,0 +1,32 @@
+"""What the biases bring, followed through a graph; on the chip they act at the neurons."""
+
+import numpy as np
+
+from neuromorphic.analysis.facts import fact
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops import Float64, Linear
+
+
+@fact
+def biases(graph: Graph) -> dict[str, Float64]:
+    """What the biases alone bring to the input of every node, float64 `[*input shape]`, by node name.
+
+    Only linear nodes pass on what they make of zeros.  A maximum is not linear, so that what leaves it holds the biases
+    before it already; so it is with a `Delay`, behind which they begin late, and with neurons.
+    """
+    arriving: dict[str, Float64] = {}
+    leaving: dict[str, Float64] = {}
+    for node in graph.nodes.values():
+        arriving[node.name] = _sum(node, leaving)
+        if isinstance(node.operation, Linear):
+            leaving[node.name] = node.operation.apply(arriving[node.name][None], node.shapes)[0]
+    # A source on a cycle stands behind its reader; such sources are neurons or delays, and leave nothing.
+    return arriving
+
+
+def _sum(node: Node, leaving: dict[str, Float64]) -> Float64:
+    x = np.zeros(node.input_shape)
+    for source in node.sources:
+        if source in leaving:
+            x = x + leaving[source].reshape(node.input_shape)
+    return x

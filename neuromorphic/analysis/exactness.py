@@ -1,0 +1,36 @@
+"""Which nodes of a graph float32 computes exactly, and which need float64."""
+
+from neuromorphic.analysis.facts import fact
+from neuromorphic.analysis.intervals import fractions, graded_intervals
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ops import Sink, Source
+
+SINGLE = 24
+"""Bits of a float32's significand, and the limit of a proof that names none."""
+
+
+@fact
+def doubles(graph: Graph) -> frozenset[str]:
+    """Names of the nodes that have to compute in float64.
+
+    Those whose sums the exporter's certificate proves exact in float64 only (`limit` 53, not 24 bits); and, where it
+    leaves a single node unproven, every node.  Of a graph in integers, those whose sums may need more than 24 bits.
+    """
+    if graph.precision == "loihi2":
+        return _wide(graph)
+    proofs = graph.metadata.certificate.get("nodes", {})
+    computing = [n.name for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink)]
+    if not all(proofs.get(name, {}).get("exact") is True for name in computing):
+        return frozenset(computing)
+    return frozenset(name for name in computing if proofs[name].get("limit", SINGLE) != SINGLE)
+
+
+def _wide(graph: Graph) -> frozenset[str]:
+    """Names of the nodes with a sum of integers, read or returned, that may reach 2^24, and of those of fractions.
+
+    Every term may be 0, so partial sums stay within the bounds of the whole.
+    """
+    sums = graded_intervals(graph)
+    large = {name for name, x in sums.items() if max(-x.low.min(), x.high.max()) >= 2**SINGLE} | fractions(graph)
+    readers = {name: [reader.name for reader in graph.readers(name)] for name in graph.nodes}
+    return frozenset(name for name in graph.nodes if name in large or not large.isdisjoint(readers[name]))

@@ -1,0 +1,59 @@
+"""The frames of a run: one for every image and time step."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ops.widths import GRADED_BITS
+
+
+def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None) -> NDArray[np.float32]:
+    """Frames `[N, T, *input shape]` from such frames or from one frame per image (a view, not a copy).
+
+    Raises:
+        RefusedInput: another shape, a value that is not finite, or for a graph in integers no graded spike, or T is
+            unknown or contradicts the file.
+    """
+    shape = graph.nodes[graph.input].shape
+    known = graph.metadata.time_steps
+    if frames.shape[1:] == shape:
+        steps = time_steps or known
+        if steps is None:
+            raise RefusedInput(
+                f"{graph.source}: the file doesn't say how many time steps an image takes; give a number"
+            )
+        frames = np.broadcast_to(frames[:, None], (len(frames), steps, *shape))
+    elif frames.shape[2:] != shape:
+        raise RefusedInput(f"frames have the shape {list(frames.shape[1:])}; {graph.source} reads {list(shape)}")
+    elif time_steps not in (None, frames.shape[1]):
+        raise RefusedInput(f"{time_steps} time steps asked for; there are frames for {frames.shape[1]}")
+    if known is not None and frames.shape[1] != known:
+        raise RefusedInput(f"{graph.source}: {frames.shape[1]} time steps asked for; the file is made for {known}")
+    if not len(frames):
+        raise RefusedInput("no images to run")
+    if not np.isfinite(frames).all():
+        raise RefusedInput("frames hold values that are not finite")
+    if graph.precision == "loihi2":
+        _check_graded(frames, graph.source)
+    return frames
+
+
+def _check_graded(frames: NDArray[np.float32], source: str) -> None:
+    limit = 2 ** (GRADED_BITS - 1)
+    odd = (frames != np.rint(frames)) | (frames < -limit) | (frames >= limit)
+    if odd.any():
+        raise RefusedInput(
+            f"frames hold {frames[odd].flat[0]:g}; {source} reads integers from {-limit} to {limit - 1} "
+            f"({GRADED_BITS} bits)"
+        )
+
+
+def still(graph: Graph, frames: NDArray[np.float32]) -> bool:
+    """Whether there is one frame per image, the same in every step."""
+    return frames.ndim == len(graph.nodes[graph.input].shape) + 1
+
+
+def frame(graph: Graph, frames: NDArray[np.float32], t: int) -> NDArray[np.float32]:
+    """The frames of step t, `[B, *input shape]`, of such frames or of one per step."""
+    return frames if still(graph, frames) else frames[:, t]

@@ -1,0 +1,280 @@
+"""Convolution: `Conv2d`, which NIR's `Conv1d` becomes while it is read; and its fast kernels."""
+
+from copy import copy
+from dataclasses import dataclass, replace
+from math import gcd, prod
+from typing import ClassVar, Self
+
+import nir
+import numpy as np
+from numpy.typing import DTypeLike
+
+from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.ops.operation import (
+    Array,
+    Float32,
+    Float64,
+    Int64,
+    Kernel,
+    Kind,
+    Mask,
+    Shape,
+    Shapes,
+    Typed,
+    Weighted,
+)
+from neuromorphic.ops.parameters import finite, pair, single
+from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
+
+
+@dataclass(frozen=True)
+class Conv2d(Weighted):
+    """`y[o, i, j] = b[o] + Σ w[o, c, m, n] x[c, i s - p + d m, j s - p + d n]` (cross-correlation, zero padding).
+
+    NIR 1.0.8's type check refuses grouped kernels, so exporters write block-diagonal ones.  Here a kernel becomes the
+    grouped convolution with the most groups that it equals: that is how it is computed, counted and placed.
+
+    A `Conv1d` of `[C, N]` is one of maps `[C, N, 1]`.
+
+    Attributes:
+        weight: float32 `[out, in / groups, kernel height, kernel width]`.
+        bias: float32 `[out]`.
+        stride, padding, dilation: (vertical, horizontal).
+        groups: of channels that don't see each other.
+    """
+
+    nir_types: ClassVar = (nir.Conv2d, nir.Conv1d)
+    kind: ClassVar[Kind] = "conv2d"
+    weighs: ClassVar = "always"
+
+    weight: Float32
+    bias: Float32
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+    @classmethod
+    def read(cls, node: nir.Conv1d | nir.Conv2d, shape: Shape, where: str, dt: float) -> Typed:
+        """A `Conv1d` is read as the convolution of maps with a single column."""
+        if isinstance(node, nir.Conv1d):
+            return cls._read_conv1d(node, shape, where)
+        channels = map_shape(shape, where)[0]
+        weight, bias, groups = _kernel(node, channels, "[out, in / groups, height, width]", where)
+        stride, dilation = pair(node.stride, "stride", where, 1), pair(node.dilation, "dilation", where, 1)
+        spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
+        padding = _padding(node.padding, stride, spans, where)
+        if groups == 1:
+            groups = block_diagonal_groups(weight)
+            weight = _diagonal_blocks(weight, groups)
+        conv = cls(weight, bias, stride, padding, dilation, groups)
+        out = (len(weight), *conv.windows.size(shape, where))
+        return Typed(conv, Shapes(shape, out), out)
+
+    @classmethod
+    def _read_conv1d(cls, node: nir.Conv1d, shape: Shape, where: str) -> Typed:
+        if len(shape) != 2:
+            raise RefusedInput(f"{where}: its input has the shape {list(shape)}; expected [C, N]")
+        weight, bias, groups = _kernel(node, shape[0], "[out, in / groups, kernel]", where)
+        stride, dilation = single(node.stride, "stride", where, 1), single(node.dilation, "dilation", where, 1)
+        spans = (dilation * (weight.shape[2] - 1) + 1, 1)
+        given = node.padding if isinstance(node.padding, str) else single(node.padding, "padding", where, 0)
+        along, _ = _padding(given, (stride, stride), spans, where)
+        conv = cls(weight[..., None], bias, (stride, 1), (along, 0), (dilation, 1), groups)
+        size, _ = conv.windows.size((*shape, 1), where)
+        return Typed(conv, Shapes((*shape, 1), (len(weight), size, 1)), (len(weight), size))
+
+    def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> nir.NIRNode:
+        """A `Conv2d` with a block-diagonal kernel, which every reader takes; the type and groups of `like`."""
+        groups = 1 if like is None else int(np.asarray(like.groups).item())
+        weight = self.weight if groups == self.groups else block_diagonal(self.weight, self.groups)
+        if like is not None:
+            node = copy(like)
+            node.weight, node.bias = weight[..., 0] if isinstance(like, nir.Conv1d) else weight, self.bias
+            return node
+        return nir.Conv2d(shapes.input[1:], weight, self.stride, self.padding, self.dilation, groups, self.bias)
+
+    @property
+    def windows(self) -> Windows:
+        """Its windows."""
+        return Windows((self.weight.shape[2], self.weight.shape[3]), self.stride, self.padding, self.dilation)
+
+    @property
+    def weights(self) -> Float32:
+        """W."""
+        return self.weight
+
+    def with_weights(self, weights: Float32) -> Self:
+        """The same with another w."""
+        return replace(self, weight=weights)
+
+    @property
+    def bias_values(self) -> Float32:
+        """B."""
+        return self.bias
+
+    def with_bias(self, bias: Float32) -> Self:
+        """The same with another b."""
+        return replace(self, bias=bias)
+
+    def apply(self, x: Float64, shapes: Shapes) -> Float64:
+        """The definition; of zeros, biases."""
+        if not x.any():  # a graph's biases are followed through it on zeros, again and again
+            return np.broadcast_to(self.bias.astype(np.float64)[:, None, None], (len(x), *shapes.output)).copy()
+        seen = self.windows.seen(x)
+        images, channels, height, width = seen.shape[:4]
+        grouped = seen.reshape(images, self.groups, channels // self.groups, height, width, *seen.shape[4:])
+        weight = self.weight.reshape(self.groups, -1, *self.weight.shape[1:]).astype(np.float64)
+        y = np.einsum("bgchwij,gocij->bgohw", grouped, weight, optimize=True)
+        return np.asarray(y.reshape(images, *shapes.output) + self.bias[:, None, None])
+
+    def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
+        """`W x`, by matrix products; channels that are all apart, tap by tap."""
+        if shapes.input[1:] == (1, 1):
+            return _Impulses(self, shapes, dtype)
+        if self.groups == shapes.input[0] == shapes.output[0]:
+            return _Taps(self, shapes, batch, dtype)
+        return _Columns(self, shapes, batch, dtype)
+
+    def fan_out(self, shapes: Shapes) -> Int64:
+        """`out / groups · rows[y] · columns[x]`, which count the kernel's positions that see a row and a column."""
+        return np.broadcast_to(self.windows.fan_out(shapes) * (len(self.weight) // self.groups), shapes.input)
+
+    def taps(self, shapes: Shapes) -> int:
+        """Of every output, the kernel."""
+        return prod(shapes.output) * prod(self.weight.shape[1:])
+
+    def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
+        """Windows that hold something in some channel of their group."""
+        grouped = arriving.reshape(-1, self.groups, shapes.input[0] // self.groups, *shapes.input[1:])
+        windows = self.windows.holding(np.asarray(grouped.any(2)))
+        outputs = windows.repeat(shapes.output[0] // self.groups, axis=1)
+        return outputs.reshape(*arriving.shape[:2], *shapes.output)
+
+    def largest_array(self, shapes: Shapes) -> int:
+        """Its windows'."""
+        return self.windows.largest_array(shapes, shapes.input[0] // self.groups)
+
+    def refusal(self, reads_currents: bool) -> str:
+        """None; that synapses read spikes is a matter of streams (`loihi2.streams`)."""
+        return ""
+
+
+class _Columns:
+    """`y[g] = W[g] columns(x)[g]` per group g: the windows as columns of a matrix, then one product per image."""
+
+    def __init__(self, conv: Conv2d, shapes: Shapes, batch: int, dtype: DTypeLike) -> None:
+        self.map = PaddedMap(conv.windows, shapes.input, batch, dtype)
+        self.weight = conv.weight.reshape(conv.groups, conv.weight.shape[0] // conv.groups, -1).astype(dtype)
+        self.columns = np.empty(self.map.view.shape[1:], dtype)
+        self.shape = (batch, *shapes.output)
+
+    def __call__(self, x: Array) -> Array:
+        groups, out, _ = self.weight.shape
+        self.map.interior[...] = x
+        y = np.empty((len(x), groups, out, self.shape[2] * self.shape[3]), self.weight.dtype)
+        by_group = self.columns.reshape(groups, self.weight.shape[2], -1)
+        for image, windows in zip(y, self.map.view, strict=True):  # one image's columns stay in the cache
+            self.columns[...] = windows
+            np.matmul(self.weight, by_group, out=image)
+        return y.reshape(self.shape)
+
+
+class _Taps:
+    """`y[c] = Σ w[c, m, n] x[c, ...]`: each channel on its own, one shifted map per weight of the kernel."""
+
+    def __init__(self, conv: Conv2d, shapes: Shapes, batch: int, dtype: DTypeLike) -> None:
+        self.map = PaddedMap(conv.windows, shapes.input, batch, dtype)
+        self.weight = conv.weight[:, 0].astype(dtype)[..., None, None]
+        self.ones = bool((conv.weight == 1).all())
+        self.shape = (batch, *shapes.output)
+
+    def __call__(self, x: Array) -> Array:
+        self.map.interior[...] = x
+        y = np.zeros(self.shape, self.weight.dtype)
+        for m, n in np.ndindex(self.weight.shape[1:3]):
+            seen = self.map.view[:, :, m, n]
+            y += seen if self.ones else self.weight[:, m, n] * seen
+        return y
+
+
+class _Impulses:
+    """`y = Σ_c x[c] response[c]` for maps of a single position: the kernel's answers to unit impulses."""
+
+    def __init__(self, conv: Conv2d, shapes: Shapes, dtype: DTypeLike) -> None:
+        size = shapes.input[0] // conv.groups
+        # Impulse c stands at channel c of every group at once: groups don't see each other.
+        impulses = np.tile(np.eye(size), (1, conv.groups))[..., None, None]
+        answers = conv.apply(impulses, shapes) - conv.bias[:, None, None]
+        by_group = answers.reshape(size, conv.groups, -1).transpose(1, 0, 2)
+        self.response = np.ascontiguousarray(by_group, dtype=dtype)
+        self.shape = shapes.output
+
+    def __call__(self, x: Array) -> Array:
+        groups, size, _ = self.response.shape
+        by_group = x.reshape(len(x), groups, 1, size).astype(self.response.dtype, copy=False)
+        return np.asarray(by_group @ self.response).reshape(len(x), *self.shape)
+
+
+def _kernel(node: nir.Conv1d | nir.Conv2d, channels: int, expected: str, where: str) -> tuple[Float32, Float32, int]:
+    """Weight, bias and groups of a convolution that reads so many channels."""
+    weight, bias = finite(node.weight, "weight", where), finite(node.bias, "bias", where)
+    if weight.ndim != expected.count(",") + 1 or min(weight.shape) < 1:
+        raise RefusedInput(f"{where}: weight has the shape {list(weight.shape)}; expected {expected}")
+    if bias.shape != weight.shape[:1]:
+        raise RefusedInput(f"{where}: bias has the shape {list(bias.shape)}; expected {list(weight.shape[:1])}")
+    groups = single(node.groups, "groups", where, 1)
+    if len(weight) % groups:
+        raise RefusedInput(f"{where}: {len(weight)} output channels in {groups} groups; expected groups of equal size")
+    if weight.shape[1] * groups != channels:
+        raise RefusedInput(f"{where}: its weight reads {weight.shape[1] * groups} channels; its input has {channels}")
+    return weight, bias, groups
+
+
+def _padding(padding: object, stride: Pair, spans: tuple[int, ...], where: str) -> Pair:
+    """(vertical, horizontal) padding of windows that span so much, from numbers or NIR's words."""
+    if isinstance(padding, str):
+        if padding == "valid":
+            return 0, 0
+        if padding == "same" and stride == (1, 1) and all(k % 2 for k in spans):
+            return spans[0] // 2, spans[1] // 2
+        raise RefusedInput(
+            f"{where}: padding {shown(padding)} with kernel {list(spans)}, stride {list(stride)}; expected numbers"
+        )
+    return pair(padding, "padding", where, 0)
+
+
+def block_diagonal_groups(weight: Float32) -> int:
+    """The most groups g such that `weight`, `[out, in, ...]`, is zero outside g diagonal blocks and in none of them.
+
+    1 for a kernel without structure, and for one with an all-zero block: zeros alone are no structure.
+    """
+    connected = np.abs(weight).reshape(*weight.shape[:2], -1).max(2) > 0
+    out_channels, in_channels = connected.shape
+    most = gcd(out_channels, in_channels)
+    for groups in range(most, 1, -1):
+        if most % groups:
+            continue
+        blocks = connected.reshape(groups, out_channels // groups, groups, in_channels // groups).any((1, 3))
+        if blocks.diagonal().all() and blocks.sum() == groups:
+            return groups
+    return 1
+
+
+def _diagonal_blocks(weight: Float32, groups: int) -> Float32:
+    out_channels, in_channels = weight.shape[0] // groups, weight.shape[1] // groups
+    blocks = [
+        weight[g * out_channels : (g + 1) * out_channels, g * in_channels : (g + 1) * in_channels]
+        for g in range(groups)
+    ]
+    return np.concatenate(blocks)
+
+
+def block_diagonal(weight: Float32, groups: int) -> Float32:
+    """A grouped kernel `[out, in / groups, ...]` as `[out, in, ...]`, zero where a group doesn't see a channel."""
+    out_channels, in_channels = weight.shape[0] // groups, weight.shape[1]
+    whole = np.zeros((weight.shape[0], in_channels * groups, *weight.shape[2:]), np.float32)
+    for g in range(groups):
+        rows = slice(g * out_channels, (g + 1) * out_channels)
+        whole[rows, g * in_channels : (g + 1) * in_channels] = weight[rows]
+    return whole

@@ -1,0 +1,82 @@
+"""The ends of a graph: what it reads and what it answers."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import nir
+import numpy as np
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ops.operation import Interval, Operation, Shape, Shapes, Typed
+
+
+@dataclass(frozen=True)
+class Source(Operation):
+    """`y = frame`: the graph's input, one frame per time step."""
+
+    nir_types: ClassVar = (nir.Input,)
+
+    @classmethod
+    def read(cls, node: nir.Input, shape: Shape, where: str, dt: float) -> Typed:
+        """`shape` is the one that the node declares."""
+        return Typed(cls(), Shapes(shape, shape), shape)
+
+    def write(self, shapes: Shapes, dt: float, like: nir.Input | None = None) -> nir.Input:
+        """An `Input`."""
+        return nir.Input(np.array(shapes.output)) if like is None else like
+
+    def steps_before(self, spikes: bool) -> int:
+        """Nothing leads to it."""
+        return 0
+
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        """What the frames are in."""
+        return x
+
+    def products(self, shapes: Shapes) -> int:
+        """The elements of a frame."""
+        return prod(shapes.input)
+
+    def refusal(self, reads_currents: bool) -> str:
+        """None."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Sink(Operation):
+    """`y = Σ x`: the graph's output."""
+
+    nir_types: ClassVar = (nir.Output,)
+
+    @classmethod
+    def read(cls, node: nir.Output, shape: Shape, where: str, dt: float) -> Typed:
+        """Of a node whose declared shape is one (`reading.parameters.declared_shape`).
+
+        Rockpool declares the axes of its sample data for images and time too, as ones before the shape.
+        """
+        declared = tuple(int(n) for n in np.atleast_1d(node.output_type["output"]))
+        batch = len(declared) - len(shape)
+        if declared != (1,) * batch + shape:
+            raise RefusedInput(f"{where} declares the shape {list(declared)}; its input has {list(shape)}")
+        return Typed(cls(), Shapes(shape, shape), shape)
+
+    def write(self, shapes: Shapes, dt: float, like: nir.Output | None = None) -> nir.Output:
+        """An `Output`."""
+        return nir.Output(np.array(shapes.output)) if like is None else like
+
+    def steps_before(self, spikes: bool) -> int:
+        """None: the host reads it."""
+        return 0
+
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        """The same."""
+        return x
+
+    def products(self, shapes: Shapes) -> int:
+        """The elements that it reads."""
+        return prod(shapes.input)
+
+    def refusal(self, reads_currents: bool) -> str:
+        """None: the host reads it."""
+        return ""

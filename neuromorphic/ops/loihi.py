@@ -1,0 +1,226 @@
+"""The LIF neuron of Loihi 2, in integers.
+
+    u = wrap(decayed(u) + 64 (x + drive))       x the synaptic input, drive that of a neuron which always fires
+    v = saturate(decayed(v) + u + (mantissa << exponent))
+    spike where v > 64 threshold; there v = 0
+
+A current that doesn't outlast its step loses 4096 of 4096 (Lava's du = 4095, to which it adds 1).  `wrap` keeps 24 bits
+as two's complement does, except that 2^23 stays (as in Lava); `saturate` clips to ±(2^23 - 1); `decayed` rounds toward
+zero.  This is Lava's `LIFReset` in fixed point (`lava/proc/lif/models.py`), bit by bit.
+
+Values are integers in arrays of any numeric type that holds them exactly; float64 does, with all products.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from neuromorphic.ops.operation import (
+    Array,
+    Float64,
+    Mask,
+    NeuronKernel,
+    Population,
+    Shape,
+    Shapes,
+    State,
+    Typed,
+    lacks,
+    multiplies,
+    single_number,
+)
+from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
+
+Int32 = NDArray[np.int32]
+
+UNITY = 2**DECAY_BITS
+"""What decays are counted of."""
+
+
+@dataclass(frozen=True)
+class LoihiLif(Population):
+    """A population in the integers of the chip; x are integers too.
+
+    Attributes:
+        decay: of 4096, what v loses per time step; all 4096 of a neuron without a memory, which the chip resets in
+            every step, since 12 bits end at 4095.
+        threshold: int32 of the population's shape.
+        bias_mantissa: int32 of the population's shape.
+        bias_exponent: of the whole population.
+        current_decay: of 4096, what u loses per time step, 1 to 4096; all of it where no current outlasts its step.
+        drive: int32 of the population's shape or a single number: what synapses of a neuron that fires in every step
+            bring, since biases act behind u.
+    """
+
+    nir_types: ClassVar = ()  # a file holds floats, and the scheme that makes integers of them (`loihi2.file`)
+
+    decay: int
+    threshold: Int32
+    bias_mantissa: Int32
+    bias_exponent: int
+    current_decay: int = UNITY
+    drive: Int32 = field(default_factory=lambda: np.zeros((), np.int32))
+
+    @classmethod
+    def read(cls, node: Any, shape: Shape, where: str, dt: float) -> Typed:
+        """No node of NIR is read as one.
+
+        Raises:
+            TypeError: always.
+        """
+        lacks(cls, "node in NIR")
+
+    def write(self, shapes: Shapes, dt: float, like: Any = None) -> Any:
+        """NIR has no node of integers.
+
+        Raises:
+            TypeError: always.
+        """
+        lacks(self, "node in NIR")
+
+    @property
+    def nir_name(self) -> str:
+        """That of the node that its floats are."""
+        return "LIF"
+
+    @property
+    def bias(self) -> Int32:
+        """`mantissa << exponent`, in units of v."""
+        return self.bias_mantissa << self.bias_exponent
+
+    def at_rest(self, images: int, shape: Shape) -> State:
+        """Zeros."""
+        return State(np.zeros((images, *shape)), np.zeros((images, *shape)))
+
+    def advance(self, state: State, x: Float64) -> Float64:
+        """The definition, in float64; a spike leaves u as it is."""
+        u = wrap(x * 2**ALIGNMENT + self.drive * 2**ALIGNMENT + decayed(state.i, self.current_decay))
+        state.i[...] = u
+        state.v[...] = np.clip(decayed(state.v, self.decay) + u + self.bias, 1 - STATE_LIMIT, STATE_LIMIT - 1)
+        fired = state.v > self.threshold * float(2**ALIGNMENT)
+        state.v[fired] = 0
+        return fired.astype(np.float64)
+
+    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
+        """In the type that holds v exactly, whatever `dtype` is."""
+        return LoihiNeurons(self, (batch, *shape))
+
+    @property
+    def states(self) -> int:
+        """v, if it is remembered, and u, if it is."""
+        return int(self.decay < UNITY) + int(self.current_lasts)
+
+    @property
+    def multiplications(self) -> int:
+        """Those of both decays."""
+        return multiplies(self.decay / UNITY) + multiplies(self.current_decay / UNITY)
+
+    @property
+    def leaks(self) -> bool:
+        """Where it decays; without a memory there is nothing that could."""
+        return bool(0 < self.decay < UNITY)
+
+    @property
+    def current_lasts(self) -> bool:
+        """Where u keeps something."""
+        return bool(self.current_decay < UNITY)
+
+    @property
+    def always_updated(self) -> bool:
+        """Where something of its own arrives at every neuron."""
+        return bool(np.all(self.bias)) or bool(np.all(self.drive))
+
+    @property
+    def has_bias(self) -> bool:
+        """Some neuron's isn't 0."""
+        return bool(self.bias.any())
+
+    def drives(self, shape: Shape) -> Mask:
+        """Where bias or drive isn't 0."""
+        return np.broadcast_to((self.bias != 0) | (self.drive != 0), shape)
+
+
+def wrap(x: Array) -> Array:
+    """The number in (-2^23, 2^23] that differs from x by a multiple of 2^24."""
+    return np.asarray(STATE_LIMIT - np.mod(STATE_LIMIT - x, 2 * STATE_LIMIT))
+
+
+def decayed(v: Array, decay: int) -> Array:
+    """`sign(v) floor(|v| (4096 - decay) / 4096)`."""
+    return np.asarray(np.trunc(v * float(UNITY - decay) / UNITY))
+
+
+@dataclass
+class Overflows:
+    """How often the widths of a population were too small.
+
+    Attributes:
+        wraps: of u.
+        saturations: of v, below; above it fires either way.
+    """
+
+    wraps: int = 0
+    saturations: int = 0
+
+
+class LoihiNeurons:
+    """The fast way to compute `LoihiLif`; counts what overflows.
+
+    float32 holds every integer up to 2^24, and products with powers of two don't round.  So it serves where no current
+    outlasts its step and v keeps all, nothing, or a power of two of itself: |v| is at most 2^23 and |u| too, and what
+    is beyond 2^24 with the bias saturates.  Everything else is float64.
+
+    Args:
+        lif: the population.
+        shape: `[B, *shape]`.
+    """
+
+    def __init__(self, lif: LoihiLif, shape: tuple[int, ...]) -> None:
+        kept = UNITY - lif.decay
+        dtype: type[np.floating] = np.float64 if lif.current_lasts or kept & (kept - 1) else np.float32
+        self.v: Array = np.zeros(shape, dtype)
+        self.u: Array = np.zeros(shape if lif.current_lasts else (), dtype)
+        self.lif, self.overflows = lif, Overflows()
+        self.kept = dtype(kept / UNITY)
+        self.drive = single_number(lif.drive)
+        self.bias = single_number(lif.bias.astype(dtype))
+        self.threshold = single_number(lif.threshold.astype(dtype)) * dtype(2**ALIGNMENT)
+
+    def forget(self) -> None:
+        """Back to zeros."""
+        self.v[...] = 0
+        self.u[...] = 0
+
+    def __call__(self, x: Array) -> Array:
+        """One step: x, which stays as it is, to spikes."""
+        v = self.v
+        u = self._current(x)
+        v *= self.kept
+        np.trunc(v, out=v)
+        v += u
+        v += self.bias
+        if v.min() < 1 - STATE_LIMIT or v.max() > STATE_LIMIT - 1:
+            self.overflows.saturations += int(np.count_nonzero(v < 1 - STATE_LIMIT))
+            np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=v)
+        fired = v > self.threshold
+        np.copyto(v, 0, where=fired)
+        return np.asarray(fired.view(np.uint8))
+
+    def _current(self, x: Array) -> Array:
+        """u, in the type of v."""
+        dtype = self.v.dtype
+        u = x if x.dtype.kind == "f" and x.dtype.itemsize >= dtype.itemsize else x.astype(dtype)
+        if np.any(self.drive):
+            u = u + self.drive
+        u = u * u.dtype.type(2**ALIGNMENT)
+        if self.lif.current_lasts:
+            u += decayed(self.u, self.lif.current_decay)
+        if u.max() > STATE_LIMIT or u.min() <= -STATE_LIMIT:
+            self.overflows.wraps += int(np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT)))
+            u = wrap(u)
+        u = u.astype(dtype, copy=False)
+        if self.lif.current_lasts:
+            self.u = u
+        return u

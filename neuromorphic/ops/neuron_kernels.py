@@ -1,0 +1,76 @@
+"""Neurons of floats, fast: a batch of maps at once, in float32 or float64, in the order of the definition."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from neuromorphic.ops.operation import Array, Float32, single_number
+
+
+class GeneralNeurons:
+    """Any neurons of floats: their synaptic current, where they have one, then their membranes, then their spikes.
+
+        i += current_decay (weight x - i)               where there is a current_decay; then x is i
+        v += decay (leak + gain x - v)                  or v += gain x where there is no decay, or v = x with neither
+        spikes where v > threshold; there v = reset     where there is a threshold; else v is sent
+
+    Args:
+        numbers: parameters by name, float32 of the neurons' shape or single numbers.
+        start: v at the begin of an image.
+        shape: `[B, *shape]`.
+        dtype: of the state.
+    """
+
+    def __init__(
+        self, numbers: Mapping[str, Float32], start: Float32, shape: tuple[int, ...], dtype: DTypeLike
+    ) -> None:
+        self.numbers = {key: single_number(values).astype(dtype) for key, values in numbers.items()}
+        self.start = single_number(start).astype(dtype)
+        self.v: Array = np.zeros(shape, dtype)
+        self.i: Array = np.zeros(shape if "current_decay" in numbers else (), dtype)
+        self.forget()
+
+    def forget(self) -> None:
+        self.v[...] = self.start
+        self.i[...] = 0
+
+    def __call__(self, x: Array) -> Array:
+        numbers = self.numbers
+        if "current_decay" in numbers:
+            self.i += numbers["current_decay"] * (numbers["weight"] * x - self.i)
+            x = self.i
+        if "decay" in numbers:
+            self.v += numbers["decay"] * (numbers["leak"] + numbers["gain"] * x - self.v)
+        elif "gain" in numbers:
+            self.v += numbers["gain"] * x
+        else:
+            self.v[...] = x
+        if "threshold" not in numbers:
+            return self.v.copy()
+        fired = self.v > numbers["threshold"]
+        if "reset" in numbers:
+            np.copyto(self.v, numbers["reset"], where=fired)
+        return np.asarray(fired.view(np.uint8))
+
+
+class LeakyNeurons:
+    """`v += decay (gain x - v)`; spikes where `v > threshold`; there v = 0.  Uses up `x`."""
+
+    def __init__(
+        self, decay: Float32, gain: Float32, threshold: Float32, shape: tuple[int, ...], dtype: DTypeLike
+    ) -> None:
+        self.v: Array = np.zeros(shape, dtype)
+        self.decay, self.gain, self.threshold = (single_number(n).astype(dtype) for n in (decay, gain, threshold))
+
+    def forget(self) -> None:
+        self.v[...] = 0
+
+    def __call__(self, x: Array) -> Array:
+        x *= self.gain
+        x -= self.v
+        x *= self.decay
+        self.v += x
+        fired = self.v > self.threshold
+        np.copyto(self.v, 0, where=fired)
+        return np.asarray(fired.view(np.uint8))

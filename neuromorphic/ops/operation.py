@@ -1,0 +1,492 @@
+"""The classes that every operation belongs to, and what each of them has to say of itself.
+
+    Operation                    what a node of a graph computes
+    ├── Source, Sink             the graph's ends
+    ├── Delay                    what leaves it is what arrived some steps before
+    ├── Stateless                y follows from the x of the same time step
+    │   ├── Linear               synapses: y = W x + b
+    │   │   └── Weighted         whose W is an array of numbers: kernels, matrices, factors
+    │   └── Nonlinear            what no synapse computes
+    └── Neurons                  which keep a state from step to step
+        ├── Population           and send spikes
+        └── Membranes            and send their membranes
+
+x is the sum of what arrives at a node in one time step, y what leaves it.  Neither has an axis for time; arrays have
+one for images in front.  Every method that an operation has to have is abstract, so that mypy names the operation that
+lacks one (`ops.READERS`); whoever runs into such a gap all the same raises `TypeError` with the operation's name.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Protocol, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Array = NDArray[Any]
+
+Shape = tuple[int, ...]
+
+Kind = Literal["conv2d", "conv1d", "linear", "scale", "pooling", "identity", "attention"]
+"""What the reports call a node with synapses; neurons that read spikes directly have one each, `identity`."""
+
+
+class Shapes(NamedTuple):
+    """Of a node: of the sum that it reads, and of what leaves it."""
+
+    input: Shape
+    output: Shape
+
+
+class Typed(NamedTuple):
+    """What a node of NIR becomes.
+
+    Attributes:
+        operation: with its parameters.
+        shapes: that it computes with.
+        leaves: the shape of its output in NIR's eyes, of as many elements: a `Conv1d` is computed on maps `[C, N, 1]`.
+    """
+
+    operation: "Operation"
+    shapes: Shapes
+    leaves: Shape
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Bounds of an array, element by element: float64 `[*shape]`."""
+
+    low: Float64
+    high: Float64
+
+    def __add__(self, other: "Interval") -> "Interval":
+        return Interval(self.low + other.low, self.high + other.high)
+
+    @classmethod
+    def between(cls, *values: Array) -> "Interval":
+        """From the least of several arrays to the greatest."""
+        whole = np.broadcast_arrays(*values)
+        return cls(np.min(whole, 0), np.max(whole, 0))
+
+
+Kernel = Callable[[Array], Array]
+"""The fast way to compute a stateless node: x `[B, *input shape]` to y `[B, *shape]`."""
+
+
+class NeuronKernel(Protocol):
+    """The fast way to compute neurons: x `[B, *shape]`, which it may use up, to spikes (uint8) or membranes.
+
+    Attributes:
+        v: membranes, kept between the steps.
+    """
+
+    v: Array
+
+    def forget(self) -> None:
+        """Back to the state in which an image begins."""
+
+    def __call__(self, x: Array) -> Array: ...
+
+
+@dataclass
+class State:
+    """What neurons keep from step to step, float64 `[N, *shape]`.
+
+    Attributes:
+        v: membranes.
+        i: synaptic currents, of neurons that have some; u of the chip's.
+    """
+
+    v: Float64
+    i: Float64
+
+
+def lacks(operation: object, what: str) -> NoReturn:
+    """Raise: an operation lacks something that it has to have.
+
+    Raises:
+        TypeError: always.
+    """
+    raise TypeError(f"operation {type(operation).__name__} has no {what}")
+
+
+@dataclass(frozen=True)
+class Operation(ABC):
+    """What a node computes, with its parameters.
+
+    Attributes:
+        nir_types: types of NIR's nodes that are read as this operation; the first one is the type that it is called by.
+    """
+
+    nir_types: ClassVar[tuple[type[Any], ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def read(cls, node: Any, shape: Shape, where: str, dt: float) -> Typed:
+        """The operation of a node of NIR, one of `nir_types`.
+
+        Args:
+            node: whose parameters are numbers (`reading.parameters`).
+            shape: of the sum that it reads.
+            where: names the node in messages.
+            dt: seconds per time step.
+
+        Raises:
+            RefusedInput: a parameter that is not understood or does not fit the shape.
+        """
+        lacks(cls, "node in NIR")
+
+    @abstractmethod
+    def write(self, shapes: Shapes, dt: float, like: Any = None) -> Any:
+        """A node of NIR that is read as this operation again.
+
+        Args:
+            shapes: of the node.
+            dt: seconds per time step.
+            like: the node that it was read from, whose type is kept where that has room for the numbers.
+        """
+        lacks(self, "node in NIR")
+
+    @property
+    def nir_name(self) -> str:
+        """What NIR calls it."""
+        return self.nir_types[0].__name__ if self.nir_types else type(self).__name__
+
+    @abstractmethod
+    def steps_before(self, spikes: bool) -> int:
+        """Time steps that the synapses take which an edge into the node enters.
+
+        Args:
+            spikes: whether spikes, or frames, arrive along that edge, rather than currents.
+        """
+        lacks(self, "time step")
+
+    @abstractmethod
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        """Bounds of y from bounds of x, whatever happens within them, without biases.
+
+        Args:
+            x: `[*input shape]`.
+            shapes: of the node.
+            steps: since an image's begin, at most.
+        """
+        lacks(self, "bounds")
+
+    @abstractmethod
+    def products(self, shapes: Shapes) -> int:
+        """Products of one time step, those with padding included; of a node without any, the elements it reads."""
+        lacks(self, "number of products")
+
+    def largest_array(self, shapes: Shapes) -> int:
+        """Elements of the largest array that computing or counting the node takes, for one image and step."""
+        return max(prod(shapes.input), prod(shapes.output))
+
+    @abstractmethod
+    def refusal(self, reads_currents: bool) -> str:
+        """Why the node can't be on Loihi 2, as a predicate ("waits 70 steps; ..."); empty if it can.
+
+        Args:
+            reads_currents: whether some of what it reads has passed synapses already.
+        """
+        lacks(self, "place on a chip")
+
+
+@dataclass(frozen=True)
+class Stateless(Operation):
+    """What leaves it follows from what arrives in the same time step."""
+
+    weighs: ClassVar[Literal["always", "spikes", "never"]]
+    """Whether it stands for synapses on the chip: whatever it reads, where it reads spikes only, or never."""
+
+    @abstractmethod
+    def apply(self, x: Float64, shapes: Shapes) -> Float64:
+        """The definition: x float64 `[N, *input shape]` to y float64 `[N, *shape]`."""
+        lacks(self, "definition")
+
+    @abstractmethod
+    def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
+        """The fast way to compute it.
+
+        Args:
+            shapes: of the node.
+            batch: images at once.
+            dtype: of sums and of y; x may be uint8.
+            bias: float64 `[*input shape]`, what the biases before it bring: `Nonlinear` adds it to x, while `Linear`
+                computes `W x` without biases, which act at the neurons.
+        """
+        lacks(self, "kernel")
+
+    @abstractmethod
+    def fan_out(self, shapes: Shapes) -> Int64:
+        """Connections that leave each element of x towards y: int64 `[*input shape]`; taps on padding are none."""
+        lacks(self, "fan-out")
+
+    @abstractmethod
+    def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
+        """Elements of y that a connection leads to from elements of x at which something arrives.
+
+        Args:
+            arriving: bool `[n, T, *input shape]`.
+            shapes: of the node.
+
+        Returns:
+            bool `[n, T, *shape]`.
+        """
+        lacks(self, "connections")
+
+    @property
+    @abstractmethod
+    def bias_values(self) -> Float32:
+        """What it adds by itself, float32, one number for each output channel; empty where it adds nothing."""
+        lacks(self, "bias")
+
+    def biased_outputs(self, shape: Shape) -> Mask:
+        """Elements of y to which it adds something by itself: bool `[*shape]`."""
+        bias = self.bias_values
+        return np.broadcast_to(bias.reshape(-1, *(1 for _ in shape[1:])) != 0 if bias.size else np.False_, shape)
+
+    def steps_before(self, spikes: bool) -> int:
+        """One: its own synapses, or the neurons that stand for it."""
+        return 1
+
+
+@dataclass(frozen=True)
+class Linear(Stateless):
+    """`y = W x + b`: what synapses compute."""
+
+    kind: ClassVar[Kind]
+    """What reports call it."""
+
+    @abstractmethod
+    def taps(self, shapes: Shapes) -> int:
+        """Products of one evaluation as frameworks count them: taps on the padding included."""
+        lacks(self, "taps")
+
+    @abstractmethod
+    def synapses(self, shapes: Shapes) -> "Weighted":
+        """The operation with weights that computes the same `W x`, up to a `divisor`."""
+        lacks(self, "synapses")
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether real values cost products; else W is made of ones, and they cost additions only."""
+        return True
+
+    def products(self, shapes: Shapes) -> int:
+        """Its taps."""
+        return self.taps(shapes)
+
+
+@dataclass(frozen=True)
+class Weighted(Linear):
+    """A linear operation whose W is made of an array of numbers."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> Float32:
+        """The numbers, float32 `[out, ...]`."""
+        lacks(self, "weights")
+
+    @abstractmethod
+    def with_weights(self, weights: Float32) -> Self:
+        """The same with other weights, of the same shape."""
+        lacks(self, "weights")
+
+    @abstractmethod
+    def with_bias(self, bias: Float32) -> Self:
+        """The same with another bias; only for an operation that has one."""
+        lacks(self, "bias")
+
+    @property
+    def biased(self) -> bool:
+        """Whether it has a bias, which may be 0."""
+        return bool(self.bias_values.size)
+
+    def synapses(self, shapes: Shapes) -> "Weighted":
+        """Itself."""
+        return self
+
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        """`W+ low + W- high` to `W+ high + W- low`, W+ and W- the positive and the negative parts of W."""
+        nothing = np.zeros(shapes.input)
+        rising, falling = (
+            self.with_weights(part).kernel(shapes, 1, np.float64, nothing)
+            for part in (np.maximum(self.weights, 0), np.minimum(self.weights, 0))
+        )
+        low, high = x.low[None], x.high[None]
+        return Interval((rising(low) + falling(high))[0], (rising(high) + falling(low))[0])
+
+
+@dataclass(frozen=True)
+class Nonlinear(Stateless):
+    """What no synapse computes: what the chip would need neurons of its own for."""
+
+    @property
+    def bias_values(self) -> Float32:
+        """None."""
+        return np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class Neurons(Operation):
+    """Neurons: one for each element, which read what arrives at it and keep a state.
+
+    Attributes:
+        sends_spikes: whether their output are spikes, not membranes.
+    """
+
+    sends_spikes: ClassVar[bool]
+
+    @abstractmethod
+    def at_rest(self, images: int, shape: Shape) -> State:
+        """The state in which an image begins."""
+        lacks(self, "state")
+
+    @abstractmethod
+    def advance(self, state: State, x: Float64) -> Float64:
+        """One time step, the definition: what leaves neurons that x arrives at, 0 or 1 for spikes; updates `state`.
+
+        Args:
+            state: of `[N, *shape]`.
+            x: float64 `[N, *shape]`.
+
+        Returns:
+            float64 `[N, *shape]`.
+        """
+        lacks(self, "definition")
+
+    @abstractmethod
+    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
+        """The fast way to compute them, with the same operations in the same order.
+
+        Args:
+            batch: images at once.
+            shape: of the neurons.
+            dtype: of membranes that are no integers; those are kept in what holds them exactly.
+        """
+        lacks(self, "kernel")
+
+    @property
+    @abstractmethod
+    def states(self) -> int:
+        """Numbers that a neuron keeps from step to step."""
+        lacks(self, "number of states")
+
+    @property
+    @abstractmethod
+    def multiplications(self) -> int:
+        """Of one neuron's update: one per state that leaks by anything but a power of two.
+
+        A gain is as good as folded into the weights.
+        """
+        lacks(self, "number of multiplications")
+
+    @property
+    @abstractmethod
+    def leaks(self) -> bool:
+        """Whether a membrane, left alone, moves."""
+        lacks(self, "leak")
+
+    @property
+    @abstractmethod
+    def current_lasts(self) -> bool:
+        """Whether a synaptic current outlasts its step."""
+        lacks(self, "current")
+
+    @property
+    @abstractmethod
+    def always_updated(self) -> bool:
+        """Whether every neuron takes an update in every step, although nothing arrives: it is never at rest."""
+        lacks(self, "rest")
+
+    @property
+    @abstractmethod
+    def has_bias(self) -> bool:
+        """Whether the neurons add a bias of their own to v."""
+        lacks(self, "bias")
+
+    @abstractmethod
+    def drives(self, shape: Shape) -> Mask:
+        """Which neurons something of their own arrives at in every step: bool `[*shape]`."""
+        lacks(self, "bias")
+
+    def steps_before(self, spikes: bool) -> int:
+        """One for spikes, through synapses of weight 1; currents have passed theirs."""
+        return int(spikes)
+
+    def products(self, shapes: Shapes) -> int:
+        """The elements that it reads."""
+        return prod(shapes.input)
+
+
+class Unbiased(Neurons):
+    """Neurons that nothing of their own arrives at."""
+
+    @property
+    def has_bias(self) -> bool:
+        """No."""
+        return False
+
+    def drives(self, shape: Shape) -> Mask:
+        """None."""
+        return np.zeros(shape, np.bool_)
+
+
+@dataclass(frozen=True)
+class Population(Neurons):
+    """Neurons whose output are spikes."""
+
+    sends_spikes: ClassVar = True
+
+    @property
+    def additions(self) -> int:
+        """Of one neuron's update: one per state, and the comparison with the threshold."""
+        return self.states + 1
+
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        """A spike lies in [0, 1], whatever caused it."""
+        return Interval(np.zeros(shapes.output), np.ones(shapes.output))
+
+    def refusal(self, reads_currents: bool) -> str:
+        """None: which neurons the chip can be is the matter of their numbers (`loihi2.populations`)."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Membranes(Neurons):
+    """Neurons without a threshold, whose output is v."""
+
+    sends_spikes: ClassVar = False
+
+    @property
+    def additions(self) -> int:
+        """Of one neuron's update: one per state."""
+        return self.states
+
+    @property
+    def always_updated(self) -> bool:
+        """No: at rest at its leak a membrane stays there."""
+        return False
+
+    def refusal(self, reads_currents: bool) -> str:
+        """Always: the chip's neurons send spikes."""
+        return "sends its membranes to other neurons; the chip's neurons send spikes, expected it as a readout only"
+
+
+def multiplies(decay: Array | float) -> bool:
+    """Whether what is kept, `1 - decay`, takes a multiplication: it is neither 0 nor a power of two everywhere."""
+    kept = np.asarray(1.0 - np.asarray(decay, np.float64))
+    mantissa, _ = np.frexp(kept)
+    return bool(((np.abs(mantissa) != 0.5) & (kept != 0)).any())
+
+
+def single_number(values: Array) -> Any:
+    """An array of a single value where all of `values` are the same, for speed."""
+    first = values.flat[0]
+    return first if (values == first).all() else values

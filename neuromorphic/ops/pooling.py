@@ -1,0 +1,244 @@
+"""Pooling: sums, means and maxima of windows."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import nir
+import numpy as np
+from numpy.typing import DTypeLike
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ops import extensions
+from neuromorphic.ops.convolution import Conv2d
+from neuromorphic.ops.operation import (
+    Array,
+    Float32,
+    Float64,
+    Int64,
+    Interval,
+    Kernel,
+    Kind,
+    Linear,
+    Mask,
+    Nonlinear,
+    Shape,
+    Shapes,
+    Typed,
+)
+from neuromorphic.ops.parameters import agree, pair
+from neuromorphic.ops.windows import Pair, Windows, map_shape
+
+
+@dataclass(frozen=True)
+class SumPool2d(Linear):
+    """`y[c, i, j] = (Σ x[c, i s - p + m, j s - p + n]) / divisor` over the kernel's m, n; outside the map x is 0.
+
+    Sum-pooling divides by 1, average-pooling by the positions of its kernel, padding included.  The sum is divided, not
+    every term: 9 spikes in a window of 9 are exactly 1.  All but the divisor are (vertical, horizontal).
+    """
+
+    nir_types: ClassVar = (nir.SumPool2d, nir.AvgPool2d)
+    kind: ClassVar[Kind] = "pooling"
+    weighs: ClassVar = "spikes"
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+    divisor: int = 1
+
+    @classmethod
+    def read(cls, node: nir.SumPool2d | nir.AvgPool2d, shape: Shape, where: str, dt: float) -> Typed:
+        """An `AvgPool2d` divides by the positions of its kernel."""
+        channels = map_shape(shape, where)[0]
+        kernel = pair(node.kernel_size, "kernel_size", where, 1)
+        stride, padding = pair(node.stride, "stride", where, 1), pair(node.padding, "padding", where, 0)
+        pool = cls(kernel, stride, padding, prod(kernel) if isinstance(node, nir.AvgPool2d) else 1)
+        out = (channels, *pool.windows.size(shape, where))
+        return Typed(pool, Shapes(shape, out), out)
+
+    def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> nir.NIRNode:
+        """A `SumPool2d`, or an `AvgPool2d` where it divides."""
+        kind = nir.SumPool2d if self.divisor == 1 else nir.AvgPool2d
+        return kind(*(np.array(pair) for pair in (self.kernel_size, self.stride, self.padding)))
+
+    @property
+    def nir_name(self) -> str:
+        """Either type."""
+        return "SumPool2d" if self.divisor == 1 else "AvgPool2d"
+
+    @property
+    def windows(self) -> Windows:
+        """Its windows."""
+        return Windows(self.kernel_size, self.stride, self.padding)
+
+    @property
+    def bias_values(self) -> Float32:
+        """None."""
+        return np.zeros(0, np.float32)
+
+    def synapses(self, shapes: Shapes) -> Conv2d:
+        """The convolution of ones, each channel on its own, that it is before it divides."""
+        channels = shapes.output[0]
+        ones, bias = np.ones((channels, 1, *self.kernel_size), np.float32), np.zeros(channels, np.float32)
+        return Conv2d(ones, bias, self.stride, self.padding, (1, 1), channels)
+
+    def apply(self, x: Float64, shapes: Shapes) -> Float64:
+        """The definition."""
+        return np.asarray(self.windows.seen(x).sum((-2, -1))) / self.divisor
+
+    def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
+        """The convolution's, then the division."""
+        sums = self.synapses(shapes).kernel(shapes, batch, dtype, bias)
+        return sums if self.divisor == 1 else _Mean(sums, self.divisor)
+
+    @property
+    def multiplies(self) -> bool:
+        """No: its weights are ones."""
+        return False
+
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        """Of sums, the sums."""
+        return Interval(self.apply(x.low[None], shapes)[0], self.apply(x.high[None], shapes)[0])
+
+    def fan_out(self, shapes: Shapes) -> Int64:
+        """Windows that hold a position."""
+        return np.broadcast_to(self.windows.fan_out(shapes), shapes.input)
+
+    def taps(self, shapes: Shapes) -> int:
+        """Of every output, the window."""
+        return prod(shapes.output) * prod(self.kernel_size)
+
+    def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
+        """Windows that hold something."""
+        return _holding(self.windows, arriving, shapes)
+
+    def largest_array(self, shapes: Shapes) -> int:
+        """Its windows'."""
+        return self.windows.largest_array(shapes, 1)
+
+    def refusal(self, reads_currents: bool) -> str:
+        """A divisor is a factor, and those are weights of synapses, which read spikes."""
+        if not reads_currents or self.divisor == 1:
+            return ""
+        return f"divides currents by {self.divisor}; expected synapses before it that only it reads, to take the factor"
+
+
+@dataclass(frozen=True)
+class MaxPool2d(Nonlinear):
+    """`y[c, i, j] = max x[c, i s - p + m, j s - p + n]` over the kernel's m, n that lie on the map.
+
+    An extension of NIR (`extensions`): not linear, so whatever is added to x has to be added before.  All three are
+    (vertical, horizontal); padding is at most half of the kernel, so that every window holds a part of the map.
+    """
+
+    nir_types: ClassVar = (extensions.MaxPool2d,)
+    weighs: ClassVar = "never"
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+
+    @classmethod
+    def read(cls, node: extensions.MaxPool2d, shape: Shape, where: str, dt: float) -> Typed:
+        """The node declares its input's shape."""
+        channels = map_shape(shape, where)[0]
+        agree(node.input_shape, shape, where)
+        pool = cls(
+            pair(node.kernel_size, "kernel_size", where, 1),
+            pair(node.stride, "stride", where, 1),
+            pair(node.padding, "padding", where, 0),
+        )
+        if any(2 * p > k for p, k in zip(pool.padding, pool.kernel_size, strict=True)):
+            raise RefusedInput(
+                f"{where}: padding is {list(pool.padding)}; expected at most half of the kernel "
+                f"{list(pool.kernel_size)}"
+            )
+        out = (channels, *pool.windows.size(shape, where))
+        return Typed(pool, Shapes(shape, out), out)
+
+    def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> extensions.MaxPool2d:
+        """The extension node."""
+        return extensions.MaxPool2d(*map(np.array, (shapes.input, self.kernel_size, self.stride, self.padding)))
+
+    @property
+    def windows(self) -> Windows:
+        """Its windows."""
+        return Windows(self.kernel_size, self.stride, self.padding)
+
+    def apply(self, x: Float64, shapes: Shapes) -> Float64:
+        """The definition."""
+        return np.asarray(self.windows.seen(x, -np.inf).max((-2, -1)))
+
+    def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
+        """Maxima of x + bias: first along the rows, then along the columns of what that leaves."""
+        return _Maxima(self, shapes, batch, dtype, bias)
+
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        """Of maxima, the maxima."""
+        return Interval(self.apply(x.low[None], shapes)[0], self.apply(x.high[None], shapes)[0])
+
+    def products(self, shapes: Shapes) -> int:
+        """Comparisons: of every output, the window."""
+        return prod(shapes.output) * prod(self.kernel_size)
+
+    def fan_out(self, shapes: Shapes) -> Int64:
+        """Windows that hold a position; the connections carry values to compare."""
+        return np.broadcast_to(self.windows.fan_out(shapes), shapes.input)
+
+    def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
+        """Windows that hold something."""
+        return _holding(self.windows, arriving, shapes)
+
+    def largest_array(self, shapes: Shapes) -> int:
+        """Its windows'."""
+        return self.windows.largest_array(shapes, 1)
+
+    def refusal(self, reads_currents: bool) -> str:
+        """None: a chip's neurons could compare (docs/extensions.md)."""
+        return ""
+
+
+def _holding(windows: Windows, arriving: Mask, shapes: Shapes) -> Mask:
+    flat = arriving.reshape(-1, *shapes.input)
+    return windows.holding(flat).reshape(*arriving.shape[:2], *shapes.output)
+
+
+class _Mean:
+    """`y = sums(x) / divisor`."""
+
+    def __init__(self, sums: Kernel, divisor: int) -> None:
+        self.sums, self.divisor = sums, divisor
+
+    def __call__(self, x: Array) -> Array:
+        y = self.sums(x)
+        y /= self.divisor
+        return y
+
+
+class _Maxima:
+    """`y = max (x + b)` over each window."""
+
+    def __init__(self, pool: MaxPool2d, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> None:
+        channels, height, width = shapes.input
+        _, rows, columns = shapes.output
+        (kh, kw), (sh, sw), (ph, pw) = pool.kernel_size, pool.stride, pool.padding
+        padded = np.full((batch, channels, height + 2 * ph, width + 2 * pw), -np.inf, dtype)
+        self.interior = padded[:, :, ph : ph + height, pw : pw + width]
+        self.along_rows = np.empty((*padded.shape[:3], columns), dtype)
+        self.seen_by_column = [padded[..., n : n + sw * (columns - 1) + 1 : sw] for n in range(kw)]
+        self.seen_by_row = [self.along_rows[..., m : m + sh * (rows - 1) + 1 : sh, :] for m in range(kh)]
+        self.bias = bias.astype(dtype)
+        self.shape = (batch, *shapes.output)
+
+    def __call__(self, x: Array) -> Array:
+        np.add(x, self.bias, out=self.interior)
+        _maximum(self.seen_by_column, self.along_rows)
+        return _maximum(self.seen_by_row, np.empty(self.shape, self.along_rows.dtype))
+
+
+def _maximum(parts: list[Array], out: Array) -> Array:
+    np.copyto(out, parts[0])
+    for part in parts[1:]:
+        np.maximum(out, part, out=out)
+    return out

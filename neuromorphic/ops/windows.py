@@ -1,0 +1,120 @@
+"""Windows that slide over maps `[C, H, W]`: what convolution and pooling have in common."""
+
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ops.operation import Array, Float64, Int64, Mask, Shape, Shapes
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Which positions of a map every output position sees: `i s - p + d m` for the kernel's m, along each axis.
+
+    All are (vertical, horizontal).
+    """
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair = (1, 1)
+
+    def size(self, shape: Shape, where: str) -> tuple[int, int]:
+        """Height and width that the windows leave of a map `[C, H, W]`.
+
+        Raises:
+            RefusedInput: they don't fit the map.
+        """
+        spans = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
+        height, width = (
+            (n + 2 * p - k) // s + 1 for n, k, s, p in zip(shape[1:], spans, self.stride, self.padding, strict=True)
+        )
+        if height < 1 or width < 1:
+            raise RefusedInput(f"{where}: a kernel of {spans} does not fit its input {list(shape)}")
+        return height, width
+
+    def seen(self, x: Float64, outside: float = 0.0) -> Float64:
+        """`[N, C, H', W', kernel height, kernel width]`: what each output position sees of x `[N, C, H, W]`.
+
+        Positions outside the map hold the value `outside`.
+        """
+        (ph, pw), (sh, sw), (dh, dw) = self.padding, self.stride, self.dilation
+        padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=outside)
+        return np.asarray(self.view_of(padded)[:, :, ::sh, ::sw, ::dh, ::dw])
+
+    def view_of(self, padded: Array) -> Array:
+        """All windows of a padded map, at stride and dilation 1."""
+        span = tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3)))  # type: ignore[call-overload]
+
+    def holding(self, arriving: Mask) -> Mask:
+        """Windows of `[n, C, H, W]` that hold something: `[n, C, H', W']`."""
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = self.kernel, self.stride, self.padding, self.dilation
+        padded = np.pad(arriving, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+        height, width = (n - d * (k - 1) for n, d, k in zip(padded.shape[2:], self.dilation, self.kernel, strict=True))
+        hold = np.zeros((*arriving.shape[:2], -(-height // sh), -(-width // sw)), np.bool_)
+        for i, j in product(range(0, kh * dh, dh), range(0, kw * dw, dw)):
+            hold |= padded[:, :, i : i + height : sh, j : j + width : sw]
+        return hold
+
+    def fan_out(self, shapes: Shapes) -> Int64:
+        """Windows of one channel that hold each position: int64 `[H, W]`; rows and columns are independent."""
+        axes = zip(
+            shapes.input[1:], shapes.output[1:], self.kernel, self.stride, self.padding, self.dilation, strict=True
+        )
+        rows, columns = (positions(*axis) for axis in axes)
+        return np.multiply.outer(rows, columns)
+
+    def largest_array(self, shapes: Shapes, inner: int) -> int:
+        """Elements of the padded map, or of the windows side by side, or of the positions that they reach on an axis.
+
+        Args:
+            shapes: of the node.
+            inner: channels that an output channel sees; on a map of one position, there is an answer for each.
+        """
+        channels, out = shapes.input[0], shapes.output
+        padded = channels * prod(n + 2 * p for n, p in zip(shapes.input[1:], self.padding, strict=True))
+        reached = max(n * k for n, k in zip(out[1:], self.kernel, strict=True))
+        single = shapes.input[1:] == (1, 1)
+        windows = inner * prod(out) if single else channels * prod(self.kernel) * prod(out[1:])
+        return int(max(padded, reached, windows))
+
+
+class PaddedMap:
+    """A zero-padded map of a batch, and a view of what each output position sees: `[B, C, kh, kw, H', W']`.
+
+    Attributes:
+        interior: where x goes, `[B, C, H, W]`.
+        view: of the windows.
+    """
+
+    def __init__(self, windows: Windows, shape: Shape, batch: int, dtype: DTypeLike) -> None:
+        channels, height, width = shape
+        (sh, sw), (ph, pw), (dh, dw) = windows.stride, windows.padding, windows.dilation
+        padded = np.zeros((batch, channels, height + 2 * ph, width + 2 * pw), dtype)
+        self.interior = padded[:, :, ph : ph + height, pw : pw + width]
+        self.view = windows.view_of(padded)[:, :, ::sh, ::sw, ::dh, ::dw].transpose(0, 1, 4, 5, 2, 3)
+
+
+def positions(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Int64:
+    """Along one axis, the pairs (output i, tap m) with `i · stride - padding + dilation · m = x`: int64 `[size]`."""
+    reached = np.arange(out)[:, None] * stride - padding + dilation * np.arange(kernel)
+    inside = reached[(reached >= 0) & (reached < size)]
+    return np.bincount(inside, minlength=size).astype(np.int64)
+
+
+def map_shape(shape: Shape, where: str) -> Shape:
+    """`shape`, which is that of a map.
+
+    Raises:
+        RefusedInput: it is another.
+    """
+    if len(shape) != 3:
+        raise RefusedInput(f"{where}: its input has the shape {list(shape)}; expected [C, H, W]")
+    return shape

@@ -1,0 +1,249 @@
+"""The passes that make a graph of what `nir.read` returned, in order; each says what it takes and what it leaves.
+
+    flat          subgraphs become nodes of the one graph                       (`nesting`)
+    typed         every node gets its operation and its shapes: `Conv1d` becomes `Conv2d`, single numbers become arrays
+    spliced       nodes that only flatten are gone: whoever reads one reads what it reads
+    ordered       nodes stand in topological order, and edges on cycles that deliver a step later are known
+
+A pass gets a `Draft` and returns a new one.  Its contract are functions that list what is wrong with a draft: those in
+`requires` find nothing in what it gets, those in `ensures` nothing in what it returns.  Tests execute them around every
+pass, on every file and graph that they have.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import nir
+
+from neuromorphic.analysis.order import wired
+from neuromorphic.analysis.recurrence import components
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ops import READERS, Delay, Neurons, Operation, SelfAttention, Shape, Typed
+from neuromorphic.reading.flattening import Passage, flattened
+from neuromorphic.reading.limits import Size, check_flattening
+from neuromorphic.reading.parameters import check_parameters, declared_shape, without_batch
+
+Raw = Mapping[str, "nir.NIRNode | Passage"]
+FanIn = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A graph on its way from a file.
+
+    Attributes:
+        source: named in messages.
+        metadata: of the graph.
+        raw: NIR's nodes by name, without subgraphs.
+        fan_in: names of what every node sums, in the alphabetical order of the edges in the file.
+        typed: by node, its operation and shapes; those of a node that only flattens hold no operation.
+        order: names in topological order.
+        recurrent: edges that deliver a step later, as (neuron, reader).
+    """
+
+    source: str
+    metadata: GraphMetadata
+    raw: Raw
+    fan_in: FanIn
+    typed: Mapping[str, "Typed | Shape"] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    recurrent: frozenset[tuple[str, str]] = frozenset()
+
+    def where(self, name: str) -> str:
+        """A node, for messages."""
+        return f"{self.source}: node {name!r}"
+
+    def operation(self, name: str) -> Operation | None:
+        """Of a typed node that doesn't only flatten."""
+        typed = self.typed[name]
+        return typed.operation if isinstance(typed, Typed) else None
+
+    def leaves(self, name: str) -> Shape:
+        """The shape of a typed node's output, in NIR's eyes."""
+        typed = self.typed[name]
+        return typed.leaves if isinstance(typed, Typed) else typed
+
+
+Contract = Callable[[Draft], list[str]]
+
+
+def edges_are_known(draft: Draft) -> list[str]:
+    """Every source is a node."""
+    return [f"{name} reads {s}" for name, before in draft.fan_in.items() for s in before if s not in draft.fan_in]
+
+
+def all_are_typed(draft: Draft) -> list[str]:
+    """Every node has shapes."""
+    return [name for name in draft.fan_in if name not in draft.typed]
+
+
+def shapes_agree(draft: Draft) -> list[str]:
+    """What a source sends has as many elements as its reader's sum."""
+    found = []
+    for name, before in draft.fan_in.items():
+        typed = draft.typed[name]
+        if isinstance(typed, Typed):
+            found += [f"{s} -> {name}" for s in before if prod(draft.leaves(s)) != prod(typed.shapes.input)]
+    return found
+
+
+def parameters_are_full(draft: Draft) -> list[str]:
+    """Every parameter of neurons that is an array has the shape of the neurons."""
+    found = []
+    for name, typed in draft.typed.items():
+        if isinstance(typed, Typed) and isinstance(typed.operation, Neurons):
+            arrays = {key: value for key, value in vars(typed.operation).items() if hasattr(value, "shape")}
+            found += [f"{name}.{key}" for key, value in arrays.items() if value.shape != typed.shapes.output]
+    return found
+
+
+def none_only_flattens(draft: Draft) -> list[str]:
+    """Every node has an operation."""
+    return [name for name in draft.fan_in if draft.operation(name) is None]
+
+
+def sources_come_first(draft: Draft) -> list[str]:
+    """In `order`, but for recurrent edges and what a `Delay` reads on its own cycle."""
+    place = {name: i for i, name in enumerate(draft.order)}
+    component = components(draft.fan_in)
+    found = []
+    for name, before in draft.fan_in.items():
+        for s in before:
+            cyclic = isinstance(draft.operation(name), Delay) and component[s] == component[name]
+            if place[s] >= place[name] and (s, name) not in draft.recurrent and not cyclic:
+                found.append(f"{s} -> {name}")
+    return found
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One step from a file to a graph, with its contract.
+
+    Attributes:
+        run: the step.
+        requires: what holds before.
+        ensures: what holds behind.
+    """
+
+    run: Callable[[Draft], Draft]
+    requires: tuple[Contract, ...]
+    ensures: tuple[Contract, ...]
+
+
+def typed(draft: Draft) -> Draft:
+    """Give every node its operation and its shapes.
+
+    Shapes flow from the input along the edges.  On a cycle the first source whose shape is known gives a node its own.
+
+    Raises:
+        RefusedInput: a type that is unknown, a node without input, shapes that don't fit, parameters that are no
+            numbers or such as no operation has, or more of anything than `limits` allows.
+    """
+    check_flattening(draft.fan_in, _only_flattens(draft).__contains__, draft.source)
+    readers: dict[str, list[Any]] = {name: [] for name in draft.raw}
+    for reader, before in draft.fan_in.items():
+        for s in before:
+            readers[s].append(draft.raw[reader])
+    size = Size()
+    found: dict[str, Typed | Shape] = {}
+    waiting = sorted(draft.fan_in)
+    while waiting:
+        ready = [n for n in waiting if not draft.fan_in[n] or any(s in found for s in draft.fan_in[n])]
+        if not ready:
+            names = ", ".join(waiting[:4])
+            raise RefusedInput(f"{draft.source}: no input leads to {names}; expected one")
+        name = ready[0]
+        waiting.remove(name)
+        partial = replace(draft, typed=found)
+        found[name] = typed_node = _typed_node(partial, name, readers[name])
+        if isinstance(typed_node, Typed):
+            size.add(typed_node.operation, typed_node.shapes, draft.where(name))
+    whole = replace(draft, typed=found)
+    for name in draft.fan_in:
+        _sum_shape(whole, name)
+    size.check_steps(draft.metadata.time_steps, draft.source)
+    return whole
+
+
+def spliced(draft: Draft) -> Draft:
+    """Remove nodes that only flatten; what arrives along two paths stands among the sources twice.
+
+    Raises:
+        RefusedInput: attention to anything but the spikes of one population.
+    """
+    gone = _only_flattens(draft)
+
+    def seen_through(name: str) -> tuple[str, ...]:
+        before = draft.fan_in[name]
+        return tuple(s for b in before for s in (seen_through(b) if b in gone else (b,)))
+
+    fan_in = {name: seen_through(name) for name in draft.fan_in if name not in gone}
+    result = replace(draft, fan_in=fan_in, typed={name: draft.typed[name] for name in fan_in})
+    for name, before in fan_in.items():
+        if isinstance(result.operation(name), SelfAttention):
+            kinds = [result.operation(s) for s in before]
+            if len(kinds) != 1 or not (isinstance(kinds[0], Neurons) and kinds[0].sends_spikes):
+                raise RefusedInput(
+                    f"{draft.where(name)} reads {' + '.join(before[:4])}; expected one population, of which Q, K and V "
+                    "are thirds"
+                )
+    return result
+
+
+def ordered(draft: Draft) -> Draft:
+    """Find the recurrent edges and a topological order.
+
+    Raises:
+        RefusedInput: a cycle without a neuron and without a `Delay`.
+    """
+    operations = {name: draft.operation(name) for name in draft.fan_in}
+    recurrent, order = wired(operations, draft.fan_in, draft.source)
+    return replace(draft, recurrent=recurrent, order=order)
+
+
+PASSES = (
+    Pass(typed, (edges_are_known,), (all_are_typed, shapes_agree, parameters_are_full)),
+    Pass(spliced, (all_are_typed, shapes_agree), (none_only_flattens, edges_are_known, shapes_agree)),
+    Pass(ordered, (none_only_flattens, edges_are_known), (sources_come_first,)),
+)
+"""Behind `nesting.flat`, in this order."""
+
+
+def _only_flattens(draft: Draft) -> set[str]:
+    return {name for name, node in draft.raw.items() if isinstance(node, nir.Flatten | Passage)}
+
+
+def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
+    node, sources, where = draft.raw[name], draft.fan_in[name], draft.where(name)
+    operation = READERS.get(type(node))
+    if operation is None and not isinstance(node, nir.Flatten | Passage):
+        known = ", ".join(sorted(kind.__name__ for kind in (*READERS, nir.Flatten)))
+        raise RefusedInput(f"{where} is of type {type(node).__name__}; expected one of {known}")
+    if isinstance(node, nir.Input):
+        if sources:
+            raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources[:4])}); expected none")
+        shape = without_batch(declared_shape(node.input_type["input"], where), readers)
+    else:
+        if not sources:
+            raise RefusedInput(f"{where} has no sources; expected at least one edge into it")
+        shape = _sum_shape(draft, name)
+    if isinstance(node, nir.Output):
+        declared_shape(node.output_type["output"], where)
+    if not isinstance(node, Passage):
+        check_parameters(node, where)
+    if operation is None:
+        return flattened(node, shape, where)
+    return operation.read(node, shape, where, draft.metadata.dt)
+
+
+def _sum_shape(draft: Draft, name: str) -> Shape:
+    """The shape of what a node's sources send, as far as they are typed."""
+    known = [s for s in draft.fan_in[name] if s in draft.typed]
+    shapes = {draft.leaves(s) for s in known}
+    if len(shapes) > 1:
+        listed = ", ".join(f"{s} {list(draft.leaves(s))}" for s in known[:4])
+        raise RefusedInput(f"{draft.where(name)} sums outputs of different shapes: {listed}")
+    return shapes.pop() if shapes else ()
