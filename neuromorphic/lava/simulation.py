@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.exactness import doubles
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
@@ -17,8 +16,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.job import Job, Models
 from neuromorphic.lava.runner import SILENCE, run_group
-from neuromorphic.lava.stock_limits import check_stock
-from neuromorphic.ops import CubaLif, If, Lif, Membranes
+from neuromorphic.lava.stock_limits import refusals
 
 BATCH = 16
 """Images at a time: beyond it, the time per image does not fall any more."""
@@ -71,8 +69,8 @@ def simulate(
     frames = per_step(graph, frames, time_steps)
     images, steps = frames.shape[:2]
     batch = _batch(batch, models, images)
-    if models == "stock":
-        _check_stock(graph)
+    if reasons := refusals(graph, stock=models == "stock"):
+        raise RefusedInput("; ".join(reasons))
     repeats = frames.strides[1] == 0
     job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles(graph))
     depth = schedule(graph).depth
@@ -108,22 +106,3 @@ def _batch(asked: int | None, models: Models, images: int) -> int:
     if asked is not None and asked < 1:
         raise RefusedInput(f"batch {asked}; expected at least 1")
     return min(asked or BATCH, images)
-
-
-def _check_stock(graph: Graph) -> None:
-    """What Lava's own neurons can't do: send membranes, filter biases, or have a gain that is no positive one.
-
-    Their gain is brought into the threshold.
-    """
-    if graph.precision == "loihi2":
-        check_stock(graph)
-    for node in graph.nodes.values():
-        where = f"{graph.source}: node {node.name!r}"
-        if isinstance(node.operation, Membranes):
-            raise RefusedInput(f"{where} sends its membranes; no process of Lava's does, expected fused models")
-        if isinstance(node.operation, CubaLif) and biases(graph)[node.name].any():
-            raise RefusedInput(f"{where} filters a bias; Lava's neurons add theirs behind the filter, expected none")
-        for name in ("gain", "weight") if isinstance(node.operation, Lif | If | CubaLif) else ():
-            least = getattr(node.operation, name, np.ones(1)).min()
-            if least <= 0:
-                raise RefusedInput(f"{where} has {name} {least}; expected more than 0")

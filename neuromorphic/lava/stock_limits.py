@@ -1,12 +1,31 @@
-"""What Lava's own fixed-point processes take of an integer graph."""
+"""What Lava can't run: cycles without a schedule; and what its own processes, which also run on Loihi, lack."""
+
+from collections.abc import Iterator
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.biases import biases
+from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ir.graph import Graph
-from neuromorphic.ops import Affine, LoihiLif, Scale
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops import (
+    Affine,
+    Conv2d,
+    CubaLif,
+    Delay,
+    If,
+    Lif,
+    LoihiLif,
+    Membranes,
+    Nonlinear,
+    Scale,
+    Sink,
+    Source,
+    SumPool2d,
+    Threshold,
+)
 from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
 
 LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
@@ -29,25 +48,47 @@ def weight_exponent(weight: NDArray[np.float32]) -> int | None:
     return None
 
 
-def check_stock(graph: Graph) -> None:
-    """Refuse what Dense, Sparse and LIFReset can't compute.
+def refusals(graph: Graph, *, stock: bool) -> list[str]:
+    """All reasons why Lava can't run `graph`, one sentence each.
 
-    Raises:
-        RefusedInput: an Affine or Scale node whose weights have no common exponent, or a bias that is not a
-            population's own.
+    Args:
+        graph: of floats or integers.
+        stock: whether Lava's own processes shall compute it.
     """
-    for node in graph.nodes.values():
-        if isinstance(node.operation, Affine | Scale) and weight_exponent(node.operation.weights) is None:
-            process = "Dense" if isinstance(node.operation, Affine) else "Sparse"
-            raise RefusedInput(
-                f"{graph.source}: node {node.name!r} has weights that are not 8-bit integers times one power of two; "
-                f"Lava's {process} takes no others"
-            )
-        if node.spiking and biases(graph)[node.name].any():
-            raise RefusedInput(
-                f"{graph.source}: node {node.name!r} reads a bias; in integers Lava's neurons take their own only"
-            )
-        if isinstance(node.operation, LoihiLif) and weight_exponent(node.operation.drive.astype(np.float32)) is None:
-            raise RefusedInput(
-                f"{graph.source}: node {node.name!r} has a drive that is no 8-bit integers times one power of two"
-            )
+    found = [reason for node in graph.nodes.values() for reason in _of_stock(graph, node)] if stock else []
+    try:
+        schedule(graph)
+    except RefusedInput as error:
+        found.append(str(error))
+    return found
+
+
+def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
+    """What Dense, Sparse, Conv and LIFReset can't compute of a node."""
+    where, biased = f"{graph.source}: node {node.name!r}", bool(biases(graph)[node.name].any())
+    match node.operation:
+        case Membranes():
+            yield f"{where} sends its membranes; no process of Lava's does, expected fused models"
+        case Lif() | If() | CubaLif() as neurons:
+            if biased and neurons.current_lasts:
+                yield f"{where} filters a bias; Lava's neurons add theirs behind the filter, expected none"
+            # A gain is brought into the threshold.
+            least = min(float(values.min()) for key, values in vars(neurons).items() if key in ("gain", "weight"))
+            if least <= 0:
+                yield f"{where} has a gain or weight of {least:g}; expected more than 0"
+        case LoihiLif(drive=drive):
+            if biased:
+                yield f"{where} reads a bias; in integers Lava's neurons take their own only"
+            if weight_exponent(drive.astype(np.float32)) is None:
+                yield f"{where} has a drive that is no 8-bit integers times one power of two"
+        case Affine() | Scale() as synapses:
+            if graph.precision == "loihi2" and weight_exponent(synapses.weights) is None:
+                process = "Dense" if isinstance(synapses, Affine) else "Sparse"
+                yield (
+                    f"{where} has weights that are not 8-bit integers times one power of two; Lava's {process} takes "
+                    "no others"
+                )
+        case Threshold() | Source() | Sink() | Delay() | Conv2d() | SumPool2d() | Nonlinear():
+            pass
+        case unknown:
+            assert_never(unknown)

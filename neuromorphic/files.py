@@ -1,0 +1,121 @@
+"""Files that are written: checked before anything is computed, then written whole or not at all.
+
+Every file of this project is written through here.  A file is made beside its place and moved there when it is
+complete, so that whoever looks finds the old one or the new one; what fails leaves the old one, and nothing else.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from neuromorphic.errors import RefusedInput
+
+PARTIAL = ".partial"
+"""What the name of a file ends in while it is made."""
+
+
+def check_outputs(
+    outputs: Mapping[str, Path | None],
+    inputs: Iterable[Path | str | None] = (),
+    suffixes: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse places where no file can be written, and such as would cost an input, before any work is done.
+
+    Args:
+        outputs: by the option that names each; None for one that isn't asked for.
+        inputs: files that are read, by whatever path or link.
+        suffixes: by option, what a file's name must end in.
+
+    Raises:
+        RefusedInput: a folder is missing or can't be written, a name is that of a folder or a device or ends in another
+            suffix, or two of the files are one.
+    """
+    read = {_identity(Path(path)): str(path) for path in inputs if path is not None and Path(path).exists()}
+    written: dict[object, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        _check_place(option, path)
+        expected = (suffixes or {}).get(option)
+        if expected is not None and path.suffix.lower() != expected:
+            raise RefusedInput(f"{option} {path}: expected a name that ends in {expected}")
+        same = _identity(path)
+        if same in read:
+            raise RefusedInput(f"{option} {path}: is the input {read[same]}; expected another file")
+        if same in written:
+            raise RefusedInput(f"{option} {path}: {written[same]} writes the same file; expected another")
+        written[same] = option
+
+
+def _check_place(option: str, path: Path) -> None:
+    if not path.name or path.is_dir():
+        raise RefusedInput(f"{option} {str(path)!r}: is a folder; expected a file")
+    if path.exists() and not path.is_file():
+        raise RefusedInput(f"{option} {path}: is no ordinary file; expected one")
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise RefusedInput(f"{option} {path}: its folder does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RefusedInput(f"{option} {path}: its folder can't be written")
+
+
+def _identity(path: Path) -> object:
+    """Equal for two paths of one file: of one that exists, whatever links lead to it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path.resolve()
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; what was written there becomes `path` if nothing is raised.
+
+    A link at `path` stays, and the file that it leads to is replaced.
+
+    Raises:
+        RefusedInput: the system refuses: the disk is full, the folder is gone, the file is too large.
+    """
+    target = path.resolve()
+    partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise RefusedInput(f"{path}: can't be written ({error.strerror or error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data`, whole or not at all.
+
+    Raises:
+        RefusedInput: as of `whole`.
+    """
+    with whole(path) as partial, partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` in UTF-8, whole or not at all.
+
+    Raises:
+        RefusedInput: as of `whole`.
+    """
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON-compatible `document`, whole or not at all.
+
+    Raises:
+        RefusedInput: as of `whole`.
+    """
+    write_text(path, json.dumps(document, indent=2) + "\n")
