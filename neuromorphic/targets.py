@@ -124,13 +124,12 @@ class Lava(Target):
     def _run(self, graph: Graph, frames: NDArray[np.float32], time_steps: int | None, progress: Progress) -> Trace:
         from neuromorphic.lava.simulation import simulate
 
-        models = "stock" if self.stock else "fused"
         return simulate(
             graph,
             frames,
             time_steps,
             precision=graph.precision,
-            models=models,
+            models="stock" if self.stock else "fused",
             timeout=self.timeout,
             progress=progress,
         )
