@@ -1,8 +1,12 @@
 """Which nodes of a graph float32 computes exactly, and which need float64."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neuromorphic.analysis.facts import fact
 from neuromorphic.analysis.intervals import fractions, graded_intervals
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import normalisation
 from neuromorphic.ops import Sink, Source
 
 SINGLE = 24
@@ -34,3 +38,20 @@ def _wide(graph: Graph) -> frozenset[str]:
     large = {name for name, x in sums.items() if max(-x.low.min(), x.high.max()) >= 2**SINGLE} | fractions(graph)
     readers = {name: [reader.name for reader in graph.readers(name)] for name in graph.nodes}
     return frozenset(name for name in graph.nodes if name in large or not large.isdisjoint(readers[name]))
+
+
+def exact_on(graph: Graph, frames: NDArray[np.float32]) -> bool:
+    """Whether a graph of floats computes `frames` without rounding: as its file proves, for pixels on its grid.
+
+    Args:
+        graph: with the exporter's certificate in its metadata.
+        frames: float32 `[N, *input shape]` or `[N, T, *input shape]`.
+    """
+    settings, bits = graph.metadata.preprocessing, graph.metadata.input_bits
+    if graph.precision != "float" or not graph.metadata.certificate.get("exact") or not settings or bits is None:
+        return False
+    mean, std = normalisation(graph.metadata, graph.source)
+    grid = 2.0**bits
+    low, high = np.floor(((0 - mean) / std).min() * grid), np.ceil(((255 - mean) / std).max() * grid)
+    on_grid = frames.astype(np.float64) * grid
+    return bool((on_grid == np.rint(on_grid)).all() and on_grid.min() >= low and on_grid.max() <= high)

@@ -168,3 +168,27 @@ def _readout(document: Any, steps: int, source: str) -> Readout | None:
             f"{source}: metadata readout has {found} time weights; expected one for each of {steps} steps"
         )
     return Readout(**numbers)
+
+
+def normalisation(metadata: GraphMetadata, source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation that the file's preprocessing names, in pixel units: float64 of one shape.
+
+    Args:
+        metadata: with preprocessing.
+        source: named in messages.
+
+    Raises:
+        RefusedInput: there are no such numbers in it.
+    """
+    settings = metadata.preprocessing or {}
+    try:
+        mean, std = (np.asarray(settings[key], np.float64) for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RefusedInput(f"{source}: preprocessing {shown(settings)} is not understood ({error!r})") from error
+    with np.errstate(over="ignore", under="ignore"):
+        single = (mean.astype(np.float32), std.astype(np.float32))
+    if mean.shape != std.shape or not (np.isfinite(single).all() and (single[1] > 0).all()):
+        raise RefusedInput(
+            f"{source}: preprocessing {shown(settings)}; expected finite means, and a std above 0 for each"
+        )
+    return mean, std

@@ -1,16 +1,19 @@
 """What calibration frames cause in the float graph, and how far other parameters are from it."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.analysis.exactness import exact_on
+from neuromorphic.analysis.facts import wiring_fact
 from neuromorphic.execution.fast import Execution, batches, run
 from neuromorphic.execution.frames import frame, still
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops import Delay, Sink
+from neuromorphic.ops import Delay, Float32, Linear, Sink, Weighted
 
 BATCH = 32
 """Images side by side."""
@@ -18,8 +21,20 @@ BATCH = 32
 JUDGED = 16
 """Images on which units are compared."""
 
+KEPT_BYTES = 2**29
+"""Of currents that are kept for the next population that sums them."""
+
 Spikes = Mapping[str, NDArray[np.uint8]]
 """By population, uint8 `[N, T, *shape]`."""
+
+
+@dataclass(frozen=True)
+class _Currents:
+    """What a node of synapses sent: `[N, T, *shape]`, for these weights and these spikes."""
+
+    weights: Float32 | None
+    read: tuple[NDArray[np.uint8], ...]
+    sent: NDArray[np.float64]
 
 
 class Calibration:
@@ -36,6 +51,8 @@ class Calibration:
     ) -> None:
         self.frames, self.time_steps = quantised, time_steps
         self.spikes = _spikes(graph, frames, time_steps)
+        self.first = {name: spikes[:JUDGED] for name, spikes in self.spikes.items()}
+        self.kept: dict[str, _Currents] = {}
 
     def all(self, graph: Graph) -> Spikes:
         """Spikes of all populations of `graph`."""
@@ -43,7 +60,7 @@ class Calibration:
 
     def judged(self, graph: Graph, name: str) -> NDArray[np.uint8]:
         """Spikes of one population of `graph` on the float graph's inputs, of the first images only."""
-        return self.fired(graph, name, {n: spikes[:JUDGED] for n, spikes in self.spikes.items()})
+        return self.fired(graph, name, self.first)
 
     def fired(self, graph: Graph, name: str, given: Spikes) -> NDArray[np.uint8]:
         """Spikes of one population, `[N, T, *shape]`; where it reads itself, it hears these.
@@ -77,11 +94,39 @@ class Calibration:
 
     def _steps(self, graph: Graph, name: str, given: Spikes, part: slice, steps: int) -> Iterator[NDArray[Any]]:
         names, frames = _behind(graph, name), self.frames[part]
-        populations = {n for n in names if graph.nodes[n].spiking} - {name}
-        execution = Execution(graph, len(frames), steps, names - populations | {name}, double=True)
+        found = {n: given[n] for n in names if graph.nodes[n].spiking and n != name}
+        shared = [n for n in names if n in _shared_synapses(graph)]
+        found.update({n: self._currents(graph, graph.nodes[n], given) for n in shared})
+        execution = Execution(graph, len(frames), steps, names - found.keys() | {name}, double=True)
         for t in range(steps):
-            sent = {n: given[n][part, t] for n in populations}
+            sent = {n: values[part, t] for n, values in found.items()}
             yield execution.step({graph.input: frame(graph, frames, t), **sent})[name]
+
+    def _currents(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:
+        """What a node sends that reads spikes alone, in float64; kept while its weights and those spikes are the same.
+
+        Without biases, as `Linear.kernel` does it.
+        """
+        operation = node.operation
+        if not isinstance(operation, Linear):
+            raise TypeError(f"node {node.name!r}: {type(operation).__name__} is no synapse")
+        weights = operation.weights if isinstance(operation, Weighted) else None
+        read = tuple(given[s] for s in node.sources)
+        kept = self.kept.get(node.name)
+        if kept is not None and kept.weights is weights and all(a is b for a, b in zip(kept.read, read, strict=True)):
+            return kept.sent
+        images, steps = read[0].shape[:2]
+        sent = np.empty((images, steps, *node.shape))
+        for part in batches(images, BATCH):
+            count = part.stop - part.start
+            kernel = operation.kernel(node.shapes, count, np.float64, np.zeros(node.input_shape))
+            for t in range(steps):
+                first, *others = (spikes[part, t].reshape(count, *node.input_shape) for spikes in read)
+                sent[part, t] = kernel(sum(others, start=first))
+        self.kept.pop(node.name, None)
+        if sent.nbytes + sum(each.sent.nbytes for each in self.kept.values()) <= KEPT_BYTES:
+            self.kept[node.name] = _Currents(weights, read, sent)
+        return sent
 
     def disagreement(self, name: str, spikes: NDArray[np.uint8]) -> float:
         """Fraction of a population's neurons and steps whose spike differs from the float graph's."""
@@ -89,8 +134,23 @@ class Calibration:
 
 
 def _spikes(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Spikes:
-    parts = [run(graph, frames[part], time_steps, double=True).spikes for part in batches(len(frames), BATCH)]
+    # A certificate holds for the exporter's weights and frames on its grid; other numbers round in float32, in an
+    # order that differs between processors.
+    double = not exact_on(graph, frames)
+    parts = [run(graph, frames[part], time_steps, double=double).spikes for part in batches(len(frames), BATCH)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@wiring_fact
+def _shared_synapses(graph: Graph) -> frozenset[str]:
+    """Names of the synapses that read spikes of this step alone, and whose currents several populations sum."""
+    readers = Counter(n for node in graph.populations for n in _behind(graph, node.name))
+    return frozenset(
+        name
+        for name, count in readers.items()
+        if count > 1 and isinstance(graph.nodes[name].operation, Linear)
+        if all(graph.nodes[s].spiking and (s, name) not in graph.recurrent for s in graph.nodes[name].sources)
+    )
 
 
 def _behind(graph: Graph, name: str) -> set[str]:

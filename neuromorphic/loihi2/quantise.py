@@ -18,6 +18,7 @@ from neuromorphic.analysis.streams import Stream, host_nodes, streams
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.metadata import normalisation
 from neuromorphic.loihi2.calibrate import Calibration, Spikes
 from neuromorphic.loihi2.folding import folded
 from neuromorphic.loihi2.integers import (
@@ -37,7 +38,6 @@ from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.loihi2.units import Units
 from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Scale, Weighted
 from neuromorphic.ops.widths import GRADED_BITS, THRESHOLD_BITS
-from neuromorphic.reading.frames import normalisation
 
 Progress = Callable[[int, int, str], None]
 
@@ -269,7 +269,7 @@ def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
     """
     values = np.asarray(frames, np.float64)
     if graph.metadata.preprocessing is not None:
-        mean, std = normalisation(graph)
+        mean, std = normalisation(graph.metadata, graph.source)
         values = (np.arange(256)[:, None] - mean) / std
     high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
     if not high and not low:

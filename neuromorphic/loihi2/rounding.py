@@ -28,6 +28,9 @@ ROWS = 16384
 DAMPING = 0.01
 """ε, relative to the mean of the diagonal."""
 
+CACHE = 2**18
+"""Bytes of weights that are rounded together: rows don't depend on each other."""
+
 SEED = 0
 """Of the positions of these windows."""
 
@@ -57,18 +60,36 @@ def round_in_turn(weights: Values, rows: NDArray[np.float32]) -> Values:
     result = np.empty_like(weights)
     parts = zip(np.split(weights, groups), rows, np.split(result, groups), strict=True)
     for part, x, out in parts:
-        x = x.astype(np.float64)  # in float32, sums of frames depend on the processor's order, and weights on them
-        moments = (x.T @ x) / len(x)
+        moments = _second_moments(x)
         order = np.argsort(-np.diag(moments), kind="stable")
         moments = moments[np.ix_(order, order)]
         moments[np.diag_indices_from(moments)] += DAMPING * max(np.diag(moments).mean(), 1e-12)
         factor = np.linalg.cholesky(np.linalg.inv(moments)).T
-        left = part[:, order]
-        for i in range(left.shape[1]):
-            whole = np.clip(np.round(left[:, i]), LEAST, MOST)
-            left[:, i + 1 :] -= np.outer((left[:, i] - whole) / factor[i, i], factor[i, i + 1 :])
-            out[:, order[i]] = whole
+        rows_at_once = max(1, CACHE // (8 * part.shape[1]))
+        for start in range(0, len(part), rows_at_once):
+            some = slice(start, start + rows_at_once)
+            out[some, order] = _rounded_rows(part[some][:, order], factor)
     return result
+
+
+def _rounded_rows(left: Values, factor: Values) -> Values:
+    """Integers for rows of weights in the order in which they are rounded; uses up `left`."""
+    whole = np.empty_like(left)
+    for i in range(left.shape[1]):
+        whole[:, i] = np.clip(np.round(left[:, i]), LEAST, MOST)
+        left[:, i + 1 :] -= np.outer((left[:, i] - whole[:, i]) / factor[i, i], factor[i, i + 1 :])
+    return whole
+
+
+def _second_moments(x: NDArray[np.float32]) -> Values:
+    """`E[x x']`, float64 `[n, n]`.
+
+    Spikes and counts are summed in float32, which holds their sums; other sums would depend on the processor's order
+    there, and weights on them.
+    """
+    counts = float(np.abs(x).max(initial=0.0)) ** 2 * len(x) < 2**24 and not np.fmod(x, 1).any()
+    exact = x if counts else x.astype(np.float64)
+    return np.asarray((exact.T @ exact).astype(np.float64) / len(x))
 
 
 def round_to_nearest(weights: Values) -> Values:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import normalisation
 
 
 def image_size(graph: Graph) -> int:
@@ -40,36 +41,13 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
             f"{graph.source}: its metadata has no preprocessing (mean, std and image size); expected what its input "
             "reads instead of images (--frames FILE.npy)"
         )
-    mean, std = (each.astype(np.float32) for each in normalisation(graph))
+    mean, std = (each.astype(np.float32) for each in normalisation(graph.metadata, graph.source))
     expected = graph.nodes[graph.input].shape
     found = (images.shape[3], *images.shape[1:3])
     if found != expected or mean.shape != expected[:1]:
         raise RefusedInput(f"images have the shape {list(found)}; {graph.source} reads {list(expected)}")
     x = np.ascontiguousarray(((images - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
     return x if graph.metadata.input_bits is None else snap(x, graph.metadata.input_bits)
-
-
-def normalisation(graph: Graph) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation that the file's preprocessing names, in pixel units: float64 of one shape.
-
-    Args:
-        graph: with preprocessing in its metadata.
-
-    Raises:
-        RefusedInput: there are no such numbers in it.
-    """
-    settings = graph.metadata.preprocessing or {}
-    try:
-        mean, std = (np.asarray(settings[key], np.float64) for key in ("mean", "std"))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RefusedInput(f"{graph.source}: preprocessing {shown(settings)} is not understood ({error!r})") from error
-    with np.errstate(over="ignore", under="ignore"):
-        single = (mean.astype(np.float32), std.astype(np.float32))
-    if mean.shape != std.shape or not (np.isfinite(single).all() and (single[1] > 0).all()):
-        raise RefusedInput(
-            f"{graph.source}: preprocessing {shown(settings)}; expected finite means, and a std above 0 for each"
-        )
-    return mean, std
 
 
 def read_frames(graph: Graph, path: Path, limit: int | None = None) -> NDArray[np.float32]:
