@@ -1,19 +1,20 @@
 """What calibration frames cause in the float graph, and how far other parameters are from it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.exactness import exact_on
+from neuromorphic.analysis.exactness import SINGLE, exact_on
 from neuromorphic.analysis.facts import wiring_fact
 from neuromorphic.execution.fast import Execution, batches, run
 from neuromorphic.execution.frames import frame, still
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops import Delay, Float32, Linear, Sink, Weighted
+from neuromorphic.ops import Affine, Conv2d, Delay, Float32, Linear, Sink, Weighted
 
 BATCH = 32
 """Images side by side."""
@@ -27,9 +28,12 @@ KEPT_BYTES = 2**29
 Spikes = Mapping[str, NDArray[np.uint8]]
 """By population, uint8 `[N, T, *shape]`."""
 
+Currents = Mapping[str, NDArray[np.float64]]
+"""By node of synapses, `[N, T, *shape]`, without biases."""
+
 
 @dataclass(frozen=True)
-class _Currents:
+class _Kept:
     """What a node of synapses sent: `[N, T, *shape]`, for these weights and these spikes."""
 
     weights: Float32 | None
@@ -52,15 +56,38 @@ class Calibration:
         self.frames, self.time_steps = quantised, time_steps
         self.spikes = _spikes(graph, frames, time_steps)
         self.first = {name: spikes[:JUDGED] for name, spikes in self.spikes.items()}
-        self.kept: dict[str, _Currents] = {}
+        self.kept: dict[str, _Kept] = {}
 
     def all(self, graph: Graph) -> Spikes:
         """Spikes of all populations of `graph`."""
         return _spikes(graph, self.frames, self.time_steps)
 
-    def judged(self, graph: Graph, name: str) -> NDArray[np.uint8]:
-        """Spikes of one population of `graph` on the float graph's inputs, of the first images only."""
-        return self.fired(graph, name, self.first)
+    def judged(self, graph: Graph, name: str, known: Currents) -> NDArray[np.uint8]:
+        """Spikes of one population of `graph` on the float graph's inputs, of the first images only.
+
+        Args:
+            graph: with the parameters in question.
+            name: of the population.
+            known: of nodes before it, what they send (`whole_currents`).
+        """
+        return self._sent(graph, name, self.first, JUDGED, known=known)
+
+    def whole_currents(self, node: Node, whole: Float32, unit: float) -> NDArray[np.float64] | None:
+        """What a node of synapses with the weights `whole` · `unit` sends on the float graph's spikes, first images only.
+
+        The weights are integers, and spikes too, so that float32 holds their sums, and is twice as fast as float64.
+
+        Returns:
+            float64 `[N, T, *shape]`; None where the node reads other things than spikes of the same step, or the sums
+            could be too large.
+        """
+        operation = node.operation
+        if not isinstance(operation, Affine | Conv2d) or not all(s in self.first for s in node.sources):
+            return None
+        if np.abs(whole).reshape(len(whole), -1).sum(1).max() * len(node.sources) >= 2**SINGLE:
+            return None
+        read = tuple(self.first[s] for s in node.sources)
+        return unit * _weighed(node, operation.with_weights(whole), read, np.float32)
 
     def fired(self, graph: Graph, name: str, given: Spikes) -> NDArray[np.uint8]:
         """Spikes of one population, `[N, T, *shape]`; where it reads itself, it hears these.
@@ -68,10 +95,9 @@ class Calibration:
         Args:
             graph: with the parameters in question.
             name: of the population.
-            given: spikes of the populations before it, of all images or of the first ones.
+            given: spikes of the populations before it, of all images.
         """
-        images = min((len(spikes) for spikes in given.values()), default=len(self.frames))
-        return self._sent(graph, name, given, images)
+        return self._sent(graph, name, given, len(self.frames))
 
     def maps(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:
         """What a node reads of spikes or frames, in every step of every image: `[N T, *input shape]`.
@@ -87,26 +113,35 @@ class Calibration:
         found = self._sent(read, node.name, given, len(self.frames), 1 if alike else None)
         return found.reshape(-1, *node.input_shape)
 
-    def _sent(self, graph: Graph, name: str, given: Spikes, images: int, steps: int | None = None) -> NDArray[Any]:
+    def _sent(
+        self,
+        graph: Graph,
+        name: str,
+        given: Spikes,
+        images: int,
+        steps: int | None = None,
+        known: Currents = MappingProxyType({}),
+    ) -> NDArray[Any]:
         """What one node sends in the first `steps` steps, T by default: `[images, steps, *shape]`."""
-        parts = [self._steps(graph, name, given, part, steps or self.time_steps) for part in batches(images, BATCH)]
-        return np.concatenate([np.stack(list(part), 1) for part in parts])
+        names = _behind(graph, name)
+        found: dict[str, NDArray[Any]] = {n: given[n] for n in names if graph.nodes[n].spiking and n != name}
+        found.update({n: known[n] for n in names if n in known})
+        kept = [] if known else [n for n in names if n in _shared_synapses(graph)]
+        found.update({n: self._kept_currents(graph.nodes[n], given) for n in kept})
+        parts = []
+        for part in batches(images, BATCH):
+            frames = self.frames[part]
+            count = steps or self.time_steps
+            execution = Execution(graph, len(frames), count, names - found.keys() | {name}, double=True)
+            sent = []
+            for t in range(count):
+                values = {n: each[part, t] for n, each in found.items()}
+                sent.append(execution.step({graph.input: frame(graph, frames, t), **values})[name])
+            parts.append(np.stack(sent, 1))
+        return np.concatenate(parts)
 
-    def _steps(self, graph: Graph, name: str, given: Spikes, part: slice, steps: int) -> Iterator[NDArray[Any]]:
-        names, frames = _behind(graph, name), self.frames[part]
-        found = {n: given[n] for n in names if graph.nodes[n].spiking and n != name}
-        shared = [n for n in names if n in _shared_synapses(graph)]
-        found.update({n: self._currents(graph, graph.nodes[n], given) for n in shared})
-        execution = Execution(graph, len(frames), steps, names - found.keys() | {name}, double=True)
-        for t in range(steps):
-            sent = {n: values[part, t] for n, values in found.items()}
-            yield execution.step({graph.input: frame(graph, frames, t), **sent})[name]
-
-    def _currents(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:
-        """What a node sends that reads spikes alone, in float64; kept while its weights and those spikes are the same.
-
-        Without biases, as `Linear.kernel` does it.
-        """
+    def _kept_currents(self, node: Node, given: Spikes) -> NDArray[np.float64]:
+        """What a node of synapses sends, kept while its weights and the spikes that it reads are the same."""
         operation = node.operation
         if not isinstance(operation, Linear):
             raise TypeError(f"node {node.name!r}: {type(operation).__name__} is no synapse")
@@ -115,22 +150,35 @@ class Calibration:
         kept = self.kept.get(node.name)
         if kept is not None and kept.weights is weights and all(a is b for a, b in zip(kept.read, read, strict=True)):
             return kept.sent
-        images, steps = read[0].shape[:2]
-        sent = np.empty((images, steps, *node.shape))
-        for part in batches(images, BATCH):
-            count = part.stop - part.start
-            kernel = operation.kernel(node.shapes, count, np.float64, np.zeros(node.input_shape))
-            for t in range(steps):
-                first, *others = (spikes[part, t].reshape(count, *node.input_shape) for spikes in read)
-                sent[part, t] = kernel(sum(others, start=first))
         self.kept.pop(node.name, None)
+        sent = _weighed(node, operation, read, np.float64)
         if sent.nbytes + sum(each.sent.nbytes for each in self.kept.values()) <= KEPT_BYTES:
-            self.kept[node.name] = _Currents(weights, read, sent)
+            self.kept[node.name] = _Kept(weights, read, sent)
         return sent
 
     def disagreement(self, name: str, spikes: NDArray[np.uint8]) -> float:
         """Fraction of a population's neurons and steps whose spike differs from the float graph's."""
         return float(np.mean(spikes != self.spikes[name][: len(spikes)]))
+
+
+def _weighed(node: Node, operation: Linear, read: tuple[NDArray[np.uint8], ...], dtype: type) -> NDArray[Any]:
+    """`W x` of spikes x: `[N, T, *shape]`.
+
+    Args:
+        node: that stands for it.
+        operation: with the weights.
+        read: what each of the node's sources sends, uint8 `[N, T, ...]`.
+        dtype: of sums.
+    """
+    images, steps = read[0].shape[:2]
+    sent = np.empty((images, steps, *node.shape), dtype)
+    for part in batches(images, BATCH):
+        count = part.stop - part.start
+        kernel = operation.kernel(node.shapes, count, dtype, np.zeros(node.input_shape))
+        for t in range(steps):
+            first, *others = (spikes[part, t].reshape(count, *node.input_shape) for spikes in read)
+            sent[part, t] = kernel(sum(others, start=first))
+    return sent
 
 
 def _spikes(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Spikes:

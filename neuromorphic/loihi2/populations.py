@@ -207,9 +207,9 @@ def with_thresholds(neurons: FloatNeurons, counts: Floats, unit: float) -> Float
 
 def with_snapped_rest(neurons: FloatNeurons, least: float) -> FloatNeurons:
     """`neurons` whose leak brings a multiple of `least` per step, as an input."""
-    form = normal("", neurons)
-    if not isinstance(neurons, Lif | CubaLif) or not form.rest.any():
+    if not isinstance(neurons, Lif | CubaLif) or np.array_equal(neurons.leak, neurons.reset):
         return neurons
+    form = normal("", neurons)
     per_input = form.gain / neurons.decay
     leak = np.round(form.rest / least) * least * per_input + neurons.reset
     return replace(neurons, leak=leak.astype(np.float32))

@@ -154,16 +154,20 @@ class _Work:
         """Spikes per image and step that change in a stream's populations, on the inputs of the float graph."""
         scheme = self.units.scheme(stream, self.scheme, unit)
         changed: dict[str, AnyOperation] = {}
+        known: dict[str, NDArray[np.float64]] = {}
         for name in stream.synapses:
             node = self.graph.nodes[name]
             if isinstance(node.operation, Weighted):
                 read = input_unit(self.graph, scheme, node)
                 whole = weights(node.operation.weights, name, read, scheme)
                 changed[name] = node.operation.with_weights(whole * np.float32(unit / read))
+                currents = self.calibration.whole_currents(node, whole, unit / read)
+                if currents is not None:
+                    known[name] = currents
         graph = with_snapped_biases(self.graph.with_operations(changed), scheme)
         disagreeing = 0.0
         for name in stream.populations:
-            spikes = self.calibration.judged(graph, name)
+            spikes = self.calibration.judged(graph, name, known)
             disagreeing += self.calibration.disagreement(name, spikes) * spikes[0, 0].size
         return disagreeing
 

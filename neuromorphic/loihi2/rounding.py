@@ -74,10 +74,11 @@ def round_in_turn(weights: Values, rows: NDArray[np.float32]) -> Values:
 
 def _rounded_rows(left: Values, factor: Values) -> Values:
     """Integers for rows of weights in the order in which they are rounded; uses up `left`."""
-    whole = np.empty_like(left)
+    whole, passed = np.empty_like(left), np.empty_like(left)
     for i in range(left.shape[1]):
         whole[:, i] = np.clip(np.round(left[:, i]), LEAST, MOST)
-        left[:, i + 1 :] -= np.outer((left[:, i] - whole[:, i]) / factor[i, i], factor[i, i + 1 :])
+        error = (left[:, i : i + 1] - whole[:, i : i + 1]) / factor[i, i]
+        left[:, i + 1 :] -= np.multiply(error, factor[i, i + 1 :], out=passed[:, i + 1 :])
     return whole
 
 
