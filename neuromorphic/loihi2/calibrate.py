@@ -1,9 +1,7 @@
 """What calibration frames cause in the float graph, and how far other parameters are from it."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,13 +21,30 @@ JUDGED = 16
 """Images on which units are compared."""
 
 KEPT_BYTES = 2**29
-"""Of currents that are kept for the next population that sums them."""
+"""Of currents that are kept for the next population that sums them, the latest ones."""
 
 Spikes = Mapping[str, NDArray[np.uint8]]
 """By population, uint8 `[N, T, *shape]`."""
 
-Currents = Mapping[str, NDArray[np.float64]]
-"""By node of synapses, `[N, T, *shape]`, without biases."""
+
+@dataclass(frozen=True)
+class Whole:
+    """Weights that are integers times a unit.
+
+    Spikes are integers too, so that float32 holds sums of them up to 2^24, and it is twice as fast as float64.
+
+    Attributes:
+        weights: the integers, float32 `[out, ...]`.
+        unit: that they count in.
+    """
+
+    weights: Float32
+    unit: float
+
+    def fits(self, sources: int) -> bool:
+        """Whether float32 holds all sums of spikes from so many sources."""
+        largest = np.abs(self.weights).reshape(len(self.weights), -1).sum(1).max() * sources
+        return bool(largest < 2**SINGLE)
 
 
 @dataclass(frozen=True)
@@ -62,42 +77,26 @@ class Calibration:
         """Spikes of all populations of `graph`."""
         return _spikes(graph, self.frames, self.time_steps)
 
-    def judged(self, graph: Graph, name: str, known: Currents) -> NDArray[np.uint8]:
+    def judged(self, graph: Graph, name: str, whole: Mapping[str, Whole]) -> NDArray[np.uint8]:
         """Spikes of one population of `graph` on the float graph's inputs, of the first images only.
 
         Args:
             graph: with the parameters in question.
             name: of the population.
-            known: of nodes before it, what they send (`whole_currents`).
+            whole: of nodes before it whose weights are whole.
         """
-        return self._sent(graph, name, self.first, JUDGED, known=known)
+        return self._sent(graph, name, self.first, JUDGED, whole)
 
-    def whole_currents(self, node: Node, whole: Float32, unit: float) -> NDArray[np.float64] | None:
-        """What a node of synapses with the weights `whole` · `unit` sends on the float graph's spikes, first images only.
-
-        The weights are integers, and spikes too, so that float32 holds their sums, and is twice as fast as float64.
-
-        Returns:
-            float64 `[N, T, *shape]`; None where the node reads other things than spikes of the same step, or the sums
-            could be too large.
-        """
-        operation = node.operation
-        if not isinstance(operation, Affine | Conv2d) or not all(s in self.first for s in node.sources):
-            return None
-        if np.abs(whole).reshape(len(whole), -1).sum(1).max() * len(node.sources) >= 2**SINGLE:
-            return None
-        read = tuple(self.first[s] for s in node.sources)
-        return unit * _weighed(node, operation.with_weights(whole), read, np.float32)
-
-    def fired(self, graph: Graph, name: str, given: Spikes) -> NDArray[np.uint8]:
+    def fired(self, graph: Graph, name: str, given: Spikes, whole: Mapping[str, Whole]) -> NDArray[np.uint8]:
         """Spikes of one population, `[N, T, *shape]`; where it reads itself, it hears these.
 
         Args:
             graph: with the parameters in question.
             name: of the population.
             given: spikes of the populations before it, of all images.
+            whole: of nodes before it whose weights are whole.
         """
-        return self._sent(graph, name, given, len(self.frames))
+        return self._sent(graph, name, given, len(self.frames), whole)
 
     def maps(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:
         """What a node reads of spikes or frames, in every step of every image: `[N T, *input shape]`.
@@ -110,7 +109,7 @@ class Calibration:
         only = {graph.input: graph.nodes[graph.input], **nodes, node.name: as_output}
         read = replace(graph, nodes={name: only[name] for name in graph.nodes if name in only})
         alike = still(graph, self.frames) and not any(n.spiking or isinstance(n.operation, Delay) for n in before)
-        found = self._sent(read, node.name, given, len(self.frames), 1 if alike else None)
+        found = self._sent(read, node.name, given, len(self.frames), {}, 1 if alike else None)
         return found.reshape(-1, *node.input_shape)
 
     def _sent(
@@ -119,15 +118,14 @@ class Calibration:
         name: str,
         given: Spikes,
         images: int,
+        whole: Mapping[str, Whole],
         steps: int | None = None,
-        known: Currents = MappingProxyType({}),
     ) -> NDArray[Any]:
         """What one node sends in the first `steps` steps, T by default: `[images, steps, *shape]`."""
         names = _behind(graph, name)
         found: dict[str, NDArray[Any]] = {n: given[n] for n in names if graph.nodes[n].spiking and n != name}
-        found.update({n: known[n] for n in names if n in known})
-        kept = [] if known else [n for n in names if n in _shared_synapses(graph)]
-        found.update({n: self._kept_currents(graph.nodes[n], given) for n in kept})
+        synapses = names & _synapses_of_spikes(graph)
+        found.update({n: self._currents(graph.nodes[n], given, whole.get(n)) for n in synapses})
         parts = []
         for part in batches(images, BATCH):
             frames = self.frames[part]
@@ -140,8 +138,8 @@ class Calibration:
             parts.append(np.stack(sent, 1))
         return np.concatenate(parts)
 
-    def _kept_currents(self, node: Node, given: Spikes) -> NDArray[np.float64]:
-        """What a node of synapses sends, kept while its weights and the spikes that it reads are the same."""
+    def _currents(self, node: Node, given: Spikes, whole: Whole | None) -> NDArray[np.float64]:
+        """What a node of synapses sends; kept while its weights and the spikes that it reads are the same."""
         operation = node.operation
         if not isinstance(operation, Linear):
             raise TypeError(f"node {node.name!r}: {type(operation).__name__} is no synapse")
@@ -151,9 +149,13 @@ class Calibration:
         if kept is not None and kept.weights is weights and all(a is b for a, b in zip(kept.read, read, strict=True)):
             return kept.sent
         self.kept.pop(node.name, None)
-        sent = _weighed(node, operation, read, np.float64)
-        if sent.nbytes + sum(each.sent.nbytes for each in self.kept.values()) <= KEPT_BYTES:
-            self.kept[node.name] = _Kept(weights, read, sent)
+        if whole is not None and isinstance(operation, Affine | Conv2d) and whole.fits(len(read)):
+            sent = whole.unit * _weighed(node, operation.with_weights(whole.weights), read, np.float32)
+        else:
+            sent = _weighed(node, operation, read, np.float64)
+        self.kept[node.name] = _Kept(weights, read, sent)
+        while len(self.kept) > 1 and sum(each.sent.nbytes for each in self.kept.values()) > KEPT_BYTES:
+            del self.kept[next(iter(self.kept))]
         return sent
 
     def disagreement(self, name: str, spikes: NDArray[np.uint8]) -> float:
@@ -190,14 +192,13 @@ def _spikes(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Spike
 
 
 @wiring_fact
-def _shared_synapses(graph: Graph) -> frozenset[str]:
-    """Names of the synapses that read spikes of this step alone, and whose currents several populations sum."""
-    readers = Counter(n for node in graph.populations for n in _behind(graph, node.name))
+def _synapses_of_spikes(graph: Graph) -> frozenset[str]:
+    """Names of the synapses that read spikes of the same step alone."""
     return frozenset(
         name
-        for name, count in readers.items()
-        if count > 1 and isinstance(graph.nodes[name].operation, Linear)
-        if all(graph.nodes[s].spiking and (s, name) not in graph.recurrent for s in graph.nodes[name].sources)
+        for name, node in graph.nodes.items()
+        if isinstance(node.operation, Linear)
+        if all(graph.nodes[s].spiking and (s, name) not in graph.recurrent for s in node.sources)
     )
 
 

@@ -19,7 +19,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import normalisation
-from neuromorphic.loihi2.calibrate import Calibration, Spikes
+from neuromorphic.loihi2.calibrate import Calibration, Spikes, Whole
 from neuromorphic.loihi2.folding import folded
 from neuromorphic.loihi2.integers import (
     MOST,
@@ -135,6 +135,7 @@ class _Work:
         self.cyclic = bool(graph.recurrent) or _reads_ahead(graph)
         self.spikes: Spikes = self.calibration.spikes if self.cyclic else {}
         self.streams: dict[str, Stream] = {}
+        self.whole: dict[str, Whole] = {}
         self.unbiased = _before_delays(self.graph)
 
     def choose(self, stream: Stream) -> bool:
@@ -154,16 +155,14 @@ class _Work:
         """Spikes per image and step that change in a stream's populations, on the inputs of the float graph."""
         scheme = self.units.scheme(stream, self.scheme, unit)
         changed: dict[str, AnyOperation] = {}
-        known: dict[str, NDArray[np.float64]] = {}
+        known: dict[str, Whole] = {}
         for name in stream.synapses:
             node = self.graph.nodes[name]
             if isinstance(node.operation, Weighted):
                 read = input_unit(self.graph, scheme, node)
                 whole = weights(node.operation.weights, name, read, scheme)
                 changed[name] = node.operation.with_weights(whole * np.float32(unit / read))
-                currents = self.calibration.whole_currents(node, whole, unit / read)
-                if currents is not None:
-                    known[name] = currents
+                known[name] = Whole(whole, unit / read)
         graph = with_snapped_biases(self.graph.with_operations(changed), scheme)
         disagreeing = 0.0
         for name in stream.populations:
@@ -203,6 +202,9 @@ class _Work:
         if scheme is None:  # the weights are too small beside such a bias
             bias, scheme = operation.bias_values, self.scheme
         self.scheme = scheme
+        unit = self.scheme.units[node.name] / input_unit(self.graph, self.scheme, node)
+        integers = (whole * 2.0**exponents).reshape(weight.shape).astype(np.float32)
+        self.whole[node.name] = Whole(integers, unit)
         self._replace(node, operation.with_weights(weight).with_bias(bias))
 
     def round_factors(self, node: Node, operation: Affine | Scale | Conv2d) -> None:
@@ -223,7 +225,7 @@ class _Work:
         if self.cyclic:
             self.spikes = self.calibration.all(self.graph)
         else:
-            self.spikes = {**self.spikes, name: self.calibration.fired(self.graph, name, self.spikes)}
+            self.spikes = {**self.spikes, name: self.calibration.fired(self.graph, name, self.spikes, self.whole)}
 
     def judge(self) -> None:
         """Measure how far the populations' spikes are from the float graph's by now."""

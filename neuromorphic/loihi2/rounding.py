@@ -88,7 +88,8 @@ def _second_moments(x: NDArray[np.float32]) -> Values:
     Spikes and counts are summed in float32, which holds their sums; other sums would depend on the processor's order
     there, and weights on them.
     """
-    counts = float(np.abs(x).max(initial=0.0)) ** 2 * len(x) < 2**24 and not np.fmod(x, 1).any()
+    largest = float(max(x.max(initial=0.0), -x.min(initial=0.0)))
+    counts = largest**2 * len(x) < 2**24 and bool((x == np.rint(x)).all())
     exact = x if counts else x.astype(np.float64)
     return np.asarray((exact.T @ exact).astype(np.float64) / len(x))
 
