@@ -1,4 +1,4 @@
-"""STL-10's binary files: planes of 96 × 96 pixels, column after column, and labels from 1 to 10 in a file beside them."""
+"""STL-10's binary files: planes of 96 × 96 pixels, column after column, and labels from 1 to 10 beside them."""
 
 from pathlib import Path
 

@@ -73,7 +73,9 @@ def test_cifar_label_beyond_the_class_names_is_refused(tmp_path):
 
 
 def test_absent_cifar_is_refused(tmp_path):
-    with pytest.raises(RefusedInput, match=r"test_batch\.bin not found, nor test_batch, here or in cifar-10-batches-bin"):
+    with pytest.raises(
+        RefusedInput, match=r"test_batch\.bin not found, nor test_batch, here or in cifar-10-batches-bin"
+    ):
         load_images(f"cifar10:{tmp_path}", 32)
 
 
@@ -100,7 +102,10 @@ GOOD = np.zeros((2, 8, 8, 3), np.uint8)
         ({"images": GOOD, "labels": [0, 1, 2]}, r"labels are int64 \[3\]; expected integers \[2\]"),
         ({"images": GOOD, "labels": [0.0, 1.0]}, "labels are float64"),
         ({"images": GOOD, "labels": [0, -1]}, "expected integers"),
-        ({"images": GOOD, "labels": [0, 2], "label_names": ["a", "b"]}, r"a label is 2 \(image 1\); label_names has 2 names"),
+        (
+            {"images": GOOD, "labels": [0, 2], "label_names": ["a", "b"]},
+            r"a label is 2 \(image 1\); label_names has 2 names",
+        ),
         ({"images": np.array([{}, {}], dtype=object)}, "not a readable .npz file"),
     ],
 )
