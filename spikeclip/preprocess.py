@@ -22,6 +22,9 @@ CLIP_SAMPLES: Resize = "clip-samples"
 CLIP_SIZE = 224
 """Pixels of the picture that CLIP's own preprocessing makes."""
 
+LONGEST = 1024
+"""Images that are so many times longer than wide are refused: CLIP's preprocessing enlarges all of them first."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -122,6 +125,9 @@ def square(image: Image.Image, size: int, *, antialias: bool = False) -> NDArray
         image: of any size and mode whose levels are 8 bits (`data.pixels.to_8_bits`).
         size: height and width of the result in pixels.
         antialias: which of the two.
+
+    Raises:
+        RefusedInput: the image is a line, too long to be enlarged for the published recipe.
     """
     rgb = ImageOps.exif_transpose(image).convert("RGB")  # cameras store how they were held
     return _antialiased(rgb, size) if antialias else _clip_samples(rgb, size)
@@ -141,6 +147,8 @@ def _clip_samples(rgb: Image.Image, size: int) -> NDArray[np.uint8]:
     if rgb.size == (size, size) and CLIP_SIZE % size == 0 and CLIP_SIZE // size % 2:
         return np.asarray(rgb, dtype=np.uint8)
     short = min(rgb.size)
+    if max(rgb.size) > LONGEST * short:
+        raise RefusedInput(f"{rgb.width} x {rgb.height} pixels; expected at most {LONGEST} times as long as wide")
     width, height = (CLIP_SIZE * side // short for side in rgb.size)  # rounded down, as CLIP's resize does
     large = rgb.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - CLIP_SIZE) // 2, (height - CLIP_SIZE) // 2

@@ -7,6 +7,7 @@ except the number of attention heads and the size of the images.
 
 import argparse
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
     """
     try:
         # A saved command line (timm's CheckpointSaver adds one) is a harmless object: names and values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of is refused below, in one sentence
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle and its own unpickler do
         raise RefusedInput(f"{path}: {_why_unreadable(error)}") from error

@@ -41,9 +41,10 @@ def read_image(file: Path, size: int, resize: Resize) -> NDArray[np.uint8]:
         with Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise RefusedInput(f"{file}: {image.width} x {image.height} pixels; expected at most {MAX_PIXELS}")
-            return square(to_8_bits(image, file), size, antialias=resize == ANTIALIASED)
-    except RefusedInput:
-        raise
+            shallow = to_8_bits(image, file)
+            return square(shallow, size, antialias=resize == ANTIALIASED)
+    except RefusedInput as error:
+        raise error if str(file) in str(error) else RefusedInput(f"{file}: {error}") from error
     except Exception as error:  # Pillow raises whatever a damaged file leads it to: OSError, ValueError, EOFError, ...
         raise RefusedInput(f"{file}: not a readable image ({first_line(error)})") from error
 

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from spikeclip.data import load_images
 from spikeclip.errors import RefusedInput
@@ -72,20 +72,25 @@ def test_pixels_of_8_bits_written_with_16_come_back(tmp_path):
 
 
 def tiff(path, levels, bits, photometric=1, order="<", kind=1):
-    """An uncompressed grey TIFF, tag by tag."""
-    data = levels.tobytes()
+    """An uncompressed TIFF of levels [H, W] or, photometric being 2, [H, W, 3], tag by tag."""
+    data, channels = levels.tobytes(), 1 if levels.ndim == 2 else levels.shape[2]
+    deep = struct.pack(f"{order}{channels}H", *[bits] * channels)
     entries = [
         (256, 4, levels.shape[1]), (257, 4, levels.shape[0]), (258, 3, bits), (259, 3, 1), (262, 3, photometric),
-        (273, 4, 8), (277, 3, 1), (278, 4, levels.shape[0]), (279, 4, len(data)), (339, 3, kind),
+        (273, 4, 8), (277, 3, channels), (278, 4, levels.shape[0]), (279, 4, len(data)),
     ]  # fmt: skip
-    values = b"".join(
-        struct.pack(f"{order}HHI", tag, form, 1) + struct.pack(f"{order}{'HH' if form == 3 else 'I'}", *(
-            (value, 0) if form == 3 else (value,)
-        ))
-        for tag, form, value in entries
-    )  # fmt: skip
-    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + len(data))
-    path.write_bytes(head + data + struct.pack(f"{order}H", len(entries)) + values + bytes(4))
+    entries += [(339, 3, kind)] if channels == 1 else []
+    written = b""
+    for tag, form, value in entries:
+        if tag == 258 and channels > 1:  # too long for its place, so it stands behind the pixels
+            written += struct.pack(f"{order}HHII", tag, form, channels, 8 + len(data))
+        else:
+            written += struct.pack(
+                f"{order}HHI" + ("HH" if form == 3 else "I"), tag, form, 1, value, *[0] * (form == 3)
+            )
+    start = 8 + len(data) + len(deep)
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", start)
+    path.write_bytes(head + data + deep + struct.pack(f"{order}H", len(entries)) + written + bytes(4))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -119,13 +124,7 @@ def test_tiff_of_12_bits_has_4095_for_white(tmp_path):
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_colour_tiff_of_16_bits_is_exact(tmp_path, order):
     levels = deep(5, 5, 3)
-    made = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II" if order == "<" else b"MM")
-    made[256], made[257], made[258], made[259], made[262] = 5, 5, (16, 16, 16), 1, 2
-    made[277], made[278] = 3, 5
-    made[273], made[279] = 8, levels.nbytes
-    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + levels.nbytes)
-    body = head + levels.astype(f"{order}u2").tobytes()
-    (tmp_path / "a.tif").write_bytes(body + made.tobytes(len(body)))
+    tiff(tmp_path / "a.tif", levels.astype(f"{order}u2"), 16, photometric=2, order=order)
     np.testing.assert_array_equal(shown(tmp_path / "a.tif", 5), exact(levels))
 
 
