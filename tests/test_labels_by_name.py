@@ -13,10 +13,10 @@ import export.cli
 import neuromorphic.cli
 import spikeclip
 import spikeclip.eval_cli
-from neuromorphic.frames import encode
-from neuromorphic.read import read_graph
-from neuromorphic.reference import run as reference
-from neuromorphic.trace import Trace
+from neuromorphic.execution.reference import run as reference
+from neuromorphic.ir.trace import Trace
+from neuromorphic.reading.frames import encode
+from neuromorphic.reading.read import read_graph
 from spikeclip.checkpoint import Checkpoint, save
 from spikeclip.encoder import SpikeClip
 from spikeclip.preprocess import Preprocessing
