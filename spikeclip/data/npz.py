@@ -24,7 +24,7 @@ def find_in_npz(path: Path, limit: int | None) -> Found:
                 raise RefusedInput(f"{path}: has {', '.join(file.files) or 'nothing'}; expected an array 'images'")
             images = file["images"]
             labels = file.get("labels")
-            label_names = tuple(str(n) for n in file["label_names"]) if "label_names" in file else ()
+            names = file.get("label_names", np.zeros(0, np.str_))
     except RefusedInput:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
@@ -34,6 +34,9 @@ def find_in_npz(path: Path, limit: int | None) -> Found:
             f"{path}: images are {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, 3], or uint16 of which "
             "65535 is white"
         )
+    if names.ndim != 1 or names.dtype.kind not in "SU":
+        raise RefusedInput(f"{path}: label_names are {names.dtype} {list(names.shape)}; expected strings [classes]")
+    label_names = tuple(names.astype(np.str_).tolist())
     if labels is not None:
         if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
             raise RefusedInput(

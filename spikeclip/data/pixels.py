@@ -15,7 +15,8 @@ MAX_PIXELS = 64 * 1024 * 1024
 
 BIT_DEPTHS = 258
 PHOTOMETRIC = 262
-"""TIFF's tags BitsPerSample and PhotometricInterpretation, whose 0 says that white is 0."""
+PLANES = 284
+"""TIFF's tags BitsPerSample, PhotometricInterpretation (0 says that white is 0), PlanarConfiguration (2: by planes)."""
 
 UNKNOWN_RANGE = {"I": "32-bit integers", "F": "32-bit floats"}
 """Modes of Pillow's whose values may be anything: a file doesn't say which of them is white."""
@@ -62,9 +63,13 @@ def to_8_bits(image: Image.Image, file: Path) -> Image.Image:
     Raises:
         RefusedInput: the levels have no known range.
     """
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(BIT_DEPTHS, (16 if image.mode.startswith("I;16") else 8,))
+    if tags.get(PLANES) == 2 and len(bits) > 1 and max(bits) > 8:
+        # Pillow 13 takes each plane's bytes for pixels of 8 bits, and shows noise.
+        raise RefusedInput(f"{file}: {max(bits)} bits per channel, plane after plane; expected pixel after pixel")
     if image.mode.startswith("I;16"):
-        tags = getattr(image, "tag_v2", {})
-        white = 2 ** tags.get(BIT_DEPTHS, (16,))[0] - 1  # TIFF has 12 bits too
+        white = 2 ** bits[0] - 1  # TIFF has 12 bits too
         levels = _upright(image)
         return Image.fromarray(scaled(white - levels if tags.get(PHOTOMETRIC) == 0 else levels, white))
     if image.mode == "I" and image.format == "PPM":

@@ -87,6 +87,8 @@ def test_npz_round_trip(tmp_path):
     assert found.labels.dtype == np.int64
     assert found.labels.tolist() == [1, 0, 1]
     assert found.label_names == ("no", "yes")
+    np.savez(tmp_path / "a.npz", images=images, labels=[1, 0, 1, 0], label_names=[b"no", b"yes"])
+    assert load_images(str(tmp_path / "a.npz"), 8).label_names == ("no", "yes")
 
 
 GOOD = np.zeros((2, 8, 8, 3), np.uint8)
@@ -106,6 +108,8 @@ GOOD = np.zeros((2, 8, 8, 3), np.uint8)
             {"images": GOOD, "labels": [0, 2], "label_names": ["a", "b"]},
             r"a label is 2 \(image 1\); label_names has 2 names",
         ),
+        ({"images": GOOD, "labels": [0, 1], "label_names": [[1, 2]]}, r"label_names are int64 \[1, 2\]"),
+        ({"images": GOOD, "labels": np.array([2**63, 0], np.uint64)}, "a label is 9223372036854775808; expected the"),
         ({"images": np.array([{}, {}], dtype=object)}, "not a readable .npz file"),
     ],
 )

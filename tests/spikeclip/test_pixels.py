@@ -71,7 +71,7 @@ def test_pixels_of_8_bits_written_with_16_come_back(tmp_path):
         assert np.abs(difference).max() <= (factor != 257)
 
 
-def tiff(path, levels, bits, photometric=1, order="<", kind=1):
+def tiff(path, levels, bits, photometric=1, order="<", kind=1, planes=1):
     """An uncompressed TIFF of levels [H, W] or, photometric being 2, [H, W, 3], tag by tag."""
     data, channels = levels.tobytes(), 1 if levels.ndim == 2 else levels.shape[2]
     deep = struct.pack(f"{order}{channels}H", *[bits] * channels)
@@ -79,7 +79,7 @@ def tiff(path, levels, bits, photometric=1, order="<", kind=1):
         (256, 4, levels.shape[1]), (257, 4, levels.shape[0]), (258, 3, bits), (259, 3, 1), (262, 3, photometric),
         (273, 4, 8), (277, 3, channels), (278, 4, levels.shape[0]), (279, 4, len(data)),
     ]  # fmt: skip
-    entries += [(339, 3, kind)] if channels == 1 else []
+    entries += [(339, 3, kind)] if channels == 1 else [(284, 3, planes)]
     written = b""
     for tag, form, value in entries:
         if tag == 258 and channels > 1:  # too long for its place, so it stands behind the pixels
@@ -126,6 +126,15 @@ def test_colour_tiff_of_16_bits_is_exact(tmp_path, order):
     levels = deep(5, 5, 3)
     tiff(tmp_path / "a.tif", levels.astype(f"{order}u2"), 16, photometric=2, order=order)
     np.testing.assert_array_equal(shown(tmp_path / "a.tif", 5), exact(levels))
+
+
+def test_deep_colours_plane_after_plane_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tiff(path, deep(5, 5, 3), 16, photometric=2, planes=2)
+    with pytest.raises(RefusedInput, match=r"a\.tif: 16 bits per channel, plane after plane; expected pixel"):
+        load_images(str(path), 5)
+    tiff(path, deep(5, 5, 3), 16, photometric=2, planes=1)
+    assert load_images(str(path), 5).images.any()
 
 
 @pytest.mark.parametrize("white", [1000, 4095, 65535])
