@@ -1,6 +1,7 @@
 """`spikeclip-eval`: accuracy among the classes' own names, among foreign ones, and under names never trained on."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,9 @@ from rich.table import Column, Table
 from spikeclip.console import CosineOption, progress_bar, refusals, require_folders, results
 
 if TYPE_CHECKING:
-    from spikeclip.checkpoint import Checkpoint
     from spikeclip.confusion import Panel
     from spikeclip.data import ImageSet
     from spikeclip.evaluation import Row
-    from spikeclip.preprocess import Resize
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -84,11 +83,10 @@ def evaluate(
         if label_set and replacement:
             check_same_space(label_set, replacement)
         loaded = {name: load(name, heads=heads if Path(name).suffix in SUFFIXES else None) for name in checkpoints}
-        pictures = {_picture(checkpoint) for checkpoint in loaded.values()}
-        found = {(size, resize): load_images(images, size, limit, resize) for size, resize in pictures}
-        first = loaded[checkpoints[0]]
-        shown = found[_picture(first)]
-        classes = class_names(shown, label_set.names if label_set else first.label_names)
+        pictures = cache(lambda size, resize: load_images(images, size, limit, resize))
+        first = loaded[checkpoints[0]].preprocessing
+        shown = pictures(first.image_size, first.resize)
+        classes = class_names(shown, label_set.names if label_set else loaded[checkpoints[0]].label_names)
         candidates = [unseen(classes, replacement)] if replacement else []
         assumed = [] if shown.label_names else [assumption(shown, classes, "the encoder")]
         if label_set:
@@ -98,17 +96,18 @@ def evaluate(
         ways = [way.value for way in cosine or []]
         rows: list[Row] = []
         for name, checkpoint in loaded.items():
+            its = pictures(checkpoint.preprocessing.image_size, checkpoint.preprocessing.resize)
             with progress_bar(name) as advance:
-                its = found[_picture(checkpoint)]
                 rows += evaluate_checkpoint(name, checkpoint, its, classes, candidates, ways, chosen, advance)
         for kind, spec in (("twin", twin), ("teacher", teacher)):
             if spec is not None:
                 from spikeclip.teacher import load_teacher
 
                 encoder = load_teacher(spec, chosen)
+                its = pictures(first.image_size, encoder.resize)
                 with progress_bar(spec) as advance:
                     compared = ways or [encoder.cosine]
-                    rows += evaluate_encoder(spec, kind, encoder, shown, classes, candidates, compared, advance)
+                    rows += evaluate_encoder(spec, kind, encoder, its, classes, candidates, compared, advance)
         if confusion is not None:
             draw(_panels(rows), confusion)
         if json_path is not None:
@@ -116,11 +115,6 @@ def evaluate(
     _print(rows)
     for sentence in assumed:
         results.print(f"assumed: {sentence}", markup=False)
-
-
-def _picture(checkpoint: "Checkpoint") -> "tuple[int, Resize]":
-    """What makes the picture that an encoder reads: its size and how it is resized."""
-    return checkpoint.preprocessing.image_size, checkpoint.preprocessing.resize
 
 
 def _panels(rows: "list[Row]") -> "list[list[Panel]]":

@@ -196,7 +196,7 @@ class Perfect:
     """A teacher whose embedding is the label vector of the class that the first pixel names."""
 
     def __init__(self, cosine):
-        self.cosine = cosine
+        self.cosine, self.resize = cosine, "antialiased"
 
     def image_features(self, images):
         return OWN.vectors[images[:, 0, 0, 0]]
