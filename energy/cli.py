@@ -27,7 +27,7 @@ def energy(
     model: Annotated[Path, typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")],
     images: Annotated[
         str | None,
-        typer.Option(help="samples, FILE.npz, an image, a folder, cifar10:DIR[:train|:test] or cifar100:DIR[...]."),
+        typer.Option(help="samples, FILE.npz, an image, a folder, or KIND:DIR[:SPLIT], as cifar10:DIR (docs/data.md)."),
     ] = None,
     frames_path: Annotated[
         Path | None,
@@ -112,8 +112,10 @@ def _running(
         data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
     else:
         from spikeclip.data import load_images
+        from spikeclip.preprocess import stated_resize
 
-        loaded = load_images(str(images), image_size(graph), limit)
+        resize = stated_resize(graph.metadata.preprocessing, graph.source)
+        loaded = load_images(str(images), image_size(graph), limit, resize)
         frames, data = encode(graph, loaded.images), Data(spec=str(images), sha256=loaded.sha256)
     with progress_bar("running and counting") as advance:
         counts = count_running(graph, frames, time_steps, progress=advance)

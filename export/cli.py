@@ -80,7 +80,7 @@ def export(
     `spikeclip-export twin-small --labels embeddings.npz:cifar10 --format onnx -o twin.onnx`
     """
     with refusals():
-        from export.accuracy import compare_accuracy
+        from export.accuracy import compare_accuracy, find_labels
         from export.convert import prepare, write
         from export.onnx import model as onnx
         from export.standard_nodes import CHIP_NEURONS
@@ -109,7 +109,9 @@ def export(
             loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
             if "published" in loaded.card:
                 console.print(f"published checkpoint: {loaded.card['published']}", markup=False)
-            images = None if test is None else load_images(test, loaded.config.image_size, limit)
+            how = loaded.preprocessing
+            images = None if test is None else load_images(test, how.image_size, limit, how.resize)
+            found = None if images is None else find_labels(loaded, images)
             with console.status("folding, snapping, certifying"):
                 prepared = prepare(loaded, standard_nodes, max_neurons or CHIP_NEURONS)
             for attention in () if prepared.expansion is None else prepared.expansion.attention:
@@ -119,9 +121,9 @@ def export(
                     markup=False,
                 )
             change = None
-            if images is not None:
+            if images is not None and found is not None:
                 with progress_bar("accuracy") as advance:
-                    change = compare_accuracy(prepared, images, progress=advance)
+                    change = compare_accuracy(prepared, images, found[0], progress=advance)
             model = onnx.build(prepared, spikes=outputs is Outputs.SPIKES) if to_onnx else None
             with console.status(f"writing {output}"):
                 if model is None:
@@ -129,9 +131,12 @@ def export(
                 else:
                     onnx.write(model, output)
             document = describe(prepared, output, model, change)
+            document["assumed"] = [] if found is None else list(found[1])
         if json_path is not None:
             json_path.write_text(json.dumps(document, indent=2) + "\n")
     results.print(table(document))
+    for sentence in document.get("assumed", []):
+        results.print(f"assumed: {sentence}", markup=False)
 
 
 def _find_format(kind: Format | None, output: Path) -> Format:

@@ -29,6 +29,9 @@ from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies, cores, sentences, table, widths
 from spikeclip.console import console, progress_bar, refusals, require_folders, results
+from spikeclip.data import ImageSet, load_images
+from spikeclip.predictions import Truth, describe_images, find_truth
+from spikeclip.preprocess import stated_resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +70,7 @@ def simulate(
     model: Annotated[Path, typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")],
     images: Annotated[
         str | None,
-        typer.Option(help="samples, FILE.npz, an image, a folder, cifar10:DIR[:train|:test] or cifar100:DIR[...]."),
+        typer.Option(help="samples, FILE.npz, an image, a folder, or KIND:DIR[:SPLIT], as cifar10:DIR (docs/data.md)."),
     ] = None,
     frames_path: Annotated[
         Path | None,
@@ -134,6 +137,7 @@ def simulate(
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
         elif calibrate or quantized:
             raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
+        truth = _truth(graph, found)
         frames = _frames(graph, found)
         # Before Lava, which takes longer: a checkpoint or a graph that doesn't fit is refused at once.
         if placement is not None:
@@ -151,13 +155,18 @@ def simulate(
     if placed is not None and placement is not None:
         placement.write_text(json.dumps(placed.to_dict(), indent=2) + "\n")
         placement.with_suffix(".svg").write_text(picture(placed), encoding="utf-8")
-    judged = found.labels is not None and classifies(graph)
-    accuracy = float((trace.predictions == found.labels).mean()) if judged else None
+    accuracy = truth.accuracy(trace.predictions)
+    assumed = [*assumptions(graph), *truth.assumed]
     if json_path is not None:
-        json_path.write_text(json.dumps(_document(graph, trace, report, accuracy), indent=2) + "\n")
+        document = {**_document(graph, trace, report, accuracy), "assumed": assumed}
+        if classifies(graph):
+            document["per_image"] = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
+        json_path.write_text(json.dumps(document, indent=2) + "\n")
     if classifies(graph):
-        results.print(table(graph, trace, found.names, found.labels, found.label_names))
-    said = [*assumptions(graph), *sentences(trace, accuracy, report)]
+        # Labels are the model's class numbers now, whatever they were in the images' source.
+        names = () if graph.metadata.label_names else found.label_names
+        results.print(table(graph, trace, found.names, truth.classes, names))
+    said = [*assumed, *sentences(trace, accuracy, report)]
     said += _widths(graph, frames) if precision is Precision.loihi2 else []
     said += [] if placed is None else cores(placed)
     for line in said:
@@ -170,11 +179,14 @@ def simulate(
 class _Shown:
     """What a graph is run on: images, or frames as they are."""
 
-    images: "NDArray[np.uint8] | None"
+    images: ImageSet | None
     frames: "NDArray[np.float32]"
     names: Sequence[str]
-    labels: "NDArray[np.int64] | None" = None
-    label_names: Sequence[str] = ()
+
+    @property
+    def label_names(self) -> Sequence[str]:
+        """Names that the images' own labels index."""
+        return () if self.images is None else self.images.label_names
 
 
 def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | None, *, only_images: bool) -> _Shown:
@@ -194,17 +206,24 @@ def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | N
             raise RefusedInput(f"{frames}: --check takes images; expected --images SPEC")
         read = read_frames(graph, frames, limit)
         return _Shown(None, read, [f"frames {i}" for i in range(len(read))])
-    from spikeclip.data import load_images
+    resize = stated_resize(graph.metadata.preprocessing, graph.source)
+    found = load_images(str(images), image_size(graph), limit, resize)
+    return _Shown(found, np.zeros(0, np.float32), found.names)
 
-    found = load_images(str(images), image_size(graph), limit)
-    nothing = np.zeros(0, np.float32)
-    return _Shown(found.images, nothing, found.names, found.labels, found.label_names)
+
+def _truth(graph: Graph, found: _Shown) -> Truth:
+    """The right class of each image in the graph's numbering, where images have labels and outputs are classes."""
+    if found.images is None or not classifies(graph):
+        return Truth(None)
+    if "checkpoint" in graph.metadata.document and not graph.metadata.label_names:
+        return Truth(None, ("the outputs are an embedding, not scores of classes: labels are not compared",))
+    return find_truth(found.images, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
 
 
 def _frames(graph: Graph, found: _Shown) -> "NDArray[np.float32]":
     """What `graph` reads, in its integers where it consists of some."""
     if found.images is not None:
-        return encode(graph, found.images)
+        return encode(graph, found.images.images)
     return graded(graph, found.frames) if graph.precision == "loihi2" else found.frames
 
 

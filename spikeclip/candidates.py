@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeclip.class_names import normalised, same_class
 from spikeclip.errors import RefusedInput
 from spikeclip.label_sets import check_same_space
 from spikeclip.labels import Cosine, LabelSet
@@ -48,7 +49,8 @@ def expanded(labels: LabelSet, foreign: LabelSet) -> Candidates:
         RefusedInput: the sets are of different spaces, or `foreign` has no other name.
     """
     check_same_space(labels, foreign)
-    new = [i for i, name in enumerate(foreign.names) if name not in labels.names]
+    own_names = {normalised(name) for name in labels.names}
+    new = [i for i, name in enumerate(foreign.names) if normalised(name) not in own_names]
     if not new:
         raise RefusedInput(f"label set {', '.join(foreign.names[:12])}: has no name that the classes don't have")
     names = (*labels.names, *(foreign.names[i] for i in new))
@@ -67,7 +69,7 @@ def unseen(classes: tuple[str, ...], replacement: LabelSet) -> Candidates:
             f"label set {', '.join(replacement.names[:12])}: {len(replacement.names)} names replace the classes' by "
             f"order; expected {len(classes)}"
         )
-    seen = [name for name in replacement.names if name in classes]
+    seen = [name for name in replacement.names if same_class(name, classes)]
     if seen:
         raise RefusedInput(f"label set {', '.join(replacement.names[:12])}: {seen[0]!r} is a class's own name")
     return Candidates("unseen", replacement, len(classes))

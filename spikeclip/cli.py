@@ -139,8 +139,8 @@ def train(
             "precision": pick_precision("float32" if quantized and precision == "auto" else precision, chosen),
         }
         found = replace(found, **{name: value for name, value in given.items() if value is not None})
-        images = load_images(data, config.image_size, limit)
-        held_out = load_images(test, config.image_size) if test else None
+        images = load_images(data, config.image_size, limit, preprocessing.resize)
+        held_out = load_images(test, config.image_size, None, preprocessing.resize) if test else None
         label_set = load_labels(labels)
         with started_by_torchrun(chosen) as own, progress_bar("training") as advance:
             common = (config, found, preprocessing, images, held_out, label_set, output, own)

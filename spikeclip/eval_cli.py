@@ -1,6 +1,7 @@
 """`spikeclip-eval`: accuracy among the classes' own names, among foreign ones, and under names never trained on."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,7 @@ def evaluate(
         from spikeclip.evaluation import class_names, evaluate_checkpoint, evaluate_encoder
         from spikeclip.label_sets import check_same_space, union
         from spikeclip.labels import load_labels
+        from spikeclip.predictions import assumption
         from spikeclip.published import SUFFIXES
 
         require_folders(json_path, confusion)
@@ -81,34 +83,38 @@ def evaluate(
         if label_set and replacement:
             check_same_space(label_set, replacement)
         loaded = {name: load(name, heads=heads if Path(name).suffix in SUFFIXES else None) for name in checkpoints}
-        sizes = {checkpoint.config.image_size for checkpoint in loaded.values()}
-        found = {size: load_images(images, size, limit) for size in sizes}
-        first = loaded[checkpoints[0]]
-        shown = found[first.config.image_size]
-        classes = class_names(shown, label_set.names if label_set else first.label_names)
+        pictures = cache(lambda size, resize: load_images(images, size, limit, resize))
+        first = loaded[checkpoints[0]].preprocessing
+        shown = pictures(first.image_size, first.resize)
+        classes = class_names(shown, label_set.names if label_set else loaded[checkpoints[0]].label_names)
         candidates = [unseen(classes, replacement)] if replacement else []
+        assumed = [] if shown.label_names else [assumption(shown, classes, "the encoder")]
         if label_set:
-            label_set = label_set.ordered(classes)
+            # A class that --labels lacks may be among the other candidates.
+            label_set = (union([label_set, foreign]) if foreign else label_set).ordered(classes)
             candidates = [own(label_set), *([expanded(label_set, foreign)] if foreign else []), *candidates]
         ways = [way.value for way in cosine or []]
         rows: list[Row] = []
         for name, checkpoint in loaded.items():
+            its = pictures(checkpoint.preprocessing.image_size, checkpoint.preprocessing.resize)
             with progress_bar(name) as advance:
-                its = found[checkpoint.config.image_size]
                 rows += evaluate_checkpoint(name, checkpoint, its, classes, candidates, ways, chosen, advance)
         for kind, spec in (("twin", twin), ("teacher", teacher)):
             if spec is not None:
                 from spikeclip.teacher import load_teacher
 
                 encoder = load_teacher(spec, chosen)
+                its = pictures(first.image_size, encoder.resize)
                 with progress_bar(spec) as advance:
                     compared = ways or [encoder.cosine]
-                    rows += evaluate_encoder(spec, kind, encoder, shown, classes, candidates, compared, advance)
+                    rows += evaluate_encoder(spec, kind, encoder, its, classes, candidates, compared, advance)
         if confusion is not None:
             draw(_panels(rows), confusion)
         if json_path is not None:
-            json_path.write_text(json.dumps(_document(shown, rows), indent=2) + "\n")
+            json_path.write_text(json.dumps(_document(shown, rows, assumed), indent=2) + "\n")
     _print(rows)
+    for sentence in assumed:
+        results.print(f"assumed: {sentence}", markup=False)
 
 
 def _panels(rows: "list[Row]") -> "list[list[Panel]]":
@@ -124,9 +130,10 @@ def _panels(rows: "list[Row]") -> "list[list[Panel]]":
     return list(panels.values())
 
 
-def _document(images: "ImageSet", rows: "list[Row]") -> dict[str, Any]:
+def _document(images: "ImageSet", rows: "list[Row]", assumed: list[str]) -> dict[str, Any]:
     return {
         "format_version": 1,
+        "assumed": assumed,
         "images": {"source": Path(images.source.split(":")[0]).name, "images": len(images), "sha256": images.sha256},
         "rows": [row.to_dict() for row in rows],
     }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikeclip.candidates import Candidates
 from spikeclip.checkpoint import Checkpoint, check_labels, trained_cosine
+from spikeclip.class_names import find_classes
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import Cosine
@@ -277,9 +278,9 @@ def _truth(images: ImageSet) -> NDArray[np.int64]:
 
 
 def _columns(name: str, names: tuple[str, ...], classes: tuple[str, ...]) -> list[int]:
-    missing = [each for each in classes if each not in names]
-    if missing:
-        raise RefusedInput(
-            f"{name}: its readout has no {missing[0]!r}, but {', '.join(names[:12]) or 'no names'}; expected --labels"
-        )
-    return [names.index(each) for each in classes]
+    if not names:
+        raise RefusedInput(f"{name}: its readout has no names of classes; expected --labels")
+    try:
+        return list(find_classes(classes, names, name, "the readout"))
+    except RefusedInput as error:
+        raise RefusedInput(f"{error}; expected --labels with a vector for each") from error

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeclip.class_names import find_classes
 from spikeclip.errors import RefusedInput, first_line
 
 Cosine = Literal["centred", "plain"]
@@ -52,15 +53,12 @@ class LabelSet:
         return (centred / np.linalg.norm(centred, axis=1, keepdims=True)).astype(np.float32)
 
     def ordered(self, names: tuple[str, ...]) -> "LabelSet":
-        """The same set in the order of `names`.
+        """The vectors of `names`, in their order and spelling (`class_names.find_classes`).
 
         Raises:
             RefusedInput: a name has no vector here.
         """
-        missing = [name for name in names if name not in self.names]
-        if missing:
-            raise RefusedInput(f"label embeddings have no {missing[0]!r}; they have {', '.join(self.names[:12])}")
-        return LabelSet(names, self.vectors[[self.names.index(name) for name in names]], self.clip)
+        return LabelSet(names, self.vectors[find_classes(names, self.names, "labels", "the label set")], self.clip)
 
 
 def load_labels(spec: str, first_of_repeated: bool = False) -> LabelSet:

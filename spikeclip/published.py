@@ -7,6 +7,7 @@ except the number of attention heads and the size of the images.
 
 import argparse
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput, first_line
-from spikeclip.preprocess import Preprocessing
+from spikeclip.preprocess import CLIP_SAMPLES, Preprocessing
 
 SUFFIXES = (".pth", ".pt", ".tar")
 """Endings of PyTorch's files; everything else is taken for safetensors."""
@@ -55,7 +56,7 @@ def load_published(path: Path, heads: int | None, image_size: int | None = None)
     channels = config.image_channels
     if channels != len(CLIP_MEAN):
         raise RefusedInput(f"{path}: reads {channels} channels; expected 3, as CLIP's image normalisation has")
-    return encoder.eval(), Preprocessing(config.image_size, CLIP_MEAN, CLIP_STD)
+    return encoder.eval(), Preprocessing(config.image_size, CLIP_MEAN, CLIP_STD, CLIP_SAMPLES)
 
 
 def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
@@ -66,18 +67,29 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
     """
     try:
         # A saved command line (timm's CheckpointSaver adds one) is a harmless object: names and values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of is refused below, in one sentence
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle and its own unpickler do
-        raise RefusedInput(
-            f"{path}: not readable as a PyTorch file of tensors ({first_line(error)}); expected a dictionary with "
-            "state_dict, saved by torch.save"
-        ) from error
+        raise RefusedInput(f"{path}: {_why_unreadable(error)}") from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
         raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of the published {kind}")
     named = {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
     return {name: t.float() if t.is_floating_point() else t for name, t in named.items()}
+
+
+def _why_unreadable(error: Exception) -> str:
+    """What the refusal of `torch.load` means, and what to save instead."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    unreadable = "not readable as a PyTorch file of tensors"
+    if found is None and "weights_only" not in str(error):
+        return f"{unreadable} ({first_line(error)}); expected a dictionary with state_dict, saved by torch.save"
+    what = found[1] if found else "a TorchScript program" if "TorchScript" in str(error) else "pickled objects"
+    return (
+        f"{unreadable}: it holds {what}, which takes executing code from the file; expected what "
+        "torch.save(model.state_dict(), FILE) writes where the model was made"
+    )
 
 
 def find_config(state: Mapping[str, Tensor], path: Path, heads: int | None, image_size: int) -> SpikeClipConfig:

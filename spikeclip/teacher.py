@@ -16,6 +16,7 @@ from spikeclip.data import ImageSet
 from spikeclip.distributed import rank, wait_for_all
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import Cosine, LabelSet
+from spikeclip.preprocess import ANTIALIASED, Resize
 from spikeclip.published import CLIP_MEAN, CLIP_STD
 from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin, shipped_twins
 
@@ -31,12 +32,14 @@ class Teacher(Protocol):
         embedding_width: dimensions of its features.
         scale: factor on its cosines.
         cosine: with what label vectors those are.
+        resize: how the images that it is shown are resized.
     """
 
     name: str
     embedding_width: int
     scale: float
     cosine: Cosine = "plain"
+    resize: Resize = ANTIALIASED
 
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features, not normalised: uint8 `[N, H, W, 3]` to float32 `[N, embedding_width]`."""
@@ -116,6 +119,7 @@ class TwinTeacher(Teacher):
         self.embedding_width = checkpoint.config.embedding_width
         self.scale = checkpoint.scale
         self.cosine = "centred" if checkpoint.centred else "plain"
+        self.resize = checkpoint.preprocessing.resize
 
     @torch.no_grad()
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from spikingjelly.activation_based import nir_exchange
 from typer.testing import CliRunner
 
 import export
-from export.accuracy import compare_accuracy
+from export.accuracy import compare_accuracy, find_labels
 from export.cli import app
 from neuromorphic.execution.reference import run
 from neuromorphic.reading.read import read_graph
@@ -174,11 +174,13 @@ def test_accuracy_counts_images(prepared, pixels):
     labels = scores.argmax(1).numpy().astype(np.int64)
     labels[0] = (labels[0] + 1) % CLASSES
     images = ImageSet(pixels, tuple("abcd"), labels, (), "test")
-    change = compare_accuracy(prepared, images, batch=3)
+    found, assumed = find_labels(prepared.checkpoint, images)
+    change = compare_accuracy(prepared, images, found, batch=3)
+    assert ["class numbers" in sentence for sentence in assumed] == [True]
     assert (change.images, change.exported) == (4, 3)
     assert change.points == 25 * (change.exported - change.original)
     with pytest.raises(RefusedInput, match="no labels"):
-        compare_accuracy(prepared, ImageSet(pixels, tuple("abcd"), None, (), "test"))
+        find_labels(prepared.checkpoint, ImageSet(pixels, tuple("abcd"), None, (), "test"))
 
 
 def test_the_command(make_encoder, tmp_path):

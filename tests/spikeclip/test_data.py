@@ -41,7 +41,7 @@ def test_cifar_records_come_back_as_they_were_written(tmp_path, kind, name, labe
     np.testing.assert_array_equal(found.images, images)
     np.testing.assert_array_equal(found.labels, labels)
     assert found.names[2] == "test/2"
-    assert found.label_names == ()
+    assert len(found.label_names) == {"cifar10": 10, "cifar100": 100}[kind]  # the official ones
 
 
 def test_cifar_training_files_in_order_with_class_names_in_the_official_folder(tmp_path):
@@ -68,12 +68,14 @@ def test_truncated_cifar_file_is_refused(tmp_path):
 def test_cifar_label_beyond_the_class_names_is_refused(tmp_path):
     (tmp_path / "test_batch.bin").write_bytes(bytes([3]) + bytes(3072))
     (tmp_path / "batches.meta.txt").write_text("cat\ndog\n")
-    with pytest.raises(RefusedInput, match=r"a label is 3; batches\.meta\.txt has 2 names"):
+    with pytest.raises(RefusedInput, match=r"a label is 3 \(image 0\); batches\.meta\.txt has 2 names"):
         load_images(f"cifar10:{tmp_path}", 32)
 
 
 def test_absent_cifar_is_refused(tmp_path):
-    with pytest.raises(RefusedInput, match=r"test_batch\.bin: not found"):
+    with pytest.raises(
+        RefusedInput, match=r"test_batch\.bin not found, nor test_batch, here or in cifar-10-batches-bin"
+    ):
         load_images(f"cifar10:{tmp_path}", 32)
 
 
@@ -85,6 +87,8 @@ def test_npz_round_trip(tmp_path):
     assert found.labels.dtype == np.int64
     assert found.labels.tolist() == [1, 0, 1]
     assert found.label_names == ("no", "yes")
+    np.savez(tmp_path / "a.npz", images=images, labels=[1, 0, 1, 0], label_names=[b"no", b"yes"])
+    assert load_images(str(tmp_path / "a.npz"), 8).label_names == ("no", "yes")
 
 
 GOOD = np.zeros((2, 8, 8, 3), np.uint8)
@@ -100,7 +104,12 @@ GOOD = np.zeros((2, 8, 8, 3), np.uint8)
         ({"images": GOOD, "labels": [0, 1, 2]}, r"labels are int64 \[3\]; expected integers \[2\]"),
         ({"images": GOOD, "labels": [0.0, 1.0]}, "labels are float64"),
         ({"images": GOOD, "labels": [0, -1]}, "expected integers"),
-        ({"images": GOOD, "labels": [0, 2], "label_names": ["a", "b"]}, "a label is 2; label_names has 2 entries"),
+        (
+            {"images": GOOD, "labels": [0, 2], "label_names": ["a", "b"]},
+            r"a label is 2 \(image 1\); label_names has 2 names",
+        ),
+        ({"images": GOOD, "labels": [0, 1], "label_names": [[1, 2]]}, r"label_names are int64 \[1, 2\]"),
+        ({"images": GOOD, "labels": np.array([2**63, 0], np.uint64)}, "a label is 9223372036854775808; expected the"),
         ({"images": np.array([{}, {}], dtype=object)}, "not a readable .npz file"),
     ],
 )
@@ -150,7 +159,7 @@ def test_sub_folders_are_classes(tmp_path):
     found = load_images(str(tmp_path), 8)
     assert found.label_names == ("cat", "dog")
     assert found.labels.tolist() == [0, 0, 1]
-    assert found.names == ("y.png", "z.png", "x.png")
+    assert found.names == ("cat/y.png", "cat/z.png", "dog/x.png")
     assert load_images(str(tmp_path), 8, limit=1).labels.tolist() == [0]
 
 

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from spikeclip.candidates import expanded, own, unseen
 from spikeclip.checkpoint import Checkpoint, load, save
+from spikeclip.data import load_images
 from spikeclip.encoder import SpikeClip, fold_readout
 from spikeclip.errors import RefusedInput
 from spikeclip.eval_cli import app
-from spikeclip.evaluation import rank, score
+from spikeclip.evaluation import rank, run, score
 from spikeclip.labels import LabelSet
 from spikeclip.preprocess import Preprocessing
 
@@ -195,7 +196,7 @@ class Perfect:
     """A teacher whose embedding is the label vector of the class that the first pixel names."""
 
     def __init__(self, cosine):
-        self.cosine = cosine
+        self.cosine, self.resize = cosine, "antialiased"
 
     def image_features(self, images):
         return OWN.vectors[images[:, 0, 0, 0]]
@@ -226,14 +227,56 @@ def test_names_come_from_the_labels_where_images_have_none(command, place):
     assert list(rows["snn", "own", "centred"]["per_class"]) == list(CLASSES)
 
 
+def test_names_in_another_spelling_are_the_same_classes(command, place):
+    found, path = np.load(place / "images.npz"), place / "out.json"
+    spelled = ("CAT", " dog", "Ship")
+    np.savez(place / "spelled.npz", images=found["images"], labels=found["labels"], label_names=spelled)
+    for options in ([], ["--labels", "@own"]):
+        plain = rows_of(command(*options, "--json", path), path)["snn", "own", "centred"]
+        other = rows_of(command(*options, "--json", path, images="spelled.npz"), path)["snn", "own", "centred"]
+        assert (other["accuracy"], other["confusion"]) == (plain["accuracy"], plain["confusion"])
+        assert list(other["per_class"]) == list(spelled)
+
+
+def test_a_class_that_the_labels_lack_is_a_candidate_of_the_foreign_ones(command, place):
+    found, path = np.load(place / "images.npz"), place / "out.json"
+    classes = ("cat", "tree", "ship")
+    np.savez(place / "trees.npz", images=found["images"], labels=found["labels"], label_names=classes)
+    rows = rows_of(command("--labels", "@own", "--extend", "@foreign", "--json", path, images="trees.npz"), path)
+    expected = LabelSet(classes, np.stack([OWN.vectors[0], FOREIGN.vectors[2], OWN.vectors[2]]))
+    checkpoint = load(place / "a.safetensors")
+    embeddings, _ = run(checkpoint, load_images(str(place / "trees.npz"), 16))
+    result = score(embeddings, found["labels"], own(expected), classes, "centred")
+    assert rows["snn", "own", "centred"]["confusion"] == result.confusion.tolist()
+    refused(command("--labels", "@own", images="trees.npz"), "no class 'tree'")
+
+
+def test_what_is_assumed_of_labels_without_names_is_said(command, place):
+    found, path = np.load(place / "images.npz"), place / "out.json"
+    np.savez(place / "bare.npz", images=found["images"], labels=found["labels"])
+    result = command("--labels", "@own", "--json", path, images="bare.npz")
+    sentence = "labels are taken to be the model's class numbers (0 is cat, 1 is dog): the images come without names"
+    assert json.loads(path.read_text())["assumed"] == [f"{sentence} of classes"]
+    assert f"assumed: {sentence}" in result.output
+    command("--json", path)
+    assert json.loads(path.read_text())["assumed"] == []
+
+
+def test_candidates_are_not_foreign_in_another_spelling():
+    other = LabelSet(("Dog", "sea_horse"), FOREIGN.vectors[:2])
+    assert expanded(OWN, other).labels.names == ("cat", "dog", "ship", "sea_horse")
+    with pytest.raises(RefusedInput, match="'SHIP' is a class's own name"):
+        unseen(CLASSES, LabelSet(("a", "b", "SHIP"), FOREIGN.vectors[:3]))
+
+
 def test_bad_input_is_refused_in_one_sentence(command, place):
     found = np.load(place / "images.npz")
     np.savez(place / "unlabelled.npz", images=found["images"])
     np.savez(place / "cows.npz", images=found["images"], labels=found["labels"], label_names=("cat", "dog", "cow"))
     np.savez(place / "narrow.npz", own=OWN.vectors[:, :5], own__names=CLASSES)
     refused(command(images="unlabelled.npz"), "unlabelled.npz", "no labels to measure accuracy with")
-    refused(command(images="cows.npz"), "a.safetensors", "no 'cow'", "expected --labels")
-    refused(command("--labels", "@own", images="cows.npz"), "no 'cow'", "cat, dog, ship")
+    refused(command(images="cows.npz"), "a.safetensors", "no class 'cow'", "expected --labels")
+    refused(command("--labels", "@own", images="cows.npz"), "no class 'cow'", "cat, dog, ship")
     refused(command("--labels", f"{place / 'narrow.npz'}:own"), "a.safetensors", "8 dimensions", "5")
     refused(command("--labels", "@none"), "sets.npz", "'none' not found")
     refused(command("--labels", "@vitb32", images="unlabelled.npz"), "no labels")

@@ -235,7 +235,7 @@ def test_the_command_refuses_what_it_cannot_make(command, sets, tmp_path):
     refused(command("cat", "dog"), "--clip or --from")
     refused(command("cat", "dog", "--clip", "x", "--from", sets("a")), "--clip or --from")
     refused(command("cat", "dog", "--from", sets("a"), "--template", "{}"), "with --clip only")
-    refused(command("cat", "horse", "--from", sets("a")), "no 'horse'", "cat, dog, ship")
+    refused(command("cat", "horse", "--from", sets("a")), "no class 'horse'", "cat, dog, ship")
     refused(command("cat", "--from", sets("a")), "expected two or more")
     refused(command("cat", "cat", "--from", sets("a")), "all different")
     refused(command("--from", sets("none")), "sets.npz", "'none' not found")

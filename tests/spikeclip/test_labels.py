@@ -67,5 +67,5 @@ def test_reordering_moves_vectors_with_their_names():
     found = LabelSet(tuple(NAMES), VECTORS).ordered(("ship", "cat"))
     assert found.names == ("ship", "cat")
     np.testing.assert_array_equal(found.vectors, VECTORS[[2, 0]])
-    with pytest.raises(RefusedInput, match="no 'horse'; they have cat, dog, ship"):
+    with pytest.raises(RefusedInput, match="no class 'horse'; its 3 classes are cat, dog, ship"):
         LabelSet(tuple(NAMES), VECTORS).ordered(("horse",))

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from spikeclip.errors import RefusedInput
-from spikeclip.preprocess import Preprocessing
+from spikeclip.preprocess import Preprocessing, square, stated_resize
 
 PIXELS = np.arange(256, dtype=np.uint8)
 
@@ -58,3 +61,70 @@ def test_values_that_are_no_normalisation_are_refused(size, mean, std):
 def test_images_of_another_size_are_refused():
     with pytest.raises(RefusedInput, match=r"\(4, 8, 3\)"):
         Preprocessing(8)(np.zeros((1, 4, 8, 3), np.uint8))
+
+
+def published(image, size):
+    """The published recipe in torch's and Pillow's own words (val.py of Lvchangze/SpikeCLIP): float64 [S, S, 3].
+
+    CLIP's image processor makes the shorter side 224 (the longer one rounded down) and takes the centre.
+    """
+    width, height = image.size
+    if width <= height:
+        large = image.resize((224, int(224 * height / width)), Image.Resampling.BICUBIC)
+    else:
+        large = image.resize((int(224 * width / height), 224), Image.Resampling.BICUBIC)
+    top, left = (large.height - 224) // 2, (large.width - 224) // 2
+    pixels = torch.from_numpy(np.array(large, np.float64)[top : top + 224, left : left + 224])
+    sampled = F.interpolate(pixels.permute(2, 0, 1)[None], (size, size), mode="bilinear", align_corners=False)
+    return sampled[0].permute(1, 2, 0).numpy()
+
+
+def noise(width, height, seed=0):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    "shape", [(32, 32), (96, 96), (37, 53), (225, 90), (224, 224), (300, 224), (7, 41), (500, 333)]
+)
+@pytest.mark.parametrize("size", [32, 224])
+def test_clip_samples_are_the_published_recipe_s_picture_to_the_level(shape, size):
+    image = noise(*shape)
+    np.testing.assert_array_equal(square(image, size), published(image, size))
+
+
+@pytest.mark.parametrize("size", [1, 20, 33, 64, 112, 300])
+def test_samples_between_pixels_are_rounded_to_a_level(size):
+    for shape in ((40, 40), (61, 131), (150, 77)):
+        image = noise(*shape)
+        assert (
+            np.abs(square(image, size) - published(image, size)).max() <= 0.5 + 1e-9
+        )  # halves, computed in another order
+
+
+def test_an_image_of_32_pixels_is_itself_in_both_ways():
+    image = noise(32, 32)
+    for antialias in (False, True):
+        np.testing.assert_array_equal(square(image, 32, antialias=antialias), np.asarray(image))
+
+
+def test_smooth_squares_and_samples_differ_where_images_are_larger():
+    image = noise(96, 96)
+    assert np.abs(square(image, 32).astype(int) - square(image, 32, antialias=True)).mean() > 20
+
+
+def test_an_image_that_is_a_line_is_refused_before_it_is_enlarged():
+    with pytest.raises(RefusedInput, match="40000 x 3 pixels; expected at most 1024 times as long as wide"):
+        square(Image.new("RGB", (40_000, 3)), 32)
+    assert square(Image.new("RGB", (40_000, 3)), 32, antialias=True).shape == (32, 32, 3)
+
+
+def test_settings_that_do_not_say_how_to_resize_are_antialiased():
+    old = {"image_size": 8, "mean": [1], "std": [2]}
+    assert Preprocessing.from_dict(old).resize == stated_resize(old, "m") == stated_resize(None, "m") == "antialiased"
+    new = Preprocessing(8, (1.0,), (2.0,), "clip-samples").to_dict()
+    assert Preprocessing.from_dict(new).resize == stated_resize(new, "m") == "clip-samples"
+    for wrong in ("nearest", None, ["antialiased"], 1):
+        with pytest.raises(
+            RefusedInput, match=r"m: its images are resized as .*; expected antialiased or clip-samples"
+        ):
+            stated_resize({"resize": wrong}, "m")

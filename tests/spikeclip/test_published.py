@@ -1,6 +1,8 @@
 """Published checkpoints: the encoder equals the published equations, and a file that doesn't fit is refused."""
 
 import argparse
+import datetime
+import pickle
 import re
 
 import numpy as np
@@ -10,7 +12,7 @@ from spikingjelly.activation_based import neuron
 
 import spikeclip
 from spikeclip.encoder import Encoder
-from spikeclip.errors import RefusedInput
+from spikeclip.errors import RefusedInput, first_line
 from spikeclip.labels import LabelSet
 from spikeclip.published import describe, find_config, load_published, map_state, published_shapes
 from tests.spikeclip.published import Oracle, random_state
@@ -217,3 +219,47 @@ def test_the_published_shapes_are_those_of_the_published_class():
     shapes = {name: tuple(t.shape) for name, t in state.items() if not name.endswith("num_batches_tracked")}
     assert published_shapes(config) == shapes
     assert re.search(r"MLP of 100, T = 4, 32×32 pixels, embedding of 512, [\d,]+ parameters", describe(config))
+
+
+class Whole(torch.nn.Module):
+    """A model that somebody saved as it is."""
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (torch.nn.Sequential(torch.nn.Linear(2, 2)), "torch.nn.modules.container.Sequential"),
+        ({"epoch": 3, "model": Whole()}, f"{__name__}.Whole"),
+        ({"state_dict": {"a": torch.ones(1)}, "when": datetime.date(2024, 5, 1)}, "datetime.date"),
+    ],
+)
+def test_a_pickled_object_is_refused_by_name_with_what_to_save_instead(tmp_path, content, named, old_format):
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(RefusedInput) as caught:
+        spikeclip.load(tmp_path / "a.pth", heads=4)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.pth'}: not readable as a PyTorch file of tensors: it holds {named}, which takes executing "
+        "code from the file; expected what torch.save(model.state_dict(), FILE) writes where the model was made"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_torchscript_program_and_a_plain_pickle_are_refused_likewise(tmp_path):
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(tmp_path / "a.pt"))
+    (tmp_path / "b.pth").write_bytes(pickle.dumps({"weights": [1.0]}))
+    for name, what in (("a.pt", "a TorchScript program"), ("b.pth", "pickled objects")):
+        with pytest.raises(RefusedInput, match=rf"{name}: .*it holds {what}.*model\.state_dict\(\)"):
+            spikeclip.load(tmp_path / name, heads=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("\x1b[1mWeights only\x1b[0m load\nmore", "Weights only load"),
+        ("\x1b[38;5;196mred\x1b[K", "red"),
+        ("\x1b[0m\n", "ValueError"),
+    ],
+)
+def test_what_a_library_says_is_quoted_without_codes_for_terminals(text, line):
+    assert first_line(ValueError(text)) == line

@@ -1,0 +1,78 @@
+"""Classes are found by their names, in one way everywhere: exactly, or but for case, underscores, hyphens and spaces.
+
+No synonyms: a `car` is no `automobile`.  No torch.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeclip.errors import RefusedInput
+
+SHOWN = 12
+"""Names that a refusal lists."""
+
+
+def normalised(name: str) -> str:
+    """`name` in the spelling in which names are compared: `Maine_Coon`, `maine-coon` and `maine  coon` are one."""
+    words = re.split(r"[\s_-]+", unicodedata.normalize("NFKC", name).casefold())
+    return " ".join(word for word in words if word)
+
+
+def same_class(name: str, names: Sequence[str]) -> bool:
+    """Whether one of `names` is `name` in some spelling."""
+    return normalised(name) in {normalised(other) for other in names}
+
+
+def same_list(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two lists name the same classes in the same order."""
+    return [*map(normalised, names)] == [*map(normalised, others)]
+
+
+def find_classes(wanted: Sequence[str], known: Sequence[str], whose: str, owner: str) -> NDArray[np.int64]:
+    """Where each wanted name is among the known ones: int64 `[wanted]`.
+
+    A name that is there letter by letter is taken; else the one that is the same but for its spelling (`normalised`).
+
+    Args:
+        wanted: names to find.
+        known: names to find them among, at least one.
+        whose: who has the wanted names, for the refusal.
+        owner: who has the known ones.
+
+    Raises:
+        RefusedInput: names are not there (all are listed, with the closest known one), or could be two of them.
+    """
+    if same_list(wanted, known):
+        return np.arange(len(wanted))  # the same list, even if a name is in it twice, as ImageNet's crane is
+    spellings = [normalised(name) for name in known]
+    numbers, missing = [], []
+    for name in wanted:
+        exact = [i for i, other in enumerate(known) if other == name]
+        places = exact or [i for i, spelling in enumerate(spellings) if spelling == normalised(name)]
+        if len(places) > 1:
+            raise RefusedInput(
+                f"{whose}: class {name!r} could be classes {' and '.join(map(str, places))} of {owner}, "
+                f"{' and '.join(repr(known[i]) for i in places)}; expected names that differ"
+            )
+        numbers += places
+        if not places:
+            missing.append(name)
+    if missing:
+        raise RefusedInput(f"{whose}: {_missing(missing, known, spellings, owner)}")
+    return np.asarray(numbers, np.int64)
+
+
+def _missing(missing: Sequence[str], known: Sequence[str], spellings: Sequence[str], owner: str) -> str:
+    parts = []
+    for name in missing[:SHOWN]:
+        close = get_close_matches(normalised(name), spellings, n=1)
+        parts.append(repr(name) + (f" (did you mean {known[spellings.index(close[0])]!r}?)" if close else ""))
+    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    classes = "class" if len(missing) == 1 else "classes"
+    listed = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
+    return f"{owner} has no {classes} {', '.join(parts)}{more}; its {len(known)} classes are {listed}"

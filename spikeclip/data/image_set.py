@@ -1,0 +1,105 @@
+"""What a data set is here: pictures with names, labels and the names of the classes."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeclip.errors import RefusedInput
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one size with what is known of them.
+
+    Attributes:
+        images: uint8 `[N, H, W, 3]`.
+        names: one per image: its file with the folder of its class, as `cat/001.png`, or `test/17` for a record.
+        labels: int64 `[N]`, or None where the source has none.
+        label_names: names that the labels index; empty where the source has none.
+        source: the SPEC that they came from.
+    """
+
+    images: NDArray[np.uint8]
+    names: tuple[str, ...]
+    labels: NDArray[np.int64] | None
+    label_names: tuple[str, ...]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of pixels and labels, independent of where they were read from."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).tobytes())
+        if self.labels is not None:
+            digest.update(self.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a layout holds, as it lies on the disk: the attributes of `ImageSet`, with pictures of any size.
+
+    Attributes:
+        pictures: files, not read yet, or uint8 `[N, H, W, 3]`.
+        names: one per picture.
+        labels: int64 `[N]`, or None.
+        label_names: names that the labels index, or none.
+    """
+
+    pictures: Sequence[Path] | NDArray[np.uint8]
+    names: tuple[str, ...]
+    labels: NDArray[np.int64] | None = None
+    label_names: tuple[str, ...] = ()
+
+
+def check_labels(labels: NDArray[np.integer], classes: int, where: str, whose: str) -> NDArray[np.int64]:
+    """`labels` as int64, all of them from 0 to `classes - 1`.
+
+    Args:
+        labels: integers `[N]`.
+        classes: how many there are.
+        where: the file, named in the refusal.
+        whose: what says how many classes there are.
+
+    Raises:
+        RefusedInput: a label is outside of them.
+    """
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise RefusedInput(
+            f"{where}: a label is {labels[wrong[0]]} (image {wrong[0]}); {whose} has {classes} names, expected 0 to "
+            f"{classes - 1}"
+        )
+    return labels.astype(np.int64)
+
+
+def find_root(directory: Path, needed: str, *folders: str) -> Path:
+    """Of `directory` and its `folders`, the first that holds `needed`; `directory` where none does.
+
+    Args:
+        directory: what the SPEC names.
+        needed: a file or folder that the data set has.
+        folders: what torchvision or the data set's archive call the folder.
+    """
+    for root in (directory, *(directory / folder for folder in folders)):
+        if (root / needed).exists():
+            return root
+    return directory
+
+
+def read_words(path: Path) -> tuple[str, ...]:
+    """The lines of a text file of names, without empty ones.
+
+    Raises:
+        RefusedInput: it is not readable as text.
+    """
+    try:
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise RefusedInput(f"{path}: not a readable text file ({error})") from error
