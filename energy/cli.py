@@ -58,7 +58,7 @@ def energy(
 
     Example: `spikeclip-energy model.nir --images samples --html report.html --json counts.json`
     """
-    with refusals(RefusedInput):
+    with refusals():
         require_folders(json_path, csv_path, per_image, html_path, svg)
         names = list(SHIPPED) if device is None else device
         if svg is not None and svg.exists() and not svg.is_dir():

@@ -1,54 +1,62 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
-from neuromorphic.errors import RefusedInput, SimulationFailed
+from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import count_overflows
-from neuromorphic.execution.frames import still
+from neuromorphic.execution.frames import timed
+from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.ir.parity import ParityReport, compare
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.parity import compare_common
+from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
-from neuromorphic.loihi2.scheme import KEY, Granularity
+from neuromorphic.loihi2.quantise import with_scheme
+from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops.loihi import Overflows
 from neuromorphic.placement import picture, place
 from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.read import read_graph
-from neuromorphic.summary import assumptions, classifies, cores, sentences, table, widths
-from spikeclip.console import console, progress_bar, refusals, require_folders, results
+from neuromorphic.summary import assumptions, classifies, cores, document, sentences, table, widths
+from neuromorphic.targets import TARGETS, Lava, Target
+from spikeclip.console import progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
+from spikeclip.options import (
+    DtOption,
+    FramesOption,
+    HeadsOption,
+    ImagesOption,
+    JsonOption,
+    LabelsOption,
+    LimitOption,
+    ModelArgument,
+    TimeStepsOption,
+)
 from spikeclip.predictions import Truth, describe_images, find_truth
 from spikeclip.preprocess import stated_resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from export import Prepared
-
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 CALIBRATION_IMAGES = 64
 """Images that units and rounding are chosen on."""
 
+Backend = StrEnum("Backend", list(TARGETS))  # type: ignore[misc]
 
-class Backend(StrEnum):
-    """What runs the graph."""
+DEFAULT = Backend(Lava.name)
 
-    lava = "lava"
-    reference = "reference"
+BACKENDS = "; ".join(f"{name}: {kind.says}" for name, kind in TARGETS.items())
 
 
 class Precision(StrEnum):
@@ -67,28 +75,18 @@ class Grain(StrEnum):
 
 @app.command()
 def simulate(
-    model: Annotated[Path, typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")],
-    images: Annotated[
-        str | None,
-        typer.Option(help="samples, FILE.npz, an image, a folder, or KIND:DIR[:SPLIT], as cifar10:DIR (docs/data.md)."),
-    ] = None,
-    frames_path: Annotated[
-        Path | None,
-        typer.Option("--frames", help="Instead of images, what the input reads: .npy."),
-    ] = None,
-    time_steps: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Time steps per image, where the file doesn't say.")
-    ] = None,
-    dt: Annotated[float | None, typer.Option(help="Seconds per time step, where the file doesn't say.")] = None,
+    model: ModelArgument,
+    images: ImagesOption = None,
+    frames_path: FramesOption = None,
+    time_steps: TimeStepsOption = None,
+    dt: DtOption = None,
     check: Annotated[
         str | None, typer.Option(help="Checkpoint (path or shipped name) to compare every spike with.")
     ] = None,
-    heads: Annotated[int | None, typer.Option(help="Attention heads of a published --check checkpoint.")] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Label embeddings that it was exported with: FILE.npz or FILE.npz:KEY.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take the first N images only.")] = None,
-    backend: Annotated[Backend, typer.Option(help="Lava, or the numpy reference.")] = Backend.lava,
+    heads: HeadsOption = None,
+    labels: LabelsOption = None,
+    limit: LimitOption = None,
+    backend: Annotated[Backend, typer.Option(help=f"What runs the graph. {BACKENDS}.")] = DEFAULT,
     precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
     calibrate: Annotated[
         str | None,
@@ -105,9 +103,10 @@ def simulate(
         Path | None, typer.Option(help="Place the graph on Loihi 2's cores: JSON here, a picture (.svg) beside it.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the trace (HDF5).")] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")] = None,
+    json_path: JsonOption = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds that Lava may take in all; without it, 300 without progress end it.")
+        float | None,
+        typer.Option(min=0.001, help="Seconds that Lava may take in all; else 300 without progress end it."),
     ] = None,
 ) -> None:
     """Simulate a graph in Lava, step by step as on Loihi, and compare every spike with the PyTorch model.
@@ -117,62 +116,79 @@ def simulate(
 
     Graphs of other libraries say nothing of preprocessing, time steps and dt: `--frames`, `--time-steps`, `--dt`.
 
-    Exit codes: 0 done, 1 the comparison found a difference or Lava failed, 2 the input was refused.
+    Exit codes: 0 done, 1 the comparison found a difference, 2 the input was refused, 3 the simulation failed, 70 a bug
+    of ours.
 
     Examples: `spikeclip-simulate model.nir --images samples --check spike-driven-small -o run.h5`,
     `spikeclip-simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2
     --calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json`,
     `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4`
     """
-    with refusals(RefusedInput):
+    with refusals():
+        drawing = None if placement is None else placement.with_suffix(".svg")
+        check_outputs(
+            {
+                "-o": output,
+                "--json": json_path,
+                "--save-quantized": quantized,
+                "--placement": placement,
+                "--placement's picture": drawing,
+            },
+            (model, images, frames_path, calibrate, check),
+        )
         floats = graph = read_graph(model, dt)
-        require_folders(output, json_path, quantized, placement)
+        target = _target(backend, timeout)
         found = _shown(floats, images, frames_path, limit, only_images=check is not None)
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(
                     f"{model}: --check knows attention in standard nodes in floats only; expected no --check"
                 )
-            floats = _timed(floats, found.frames, time_steps)
+            floats = timed(floats, None if found.images is not None else found.frames, time_steps)
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
         elif calibrate or quantized:
             raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
         truth = _truth(graph, found)
         frames = _frames(graph, found)
-        # Before Lava, which takes longer: a checkpoint or a graph that doesn't fit is refused at once.
+        # Before the run, which takes longer: a graph or a checkpoint that doesn't fit is refused at once.
+        if reasons := target.refuses(graph):
+            raise RefusedInput("; ".join(reasons))
         if placement is not None:
             place(graph)
-        reference = None if check is None else torch_trace(check, floats, graph, frames, heads, labels)
-        try:
-            trace = _run(graph, frames, time_steps, backend, precision, timeout)
-        except SimulationFailed as error:
-            console.print(f"error: {error}", markup=False)
-            raise typer.Exit(1) from error
-        report = None if reference is None else compare(_of(trace, reference), reference)
+        reference = None if check is None else _reference(check, floats, graph, frames, heads, labels)
+        with progress_bar(backend.value) as advance:
+            trace = target.run(graph, frames, time_steps, progress=advance)
+        report = None if reference is None else compare_common(trace, reference)
         placed = None if placement is None else place(graph, trace=trace)
-    if output is not None:
-        trace.write(output)
-    if placed is not None and placement is not None:
-        placement.write_text(json.dumps(placed.to_dict(), indent=2) + "\n")
-        placement.with_suffix(".svg").write_text(picture(placed), encoding="utf-8")
-    accuracy = truth.accuracy(trace.predictions)
-    assumed = [*assumptions(graph), *truth.assumed]
-    if json_path is not None:
-        document = {**_document(graph, trace, report, accuracy), "assumed": assumed}
+        accuracy = truth.accuracy(trace.predictions)
+        assumed = [*assumptions(graph), *truth.assumed]
+        said = [*assumed, *sentences(trace, accuracy, report)]
+        said += _widths(graph, frames) if precision is Precision.loihi2 else []
+        said += [] if placed is None else cores(placed)
         if classifies(graph):
-            document["per_image"] = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
-    if classifies(graph):
-        # Labels are the model's class numbers now, whatever they were in the images' source.
-        names = () if graph.metadata.label_names else found.label_names
-        results.print(table(graph, trace, found.names, truth.classes, names))
-    said = [*assumed, *sentences(trace, accuracy, report)]
-    said += _widths(graph, frames) if precision is Precision.loihi2 else []
-    said += [] if placed is None else cores(placed)
-    for line in said:
-        results.print(line, markup=False)
-    if report is not None and not report.exact:
-        raise typer.Exit(1)
+            # Labels are the model's class numbers now, whatever they were in the images' source.
+            names = () if graph.metadata.label_names else found.label_names
+            results.print(table(graph, trace, found.names, truth.classes, names))
+        for line in said:
+            results.print(line, markup=False)
+        if output is not None:
+            trace.write(output)
+        if placed is not None and placement is not None and drawing is not None:
+            write_json(placement, placed.to_dict())
+            write_text(drawing, picture(placed))
+        if json_path is not None:
+            result = {**document(graph, trace, report, accuracy), "assumed": assumed}
+            if classifies(graph):
+                result["per_image"] = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
+            write_json(json_path, result)
+        written(quantized, output, placement, drawing, json_path)
+        if report is not None and not report.exact:
+            raise typer.Exit(1)
+
+
+def _target(backend: Backend, timeout: float | None) -> Target:
+    kind = TARGETS[backend.value]
+    return kind(timeout=timeout) if kind is Lava and timeout is not None else kind()
 
 
 @dataclass(frozen=True)
@@ -227,18 +243,6 @@ def _frames(graph: Graph, found: _Shown) -> "NDArray[np.float32]":
     return graded(graph, found.frames) if graph.precision == "loihi2" else found.frames
 
 
-def _timed(graph: Graph, frames: "NDArray[np.float32]", time_steps: int | None) -> Graph:
-    """`graph` with T in its metadata, which its widths depend on; of frames, the second axis may say it."""
-    if graph.metadata.time_steps is not None:
-        return graph
-    # Of images there are no frames yet, and one for each.
-    shown = None if not frames.size or still(graph, frames) else frames.shape[1]
-    steps = time_steps or shown
-    if steps is None:
-        raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes; give a number")
-    return replace(graph, metadata=replace(graph.metadata, time_steps=steps))
-
-
 def _integers(
     model: Path, floats: Graph, calibrate: str | None, count: int, granularity: Granularity, quantized: Path | None
 ) -> Graph:
@@ -258,8 +262,16 @@ def _integers(
         rounded, scheme = find_scheme(floats, _frames(floats, shown), granularity, progress=advance)
     if quantized is not None:
         write_quantised(model, rounded, scheme, quantized)
-    document = {**rounded.metadata.document, KEY: scheme.to_dict()}
-    return integers(replace(rounded, metadata=replace(rounded.metadata, document=document)), scheme)
+    return integers(with_scheme(rounded, scheme), scheme)
+
+
+def _reference(
+    checkpoint: str, floats: Graph, graph: Graph, frames: "NDArray[np.float32]", heads: int | None, labels: str | None
+) -> Trace:
+    from export.check import reference_trace
+
+    with progress_bar("PyTorch") as advance:
+        return reference_trace(checkpoint, floats, graph, frames, heads, labels, progress=advance)
 
 
 def _widths(graph: Graph, frames: "NDArray[np.float32]") -> list[str]:
@@ -270,107 +282,6 @@ def _widths(graph: Graph, frames: "NDArray[np.float32]") -> list[str]:
         with progress_bar("widths") as advance:
             found = count_overflows(graph, frames, advance)
     return widths(proof, found)
-
-
-def torch_trace(
-    checkpoint: str,
-    floats: Graph,
-    graph: Graph,
-    frames: "NDArray[np.float32]",
-    heads: int | None = None,
-    labels: str | None = None,
-) -> Trace:
-    """The trace of the checkpoint's folded and snapped PyTorch model, or of the same in integers, on `frames`.
-
-    Args:
-        checkpoint: path or shipped name.
-        floats: the graph that was exported from it.
-        graph: what runs: the same, or its integers.
-        frames: float32 `[N, *input shape]`.
-        heads: of a published checkpoint.
-        labels: label embeddings that a published checkpoint was exported with.
-
-    Raises:
-        RefusedInput: the checkpoint is refused, or the graph was not exported from it.
-    """
-    import export
-    import spikeclip
-    from spikeclip.labels import load_labels
-
-    size = None if heads is None else image_size(floats)
-    label_set = None if labels is None else load_labels(labels)
-    loaded = spikeclip.load(checkpoint, heads=heads, image_size=size, labels=label_set)
-    # A graph that was expanded is allowed as many neurons as it has.
-    expanded = bool(floats.metadata.document.get("expanded"))
-    neurons = sum(prod(node.shape) for node in floats.populations)
-    prepared = export.prepare(loaded, standard_nodes=expanded, neuron_limit=neurons)
-    names = [node.name for node in floats.populations]
-    odd = sorted(set(names) ^ prepared.populations)
-    if odd:
-        raise RefusedInput(
-            f"{floats.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}"
-        )
-    if graph is not floats:
-        return _integer_trace(prepared, graph, frames)
-    with progress_bar("PyTorch") as advance:
-        recorded = export.record(prepared, frames, progress=advance)
-    # Populations inside of attention that was expanded into standard nodes have no layer in PyTorch.
-    spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names if name in recorded.spikes}
-    readout = GraphMetadata.of(prepared.graph.metadata, checkpoint).readout
-    return Trace("torch", "float", spikes, recorded.outputs, readout)
-
-
-def _integer_trace(prepared: "Prepared", graph: Graph, frames: "NDArray[np.float32]") -> Trace:
-    """The trace of the PyTorch model in the integers of `graph`, final membranes included."""
-    from export.integer import integer_model, record_integer
-
-    numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in graph.nodes.values()}
-    with progress_bar("PyTorch") as advance:
-        recorded = record_integer(integer_model(prepared, numbers), frames, progress=advance)
-    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
-    return Trace("torch", "loihi2", spikes, recorded.outputs, graph.metadata.readout, recorded.membranes)
-
-
-def _of(trace: Trace, reference: Trace) -> Trace:
-    """`trace` without the populations that `reference` doesn't have."""
-    return replace(trace, spikes={name: trace.spikes[name] for name in trace.spikes if name in reference.spikes})
-
-
-def _run(
-    graph: Graph,
-    frames: "NDArray[np.float32]",
-    time_steps: int | None,
-    backend: Backend,
-    precision: Precision,
-    timeout: float | None,
-) -> Trace:
-    with progress_bar(backend.value) as advance:
-        if backend is Backend.lava:
-            from neuromorphic.lava.simulation import simulate as run_in_lava
-
-            settings: Any = {"precision": precision.value, "timeout": timeout}
-            return run_in_lava(graph, frames, time_steps, progress=advance, **settings)
-        from neuromorphic.execution.reference import run_in_batches
-
-        return run_in_batches(graph, frames, time_steps, progress=advance)
-
-
-def _document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: float | None) -> dict[str, object]:
-    names = graph.metadata.label_names
-    return {
-        "format_version": 1,
-        "model": graph.source,
-        "producer": trace.producer,
-        "precision": trace.precision,
-        "images": trace.images,
-        "time_steps": trace.time_steps,
-        "dt": graph.metadata.dt,
-        "predictions": [names[p] if names else int(p) for p in trace.predictions] if classifies(graph) else None,
-        "accuracy": accuracy,
-        "spikes": {name: train.count() for name, train in trace.spikes.items()},
-        **({} if report is None else report.to_dict()),
-        **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),
-    }
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What a simulation showed, for people: a table of predictions, and sentences on spikes, parity and cores."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import WidthCertificate
+from neuromorphic.loihi2.scheme import KEY
 from neuromorphic.ops.loihi import Overflows
 from neuromorphic.placement import Placement
 
@@ -127,3 +129,29 @@ def cores(placement: Placement) -> list[str]:
         f"messages to cores, {how}: {int(activity.messages.sum()) / activity.steps * steps:,.0f} per image; at most "
         f"{time.steps_per_second:,.0f} time steps per second (docs/placement.md says what that rests on)",
     ]
+
+
+def document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: float | None) -> dict[str, Any]:
+    """A run as a JSON-compatible dictionary.
+
+    Args:
+        graph: that ran.
+        trace: of the run.
+        report: of its comparison with PyTorch, if there was one.
+        accuracy: where labels are known.
+    """
+    names = graph.metadata.label_names
+    return {
+        "format_version": 1,
+        "model": graph.source,
+        "producer": trace.producer,
+        "precision": trace.precision,
+        "images": trace.images,
+        "time_steps": trace.time_steps,
+        "dt": graph.metadata.dt,
+        "predictions": [names[p] if names else int(p) for p in trace.predictions] if classifies(graph) else None,
+        "accuracy": accuracy,
+        "spikes": {name: train.count() for name, train in trace.spikes.items()},
+        **({} if report is None else report.to_dict()),
+        **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),
+    }

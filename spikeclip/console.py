@@ -1,6 +1,9 @@
 """How the commands speak: choices, progress and results on a console, refusals as one sentence and exit code 2."""
 
+import errno
 import logging
+import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -8,10 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 import typer
+from click import Abort, ClickException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from spikeclip.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, SimulationFailed
+from neuromorphic.files import check_outputs
+from spikeclip.errors import first_line
 
 # SpikingJelly makes PyTorch say so twice on every machine without Triton, which nothing here uses.
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
@@ -30,25 +36,66 @@ class CosineOption(StrEnum):
     PLAIN = "plain"
 
 
+SYSTEM_LIMITS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM}
+)
+"""What the system refuses, through no fault of a command's or its input's."""
+
+
 @contextmanager
-def refusals(*others: type[Exception]) -> Iterator[None]:
-    """Turn `RefusedInput`, and the refusals of other packages, into one sentence on standard error and exit code 2."""
+def refusals() -> Iterator[None]:
+    """End a command as every command ends: with one sentence on standard error, and an exit code that says why.
+
+    2: the input was refused, or the system has no room for what was asked; 3: the simulation failed; 70: a bug of ours,
+    whose traceback goes to a file.
+    """
     try:
         yield
-    except (RefusedInput, *others) as error:
-        console.print(f"error: {error}", markup=False)
-        raise typer.Exit(2) from error
+    except (typer.Exit, ClickException, Abort):
+        raise
+    except RefusedInput as error:
+        raise _ended(str(error), 2) from error
+    except SimulationFailed as error:
+        raise _ended(str(error), 3) from error
+    except MemoryError as error:
+        raise _ended("out of memory; expected fewer images at once, or a smaller model", 2) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in SYSTEM_LIMITS:
+            place = "" if error.filename is None else f"{error.filename}: "
+            raise _ended(f"{place}{error.strerror}", 2) from error
+        raise _ended(_bug(error), 70) from error
+
+
+def _ended(sentence: str, code: int) -> typer.Exit:
+    console.print(f"error: {sentence}", markup=False)
+    return typer.Exit(code)
+
+
+def _bug(error: Exception) -> str:
+    """What is said of an exception that nobody expected; its traceback is kept where that is possible."""
+    said = f"a bug of ours: {type(error).__name__}: {first_line(error)}"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="spikeclip-bug-", suffix=".txt", delete=False) as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return f"{said}; please report it"
+    return f"{said}; please report it with {file.name}"
+
+
+def written(*paths: Path | None) -> None:
+    """Say which files were written."""
+    done = [str(path) for path in paths if path is not None]
+    if done:
+        results.print(f"wrote {', '.join(done)}", markup=False)
 
 
 def require_folders(*outputs: Path | None) -> None:
-    """Refuse output files whose folders do not exist, before any work is done; None stands for no output.
+    """Refuse places where no file can be written, before any work is done; None stands for no output.
 
     Raises:
-        RefusedInput: a folder is missing.
+        RefusedInput: as of `files.check_outputs`.
     """
-    for path in outputs:
-        if path is not None and not path.parent.is_dir():
-            raise RefusedInput(f"{path}: its folder does not exist")
+    check_outputs({str(path): path for path in outputs})
 
 
 def read_lines(path: Path) -> list[str]:

@@ -1,13 +1,10 @@
-"""The one exception for input that is not understood."""
+"""The one exception for input that is not understood, and what libraries' exceptions are quoted by."""
 
 import re
 
+from neuromorphic.errors import RefusedInput
 
-class RefusedInput(ValueError):
-    """Input that is refused: one sentence that names the file or node, what was found and what was expected.
-
-    Console scripts print it and exit with code 2.
-    """
+__all__ = ["RefusedInput", "first_line"]
 
 
 def first_line(error: Exception) -> str:

@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
-    "spikeclip": ("spikeclip", "neuromorphic.errors"),
+    "spikeclip": ("spikeclip", "neuromorphic.errors", "neuromorphic.files"),
     "export": (
         "export",
         "spikeclip",
-        *(f"neuromorphic.{room}" for room in ("errors", "ops", "ir", "analysis", "reading")),
+        *(f"neuromorphic.{room}" for room in ("errors", "files", "ops", "ir", "analysis", "reading")),
     ),
     "neuromorphic": ("neuromorphic",),
     "energy": ("energy", "neuromorphic"),

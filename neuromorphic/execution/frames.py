@@ -1,5 +1,7 @@
 """The frames of a run: one for every image and time step."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,6 +49,26 @@ def _check_graded(frames: NDArray[np.float32], source: str) -> None:
             f"frames hold {frames[odd].flat[0]:g}; {source} reads integers from {-limit} to {limit - 1} "
             f"({GRADED_BITS} bits)"
         )
+
+
+def timed(graph: Graph, frames: NDArray[np.float32] | None, time_steps: int | None = None) -> Graph:
+    """`graph` with T in its metadata, which the widths of integers depend on.
+
+    Args:
+        graph: any.
+        frames: that it will read, whose second axis may say T; None for images, which don't.
+        time_steps: T, where neither says it.
+
+    Raises:
+        RefusedInput: nobody says it.
+    """
+    if graph.metadata.time_steps is not None:
+        return graph
+    shown = None if frames is None or still(graph, frames) else frames.shape[1]
+    steps = time_steps or shown
+    if steps is None:
+        raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes; give a number")
+    return replace(graph, metadata=replace(graph.metadata, time_steps=steps))
 
 
 def still(graph: Graph, frames: NDArray[np.float32]) -> bool:

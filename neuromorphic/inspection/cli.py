@@ -44,7 +44,7 @@ def inspect_file(
 
     Examples: `spikeclip-inspect model.nir --svg model.svg --json model.json`, `spikeclip-inspect theirs.nir --dt 1e-3`
     """
-    with refusals(RefusedInput):
+    with refusals():
         require_folders(json_path, svg)
         graph = read_graph(model, dt)
         with console.status("proving"):

@@ -1,6 +1,6 @@
 """Parity: two traces compared, every node, every step, every spike; in integers every final membrane too."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,16 @@ def compare(trace: Trace, reference: Trace) -> ParityReport:
         output_difference=float(np.abs(trace.outputs - reference.outputs).max(initial=0.0)),
         predictions_agree=int((trace.predictions == reference.predictions).sum()),
     )
+
+
+def compare_common(trace: Trace, reference: Trace) -> ParityReport:
+    """`compare` of the populations that the reference has: some of a graph may have no layer in PyTorch.
+
+    Raises:
+        RefusedInput: as of `compare`.
+    """
+    common = {name: train for name, train in trace.spikes.items() if name in reference.spikes}
+    return compare(replace(trace, spikes=common), reference)
 
 
 def _membranes(name: str, trace: Trace, reference: Trace) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.files import whole
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.ir.metadata import Readout
 
@@ -110,8 +111,7 @@ class Trace:
 
     def write(self, path: Path) -> None:
         """Write the trace as HDF5, whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        with h5py.File(partial, "w", track_order=True) as file:
+        with whole(path) as partial, h5py.File(partial, "w", track_order=True) as file:
             file.attrs.update(format_version=FORMAT_VERSION, producer=self.producer, precision=self.precision)
             file.create_dataset("outputs", data=self.outputs, compression="gzip", compression_opts=1)
             if self.readout is not None:
@@ -125,7 +125,6 @@ class Trace:
                 group = file.create_group("membranes", track_order=True)
                 for name, v in self.membranes.items():
                     group.create_dataset(name, data=v, compression="gzip", compression_opts=1)
-        partial.replace(path)
 
     @classmethod
     def read(cls, path: Path, images: slice = slice(None)) -> "Trace":

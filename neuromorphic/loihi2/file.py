@@ -11,6 +11,7 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.files import whole
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import FORMAT_VERSION
 from neuromorphic.ir.metadata import KEY as METADATA
@@ -62,14 +63,8 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     kept = {k: v for k, v in graph.metadata.document.items() if k not in ("certificate", "grids")}
     document = {**written, **kept}
     raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole(path) as partial:
         nir.write(partial, raw)
-        partial.replace(path)
-    except OSError as error:
-        raise RefusedInput(f"{path}: can't be written ({error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _found(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:

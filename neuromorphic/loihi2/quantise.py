@@ -33,7 +33,7 @@ from neuromorphic.loihi2.integers import (
 )
 from neuromorphic.loihi2.populations import neurons_of, rounded, with_thresholds
 from neuromorphic.loihi2.rounding import Rounding, mean_change, round_in_turn, round_to_nearest, windows
-from neuromorphic.loihi2.scheme import Choice, Granularity, Scheme
+from neuromorphic.loihi2.scheme import KEY, Choice, Granularity, Scheme
 from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.loihi2.units import Units
 from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Scale, Weighted
@@ -86,6 +86,12 @@ def calibrate(
             f"{graph.source}: precision loihi2: its numbers, or sums of them, are too large or too small for units "
             f"({error})"
         ) from error
+
+
+def with_scheme(graph: Graph, scheme: Scheme) -> Graph:
+    """What `calibrate` made of a graph, with its scheme in the metadata, as in a file (`file.integer_graph`)."""
+    document = {**graph.metadata.document, KEY: scheme.to_dict()}
+    return replace(graph, metadata=replace(graph.metadata, document=document))
 
 
 def _calibrated(

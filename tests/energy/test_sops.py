@@ -12,8 +12,8 @@ import energy
 from energy.fanout import fan_out
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.trace import SpikeTrain, Trace
-from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from neuromorphic.ops import Lif
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from neuromorphic.reading.build import from_nir
 from tests.energy.scatter import arrivals, attention_terms
 from tests.neuromorphic.graphs import chain, lif

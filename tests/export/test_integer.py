@@ -10,8 +10,8 @@ from export.integer import integer_model, record_batches, record_integer
 from export.integer_layers import IntegerConv, IntegerLif
 from neuromorphic.execution import reference
 from neuromorphic.loihi2.quantise import quantise
-from neuromorphic.ops import loihi_arithmetic as arithmetic
 from neuromorphic.ops import LoihiLif
+from neuromorphic.ops import loihi_arithmetic as arithmetic
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from spikeclip.config import SpikeClipConfig

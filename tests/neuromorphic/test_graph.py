@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.conversion import block_diagonal_groups
 from neuromorphic.ops import Affine, Conv2d, Flatten, Lif, MaxPool2d, SelfAttention, Sink, Source, SumPool2d
+from neuromorphic.ops.conversion import block_diagonal_groups
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, one_neuron, small_net
 

@@ -6,8 +6,8 @@ import pytest
 
 from neuromorphic.execution.reference import apply
 from neuromorphic.lava.processes.stock import matrix
-from neuromorphic.ops.linear import linear, pool_as_convolution
 from neuromorphic.ops import Conv2d
+from neuromorphic.ops.linear import linear, pool_as_convolution
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, one_neuron
 

@@ -18,8 +18,8 @@ from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.rounding import round_in_turn, round_to_nearest
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.ops.loihi_arithmetic import wrap
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
+from neuromorphic.ops.loihi_arithmetic import wrap
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from neuromorphic.reading.read import read_graph

@@ -15,9 +15,9 @@ from lava.proc.lif.models import PyLifResetModelBitAcc
 
 from neuromorphic.ir.graph import Node
 from neuromorphic.loihi2.stock import LARGEST_CURRENT, largest_current
+from neuromorphic.ops import LoihiLif
 from neuromorphic.ops import loihi_arithmetic as arithmetic
 from neuromorphic.ops.neurons import neurons
-from neuromorphic.ops import LoihiLif
 
 LIMIT = 2**23
 EDGES = (0, 1, 2, 3, 63, 64, 65, 2**17 - 1, 2**17, 2**17 + 1, 2**18 - 1, 2**18, 2**18 + 1)

@@ -1,0 +1,72 @@
+"""What PyTorch does on the frames that a graph is run on: the trace that a run of the graph is compared with."""
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+import spikeclip
+from export.convert import Prepared, prepare
+from export.integer import integer_model, record_integer
+from export.recording import record
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from spikeclip.labels import load_labels
+
+Progress = Callable[[int, int], None]
+
+
+def reference_trace(
+    checkpoint: str,
+    floats: Graph,
+    graph: Graph,
+    frames: NDArray[np.float32],
+    heads: int | None = None,
+    labels: str | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Trace:
+    """The trace of the checkpoint's folded and snapped PyTorch model, or of the same in integers, on `frames`.
+
+    Args:
+        checkpoint: path or shipped name.
+        floats: the graph that was exported from it.
+        graph: what runs: the same, or its integers.
+        frames: float32 `[N, *input shape]`.
+        heads: of a published checkpoint.
+        labels: label embeddings that a published checkpoint was exported with.
+        progress: told (images done, images in all).
+
+    Raises:
+        RefusedInput: the checkpoint is refused, or the graph was not exported from it.
+    """
+    size = None if heads is None else floats.nodes[floats.input].shape[-1]
+    label_set = None if labels is None else load_labels(labels)
+    loaded = spikeclip.load(checkpoint, heads=heads, image_size=size, labels=label_set)
+    # A graph that was expanded is allowed as many neurons as it has.
+    expanded = bool(floats.metadata.document.get("expanded"))
+    neurons = sum(prod(node.shape) for node in floats.populations)
+    prepared = prepare(loaded, standard_nodes=expanded, neuron_limit=neurons)
+    names = [node.name for node in floats.populations]
+    odd = sorted(set(names) ^ prepared.populations)
+    if odd:
+        raise RefusedInput(
+            f"{floats.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}"
+        )
+    if graph is not floats:
+        return _integer_trace(prepared, graph, frames, progress)
+    recorded = record(prepared, frames, progress=progress)
+    # Populations inside of attention that was expanded into standard nodes have no layer in PyTorch.
+    spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names if name in recorded.spikes}
+    readout = GraphMetadata.of(prepared.graph.metadata, checkpoint).readout
+    return Trace("torch", "float", spikes, recorded.outputs, readout)
+
+
+def _integer_trace(prepared: Prepared, graph: Graph, frames: NDArray[np.float32], progress: Progress) -> Trace:
+    """The trace of the PyTorch model in the integers of `graph`, final membranes included."""
+    numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in graph.nodes.values()}
+    recorded = record_integer(integer_model(prepared, numbers), frames, progress=progress)
+    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    return Trace("torch", "loihi2", spikes, recorded.outputs, graph.metadata.readout, recorded.membranes)
