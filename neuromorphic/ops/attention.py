@@ -42,7 +42,6 @@ class SelfAttention(Nonlinear):
 
     @classmethod
     def read(cls, node: extensions.SpikingSelfAttention, shape: Shape, where: str, dt: float) -> Typed:
-        """The node declares its input's shape."""
         channels = map_shape(shape, where)[0]
         agree(node.input_shape, shape, where)
         heads, scale = np.asarray(node.heads), np.asarray(node.scale)
@@ -68,7 +67,6 @@ class SelfAttention(Nonlinear):
         return shapes.output[0] // self.heads, prod(shapes.input[1:])
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
-        """The definition."""
         images, channels, height, width = x.shape
         size = channels // 3 // self.heads
         q, k, v = x.reshape(images, 3, self.heads, size, height * width).swapaxes(0, 1)
@@ -81,16 +79,13 @@ class SelfAttention(Nonlinear):
         return _Attention(self, shapes, dtype)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """From 0 to all spikes at once."""
         size, tokens = self.head(shapes)
         return Interval(np.zeros(shapes.output), np.full(shapes.output, self.scale * size * tokens))
 
     def products(self, shapes: Shapes) -> int:
-        """Of both products, dense."""
         return 2 * prod(shapes.output) * (shapes.output[0] // self.heads)
 
     def largest_array(self, shapes: Shapes) -> int:
-        """What it reads, or `Kᵀ V`."""
         return max(prod(shapes.input), self.heads * (shapes.output[0] // self.heads) ** 2)
 
     def fan_out(self, shapes: Shapes) -> Int64:

@@ -96,29 +96,23 @@ class Conv2d(Weighted):
 
     @property
     def windows(self) -> Windows:
-        """Its windows."""
         return Windows((self.weight.shape[2], self.weight.shape[3]), self.stride, self.padding, self.dilation)
 
     @property
     def weights(self) -> Float32:
-        """W."""
         return self.weight
 
     def with_weights(self, weights: Float32) -> Self:
-        """The same with another w."""
         return replace(self, weight=weights)
 
     @property
     def bias_values(self) -> Float32:
-        """B."""
         return self.bias
 
     def with_bias(self, bias: Float32) -> Self:
-        """The same with another b."""
         return replace(self, bias=bias)
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
-        """The definition; of zeros, biases."""
         if not x.any():  # a graph's biases are followed through it on zeros, again and again
             return np.broadcast_to(self.bias.astype(np.float64)[:, None, None], (len(x), *shapes.output)).copy()
         seen = self.windows.seen(x)
@@ -141,7 +135,6 @@ class Conv2d(Weighted):
         return np.broadcast_to(self.windows.fan_out(shapes) * (len(self.weight) // self.groups), shapes.input)
 
     def taps(self, shapes: Shapes) -> int:
-        """Of every output, the kernel."""
         return prod(shapes.output) * prod(self.weight.shape[1:])
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
@@ -152,7 +145,6 @@ class Conv2d(Weighted):
         return outputs.reshape(*arriving.shape[:2], *shapes.output)
 
     def largest_array(self, shapes: Shapes) -> int:
-        """Its windows'."""
         return self.windows.largest_array(shapes, shapes.input[0] // self.groups)
 
     def refusal(self, reads_currents: bool) -> str:

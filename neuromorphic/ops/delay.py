@@ -27,7 +27,6 @@ class Delay(Operation):
 
     @classmethod
     def read(cls, node: nir.Delay, shape: Shape, where: str, dt: float) -> Typed:
-        """A single number stands for all elements."""
         steps = delay_steps(node.delay, dt, where)
         if steps.size != 1 and steps.shape != shape:
             raise RefusedInput(f"{where}: delay has the shape {list(steps.shape)}; expected {list(shape)}")
@@ -35,7 +34,6 @@ class Delay(Operation):
         return Typed(cls(whole), Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Delay | None = None) -> nir.Delay:
-        """A `Delay` in seconds."""
         return nir.Delay(np.asarray(self.steps * dt)) if like is None else like
 
     @property
@@ -44,7 +42,6 @@ class Delay(Operation):
         return int(self.steps.min())
 
     def steps_before(self, spikes: bool) -> int:
-        """None: what waits here has no synapse of its own."""
         return 0
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
@@ -52,15 +49,12 @@ class Delay(Operation):
         return Interval(np.minimum(x.low, 0), np.maximum(x.high, 0))
 
     def products(self, shapes: Shapes) -> int:
-        """The elements that it reads."""
         return prod(shapes.input)
 
     def largest_array(self, shapes: Shapes) -> int:
-        """The line."""
         return int(prod(shapes.input) * (self.steps.max() + 1))
 
     def refusal(self, reads_currents: bool) -> str:
-        """A synapse waits some steps only."""
         if self.steps.max() < 2**DELAY_BITS:
             return ""
         return f"waits {self.steps.max()} steps; expected at most {2**DELAY_BITS - 1}, which is what a synapse can"

@@ -19,27 +19,21 @@ class Source(Operation):
 
     @classmethod
     def read(cls, node: nir.Input, shape: Shape, where: str, dt: float) -> Typed:
-        """`shape` is the one that the node declares."""
         return Typed(cls(), Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Input | None = None) -> nir.Input:
-        """An `Input`."""
         return nir.Input(np.array(shapes.output)) if like is None else like
 
     def steps_before(self, spikes: bool) -> int:
-        """Nothing leads to it."""
         return 0
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """What the frames are in."""
         return x
 
     def products(self, shapes: Shapes) -> int:
-        """The elements of a frame."""
         return prod(shapes.input)
 
     def refusal(self, reads_currents: bool) -> str:
-        """None."""
         return ""
 
 
@@ -62,21 +56,16 @@ class Sink(Operation):
         return Typed(cls(), Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Output | None = None) -> nir.Output:
-        """An `Output`."""
         return nir.Output(np.array(shapes.output)) if like is None else like
 
     def steps_before(self, spikes: bool) -> int:
-        """None: the host reads it."""
         return 0
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """The same."""
         return x
 
     def products(self, shapes: Shapes) -> int:
-        """The elements that it reads."""
         return prod(shapes.input)
 
     def refusal(self, reads_currents: bool) -> str:
-        """None: the host reads it."""
         return ""

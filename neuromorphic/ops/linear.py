@@ -38,7 +38,6 @@ class Affine(Weighted):
 
     @classmethod
     def read(cls, node: nir.Affine | nir.Linear, shape: Shape, where: str, dt: float) -> Typed:
-        """A `Linear` has no bias."""
         weight = finite(node.weight, "weight", where)
         if weight.ndim != 2 or (weight.shape[1],) != shape:
             raise RefusedInput(f"{where}: weight has the shape {list(weight.shape)}; its input has {list(shape)}")
@@ -56,41 +55,32 @@ class Affine(Weighted):
 
     @property
     def weights(self) -> Float32:
-        """W."""
         return self.weight
 
     def with_weights(self, weights: Float32) -> Self:
-        """The same with another W."""
         return replace(self, weight=weights)
 
     @property
     def bias_values(self) -> Float32:
-        """B."""
         return self.bias
 
     def with_bias(self, bias: Float32) -> Self:
-        """The same with another b."""
         return replace(self, bias=bias)
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
-        """`W x + b`."""
         return np.asarray(x @ self.weight.T.astype(np.float64) + self.bias)
 
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
-        """`W x`."""
         transposed = np.ascontiguousarray(self.weight.T, dtype=dtype)
         return lambda x: np.asarray(x.astype(transposed.dtype, copy=False) @ transposed)
 
     def fan_out(self, shapes: Shapes) -> Int64:
-        """Everything leads to everything."""
         return np.full(shapes.input, len(self.weight), np.int64)
 
     def taps(self, shapes: Shapes) -> int:
-        """Weights."""
         return int(self.weight.size)
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
-        """Everything, by anything."""
         return np.broadcast_to(arriving.any(-1, keepdims=True), (*arriving.shape[:2], *shapes.output)).copy()
 
     def refusal(self, reads_currents: bool) -> str:
@@ -110,7 +100,6 @@ class Scale(Weighted):
 
     @classmethod
     def read(cls, node: nir.Scale, shape: Shape, where: str, dt: float) -> Typed:
-        """A single number stands for all elements."""
         scale = finite(node.scale, "scale", where)
         if scale.size != 1 and scale.shape != shape:
             raise RefusedInput(f"{where}: scale has the shape {list(scale.shape)}; expected {list(shape)}")
@@ -118,21 +107,17 @@ class Scale(Weighted):
         return Typed(cls(whole), Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Scale | None = None) -> nir.Scale:
-        """A `Scale`."""
         return nir.Scale(np.array(self.scale))
 
     @property
     def weights(self) -> Float32:
-        """S."""
         return self.scale
 
     def with_weights(self, weights: Float32) -> Self:
-        """The same with another s."""
         return replace(self, scale=weights)
 
     @property
     def bias_values(self) -> Float32:
-        """None."""
         return np.zeros(0, np.float32)
 
     def with_bias(self, bias: Float32) -> Self:
@@ -144,28 +129,22 @@ class Scale(Weighted):
         raise TypeError("a Scale has no bias")
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
-        """`s x`."""
         return self.scale * x
 
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
-        """`s x`."""
         scale = self.scale.astype(dtype)
         return lambda x: np.asarray(scale * x)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """Between the products with both ends."""
         return Interval.between(self.scale * x.low, self.scale * x.high)
 
     def fan_out(self, shapes: Shapes) -> Int64:
-        """One to one."""
         return np.ones(shapes.input, np.int64)
 
     def taps(self, shapes: Shapes) -> int:
-        """Elements."""
         return prod(shapes.output)
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
-        """One by one."""
         return arriving
 
     def refusal(self, reads_currents: bool) -> str:

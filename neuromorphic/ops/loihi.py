@@ -82,7 +82,6 @@ class LoihiLif(Population):
 
     @property
     def nir_name(self) -> str:
-        """That of the node that its floats are."""
         return "LIF"
 
     @property
@@ -91,7 +90,6 @@ class LoihiLif(Population):
         return self.bias_mantissa << self.bias_exponent
 
     def at_rest(self, images: int, shape: Shape) -> State:
-        """Zeros."""
         return State(np.zeros((images, *shape)), np.zeros((images, *shape)))
 
     def advance(self, state: State, x: Float64) -> Float64:
@@ -109,12 +107,10 @@ class LoihiLif(Population):
 
     @property
     def states(self) -> int:
-        """v, if it is remembered, and u, if it is."""
         return int(self.decay < UNITY) + int(self.current_lasts)
 
     @property
     def multiplications(self) -> int:
-        """Those of both decays."""
         return multiplies(self.decay / UNITY) + multiplies(self.current_decay / UNITY)
 
     @property
@@ -124,7 +120,6 @@ class LoihiLif(Population):
 
     @property
     def current_lasts(self) -> bool:
-        """Where u keeps something."""
         return bool(self.current_decay < UNITY)
 
     @property
@@ -134,11 +129,9 @@ class LoihiLif(Population):
 
     @property
     def has_bias(self) -> bool:
-        """Some neuron's isn't 0."""
         return bool(self.bias.any())
 
     def drives(self, shape: Shape) -> Mask:
-        """Where bias or drive isn't 0."""
         return np.broadcast_to((self.bias != 0) | (self.drive != 0), shape)
 
 

@@ -37,26 +37,21 @@ class FloatMembranes(Unbiased, Membranes):
     @property
     @abstractmethod
     def start(self) -> Float32:
-        """V at the begin of an image."""
         raise NotImplementedError
 
     @abstractmethod
     def charge(self, state: State, x: Float64) -> None:
-        """Update `state` with what arrives."""
         raise NotImplementedError
 
     def at_rest(self, images: int, shape: Shape) -> State:
-        """`v = start`, no current."""
         start = self.start.astype(np.float64)
         return State(np.broadcast_to(start, (images, *shape)).copy(), np.zeros((images, *shape)))
 
     def advance(self, state: State, x: Float64) -> Float64:
-        """Charge, and send v."""
         self.charge(state, x)
         return state.v.copy()
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
-        """The general one."""
         return GeneralNeurons(vars(self), self.start, (batch, *shape), dtype)
 
 
@@ -70,45 +65,25 @@ class Integrator(FloatMembranes):
 
     @classmethod
     def read(cls, node: nir.I, shape: Shape, where: str, dt: float) -> Typed:
-        """A single number stands for all neurons."""
         return Typed(cls(gain(per_neuron(node, ("r",), shape, where)["r"], dt)), Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.I | None = None) -> nir.I:
-        """An `I` of a full array."""
         return nir.I(full(self.gain / np.float32(dt), shapes.output)) if like is None else like
 
     @property
     def start(self) -> Float32:
-        """0."""
         return np.zeros((), np.float32)
 
     def charge(self, state: State, x: Float64) -> None:
-        """`v += gain x`."""
         state.v += self.gain * x
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """What all steps bring, if each brings its most."""
         return Interval.between(steps * self.gain * np.minimum(x.low, 0), steps * self.gain * np.maximum(x.high, 0))
 
-    @property
-    def states(self) -> int:
-        """V."""
-        return 1
-
-    @property
-    def multiplications(self) -> int:
-        """None."""
-        return 0
-
-    @property
-    def leaks(self) -> bool:
-        """It doesn't."""
-        return False
-
-    @property
-    def current_lasts(self) -> bool:
-        """There is none."""
-        return False
+    states = 1
+    multiplications = 0
+    leaks = False
+    current_lasts = False
 
 
 @dataclass(frozen=True)
@@ -123,13 +98,11 @@ class Li(FloatMembranes):
 
     @classmethod
     def read(cls, node: nir.LI, shape: Shape, where: str, dt: float) -> Typed:
-        """A single number stands for all neurons."""
         values = per_neuron(node, ("tau", "r", "v_leak"), shape, where)
         neurons = cls(gain=values["r"], decay=decay(values["tau"], dt, "tau", where), leak=values["v_leak"])
         return Typed(neurons, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LI | None = None) -> nir.LI:
-        """An `LI` of full arrays."""
         if like is not None:
             return like
         numbers = (np.float32(dt) / self.decay, self.gain, self.leak)
@@ -137,36 +110,23 @@ class Li(FloatMembranes):
 
     @property
     def start(self) -> Float32:
-        """The leak."""
         return self.leak
 
     def charge(self, state: State, x: Float64) -> None:
-        """`v += decay (leak + gain x - v)`."""
         state.v += self.decay * (self.leak + self.gain * x - state.v)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         """What decays from its leak towards others stays between them."""
         return Interval.between(self.leak, self.leak + self.gain * x.low, self.leak + self.gain * x.high)
 
-    @property
-    def states(self) -> int:
-        """V."""
-        return 1
+    states = 1
 
     @property
     def multiplications(self) -> int:
-        """The leak."""
         return int(multiplies(self.decay))
 
-    @property
-    def leaks(self) -> bool:
-        """It does."""
-        return True
-
-    @property
-    def current_lasts(self) -> bool:
-        """There is none."""
-        return False
+    leaks = True
+    current_lasts = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +146,6 @@ class CubaLi(FloatMembranes):
 
     @classmethod
     def read(cls, node: nir.CubaLI, shape: Shape, where: str, dt: float) -> Typed:
-        """A single number stands for all neurons."""
         values = per_neuron(node, ("tau_syn", "tau_mem", "r", "v_leak", "w_in"), shape, where)
         neurons = cls(
             gain=values["r"],
@@ -198,7 +157,6 @@ class CubaLi(FloatMembranes):
         return Typed(neurons, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.CubaLI | None = None) -> nir.CubaLI:
-        """A `CubaLI` of full arrays."""
         if like is not None:
             return like
         synapse, membrane = np.float32(dt) / self.current_decay, np.float32(dt) / self.decay
@@ -208,11 +166,9 @@ class CubaLi(FloatMembranes):
 
     @property
     def start(self) -> Float32:
-        """The leak."""
         return self.leak
 
     def charge(self, state: State, x: Float64) -> None:
-        """The current, then the membrane."""
         state.i += self.current_decay * (self.weight * x - state.i)
         state.v += self.decay * (self.leak + self.gain * state.i - state.v)
 
@@ -221,22 +177,11 @@ class CubaLi(FloatMembranes):
         reached = self.gain * self.weight
         return Interval.between(self.leak, self.leak + reached * x.low, self.leak + reached * x.high)
 
-    @property
-    def states(self) -> int:
-        """V and i."""
-        return 2
+    states = 2
 
     @property
     def multiplications(self) -> int:
-        """Both leaks."""
         return multiplies(self.current_decay) + multiplies(self.decay)
 
-    @property
-    def leaks(self) -> bool:
-        """It does."""
-        return True
-
-    @property
-    def current_lasts(self) -> bool:
-        """It does."""
-        return True
+    leaks = True
+    current_lasts = True

@@ -44,7 +44,6 @@ class FloatPopulation(Unbiased, Population):
     @property
     @abstractmethod
     def start(self) -> Float32:
-        """V at the begin of an image: as a reset leaves it."""
         raise NotImplementedError
 
     @abstractmethod
@@ -53,12 +52,10 @@ class FloatPopulation(Unbiased, Population):
         raise NotImplementedError
 
     def at_rest(self, images: int, shape: Shape) -> State:
-        """`v = start`, no current."""
         start = self.start.astype(np.float64)
         return State(np.broadcast_to(start, (images, *shape)).copy(), np.zeros((images, *shape)))
 
     def advance(self, state: State, x: Float64) -> Float64:
-        """Charge, fire, reset."""
         self.charge(state, x)
         fired = state.v > self.threshold
         self._reset(state, fired)
@@ -68,7 +65,6 @@ class FloatPopulation(Unbiased, Population):
         np.copyto(state.v, self.start, where=fired)
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
-        """The general one."""
         return GeneralNeurons(vars(self), self.start, (batch, *shape), dtype)
 
 
@@ -90,7 +86,6 @@ class Lif(FloatPopulation):
 
     @classmethod
     def read(cls, node: nir.LIF, shape: Shape, where: str, dt: float) -> Typed:
-        """A single number stands for all neurons."""
         values = per_neuron(node, ("tau", "r", "v_leak", "v_threshold", "v_reset"), shape, where)
         check_threshold(values, where)
         lif = cls(
@@ -103,45 +98,30 @@ class Lif(FloatPopulation):
         return Typed(lif, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LIF | None = None) -> nir.LIF:
-        """A `LIF` of full arrays."""
         tau = np.float32(dt) / self.decay
         numbers = (tau, self.gain, self.leak, self.threshold, self.reset)
         return nir.LIF(*(full(values, shapes.output) for values in numbers))
 
     @property
     def start(self) -> Float32:
-        """The reset."""
         return self.reset
 
     def charge(self, state: State, x: Float64) -> None:
-        """`v += decay (leak + gain x - v)`."""
         state.v += self.decay * (self.leak + self.gain * x - state.v)
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
-        """A faster one where leak and reset are 0."""
         if self.leak.any() or self.reset.any():
             return super().neuron_kernel(batch, shape, dtype)
         return LeakyNeurons(self.decay, self.gain, self.threshold, (batch, *shape), dtype)
 
-    @property
-    def states(self) -> int:
-        """V."""
-        return 1
+    states = 1
 
     @property
     def multiplications(self) -> int:
-        """The leak."""
         return int(multiplies(self.decay))
 
-    @property
-    def leaks(self) -> bool:
-        """It does."""
-        return True
-
-    @property
-    def current_lasts(self) -> bool:
-        """There is none."""
-        return False
+    leaks = True
+    current_lasts = False
 
     @property
     def always_updated(self) -> bool:
@@ -164,7 +144,6 @@ class If(FloatPopulation):
 
     @classmethod
     def read(cls, node: nir.IF, shape: Shape, where: str, dt: float) -> Typed:
-        """A single number stands for all neurons."""
         values = per_neuron(node, ("r", "v_threshold", "v_reset"), shape, where)
         check_threshold(values, where)
         neurons = cls(gain=gain(values["r"], dt), threshold=values["v_threshold"], reset=values["v_reset"])
@@ -177,37 +156,16 @@ class If(FloatPopulation):
 
     @property
     def start(self) -> Float32:
-        """The reset."""
         return self.reset
 
     def charge(self, state: State, x: Float64) -> None:
-        """`v += gain x`."""
         state.v += self.gain * x
 
-    @property
-    def states(self) -> int:
-        """V."""
-        return 1
-
-    @property
-    def multiplications(self) -> int:
-        """None."""
-        return 0
-
-    @property
-    def leaks(self) -> bool:
-        """It doesn't."""
-        return False
-
-    @property
-    def current_lasts(self) -> bool:
-        """There is none."""
-        return False
-
-    @property
-    def always_updated(self) -> bool:
-        """No."""
-        return False
+    states = 1
+    multiplications = 0
+    leaks = False
+    current_lasts = False
+    always_updated = False
 
 
 @dataclass(frozen=True)
@@ -230,7 +188,6 @@ class CubaLif(FloatPopulation):
 
     @classmethod
     def read(cls, node: nir.CubaLIF, shape: Shape, where: str, dt: float) -> Typed:
-        """A single number stands for all neurons."""
         keys = ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
         values = per_neuron(node, keys, shape, where)
         check_threshold(values, where)
@@ -246,7 +203,6 @@ class CubaLif(FloatPopulation):
         return Typed(neurons, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.CubaLIF | None = None) -> nir.CubaLIF:
-        """A `CubaLIF` of full arrays."""
         synapse, membrane = np.float32(dt) / self.current_decay, np.float32(dt) / self.decay
         numbers = (synapse, membrane, self.gain, self.leak, self.threshold, self.reset, self.weight)
         keys = ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
@@ -254,33 +210,20 @@ class CubaLif(FloatPopulation):
 
     @property
     def start(self) -> Float32:
-        """The reset."""
         return self.reset
 
     def charge(self, state: State, x: Float64) -> None:
-        """The current, then the membrane."""
         state.i += self.current_decay * (self.weight * x - state.i)
         state.v += self.decay * (self.leak + self.gain * state.i - state.v)
 
-    @property
-    def states(self) -> int:
-        """V and i."""
-        return 2
+    states = 2
 
     @property
     def multiplications(self) -> int:
-        """Both leaks."""
         return multiplies(self.current_decay) + multiplies(self.decay)
 
-    @property
-    def leaks(self) -> bool:
-        """It does."""
-        return True
-
-    @property
-    def current_lasts(self) -> bool:
-        """It does."""
-        return True
+    leaks = True
+    current_lasts = True
 
     @property
     def always_updated(self) -> bool:
@@ -298,47 +241,27 @@ class Threshold(FloatPopulation):
 
     @classmethod
     def read(cls, node: nir.Threshold, shape: Shape, where: str, dt: float) -> Typed:
-        """A single number stands for all neurons."""
         threshold = per_neuron(node, ("threshold",), shape, where)["threshold"]
         return Typed(cls(threshold=threshold), Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Threshold | None = None) -> nir.Threshold:
-        """A `Threshold` of a full array."""
         return nir.Threshold(full(self.threshold, shapes.output))
 
     @property
     def start(self) -> Float32:
-        """0."""
         return _zero()
 
     def charge(self, state: State, x: Float64) -> None:
-        """`v = x`."""
         state.v[...] = x
 
     def _reset(self, state: State, fired: Any) -> None:
         """None: what arrives next replaces v."""
 
-    @property
-    def states(self) -> int:
-        """None: it has no memory."""
-        return 0
-
-    @property
-    def multiplications(self) -> int:
-        """None."""
-        return 0
-
-    @property
-    def leaks(self) -> bool:
-        """It doesn't."""
-        return False
-
-    @property
-    def current_lasts(self) -> bool:
-        """There is none."""
-        return False
+    states = 0
+    multiplications = 0
+    leaks = False
+    current_lasts = False
 
     @property
     def always_updated(self) -> bool:
-        """Where it fires at nothing."""
         return bool((self.threshold < 0).any())

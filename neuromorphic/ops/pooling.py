@@ -58,23 +58,19 @@ class SumPool2d(Linear):
         return Typed(pool, Shapes(shape, out), out)
 
     def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> nir.NIRNode:
-        """A `SumPool2d`, or an `AvgPool2d` where it divides."""
         kind = nir.SumPool2d if self.divisor == 1 else nir.AvgPool2d
         return kind(*(np.array(pair) for pair in (self.kernel_size, self.stride, self.padding)))
 
     @property
     def nir_name(self) -> str:
-        """Either type."""
         return "SumPool2d" if self.divisor == 1 else "AvgPool2d"
 
     @property
     def windows(self) -> Windows:
-        """Its windows."""
         return Windows(self.kernel_size, self.stride, self.padding)
 
     @property
     def bias_values(self) -> Float32:
-        """None."""
         return np.zeros(0, np.float32)
 
     def synapses(self, shapes: Shapes) -> Conv2d:
@@ -84,37 +80,27 @@ class SumPool2d(Linear):
         return Conv2d(ones, bias, self.stride, self.padding, (1, 1), channels)
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
-        """The definition."""
         return np.asarray(self.windows.seen(x).sum((-2, -1))) / self.divisor
 
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
-        """The convolution's, then the division."""
         sums = self.synapses(shapes).kernel(shapes, batch, dtype, bias)
         return sums if self.divisor == 1 else _Mean(sums, self.divisor)
 
-    @property
-    def multiplies(self) -> bool:
-        """No: its weights are ones."""
-        return False
+    multiplies = False
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """Of sums, the sums."""
         return Interval(self.apply(x.low[None], shapes)[0], self.apply(x.high[None], shapes)[0])
 
     def fan_out(self, shapes: Shapes) -> Int64:
-        """Windows that hold a position."""
         return np.broadcast_to(self.windows.fan_out(shapes), shapes.input)
 
     def taps(self, shapes: Shapes) -> int:
-        """Of every output, the window."""
         return prod(shapes.output) * prod(self.kernel_size)
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
-        """Windows that hold something."""
         return _holding(self.windows, arriving, shapes)
 
     def largest_array(self, shapes: Shapes) -> int:
-        """Its windows'."""
         return self.windows.largest_array(shapes, 1)
 
     def refusal(self, reads_currents: bool) -> str:
@@ -141,7 +127,6 @@ class MaxPool2d(Nonlinear):
 
     @classmethod
     def read(cls, node: extensions.MaxPool2d, shape: Shape, where: str, dt: float) -> Typed:
-        """The node declares its input's shape."""
         channels = map_shape(shape, where)[0]
         agree(node.input_shape, shape, where)
         pool = cls(
@@ -158,16 +143,13 @@ class MaxPool2d(Nonlinear):
         return Typed(pool, Shapes(shape, out), out)
 
     def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> extensions.MaxPool2d:
-        """The extension node."""
         return extensions.MaxPool2d(*map(np.array, (shapes.input, self.kernel_size, self.stride, self.padding)))
 
     @property
     def windows(self) -> Windows:
-        """Its windows."""
         return Windows(self.kernel_size, self.stride, self.padding)
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
-        """The definition."""
         return np.asarray(self.windows.seen(x, -np.inf).max((-2, -1)))
 
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
@@ -175,11 +157,9 @@ class MaxPool2d(Nonlinear):
         return _Maxima(self, shapes, batch, dtype, bias)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """Of maxima, the maxima."""
         return Interval(self.apply(x.low[None], shapes)[0], self.apply(x.high[None], shapes)[0])
 
     def products(self, shapes: Shapes) -> int:
-        """Comparisons: of every output, the window."""
         return prod(shapes.output) * prod(self.kernel_size)
 
     def fan_out(self, shapes: Shapes) -> Int64:
@@ -187,11 +167,9 @@ class MaxPool2d(Nonlinear):
         return np.broadcast_to(self.windows.fan_out(shapes), shapes.input)
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
-        """Windows that hold something."""
         return _holding(self.windows, arriving, shapes)
 
     def largest_array(self, shapes: Shapes) -> int:
-        """Its windows'."""
         return self.windows.largest_array(shapes, 1)
 
     def refusal(self, reads_currents: bool) -> str:
