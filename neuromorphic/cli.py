@@ -22,7 +22,7 @@ from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
-from neuromorphic.ops.loihi import Overflows
+from neuromorphic.ops import Overflows
 from neuromorphic.placement import picture, place
 from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.read import read_graph

@@ -13,7 +13,7 @@ from neuromorphic.ir.parity import ParityReport
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import WidthCertificate
 from neuromorphic.loihi2.scheme import KEY
-from neuromorphic.ops.loihi import Overflows
+from neuromorphic.ops import Overflows
 from neuromorphic.placement import Placement
 
 ROWS = 12

@@ -1,7 +1,7 @@
 """The fast executor: the reference's semantics by each operation's kernel, in floats and in the chip's integers.
 
 Nodes compute in float32 where that holds every sum exactly (`analysis.exactness`), else in float64; biases act at the
-neurons.  Neurons of integers keep what holds them exactly (`ops.loihi.LoihiNeurons`).
+neurons.  Neurons of integers keep what holds them exactly (`ops.loihi`).
 """
 
 from collections import deque
@@ -18,8 +18,8 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import frame, per_step
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain, Trace
-from neuromorphic.ops import Array, Delay, DelayLine, LoihiLif, Neurons, Sink, Source, Stateless
-from neuromorphic.ops.loihi import LoihiNeurons, Overflows
+from neuromorphic.ops import Array, ChipPopulation, Delay, DelayLine, Neurons, Overflows, Sink, Source, Stateless
+from neuromorphic.ops.operation import ChipKernel, NeuronKernel
 
 
 @dataclass(frozen=True)
@@ -115,22 +115,24 @@ class Execution:
         # What was sent in the steps before, the last one first.
         self.past: dict[str, deque[Array]] = {s: deque(maxlen=min(n, time_steps)) for s, n in lags.items() if n}
         self.t = 0
-        self.neurons = {
-            n.name: n.operation.neuron_kernel(batch, n.shape, self._dtype(n.name))
-            for n in self.nodes
-            if isinstance(n.operation, Neurons)
-        }
+        self.neurons: dict[str, NeuronKernel] = {}
+        self.chip: dict[str, ChipKernel] = {}
+        for node in self.nodes:
+            if isinstance(node.operation, ChipPopulation):
+                self.chip[node.name] = node.operation.neuron_kernel(batch, node.shape, self._dtype(node.name))
+            elif isinstance(node.operation, Neurons):
+                self.neurons[node.name] = node.operation.neuron_kernel(batch, node.shape, self._dtype(node.name))
         self.compute = {node.name: self._computation(node) for node in self.nodes}
 
     @property
     def membranes(self) -> dict[str, Array]:
         """Every v after the last step, by the name of its neurons, `[B, *shape]`."""
-        return {name: kernel.v for name, kernel in self.neurons.items()}
+        return {name: kernel.v for name, kernel in (*self.neurons.items(), *self.chip.items())}
 
     @property
     def overflows(self) -> dict[str, Overflows]:
         """By population of integers."""
-        return {name: kernel.overflows for name, kernel in self.neurons.items() if isinstance(kernel, LoihiNeurons)}
+        return {name: kernel.overflows for name, kernel in self.chip.items()}
 
     def step(self, given: Mapping[str, Array]) -> dict[str, Array]:
         """What every node sends in the next step, `[B, *shape]` by name.
@@ -168,8 +170,8 @@ class Execution:
         match node.operation:
             case Stateless() as stateless:
                 return stateless.kernel(node.shapes, self.batch, dtype, bias)
-            case LoihiLif():
-                chip = self.neurons[node.name]
+            case ChipPopulation():
+                chip = self.chip[node.name]
                 return lambda x: chip(with_bias(x))
             case Neurons():
                 neurons = self.neurons[node.name]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.ops import AnyOperation, Delay, LoihiLif, Neurons, Population, Shape, Shapes
+from neuromorphic.ops import AnyOperation, ChipPopulation, Delay, Neurons, Population, Shape, Shapes
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Graph:
     @property
     def precision(self) -> str:
         """`loihi2` where populations compute in the integers of the chip, else `float`."""
-        return "loihi2" if any(isinstance(node.operation, LoihiLif) for node in self.populations) else "float"
+        return "loihi2" if any(isinstance(node.operation, ChipPopulation) for node in self.populations) else "float"
 
     def lag(self, source: str, reader: str) -> int:
         """`reader` sums at step t what `source` sent at step `t - lag` of an image."""

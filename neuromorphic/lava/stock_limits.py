@@ -15,6 +15,7 @@ from neuromorphic.ops import (
     Conv2d,
     CubaLif,
     Delay,
+    Fixed,
     If,
     Lif,
     LoihiLif,
@@ -23,7 +24,6 @@ from neuromorphic.ops import (
     Scale,
     Sink,
     Source,
-    SumPool2d,
     Threshold,
 )
 from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
@@ -88,7 +88,7 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
                     f"{where} has weights that are not 8-bit integers times one power of two; Lava's {process} takes "
                     "no others"
                 )
-        case Threshold() | Source() | Sink() | Delay() | Conv2d() | SumPool2d() | Nonlinear():
+        case Threshold() | Source() | Sink() | Delay() | Conv2d() | Fixed() | Nonlinear():
             pass
         case unknown:
             assert_never(unknown)

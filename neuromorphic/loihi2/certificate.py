@@ -28,6 +28,7 @@ from neuromorphic.loihi2.populations import growth
 from neuromorphic.ops import (
     CubaLif,
     Delay,
+    Fixed,
     If,
     Interval,
     Lif,
@@ -37,7 +38,6 @@ from neuromorphic.ops import (
     SelfAttention,
     Sink,
     Source,
-    SumPool2d,
     Threshold,
     Weighted,
 )
@@ -200,7 +200,7 @@ def check(graph: Graph) -> None:
             case SelfAttention(scale=scale):
                 if scale != round(scale) or scale < 1:
                     raise RefusedInput(f"{node.name}: scale is {scale}; expected a whole number of at least 1")
-            case Source() | Sink() | Delay() | SumPool2d() | MaxPool2d() | Membranes():
+            case Source() | Sink() | Delay() | Fixed() | MaxPool2d() | Membranes():
                 pass
             case Lif() | If() | CubaLif() | Threshold():
                 raise RefusedInput(f"{node.name} is a {node.operation.nir_name} of floats; expected integers")

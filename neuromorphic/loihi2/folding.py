@@ -5,7 +5,6 @@ every synapse whose currents it sums, through what only passes them on, where no
 factor becomes 1, and names stay.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -17,13 +16,13 @@ from neuromorphic.ops import (
     AnyOperation,
     Conv2d,
     Delay,
+    Fixed,
     Float32,
     Neurons,
     Nonlinear,
     Scale,
     Sink,
     Source,
-    SumPool2d,
     Weighted,
 )
 
@@ -49,7 +48,7 @@ def _by_channel(node: Node) -> Float32 | None:
         case Scale(scale=scale):
             rows = scale.reshape(len(scale), -1)
             return rows[:, 0] if (scale != 1).any() and (rows == rows[:, :1]).all() else None
-        case SumPool2d(divisor=divisor):
+        case Fixed(divisor=divisor):
             return None if divisor == 1 else np.full(node.input_shape[0], 1 / divisor, np.float32)
         case Source() | Sink() | Delay() | Neurons() | Affine() | Conv2d() | Nonlinear():
             return None
@@ -80,11 +79,11 @@ def _synapses(graph: Graph, node: Node, *, uniform: bool) -> set[str] | None:
 
 
 def _keeps_currents(operation: AnyOperation) -> bool:
-    """Whether a current passes through it as it is, in its channel."""
+    """Whether currents pass through it channel by channel, so that a factor behind it may as well stand before it."""
     match operation:
         case Delay():
             return True
-        case SumPool2d(divisor=divisor):
+        case Fixed(divisor=divisor):
             return divisor == 1
         case Scale(scale=scale):
             return bool((scale == 1).all())
@@ -110,7 +109,7 @@ def _without_factors(operation: AnyOperation) -> AnyOperation:
     match operation:
         case Scale(scale=scale):
             return Scale(np.ones_like(scale))
-        case SumPool2d() as pool:
-            return replace(pool, divisor=1)
+        case Fixed() as fixed:
+            return fixed.undivided()
         case other:
             raise TypeError(f"{type(other).__name__} has no factors")

@@ -6,7 +6,7 @@ convolutions.  The readout's nodes, which are the host's, hold integers too; its
 """
 
 from dataclasses import replace
-from typing import assert_never
+from typing import assert_never, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,12 @@ from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.ops import (
     Affine,
     AnyOperation,
+    ChipPopulation,
     Conv2d,
     CubaLi,
     CubaLif,
     Delay,
+    Fixed,
     Float64,
     If,
     Integrator,
@@ -39,7 +41,6 @@ from neuromorphic.ops import (
     SelfAttention,
     Sink,
     Source,
-    SumPool2d,
     Threshold,
     Weighted,
 )
@@ -108,17 +109,17 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: Float64) -> Any
             integer = weighted.with_weights(whole)
             bias = np.asarray(np.round(weighted.bias_values / unit), np.float32)
             return integer.with_bias(bias) if weighted.biased else integer
-        case SumPool2d() as pool if not on_host and weighs(node, spike_carriers(graph)):
-            ones = pool.synapses(node.shapes)
-            whole = weights(ones.weight, node.name, pooled_unit(graph, scheme, node), scheme)
-            return ones.with_weights(whole)
-        case SumPool2d() as pool:
-            return replace(pool, divisor=1)  # the host's: the unit of what leaves it is divided instead
+        case Fixed() as fixed if not on_host and weighs(node, spike_carriers(graph)):
+            synapses = fixed.synapses(node.shapes)
+            whole = weights(synapses.weights, node.name, pooled_unit(graph, scheme, node), scheme)
+            return cast(AnyOperation, synapses.with_weights(whole))
+        case Fixed() as fixed:
+            return fixed.undivided()  # the host's: the unit of what leaves it is divided instead
         case SelfAttention(scale=scale) as attention:
             return replace(attention, scale=float(np.round(scale / scheme.units[node.name])))
         case Source() | Sink() | Delay() | MaxPool2d() | Integrator():
             return node.operation
-        case LoihiLif():
+        case ChipPopulation():
             raise RefusedInput(f"{node.name} is quantised already; expected floats")
         case unknown:
             assert_never(unknown)
@@ -232,7 +233,7 @@ def input_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
 
 def pooled_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
     """`input_unit`, less what a pool divides by: its division, too, is one of units."""
-    divisor = node.operation.divisor if isinstance(node.operation, SumPool2d) else 1
+    divisor = node.operation.divisor if isinstance(node.operation, Fixed) else 1
     return input_unit(graph, scheme, node) / divisor
 
 

@@ -20,7 +20,7 @@ from neuromorphic.loihi2.gates import exact_unit
 from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, pooled_unit
 from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
-from neuromorphic.ops import SelfAttention, SumPool2d, Weighted
+from neuromorphic.ops import Fixed, SelfAttention, Weighted
 from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
@@ -193,7 +193,7 @@ class Units:
 
     def _pooled(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
         nodes = [self.graph.nodes[name] for name in stream.synapses]
-        pools = [node for node in nodes if isinstance(node.operation, SumPool2d)]
+        pools = [node for node in nodes if isinstance(node.operation, Fixed)]
         return {node.name: np.array([[pooled_unit(self.graph, scheme, node)]]) for node in pools}
 
     def _weighted(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:

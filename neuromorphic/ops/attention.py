@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, final
 
 import nir
 import numpy as np
@@ -27,6 +27,7 @@ from neuromorphic.ops.parameters import agree
 from neuromorphic.ops.windows import map_shape
 
 
+@final
 @dataclass(frozen=True)
 class SelfAttention(Nonlinear):
     """`y = scale · Q (Kᵀ V)` per head, of the spikes of one population: Q, K and V are thirds of its channels.

@@ -3,7 +3,7 @@
 from copy import copy
 from dataclasses import dataclass, replace
 from math import gcd, prod
-from typing import ClassVar, Self
+from typing import ClassVar, Self, final
 
 import nir
 import numpy as np
@@ -27,6 +27,7 @@ from neuromorphic.ops.parameters import finite, pair, single
 from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
 
 
+@final
 @dataclass(frozen=True)
 class Conv2d(Weighted):
     """`y[o, i, j] = b[o] + Σ w[o, c, m, n] x[c, i s - p + d m, j s - p + d n]` (cross-correlation, zero padding).

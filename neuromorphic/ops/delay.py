@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, final
 
 import nir
 import numpy as np
@@ -13,6 +13,7 @@ from neuromorphic.ops.parameters import delay_steps
 from neuromorphic.ops.widths import DELAY_BITS
 
 
+@final
 @dataclass(frozen=True)
 class Delay(Operation):
     """`y[t] = x[t - steps]`, element by element, of one image; 0 in its first steps.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, final
 
 import nir
 import numpy as np
@@ -11,6 +11,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.operation import Interval, Operation, Shape, Shapes, Typed
 
 
+@final
 @dataclass(frozen=True)
 class Source(Operation):
     """`y = frame`: the graph's input, one frame per time step."""
@@ -37,6 +38,7 @@ class Source(Operation):
         return ""
 
 
+@final
 @dataclass(frozen=True)
 class Sink(Operation):
     """`y = Σ x`: the graph's output."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar, Self
+from typing import ClassVar, Self, final
 
 import nir
 import numpy as np
@@ -25,6 +25,7 @@ from neuromorphic.ops.operation import (
 from neuromorphic.ops.parameters import finite
 
 
+@final
 @dataclass(frozen=True)
 class Affine(Weighted):
     """`y = W x + b`, W float32 `[out, in]`, b float32 `[out]`."""
@@ -88,6 +89,7 @@ class Affine(Weighted):
         return ""
 
 
+@final
 @dataclass(frozen=True)
 class Scale(Weighted):
     """`y = s x`, element by element; s is float32 of the node's shape."""

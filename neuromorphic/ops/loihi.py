@@ -12,17 +12,18 @@ Values are integers in arrays of any numeric type that holds them exactly; float
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from neuromorphic.ops.operation import (
     Array,
+    ChipKernel,
+    ChipPopulation,
     Float64,
     Mask,
-    NeuronKernel,
-    Population,
+    Overflows,
     Shape,
     Shapes,
     State,
@@ -39,8 +40,9 @@ UNITY = 2**DECAY_BITS
 """What decays are counted of."""
 
 
+@final
 @dataclass(frozen=True)
-class LoihiLif(Population):
+class LoihiLif(ChipPopulation):
     """A population in the integers of the chip; x are integers too.
 
     Attributes:
@@ -101,7 +103,7 @@ class LoihiLif(Population):
         state.v[fired] = 0
         return fired.astype(np.float64)
 
-    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
+    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> ChipKernel:
         """In the type that holds v exactly, whatever `dtype` is."""
         return LoihiNeurons(self, (batch, *shape))
 
@@ -143,19 +145,6 @@ def wrap(x: Array) -> Array:
 def decayed(v: Array, decay: int) -> Array:
     """`sign(v) floor(|v| (4096 - decay) / 4096)`."""
     return np.asarray(np.trunc(v * float(UNITY - decay) / UNITY))
-
-
-@dataclass
-class Overflows:
-    """How often the widths of a population were too small.
-
-    Attributes:
-        wraps: of u.
-        saturations: of v, below; above it fires either way.
-    """
-
-    wraps: int = 0
-    saturations: int = 0
 
 
 class LoihiNeurons:

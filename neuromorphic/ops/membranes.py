@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, final
 
 import nir
 import numpy as np
@@ -55,6 +55,7 @@ class FloatMembranes(Unbiased, Membranes):
         return GeneralNeurons(vars(self), self.start, (batch, *shape), dtype)
 
 
+@final
 @dataclass(frozen=True)
 class Integrator(FloatMembranes):
     """`v += gain x`, `y = v`; `gain = dt r` is float32 of its shape.  An image begins at `v = 0`."""
@@ -86,6 +87,7 @@ class Integrator(FloatMembranes):
     current_lasts = False
 
 
+@final
 @dataclass(frozen=True)
 class Li(FloatMembranes):
     """`v += decay (leak + gain x - v)`, `y = v`; attributes as of `Lif`.  An image begins at `v = leak`."""
@@ -129,6 +131,7 @@ class Li(FloatMembranes):
     current_lasts = False
 
 
+@final
 @dataclass(frozen=True)
 class CubaLi(FloatMembranes):
     """`i += current_decay (weight x - i)`, then `v += decay (leak + gain i - v)`, `y = v`; attributes as of `CubaLif`.

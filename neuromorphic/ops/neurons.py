@@ -6,7 +6,7 @@ A spike is sent where v exceeds the threshold, strictly, and v is reset in the s
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import nir
 import numpy as np
@@ -68,6 +68,7 @@ class FloatPopulation(Unbiased, Population):
         return GeneralNeurons(vars(self), self.start, (batch, *shape), dtype)
 
 
+@final
 @dataclass(frozen=True)
 class Lif(FloatPopulation):
     """`v += decay (leak + gain x - v)`; a spike where `v > threshold`, strictly; then `v = reset` there.
@@ -129,6 +130,7 @@ class Lif(FloatPopulation):
         return bool(self.leak.any() or self.reset.any())
 
 
+@final
 @dataclass(frozen=True)
 class If(FloatPopulation):
     """`v += gain x`; a spike where `v > threshold`, strictly; then `v = reset` there.
@@ -168,6 +170,7 @@ class If(FloatPopulation):
     always_updated = False
 
 
+@final
 @dataclass(frozen=True)
 class CubaLif(FloatPopulation):
     """`i += current_decay (weight x - i)`, then with this i: `v += decay (leak + gain i - v)`; spikes as of `Lif`.
@@ -231,6 +234,7 @@ class CubaLif(FloatPopulation):
         return bool(self.leak.any() or self.reset.any())
 
 
+@final
 @dataclass(frozen=True)
 class Threshold(FloatPopulation):
     """A spike where `x > threshold`, strictly: a neuron without a memory; threshold is float32 of its shape."""

@@ -5,10 +5,12 @@
     ├── Delay                    what leaves it is what arrived some steps before
     ├── Stateless                y follows from the x of the same time step
     │   ├── Linear               synapses: y = W x + b
-    │   │   └── Weighted         whose W is an array of numbers: kernels, matrices, factors
+    │   │   ├── Weighted         whose W is an array of numbers: kernels, matrices, factors
+    │   │   └── Fixed            whose W follows from settings: pools
     │   └── Nonlinear            what no synapse computes
     └── Neurons                  which keep a state from step to step
         ├── Population           and send spikes
+        │   └── ChipPopulation   in the integers of a chip
         └── Membranes            and send their membranes
 
 x is the sum of what arrives at a node in one time step, y what leaves it.  Neither has an axis for time; arrays have
@@ -92,6 +94,29 @@ class NeuronKernel(Protocol):
         """Back to the state in which an image begins."""
 
     def __call__(self, x: Array) -> Array: ...
+
+
+@dataclass
+class Overflows:
+    """How often the widths of a population were too small.
+
+    Attributes:
+        wraps: of u.
+        saturations: of v, below; above it fires either way.
+    """
+
+    wraps: int = 0
+    saturations: int = 0
+
+
+class ChipKernel(NeuronKernel, Protocol):
+    """The same of the chip's neurons.
+
+    Attributes:
+        overflows: counted so far.
+    """
+
+    overflows: Overflows
 
 
 @dataclass
@@ -270,7 +295,7 @@ class Linear(Stateless):
 
     @abstractmethod
     def synapses(self, shapes: Shapes) -> "Weighted":
-        """The operation with weights that computes the same `W x`, up to a `divisor`."""
+        """The operation with weights that computes the same `W x`, of `Fixed` before its division."""
         lacks(self, "synapses")
 
     @property
@@ -321,6 +346,27 @@ class Weighted(Linear):
         )
         low, high = x.low[None], x.high[None]
         return Interval((rising(low) + falling(high))[0], (rising(high) + falling(low))[0])
+
+
+@dataclass(frozen=True)
+class Fixed(Linear):
+    """A linear operation without numbers of its own, in each channel by itself: its W follows from its settings."""
+
+    @property
+    @abstractmethod
+    def divisor(self) -> int:
+        """What the sums of `synapses` are divided by."""
+        lacks(self, "divisor")
+
+    @abstractmethod
+    def undivided(self) -> Self:
+        """The same without that division."""
+        lacks(self, "divisor")
+
+    @property
+    def bias_values(self) -> Float32:
+        """None."""
+        return np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -456,6 +502,16 @@ class Population(Neurons):
     def refusal(self, reads_currents: bool) -> str:
         """None: which neurons the chip can be is the matter of their numbers (`loihi2.populations`)."""
         return ""
+
+
+@dataclass(frozen=True)
+class ChipPopulation(Population):
+    """Neurons of the chip, whose state are integers."""
+
+    @abstractmethod
+    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> "ChipKernel":
+        """In the type that holds the state exactly, whatever `dtype` is; leaves x as it is."""
+        lacks(self, "kernel")
 
 
 @dataclass(frozen=True)

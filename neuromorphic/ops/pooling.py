@@ -1,8 +1,8 @@
 """Pooling: sums, means and maxima of windows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, Self, final
 
 import nir
 import numpy as np
@@ -13,13 +13,12 @@ from neuromorphic.ops import extensions
 from neuromorphic.ops.convolution import Conv2d
 from neuromorphic.ops.operation import (
     Array,
-    Float32,
+    Fixed,
     Float64,
     Int64,
     Interval,
     Kernel,
     Kind,
-    Linear,
     Mask,
     Nonlinear,
     Shape,
@@ -30,8 +29,9 @@ from neuromorphic.ops.parameters import agree, pair
 from neuromorphic.ops.windows import Pair, Windows, map_shape
 
 
+@final
 @dataclass(frozen=True)
-class SumPool2d(Linear):
+class SumPool2d(Fixed):
     """`y[c, i, j] = (Σ x[c, i s - p + m, j s - p + n]) / divisor` over the kernel's m, n; outside the map x is 0.
 
     Sum-pooling divides by 1, average-pooling by the positions of its kernel, padding included.  The sum is divided, not
@@ -69,15 +69,14 @@ class SumPool2d(Linear):
     def windows(self) -> Windows:
         return Windows(self.kernel_size, self.stride, self.padding)
 
-    @property
-    def bias_values(self) -> Float32:
-        return np.zeros(0, np.float32)
-
     def synapses(self, shapes: Shapes) -> Conv2d:
         """The convolution of ones, each channel on its own, that it is before it divides."""
         channels = shapes.output[0]
         ones, bias = np.ones((channels, 1, *self.kernel_size), np.float32), np.zeros(channels, np.float32)
         return Conv2d(ones, bias, self.stride, self.padding, (1, 1), channels)
+
+    def undivided(self) -> Self:
+        return replace(self, divisor=1)
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
         return np.asarray(self.windows.seen(x).sum((-2, -1))) / self.divisor
@@ -110,6 +109,7 @@ class SumPool2d(Linear):
         return f"divides currents by {self.divisor}; expected synapses before it that only it reads, to take the factor"
 
 
+@final
 @dataclass(frozen=True)
 class MaxPool2d(Nonlinear):
     """`y[c, i, j] = max x[c, i s - p + m, j s - p + n]` over the kernel's m, n that lie on the map.

@@ -3,16 +3,29 @@
 A population is cut into blocks of channels × rows, with all columns; block (a, b) is channel block a of row block b.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
-from typing import assert_never
+from typing import assert_never, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.ir.graph import Node
-from neuromorphic.ops import Affine, Conv2d, Delay, MaxPool2d, Neurons, Scale, SelfAttention, Sink, Source, SumPool2d
+from neuromorphic.ops import (
+    Affine,
+    AnyOperation,
+    Conv2d,
+    Delay,
+    Fixed,
+    MaxPool2d,
+    Neurons,
+    Scale,
+    SelfAttention,
+    Sink,
+    Source,
+    SumPool2d,
+)
 from neuromorphic.ops.windows import Windows
 from neuromorphic.placement.populations import Map, Population, Projection, as_map
 
@@ -114,6 +127,9 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
             numbers = prod(pool.kernel_size) if isinstance(pool, MaxPool2d) else 0
             weights = np.multiply.outer(np.ones_like(sizes), window.taps)  # ones, the same for every channel
             return FanOut(a[:, None], window.rows, window.columns, weights, numbers=numbers)
+        case Fixed() as fixed:
+            synapses = cast(AnyOperation, fixed.synapses(node.shapes))
+            return fan_out(replace(projection, node=replace(node, operation=synapses)), population, cut)
         case Affine(weight=weight):
             targets = np.multiply.outer(sizes, heights * width)
             everything = np.ones((len(b), weight.shape[1]), np.int64)  # nothing is shared: each input is a position

@@ -41,9 +41,9 @@ from neuromorphic.ops import (
     Conv2d,
     CubaLif,
     Delay,
+    Fixed,
     If,
     Lif,
-    Linear,
     LoihiLif,
     Membranes,
     Nonlinear,
@@ -51,6 +51,7 @@ from neuromorphic.ops import (
     Sink,
     Source,
     Threshold,
+    Weighted,
 )
 from neuromorphic.ops.widths import DECAY_BITS
 
@@ -206,11 +207,8 @@ class StockModel(AbstractSubProcessModel):
                 return lambda port: port.connect(dense.s_in), dense.a_out
             case Conv2d() as conv:
                 return self._conv(node, conv)
-            case Linear() as pool:
-                synapses = pool.synapses(node.shapes)
-                if not isinstance(synapses, Conv2d):
-                    raise TypeError(f"node {node.name!r}: {type(pool).__name__} has no windows")
-                return self._sparse(matrix(node, synapses) / pool.divisor, node.shape)
+            case Fixed() as fixed:
+                return self._sparse(matrix(node, fixed.synapses(node.shapes)) / fixed.divisor, node.shape)
             case Nonlinear():
                 process = self._keep(ExtensionProcess(node=node, bias=member.bias))
                 return lambda port: port.connect(process.s_in), process.a_out
@@ -286,8 +284,15 @@ def _shaped(port: Any, shape: tuple[int, ...]) -> Any:
     return port if port.shape == shape else port.reshape(shape)
 
 
-def matrix(node: Node, conv: Conv2d) -> csr_matrix:
-    """The convolution as a sparse matrix, float64 `[outputs, inputs]`, both flattened."""
+def matrix(node: Node, synapses: Weighted) -> csr_matrix:
+    """Synapses as a sparse matrix, float64 `[outputs, inputs]`, both flattened."""
+    if isinstance(synapses, Conv2d):
+        return _of_windows(node, synapses)
+    weights = synapses.weights.astype(np.float64)
+    return diags_array(weights.reshape(-1), format="csr") if isinstance(synapses, Scale) else csr_matrix(weights)
+
+
+def _of_windows(node: Node, conv: Conv2d) -> csr_matrix:
     out, per_group, *_ = conv.weight.shape
     # Number the inputs from 1, and see which number every output's window holds at which weight.
     numbers = np.arange(1, math.prod(node.input_shape) + 1, dtype=np.float64).reshape(1, *node.input_shape)
