@@ -87,16 +87,15 @@ class Calibration:
         """
         return self._sent(graph, name, self.first, JUDGED, whole)
 
-    def fired(self, graph: Graph, name: str, given: Spikes, whole: Mapping[str, Whole]) -> NDArray[np.uint8]:
+    def fired(self, graph: Graph, name: str, given: Spikes) -> NDArray[np.uint8]:
         """Spikes of one population, `[N, T, *shape]`; where it reads itself, it hears these.
 
         Args:
             graph: with the parameters in question.
             name: of the population.
             given: spikes of the populations before it, of all images.
-            whole: of nodes before it whose weights are whole.
         """
-        return self._sent(graph, name, given, len(self.frames), whole)
+        return self._sent(graph, name, given, len(self.frames), {})
 
     def maps(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:
         """What a node reads of spikes or frames, in every step of every image: `[N T, *input shape]`.

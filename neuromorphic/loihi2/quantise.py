@@ -141,7 +141,6 @@ class _Work:
         self.cyclic = bool(graph.recurrent) or _reads_ahead(graph)
         self.spikes: Spikes = self.calibration.spikes if self.cyclic else {}
         self.streams: dict[str, Stream] = {}
-        self.whole: dict[str, Whole] = {}
         self.unbiased = _before_delays(self.graph)
 
     def choose(self, stream: Stream) -> bool:
@@ -208,9 +207,6 @@ class _Work:
         if scheme is None:  # the weights are too small beside such a bias
             bias, scheme = operation.bias_values, self.scheme
         self.scheme = scheme
-        unit = self.scheme.units[node.name] / input_unit(self.graph, self.scheme, node)
-        integers = (whole * 2.0**exponents).reshape(weight.shape).astype(np.float32)
-        self.whole[node.name] = Whole(integers, unit)
         self._replace(node, operation.with_weights(weight).with_bias(bias))
 
     def round_factors(self, node: Node, operation: Affine | Scale | Conv2d) -> None:
@@ -231,7 +227,7 @@ class _Work:
         if self.cyclic:
             self.spikes = self.calibration.all(self.graph)
         else:
-            self.spikes = {**self.spikes, name: self.calibration.fired(self.graph, name, self.spikes, self.whole)}
+            self.spikes = {**self.spikes, name: self.calibration.fired(self.graph, name, self.spikes)}
 
     def judge(self) -> None:
         """Measure how far the populations' spikes are from the float graph's by now."""

@@ -62,12 +62,14 @@ class LeakyNeurons:
     ) -> None:
         self.v: Array = np.zeros(shape, dtype)
         self.decay, self.gain, self.threshold = (single_number(n).astype(dtype) for n in (decay, gain, threshold))
+        self.scales = bool((gain != 1).any())
 
     def forget(self) -> None:
         self.v[...] = 0
 
     def __call__(self, x: Array) -> Array:
-        x *= self.gain
+        if self.scales:
+            x *= self.gain
         x -= self.v
         x *= self.decay
         self.v += x
