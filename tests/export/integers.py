@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops.linear import pool_as_convolution
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, MaxPool2d, SelfAttention, Source, SumPool2d
 
 SPIKE = 16
@@ -31,7 +30,7 @@ def by_hand(graph: Graph, exponent: int = 4) -> Graph:
             case Conv2d() as conv:
                 nodes[node.name] = replace(node, operation=replace(conv, weight=SPIKE * conv.weight))
             case SumPool2d() as pool if node.name != "readout.sum":
-                conv = pool_as_convolution(node, pool)
+                conv = pool.synapses(node.shapes)
                 nodes[node.name] = replace(node, operation=replace(conv, weight=SPIKE * conv.weight))
             case SelfAttention() as attention:
                 nodes[node.name] = replace(node, operation=replace(attention, scale=SPIKE))

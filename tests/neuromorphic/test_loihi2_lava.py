@@ -11,7 +11,7 @@ from neuromorphic.execution.reference import run, run_in_batches
 from neuromorphic.ir.parity import compare
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.simulation import doubles, simulate
-from neuromorphic.loihi2.stock import LARGEST_CURRENT, weight_exponent
+from neuromorphic.lava.stock_limits import LARGEST_CURRENT, weight_exponent
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, conv, lif, small_net

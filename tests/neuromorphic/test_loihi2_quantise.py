@@ -18,8 +18,8 @@ from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.rounding import round_in_turn, round_to_nearest
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.ops.loihi_arithmetic import wrap
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
+from neuromorphic.ops.loihi import wrap
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from neuromorphic.reading.read import read_graph
@@ -241,8 +241,8 @@ def population(threshold=100, mantissa=0, exponent=0, decay=2048, **more):
         ({"mantissa": -4097}, r"lif: bias mantissa -4097 is below -4096 \(13 bits\)"),
         ({"exponent": 8}, r"lif: bias exponent 8 exceeds 7 \(3 bits\)"),
         ({"decay": 4097}, r"lif: decay 4097 exceeds 4096 \(12 bits\)"),
-        ({"decay": 4096, "synapse_decay": 4095}, r"lif: decay 4096 exceeds 4095 \(12 bits\)"),
-        ({"synapse_decay": 0}, r"lif: decay of u 0 is below 1 \(12 bits\)"),
+        ({"decay": 4096, "current_decay": 4095}, r"lif: decay 4096 exceeds 4095 \(12 bits\)"),
+        ({"current_decay": 0}, r"lif: decay of u 0 is below 1 \(12 bits\)"),
         ({"drive": np.array([129])}, r"lif: the drive of output channel 0, up to 129, are no integers of 8 bits"),
     ],
 )

@@ -12,8 +12,9 @@ import numpy as np
 import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
 # isort: split
-from neuromorphic.analysis.schedule import inputs, schedule
-from neuromorphic.lava.layers import constants, layers
+from neuromorphic.analysis.biases import biases
+from neuromorphic.analysis.schedule import schedule
+from neuromorphic.lava.layers import layers
 from neuromorphic.lava.ports import in_port
 from neuromorphic.lava.processes.layer import FusedModel
 
@@ -56,8 +57,8 @@ def run(graph, frames):
     timing, (images, steps) = schedule(graph), frames.shape[:2]
     total = images * steps + timing.depth
     ports = {name: Port() for name in graph.nodes}
-    models = [_model(layer, ports, steps) for layer in layers(graph, timing)]
-    read = inputs(graph, graph.output)
+    models = [_model(layer, ports, steps) for layer in layers(graph)]
+    read = graph.nodes[graph.output].sources
     taps = {name: ports[name].channel() for name in {*(node.name for node in graph.populations), *read}}
     failures = []
 
@@ -74,7 +75,7 @@ def run(graph, frames):
     for thread in threads:
         thread.start()
     spikes = {node.name: np.zeros((images, steps, *node.shape), np.bool_) for node in graph.populations}
-    output = np.zeros((images, steps, *graph.nodes[graph.output].shape)) + constants(graph)[graph.output]
+    output = np.zeros((images, steps, *graph.nodes[graph.output].shape)) + biases(graph)[graph.output]
     for now in range(total):
         ports[graph.input].send(frames[min(now // steps, images - 1), now % steps][None])
         for name, tap in taps.items():

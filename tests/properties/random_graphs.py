@@ -16,8 +16,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
+from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import conv, lif, metadata
 
