@@ -156,7 +156,7 @@ def test_stock_neurons_refuse_a_current_that_lava_does_not_wrap():
     graph = one_synapse(LARGEST_CURRENT + 1)
     one = np.ones((1, 1, 1, 1), np.float32)
     with pytest.raises(SimulationFailed, match=f"node 'lif': a current of {LARGEST_CURRENT + 1}"):
-        simulate(graph, one, precision="loihi2", models="stock", timeout=120)
+        simulate(graph, one, precision="loihi2", models="stock")
 
 
 @pytest.mark.parametrize("models", ["fused", "stock"])
