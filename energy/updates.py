@@ -13,8 +13,8 @@ to it never is.
 
 What arrives is what the graph lets arrive, not what its values come to: a spike along an existing synapse, even of
 weight zero, or two that cancel; a bias that isn't zero, in every step; and the graph's input and membranes, in every
-step.  It arrives when it is summed, later by what a recurrent edge or a `Delay` takes, and not at all once its image has
-ended.
+step.  It arrives when it is summed, later by what a recurrent edge or a `Delay` takes, and not at all once its image
+has ended.
 """
 
 from typing import assert_never

@@ -97,5 +97,8 @@ def test_a_population_is_not_linear():
     assert not isinstance(lif.operation, Stateless)
     member = Member(lif, ("input",), (0,), (0,), (0,), (True,), np.zeros(1))
     layer = Layer((member, member), (), (), (), 1)
+    model = type("Model", (FusedModel,), {"dtype": np.float32})
     with pytest.raises(TypeError, match="node 'lif': Lif inside of a layer"):
-        type("Model", (FusedModel,), {"dtype": np.float32})({"layer": layer, "lead": (1,), "time_steps": 1, "membranes": None})
+        type("Model", (FusedModel,), {"dtype": np.float32})(
+            {"layer": layer, "lead": (1,), "time_steps": 1, "membranes": None}
+        )

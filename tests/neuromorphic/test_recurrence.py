@@ -77,7 +77,9 @@ def test_a_cycle_fits_where_it_is_as_late_as_its_synapses_are_many(synapses, ste
     if fits:
         np.testing.assert_array_equal(channels.run(graph, frames)[0]["a"], trace.spikes["a"].unpack())
         return
-    with pytest.raises(RefusedInput, match=rf"passes {synapses} synapses.*has {steps} steps for them.*Delay of {synapses} steps"):
+    with pytest.raises(
+        RefusedInput, match=rf"passes {synapses} synapses.*has {steps} steps for them.*Delay of {synapses} steps"
+    ):
         schedule(graph)
 
 
