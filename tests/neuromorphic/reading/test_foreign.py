@@ -25,7 +25,7 @@ from tests.neuromorphic import chip_oracle, oracle
 from tests.neuromorphic.graphs import chain, lif
 from tests.properties import channels
 
-FOLDER = Path(__file__).parent.parent / "data" / "foreign"
+FOLDER = Path(__file__).parents[2] / "data" / "foreign"
 FILES = sorted(path.stem for path in FOLDER.glob("*.nir"))
 
 OTHERWISE = {

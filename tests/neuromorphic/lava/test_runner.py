@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.alone,
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MARK = "SPIKECLIP_TEST_RUN"
 
 SABOTAGE = """

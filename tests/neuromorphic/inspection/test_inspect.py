@@ -102,7 +102,7 @@ def test_a_graph_from_elsewhere_has_no_metadata(tmp_path):
 
 
 def test_a_recurrent_graph_from_elsewhere(tmp_path):
-    path = Path(__file__).parents[1] / "data" / "foreign" / "spyx_recurrent.nir"
+    path = Path(__file__).parents[2] / "data" / "foreign" / "spyx_recurrent.nir"
     said = invoke(path, "--dt", "1", "--json", tmp_path / "found.json")
     assert "the file doesn't say how many, of 1 s; an image" in said
     assert "neurons 5 in 1 population " in said

@@ -15,7 +15,7 @@ from neuromorphic.lava.stock_limits import LARGEST_CURRENT, weight_exponent
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, conv, lif, small_net
-from tests.neuromorphic.test_lava import published, spike_driven
+from tests.neuromorphic.lava.test_simulation import published, spike_driven
 
 
 def integers(graph, seed=0):

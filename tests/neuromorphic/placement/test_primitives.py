@@ -16,7 +16,13 @@ from neuromorphic.placement.populations import sends
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.compositions import Composer
 from tests.neuromorphic.graphs import DT, chain, conv, lif, metadata
-from tests.neuromorphic.test_placement import _on_exactly_one_core, _shapes, _synapses_one_by_one, cores_of, in_block
+from tests.neuromorphic.placement.test_placement import (
+    _on_exactly_one_core,
+    _shapes,
+    _synapses_one_by_one,
+    cores_of,
+    in_block,
+)
 
 
 def full(size, *values):
