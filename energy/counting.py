@@ -55,19 +55,40 @@ def kind_of(node: Node) -> Kind | None:
 
 
 def fan_out(node: Node) -> Int64:
-    """Synapses from each element of a node's input into the node, which has some: int64 `[*input shape]`.
+    """Synapses from each element of a node's input into the node: int64 `[*input shape]`.
 
     A synapse exists where the node's geometry connects two positions; its weight may be zero.  Taps of a kernel that
     lie outside the map are no synapses, nor are channels of different groups.
+
+    Raises:
+        TypeError: the node has no synapses.
     """
-    if isinstance(node.operation, Linear):
-        return node.operation.fan_out(node.shapes)
-    return np.ones(node.input_shape, np.int64)
+    match node.operation:
+        case Stateless() as stateless:
+            return stateless.fan_out(node.shapes)
+        case Neurons():
+            return np.ones(node.input_shape, np.int64)
+        case Source() | Sink() | Delay() as other:
+            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+        case unknown:
+            assert_never(unknown)
 
 
 def taps(node: Node) -> int:
-    """Products of one evaluation of a node with synapses as frameworks count them: taps on the padding included."""
-    return node.operation.taps(node.shapes) if isinstance(node.operation, Linear) else prod(node.shape)
+    """Products of one evaluation of a node with synapses as frameworks count them: taps on the padding included.
+
+    Raises:
+        TypeError: the node has no synapses.
+    """
+    match node.operation:
+        case Linear() as linear:
+            return linear.taps(node.shapes)
+        case Neurons():
+            return prod(node.shape)
+        case Source() | Sink() | Delay() | Nonlinear() as other:
+            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+        case unknown:
+            assert_never(unknown)
 
 
 def count(

@@ -22,6 +22,9 @@ ALLOWED = {
 }
 """What of the project each package may import; `*/cli.py` may import any."""
 
+ROOMS = ("errors", "ops", "ir", "analysis", "reading", "execution", "loihi2", "lava", "placement", "inspection")
+"""Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""
+
 TORCH = {"torch", "torchvision", "spikingjelly", "nirtorch"}
 TORCH_FREE = ("neuromorphic", "energy")
 LINES = 400
@@ -76,6 +79,17 @@ def test_imports_follow_the_arrows(path):
         scope = runs_at_import(tree) if path.name == "cli.py" else tree
         torch = [(other, line) for other, line in imports(scope) if other.split(".")[0] in TORCH]
         assert not torch, f"{name(path)} imports {torch}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "neuromorphic").rglob("*.py")), ids=name)
+def test_rooms_import_those_before_them(path):
+    room = path.relative_to(ROOT / "neuromorphic").parts[0].removesuffix(".py")
+    if room not in ROOMS or path.name == "cli.py":
+        return
+    before = ROOMS[: ROOMS.index(room) + 1]
+    found = [(other, line) for other, line in imports(ast.parse(path.read_text())) if within(other, "neuromorphic")]
+    wrong = [each for each in found if not any(within(each[0], f"neuromorphic.{other}") for other in before)]
+    assert not wrong, f"{name(path)} imports {wrong}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)

@@ -14,14 +14,12 @@ def biases(graph: Graph) -> dict[str, Float64]:
     Only linear nodes pass on what they make of zeros.  A maximum is not linear, so that what leaves it holds the biases
     before it already; so it is with a `Delay`, behind which they begin late, and with neurons.
     """
-    arriving: dict[str, Float64] = {}
     leaving: dict[str, Float64] = {}
     for node in graph.nodes.values():
-        arriving[node.name] = _sum(node, leaving)
         if isinstance(node.operation, Linear):
-            leaving[node.name] = node.operation.apply(arriving[node.name][None], node.shapes)[0]
-    # A source on a cycle stands behind its reader; such sources are neurons or delays, and leave nothing.
-    return arriving
+            leaving[node.name] = node.operation.apply(_sum(node, leaving)[None], node.shapes)[0]
+    # Only now: a `Delay` on a cycle stands in the graph before what it reads.
+    return {node.name: _sum(node, leaving) for node in graph.nodes.values()}
 
 
 def _sum(node: Node, leaving: dict[str, Float64]) -> Float64:

@@ -12,12 +12,17 @@ import shutil
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
+from time import sleep
 
 from neuromorphic.lava.job import Job
 from neuromorphic.lava.network import Network
+
+_ENDING = Lock()
+"""Held by the thread that ends this process, for ever: what it has begun to tidy up, it finishes."""
 
 
 def main() -> None:
@@ -46,10 +51,21 @@ def main() -> None:
 
 
 def _end_with_parent(folder: Path) -> None:
-    """Standard input ends when the parent does, however it ends; then leave nothing behind."""
+    """Standard input ends when the parent does, however it ends; then leave nothing behind.
+
+    Lava's processes may still write into the folder, so they end before it is removed, and this one last.
+    """
     while os.read(0, 4096):
         pass
-    shutil.rmtree(folder, ignore_errors=True)
+    _ENDING.acquire()
+    for process in multiprocessing.active_children():
+        with suppress(ValueError):  # closed by Lava since
+            process.kill()
+    for _ in range(500):  # what is dying may have been about to write, and so may the main thread
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+        sleep(0.02)
     os.killpg(0, signal.SIGTERM)
 
 
@@ -68,6 +84,7 @@ def _end_with_any(processes: list[multiprocessing.Process], done: Event) -> None
 
 def _exit(code: int) -> None:
     """Exit without waiting for Lava's processes; the parent ends their group."""
+    _ENDING.acquire()
     sys.stderr.flush()
     os._exit(code)
 

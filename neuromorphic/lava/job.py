@@ -51,6 +51,8 @@ class Job:
                 np.save(folder / f"node_{i}.{key}.npy", array)
             rest = {key: value for key, value in fields.items() if key not in arrays}
             kind = type(node.operation).__name__
+            if kind not in _KINDS:
+                raise TypeError(f"node {node.name!r}: operation {kind} is none that a child knows")
             nodes.append([node.name, kind, list(arrays), rest, node.sources, node.input_shape, node.shape])
         np.save(folder / "frames.npy", self.frames)
         settings = {

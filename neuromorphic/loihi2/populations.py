@@ -164,10 +164,15 @@ def neurons_of(node: Node) -> FloatNeurons:
 
     Raises:
         RefusedInput: it consists of integers already.
+        TypeError: it is no population.
     """
-    if not isinstance(node.operation, FloatNeurons):
-        raise RefusedInput(f"{node.name} is quantised already; expected floats")
-    return node.operation
+    match node.operation:
+        case Lif() | If() | CubaLif() | Threshold() as neurons:
+            return neurons
+        case LoihiLif():
+            raise RefusedInput(f"{node.name} is quantised already; expected floats")
+        case other:
+            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no form in the chip's integers")
 
 
 def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Scheme) -> LoihiLif:

@@ -138,7 +138,8 @@ def lacks(operation: object, what: str) -> NoReturn:
     Raises:
         TypeError: always.
     """
-    raise TypeError(f"operation {type(operation).__name__} has no {what}")
+    kind = operation if isinstance(operation, type) else type(operation)
+    raise TypeError(f"operation {kind.__name__} has no {what}")
 
 
 @dataclass(frozen=True)

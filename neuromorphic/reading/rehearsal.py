@@ -5,6 +5,7 @@ process (docs/hostile_files.md has figures), and Python can neither interrupt th
 """
 
 import faulthandler
+import math
 import os
 import signal
 import time
@@ -15,10 +16,13 @@ from pathlib import Path
 from neuromorphic.errors import RefusedInput
 
 SECONDS = 20.0
-"""That a file may take, whatever its size."""
+"""Of the processor, that a file may take, whatever its size: a busy machine takes longer, but not more of these."""
 
 BYTES_PER_SECOND = 1e6
 """Of the file, that it may take beyond."""
+
+PATIENCE = 900.0
+"""Seconds by the clock after which a copy that waits instead of computing is given up."""
 
 
 def rehearse(work: Callable[[], object], path: Path) -> None:
@@ -27,29 +31,41 @@ def rehearse(work: Callable[[], object], path: Path) -> None:
     The copy is forked, so that it starts in milliseconds; where there is no fork, there is no rehearsal.
 
     Raises:
-        RefusedInput: the copy was killed by a signal, or did not end in time.
+        RefusedInput: the copy was killed by a signal, or did not end within its share of the processor.
     """
     if not hasattr(os, "fork"):
         return
-    seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
+    seconds = math.ceil(SECONDS + path.stat().st_size / BYTES_PER_SECOND)
     with warnings.catch_warnings():
         # Python warns of forking beside threads, for the locks that they may hold.  The copy runs HDF5 and nothing
-        # else; should it wait for such a lock, it runs out of time.
+        # else; should it wait for such a lock, it runs out of patience.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        _perform(work)
-    code = _wait(child, seconds)
+        _perform(work, seconds)
+    code = _wait(child)
     if code is None:
-        raise RefusedInput(f"{path}: HDF5 did not finish reading it within {seconds:.0f} s; is the file damaged?")
+        raise RefusedInput(f"{path}: HDF5 did not finish reading it within {PATIENCE:.0f} s; is the file damaged?")
     if code < 0:
         name = signal.Signals(-code).name
+        if name == "SIGXCPU":
+            raise RefusedInput(
+                f"{path}: HDF5 did not finish reading it within {seconds} s of the processor; is the file damaged?"
+            )
         raise RefusedInput(f"{path}: HDF5 died of it ({name}); expected an HDF5 file that is not damaged")
 
 
-def _perform(work: Callable[[], object]) -> None:
-    """Do `work` and end this process: silently, and without any of the parent's clean-up."""
+def _perform(work: Callable[[], object], seconds: int) -> None:
+    """Do `work` and end this process: silently, and without any of the parent's clean-up.
+
+    The kernel ends it after so many seconds of the processor.
+    """
     try:
+        import resource  # where there is fork, there is this
+
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds if most < 0 else min(seconds, most), most))
         faulthandler.disable()
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
@@ -60,9 +76,9 @@ def _perform(work: Callable[[], object]) -> None:
     os._exit(0)
 
 
-def _wait(child: int, seconds: float) -> int | None:
-    """The exit code of `child`, negative for a signal; None when it had to be killed after `seconds`."""
-    end, pause = time.monotonic() + seconds, 0.001
+def _wait(child: int) -> int | None:
+    """The exit code of `child`, negative for a signal; None when it had to be killed after `PATIENCE`."""
+    end, pause = time.monotonic() + PATIENCE, 0.001
     try:
         while True:
             done, status = os.waitpid(child, os.WNOHANG)

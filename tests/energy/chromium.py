@@ -49,7 +49,7 @@ class Chromium:
 
     def close(self):
         self.process.terminate()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=600)
         os.close(self.write_end)
         os.close(self.read_end)
 
@@ -104,12 +104,12 @@ class Chromium:
         return base64.b64decode(self.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"])
 
     def _receive(self):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while b"\0" not in self.buffer:
             ready, _, _ = select.select([self.read_end], [], [], max(0, deadline - time.monotonic()))
             part = os.read(self.read_end, 2**20) if ready else b""
             if not part:
-                raise TimeoutError("Chromium says nothing for a minute, or is gone")
+                raise TimeoutError("Chromium says nothing for ten minutes, or is gone")
             self.buffer += part
         text, self.buffer = self.buffer.split(b"\0", 1)
         message = json.loads(text)

@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 import energy
-from energy import neurons
 from energy.cli import app
 from energy.document import Document
 from energy.report import figures, html
@@ -201,14 +200,14 @@ def test_attention_on_a_cycle_reads_the_step_before():
 )
 def test_what_an_update_computes(node, additions, multiplications):
     operation = from_nir(chain({"node": node}, (1,), (1,))).nodes["node"].operation
-    assert neurons.additions(operation) == additions
-    assert neurons.multiplications(operation) == multiplications
+    assert operation.additions == additions
+    assert operation.multiplications == multiplications
 
 
-def on_the_chip(decay, synapse_decay=4096, drive=0, bias=0):
+def on_the_chip(decay, current_decay=4096, drive=0, bias=0):
     """One neuron of integers."""
     numbers = (np.full(1, n, np.int32) for n in (100, bias))
-    return LoihiLif(decay, *numbers, 0, synapse_decay, np.full(1, drive, np.int32))
+    return LoihiLif(decay, *numbers, 0, current_decay, np.full(1, drive, np.int32))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +228,7 @@ def test_neurons_of_the_chip(population, additions, multiplications, expected):
     graph = replace(graph, nodes={**graph.nodes, "b": replace(graph.nodes["b"], operation=population)})
     trace = trace_of(graph, a=spikes(".", "x", ".", ".", "x", "."), b=spikes(".", ".", "x", ".", ".", "."))
     assert updates_needed(graph, trace)["b"].tolist() == [expected]
-    assert (neurons.additions(population), neurons.multiplications(population)) == (additions, multiplications)
+    assert (population.additions, population.multiplications) == (additions, multiplications)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import energy
-from energy.fanout import fan_out
+from energy.counting import fan_out
 from energy.updates import updates_needed
 from neuromorphic.reading.build import from_nir
 from tests.energy.test_sops import trace_of

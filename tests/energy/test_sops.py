@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import energy
-from energy.fanout import fan_out
+from energy.counting import fan_out, taps
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import Lif
@@ -243,9 +243,11 @@ def test_counts_beyond_32_bits_stay_exact():
     assert synaptic_operations(train, np.array([2**53, 1])).tolist() == [3 * [2**53 + 1]]
 
 
-@pytest.mark.parametrize("kind", ["input", "output", "flat"])
+@pytest.mark.parametrize("kind", ["input", "output", "late", "attention"])
 def test_nodes_without_synapses_have_no_fan_out(kind):
-    flat = nir.Flatten({"input": np.array([1, 2, 2])}, 0, -1)
-    graph = from_nir(chain({"flat": flat}, (1, 2, 2), (4,)))
-    with pytest.raises(TypeError, match="no synapses"):
-        fan_out(graph.nodes[kind])
+    late = nir.Delay(np.full((3, 1, 1), 1e-4))
+    nodes = {"late": late, "lif": lif((3, 1, 1)), "attention": SpikingSelfAttention(np.array([3, 1, 1]), 1, 1.0)}
+    graph = from_nir(chain(nodes, (3, 1, 1), (1, 1, 1)))
+    for count in (fan_out, taps):
+        with pytest.raises(TypeError, match="no synapses"):
+            count(graph.nodes[kind])

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 import energy
 from energy.updates import updates_needed
-from neuromorphic.execution.reference import apply, run
-from neuromorphic.ops.dynamics import step
+from neuromorphic.execution.reference import run
 from neuromorphic.reading.build import from_nir
 from tests.energy.test_sops import trace_of
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata
@@ -99,19 +98,19 @@ def test_needed_are_all_but_membranes_of_zero_where_nothing_arrives(seed, pooled
     frames = (drive * (rng.random((3, 2, 5, 5)) + 0.01)).astype(np.float32)
     trace = run(graph, frames)
     expected = {node.name: np.zeros((3, 4), np.int64) for node in graph.populations}
-    membranes = {node.name: np.zeros((3, *node.shape)) for node in graph.populations}
+    states = {node.name: node.operation.at_rest(3, node.shape) for node in graph.populations}
     for t in range(4):
         values = {graph.input: frames.astype(np.float64)}
         for node in graph.nodes.values():
             if node.name == graph.input:
                 continue
-            x = sum(values[source] for source in node.sources)
+            x = sum(values[source].reshape(3, *node.input_shape) for source in node.sources)
             if node.spiking:
-                busy = (membranes[node.name] != 0) | (x != 0)
+                busy = (states[node.name].v != 0) | (x != 0)
                 expected[node.name][:, t] = busy.reshape(3, -1).sum(1)
-                values[node.name] = step(node.operation, membranes[node.name], x).astype(np.float64)
+                values[node.name] = node.operation.advance(states[node.name], x)
             else:
-                values[node.name] = apply(node, x)
+                values[node.name] = x if node.name == graph.output else node.operation.apply(x, node.shapes)
     assert needed(graph, trace) == {name: found.tolist() for name, found in expected.items()}
     counts = energy.count(graph, trace)
     assert counts.neuron_updates_needed == sum(int(found.sum()) for found in expected.values())

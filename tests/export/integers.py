@@ -31,7 +31,7 @@ def by_hand(graph: Graph, exponent: int = 4) -> Graph:
             case Conv2d() as conv:
                 nodes[node.name] = replace(node, operation=replace(conv, weight=SPIKE * conv.weight))
             case SumPool2d() as pool if node.name != "readout.sum":
-                conv = pool_as_convolution(node, pool)
+                conv = pool.synapses(node.shapes)
                 nodes[node.name] = replace(node, operation=replace(conv, weight=SPIKE * conv.weight))
             case SelfAttention() as attention:
                 nodes[node.name] = replace(node, operation=replace(attention, scale=SPIKE))

@@ -111,12 +111,12 @@ def test_batches_change_nothing():
 def test_its_neuron_is_that_of_the_arithmetic(decay, threshold, mantissa, exponent, stream):
     one = (1, 1, 1)
     operation = LoihiLif(decay, *(np.full(one, n, np.int32) for n in (threshold, mantissa)), exponent)
-    lif, v = IntegerLif(vars(operation)), np.zeros((1, *one))
+    lif, state = IntegerLif(vars(operation)), operation.at_rest(1, one)
     spikes = lif(torch.tensor(stream, dtype=torch.int32).reshape(-1, 1, *one))
     for x, fired in zip(stream, spikes.numpy(), strict=True):
-        expected = arithmetic.step(operation, v, np.full((1, *one), x, np.float64))
+        expected = operation.advance(state, np.full((1, *one), x, np.float64))
         np.testing.assert_array_equal(fired, expected)
-    np.testing.assert_array_equal(lif.membranes.numpy(), v)
+    np.testing.assert_array_equal(lif.membranes.numpy(), state.v)
 
 
 def conv_node(weight):

@@ -14,7 +14,7 @@ from export.convert import prepare
 from export.populations import DT, population, strict
 from export.snap import snap
 from export.standard_nodes import CHIP_NEURONS, cost, expand
-from neuromorphic.execution.reference import apply, run
+from neuromorphic.execution.reference import run
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.ops.extensions import SpikingSelfAttention
 from neuromorphic.reading.build import from_nir
@@ -90,7 +90,7 @@ def counted_synapses(graph):
             if node.spiking:
                 arrived[source] = np.eye(np.prod(node.shape)).reshape(-1, *node.shape)
             elif source != graph.input:
-                arrived |= {origin: apply(node, w) for origin, w in weights(source).items()}
+                arrived |= {origin: node.operation.apply(w, node.shapes) for origin, w in weights(source).items()}
         return arrived
 
     return sum(np.count_nonzero(w) for node in graph.populations for w in weights(node.name).values())

@@ -14,8 +14,9 @@ import nir
 import numpy as np
 from hypothesis import strategies as st
 
-from neuromorphic.ops.conversion import OPERATIONS
+from neuromorphic.ops import READERS
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
+from neuromorphic.reading.flattening import flattened
 
 ODD_NUMBERS = st.sampled_from(
     [0, -1, 1, 2, 3, 7, 64, 5000, 2**20, 2**31, 2**40, 2**62, -(2**63), 0.5, 1e-45, 1e300, np.nan, np.inf, True]
@@ -168,7 +169,9 @@ def _left_of(node: nir.NIRNode, shape: Shape) -> Shape:
     if prod(shape) > 2**20:
         return shape
     try:
-        return OPERATIONS[type(node)](node, shape, "node", 1e-4)[1]
+        if isinstance(node, nir.Flatten):
+            return flattened(node, shape, "node")
+        return READERS[type(node)].read(node, shape, "node", 1e-4).leaves
     except Exception:
         return shape
 

@@ -213,14 +213,28 @@ def test_what_no_memory_holds_is_refused_with_the_limits_as_they_are(files, tmp_
 
 def endless():
     while True:
-        time.sleep(1)
+        pass
 
 
-def test_reading_that_does_not_end_is_refused(monkeypatch, tmp_path):
+def test_reading_that_computes_for_ever_is_refused(monkeypatch, tmp_path):
     (tmp_path / "a.nir").write_bytes(b"1")
     monkeypatch.setattr(rehearsal, "SECONDS", 0.2)
-    with pytest.raises(RefusedInput, match=r"a\.nir: HDF5 did not finish reading it within 0 s"):
+    with pytest.raises(RefusedInput, match=r"a\.nir: HDF5 did not finish reading it within 1 s of the processor"):
         rehearsal.rehearse(endless, tmp_path / "a.nir")
+
+
+def test_reading_that_waits_for_ever_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "a.nir").write_bytes(b"1")
+    monkeypatch.setattr(rehearsal, "PATIENCE", 0.2)
+    with pytest.raises(RefusedInput, match=r"a\.nir: HDF5 did not finish reading it within 0 s;"):
+        rehearsal.rehearse(lambda: time.sleep(3600), tmp_path / "a.nir")
+
+
+def test_reading_may_take_long_by_the_clock(monkeypatch, tmp_path):
+    """On a busy machine: what counts is what the copy took of the processor."""
+    (tmp_path / "a.nir").write_bytes(b"1")
+    monkeypatch.setattr(rehearsal, "SECONDS", 0.2)
+    rehearsal.rehearse(lambda: time.sleep(2), tmp_path / "a.nir")
 
 
 def test_reading_that_kills_the_process_is_refused(tmp_path):

@@ -5,8 +5,10 @@ before it begins, and what became of it after, as lines on standard output; whoe
 that killed it.  The rehearsal that `read_graph` holds is left out here, so that such cases show.
 """
 
+import math
 import resource
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -20,6 +22,8 @@ from tests.fuzz.judge import judge, shrink_limits
 MEMORY = 1024**3
 """Bytes of address space beyond those of a process that has imported everything."""
 
+SECONDS = 6
+"""Of the processor, after which a case counts as hung: the kernel ends the worker with SIGXCPU."""
 
 IN_INTEGERS = 10
 """Of so many cases one is quantised and placed too."""
@@ -47,7 +51,9 @@ def main() -> None:
     case = file.with_suffix(f".{kind}.nir")
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
     for seed in range(first, last):
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + SECONDS, most))
         print(seed, end=" ", flush=True)
         try:
             make(seed, case)

@@ -33,7 +33,7 @@ def agree(graph, frames, models):
     """Whether the reference, the fast run and Lava agree on an integer graph, as the reference's trace."""
     expected = reference.run(graph, frames)
     for each in models:
-        report = compare(simulate(graph, frames, precision="loihi2", models=each, timeout=120), expected)
+        report = compare(simulate(graph, frames, precision="loihi2", models=each), expected)
         assert report.exact, (each, report.first_mismatch)
     if frames.ndim == len(graph.nodes[graph.input].shape) + 1:
         activity = run(graph, frames, expected.time_steps)

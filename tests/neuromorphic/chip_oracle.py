@@ -8,11 +8,9 @@ import numpy as np
 
 from neuromorphic.ops import (
     Affine,
-    Conv1d,
     Conv2d,
     CubaLi,
     Delay,
-    Flatten,
     Integrator,
     Li,
     LoihiLif,
@@ -32,14 +30,6 @@ class ChipOracle:
 
     def __init__(self, graph, frames):
         self.nodes, self.frames, self.known = graph.nodes, frames, {}
-
-    def sources(self, name):
-        """What a node sums, flattening looked through."""
-        for source in self.nodes[name].sources:
-            if isinstance(self.nodes[source].operation, Flatten):
-                yield from self.sources(source)
-            else:
-                yield source
 
     def breaks(self, name):
         operation = self.nodes[name].operation
@@ -64,7 +54,7 @@ class ChipOracle:
     def x(self, name, t):
         shape = self.nodes[name].input_shape
         total = np.zeros(shape)
-        for source in self.sources(name):
+        for source in self.nodes[name].sources:
             late = self.late(source, name)
             if not late or t:
                 total = total + self.y(source, t - late).reshape(shape)
@@ -91,7 +81,7 @@ class ChipOracle:
         lif = node.operation
         drive = np.broadcast_to(lif.drive, node.shape)
         for n in np.ndindex(node.shape):
-            current = lost(u[n], lif.synapse_decay) + 64 * (int(x[n]) + int(drive[n]))
+            current = lost(u[n], lif.current_decay) + 64 * (int(x[n]) + int(drive[n]))
             current = (current + LIMIT - 1) % (2 * LIMIT) - LIMIT + 1
             bias = int(lif.bias_mantissa[n]) * 2**lif.bias_exponent
             u[n], v[n] = current, max(1 - LIMIT, min(LIMIT - 1, lost(v[n], lif.decay) + current + bias))
@@ -105,7 +95,7 @@ class ChipOracle:
         leak = np.asarray(getattr(operation, "leak", 0.0), np.float64)
         i, v = (0.0, np.broadcast_to(leak, x.shape)) if before is None else before
         if isinstance(operation, CubaLi):
-            x = i = i + operation.synapse_decay * (operation.weight * x - i)
+            x = i = i + operation.current_decay * (operation.weight * x - i)
         if isinstance(operation, Integrator):
             v = v + operation.gain * x
         else:
@@ -133,9 +123,6 @@ class ChipOracle:
                 return x * scale
             case Conv2d(weight, bias, stride, padding, dilation, groups):
                 return convolved(x, weight, bias, stride, padding, dilation, groups)
-            case Conv1d(weight, bias, stride, padding, dilation, groups):
-                along = ((1, stride), (0, padding), (1, dilation))
-                return convolved(x[:, None], weight[:, :, None], bias, *along, groups)[:, 0]
             case SumPool2d(kernel, stride, padding, 1):
                 ones = np.ones((len(x), 1, *kernel))
                 return convolved(x, ones, np.zeros(len(x)), stride, padding, (1, 1), len(x))

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from neuromorphic.ops import Affine, Conv1d, Conv2d, Scale
+from neuromorphic.ops import Affine, Conv2d, Scale
 
 
 def synapses(projection, population):
@@ -22,8 +22,6 @@ def synapses(projection, population):
             return list(_convolution(node, conv))
         case Scale():
             return [(i, i) for i in range(population.neurons)]
-        case Conv1d() as conv:
-            return list(_along(node, conv))
         case Affine(weight=weight):
             return list(product(range(weight.shape[1]), range(weight.shape[0])))
         case pool:
@@ -47,16 +45,8 @@ def _convolution(node, conv):
                 yield _flat(node.input_shape, c, y, x), _flat(node.shape, o, i, j)
 
 
-def _along(node, conv):
-    (channels, size), (out, out_size) = node.input_shape, node.shape
-    for o, j, c, n in product(range(out), range(out_size), range(channels), range(conv.weight.shape[2])):
-        x = j * conv.stride - conv.padding + conv.dilation * n
-        if 0 <= x < size and o * conv.groups // out == c * conv.groups // channels:
-            yield c * size + x, o * out_size + j
-
-
 def _windows(node, pool):
-    for i, j, y, x in _taps(node, pool.kernel, pool.stride, pool.padding, (1, 1)):
+    for i, j, y, x in _taps(node, pool.kernel_size, pool.stride, pool.padding, (1, 1)):
         for c in range(node.shape[0]):
             yield _flat(node.input_shape, c, y, x), _flat(node.shape, c, i, j)
 

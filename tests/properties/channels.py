@@ -4,46 +4,92 @@ A channel holds two messages, and who reads an empty one waits: layers that wait
 there.
 """
 
-import queue
 import threading
+from collections import deque
 
 import numpy as np
 
 import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
 # isort: split
-from neuromorphic.analysis.schedule import inputs, schedule
-from neuromorphic.lava.layers import constants, layers
+from neuromorphic.analysis.biases import biases
+from neuromorphic.analysis.schedule import schedule
+from neuromorphic.lava.layers import layers
 from neuromorphic.lava.ports import in_port
 from neuromorphic.lava.processes.layer import FusedModel
 
-PATIENCE = 20.0
-"""Seconds after which a message that does not come never will."""
+
+class Stuck(Exception):
+    """All threads wait for each other."""
+
+
+class Waiting:
+    """Lets threads wait, and tells them when nothing that any of them waits for can ever come.
+
+    Args:
+        threads: that send or receive.
+    """
+
+    def __init__(self, threads):
+        self.lock = threading.Lock()
+        self.threads, self.waiting, self.stuck = threads, {}, False
+
+    def until(self, changed, ready):
+        """Wait until `ready()`, which only a change that `changed` is told of can make true; the lock is held."""
+        self.waiting[threading.get_ident()] = changed, ready
+        self.look()
+        while not ready():
+            if self.stuck:
+                raise Stuck
+            changed.wait()
+        del self.waiting[threading.get_ident()]
+
+    def ended(self):
+        """A thread is over."""
+        with self.lock:
+            self.threads -= 1
+            self.look()
+
+    def look(self):
+        if len(self.waiting) == self.threads and not any(ready() for _, ready in self.waiting.values()):
+            self.stuck = True
+            for changed, _ in self.waiting.values():
+                changed.notify_all()
 
 
 class Channel:
-    """One reader's end of a port."""
+    """One reader's end of a port; holds two messages."""
 
-    def __init__(self):
-        self.messages = queue.Queue(maxsize=2)
+    def __init__(self, waiting):
+        self.waiting, self.messages = waiting, deque()
+        self.changed = threading.Condition(waiting.lock)
 
     def recv(self):
-        return self.messages.get(timeout=PATIENCE)
+        with self.changed:
+            self.waiting.until(self.changed, lambda: self.messages)
+            self.changed.notify_all()
+            return self.messages.popleft()
+
+    def put(self, data):
+        with self.changed:
+            self.waiting.until(self.changed, lambda: len(self.messages) < 2)
+            self.changed.notify_all()
+            self.messages.append(data)
 
 
 class Port:
     """An out-port: a channel to every reader."""
 
-    def __init__(self):
-        self.channels = []
+    def __init__(self, waiting):
+        self.waiting, self.channels = waiting, []
 
     def channel(self):
-        self.channels.append(Channel())
+        self.channels.append(Channel(self.waiting))
         return self.channels[-1]
 
     def send(self, data):
         for channel in self.channels:
-            channel.messages.put(data.copy(), timeout=PATIENCE)
+            channel.put(data.copy())
 
 
 def run(graph, frames):
@@ -55,9 +101,11 @@ def run(graph, frames):
     """
     timing, (images, steps) = schedule(graph), frames.shape[:2]
     total = images * steps + timing.depth
-    ports = {name: Port() for name in graph.nodes}
-    models = [_model(layer, ports, steps) for layer in layers(graph, timing)]
-    read = inputs(graph, graph.output)
+    parts = layers(graph)
+    waiting = Waiting(len(parts) + 1)
+    ports = {name: Port(waiting) for name in graph.nodes}
+    models = [_model(layer, ports, steps) for layer in parts]
+    read = graph.nodes[graph.output].sources
     taps = {name: ports[name].channel() for name in {*(node.name for node in graph.populations), *read}}
     failures = []
 
@@ -68,24 +116,30 @@ def run(graph, frames):
                 model.run_spk()
         except Exception as error:
             failures.append(error)
-            raise
+        finally:
+            waiting.ended()
 
     threads = [threading.Thread(target=work, args=(model,), daemon=True) for model in models]
     for thread in threads:
         thread.start()
     spikes = {node.name: np.zeros((images, steps, *node.shape), np.bool_) for node in graph.populations}
-    output = np.zeros((images, steps, *graph.nodes[graph.output].shape)) + constants(graph)[graph.output]
-    for now in range(total):
-        ports[graph.input].send(frames[min(now // steps, images - 1), now % steps][None])
-        for name, tap in taps.items():
-            message = tap.recv()[0]
-            image, step = divmod(now - timing.latency[name], steps)
-            if 0 <= image < images and name in spikes:
-                spikes[name][image, step] = message
-            if 0 <= image < images and name in read:
-                output[image, step] += read.count(name) * message.reshape(output.shape[2:])
+    output = np.zeros((images, steps, *graph.nodes[graph.output].shape)) + biases(graph)[graph.output]
+    try:
+        for now in range(total):
+            ports[graph.input].send(frames[min(now // steps, images - 1), now % steps][None])
+            for name, tap in taps.items():
+                message = tap.recv()[0]
+                image, step = divmod(now - timing.latency[name], steps)
+                if 0 <= image < images and name in spikes:
+                    spikes[name][image, step] = message
+                if 0 <= image < images and name in read:
+                    output[image, step] += read.count(name) * message.reshape(output.shape[2:])
+    except Stuck as stuck:
+        raise next((error for error in failures if not isinstance(error, Stuck)), stuck) from stuck
+    finally:
+        waiting.ended()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join()
     assert not failures
     return spikes, output
 

@@ -5,11 +5,11 @@ import numpy as np
 import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
 # isort: split
+from neuromorphic.analysis.exactness import doubles
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.lava.layers import layers
 from neuromorphic.lava.ports import in_port
 from neuromorphic.lava.processes.layer import FusedModel
-from neuromorphic.lava.simulation import doubles
 
 
 class Wire:
@@ -33,7 +33,7 @@ def run(graph, frames):
         frames: float32 `[N, *input shape]`; images run side by side.
     """
     timing, wide = schedule(graph), doubles(graph)
-    steps, parts = graph.metadata.time_steps, layers(graph, timing)
+    steps, parts = graph.metadata.time_steps, layers(graph)
     wires = {name: Wire() for name in graph.nodes}
     models = [_model(layer, wires, wide, steps, len(frames)) for layer in parts]
     spikes = {node.name: np.zeros((len(frames), steps, *node.shape), np.bool_) for node in graph.populations}

@@ -13,11 +13,9 @@ import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 # isort: split
 from lava.proc.lif.models import PyLifResetModelBitAcc
 
-from neuromorphic.ir.graph import Node
-from neuromorphic.loihi2.stock import LARGEST_CURRENT, largest_current
-from neuromorphic.ops import LoihiLif
-from neuromorphic.ops import loihi_arithmetic as arithmetic
-from neuromorphic.ops.neurons import neurons
+from neuromorphic.lava.stock_limits import LARGEST_CURRENT, largest_current
+from neuromorphic.ops import LoihiLif, State
+from neuromorphic.ops.loihi import decayed, wrap
 
 LIMIT = 2**23
 EDGES = (0, 1, 2, 3, 63, 64, 65, 2**17 - 1, 2**17, 2**17 + 1, 2**18 - 1, 2**18, 2**18 + 1)
@@ -41,7 +39,7 @@ def lasting(u, v, x, neuron, n):
         kept = abs(value) * (4096 - decay) // 4096
         return kept if value >= 0 else -kept
 
-    u = left(u, neuron.synapse_decay) + 64 * (x + int(neuron.drive[n]))
+    u = left(u, neuron.current_decay) + 64 * (x + int(neuron.drive[n]))
     u = (u + LIMIT - 1) % (2 * LIMIT) - LIMIT + 1
     v = max(1 - LIMIT, min(LIMIT - 1, left(v, neuron.decay) + u + int(neuron.bias[n])))
     return u, v, v > 64 * int(neuron.threshold[n])
@@ -58,7 +56,7 @@ def lava(neuron):
     """Lava's model of the population, at rest."""
     model = PyLifResetModelBitAcc({"reset_interval": 1, "reset_offset": 0})
     model.u, model.v = (np.zeros(neuron.threshold.shape, np.int32) for _ in range(2))
-    model.du, model.dv, model.vth = neuron.synapse_decay - 1, neuron.decay, neuron.threshold
+    model.du, model.dv, model.vth = neuron.current_decay - 1, neuron.decay, neuron.threshold
     model.bias_mant, model.bias_exp = neuron.bias_mantissa.astype(np.int16), np.int16(neuron.bias_exponent)
     model.scale_bias()
     model.scale_threshold()
@@ -70,6 +68,11 @@ def lava_step(model, x):
     fired = model.spiking_activation()
     model.reset_voltage(fired)
     return fired
+
+
+def current(x):
+    """`wrap(64 x)`: u, where no current lasts."""
+    return wrap(np.array([64.0 * x]))[0]
 
 
 def signed(edges):
@@ -88,8 +91,8 @@ def test_a_step_equals_plain_integers(v, x, decay, threshold, mantissa, exponent
     neuron = lif(decay, threshold, (mantissa, exponent))
     u, charged, spike = oracle(v, x, decay, threshold, mantissa << exponent)
     membranes = np.array([float(v)])
-    fired = arithmetic.step(neuron, membranes, np.array([float(x)]))
-    assert arithmetic.current(np.array([float(x)]))[0] == u
+    fired = neuron.advance(State(membranes, np.zeros(1)), np.array([float(x)]))
+    assert current(x) == u
     assert fired[0] == spike
     assert membranes[0] == (0 if spike else charged)
 
@@ -102,11 +105,11 @@ def test_streams_equal_lavas_model_and_the_fast_neurons(seed, decay, exponent, l
     neuron = lif(decay, rng.integers(0, min(2 * largest, 2**17), 64), (rng.integers(-4096, 4096, 64), exponent))
     model = lava(neuron)
     v = np.zeros((1, 64))
-    fast = neurons(Node("lif", neuron, (), (64,), (64,)), 1, np.float32)
+    fast = neuron.neuron_kernel(1, (64,), np.float32)
     for _ in range(8):
         x = rng.integers(-largest, largest + 1, (1, 64)).astype(np.float32)
         expected = [oracle(int(m), int(c), decay, int(h), int(b)) for m, c, h, b in _rows(v, x, neuron)]
-        fired = arithmetic.step(neuron, v, x.astype(np.float64))
+        fired = neuron.advance(State(v, np.zeros_like(v)), x.astype(np.float64))
         np.testing.assert_array_equal(fired[0], [spike for _, _, spike in expected])
         np.testing.assert_array_equal(v[0], [0 if spike else charged for _, charged, spike in expected])
         np.testing.assert_array_equal(lava_step(model, x[0]), fired[0])
@@ -126,16 +129,16 @@ def test_lasting_currents_equal_lavas_model_and_the_fast_neurons(seed, decay, sy
     rng = np.random.default_rng(seed)
     drive = rng.integers(-128, 128, 64).astype(np.int32) * 2 ** int(rng.integers(0, 8))
     bias = (rng.integers(-4096, 4096, 64), exponent)
-    neuron = lif(decay, rng.integers(0, min(2 * largest, 2**17), 64), bias, synapse_decay=synapse, drive=drive)
+    neuron = lif(decay, rng.integers(0, min(2 * largest, 2**17), 64), bias, current_decay=synapse, drive=drive)
     model = lava(neuron)
     u, v = np.zeros((1, 64)), np.zeros((1, 64))
-    fast = neurons(Node("lif", neuron, (), (64,), (64,)), 1, np.float32)
+    fast = neuron.neuron_kernel(1, (64,), np.float32)
     most = min(largest, largest_current(synapse) - 2**14)  # together with the drive
     for _ in range(8):
         x = rng.integers(-most, most + 1, (1, 64)).astype(np.float32)
         before = zip(u[0].tolist(), v[0].tolist(), x[0].tolist(), strict=True)
         expected = [lasting(int(i), int(m), int(c), neuron, n) for n, (i, m, c) in enumerate(before)]
-        fired = arithmetic.step(neuron, v, x.astype(np.float64), u)
+        fired = neuron.advance(State(v, u), x.astype(np.float64))
         np.testing.assert_array_equal(fired[0], [spike for _, _, spike in expected])
         np.testing.assert_array_equal(u[0], [current for current, _, _ in expected])
         np.testing.assert_array_equal(v[0], [0 if spike else charged for _, charged, spike in expected])
@@ -150,7 +153,7 @@ def test_lasting_currents_equal_lavas_model_and_the_fast_neurons(seed, decay, sy
 def test_the_largest_current_is_where_lava_still_wraps_rightly(synapse):
     """With u at 2^23 before, or as little below it as no decay takes: one more than the largest leaves 24 bits."""
     for more in (0, 1):
-        model = lava(lif(2048, 2**17 - 1, synapse_decay=synapse))
+        model = lava(lif(2048, 2**17 - 1, current_decay=synapse))
         model.u[:] = LIMIT
         left = LIMIT * (4096 - synapse) // 4096
         x = (3 * LIMIT - left) // 64 - 1 + more
@@ -169,7 +172,7 @@ def test_a_neuron_fires_above_its_threshold_and_not_at_it(v, above, spikes):
     """v - 1, v and v + 1 for the threshold, in the units of v: the membrane moves by the bias, which has no 6 bits."""
     neuron = lif(4095, v // 64, (above, 0))
     membranes = np.zeros(1)
-    fired = arithmetic.step(neuron, membranes, np.array([v / 64]))
+    fired = neuron.advance(State(membranes, np.zeros(1)), np.array([v / 64]))
     assert (fired[0], membranes[0]) == (spikes, 0 if spikes else v + above)
     model = lava(neuron)
     assert lava_step(model, [v // 64])[0] == spikes
@@ -195,7 +198,7 @@ def test_currents_wrap(x, u):
     model = lava(lif(2048, 2**17 - 1))
     lava_step(model, [x])
     assert model.u[0] == u
-    assert arithmetic.current(np.array([float(x)]))[0] == u
+    assert current(x) == u
 
 
 def test_beyond_the_largest_current_lava_leaves_its_24_bits():
@@ -203,7 +206,7 @@ def test_beyond_the_largest_current_lava_leaves_its_24_bits():
     model = lava(lif(2048, 2**17 - 1))
     lava_step(model, [LARGEST_CURRENT + 2])
     assert model.u[0] == LIMIT + 64
-    assert arithmetic.current(np.array([LARGEST_CURRENT + 2.0]))[0] == 64 - LIMIT
+    assert current(LARGEST_CURRENT + 2) == 64 - LIMIT
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -213,7 +216,7 @@ def test_membranes_saturate(sign):
     model, v = lava(neuron), np.zeros(1)
     x = sign * (2**17 - 2)
     for expected in (sign * (LIMIT - 128), 0 if sign > 0 else 1 - LIMIT):
-        fired = arithmetic.step(neuron, v, np.array([float(x)]))
+        fired = neuron.advance(State(v, np.zeros(1)), np.array([float(x)]))
         assert lava_step(model, [x])[0] == fired[0] == (expected == 0)
         assert v[0] == model.v[0] == expected
 
@@ -236,7 +239,7 @@ def test_membranes_saturate(sign):
     ],
 )
 def test_decay_rounds_toward_zero(v, decay, kept):
-    assert arithmetic.decayed(np.array([float(v)]), decay)[0] == kept
+    assert decayed(np.array([float(v)]), decay)[0] == kept
     model = lava(lif(decay, 2**17 - 1))
     model.v[:] = v
     lava_step(model, [0])

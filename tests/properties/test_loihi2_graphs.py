@@ -14,7 +14,7 @@ from neuromorphic.errors import SimulationFailed
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.parity import compare
 from neuromorphic.lava.simulation import simulate
-from neuromorphic.ops.loihi_widths import STATE_LIMIT
+from neuromorphic.ops.widths import STATE_LIMIT
 from tests.properties import lockstep
 from tests.properties.random_graphs import integer_examples
 

@@ -19,7 +19,7 @@ from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.rounding import round_in_turn, round_to_nearest
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
-from neuromorphic.ops.loihi_arithmetic import wrap
+from neuromorphic.ops.loihi import wrap
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from neuromorphic.reading.read import read_graph
@@ -226,10 +226,18 @@ def cuba(tau_mem, w_in=1.0):
     return nir.CubaLIF(full(2 * step), full(tau_mem * step), full(1), full(0), full(1), full(0), full(w_in))
 
 
-def population(threshold=100, mantissa=0, exponent=0, decay=2048, **more):
+def whole_neuron(threshold=100, mantissa=0, exponent=0, decay=2048, **more):
+    return LoihiLif(decay, np.array([threshold], np.int32), np.array([mantissa], np.int32), exponent, **more)
+
+
+def population(**numbers):
     graph = from_nir(chain({"lif": lif((1,))}, (1,), (1,)))
-    whole = LoihiLif(decay, np.array([threshold], np.int32), np.array([mantissa], np.int32), exponent, **more)
-    return replace(graph, nodes={**graph.nodes, "lif": replace(graph.nodes["lif"], operation=whole)})
+    return replace(graph, nodes={**graph.nodes, "lif": replace(graph.nodes["lif"], operation=whole_neuron(**numbers))})
+
+
+def test_neurons_of_floats_are_no_integers():
+    with pytest.raises(RefusedInput, match="lif is a LIF of floats; expected integers"):
+        check(from_nir(chain({"lif": lif((1,))}, (1,), (1,))))
 
 
 @pytest.mark.parametrize(
@@ -241,8 +249,8 @@ def population(threshold=100, mantissa=0, exponent=0, decay=2048, **more):
         ({"mantissa": -4097}, r"lif: bias mantissa -4097 is below -4096 \(13 bits\)"),
         ({"exponent": 8}, r"lif: bias exponent 8 exceeds 7 \(3 bits\)"),
         ({"decay": 4097}, r"lif: decay 4097 exceeds 4096 \(12 bits\)"),
-        ({"decay": 4096, "synapse_decay": 4095}, r"lif: decay 4096 exceeds 4095 \(12 bits\)"),
-        ({"synapse_decay": 0}, r"lif: decay of u 0 is below 1 \(12 bits\)"),
+        ({"decay": 4096, "current_decay": 4095}, r"lif: decay 4096 exceeds 4095 \(12 bits\)"),
+        ({"current_decay": 0}, r"lif: decay of u 0 is below 1 \(12 bits\)"),
         ({"drive": np.array([129])}, r"lif: the drive of output channel 0, up to 129, are no integers of 8 bits"),
     ],
 )
@@ -254,7 +262,8 @@ def test_widths_are_enforced(parameters, message):
 
 @pytest.mark.parametrize(("weight", "fits"), [(127, True), (-128 * 128, True), (129, False), (254, True), (0.5, False)])
 def test_weights_are_eight_bits_and_an_exponent(weight, fits):
-    graph = from_nir(chain({"w": nir.Affine(np.array([[weight]]), np.zeros(1)), "lif": lif((1,))}, (1,), (1,)))
+    floats = from_nir(chain({"w": nir.Affine(np.array([[weight]]), np.zeros(1)), "lif": lif((1,))}, (1,), (1,)))
+    graph = replace(floats, nodes={**floats.nodes, "lif": replace(floats.nodes["lif"], operation=whole_neuron())})
     if fits:
         check(graph)
     else:
@@ -288,7 +297,7 @@ def test_streams_of_the_encoder(encoder):
     _, graph, _, _ = encoder
     residual = next(s for s in streams(graph) if "block.0.mlp.lif" in s.populations)
     assert set(residual.synapses) == {"stem.tokens.conv", "block.0.attn.proj.conv", "block.0.mlp.proj.conv"}
-    assert host_nodes(graph) == {"readout.sum", "readout.flatten", "readout", "output"}
+    assert host_nodes(graph) == {"readout.sum", "readout", "output"}
 
 
 @pytest.mark.parametrize(
@@ -297,7 +306,7 @@ def test_streams_of_the_encoder(encoder):
         ({"lif": lif((1, 4, 4), tau=np.arange(2, 18).reshape(1, 4, 4))}, r"'lif': dt / tau is 0.0588235 to 0.5; in"),
         ({"lif": lif((1, 4, 4), r=-1.0)}, r"'lif': r is -1; expected more than 0"),
         ({"lif": nir.Threshold(np.full((1, 4, 4), -0.5))}, r"'lif': its threshold is -0.5; the chip's are 0 or more"),
-        ({"lif": cuba(1.0)}, r"'lif': dt / tau_mem is 1 while its current lasts; the chip's v decays by 4095 of 4096"),
+        ({"lif": cuba(1.0)}, r"'lif': dt / tau_mem is 1 while its current outlasts its step; the chip's v decays by 4095 of 4096"),
         ({"lif": cuba(2.0, w_in=-1.0)}, r"'lif': w_in is -1; expected more than 0"),
         ({"li": nir.LI(*np.ones((3, 1, 4, 4))), "lif": lif((1, 4, 4))}, r"'li' sends its membranes to other neurons"),
         ({"conv": conv([[[[1]]]], hw=(4, 4))}, "it has no neurons that spike"),

@@ -37,7 +37,7 @@ def test_the_integers_do_not_depend_on_the_order_in_which_a_processor_sums(tmp_p
     for kernel in ("", "Haswell", "Sandybridge"):  # one that it doesn't know, as elsewhere, changes nothing
         environment = {**os.environ, "OPENBLAS_CORETYPE": kernel} if kernel else os.environ
         command = [sys.executable, "-c", RECIPE, tmp_path / "net.nir", tmp_path / "frames.npy"]
-        root = Path(__file__).parents[2]
+        root = Path(__file__).parents[3]
         found.append(
             subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True).stdout
         )

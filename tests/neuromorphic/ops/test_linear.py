@@ -4,10 +4,10 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.execution.reference import apply
+from neuromorphic.lava.layers import Layer, Member
+from neuromorphic.lava.processes.layer import FusedModel
 from neuromorphic.lava.processes.stock import matrix
-from neuromorphic.ops import Conv2d
-from neuromorphic.ops.linear import linear, pool_as_convolution
+from neuromorphic.ops import Conv2d, Stateless
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, one_neuron
 
@@ -54,15 +54,20 @@ def node_of(shape, operation):
     return from_nir(chain({"node": operation}, shape, (channels, *out))).nodes["node"]
 
 
+def fast(node, batch, dtype):
+    return node.operation.kernel(node.shapes, batch, dtype, np.zeros(node.input_shape))
+
+
 def without_bias(node, x):
-    return apply(node, x) - apply(node, np.zeros_like(x))
+    y, bias = (node.operation.apply(each, node.shapes) for each in (x, np.zeros_like(x)))
+    return y - bias
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_reference_without_biases(name, dtype):
     node = node_of(*CASES[name])
-    compute = linear(node, BATCH, dtype)
+    compute = fast(node, BATCH, dtype)
     rng = np.random.default_rng(1)
     for _ in range(2):  # buffers are used again
         x = rng.integers(-4, 5, (BATCH, *node.input_shape)).astype(dtype)
@@ -75,17 +80,23 @@ def test_equals_the_reference_without_biases(name, dtype):
 def test_takes_spikes_as_bytes(name):
     node = node_of(*CASES[name])
     x = np.random.default_rng(2).integers(0, 2, (BATCH, *node.input_shape)).astype(np.uint8)
-    np.testing.assert_array_equal(linear(node, BATCH, np.float32)(x), without_bias(node, x.astype(np.float64)))
+    np.testing.assert_array_equal(fast(node, BATCH, np.float32)(x), without_bias(node, x.astype(np.float64)))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_sparse_matrix_equals_the_reference(name):
     node = node_of(*CASES[name])
-    conv = node.operation if isinstance(node.operation, Conv2d) else pool_as_convolution(node, node.operation)
+    conv = node.operation.synapses(node.shapes)
+    assert isinstance(conv, Conv2d)
     x = np.random.default_rng(3).integers(-4, 5, (1, *node.input_shape)).astype(np.float64)
     np.testing.assert_array_equal(matrix(node, conv) @ x.reshape(-1), without_bias(node, x).reshape(-1))
 
 
 def test_a_population_is_not_linear():
-    with pytest.raises(TypeError, match="lif"):
-        linear(from_nir(one_neuron()).nodes["lif"], 1, np.float32)
+    lif = from_nir(one_neuron()).nodes["lif"]
+    assert not isinstance(lif.operation, Stateless)
+    member = Member(lif, ("input",), (0,), (0,), (0,), (True,), np.zeros(1))
+    layer = Layer((member, member), (), (), (), 1)
+    model = type("Model", (FusedModel,), {"dtype": np.float32})
+    with pytest.raises(TypeError, match="node 'lif': Lif inside of a layer"):
+        model({"layer": layer, "lead": (1,), "time_steps": 1, "membranes": None})

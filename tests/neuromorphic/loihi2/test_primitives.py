@@ -53,8 +53,8 @@ def test_one_dimensional_maps_and_factors_equal_plain_integers(seed, granularity
     shown = np.clip(np.round(frames * scheme.input_scale), -128, 127).astype(np.float32)
     trace = agree(graph, shown, ())
     parameters = {name: node.operation for name, node in graph.nodes.items()}
-    first, group = (whole(parameters[name].weight) for name in ("conv", "group"))
-    factor, direct = whole(parameters["scale"].scale), whole(parameters["if.lif"].weight)
+    first, group = (whole(parameters[name].weight[..., 0]) for name in ("conv", "group"))
+    factor, direct = whole(parameters["scale"].scale), whole(parameters["if.lif"].weight[..., 0])
     for image in range(len(frames)):
         currents = [conv1d(whole(shown[image]), first, 2, 1, 1)] * 4
         spikes, v = fires(parameters["lif"], currents)

@@ -11,11 +11,11 @@ from neuromorphic.execution.reference import run, run_in_batches
 from neuromorphic.ir.parity import compare
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.simulation import doubles, simulate
-from neuromorphic.loihi2.stock import LARGEST_CURRENT, weight_exponent
+from neuromorphic.lava.stock_limits import LARGEST_CURRENT, weight_exponent
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, conv, lif, small_net
-from tests.neuromorphic.test_lava import published, spike_driven
+from tests.neuromorphic.lava.test_simulation import published, spike_driven
 
 
 def integers(graph, seed=0):
@@ -156,7 +156,7 @@ def test_stock_neurons_refuse_a_current_that_lava_does_not_wrap():
     graph = one_synapse(LARGEST_CURRENT + 1)
     one = np.ones((1, 1, 1, 1), np.float32)
     with pytest.raises(SimulationFailed, match=f"node 'lif': a current of {LARGEST_CURRENT + 1}"):
-        simulate(graph, one, precision="loihi2", models="stock", timeout=120)
+        simulate(graph, one, precision="loihi2", models="stock")
 
 
 @pytest.mark.parametrize("models", ["fused", "stock"])

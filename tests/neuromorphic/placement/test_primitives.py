@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neuromorphic.analysis.arrivals import arrivals
-from neuromorphic.analysis.schedule import inputs, schedule
+from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.ops import Delay
@@ -16,7 +16,13 @@ from neuromorphic.placement.populations import sends
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.compositions import Composer
 from tests.neuromorphic.graphs import DT, chain, conv, lif, metadata
-from tests.neuromorphic.test_placement import _on_exactly_one_core, _shapes, _synapses_one_by_one, cores_of, in_block
+from tests.neuromorphic.placement.test_placement import (
+    _on_exactly_one_core,
+    _shapes,
+    _synapses_one_by_one,
+    cores_of,
+    in_block,
+)
 
 
 def full(size, *values):
@@ -226,7 +232,7 @@ def gathers_spikes(graph, node):
 def waited(graph, timing, name, gathered):
     """Steps that what arrives on each way waits by the schedule, element by element; None where accumulators gather."""
     found = []
-    for source in inputs(graph, name):
+    for source in graph.nodes[name].sources:
         node = graph.nodes[source]
         wait = np.array(timing.delay[source, name])
         if sends(node):
