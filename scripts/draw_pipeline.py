@@ -44,6 +44,28 @@ def arrow(points: list[tuple[int, int]], label: str, label_at: tuple[int, int]) 
     return f'{line}\n<text x="{label_at[0]}" y="{label_at[1]}" class="command">{escape(label)}</text>'
 
 
+def picture(size: tuple[int, int], words: str, parts: tuple[str, ...]) -> str:
+    """An SVG document of that size; `words` are what a screen reader says."""
+    width, height = size
+    style = (
+        "text{font-family:Helvetica,Arial,sans-serif;text-anchor:middle}"
+        ".title{font-size:19px;font-weight:bold}.line{font-size:14.5px;fill:#222}"
+        ".command{font-family:Menlo,Consolas,monospace;font-size:13px;fill:#222}"
+    )
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+            f'aria-label="{escape(words)}">',
+            f"<style>{style}</style>",
+            f'<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto">'
+            f'<path d="M0,0 L10,5 L0,10 z" fill="{GREY}"/></marker></defs>',
+            f'<rect width="{width}" height="{height}" fill="#fbfbfc"/>',
+            *parts,
+            "</svg>\n",
+        )
+    )
+
+
 def drawing() -> str:
     """The picture as one SVG document."""
     boxes = (
@@ -76,25 +98,11 @@ def drawing() -> str:
         arrow([(910, 180), (938, 180), (938, 120), (969, 120)], "trace", (962, 184)),
         arrow([(910, 220), (938, 220), (938, 285), (969, 285)], "trace", (962, 224)),
     )
-    style = (
-        "text{font-family:Helvetica,Arial,sans-serif;text-anchor:middle}"
-        ".title{font-size:19px;font-weight:bold}.line{font-size:14.5px;fill:#222}"
-        ".command{font-family:Menlo,Consolas,monospace;font-size:13px;fill:#222}"
+    words = (
+        "From a checkpoint by spikeclip-export to a NIR graph, by spikeclip-simulate to Lava and a parity report, by "
+        "spikeclip-energy to operation counts"
     )
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
-            'aria-label="From a checkpoint by spikeclip-export to a NIR graph, by spikeclip-simulate to Lava and a parity '
-            'report, by spikeclip-energy to operation counts">',
-            f"<style>{style}</style>",
-            f'<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto">'
-            f'<path d="M0,0 L10,5 L0,10 z" fill="{GREY}"/></marker></defs>',
-            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fbfbfc"/>',
-            *arrows,
-            *(box.svg() for box in boxes),
-            "</svg>\n",
-        )
-    )
+    return picture((WIDTH, HEIGHT), words, (*arrows, *(box.svg() for box in boxes)))
 
 
 if __name__ == "__main__":

@@ -306,7 +306,10 @@ def test_streams_of_the_encoder(encoder):
         ({"lif": lif((1, 4, 4), tau=np.arange(2, 18).reshape(1, 4, 4))}, r"'lif': dt / tau is 0.0588235 to 0.5; in"),
         ({"lif": lif((1, 4, 4), r=-1.0)}, r"'lif': r is -1; expected more than 0"),
         ({"lif": nir.Threshold(np.full((1, 4, 4), -0.5))}, r"'lif': its threshold is -0.5; the chip's are 0 or more"),
-        ({"lif": cuba(1.0)}, r"'lif': dt / tau_mem is 1 while its current outlasts its step; the chip's v decays by 4095 of 4096"),
+        (
+            {"lif": cuba(1.0)},
+            r"'lif': dt / tau_mem is 1 while its current outlasts its step; the chip's v decays by 4095 of 4096",
+        ),
         ({"lif": cuba(2.0, w_in=-1.0)}, r"'lif': w_in is -1; expected more than 0"),
         ({"li": nir.LI(*np.ones((3, 1, 4, 4))), "lif": lif((1, 4, 4))}, r"'li' sends its membranes to other neurons"),
         ({"conv": conv([[[[1]]]], hw=(4, 4))}, "it has no neurons that spike"),
