@@ -62,7 +62,7 @@ def _rests_after(node: Node, trace: Trace, images: slice) -> Mask:
     neurons = node.operation
     if not isinstance(neurons, Neurons):
         raise TypeError(f"node {node.name!r}: {type(neurons).__name__} has no neurons")
-    if neurons.leaks and node.spiking and not neurons.current_lasts:
+    if neurons.leaks and neurons.rests_after_spike and not neurons.current_lasts:
         return trace.spikes[node.name].unpack(images.start, images.stop)
     frames = trace.outputs[images].shape[:2]
     return np.full((*frames, *node.shape), not neurons.leaks and not neurons.current_lasts)

@@ -25,6 +25,7 @@ from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
 from neuromorphic.placement import picture, place
 from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies, cores, document, sentences, table, widths
 from neuromorphic.targets import TARGETS, Lava, Target
@@ -35,11 +36,14 @@ from spikeclip.options import (
     FramesOption,
     HeadsOption,
     ImagesOption,
+    IntegratorsOption,
     JsonOption,
     LabelsOption,
     LimitOption,
     ModelArgument,
+    ResetOption,
     TimeStepsOption,
+    WrittenByOption,
 )
 from spikeclip.predictions import Truth, describe_images, find_truth
 from spikeclip.preprocess import stated_resize
@@ -80,6 +84,9 @@ def simulate(
     frames_path: FramesOption = None,
     time_steps: TimeStepsOption = None,
     dt: DtOption = None,
+    reset: ResetOption = None,
+    integrators: IntegratorsOption = None,
+    written_by: WrittenByOption = None,
     check: Annotated[
         str | None, typer.Option(help="Checkpoint (path or shipped name) to compare every spike with.")
     ] = None,
@@ -136,7 +143,7 @@ def simulate(
             },
             (model, images, frames_path, calibrate, check),
         )
-        floats = graph = read_graph(model, dt)
+        floats = graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         target = _target(backend, timeout)
         found = _shown(floats, images, frames_path, limit, only_images=check is not None)
         if precision is Precision.loihi2:

@@ -54,9 +54,7 @@ def classifies(graph: Graph) -> bool:
 
 def assumptions(graph: Graph) -> list[str]:
     """What a graph of another library leaves open, and what was taken for it, in sentences."""
-    lines = []
-    if not graph.metadata.dt_stated:
-        lines.append(f"dt is taken to be {graph.metadata.dt:g} s; the file doesn't say (--dt)")
+    lines = list(graph.metadata.assumed)
     if graph.recurrent:
         edges = ", ".join(f"{neuron} -> {reader}" for neuron, reader in sorted(graph.recurrent)[:4])
         more = f" and {len(graph.recurrent) - 4} more" if len(graph.recurrent) > 4 else ""
@@ -74,6 +72,8 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
         f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "
         f"population{'s' * (len(trace.spikes) != 1)}: {spikes:,} spikes (rate {rate:.3f})"
     )
+    if not spikes:
+        lines.append("nothing spiked in the whole run: are dt, --integrators and the frames what the file means?")
     if accuracy is not None:
         lines.append(f"accuracy {accuracy:.2%} of {trace.images} images")
     if report is None:

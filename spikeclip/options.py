@@ -1,9 +1,25 @@
 """Options that several commands share: what each is called, takes and says stands here once."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Reset(StrEnum):
+    """What a spike does to a membrane."""
+
+    zero = "zero"
+    subtract = "subtract"
+
+
+class Integrators(StrEnum):
+    """What an integrator multiplies its input by."""
+
+    dt = "dt"
+    step = "step"
+
 
 ImagesOption = Annotated[
     str | None,
@@ -19,6 +35,18 @@ TimeStepsOption = Annotated[
     int | None, typer.Option("--time-steps", min=1, max=4096, help="Time steps per image, where the file doesn't say.")
 ]
 DtOption = Annotated[float | None, typer.Option("--dt", help="Seconds per time step, where the file doesn't say.")]
+ResetOption = Annotated[
+    Reset | None,
+    typer.Option("--reset", help="What a spike does to v, where the file doesn't say it."),
+]
+IntegratorsOption = Annotated[
+    Integrators | None,
+    typer.Option("--integrators", help="What IF and I multiply their input by: dt, as NIR has it, or 1 per step."),
+]
+WrittenByOption = Annotated[
+    str | None,
+    typer.Option("--written-by", help="The library that wrote the file, as in sinabs or norse@2: what its files mean."),
+]
 HeadsOption = Annotated[
     int | None, typer.Option("--heads", min=1, help="Attention heads of a published checkpoint, whose file lacks them.")
 ]

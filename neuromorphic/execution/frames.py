@@ -32,8 +32,8 @@ def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None =
         raise RefusedInput(f"{time_steps} time steps asked for; there are frames for {frames.shape[1]}")
     if known is not None and frames.shape[1] != known:
         raise RefusedInput(f"{graph.source}: {frames.shape[1]} time steps asked for; the file is made for {known}")
-    if not len(frames):
-        raise RefusedInput("no images to run")
+    if not frames.size:
+        raise RefusedInput(f"frames have the shape {list(frames.shape)}: nothing to run on; expected some of each")
     if not np.isfinite(frames).all():
         raise RefusedInput("frames hold values that are not finite")
     if graph.precision == "loihi2":

@@ -55,6 +55,9 @@ class GraphMetadata:
         twin: the ANN twin's layers, for counting without torch; None where there is none.
         document: the whole JSON document.
         dt_stated: whether the file or whoever read it said what dt is.
+        reset: what a spike does to v: `zero` sets it to v_reset, `subtract` takes the threshold off.
+        integrators: what `IF` and `I` multiply their input by: `dt`, or 1 per `step`.
+        assumed: what the file left open and was taken for granted, in sentences (`reading.provenance`).
     """
 
     dt: float = DEFAULT_DT
@@ -67,6 +70,9 @@ class GraphMetadata:
     twin: Mapping[str, Any] | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
     dt_stated: bool = False
+    reset: str = "zero"
+    integrators: str = "dt"
+    assumed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any], source: str, dt: float | None = None) -> Self:
@@ -96,8 +102,8 @@ class GraphMetadata:
         if version != FORMAT_VERSION:
             raise RefusedInput(f"{source}: metadata format {shown(version)}; expected {FORMAT_VERSION}")
         dt, steps, bits = document.get("dt"), document.get("time_steps"), document.get("input_bits")
-        if not isinstance(dt, float) or not LEAST_DT <= dt < 1:
-            raise RefusedInput(f"{source}: metadata dt is {shown(dt)}; expected seconds from {LEAST_DT} to 1")
+        if not isinstance(dt, float) or not LEAST_DT <= dt < float("inf"):
+            raise RefusedInput(f"{source}: metadata dt is {shown(dt)}; expected seconds, at least {LEAST_DT}")
         _check_dt(asked, dt, source)
         if type(steps) is not int or not 1 <= steps <= 4096:
             raise RefusedInput(f"{source}: metadata time_steps is {shown(steps)}; expected 1 to 4096")

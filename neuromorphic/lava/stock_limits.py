@@ -72,6 +72,8 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
         case Lif() | If() | CubaLif() as neurons:
             if biased and neurons.current_lasts:
                 yield f"{where} filters a bias; Lava's neurons add theirs behind the filter, expected none"
+            if neurons.subtracts:
+                yield f"{where} subtracts its threshold; Lava's neurons are set to 0, expected fused models"
             # A gain is brought into the threshold.
             least = min(float(values.min()) for key, values in vars(neurons).items() if key in ("gain", "weight"))
             if least <= 0:
@@ -81,6 +83,9 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
                 yield f"{where} reads a bias; in integers Lava's neurons take their own only"
             if weight_exponent(drive.astype(np.float32)) is None:
                 yield f"{where} has a drive that is no 8-bit integers times one power of two"
+        case Conv2d(beyond=beyond):
+            if any(beyond):
+                yield f"{where} pads more below or to the right; Lava's Conv pads both sides alike"
         case Affine() | Scale() as synapses:
             if graph.precision == "loihi2" and weight_exponent(synapses.weights) is None:
                 process = "Dense" if isinstance(synapses, Affine) else "Sparse"
@@ -88,7 +93,7 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
                     f"{where} has weights that are not 8-bit integers times one power of two; Lava's {process} takes "
                     "no others"
                 )
-        case Threshold() | Source() | Sink() | Delay() | Conv2d() | Fixed() | Nonlinear():
+        case Threshold() | Source() | Sink() | Delay() | Fixed() | Nonlinear():
             pass
         case unknown:
             assert_never(unknown)

@@ -88,6 +88,8 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
     Raises:
         RefusedInput: neurons of one population decay differently, or a factor is not the chip's.
     """
+    if neurons.subtracts:
+        raise RefusedInput(f"{name}: a spike subtracts the threshold; Lava's neurons in integers are set to 0")
     zero = np.zeros(neurons.threshold.shape)
     match neurons:
         case Threshold(threshold=threshold):

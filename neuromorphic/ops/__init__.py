@@ -18,6 +18,7 @@ from neuromorphic.ops.neurons import CubaLif, If, Lif, Threshold
 from neuromorphic.ops.operation import (
     Array,
     ChipPopulation,
+    Conventions,
     Fixed,
     Float32,
     Float64,
@@ -49,6 +50,7 @@ __all__ = [
     "Array",
     "ChipPopulation",
     "Conv2d",
+    "Conventions",
     "CubaLi",
     "CubaLif",
     "Delay",

@@ -12,6 +12,7 @@ from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ops import extensions
 from neuromorphic.ops.operation import (
     Array,
+    Conventions,
     Float64,
     Int64,
     Interval,
@@ -42,7 +43,7 @@ class SelfAttention(Nonlinear):
     scale: float
 
     @classmethod
-    def read(cls, node: extensions.SpikingSelfAttention, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: extensions.SpikingSelfAttention, shape: Shape, where: str, given: Conventions) -> Typed:
         channels = map_shape(shape, where)[0]
         agree(node.input_shape, shape, where)
         heads, scale = np.asarray(node.heads), np.asarray(node.scale)

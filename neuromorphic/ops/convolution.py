@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ops.operation import (
     Array,
+    Conventions,
     Float32,
     Float64,
     Int64,
@@ -23,7 +24,7 @@ from neuromorphic.ops.operation import (
     Typed,
     Weighted,
 )
-from neuromorphic.ops.parameters import finite, pair, single
+from neuromorphic.ops.parameters import finite, pair, per_channel, single
 from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
 
 
@@ -42,6 +43,7 @@ class Conv2d(Weighted):
         bias: float32 `[out]`.
         stride, padding, dilation: (vertical, horizontal).
         groups: of channels that don't see each other.
+        beyond: (vertical, horizontal) padding below and to the right besides, which `same` has for even kernels.
     """
 
     nir_types: ClassVar = (nir.Conv2d, nir.Conv1d)
@@ -54,9 +56,10 @@ class Conv2d(Weighted):
     padding: Pair
     dilation: Pair
     groups: int
+    beyond: Pair = (0, 0)
 
     @classmethod
-    def read(cls, node: nir.Conv1d | nir.Conv2d, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.Conv1d | nir.Conv2d, shape: Shape, where: str, given: Conventions) -> Typed:
         """A `Conv1d` is read as the convolution of maps with a single column."""
         if isinstance(node, nir.Conv1d):
             return cls._read_conv1d(node, shape, where)
@@ -64,11 +67,11 @@ class Conv2d(Weighted):
         weight, bias, groups = _kernel(node, channels, "[out, in / groups, height, width]", where)
         stride, dilation = pair(node.stride, "stride", where, 1), pair(node.dilation, "dilation", where, 1)
         spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
-        padding = _padding(node.padding, stride, spans, where)
+        padding, beyond = _padding(node.padding, stride, spans, where)
         if groups == 1:
             groups = block_diagonal_groups(weight)
             weight = _diagonal_blocks(weight, groups)
-        conv = cls(weight, bias, stride, padding, dilation, groups)
+        conv = cls(weight, bias, stride, padding, dilation, groups, beyond)
         out = (len(weight), *conv.windows.size(shape, where))
         return Typed(conv, Shapes(shape, out), out)
 
@@ -79,9 +82,9 @@ class Conv2d(Weighted):
         weight, bias, groups = _kernel(node, shape[0], "[out, in / groups, kernel]", where)
         stride, dilation = single(node.stride, "stride", where, 1), single(node.dilation, "dilation", where, 1)
         spans = (dilation * (weight.shape[2] - 1) + 1, 1)
-        given = node.padding if isinstance(node.padding, str) else single(node.padding, "padding", where, 0)
-        along, _ = _padding(given, (stride, stride), spans, where)
-        conv = cls(weight[..., None], bias, (stride, 1), (along, 0), (dilation, 1), groups)
+        written = node.padding if isinstance(node.padding, str) else single(node.padding, "padding", where, 0)
+        (along, _), beyond = _padding(written, (stride, stride), spans, where)
+        conv = cls(weight[..., None], bias, (stride, 1), (along, 0), (dilation, 1), groups, beyond)
         size, _ = conv.windows.size((*shape, 1), where)
         return Typed(conv, Shapes((*shape, 1), (len(weight), size, 1)), (len(weight), size))
 
@@ -97,7 +100,9 @@ class Conv2d(Weighted):
 
     @property
     def windows(self) -> Windows:
-        return Windows((self.weight.shape[2], self.weight.shape[3]), self.stride, self.padding, self.dilation)
+        return Windows(
+            (self.weight.shape[2], self.weight.shape[3]), self.stride, self.padding, self.dilation, self.beyond
+        )
 
     @property
     def weights(self) -> Float32:
@@ -211,11 +216,10 @@ class _Impulses:
 
 def _kernel(node: nir.Conv1d | nir.Conv2d, channels: int, expected: str, where: str) -> tuple[Float32, Float32, int]:
     """Weight, bias and groups of a convolution that reads so many channels."""
-    weight, bias = finite(node.weight, "weight", where), finite(node.bias, "bias", where)
+    weight = finite(node.weight, "weight", where)
     if weight.ndim != expected.count(",") + 1 or min(weight.shape) < 1:
         raise RefusedInput(f"{where}: weight has the shape {list(weight.shape)}; expected {expected}")
-    if bias.shape != weight.shape[:1]:
-        raise RefusedInput(f"{where}: bias has the shape {list(bias.shape)}; expected {list(weight.shape[:1])}")
+    bias = per_channel(node.bias, len(weight), "bias", where)
     groups = single(node.groups, "groups", where, 1)
     if len(weight) % groups:
         raise RefusedInput(f"{where}: {len(weight)} output channels in {groups} groups; expected groups of equal size")
@@ -224,17 +228,22 @@ def _kernel(node: nir.Conv1d | nir.Conv2d, channels: int, expected: str, where: 
     return weight, bias, groups
 
 
-def _padding(padding: object, stride: Pair, spans: tuple[int, ...], where: str) -> Pair:
-    """(vertical, horizontal) padding of windows that span so much, from numbers or NIR's words."""
-    if isinstance(padding, str):
-        if padding == "valid":
-            return 0, 0
-        if padding == "same" and stride == (1, 1) and all(k % 2 for k in spans):
-            return spans[0] // 2, spans[1] // 2
-        raise RefusedInput(
-            f"{where}: padding {shown(padding)} with kernel {list(spans)}, stride {list(stride)}; expected numbers"
-        )
-    return pair(padding, "padding", where, 0)
+def _padding(padding: object, stride: Pair, spans: tuple[int, ...], where: str) -> tuple[Pair, Pair]:
+    """Padding of windows that span so much, from numbers or NIR's words; and what lies below and to the right besides.
+
+    `same` leaves the map its size; of an odd number of positions PyTorch puts the last one behind the map.
+    """
+    if not isinstance(padding, str):
+        before = pair(padding, "padding", where, 0)
+        return before, (0, 0)
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same" and stride == (1, 1):
+        vertical, horizontal = (span - 1 for span in spans)
+        return (vertical // 2, horizontal // 2), (vertical % 2, horizontal % 2)
+    raise RefusedInput(
+        f"{where}: padding {shown(padding)} with kernel {list(spans)}, stride {list(stride)}; expected numbers"
+    )
 
 
 def block_diagonal_groups(weight: Float32) -> int:

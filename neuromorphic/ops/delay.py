@@ -8,7 +8,7 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.operation import Array, Int64, Interval, Operation, Shape, Shapes, Typed
+from neuromorphic.ops.operation import Array, Conventions, Int64, Interval, Operation, Shape, Shapes, Typed
 from neuromorphic.ops.parameters import delay_steps
 from neuromorphic.ops.widths import DELAY_BITS
 
@@ -27,8 +27,8 @@ class Delay(Operation):
     steps: Int64
 
     @classmethod
-    def read(cls, node: nir.Delay, shape: Shape, where: str, dt: float) -> Typed:
-        steps = delay_steps(node.delay, dt, where)
+    def read(cls, node: nir.Delay, shape: Shape, where: str, given: Conventions) -> Typed:
+        steps = delay_steps(node.delay, given.dt, where)
         if steps.size != 1 and steps.shape != shape:
             raise RefusedInput(f"{where}: delay has the shape {list(steps.shape)}; expected {list(shape)}")
         whole = np.broadcast_to(steps.reshape(()) if steps.size == 1 else steps, shape)

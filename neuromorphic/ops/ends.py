@@ -8,7 +8,7 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.operation import Interval, Operation, Shape, Shapes, Typed
+from neuromorphic.ops.operation import Conventions, Interval, Operation, Shape, Shapes, Typed
 
 
 @final
@@ -19,7 +19,7 @@ class Source(Operation):
     nir_types: ClassVar = (nir.Input,)
 
     @classmethod
-    def read(cls, node: nir.Input, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.Input, shape: Shape, where: str, given: Conventions) -> Typed:
         return Typed(cls(), Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Input | None = None) -> nir.Input:
@@ -46,7 +46,7 @@ class Sink(Operation):
     nir_types: ClassVar = (nir.Output,)
 
     @classmethod
-    def read(cls, node: nir.Output, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.Output, shape: Shape, where: str, given: Conventions) -> Typed:
         """Of a node whose declared shape is one (`reading.parameters.declared_shape`).
 
         Rockpool declares the axes of its sample data for images and time too, as ones before the shape.

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.operation import (
+    Conventions,
     Float32,
     Float64,
     Int64,
@@ -22,7 +23,7 @@ from neuromorphic.ops.operation import (
     Typed,
     Weighted,
 )
-from neuromorphic.ops.parameters import finite
+from neuromorphic.ops.parameters import finite, per_channel
 
 
 @final
@@ -38,13 +39,12 @@ class Affine(Weighted):
     bias: Float32
 
     @classmethod
-    def read(cls, node: nir.Affine | nir.Linear, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.Affine | nir.Linear, shape: Shape, where: str, given: Conventions) -> Typed:
         weight = finite(node.weight, "weight", where)
         if weight.ndim != 2 or (weight.shape[1],) != shape:
             raise RefusedInput(f"{where}: weight has the shape {list(weight.shape)}; its input has {list(shape)}")
-        bias = finite(node.bias, "bias", where) if isinstance(node, nir.Affine) else np.zeros(len(weight), np.float32)
-        if bias.shape != weight.shape[:1]:
-            raise RefusedInput(f"{where}: bias has the shape {list(bias.shape)}; expected {list(weight.shape[:1])}")
+        given_bias = node.bias if isinstance(node, nir.Affine) else 0.0
+        bias = per_channel(given_bias, len(weight), "bias", where)
         out = (len(weight),)
         return Typed(cls(weight, bias), Shapes(shape, out), out)
 
@@ -101,7 +101,7 @@ class Scale(Weighted):
     scale: Float32
 
     @classmethod
-    def read(cls, node: nir.Scale, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.Scale, shape: Shape, where: str, given: Conventions) -> Typed:
         scale = finite(node.scale, "scale", where)
         if scale.size != 1 and scale.shape != shape:
             raise RefusedInput(f"{where}: scale has the shape {list(scale.shape)}; expected {list(shape)}")

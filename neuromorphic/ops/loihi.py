@@ -21,6 +21,7 @@ from neuromorphic.ops.operation import (
     Array,
     ChipKernel,
     ChipPopulation,
+    Conventions,
     Float64,
     Mask,
     Overflows,
@@ -66,7 +67,7 @@ class LoihiLif(ChipPopulation):
     drive: Int32 = field(default_factory=lambda: np.zeros((), np.int32))
 
     @classmethod
-    def read(cls, node: Any, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: Any, shape: Shape, where: str, given: Conventions) -> Typed:
         """No node of NIR is read as one.
 
         Raises:
@@ -123,6 +124,8 @@ class LoihiLif(ChipPopulation):
     @property
     def current_lasts(self) -> bool:
         return bool(self.current_decay < UNITY)
+
+    rests_after_spike = True
 
     @property
     def always_updated(self) -> bool:

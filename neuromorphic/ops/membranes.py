@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from neuromorphic.ops.neuron_kernels import GeneralNeurons
 from neuromorphic.ops.operation import (
+    Conventions,
     Float32,
     Float64,
     Interval,
@@ -22,7 +23,7 @@ from neuromorphic.ops.operation import (
     Unbiased,
     multiplies,
 )
-from neuromorphic.ops.parameters import decay, full, gain, per_neuron
+from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
 
 
 class FloatMembranes(Unbiased, Membranes):
@@ -65,8 +66,10 @@ class Integrator(FloatMembranes):
     gain: Float32
 
     @classmethod
-    def read(cls, node: nir.I, shape: Shape, where: str, dt: float) -> Typed:
-        return Typed(cls(gain(per_neuron(node, ("r",), shape, where)["r"], dt)), Shapes(shape, shape), shape)
+    def read(cls, node: nir.I, shape: Shape, where: str, given: Conventions) -> Typed:
+        return Typed(
+            cls(gain(per_neuron(node, ("r",), shape, where)["r"], given.integrator_dt)), Shapes(shape, shape), shape
+        )
 
     def write(self, shapes: Shapes, dt: float, like: nir.I | None = None) -> nir.I:
         return nir.I(full(self.gain / np.float32(dt), shapes.output)) if like is None else like
@@ -99,9 +102,11 @@ class Li(FloatMembranes):
     leak: Float32
 
     @classmethod
-    def read(cls, node: nir.LI, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.LI, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("tau", "r", "v_leak"), shape, where)
-        neurons = cls(gain=values["r"], decay=decay(values["tau"], dt, "tau", where), leak=values["v_leak"])
+        leaving = decay(values["tau"], given, "tau", where)
+        gained = per_input(values["r"], leaving, given.leaky_adds)
+        neurons = cls(gain=gained, decay=leaving, leak=values["v_leak"])
         return Typed(neurons, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LI | None = None) -> nir.LI:
@@ -148,13 +153,14 @@ class CubaLi(FloatMembranes):
     leak: Float32
 
     @classmethod
-    def read(cls, node: nir.CubaLI, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.CubaLI, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("tau_syn", "tau_mem", "r", "v_leak", "w_in"), shape, where)
+        synapse = decay(values["tau_syn"], given, "tau_syn", where)
         neurons = cls(
             gain=values["r"],
-            current_decay=decay(values["tau_syn"], dt, "tau_syn", where),
-            weight=values["w_in"],
-            decay=decay(values["tau_mem"], dt, "tau_mem", where),
+            current_decay=synapse,
+            weight=per_input(values["w_in"], synapse, given.current_adds),
+            decay=decay(values["tau_mem"], given, "tau_mem", where),
             leak=values["v_leak"],
         )
         return Typed(neurons, Shapes(shape, shape), shape)

@@ -15,16 +15,26 @@ class GeneralNeurons:
         v += decay (leak + gain x - v)                  or v += gain x where there is no decay, or v = x with neither
         spikes where v > threshold; there v = reset     where there is a threshold; else v is sent
 
+    A spike takes the threshold off v instead where `subtracts` says so.
+
     Args:
         numbers: parameters by name, float32 of the neurons' shape or single numbers.
         start: v at the begin of an image.
         shape: `[B, *shape]`.
         dtype: of the state.
+        subtracts: the way of resetting.
     """
 
     def __init__(
-        self, numbers: Mapping[str, Float32], start: Float32, shape: tuple[int, ...], dtype: DTypeLike
+        self,
+        numbers: Mapping[str, Float32],
+        start: Float32,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        *,
+        subtracts: bool = False,
     ) -> None:
+        self.subtracts = subtracts
         self.numbers = {key: single_number(values).astype(dtype) for key, values in numbers.items()}
         self.start = single_number(start).astype(dtype)
         self.v: Array = np.zeros(shape, dtype)
@@ -49,7 +59,9 @@ class GeneralNeurons:
         if "threshold" not in numbers:
             return self.v.copy()
         fired = self.v > numbers["threshold"]
-        if "reset" in numbers:
+        if self.subtracts:
+            self.v -= numbers["threshold"] * fired
+        elif "reset" in numbers:
             np.copyto(self.v, numbers["reset"], where=fired)
         return np.asarray(fired.view(np.uint8))
 

@@ -6,16 +6,19 @@ A spike is sent where v exceeds the threshold, strictly, and v is reset in the s
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import nir
 import numpy as np
 from numpy.typing import DTypeLike
 
+from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
 from neuromorphic.ops.operation import (
+    Conventions,
     Float32,
     Float64,
+    Mask,
     NeuronKernel,
     Population,
     Shape,
@@ -25,7 +28,7 @@ from neuromorphic.ops.operation import (
     Unbiased,
     multiplies,
 )
-from neuromorphic.ops.parameters import check_threshold, decay, full, gain, per_neuron
+from neuromorphic.ops.parameters import check_threshold, decay, full, gain, per_input, per_neuron
 
 
 def _zero() -> Float32:
@@ -37,9 +40,11 @@ class FloatPopulation(Unbiased, Population):
 
     Attributes:
         threshold: float32 of the population's shape.
+        subtracts: whether a spike takes the threshold off v, instead of setting it to where an image begins.
     """
 
     threshold: Float32
+    subtracts: bool
 
     @property
     @abstractmethod
@@ -61,11 +66,19 @@ class FloatPopulation(Unbiased, Population):
         self._reset(state, fired)
         return fired.astype(np.float64)
 
-    def _reset(self, state: State, fired: Any) -> None:
-        np.copyto(state.v, self.start, where=fired)
+    def _reset(self, state: State, fired: Mask) -> None:
+        if self.subtracts:
+            state.v -= self.threshold * fired
+        else:
+            np.copyto(state.v, self.start, where=fired)
+
+    @property
+    def rests_after_spike(self) -> bool:
+        return not self.subtracts
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
-        return GeneralNeurons(vars(self), self.start, (batch, *shape), dtype)
+        numbers = {key: values for key, values in vars(self).items() if key != "subtracts"}
+        return GeneralNeurons(numbers, self.start, (batch, *shape), dtype, subtracts=self.subtracts)
 
 
 @final
@@ -84,19 +97,33 @@ class Lif(FloatPopulation):
     threshold: Float32
     leak: Float32 = field(default_factory=_zero)
     reset: Float32 = field(default_factory=_zero)
+    subtracts: bool = False
 
     @classmethod
-    def read(cls, node: nir.LIF, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.LIF, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("tau", "r", "v_leak", "v_threshold", "v_reset"), shape, where)
         check_threshold(values, where)
+        if np.isinf(values["tau"]).any() or np.isinf(values["r"]).any():
+            return cls._integrator(values, shape, where, given)
+        leaving = decay(values["tau"], given, "tau", where)
         lif = cls(
-            decay=decay(values["tau"], dt, "tau", where),
-            gain=values["r"],
+            decay=leaving,
+            gain=per_input(values["r"], leaving, given.leaky_adds),
             threshold=values["v_threshold"],
             leak=values["v_leak"],
             reset=values["v_reset"],
+            subtracts=given.subtract,
         )
         return Typed(lif, Shapes(shape, shape), shape)
+
+    @staticmethod
+    def _integrator(values: dict[str, Float32], shape: Shape, where: str, given: Conventions) -> Typed:
+        """`tau = r = inf` with r / tau = 1 / dt is how snnTorch writes `Leaky(beta=1)`: v += x."""
+        if not all(np.isinf(values[key]).all() for key in ("tau", "r")):
+            raise RefusedInput(f"{where}: tau or r is infinite for some neurons; expected both, and for all of them")
+        one = np.ones(shape, np.float32)
+        neurons = If(one, values["v_threshold"], values["v_reset"], subtracts=given.subtract)
+        return Typed(neurons, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LIF | None = None) -> nir.LIF:
         tau = np.float32(dt) / self.decay
@@ -111,7 +138,7 @@ class Lif(FloatPopulation):
         state.v += self.decay * (self.leak + self.gain * x - state.v)
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
-        if self.leak.any() or self.reset.any():
+        if self.leak.any() or self.reset.any() or self.subtracts:
             return super().neuron_kernel(batch, shape, dtype)
         return LeakyNeurons(self.decay, self.gain, self.threshold, (batch, *shape), dtype)
 
@@ -143,12 +170,18 @@ class If(FloatPopulation):
     gain: Float32
     threshold: Float32
     reset: Float32
+    subtracts: bool = False
 
     @classmethod
-    def read(cls, node: nir.IF, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.IF, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("r", "v_threshold", "v_reset"), shape, where)
         check_threshold(values, where)
-        neurons = cls(gain=gain(values["r"], dt), threshold=values["v_threshold"], reset=values["v_reset"])
+        neurons = cls(
+            gain=gain(values["r"], given.integrator_dt),
+            threshold=values["v_threshold"],
+            reset=values["v_reset"],
+            subtracts=given.subtract,
+        )
         return Typed(neurons, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.IF | None = None) -> nir.IF:
@@ -188,20 +221,23 @@ class CubaLif(FloatPopulation):
     leak: Float32
     threshold: Float32
     reset: Float32
+    subtracts: bool = False
 
     @classmethod
-    def read(cls, node: nir.CubaLIF, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.CubaLIF, shape: Shape, where: str, given: Conventions) -> Typed:
         keys = ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
         values = per_neuron(node, keys, shape, where)
         check_threshold(values, where)
+        synapse = decay(values["tau_syn"], given, "tau_syn", where)
         neurons = cls(
-            current_decay=decay(values["tau_syn"], dt, "tau_syn", where),
-            weight=values["w_in"],
-            decay=decay(values["tau_mem"], dt, "tau_mem", where),
+            current_decay=synapse,
+            weight=per_input(values["w_in"], synapse, given.current_adds),
+            decay=decay(values["tau_mem"], given, "tau_mem", where),
             gain=values["r"],
             leak=values["v_leak"],
             threshold=values["v_threshold"],
             reset=values["v_reset"],
+            subtracts=given.subtract,
         )
         return Typed(neurons, Shapes(shape, shape), shape)
 
@@ -244,7 +280,7 @@ class Threshold(FloatPopulation):
     threshold: Float32
 
     @classmethod
-    def read(cls, node: nir.Threshold, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.Threshold, shape: Shape, where: str, given: Conventions) -> Typed:
         threshold = per_neuron(node, ("threshold",), shape, where)["threshold"]
         return Typed(cls(threshold=threshold), Shapes(shape, shape), shape)
 
@@ -258,8 +294,10 @@ class Threshold(FloatPopulation):
     def charge(self, state: State, x: Float64) -> None:
         state.v[...] = x
 
-    def _reset(self, state: State, fired: Any) -> None:
+    def _reset(self, state: State, fired: Mask) -> None:
         """None: what arrives next replaces v."""
+
+    subtracts = False
 
     states = 0
     multiplications = 0

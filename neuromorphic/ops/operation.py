@@ -46,6 +46,26 @@ class Shapes(NamedTuple):
     output: Shape
 
 
+class Conventions(NamedTuple):
+    """What a file leaves to its reader, and its writer meant.
+
+    Attributes:
+        dt: seconds per time step.
+        integrator_dt: what `IF` and `I` multiply their input by per time step: dt, or 1 where the writer meant steps.
+        subtract: whether a spike takes the threshold off v, as in NIR before 1.0.6; else v is set to v_reset.
+        exponential: whether a time constant takes `1 - exp(-dt / tau)` away per time step; else `dt / tau`.
+        leaky_adds: whether an input of 1 brings the v of `LIF` and `LI` r at once; else `dt / tau r`.
+        current_adds: the same of i and w_in, in `CubaLIF` and `CubaLI`.
+    """
+
+    dt: float
+    integrator_dt: float
+    subtract: bool = False
+    exponential: bool = False
+    leaky_adds: bool = False
+    current_adds: bool = False
+
+
 class Typed(NamedTuple):
     """What a node of NIR becomes.
 
@@ -154,14 +174,14 @@ class Operation(ABC):
 
     @classmethod
     @abstractmethod
-    def read(cls, node: Any, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: Any, shape: Shape, where: str, given: Conventions) -> Typed:
         """The operation of a node of NIR, one of `nir_types`.
 
         Args:
             node: whose parameters are numbers (`reading.parameters`).
             shape: of the sum that it reads.
             where: names the node in messages.
-            dt: seconds per time step.
+            given: what the file leaves open.
 
         Raises:
             RefusedInput: a parameter that is not understood or does not fit the shape.
@@ -448,6 +468,12 @@ class Neurons(Operation):
 
     @property
     @abstractmethod
+    def rests_after_spike(self) -> bool:
+        """Whether a spike leaves v as it stays by itself: set to where it rests, not lowered by the threshold."""
+        lacks(self, "reset")
+
+    @property
+    @abstractmethod
     def always_updated(self) -> bool:
         """Whether every neuron takes an update in every step, although nothing arrives: it is never at rest."""
         lacks(self, "rest")
@@ -520,6 +546,7 @@ class Membranes(Neurons):
     """Neurons without a threshold, whose output is v."""
 
     sends_spikes: ClassVar = False
+    rests_after_spike = False  # it sends none
 
     @property
     def additions(self) -> int:

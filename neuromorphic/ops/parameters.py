@@ -1,10 +1,12 @@
 """Numbers of NIR's nodes as operations have them: finite float32, whole sizes, one per neuron, times in time steps."""
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.ops.operation import Float32, Int64, Shape
+from neuromorphic.ops.operation import Conventions, Float32, Int64, Shape
 
 MAX_DELAY = 4096
 """Time steps that a `Delay` may wait: as many as an image may take."""
@@ -13,8 +15,14 @@ MAX_SIZE = 2**31 - 1
 """Of a kernel, stride, padding or dilation: the product of two of them is an int64."""
 
 
-def finite(array: object, what: str, where: str) -> Float32:
-    """`array` in float32.
+def finite(array: object, what: str, where: str, *, infinite: bool = False) -> Float32:
+    """`array` in float32; in float64 where float32 would change it.
+
+    Args:
+        array: of the file.
+        what: names it in messages.
+        where: names the node.
+        infinite: whether infinities are numbers here.
 
     Raises:
         RefusedInput: it is no array of numbers, or holds some that are not finite (in float32).
@@ -24,9 +32,26 @@ def finite(array: object, what: str, where: str) -> Float32:
             result = np.asarray(array, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise RefusedInput(f"{where}: {what} is no array of numbers ({shown(str(error))})") from error
-    if not np.isfinite(result).all():
+    if not (np.isfinite(result) | (infinite & np.isinf(result))).all():
         raise RefusedInput(f"{where}: {what} holds values that are not finite")
+    given = np.asarray(array)
+    if given.dtype != np.float32 and not np.array_equal(result, given):
+        return cast(Float32, given.astype(np.float64))
     return result
+
+
+def per_channel(value: object, channels: int, what: str, where: str) -> Float32:
+    """Float32 `[channels]`; a single number, False among them, stands for all channels.
+
+    Raises:
+        RefusedInput: another shape, or numbers that are not finite.
+    """
+    given = finite(value, what, where)
+    if given.size == 1:
+        return np.full(channels, given.reshape(()), given.dtype)
+    if given.shape != (channels,):
+        raise RefusedInput(f"{where}: {what} has the shape {list(given.shape)}; expected {[channels]}")
+    return given
 
 
 def pair(value: object, what: str, where: str, least: int) -> tuple[int, int]:
@@ -70,25 +95,34 @@ def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) ->
     values: dict[str, Float32] = {}
     for key in keys:
         given = getattr(node, key)
-        value = finite(0.0 if given is None and key == "v_reset" else given, key, where)
+        absent = given is None and key == "v_reset"
+        value = finite(0.0 if absent else given, key, where, infinite=key in ("tau", "r"))
         if value.size != 1 and value.shape != shape:
             raise RefusedInput(f"{where}: {key} has the shape {list(value.shape)}; expected {list(shape)}")
         values[key] = np.broadcast_to(value.reshape(()) if value.size == 1 else value, shape)
     return values
 
 
-def decay(tau: Float32, dt: float, what: str, where: str) -> Float32:
-    """`dt / tau`: what a leak takes away per time step, float32.
+def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
+    """`dt / tau`: what a leak takes away per time step, float32; `1 - exp(-dt / tau)` where the writer means that.
 
     Raises:
         RefusedInput: a tau below dt, for which forward Euler overshoots.
     """
-    if tau.min() < np.float32(dt):
-        raise RefusedInput(f"{where}: {what} is {tau.min()} s; expected at least dt = {dt} s")
-    # In float32, as the file holds them: 2e-4 / 1e-4 is exactly 2 there, and 1 / 2 exactly 0.5.
+    if given.exponential:
+        return np.asarray(-np.expm1(-given.dt / tau.astype(np.float64)), np.float32)
+    dt = tau.dtype.type(given.dt)
+    if tau.min() < dt:
+        raise RefusedInput(f"{where}: {what} is {tau.min()} s; expected at least dt = {given.dt} s")
+    # In the file's type: in float32 2e-4 / 1e-4 is exactly 2, and 1 / 2 exactly 0.5.
     with np.errstate(over="ignore"):  # a tau beyond float32's steps decays by 0
-        steps = tau / np.float32(dt)
-    return np.asarray(np.float32(1) / steps)
+        steps = tau / dt
+    return np.asarray(tau.dtype.type(1) / steps)
+
+
+def per_input(factor: Float32, leak: Float32, adds: bool) -> Float32:
+    """What an input is multiplied by before the leak: `factor`, or so that it brings `factor` behind the leak."""
+    return np.asarray(factor / leak, factor.dtype) if adds else factor
 
 
 def delay_steps(delay: object, dt: float, where: str) -> Int64:
@@ -135,7 +169,7 @@ def check_threshold(values: dict[str, Float32], where: str) -> None:
 
 def gain(r: Float32, dt: float) -> Float32:
     """`dt r`, in float32: 1e-4 times 1e4 is exactly 1 there."""
-    return np.asarray(np.float32(dt) * r)
+    return np.asarray(r.dtype.type(dt) * r)
 
 
 def full(values: object, shape: Shape) -> Float32:

@@ -13,6 +13,7 @@ from neuromorphic.ops import extensions
 from neuromorphic.ops.convolution import Conv2d
 from neuromorphic.ops.operation import (
     Array,
+    Conventions,
     Fixed,
     Float64,
     Int64,
@@ -48,7 +49,7 @@ class SumPool2d(Fixed):
     divisor: int = 1
 
     @classmethod
-    def read(cls, node: nir.SumPool2d | nir.AvgPool2d, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: nir.SumPool2d | nir.AvgPool2d, shape: Shape, where: str, given: Conventions) -> Typed:
         """An `AvgPool2d` divides by the positions of its kernel."""
         channels = map_shape(shape, where)[0]
         kernel = pair(node.kernel_size, "kernel_size", where, 1)
@@ -126,7 +127,7 @@ class MaxPool2d(Nonlinear):
     padding: Pair
 
     @classmethod
-    def read(cls, node: extensions.MaxPool2d, shape: Shape, where: str, dt: float) -> Typed:
+    def read(cls, node: extensions.MaxPool2d, shape: Shape, where: str, given: Conventions) -> Typed:
         channels = map_shape(shape, where)[0]
         agree(node.input_shape, shape, where)
         pool = cls(

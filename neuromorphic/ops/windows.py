@@ -17,13 +17,20 @@ Pair = tuple[int, int]
 class Windows:
     """Which positions of a map every output position sees: `i s - p + d m` for the kernel's m, along each axis.
 
-    All are (vertical, horizontal).
+    All are (vertical, horizontal); `beyond` is padding below and to the right besides.
     """
 
     kernel: Pair
     stride: Pair
     padding: Pair
     dilation: Pair = (1, 1)
+    beyond: Pair = (0, 0)
+
+    @property
+    def around(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Positions outside the map, (above, below) and (left, right)."""
+        (ph, pw), (bh, bw) = self.padding, self.beyond
+        return (ph, ph + bh), (pw, pw + bw)
 
     def size(self, shape: Shape, where: str) -> tuple[int, int]:
         """Height and width that the windows leave of a map `[C, H, W]`.
@@ -33,7 +40,7 @@ class Windows:
         """
         spans = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
         height, width = (
-            (n + 2 * p - k) // s + 1 for n, k, s, p in zip(shape[1:], spans, self.stride, self.padding, strict=True)
+            (n + sum(p) - k) // s + 1 for n, k, s, p in zip(shape[1:], spans, self.stride, self.around, strict=True)
         )
         if height < 1 or width < 1:
             raise RefusedInput(f"{where}: a kernel of {spans} does not fit its input {list(shape)}")
@@ -44,8 +51,8 @@ class Windows:
 
         Positions outside the map hold the value `outside`.
         """
-        (ph, pw), (sh, sw), (dh, dw) = self.padding, self.stride, self.dilation
-        padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=outside)
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        padded = np.pad(x, ((0, 0), (0, 0), *self.around), constant_values=outside)
         return np.asarray(self.view_of(padded)[:, :, ::sh, ::sw, ::dh, ::dw])
 
     def view_of(self, padded: Array) -> Array:
@@ -55,8 +62,8 @@ class Windows:
 
     def holding(self, arriving: Mask) -> Mask:
         """Windows of `[n, C, H, W]` that hold something: `[n, C, H', W']`."""
-        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = self.kernel, self.stride, self.padding, self.dilation
-        padded = np.pad(arriving, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+        (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.stride, self.dilation
+        padded = np.pad(arriving, ((0, 0), (0, 0), *self.around))
         height, width = (n - d * (k - 1) for n, d, k in zip(padded.shape[2:], self.dilation, self.kernel, strict=True))
         hold = np.zeros((*arriving.shape[:2], -(-height // sh), -(-width // sw)), np.bool_)
         for i, j in product(range(0, kh * dh, dh), range(0, kw * dw, dw)):
@@ -79,7 +86,7 @@ class Windows:
             inner: channels that an output channel sees; on a map of one position, there is an answer for each.
         """
         channels, out = shapes.input[0], shapes.output
-        padded = channels * prod(n + 2 * p for n, p in zip(shapes.input[1:], self.padding, strict=True))
+        padded = channels * prod(n + sum(p) for n, p in zip(shapes.input[1:], self.around, strict=True))
         reached = max(n * k for n, k in zip(out[1:], self.kernel, strict=True))
         single = shapes.input[1:] == (1, 1)
         windows = inner * prod(out) if single else channels * prod(self.kernel) * prod(out[1:])
@@ -96,9 +103,10 @@ class PaddedMap:
 
     def __init__(self, windows: Windows, shape: Shape, batch: int, dtype: DTypeLike) -> None:
         channels, height, width = shape
-        (sh, sw), (ph, pw), (dh, dw) = windows.stride, windows.padding, windows.dilation
-        padded = np.zeros((batch, channels, height + 2 * ph, width + 2 * pw), dtype)
-        self.interior = padded[:, :, ph : ph + height, pw : pw + width]
+        (sh, sw), (dh, dw) = windows.stride, windows.dilation
+        (top, below), (left, right) = windows.around
+        padded = np.zeros((batch, channels, top + height + below, left + width + right), dtype)
+        self.interior = padded[:, :, top : top + height, left : left + width]
         self.view = windows.view_of(padded)[:, :, ::sh, ::sw, ::dh, ::dw].transpose(0, 1, 4, 5, 2, 3)
 
 

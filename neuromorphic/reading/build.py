@@ -15,34 +15,47 @@ from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ops import AnyOperation, Sink, Source, Typed
 from neuromorphic.reading.nesting import flat
 from neuromorphic.reading.passes import PASSES, Draft
+from neuromorphic.reading.provenance import Asked, Origin, understood
+
+NOTHING, NOWHERE = Asked(), Origin()
 
 
-def from_nir(graph: nir.NIRGraph, source: str | Path = "graph", dt: float | None = None) -> Graph:
+def from_nir(
+    graph: nir.NIRGraph,
+    source: str | Path = "graph",
+    dt: float | None = None,
+    *,
+    asked: Asked | None = None,
+    origin: Origin = NOWHERE,
+) -> Graph:
     """The validated view of `graph`.
 
     Args:
         graph: as `nir.read` returns it; graphs within it are made flat.
         source: named in messages.
         dt: seconds per time step, where the file doesn't say.
+        asked: the same, and what else the file leaves open.
+        origin: where the file says that it comes from.
 
     Raises:
         RefusedInput: what a pass refuses (`passes`), more or fewer than one input or output, an output that is read, or
             a dt that the file contradicts.
     """
-    draft = drafted(graph, str(source), dt)
+    draft = drafted(graph, str(source), asked or Asked(dt=dt), origin)
     for step in PASSES:
         draft = step.run(draft)
     return _graph(draft)
 
 
-def drafted(graph: nir.NIRGraph, source: str, dt: float | None) -> Draft:
-    """What the passes begin with: metadata understood, subgraphs made flat."""
-    metadata = GraphMetadata.of(graph.metadata, source, dt)
+def drafted(graph: nir.NIRGraph, source: str, asked: Asked = NOTHING, origin: Origin = NOWHERE) -> Draft:
+    """What the passes begin with: metadata and conventions understood, subgraphs made flat."""
     raw, edges = flat(graph, source)
+    stated = GraphMetadata.of(graph.metadata, source, asked.dt)
+    metadata, conventions = understood(stated, raw.values(), asked, origin, source)
     fan_in: dict[str, list[str]] = {name: [] for name in raw}
     for before, after in edges:
         fan_in[after].append(before)
-    return Draft(source, metadata, raw, {name: tuple(sorted(before)) for name, before in fan_in.items()})
+    return Draft(source, metadata, conventions, raw, {name: tuple(sorted(before)) for name, before in fan_in.items()})
 
 
 def _graph(draft: Draft) -> Graph:

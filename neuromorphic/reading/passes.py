@@ -1,6 +1,7 @@
 """The passes that make a graph of what `nir.read` returned, in order; each says what it takes and what it leaves.
 
     flat          subgraphs become nodes of the one graph                       (`nesting`)
+    ended         a graph without ends gets those that nir would give it
     typed         every node gets its operation and its shapes: `Conv1d` becomes `Conv2d`, single numbers become arrays
     spliced       nodes that only flatten are gone: whoever reads one reads what it reads
     ordered       nodes stand in topological order, and edges on cycles that deliver a step later are known
@@ -16,12 +17,13 @@ from math import prod
 from typing import Any
 
 import nir
+import numpy as np
 
 from neuromorphic.analysis.order import wired
 from neuromorphic.analysis.recurrence import components
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.ops import READERS, Delay, Neurons, Operation, SelfAttention, Shape, Typed
+from neuromorphic.ops import READERS, Conventions, Delay, Neurons, Operation, SelfAttention, Shape, Typed
 from neuromorphic.reading.flattening import Passage, flattened
 from neuromorphic.reading.limits import Size, check_flattening
 from neuromorphic.reading.parameters import check_parameters, declared_shape, without_batch
@@ -37,6 +39,7 @@ class Draft:
     Attributes:
         source: named in messages.
         metadata: of the graph.
+        conventions: by which its nodes are read.
         raw: NIR's nodes by name, without subgraphs.
         fan_in: names of what every node sums, in the alphabetical order of the edges in the file.
         typed: by node, its operation and shapes; those of a node that only flattens hold no operation.
@@ -46,6 +49,7 @@ class Draft:
 
     source: str
     metadata: GraphMetadata
+    conventions: Conventions
     raw: Raw
     fan_in: FanIn
     typed: Mapping[str, "Typed | Shape"] = field(default_factory=dict)
@@ -165,7 +169,15 @@ def typed(draft: Draft) -> Draft:
     for name in draft.fan_in:
         _sum_shape(whole, name)
     size.check_steps(draft.metadata.time_steps, draft.source)
-    return whole
+    odd = [name for name, node in draft.raw.items() if isinstance(node, Passage) and _contradicts(whole, name, node)]
+    notes = tuple(f"{name} has the shape that arrives at it, {list(whole.leaves(name))}, not its own" for name in odd)
+    metadata = replace(whole.metadata, assumed=(*whole.metadata.assumed, *notes))
+    return replace(whole, metadata=metadata)
+
+
+def _contradicts(draft: Draft, name: str, passage: Passage) -> bool:
+    """Whether an end of a subgraph declares another shape than arrives at it."""
+    return declared_shape(passage.declared, draft.where(name)) != draft.leaves(name)
 
 
 def spliced(draft: Draft) -> Draft:
@@ -204,7 +216,44 @@ def ordered(draft: Draft) -> Draft:
     return replace(draft, recurrent=recurrent, order=order)
 
 
+def ended(draft: Draft) -> Draft:
+    """Put an `Input` before the node that reads nothing, an `Output` behind the one that nothing reads, as nir does.
+
+    Only where a graph has no ends at all of that kind, and one node that can be meant.
+    """
+    raw, fan_in, notes = dict(draft.raw), dict(draft.fan_in), list(draft.metadata.assumed)
+    read = {s for before in fan_in.values() for s in before}
+    for kind, word, open_ends in (
+        (nir.Input, "input", [name for name, before in fan_in.items() if not before]),
+        (nir.Output, "output", [name for name in fan_in if name not in read]),
+    ):
+        if any(isinstance(node, kind) for node in raw.values()) or len(open_ends) != 1 or word in raw:
+            continue
+        (end,) = open_ends
+        shape = _own_shape(raw[end], word)
+        if shape is None:
+            continue
+        raw[word] = kind(np.array(shape))
+        if word == "input":
+            fan_in[word], fan_in[end] = (), (word,)
+        else:
+            fan_in[word] = (end,)
+        notes.append(f"the file names no {word}; {end!r} is taken for it")
+    metadata = replace(draft.metadata, assumed=tuple(notes))
+    return replace(draft, raw=raw, fan_in=fan_in, metadata=metadata)
+
+
+def _own_shape(node: Any, end: str) -> Shape | None:
+    """The shape of a node's input or output as nir works it out from its parameters; None where it can't."""
+    found = node.input_type if end == "input" else node.output_type
+    values = None if found is None else found.get(end)
+    if values is None or None in list(np.atleast_1d(values)):
+        return None
+    return tuple(int(n) for n in np.atleast_1d(values))
+
+
 PASSES = (
+    Pass(ended, (edges_are_known,), (edges_are_known,)),
     Pass(typed, (edges_are_known,), (all_are_typed, shapes_agree, parameters_are_full)),
     Pass(spliced, (all_are_typed, shapes_agree), (none_only_flattens, edges_are_known, shapes_agree)),
     Pass(ordered, (none_only_flattens, edges_are_known), (sources_come_first,)),
@@ -236,7 +285,7 @@ def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
         check_parameters(node, where)
     if operation is None:
         return flattened(node, shape, where)
-    return operation.read(node, shape, where, draft.metadata.dt)
+    return operation.read(node, shape, where, draft.conventions)
 
 
 def _sum_shape(draft: Draft, name: str) -> Shape:

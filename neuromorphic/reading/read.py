@@ -6,7 +6,6 @@ or hang, reads it in a copy of this process before (`rehearsal.rehearse`).
 """
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import nir
@@ -17,15 +16,18 @@ from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.documents import check_kind, lenient, without_reset
+from neuromorphic.reading.provenance import Asked, Origin
 from neuromorphic.reading.rehearsal import rehearse
 
 
-def read_graph(path: str | Path, dt: float | None = None) -> Graph:
+def read_graph(path: str | Path, dt: float | None = None, asked: Asked | None = None) -> Graph:
     """The validated graph in the file at `path`.
 
     Args:
         path: a `.nir` file.
         dt: seconds per time step, where the file doesn't say.
+        asked: the same, and what else the file leaves open.
 
     Raises:
         RefusedInput: the file is missing, truncated, not NIR, reaches outside itself, declares too much, or its
@@ -34,12 +36,23 @@ def read_graph(path: str | Path, dt: float | None = None) -> Graph:
     path = Path(path)
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file; expected a .nir graph")
+    check_kind(path)
     rehearse(lambda: read_nir(path), path)
-    return from_nir(read_nir(path), path, dt)
+    graph, origin = read_with_origin(path)
+    return from_nir(graph, path, dt, asked=asked, origin=origin)
 
 
 def read_nir(path: Path) -> nir.NIRGraph:
     """What `nir.read` would make of the file at `path`, types unchecked, after the survey.
+
+    Raises:
+        RefusedInput: as of `read_with_origin`.
+    """
+    return read_with_origin(path)[0]
+
+
+def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
+    """The same, and where the file says that it comes from.
 
     Raises:
         RefusedInput: the file is truncated, not NIR, reaches outside itself or declares too much.
@@ -47,8 +60,9 @@ def read_nir(path: Path) -> nir.NIRGraph:
     try:
         with h5py.File(path, "r") as file:
             survey(file, path)
-            _check_version(file, path)
-            document = _unchecked(hdf2dict(file["node"]))
+            version = _version(file, path)
+            document = lenient(hdf2dict(file["node"]))
+        origin = Origin(version, without_reset(document))
         with np.errstate(all="ignore"):  # nir works out shapes before anyone has checked what from
             graph = nir.dict2NIRNode(document)
     except RefusedInput:
@@ -59,22 +73,10 @@ def read_nir(path: Path) -> nir.NIRGraph:
         ) from error
     if not isinstance(graph, nir.NIRGraph):
         raise RefusedInput(f"{path}: holds a single {type(graph).__name__}; expected a graph with nodes and edges")
-    return graph
+    return graph, origin
 
 
-def _unchecked(document: dict[str, Any]) -> dict[str, Any]:
-    """What `nir.read` hands to nir's nodes, without their check of types, in subgraphs either.
-
-    It refuses grouped kernels, and where it infers shapes it adds inputs and outputs.
-    """
-    if document.get("type") == "NIRGraph":
-        document["type_check"] = False
-        for node in document["nodes"].values():
-            _unchecked(node)
-    return document
-
-
-def _check_version(file: h5py.File, path: Path) -> None:
+def _version(file: h5py.File, path: Path) -> str:
     if "version" not in file or "node" not in file:
         raise RefusedInput(f"{path}: has no NIR version or node; expected a graph written by nir.write")
     version = file["version"][()]
@@ -82,6 +84,7 @@ def _check_version(file: h5py.File, path: Path) -> None:
     major, _, minor = text.partition(".")
     if not (major.isdigit() and minor) or int(major) > 1:
         raise RefusedInput(f"{path}: NIR version {shown(text)}; expected 0.x or 1.x")
+    return text
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,163 @@
+"""Who wrote a file decides what it says: dt, what a spike does to v, what an integrator integrates.
+
+NIR's files hold none of these. Before version 1.0.6 a spike took the threshold off v (`nir/ir/neuron.py` of 1.0.4 and
+1.0.5), and there was no v_reset; IF's input is multiplied by dt in NIR's equation, and by 1 in most libraries. So a
+reader says what it knows (`Asked`), the writer's profile fills in the rest (`writers.toml`), and what is still open is
+taken for granted and said (`GraphMetadata.assumed`).
+"""
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, cast, get_args
+
+import nir
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ops import Conventions
+
+Reset = Literal["zero", "subtract"]
+Integrators = Literal["dt", "step"]
+
+SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
+INTEGRATORS = (nir.IF, nir.I)
+
+FIRST_WITH_RESET = (1, 0, 6)
+"""The version of NIR in which v_reset came, and with it that v is set."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller says of a file; None for what it doesn't know.
+
+    Attributes:
+        dt: seconds per time step.
+        reset: what a spike does to v.
+        integrators: what `IF` and `I` multiply their input by.
+        written_by: the library, as in `sinabs` or `norse@2`.
+    """
+
+    dt: float | None = None
+    reset: Reset | None = None
+    integrators: Integrators | None = None
+    written_by: str | None = None
+
+
+def asked(dt: float | None, reset: str | None, integrators: str | None, written_by: str | None) -> Asked:
+    """From what a command was given."""
+    return Asked(dt, cast(Reset | None, reset), cast(Integrators | None, integrators), written_by)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the file itself says of where it comes from.
+
+    Attributes:
+        version: of NIR; None for a graph that was never a file.
+        without_reset: whether it has spiking neurons without v_reset.
+    """
+
+    version: str | None = None
+    without_reset: bool = False
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether NIR meant, when it was written, that a spike takes the threshold off v."""
+        numbers = tuple(int(n) for n in re.findall(r"\d+", self.version or "")[:3])
+        return bool(numbers) and numbers < FIRST_WITH_RESET and self.without_reset
+
+
+def understood(
+    metadata: GraphMetadata, nodes: Collection[Any], given: Asked, origin: Origin, source: str
+) -> tuple[GraphMetadata, Conventions]:
+    """The metadata with what was taken for granted, and the conventions by which the nodes are read.
+
+    Args:
+        metadata: of the file; its dt is the caller's already, where the caller said one.
+        nodes: of NIR.
+        given: by the caller.
+        origin: of the file.
+        source: named in messages.
+
+    Raises:
+        RefusedInput: a library that has no profile, a node that its files don't hold the meaning of, or a reset that
+            the file contradicts.
+    """
+    profile = _profile(given.written_by, source)
+    for node in nodes:
+        why = profile.get("refuses", {}).get(type(node).__name__)
+        if why is not None:
+            raise RefusedInput(
+                f"{source}: written by {given.written_by}: a {type(node).__name__} doesn't hold what it means ({why}); "
+                "expected no --written-by, to run what the file says"
+            )
+    assumed = [f"of a file of {given.written_by}: {profile['note']}"] if "note" in profile else []
+    if not metadata.dt_stated:
+        dt = profile.get("dt", metadata.dt)
+        metadata = replace(metadata, dt=dt)
+        why = f"as {given.written_by} means it" if "dt" in profile else "the file doesn't say (--dt, --written-by)"
+        assumed.append(f"dt is taken to be {dt:g} s; {why}")
+    reset = _reset(metadata, any(isinstance(n, SPIKING) for n in nodes), given, profile, origin, assumed, source)
+    step = given.integrators or metadata.document.get("integrators") or profile.get("integrators")
+    integrates = any(isinstance(node, INTEGRATORS) for node in nodes)
+    if step is None and not metadata.document and integrates and metadata.dt != 1:
+        assumed.append(
+            f"IF and I multiply their input by dt = {metadata.dt:g}, as NIR has it; most libraries mean 1 per "
+            "step (--integrators step)"
+        )
+    conventions = Conventions(
+        dt=metadata.dt,
+        integrator_dt=1.0 if step == "step" else metadata.dt,
+        subtract=reset == "subtract",
+        exponential=profile.get("decay") == "exponential",
+        leaky_adds=profile.get("leaky_input") == "adds",
+        current_adds=profile.get("current_input") == "adds",
+    )
+    return replace(metadata, reset=reset, integrators=step or "dt", assumed=tuple(assumed)), conventions
+
+
+def _reset(
+    metadata: GraphMetadata,
+    spiking: bool,
+    given: Asked,
+    profile: Mapping[str, Any],
+    origin: Origin,
+    assumed: list[str],
+    source: str,
+) -> Reset:
+    stated = metadata.document.get("reset")
+    if stated is not None and stated not in get_args(Reset):
+        raise RefusedInput(f"{source}: metadata reset is {stated!r}; expected zero or subtract")
+    if None not in (stated, given.reset) and stated != given.reset:
+        raise RefusedInput(f"{source}: reset {given.reset!r} asked for; the file is made for {stated!r}")
+    known: Reset | None = given.reset or stated or profile.get("reset")
+    if known is not None or not spiking:
+        return known or "zero"
+    if origin.subtracts:
+        assumed.append(
+            f"a spike takes the threshold off v, as in NIR before 1.0.6 (the file is of {origin.version}; --reset zero)"
+        )
+        return "subtract"
+    return "zero"
+
+
+def _profile(written_by: str | None, source: str) -> Mapping[str, Any]:
+    """What a library means; the profile of a version replaces what it names."""
+    if written_by is None:
+        return {}
+    name, _, version = written_by.lower().partition("@")
+    profiles = _profiles()
+    if name not in profiles:
+        raise RefusedInput(f"{source}: no profile of {written_by!r}; expected one of {', '.join(sorted(profiles))}")
+    general = {key: value for key, value in profiles[name].items() if not key[0].isdigit()}
+    special = [value for key, value in profiles[name].items() if key[0].isdigit() and version.startswith(key)]
+    return special[0] if special else general
+
+
+@cache
+def _profiles() -> dict[str, dict[str, Any]]:
+    return tomllib.loads((resources.files("neuromorphic.reading") / "writers.toml").read_text(encoding="utf-8"))
