@@ -26,8 +26,8 @@ Integrators = Literal["dt", "step"]
 SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
 INTEGRATORS = (nir.IF, nir.I)
 
-FIRST_WITH_RESET = (1, 0, 6)
-"""The version of NIR in which v_reset came, and with it that v is set."""
+FIRST_WITH_RESET, FIRST_STABLE = (1, 0, 6), (1, 0, 0)
+"""The version of NIR in which v_reset came, and with it that v is set; and that before which nobody kept to a format."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,9 @@ class Origin:
     without_reset: bool = False
 
     @property
-    def subtracts(self) -> bool:
-        """Whether NIR meant, when it was written, that a spike takes the threshold off v."""
-        numbers = tuple(int(n) for n in re.findall(r"\d+", self.version or "")[:3])
-        return bool(numbers) and numbers < FIRST_WITH_RESET and self.without_reset
+    def number(self) -> tuple[int, ...]:
+        """The version, for comparisons; empty where there is none."""
+        return tuple(int(n) for n in re.findall(r"\d+", self.version or "")[:3])
 
 
 def understood(
@@ -137,11 +136,17 @@ def _reset(
     known: Reset | None = given.reset or stated or profile.get("reset")
     if known is not None or not spiking:
         return known or "zero"
-    if origin.subtracts:
+    if not origin.without_reset or not origin.number or origin.number >= FIRST_WITH_RESET:
+        return "zero"
+    if origin.number >= FIRST_STABLE:
         assumed.append(
             f"a spike takes the threshold off v, as in NIR before 1.0.6 (the file is of {origin.version}; --reset zero)"
         )
         return "subtract"
+    assumed.append(
+        f"a spike sets v to 0, as the libraries of its time did that wrote such files; NIR {origin.version} itself "
+        "says that the threshold is taken off (--reset subtract)"
+    )
     return "zero"
 
 
