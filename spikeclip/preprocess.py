@@ -108,7 +108,9 @@ def stated_resize(settings: Mapping[str, Any] | None, source: str) -> Resize:
     for known in (ANTIALIASED, CLIP_SAMPLES):
         if stated == known:
             return known
-    raise RefusedInput(f"{source}: its images are resized as {stated!r}; expected {ANTIALIASED} or {CLIP_SAMPLES}")
+    raise RefusedInput(
+        f"{source}: its images are resized as {repr(stated)[:80]}; expected {ANTIALIASED} or {CLIP_SAMPLES}"
+    )
 
 
 def square(image: Image.Image, size: int, *, antialias: bool = False) -> NDArray[np.uint8]:
