@@ -121,6 +121,7 @@ def test_an_image_that_is_a_line_is_refused_before_it_is_enlarged():
 def test_settings_that_do_not_say_how_to_resize_are_antialiased():
     old = {"image_size": 8, "mean": [1], "std": [2]}
     assert Preprocessing.from_dict(old).resize == stated_resize(old, "m") == stated_resize(None, "m") == "antialiased"
+    assert Preprocessing(8, (1.0,), (2.0,)).to_dict() == old  # so that unfinished runs and older files go on
     new = Preprocessing(8, (1.0,), (2.0,), "clip-samples").to_dict()
     assert Preprocessing.from_dict(new).resize == stated_resize(new, "m") == "clip-samples"
     for wrong in ("nearest", None, ["antialiased"], 1):
