@@ -72,8 +72,11 @@ class Preprocessing:
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as a JSON-compatible dictionary."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """The settings as a JSON-compatible dictionary, without the `resize` that older files have without a word."""
+        settings = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        if self.resize == ANTIALIASED:
+            del settings["resize"]
+        return settings
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -108,7 +111,9 @@ def stated_resize(settings: Mapping[str, Any] | None, source: str) -> Resize:
     for known in (ANTIALIASED, CLIP_SAMPLES):
         if stated == known:
             return known
-    raise RefusedInput(f"{source}: its images are resized as {stated!r}; expected {ANTIALIASED} or {CLIP_SAMPLES}")
+    raise RefusedInput(
+        f"{source}: its images are resized as {repr(stated)[:80]}; expected {ANTIALIASED} or {CLIP_SAMPLES}"
+    )
 
 
 def square(image: Image.Image, size: int, *, antialias: bool = False) -> NDArray[np.uint8]:

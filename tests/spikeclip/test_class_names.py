@@ -15,6 +15,7 @@ from spikeclip.errors import RefusedInput
         (" air plane ", "AIR-PLANE"),
         ("café", "cafe\N{COMBINING ACUTE ACCENT}"),
         ("STRASSE", "straße"),
+        ("\N{LATIN SMALL LIGATURE FI}sh", "fish"),
     ],
 )
 def test_case_hyphens_underscores_and_spaces_do_not_make_another_name(name, other):

@@ -74,6 +74,10 @@ def test_each_image_has_its_file_its_label_and_its_best_five():
     }
     assert [each["name"] for each in found[1]["top5"]] == list("dabcg")  # of equal scores the earlier class
     assert json.loads(json.dumps(found)) == found
+    many = np.zeros((1, 300))
+    many[0, 200] = 1
+    (one,) = describe_images(["a"], many, (), Truth(None))
+    assert [each["name"] for each in one["top5"]] == [200, 0, 1, 2, 3]
 
 
 def test_without_names_classes_are_numbers_and_few_classes_are_all_listed():
