@@ -27,7 +27,7 @@ SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
 INTEGRATORS = (nir.IF, nir.I)
 
 FIRST_WITH_RESET, FIRST_STABLE = (1, 0, 6), (1, 0, 0)
-"""The version of NIR in which v_reset came, and with it that v is set; and that before which nobody kept to a format."""
+"""The version of NIR in which v_reset came, and with it that v is set; and the first that was stable."""
 
 
 @dataclass(frozen=True)
