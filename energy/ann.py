@@ -29,10 +29,13 @@ def ann_counts(graph: Graph, images: int) -> AnnCounts | None:
             name = str(layer["name"])
             if name in layers:
                 raise ValueError(f"layer {name!r} stands twice")
-            layers[name] = AnnLayer(str(layer["kind"]), _natural(layer["macs"]) * images, _shapes(layer))
+            shapes = _shapes(layer)
+            biases = None if shapes is None else (shapes.outputs if shapes.biases else 0) * images
+            macs = _natural(layer["macs"]) * images
+            layers[name] = AnnLayer(kind=str(layer["kind"]), macs=macs, shapes=shapes, additions=biases)
     except (LookupError, TypeError, ValueError) as error:
         raise RefusedInput(f"{graph.source}: its table of the ANN twin is not understood ({error!r})") from error
-    return AnnCounts(images, parameters, layers)
+    return AnnCounts(images=images, parameters=parameters, layers=layers)
 
 
 def _shapes(layer: Mapping[str, Any]) -> AnnShapes | None:

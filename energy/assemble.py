@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from energy import pricing, records
+from energy import pricing
 from energy.counts import AnnCounts, OperationCounts
+from energy.distribution import distribution
 from energy.document import (
     FORMAT,
     FORMAT_VERSION,
@@ -21,7 +22,7 @@ from energy.document import (
 from energy.layers import break_even_rates
 from energy.limits import not_counted, notes
 from energy.prices import Device, Widths
-from energy.statistics import break_even, distribution, sensitivity
+from energy.statistics import break_even, sensitivity
 from energy.traffic import Access, ann_accesses, snn_accesses, width
 from energy.verdict import decide, sentence
 from neuromorphic.ir.graph import Graph
@@ -53,8 +54,8 @@ def assemble(
         precision=precision,
         images=counts.images,
         time_steps=counts.time_steps,
-        snn=records.snn(counts),
-        ann=None if counts.ann is None else records.ann(counts.ann),
+        snn=counts,
+        ann=counts.ann,
         devices={device.name: _report(graph, counts, device, devices) for device in devices},
         not_counted=not_counted(graph, counts),
         notes=notes(counts, devices),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from energy.ann import ann_counts
 from energy.attention import attention_counts
 from energy.counts import (
     Additions,
-    Kind,
     LayerCounts,
     NeuronCounts,
     OperationCounts,
@@ -25,7 +24,7 @@ from energy.updates import updates_needed
 from neuromorphic.analysis.arrivals import arrivals, check_delays
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import Trace
 from neuromorphic.ops import (
     AnyOperation,
     Delay,
@@ -39,6 +38,7 @@ from neuromorphic.ops import (
     Source,
     Stateless,
 )
+from neuromorphic.ops.operation import Kind
 
 
 def kind_of(node: Node) -> Kind | None:
@@ -114,6 +114,7 @@ def count(
     _check(graph, trace)
     frames = trace.images * trace.time_steps
     unchanging, summed, needed = constant(graph), summable(graph), updates_needed(graph, trace)
+    zero = np.zeros((trace.images, trace.time_steps), np.int64)
     layers: dict[str, LayerCounts] = {}
     spikes_read: dict[str, tuple[NDArray[np.int64], ...]] = {}
     for done, node in enumerate(graph.nodes.values()):
@@ -124,32 +125,33 @@ def count(
         if read:
             spikes_read[node.name] = read
         if isinstance(node.operation, SelfAttention):
-            layers[node.name] = _attention(graph, node, node.operation, trace)
+            layers[node.name] = _attention(graph, node, node.operation, trace, zero)
         kind = kind_of(node)
         if kind is None or (node.neurons and not spiking):
             continue
         real = tuple(a.sender.name for a in arrivals(graph, node) if not a.sender.spiking)
         macs = taps(node) if real and isinstance(node.operation, Linear) and node.operation.multiplies else 0
         layers[node.name] = LayerCounts(
-            node=node.name,
             kind=kind,
-            spiking=spiking,
-            real=real,
+            spiking_sources=spiking,
+            real_sources=real,
+            attention=None,
+            per_step=sum((source.per_step for source in spiking), start=zero),
             macs=macs * frames,
             macs_once=macs * (trace.images if unchanging.issuperset(real) else frames),
             macs_summed=macs * (trace.images if node.name in summed else frames),
         )
     progress(len(graph.nodes), len(graph.nodes))
-    neurons = {node.name: _neurons(node, needed[node.name]) for node in graph.nodes.values() if node.neurons}
+    neurons = {node.name: _neurons(node, needed[node.name], trace) for node in graph.nodes.values() if node.neurons}
     return OperationCounts(
         images=trace.images,
         time_steps=trace.time_steps,
         layers=layers,
-        populations={node.name: _population(neurons[node.name], trace.spikes[node.name]) for node in graph.populations},
-        membranes={name: found for name, found in neurons.items() if not graph.nodes[name].spiking},
+        populations={name: found for name, found in neurons.items() if isinstance(found, PopulationCounts)},
+        membranes={name: found for name, found in neurons.items() if not isinstance(found, PopulationCounts)},
         spikes_read=spikes_read,
-        additions_of=_additions(graph, frames),
-        comparisons_of=_comparisons(graph, frames),
+        additions_per_node=_additions(graph, frames),
+        comparisons_per_node=_comparisons(graph, frames),
         ann=ann_counts(graph, trace.images),
     )
 
@@ -200,7 +202,7 @@ def _spiking_sources(
                 spikes=train.count(),
                 updates=train.neurons * frames,
                 per_step=per_step,
-                under_way=under_way,
+                sops_under_way=under_way,
                 dense=int((fan_outs * steps).sum()) * trace.images,
                 dense_padded=taps(node) * frames,
             )
@@ -208,21 +210,34 @@ def _spiking_sources(
     return tuple(counts), tuple(read)
 
 
-def _attention(graph: Graph, node: Node, operation: SelfAttention, trace: Trace) -> LayerCounts:
+def _attention(graph: Graph, node: Node, operation: SelfAttention, trace: Trace, no_sops: Int64) -> LayerCounts:
     (arrival,) = arrivals(graph, node)
     counts = attention_counts(node, operation, delivered(trace.spikes[arrival.sender.name], arrival.lag))
-    return LayerCounts(node.name, "attention", (), (), 0, 0, 0, counts)
+    return LayerCounts(
+        kind="attention",
+        spiking_sources=(),
+        real_sources=(),
+        attention=counts,
+        per_step=no_sops,
+        macs=0,
+        macs_once=0,
+        macs_summed=0,
+    )
 
 
-def _neurons(node: Node, needed: NDArray[np.int64]) -> NeuronCounts:
+def _neurons(node: Node, needed: Int64, trace: Trace) -> NeuronCounts:
     neurons = node.operation
     if not isinstance(neurons, Neurons):
         raise TypeError(f"node {node.name!r}: {type(neurons).__name__} has no neurons")
-    return NeuronCounts(prod(node.shape), neurons.additions, neurons.multiplications, needed)
-
-
-def _population(neurons: NeuronCounts, train: SpikeTrain) -> PopulationCounts:
-    return PopulationCounts(**vars(neurons), spikes=spikes_per_step(train.bits))
+    counts: dict[str, Any] = {
+        "neurons": prod(node.shape),
+        "additions": neurons.additions,
+        "multiplications": neurons.multiplications,
+        "needed": needed,
+    }
+    if not node.spiking:
+        return NeuronCounts(**counts)
+    return PopulationCounts(**counts, per_step=spikes_per_step(trace.spikes[node.name].bits))
 
 
 def _additions(graph: Graph, frames: int) -> dict[str, Additions]:
@@ -238,7 +253,7 @@ def _additions(graph: Graph, frames: int) -> dict[str, Additions]:
         if isinstance(node.operation, Linear) and not node.operation.multiplies and real:
             pooling = int(fan_out(node).sum())
         if bias or pooling or fan_in:
-            found[node.name] = Additions(bias * frames, pooling * frames, fan_in * frames)
+            found[node.name] = Additions(bias=bias * frames, pooling=pooling * frames, fan_in=fan_in * frames)
     return found
 
 

@@ -7,8 +7,10 @@ module's JSON schema.
 import json
 from typing import Any, Final, Literal
 
-from energy.counts import Kind
-from energy.prices import Device, Strict
+from energy.counts import AnnCounts, OperationCounts
+from energy.distribution import Distribution
+from energy.prices import Device
+from energy.record import Strict
 
 FORMAT: Final = "spikeclip-energy"
 FORMAT_VERSION: Final = 3
@@ -29,147 +31,6 @@ Part = Literal[
     "synapses", "macs", "attention", "updates", "additions", "comparisons", "weights", "states", "spikes", "activations"
 ]
 """Where energy goes; the last four are accesses to memory (for a chip, `spikes` are those that its routers carry)."""
-
-
-class Distribution(Strict):
-    """Of a figure over images.
-
-    Attributes:
-        images: how many.
-        mean: over them.
-        standard_deviation: of the sample (n - 1); None for one image.
-        interval: 95 % confidence interval of the mean, by Student's t; None for one image.
-        minimum, maximum: of them.
-        percentiles: 2.5 %, 50 % and 97.5 % of the images lie below, interpolated.
-    """
-
-    images: int
-    mean: float
-    standard_deviation: float | None
-    interval: tuple[float, float] | None
-    minimum: float
-    maximum: float
-    percentiles: tuple[float, float, float]
-
-
-class Product(Strict):
-    """Additions of one product of a self-attention, under three conventions."""
-
-    coincidences: int
-    one_sided: int
-    dense: int
-
-
-class AttentionTotals(Product):
-    """Additions of both products; `dense_scores_first` are those of `(Q Kᵀ) V`."""
-
-    dense_scores_first: int
-
-
-class LayerAttention(AttentionTotals):
-    """Additions of one self-attention node, on the spikes of the population `source`."""
-
-    source: str
-    spikes: int
-    products: dict[str, Product]
-
-
-class SpikingSource(Strict):
-    """What one population causes in one layer, on one way; `rate` is in spikes per neuron and time step.
-
-    `sops_under_way` are those that its spikes would cause after the last step of their image: they are in no sum.
-    """
-
-    source: str
-    spikes: int
-    sops: int
-    sops_under_way: int
-    dense: int
-    rate: float
-
-
-class Additions(Strict):
-    """Additions of biases, of pools of real values, and of several real-valued sources of one node."""
-
-    bias: int
-    pooling: int
-    fan_in: int
-
-
-class SnnLayer(Strict):
-    """One node with synapses, or self-attention; `*_per_step` have T entries."""
-
-    kind: Kind
-    sops: int
-    sops_per_step: list[int]
-    sops_per_image: Distribution
-    dense: int
-    dense_padded: int
-    rate: float | None
-    macs: int
-    macs_once: int
-    macs_summed: int
-    attention: LayerAttention | None
-    spiking_sources: list[SpikingSource]
-    real_sources: list[str]
-
-
-class Neurons(Strict):
-    """Of one node; `updates_needed` leaves out neurons at rest at which nothing arrives."""
-
-    neurons: int
-    updates: int
-    updates_needed: int
-
-
-class Population(Neurons):
-    """Neurons and spikes."""
-
-    spikes: int
-    rate: float
-    spikes_per_step: list[int]
-    spikes_per_image: Distribution
-
-
-class Snn(Strict):
-    """Counts of the encoder, over all images; `*_per_node` hold the nodes that have any.
-
-    `membranes` are the neurons that send theirs; their updates are among `neuron_updates`.
-    """
-
-    sops: int
-    sops_under_way: int
-    macs: int
-    macs_once: int
-    macs_summed: int
-    attention: AttentionTotals
-    neuron_updates: int
-    neuron_updates_needed: int
-    additions: Additions
-    additions_per_node: dict[str, Additions]
-    comparisons: int
-    comparisons_per_node: dict[str, int]
-    sops_per_image: Distribution
-    attention_per_image: Distribution
-    layers: dict[str, SnnLayer]
-    populations: dict[str, Population]
-    membranes: dict[str, Neurons]
-
-
-class AnnLayer(Strict):
-    """One layer of the ANN twin; `additions` of biases, None where the table gives no shapes."""
-
-    kind: str
-    macs: int
-    additions: int | None
-
-
-class Ann(Strict):
-    """Counts of the ANN twin, for as many images."""
-
-    macs: int
-    parameters: int
-    layers: dict[str, AnnLayer]
 
 
 class Traffic(Strict):
@@ -322,8 +183,8 @@ class Document(Strict):
     precision: str
     images: int
     time_steps: int
-    snn: Snn
-    ann: Ann | None
+    snn: OperationCounts
+    ann: AnnCounts | None
     devices: dict[str, DeviceReport]
     not_counted: list[NotCounted]
     notes: list[str]
@@ -332,7 +193,10 @@ class Document(Strict):
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a document."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Document.model_json_schema()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Document.model_json_schema(mode="serialization"),
+    }
 
 
 def schema_text() -> str:

@@ -22,10 +22,10 @@ def table(counts: OperationCounts, report: Document) -> Group:
     layers = Table(box=None, pad_edge=False)
     layers.add_column("layer", overflow="fold")
     layers.add_column("kind")
-    for column in ("rate", "SOPs", *(("attention",) if counts.attention else ()), "at rate 1", "MACs"):
+    for column in ("rate", "SOPs", *(("attention",) if counts.attention.dense else ()), "at rate 1", "MACs"):
         layers.add_column(column, justify="right")
-    for layer in counts.layers.values():
-        layers.add_row(*_row(layer, counts))
+    for name, layer in counts.layers.items():
+        layers.add_row(*_row(name, layer, counts))
     lines = [Text(line) for line in summary(counts)]
     return Group(layers, Text(), *lines, Text(), prices(report), Text(), Text(CAVEAT))
 
@@ -62,15 +62,15 @@ def _microjoules(picojoules: float) -> str:
     return f"{energy:,.0f}" if energy >= 1000 else f"{energy:.4g}"
 
 
-def _row(layer: LayerCounts, counts: OperationCounts) -> list[str]:
+def _row(name: str, layer: LayerCounts, counts: OperationCounts) -> list[str]:
     attention = layer.attention
     row = [
-        escape(layer.node),  # may look like rich's markup
+        escape(name),  # may look like rich's markup
         layer.kind,
         "" if layer.rate is None else f"{layer.rate:.3f}",
-        _per_image(layer.sops, counts) if layer.spiking else "",
+        _per_image(layer.sops, counts) if layer.spiking_sources else "",
     ]
-    if counts.attention:
+    if counts.attention.dense:
         row.append("" if attention is None else _per_image(attention.coincidences, counts))
     dense = layer.dense if attention is None else attention.dense
     row.append(_per_image(dense, counts) if layer.rate is not None else "")
@@ -83,18 +83,18 @@ def summary(counts: OperationCounts) -> list[str]:
     sops, added = counts.sops_per_image, counts.additions
     lines = [
         f"SNN: {_per_image(counts.sops, counts)} SOPs + {_per_image(counts.macs, counts)} MACs per image, mean of "
-        f"{counts.images} (SOPs from {sops.min():,} to {sops.max():,}), T = {counts.time_steps}"
+        f"{counts.images} (SOPs from {sops.minimum:,.0f} to {sops.maximum:,.0f}), T = {counts.time_steps}"
     ]
     if counts.sops_under_way:
         lines.append(
             f"     without {_per_image(counts.sops_under_way, counts)} SOPs of spikes that are under way when their "
             "image ends: no step sums them"
         )
-    if counts.attention:
-        one_sided, dense = sum(a.one_sided for a in counts.attention), sum(a.dense for a in counts.attention)
+    attention = counts.attention
+    if attention.dense:
         lines.append(
-            f"     and {_per_image(counts.attention_additions, counts)} additions of self-attention where spikes "
-            f"coincide ({_per_image(one_sided, counts)} one-sided, {_per_image(dense, counts)} dense)"
+            f"     and {_per_image(attention.coincidences, counts)} additions of self-attention where spikes coincide "
+            f"({_per_image(attention.one_sided, counts)} one-sided, {_per_image(attention.dense, counts)} dense)"
         )
     lines.append(
         f"     and {_per_image(counts.neuron_updates, counts)} neuron updates "
@@ -108,10 +108,10 @@ def summary(counts: OperationCounts) -> list[str]:
         return lines
     lines.append(f"ANN twin: {_per_image(counts.ann.macs, counts)} MACs per image")
     if counts.ann.macs:
-        attention = f", {counts.attention_additions / counts.ann.macs:.3f} additions of self-attention"
+        added_up = f", {attention.coincidences / counts.ann.macs:.3f} additions of self-attention"
         lines.append(
             f"per MAC of the ANN twin: {counts.sops / counts.ann.macs:.3f} SOPs"
-            f"{attention if counts.attention else ''} and {counts.macs / counts.ann.macs:.3f} MACs"
+            f"{added_up if attention.dense else ''} and {counts.macs / counts.ann.macs:.3f} MACs"
         )
     return lines
 

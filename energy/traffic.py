@@ -23,7 +23,7 @@ from typing import Literal, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from energy.counts import AnnCounts, AnnShapes, LayerCounts, OperationCounts
+from energy.counts import AnnCounts, AnnShapes, OperationCounts
 from energy.dataflow import constant
 from energy.prices import Widths
 from neuromorphic.analysis.arrivals import arrivals
@@ -94,7 +94,7 @@ def _spikes(graph: Graph, node: Node, counts: OperationCounts) -> list[Access]:
             found.append(Access(node.name, "spikes", read, counts.populations[name].neurons, True))
     if node.spiking:
         own = counts.populations[node.name]
-        found.append(Access(node.name, "spikes", own.spikes.sum(1), own.neurons, True))
+        found.append(Access(node.name, "spikes", own.per_step.sum(1), own.neurons, True))
     return found
 
 
@@ -138,7 +138,7 @@ def _stored(graph: Graph, node: Node) -> bool:
 
 def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> list[Access]:
     found: list[Access] = []
-    layer, bias = counts.layers.get(node.name), counts.additions_of.get(node.name)
+    layer, bias = counts.layers.get(node.name), counts.additions_per_node.get(node.name)
     biases = 0 if bias is None else bias.bias // counts.images
     held = 0
     if isinstance(node.operation, Weighted):
@@ -147,24 +147,19 @@ def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> li
         return [Access(node.name, "weights", _same(held), held, False)]
     if layer is not None:
         macs = layer.macs // counts.images
-        sops = _sops(layer, counts.images)
+        sops = layer.per_step.sum(1)
         if held:
             found.append(Access(node.name, "weights", sops, held, True))
             found.append(Access(node.name, "weights", _same(macs + biases), held, False))
         found.append(Access(node.name, "states", 2 * sops, prod(node.shape), True))
         if layer.attention is not None and isinstance(node.operation, SelfAttention):
             sums = node.shape[0] ** 2 // node.operation.heads
-            found.append(Access(node.name, "states", 2 * layer.attention.sums.coincidences.sum(1), sums, True))
-            outputs = 2 * layer.attention.outputs.coincidences.sum(1)
-            found.append(Access(node.name, "states", outputs, prod(node.shape), True))
+            for product, held in zip(layer.attention.products.values(), (sums, prod(node.shape)), strict=True):
+                found.append(Access(node.name, "states", 2 * product.coincidences_per_step.sum(1), held, True))
     if isinstance(node.operation, Neurons):
         kept = prod(node.shape) * node.operation.states
         found.append(Access(node.name, "states", _same(2 * kept * counts.time_steps), kept, False))
     return found
-
-
-def _sops(layer: LayerCounts, images: int) -> NDArray[np.int64]:
-    return sum((source.sops for source in layer.spiking), start=np.zeros(images, np.int64))
 
 
 def ann_accesses(ann: AnnCounts, reuse: Reuse) -> list[Access]:

@@ -4,7 +4,8 @@ Cheaper: the 95 % interval of the mean ratio lies below 1; not cheaper: above.  
 image gives no interval, and where a single price, moved within its plausible range, makes both sides equal.
 """
 
-from energy.document import Distribution, Scheme, Sensitivity, Verdict
+from energy.distribution import Distribution
+from energy.document import Scheme, Sensitivity, Verdict
 from energy.prices import Device
 
 BASES = {

@@ -28,10 +28,10 @@ def compare(nir_graph, frames):
     _spikes_agree(carried, counts, spikes)
     _dense_agrees(carried, counts, spikes, images)
     for name in carried.shapes:
-        layer, added = counts.layers.get(name), counts.additions_of.get(name)
+        layer, added = counts.layers.get(name), counts.additions_per_node.get(name)
         found = (layer.macs, layer.macs_once, layer.macs_summed) if layer else (0, 0, 0)
         assert found == tuple(images * macs for macs in carried.macs(name)), name
-        assert sorted(layer.real if layer else []) == (sorted(carried.real(name)) if layer else []), name
+        assert sorted(layer.real_sources if layer else []) == (sorted(carried.real(name)) if layer else []), name
         found = (added.bias, added.pooling, added.fan_in) if added else (0, 0, 0)
         assert found == tuple(images * additions for additions in carried.additions(name)), name
     _updates_agree(carried, counts, spikes)
@@ -53,14 +53,14 @@ def _spikes_agree(carried, counts, spikes):
                 read[reader, image] += found * (t < steps)
     found, late = Counter(), Counter()
     for name, layer in counts.layers.items():
-        for one in layer.spiking:
+        for one in layer.spiking_sources:
             assert one.spikes == spikes[one.source].sum()
-            late[one.source, name] += one.under_way
+            late[one.source, name] += one.sops_under_way
             for (image, t), sops in np.ndenumerate(one.per_step):
                 found[one.source, name, image, t] += int(sops)
     assert +found == +expected
     assert +late == +under_way
-    assert counts.sops == sum(expected.values()) == counts.sops_per_image.sum()
+    assert counts.sops == sum(expected.values()) == counts.per_image.sum()
     assert counts.sops_under_way == sum(under_way.values())
     assert +read == +Counter({(name, image): sum(int(way[image]) for way in ways)
                              for name, ways in counts.spikes_read.items() for image in range(images)})  # fmt: skip
@@ -121,7 +121,7 @@ def test_among_them_is_everything_that_can_be_late():
         counts = energy.count(graph, run(graph, compose.frames(2, 4)))
         late += counts.sops_under_way > 0
         membranes += bool(counts.membranes)
-        driven += any(name in counts.membranes for layer in counts.layers.values() for name in layer.real)
+        driven += any(name in counts.membranes for layer in counts.layers.values() for name in layer.real_sources)
     assert min(late, membranes, driven) >= 10
 
 
