@@ -53,6 +53,8 @@ class GraphMetadata:
         readout: how the output becomes scores; None for the mean over time.
         certificate: per node, what was proven of its arithmetic.
         twin: the ANN twin's layers, for counting without torch; None where there is none.
+        groups: of the convolutions that the file holds as block-diagonal kernels, by node; None for a file of this
+            project that is older than the key, whose kernels' values say it.
         document: the whole JSON document.
         dt_stated: whether the file or whoever read it said what dt is.
     """
@@ -65,6 +67,7 @@ class GraphMetadata:
     readout: Readout | None = None
     certificate: Mapping[str, Any] = field(default_factory=dict)
     twin: Mapping[str, Any] | None = None
+    groups: Mapping[str, int] | None = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
     dt_stated: bool = False
 
@@ -115,6 +118,7 @@ class GraphMetadata:
             readout=_readout(document.get("readout"), steps, source),
             certificate=_certificate(document.get("certificate"), source),
             twin=document.get("twin"),
+            groups=_groups(document.get("groups"), source),
             document=document,
             dt_stated=True,
         )
@@ -146,6 +150,14 @@ def _certificate(document: dict[str, Any] | None, source: str) -> dict[str, Any]
     if not isinstance(nodes, dict) or not all(isinstance(proof, dict) for proof in nodes.values()):
         raise RefusedInput(f"{source}: metadata certificate has the nodes {shown(nodes)}; expected an object for each")
     return document or {}
+
+
+def _groups(groups: Any, source: str) -> dict[str, int] | None:
+    if groups is not None and not (
+        isinstance(groups, dict) and all(type(count) is int and count >= 1 for count in groups.values())
+    ):
+        raise RefusedInput(f"{source}: metadata groups is {shown(groups)}; expected a number of groups by node")
+    return groups
 
 
 def _readout(document: Any, steps: int, source: str) -> Readout | None:

@@ -10,7 +10,6 @@ from math import prod
 import nir
 import numpy as np
 
-from tests.energy.scatter import _connected
 from tests.neuromorphic.oracle import NEURONS, SPIKING
 
 KERNELS = (nir.Conv2d, nir.Conv1d)
@@ -59,8 +58,6 @@ class Carried:
         node, channels, out = self.nodes[name], self.read[name][0], self.shapes[name][0]
         if isinstance(node, POOLS):
             return {(c, c) for c in range(channels)}
-        if isinstance(node, nir.Conv2d) and node.groups == 1:
-            return _connected(node.weight)
         return {(o, c) for o, c in product(range(out), range(channels))
                 if o * node.groups // out == c * node.groups // channels}  # fmt: skip
 

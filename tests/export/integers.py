@@ -6,7 +6,6 @@ import numpy as np
 
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, MaxPool2d, SelfAttention, Source, SumPool2d
-from neuromorphic.ops.linear import pool_as_convolution
 
 SPIKE = 16
 """Weight of a spike in gates and counts: enough for halvings over four time steps."""

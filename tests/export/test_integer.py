@@ -11,7 +11,6 @@ from export.integer_layers import IntegerConv, IntegerLif
 from neuromorphic.execution import reference
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.ops import LoihiLif
-from neuromorphic.ops import loihi_arithmetic as arithmetic
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from spikeclip.config import SpikeClipConfig
