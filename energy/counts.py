@@ -12,12 +12,12 @@ from neuromorphic.ops.operation import Kind
 
 
 class SourceCounts(Record):
-    """Synaptic operations that one population causes in one node, on one way.
+    """Synaptic operations that one population, or another source of events (`events`), causes in one node, on one way.
 
     Attributes:
-        source: name of the population.
-        spikes: that it sends, over all images and steps.
-        updates: of its neurons, over all images and steps: the spikes at a firing rate of 1.
+        source: its name.
+        spikes: that it sends, over all images and steps; of a pool, the sums that it sends.
+        updates: the same at a firing rate of 1: of a population, its neurons in every step.
         per_step: SOPs: one per spike and existing synapse, in the step in which it is summed.
         sops: over all images and steps.
         sops_under_way: SOPs that the spikes would cause after the last step of their image, late by a recurrent edge or
@@ -102,16 +102,18 @@ class LayerCounts(Record):
     Attributes:
         kind: `conv2d`, `conv1d`, `linear`, `scale`, `pooling` (synapses of weight one), `identity` (neurons that read a
             population directly: one synapse each) or `attention` (which has no synapses, hence no SOPs and no MACs).
-        spiking_sources: per population that its synapses come from, on each way.
+        spiking_sources: per population, or other source of events, that its synapses come from, on each way.
         real_sources: names of the sources whose output is real-valued; their sum is what the MACs work on.
         attention: what a node of kind `attention` adds; None for every other one.
         per_step, sops, sops_per_step, sops_per_image, dense, dense_padded: over all of `spiking_sources`.
         rate: spikes per neuron and time step, over all populations that it reads; None where there is none.
-        macs: multiply-accumulates on real values, over all images and steps.
+        macs: multiply-accumulates on real values, over all images and steps; where these are currents that spikes alone
+            drive, those of which a factor arrived in that step, at taps on the map.
         macs_once: the same where real values that come from the input alone are used once per image, since every step
             shows the same frame.
         macs_summed: the same where what only the output reads is summed over the time steps first: a linear node then
             runs once per image, on the sum.
+        macs_dense: of every tap in every step, as a framework evaluates it.
     """
 
     kind: Kind
@@ -128,6 +130,7 @@ class LayerCounts(Record):
     macs: Sum
     macs_once: Sum
     macs_summed: Sum
+    macs_dense: Sum
 
 
 class NeuronCounts(Record):
@@ -241,12 +244,13 @@ class OperationCounts(Record):
         layers: nodes with synapses and self-attention nodes.
         populations: neurons that send spikes.
         membranes: neurons that send their membranes.
-        spikes_read: by every node that populations' spikes arrive at, but the output: int64 `[images]` per way, those
-            that arrive within their image.
+        events_read: by every node that events arrive at, but the output: int64 `[images]` per way, those that arrive
+            within their image.
+        events_sent: by input and pools, where these send events: int64 `[images]`.
         additions_per_node: what is left of them, by node that has any.
         comparisons_per_node: of max-pooling, by node: one per tap on the map after the first.
         ann: of the twin; None where the graph's file describes none.
-        sops, macs, macs_once, macs_summed, attention: over all layers.
+        sops, macs, macs_once, macs_summed, macs_dense, attention: over all layers.
         sops_under_way: what spikes under way at the end of their image would have added to `sops`; in no total.
         neuron_updates, neuron_updates_needed: over all populations and membranes.
         additions, comparisons: over all nodes.
@@ -258,7 +262,8 @@ class OperationCounts(Record):
     layers: dict[str, LayerCounts]
     populations: dict[str, PopulationCounts]
     membranes: dict[str, NeuronCounts]
-    spikes_read: InMemory[dict[str, tuple[NDArray[np.int64], ...]]]
+    events_read: InMemory[dict[str, tuple[NDArray[np.int64], ...]]]
+    events_sent: InMemory[dict[str, NDArray[np.int64]]]
     additions_per_node: dict[str, Additions]
     comparisons_per_node: Annotated[dict[str, int], ADDED]
     ann: InMemory[AnnCounts | None]
@@ -269,6 +274,7 @@ class OperationCounts(Record):
     macs: int = follows(lambda of: _sum(of["layers"], "macs"))
     macs_once: int = follows(lambda of: _sum(of["layers"], "macs_once"))
     macs_summed: int = follows(lambda of: _sum(of["layers"], "macs_summed"))
+    macs_dense: int = follows(lambda of: _sum(of["layers"], "macs_dense"))
     attention: AttentionTotals = follows(lambda of: _attention_totals(of["layers"]))
     neuron_updates: int = follows(lambda of: _sum(of["populations"], "updates") + _sum(of["membranes"], "updates"))
     neuron_updates_needed: int = follows(

@@ -10,7 +10,7 @@ from energy.counts import AttentionTotals, OperationCounts
 
 COLUMNS = (
     *("network", "layer", "kind", "rate", "sops", "sops_under_way", "dense", "dense_padded"),
-    *("macs", "macs_once", "macs_summed"),
+    *("macs", "macs_once", "macs_summed", "macs_dense"),
     *("attention_coincidences", "attention_one_sided", "attention_dense", "attention_dense_scores_first"),
     *("neurons", "spikes", "neuron_updates", "neuron_updates_needed"),
     *("bias_additions", "pooling_additions", "fan_in_additions", "comparisons"),
@@ -23,7 +23,7 @@ def write_layers(counts: OperationCounts, file: TextIO) -> None:
     writer.writeheader()
     writer.writerows(_nodes(counts))
     for name, twin in ({} if counts.ann is None else counts.ann.layers).items():
-        macs = dict.fromkeys(("macs", "macs_once", "macs_summed"), twin.macs)
+        macs = dict.fromkeys(("macs", "macs_once", "macs_summed", "macs_dense"), twin.macs)
         row = {"network": "ann", "layer": name, "kind": twin.kind, **macs}
         if twin.additions is not None:
             row["bias_additions"] = twin.additions
@@ -82,6 +82,7 @@ def _nodes(counts: OperationCounts) -> Iterator[dict[str, Any]]:
                 "macs": layer.macs,
                 "macs_once": layer.macs_once,
                 "macs_summed": layer.macs_summed,
+                "macs_dense": layer.macs_dense,
             }
             if layer.attention is not None:
                 row |= {f"attention_{key}": getattr(layer.attention, key) for key in AttentionTotals.model_fields}

@@ -37,7 +37,8 @@ def count_running(
     parts = []
     for start in range(0, len(frames), batch):
         progress(start, len(frames))
-        parts.append(count(graph, run(graph, frames[start : start + batch])))
+        part = frames[start : start + batch]
+        parts.append(count(graph, run(graph, part), frames=part))
     progress(len(frames), len(frames))
     return OperationCounts.joined(parts)
 

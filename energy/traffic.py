@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from energy.counts import AnnCounts, AnnShapes, OperationCounts
 from energy.dataflow import constant
+from energy.events import arriving, event_senders
 from energy.prices import Widths
-from neuromorphic.analysis.arrivals import arrivals
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Delay, Linear, MaxPool2d, Neurons, SelfAttention, Sink, Source, Weighted
 
@@ -86,22 +86,24 @@ def snn_accesses(graph: Graph, counts: OperationCounts, reuse: Reuse) -> list[Ac
 
 
 def _spikes(graph: Graph, node: Node, counts: OperationCounts) -> list[Access]:
-    """Written by a population, read by every node that they arrive at."""
+    """Events: written by a population or a pool, read by every node that they arrive at."""
     found: list[Access] = []
-    if node.name in counts.spikes_read:
-        senders = [arrival.sender.name for arrival in arrivals(graph, node) if arrival.sender.spiking]
-        for name, read in zip(senders, counts.spikes_read[node.name], strict=True):
-            found.append(Access(node.name, "spikes", read, counts.populations[name].neurons, True))
+    events, _ = arriving(graph, node)
+    if not isinstance(node.operation, Delay):  # which keeps them where they are
+        for arrival, read in zip(events, counts.events_read.get(node.name, ()), strict=True):
+            found.append(Access(node.name, "spikes", read, prod(arrival.sender.shape), True))
     if node.spiking:
         own = counts.populations[node.name]
         found.append(Access(node.name, "spikes", own.per_step.sum(1), own.neurons, True))
+    elif node.name in event_senders(graph) and _stored(graph, node):
+        found.append(Access(node.name, "spikes", counts.events_sent[node.name], prod(node.shape), True))
     return found
 
 
 def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse) -> list[Access]:
     """Read by a node that is no neuron; written by one that such a node reads."""
     found: list[Access] = []
-    real = [arrival.sender for arrival in arrivals(graph, node) if not arrival.sender.spiking]
+    real = [arrival.sender for arrival in arriving(graph, node)[1]]
     elements = prod(node.input_shape)
     unchanging = constant(graph)
     if real and not node.neurons:
@@ -111,7 +113,7 @@ def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse
         else:
             moved = (_fetched(node) + (len(real) - 1) * elements) * counts.time_steps
         found.append(Access(node.name, "activations", _same(moved), elements, False))
-    if not node.spiking and _stored(graph, node):
+    if node.name not in event_senders(graph) and _stored(graph, node):
         size = prod(node.shape)
         times = 1 if reuse == "ideal_reuse" and node.name in unchanging else counts.time_steps
         found.append(Access(node.name, "activations", _same(size * times), size, False))

@@ -63,7 +63,7 @@ def _spikes_agree(carried, counts, spikes):
     assert counts.sops == sum(expected.values()) == counts.per_image.sum()
     assert counts.sops_under_way == sum(under_way.values())
     assert +read == +Counter({(name, image): sum(int(way[image]) for way in ways)
-                             for name, ways in counts.spikes_read.items() for image in range(images)})  # fmt: skip
+                             for name, ways in counts.events_read.items() for image in range(images)})  # fmt: skip
 
 
 def _dense_agrees(carried, counts, spikes, images):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import energy
 from energy.cli import app
 from energy.document import Document
+from energy.events import Events
 from energy.report import figures, html
 from energy.traffic import snn_accesses
 from energy.updates import updates_needed
@@ -91,7 +92,7 @@ def test_a_delay_of_spikes_that_are_under_way_at_the_end():
     assert counts.macs == counts.additions.total == 0
     # A spike of step 1 touches b in step 3.
     once = trace_of(graph, a=spikes("..", "x.", "..", ".."), b=spikes(*["..."] * 4))
-    assert updates_needed(graph, once)["b"].tolist() == [[0, 0, 0, 3]]
+    assert updates_needed(graph, once, Events.of(graph, once, None))["b"].tolist() == [[0, 0, 0, 3]]
     assert elements(snn_accesses(graph, counts, "ideal_reuse"), "spikes") == {"a": 6, "w": 4}
 
 
@@ -227,7 +228,7 @@ def test_neurons_of_the_chip(population, additions, multiplications, expected):
     graph = from_nir(chain({"a": lif((1,)), "b": lif((1,))}, (1,), (1,), time_steps=6))
     graph = replace(graph, nodes={**graph.nodes, "b": replace(graph.nodes["b"], operation=population)})
     trace = trace_of(graph, a=spikes(".", "x", ".", ".", "x", "."), b=spikes(".", ".", "x", ".", ".", "."))
-    assert updates_needed(graph, trace)["b"].tolist() == [expected]
+    assert updates_needed(graph, trace, Events.of(graph, trace, None))["b"].tolist() == [expected]
     assert (population.additions, population.multiplications) == (additions, multiplications)
 
 
@@ -243,7 +244,7 @@ def test_neurons_of_the_chip(population, additions, multiplications, expected):
 def test_membranes_need_updates_from_the_first_arrival_on(node, expected):
     graph = from_nir(chain({"a": lif((1,)), "b": node}, (1,), (1,), time_steps=6))
     trace = trace_of(graph, a=spikes(".", "x", ".", ".", "x", "."))
-    assert updates_needed(graph, trace)["b"].tolist() == [expected]
+    assert updates_needed(graph, trace, Events.of(graph, trace, None))["b"].tolist() == [expected]
 
 
 def composition(seed):
