@@ -20,6 +20,7 @@ from energy.counts import (
 )
 from energy.dataflow import constant, summable
 from energy.delivery import delivered
+from energy.effective import effective
 from energy.events import Events, arriving
 from energy.synaptic_operations import spikes_per_step
 from energy.updates import macs_needed, updates_needed
@@ -122,7 +123,9 @@ def count(
     run = _Run(graph, trace, Events.of(graph, trace, frames), Events.at_full_rate(graph, trace.time_steps))
     evaluations = trace.images * trace.time_steps
     unchanging, summed = constant(graph), summable(graph)
-    needed, driven = updates_needed(graph, trace, run.events), macs_needed(graph, trace, run.events)
+    needed = updates_needed(graph, trace, run.events)
+    multiplying = [n for n in graph.nodes.values() if isinstance(n.operation, Linear) and n.operation.multiplies]
+    driven = macs_needed(graph, trace, run.events, {node.name: fan_out(node) for node in multiplying})
     zero = np.zeros((trace.images, trace.time_steps), np.int64)
     layers: dict[str, LayerCounts] = {}
     events_read: dict[str, tuple[NDArray[np.int64], ...]] = {}
@@ -142,16 +145,16 @@ def count(
         real = tuple(arrival.sender.name for arrival in real_ones)
         macs = taps(node) if real and isinstance(node.operation, Linear) and node.operation.multiplies else 0
         dense = macs * evaluations
-        effective = driven.get(node.name, dense) if macs else 0
+        multiplied = driven.get(node.name, dense) if macs else 0
         layers[node.name] = LayerCounts(
             kind=kind,
             spiking_sources=spiking,
             real_sources=real,
             attention=None,
             per_step=sum((source.per_step for source in spiking), start=zero),
-            macs=effective,
-            macs_once=macs * trace.images if unchanging.issuperset(real) else effective,
-            macs_summed=macs * trace.images if node.name in summed else effective,
+            macs=multiplied,
+            macs_once=macs * trace.images if unchanging.issuperset(real) else multiplied,
+            macs_summed=macs * trace.images if node.name in summed else multiplied,
             macs_dense=dense,
         )
     progress(len(graph.nodes), len(graph.nodes))
@@ -163,11 +166,11 @@ def count(
         populations={name: found for name, found in neurons.items() if isinstance(found, PopulationCounts)},
         membranes={name: found for name, found in neurons.items() if not isinstance(found, PopulationCounts)},
         events_read=events_read,
-        events_sent={
-            name: sent.reshape(trace.images, -1).sum(1, dtype=np.int64) for name, sent in run.events.counts.items()
-        },
+        events_sent=run.events.per_image(),
         additions_per_node=_additions(graph, evaluations),
         comparisons_per_node=_comparisons(graph, evaluations),
+        effective=effective(graph, trace, run.events),
+        predictions=trace.predictions,
         ann=ann_counts(graph, trace.images),
     )
 

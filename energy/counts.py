@@ -1,7 +1,7 @@
 """Operation counts: exact integers, sums over the images, free of any energy figure; the report's JSON holds them."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,17 +215,37 @@ class AnnLayer(Record):
     additions: Annotated[int | None, ADDED]
 
 
+Baseline = Literal["twin", "dense"]
+"""Which ANN the encoder is compared with."""
+
+
+class Effective(Record):
+    """Operations of convolutions and matrices at synapses whose weight isn't zero (`effective`), over images and steps.
+
+    Attributes:
+        macs: of sums of spikes, of currents and of real values.
+        acs: of spikes.
+        dense: of all synapses in every step.
+    """
+
+    macs: Sum
+    acs: Sum
+    dense: Sum
+
+
 class AnnCounts(Record):
     """Multiply-accumulates of the ANN twin.
 
     Attributes:
         images: that they are for.
+        baseline: `twin`, which the file describes, or `dense`: the graph's own layers, once per image on real values.
         macs: over all layers and images.
         parameters: of the twin.
         layers: by name.
     """
 
     images: InMemory[Sum]
+    baseline: Baseline
     layers: dict[str, AnnLayer]
     macs: int = follows(lambda of: sum(layer.macs for layer in of["layers"].values()))
     parameters: int
@@ -249,6 +269,8 @@ class OperationCounts(Record):
         events_sent: by input and pools, where these send events: int64 `[images]`.
         additions_per_node: what is left of them, by node that has any.
         comparisons_per_node: of max-pooling, by node: one per tap on the map after the first.
+        effective: operations at synapses whose weight isn't zero.
+        predictions: index of the largest score of each image, int64 `[images]`.
         ann: of the twin; None where the graph's file describes none.
         sops, macs, macs_once, macs_summed, macs_dense, attention: over all layers.
         sops_under_way: what spikes under way at the end of their image would have added to `sops`; in no total.
@@ -266,6 +288,8 @@ class OperationCounts(Record):
     events_sent: InMemory[dict[str, NDArray[np.int64]]]
     additions_per_node: dict[str, Additions]
     comparisons_per_node: Annotated[dict[str, int], ADDED]
+    effective: InMemory[Effective]
+    predictions: InMemory[NDArray[np.int64]]
     ann: InMemory[AnnCounts | None]
     sops: int = follows(lambda of: _sum(of["layers"], "sops"))
     sops_under_way: int = follows(

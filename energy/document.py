@@ -5,15 +5,19 @@ module's JSON schema.
 """
 
 import json
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from energy.counts import AnnCounts, OperationCounts
 from energy.distribution import Distribution
+from energy.neurobench import NeuroBench
 from energy.prices import Device
 from energy.record import Strict
+from neuromorphic.ir.metadata import InputKind
 
 FORMAT: Final = "spikeclip-energy"
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 
 Verdict = Literal["cheaper", "not cheaper", "undecided"]
 
@@ -173,19 +177,53 @@ class Provenance(Strict):
     command: list[str] | None
 
 
+class Accuracy(Strict):
+    """Shares of right predictions of both sides; None where no labels, or nobody, say it.
+
+    Attributes:
+        snn: of the encoder, on the images that were counted.
+        ann: of the ANN twin, as the file's table of it (`accuracy`) or whoever counted says.
+    """
+
+    snn: float | None
+    ann: Annotated[float | None, Field(ge=0, le=1)]
+
+
 class Document(Strict):
-    """The whole report."""
+    """The whole report.
+
+    Attributes:
+        format, format_version: of this schema.
+        model: name of its file.
+        producer, precision: what ran: `reference`, `lava` or `torch`; `float` or `loihi2`.
+        images, time_steps: of the run.
+        input_kind: what the input was taken for.
+        assumed: what was taken for granted, in sentences.
+        accuracy: of both sides.
+        snn, ann: counts of both; `ann` is None where there is nothing to compare with.
+        neurobench: the same run in NeuroBench's metrics.
+        devices: energies, by the device's name.
+        ann_devices: that only the ANN is priced on, as those of the bits that match T (`bit_matched`).
+        not_counted: on one side or both.
+        notes: what has to be known to read the figures.
+        provenance: where they come from.
+    """
 
     format: Literal["spikeclip-energy"]
-    format_version: Literal[3]
+    format_version: Literal[4]
     model: str
     producer: str
     precision: str
     images: int
     time_steps: int
+    input_kind: InputKind
+    assumed: list[str]
+    accuracy: Accuracy
     snn: OperationCounts
     ann: AnnCounts | None
+    neurobench: NeuroBench
     devices: dict[str, DeviceReport]
+    ann_devices: dict[str, Device]
     not_counted: list[NotCounted]
     notes: list[str]
     provenance: Provenance

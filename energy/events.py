@@ -89,12 +89,18 @@ class Events:
             frames: that it read, `[images, T, *input shape]`; only where the input sends events.
 
         Raises:
-            RefusedInput: the input sends events, and there are no frames.
+            RefusedInput: the input sends events, and there are no frames of these images.
         """
         if graph.input in event_senders(graph) and frames is None:
             raise RefusedInput(
                 f"{graph.source}: its input are {graph.metadata.input_kind}, which a trace doesn't hold; expected the "
                 "frames with it (--frames)"
+            )
+
+        expected = (trace.images, trace.time_steps, *graph.nodes[graph.input].shape)
+        if frames is not None and frames.shape != expected:
+            raise RefusedInput(
+                f"{graph.source}: frames have the shape {list(frames.shape)}; expected {list(expected)} as in the run"
             )
 
         def first(node: Node, images: slice) -> NDArray[np.generic]:
@@ -125,13 +131,22 @@ class Events:
             return spikes_per_step(delivered(self.spikes[arrival.sender.name], arrival.lag).bits)
         return self.carried(arrival, np.ones(prod(arrival.sender.shape), np.int64))
 
-    def carried(self, arrival: Arrival, fan_outs: Int64, late: bool = True) -> Int64:
+    def single(self, sender: Node) -> bool:
+        """Whether a sender sends at most one event for each element and step: spikes."""
+        operation = sender.operation
+        if isinstance(operation, MaxPool2d):
+            found, _ = arriving(self.graph, sender)
+            return len(found) == 1 and self.single(found[0].sender)
+        return sender.spiking or (isinstance(operation, Source) and self.graph.metadata.input_kind == "spikes")
+
+    def carried(self, arrival: Arrival, fan_outs: Int64, late: bool = True, once: bool = False) -> Int64:
         """`Σ_f events[f] · fan_out[f]`, in the step in which they arrive, or, if not `late`, in which they are sent.
 
         Args:
             arrival: of one of the senders.
             fan_outs: int64 `[elements of the sender]`.
             late: whether the arrival's lag counts.
+            once: whether several events of one element and step count as one.
 
         Returns:
             int64 `[images, T]`.
@@ -142,7 +157,7 @@ class Events:
         sent = self.counts[arrival.sender.name]
         found = np.zeros(sent.shape[:2], np.int64)
         for images in _chunks(len(sent), sent[:1].size):
-            arrived = later(sent[images].astype(np.int64), lag)
+            arrived = later((sent[images] != 0 if once else sent[images]).astype(np.int64), lag)
             found[images] = arrived.reshape(*arrived.shape[:2], -1) @ fan_outs
         return found
 

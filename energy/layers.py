@@ -61,5 +61,5 @@ def _weights(node: Node) -> int:
 
 def _access(device: Device, elements: int, bits: int) -> float:
     """Picojoules to move one of so many elements in the smallest memory that holds all of them."""
-    memory = device.memories[device.memory(elements * bits // 8)]
+    memory = device.memories[device.memory(-(-elements * bits // 8))]
     return memory.value * bits / memory.bit_width

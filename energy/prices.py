@@ -78,7 +78,7 @@ class Memory(Figure):
 
 
 class Widths(Strict):
-    """Bits of what memories hold; whole bytes, so that traffic is an integer.
+    """Bits of what memories hold, side by side without gaps.
 
     Attributes:
         weight: of a weight or bias.
@@ -87,10 +87,10 @@ class Widths(Strict):
         address: of a spike.
     """
 
-    weight: Annotated[int, Field(ge=8, multiple_of=8)]
-    activation: Annotated[int, Field(ge=8, multiple_of=8)]
-    state: Annotated[int, Field(ge=8, multiple_of=8)]
-    address: Annotated[int, Field(ge=8, multiple_of=8)]
+    weight: Annotated[int, Field(ge=1)]
+    activation: Annotated[int, Field(ge=1)]
+    state: Annotated[int, Field(ge=1)]
+    address: Annotated[int, Field(ge=1)]
 
 
 class Device(Strict):

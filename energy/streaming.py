@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from energy.counting import count
 from energy.counts import OperationCounts
+from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
@@ -44,7 +45,11 @@ def count_running(
 
 
 def count_stored(
-    graph: Graph, path: Path, batch: int = 256, progress: Callable[[int, int], None] = lambda done, total: None
+    graph: Graph,
+    path: Path,
+    batch: int = 256,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    frames: NDArray[np.float32] | None = None,
 ) -> tuple[OperationCounts, Trace]:
     """`count` of the trace in `path`, some images at a time; and the trace of the first of them, for what ran.
 
@@ -53,17 +58,25 @@ def count_stored(
         path: a trace of `spikeclip-simulate`.
         batch: images that are read at a time.
         progress: told (images done, images in all as far as they are known).
+        frames: that the run read, where the input sends spikes or counts: `[N, T, *input shape]` or one per image.
 
     Raises:
         RefusedInput: as `Trace.read` and `count` do.
     """
     first = Trace.read(path, slice(0, batch))
-    parts, done, trace = [count(graph, first)], first.images, first
+    shown = None if frames is None else per_step(graph, frames, first.time_steps)
+
+    def counted(trace: Trace, start: int) -> OperationCounts:
+        return count(graph, trace, frames=None if shown is None else shown[start : start + trace.images])
+
+    parts, done, trace = [counted(first, 0)], first.images, first
     while trace.images == batch:
         progress(done, done + batch)
         trace = Trace.read(path, slice(done, done + batch))
-        done += trace.images
         if trace.images:
-            parts.append(count(graph, trace))
+            parts.append(counted(trace, done))
+        done += trace.images
     progress(done, done)
+    if shown is not None and len(shown) != done:
+        raise RefusedInput(f"{path}: holds {done} images; there are frames of {len(shown)}")
     return OperationCounts.joined(parts), first

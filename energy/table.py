@@ -26,8 +26,17 @@ def table(counts: OperationCounts, report: Document) -> Group:
         layers.add_column(column, justify="right")
     for name, layer in counts.layers.items():
         layers.add_row(*_row(name, layer, counts))
-    lines = [Text(line) for line in summary(counts)]
+    lines = [Text(line) for line in [*summary(counts), *said(report)]]
     return Group(layers, Text(), *lines, Text(), prices(report), Text(), Text(CAVEAT))
+
+
+def said(report: Document) -> list[str]:
+    """Accuracy, and what was taken for granted, in sentences."""
+    lines = [f"assumed: {sentence}" for sentence in report.assumed]
+    if report.accuracy.snn is not None:
+        ann = "unknown (--ann-accuracy)" if report.accuracy.ann is None else f"{report.accuracy.ann:.2%}"
+        lines.insert(0, f"accuracy: SNN {report.accuracy.snn:.2%} of {report.images} images, ANN {ann}")
+    return lines
 
 
 def prices(report: Document) -> Table:
@@ -52,7 +61,7 @@ def _compared(comparison: Comparison) -> list[str]:
         comparison.ann_device,
         _microjoules(comparison.ann_energy),
         f"{comparison.ratio.mean:.3g}",
-        "" if interval is None else f"{interval[0]:.3g} to {interval[1]:.3g}",
+        "(one image)" if interval is None else f"{interval[0]:.3g} to {interval[1]:.3g}",
         comparison.verdict,
     ]
 
@@ -104,13 +113,14 @@ def summary(counts: OperationCounts) -> list[str]:
     if counts.comparisons:
         lines.append(f"     and {_per_image(counts.comparisons, counts)} comparisons of max-pooling")
     if counts.ann is None:
-        lines.append("ANN twin: the file describes none, so that there is nothing to compare with")
+        lines.append("ANN twin: the file describes none, so that there is nothing to compare with (--dense-baseline)")
         return lines
-    lines.append(f"ANN twin: {_per_image(counts.ann.macs, counts)} MACs per image")
+    word = {"twin": "ANN twin", "dense": "ANN of the same layers, once"}[counts.ann.baseline]
+    lines.append(f"{word}: {_per_image(counts.ann.macs, counts)} MACs per image")
     if counts.ann.macs:
         added_up = f", {attention.coincidences / counts.ann.macs:.3f} additions of self-attention"
         lines.append(
-            f"per MAC of the ANN twin: {counts.sops / counts.ann.macs:.3f} SOPs"
+            f"per MAC of the {word}: {counts.sops / counts.ann.macs:.3f} SOPs"
             f"{added_up if attention.dense else ''} and {counts.macs / counts.ann.macs:.3f} MACs"
         )
     return lines

@@ -54,7 +54,7 @@ class Access:
 
     def bytes_held(self, widths: Widths) -> int:
         """The array in bytes."""
-        return self.held * width(self.part, widths) // 8
+        return -(-self.held * width(self.part, widths) // 8)
 
 
 def width(part: Kept, widths: Widths) -> int:

@@ -17,7 +17,7 @@ step.  It arrives when it is summed, later by what a recurrent edge or a `Delay`
 has ended.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 import numpy as np
@@ -29,7 +29,7 @@ from energy.synaptic_operations import spikes_per_step
 from neuromorphic.analysis.arrivals import arrivals
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import Trace
-from neuromorphic.ops import Delay, Linear, Membranes, Neurons, Sink, Source, Stateless
+from neuromorphic.ops import Delay, Membranes, Neurons, Sink, Source, Stateless
 
 Mask = NDArray[np.bool_]
 
@@ -61,25 +61,25 @@ def updates_needed(graph: Graph, trace: Trace, events: Events) -> dict[str, NDAr
     return needed
 
 
-def macs_needed(graph: Graph, trace: Trace, events: Events) -> dict[str, int]:
-    """`Σ arrives · fan_out` of linear nodes that read currents of spikes alone: MACs with something to multiply.
+def macs_needed(
+    graph: Graph, trace: Trace, events: Events, fan_outs: Mapping[str, NDArray[np.int64]]
+) -> dict[str, int]:
+    """`Σ arrives · fan_out` of nodes that read currents of spikes alone: MACs with something to multiply.
 
-    Arguments are those of `updates_needed`.
+    Args:
+        graph: a validated graph.
+        trace: of a run of it.
+        events: of that run.
+        fan_outs: of the nodes that multiply, by name: int64 `[*input shape]`.
     """
     currents = spike_driven(graph)
-    found = {}
-    for node in graph.nodes.values():
-        _, real = arriving(graph, node)
-        multiplies = isinstance(node.operation, Linear) and node.operation.multiplies
-        if multiplies and real and all(arrival.sender.name in currents for arrival in real):
-            found[node.name] = 0
+    real = {name: [a.sender.name for a in arriving(graph, graph.nodes[name])[1]] for name in fan_outs}
+    found = {name: 0 for name, senders in real.items() if senders and currents.issuperset(senders)}
     if not found:
         return found
     for arrived in _in_chunks(graph, trace, events, driven(graph)):
         for name in found:
-            node = graph.nodes[name]
-            if isinstance(node.operation, Linear):
-                found[name] += int((arrived.currents_at(node) * node.operation.fan_out(node.shapes)).sum())
+            found[name] += int((arrived.currents_at(graph.nodes[name]) * fan_outs[name]).sum())
     return found
 
 
