@@ -191,8 +191,14 @@ class _Arriving:
         """The same of real values alone."""
         arrived = np.zeros((*self.frames, *node.input_shape), np.bool_)
         for arrival in arriving(self.graph, node)[1]:
-            arrived |= later(self._sent(arrival.sender), arrival.lag).reshape(arrived.shape)
+            arrived |= later(self._current_of(arrival.sender), arrival.lag).reshape(arrived.shape)
         return arrived
+
+    def _current_of(self, node: Node) -> Mask:
+        """Of a node that only spikes drive; the spikes that a `Delay` lets through are no part of its real values."""
+        if isinstance(node.operation, Delay):
+            return later(self.currents_at(node), node.operation.steps)
+        return self._sent(node)
 
     def _sent(self, node: Node) -> Mask:
         if node.spiking:
