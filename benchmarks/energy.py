@@ -20,7 +20,7 @@ import numpy as np
 import typer
 
 import energy
-from energy.streaming import joined
+from energy.counts import OperationCounts
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
@@ -61,7 +61,7 @@ def memory(graph: Graph, images: int) -> dict[str, Any]:
     """Peak resident bytes of this process while it counts so many images, and after it priced them."""
     rng = np.random.default_rng(1)
     parts = [energy.count(graph, random_trace(graph, min(BATCH, images - i), rng)) for i in range(0, images, BATCH)]
-    counts = joined(parts)
+    counts = OperationCounts.joined(parts)
     report = energy.assemble(graph, counts, energy.read_devices(energy.SHIPPED), energy.provenance(graph))
     # Linux counts in KiB, macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

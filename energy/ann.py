@@ -1,12 +1,13 @@
-"""MACs and shapes of the ANN twin, from the layer table that travels in the `.nir` file."""
+"""MACs and shapes of the ANN: the twin, whose layer table travels in the `.nir` file, or the graph's own layers."""
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any
+from typing import Any, assert_never
 
 from energy.counts import AnnCounts, AnnLayer, AnnShapes
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ops import Delay, MaxPool2d, Neurons, SelfAttention, Sink, Source, SumPool2d, Weighted
 
 LIMIT = 2**48
 """Counts of one layer and image are below it, so that sums over many images and their bytes stay far within 64 bits."""
@@ -29,10 +30,40 @@ def ann_counts(graph: Graph, images: int) -> AnnCounts | None:
             name = str(layer["name"])
             if name in layers:
                 raise ValueError(f"layer {name!r} stands twice")
-            layers[name] = AnnLayer(str(layer["kind"]), _natural(layer["macs"]) * images, _shapes(layer))
+            shapes = _shapes(layer)
+            biases = None if shapes is None else (shapes.outputs if shapes.biases else 0) * images
+            macs = _natural(layer["macs"]) * images
+            layers[name] = AnnLayer(kind=str(layer["kind"]), macs=macs, shapes=shapes, additions=biases)
     except (LookupError, TypeError, ValueError) as error:
         raise RefusedInput(f"{graph.source}: its table of the ANN twin is not understood ({error!r})") from error
-    return AnnCounts(images, parameters, layers)
+    return AnnCounts(images=images, baseline="twin", parameters=parameters, layers=layers)
+
+
+def dense_baseline(graph: Graph, images: int) -> AnnCounts:
+    """The MACs of the graph's own layers, each evaluated once per image on real values, taps on the padding included.
+
+    That is the ANN that a graph from elsewhere is compared with, for want of a twin.  Self-attention counts both of its
+    products; pools and neurons multiply nothing.
+    """
+    layers: dict[str, AnnLayer] = {}
+    parameters = 0
+    for name, node in graph.nodes.items():
+        inputs, outputs = prod(node.input_shape), prod(node.shape)
+        match node.operation:
+            case Weighted() as weighted:
+                biases = weighted.bias_values.size if weighted.bias_values.any() else 0
+                shapes = AnnShapes(weighted.weights.size, biases, inputs, outputs)
+                kind, macs = str(weighted.kind), weighted.taps(node.shapes)
+            case SelfAttention() as attention:
+                shapes, kind, macs = AnnShapes(0, 0, inputs, outputs), "matmul", attention.products(node.shapes)
+            case SumPool2d() | MaxPool2d() | Neurons() | Source() | Sink() | Delay():
+                continue
+            case unknown:
+                assert_never(unknown)
+        parameters += shapes.weights + shapes.biases
+        additions = outputs * images if shapes.biases else 0
+        layers[name] = AnnLayer(kind=kind, macs=macs * images, shapes=shapes, additions=additions)
+    return AnnCounts(images=images, baseline="dense", parameters=parameters, layers=layers)
 
 
 def _shapes(layer: Mapping[str, Any]) -> AnnShapes | None:

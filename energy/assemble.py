@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from energy import pricing, records
+from energy import pricing
 from energy.counts import AnnCounts, OperationCounts
+from energy.distribution import distribution
 from energy.document import (
     FORMAT,
     FORMAT_VERSION,
     Account,
+    Accuracy,
     Comparison,
     DeviceReport,
     Document,
@@ -20,10 +22,11 @@ from energy.document import (
 )
 from energy.layers import break_even_rates
 from energy.limits import not_counted, notes
+from energy.neurobench import neurobench
 from energy.prices import Device, Widths
-from energy.statistics import break_even, distribution, sensitivity
+from energy.statistics import break_even, sensitivity
 from energy.traffic import Access, ann_accesses, snn_accesses, width
-from energy.verdict import decide, sentence
+from energy.verdict import OPPONENTS, decide, sentence
 from neuromorphic.ir.graph import Graph
 
 
@@ -34,6 +37,9 @@ def assemble(
     origin: Provenance,
     producer: str = "reference",
     precision: str = "float",
+    assumed: Sequence[str] = (),
+    accuracy: Accuracy | None = None,
+    ann_devices: Sequence[Device] = (),
 ) -> Document:
     """The whole report.
 
@@ -44,7 +50,12 @@ def assemble(
         origin: where model and images come from.
         producer: what ran: `reference`, `lava` or `torch`.
         precision: of that run.
+        assumed: what was taken for granted, in sentences.
+        accuracy: of both sides.
+        ann_devices: to price only the twin on, as `bit_matched` makes them.
     """
+    if accuracy is None:
+        accuracy = Accuracy(snn=None, ann=None)
     return Document(
         format=FORMAT,
         format_version=FORMAT_VERSION,
@@ -53,9 +64,14 @@ def assemble(
         precision=precision,
         images=counts.images,
         time_steps=counts.time_steps,
-        snn=records.snn(counts),
-        ann=None if counts.ann is None else records.ann(counts.ann),
-        devices={device.name: _report(graph, counts, device, devices) for device in devices},
+        input_kind=graph.metadata.input_kind or "real",
+        assumed=list(assumed),
+        accuracy=accuracy,
+        neurobench=neurobench(graph, counts),
+        snn=counts,
+        ann=counts.ann,
+        devices={d.name: _report(graph, counts, d, [*devices, *ann_devices], accuracy) for d in devices},
+        ann_devices={device.name: device for device in ann_devices},
         not_counted=not_counted(graph, counts),
         notes=notes(counts, devices),
         provenance=origin,
@@ -65,17 +81,22 @@ def assemble(
 def fair(ours: Device, theirs: Device) -> bool:
     """Whether the encoder on `ours` may be compared with a twin on `theirs`.
 
-    Both are bare operations of one technology, and the twin's weights are no wider than the encoder's: a wider twin
-    would flatter it, a narrower one is the hard comparison.
+    Both are bare operations of one technology, and the twin's weights and activations are no wider than the encoder's:
+    a wider twin would flatter it, a narrower one is the hard comparison.
     """
     if ours.chip or theirs.chip or ours.technology != theirs.technology:
         return False
     if ours.name == theirs.name:
         return True
-    return ours.widths is not None and theirs.widths is not None and theirs.widths.weight < ours.widths.weight
+    if ours.widths is None or theirs.widths is None:
+        return False
+    own, other = ((widths.weight, widths.activation) for widths in (ours.widths, theirs.widths))
+    return other != own and other[0] <= own[0] and other[1] <= own[1]
 
 
-def _report(graph: Graph, counts: OperationCounts, device: Device, devices: Sequence[Device]) -> DeviceReport:
+def _report(
+    graph: Graph, counts: OperationCounts, device: Device, devices: Sequence[Device], accuracy: Accuracy
+) -> DeviceReport:
     ann = counts.ann
     traffic = ann_traffic = None
     if device.widths is not None:
@@ -93,24 +114,33 @@ def _report(graph: Graph, counts: OperationCounts, device: Device, devices: Sequ
         device=device,
         traffic=traffic,
         ann_traffic=ann_traffic,
-        accounts={scheme: _account(graph, counts, device, scheme, twins) for scheme in pricing.schemes(device)},
+        accounts={
+            scheme: _account(graph, counts, device, scheme, twins, accuracy) for scheme in pricing.schemes(device)
+        },
     )
 
 
 def _traffic(accesses: list[Access], widths: Widths, images: int) -> Traffic:
     moved = dict.fromkeys(("weights", "states", "spikes", "activations"), 0)
     for access in accesses:
-        moved[access.part] += int(np.broadcast_to(access.moved, images).sum()) * (width(access.part, widths) // 8)
-    return Traffic(**moved)
+        moved[access.part] += int(np.broadcast_to(access.moved, images).sum()) * width(access.part, widths)
+    return Traffic(**{part: -(-bits // 8) for part, bits in moved.items()})
 
 
-def _account(graph: Graph, counts: OperationCounts, device: Device, scheme: Scheme, twins: Sequence[Device]) -> Account:
+def _account(
+    graph: Graph,
+    counts: OperationCounts,
+    device: Device,
+    scheme: Scheme,
+    twins: Sequence[Device],
+    accuracy: Accuracy,
+) -> Account:
     ledger = pricing.snn_ledger(graph, counts, device, scheme)
     comparisons = []
     if counts.ann is not None and counts.ann.macs and (counts.ann.shaped or scheme == "papers"):
         for twin in twins:
             if scheme in pricing.schemes(twin):
-                comparisons.append(_compare(ledger, counts, counts.ann, (device, twin), scheme))
+                comparisons.append(_compare(ledger, counts, counts.ann, (device, twin), scheme, accuracy))
     return Account(
         title=pricing.TITLES[scheme],
         energy=distribution(pricing.energies(ledger, device, counts.images)),
@@ -128,6 +158,7 @@ def _compare(
     ann: AnnCounts,
     devices: tuple[Device, Device],
     scheme: Scheme,
+    accuracy: Accuracy,
 ) -> Comparison:
     ours, theirs = devices
     twin = pricing.ann_ledger(ann, theirs, scheme)
@@ -149,7 +180,7 @@ def _compare(
         ratio=ratio,
         verdict=verdict,
         reasons=reasons,
-        sentence=sentence(verdict, reasons, scheme, devices, ratio, rate, even),
+        sentence=sentence(verdict, reasons, scheme, devices, ratio, rate, even, OPPONENTS[ann.baseline], accuracy),
         rate=rate,
         fixed=fixed,
         proportional=driven,

@@ -1,128 +1,213 @@
-"""`spikeclip-energy`: the operations of a `.nir` graph on images, against those of its ANN twin, counted and priced."""
+"""`spikeclip-energy`: the operations of a `.nir` graph on images, against those of an ANN, counted and priced."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
+import numpy as np
 import typer
 
+from energy.ann import dense_baseline
 from energy.assemble import assemble
+from energy.bit_matched import bit_matched
 from energy.counts import OperationCounts
-from energy.document import Data
+from energy.document import Accuracy, Data
+from energy.inputs import with_input_kind, with_kind_of
+from energy.outputs import Outputs
 from energy.prices import SHIPPED, read_devices
 from energy.provenance import provenance, sha256_of
-from energy.rows import write_images, write_layers
 from energy.streaming import count_running, count_stored
 from energy.table import table
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import InputKind
 from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.read import read_graph
-from spikeclip.console import progress_bar, refusals, require_folders, results
+from neuromorphic.summary import assumptions, classifies
+from spikeclip.console import progress_bar, refusals, results
+from spikeclip.data import load_images
+from spikeclip.options import (
+    DtOption,
+    FramesOption,
+    ImagesOption,
+    JsonOption,
+    LimitOption,
+    ModelArgument,
+    TimeStepsOption,
+)
+from spikeclip.predictions import Truth, find_truth
+from spikeclip.preprocess import stated_resize
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+InputKindOption = StrEnum("InputKindOption", list(get_args(InputKind)))  # type: ignore[misc]
 
 
 @app.command()
 def energy(
-    model: Annotated[Path, typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")],
-    images: Annotated[
-        str | None,
-        typer.Option(help="samples, FILE.npz, an image, a folder, or KIND:DIR[:SPLIT], as cifar10:DIR (docs/data.md)."),
-    ] = None,
-    frames_path: Annotated[
-        Path | None,
-        typer.Option("--frames", help="Instead of images, what the input reads: .npy."),
-    ] = None,
-    time_steps: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Time steps per image, where the file doesn't say.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
+    model: ModelArgument,
+    images: ImagesOption = None,
+    frames_path: FramesOption = None,
+    time_steps: TimeStepsOption = None,
+    limit: LimitOption = None,
     trace: Annotated[Path | None, typer.Option(help="Count in this trace of spikeclip-simulate (.h5) instead.")] = None,
-    dt: Annotated[float | None, typer.Option(help="Seconds per time step, where the file doesn't say.")] = None,
+    dt: DtOption = None,
+    input_kind: Annotated[
+        InputKindOption | None,
+        typer.Option(
+            "--input-kind",
+            help="Input of spikes or counts is added up (SOPs), real input multiplied; where the file doesn't say.",
+        ),
+    ] = None,
     device: Annotated[
         list[str] | None,
         typer.Option(
             help=f"Price on this device: {', '.join(SHIPPED)} (all of them by default), or a .toml. Repeatable."
         ),
     ] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+    dense: Annotated[
+        bool,
+        typer.Option("--dense-baseline", help="Compare with the graph's own layers, once on real values."),
+    ] = False,
+    matched: Annotated[
+        bool, typer.Option("--bit-matched", help="Compare also with an ANN of activations of ceil(log2(T + 1)) bits.")
+    ] = False,
+    ann_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Accuracy of the ANN, from 0 to 1, to stand beside the verdict.")
+    ] = None,
+    json_path: JsonOption = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write one row per layer as CSV.")] = None,
     per_image: Annotated[Path | None, typer.Option(help="Write one row per image, layer and time step as CSV.")] = None,
     html_path: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML file.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the report's figures into this folder, as SVG.")] = None,
+    neurobench: Annotated[Path | None, typer.Option(help="Write NeuroBench's metrics as JSON.")] = None,
 ) -> None:
-    """Count the synaptic operations and MACs of a graph on images, and those of its ANN twin, and price both.
+    """Count the synaptic operations and MACs of a graph on images, and those of an ANN, and price both.
 
     Spikes come from the numpy reference, or from a trace, as of Lava. Counts are exact; prices are published figures,
     none of them measured on the hardware that you may have in mind: the report names the source of each.
 
     Example: `spikeclip-energy model.nir --images samples --html report.html --json counts.json`
     """
+    outputs = Outputs(json_path, csv_path, per_image, html_path, svg, neurobench)
     with refusals():
-        require_folders(json_path, csv_path, per_image, html_path, svg)
         names = list(SHIPPED) if device is None else device
-        if svg is not None and svg.exists() and not svg.is_dir():
-            raise RefusedInput(f"{svg}: is a file; expected a folder for the figures")
+        outputs.check((model, images, frames_path, trace, *names))
         devices = read_devices(names)
-        graph = read_graph(model, dt)
+        graph = with_input_kind(read_graph(model, dt), cast(InputKind | None, input_kind and input_kind.value))
         shown = {"--images": images, "--frames": frames_path, "--time-steps": time_steps, "--limit": limit}
         if trace is not None:
-            counts, data, run = _stored(graph, trace, [option for option, value in shown.items() if value is not None])
+            run = _stored(graph, trace, frames_path, [option for option, value in shown.items() if value is not None])
         else:
-            counts, data, run = _running(graph, images, frames_path, time_steps, limit)
-        command = _command(model, {**shown, "--trace": trace, "--dt": dt}, names)
-        report = assemble(graph, counts, devices, provenance(graph, data, command), *run)
-    if json_path is not None:
-        json_path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    if csv_path is not None:
-        with csv_path.open("w") as file:
-            write_layers(counts, file)
-    if per_image is not None:
-        with per_image.open("w") as file:
-            write_images(counts, file)
-    if html_path is not None or svg is not None:
-        from energy.report import figures, html
-
-        if html_path is not None:
-            html_path.write_text(html(report), encoding="utf-8")
-        if svg is not None:
-            svg.mkdir(exist_ok=True)
-            for name, figure in figures(report).items():
-                (svg / f"{name}.svg").write_text(figure, encoding="utf-8")
+            run = _running(graph, images, frames_path, time_steps, limit)
+        counts = run.counts
+        if dense:
+            counts = counts.model_copy(update={"ann": dense_baseline(run.graph, counts.images)})
+        options = {**shown, "--trace": trace, "--dt": dt, "--input-kind": input_kind, "--ann-accuracy": ann_accuracy}
+        flags = [flag for flag, given in (("--dense-baseline", dense), ("--bit-matched", matched)) if given]
+        command = [*_command(model, options, names), *flags]
+        narrow = [bit_matched(one, counts.time_steps) for one in devices] if matched else []
+        if matched and not any(narrow):
+            raise RefusedInput("--bit-matched needs a device of integers; expected one such as --device 45nm-int8")
+        accuracy = Accuracy(
+            snn=run.truth.accuracy(counts.predictions), ann=_ann_accuracy(run.graph, ann_accuracy, dense)
+        )
+        report = assemble(
+            run.graph,
+            counts,
+            devices,
+            provenance(run.graph, run.data, command),
+            run.producer,
+            run.precision,
+            [*assumptions(run.graph), *run.assumed, *run.truth.assumed],
+            accuracy,
+            [one for one in narrow if one is not None],
+        )
     results.print(table(counts, report))
+    with refusals():
+        outputs.write(report, counts)
 
 
-def _stored(graph: Graph, path: Path, given: list[str]) -> tuple[OperationCounts, Data, tuple[str, str]]:
-    """Counts of the trace at `path`; what they are of, and what ran."""
-    if given:
-        raise RefusedInput(f"{path}: a trace already holds its run; expected no {' and no '.join(given)} with it")
+@dataclass(frozen=True)
+class _Run:
+    """What was counted.
+
+    Attributes:
+        graph: with the kind of its input.
+        counts: of it.
+        data: what they are of.
+        producer, precision: what ran.
+        assumed: of the input.
+        truth: the labels of the images.
+    """
+
+    graph: Graph
+    counts: OperationCounts
+    data: Data
+    producer: str
+    precision: str
+    assumed: list[str]
+    truth: Truth
+
+
+def _stored(graph: Graph, path: Path, frames_path: Path | None, given: list[str]) -> _Run:
+    """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
+    spiking = graph.metadata.input_kind in ("spikes", "counts")
+    if odd := [option for option in given if not (spiking and option == "--frames")]:
+        raise RefusedInput(f"{path}: a trace already holds its run; expected no {' and no '.join(odd)} with it")
+    frames = None if frames_path is None else read_frames(graph, frames_path)
+    assumed = [] if frames is None else with_kind_of(graph, frames, frames.dtype)[1]
     with progress_bar("counting") as advance:
-        counts, trace = count_stored(graph, path, progress=advance)
-    return counts, Data(spec=str(path), sha256=sha256_of(path)), (trace.producer, trace.precision)
+        counts, trace = count_stored(graph, path, progress=advance, frames=frames)
+    return _Run(
+        graph,
+        counts,
+        Data(spec=str(path), sha256=sha256_of(path)),
+        trace.producer,
+        trace.precision,
+        assumed,
+        Truth(None),
+    )
 
 
 def _running(
     graph: Graph, images: str | None, frames_path: Path | None, time_steps: int | None, limit: int | None
-) -> tuple[OperationCounts, Data, tuple[str, str]]:
-    """Counts of the numpy reference on images or frames; what they are of, and what ran."""
+) -> _Run:
+    """Counts of the numpy reference on images or frames."""
     if (images is None) == (frames_path is None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
+    truth = Truth(None)
     if frames_path is not None:
         frames = read_frames(graph, frames_path, limit)
         data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
+        dtype = np.load(frames_path, mmap_mode="r").dtype
     else:
-        from spikeclip.data import load_images
-        from spikeclip.preprocess import stated_resize
-
         resize = stated_resize(graph.metadata.preprocessing, graph.source)
         loaded = load_images(str(images), image_size(graph), limit, resize)
         frames, data = encode(graph, loaded.images), Data(spec=str(images), sha256=loaded.sha256)
+        dtype = frames.dtype
+        if loaded.labels is not None and classifies(graph) and graph.metadata.label_names:
+            outputs = graph.nodes[graph.output].shape[0]
+            truth = find_truth(loaded, graph.metadata.label_names, outputs, graph.source)
+    graph, assumed = with_kind_of(graph, frames, dtype)
     with progress_bar("running and counting") as advance:
         counts = count_running(graph, frames, time_steps, progress=advance)
-    return counts, data, ("reference", graph.precision)
+    return _Run(graph, counts, data, "reference", graph.precision, assumed, truth)
 
 
-def _command(model: Path, options: dict[str, object], devices: list[str]) -> list[str]:
+def _ann_accuracy(graph: Graph, given: float | None, dense: bool) -> float | None:
+    """As given, or as the file's table of the twin says."""
+    stated = None if dense or graph.metadata.twin is None else graph.metadata.twin.get("accuracy")
+    if given is not None or stated is None:
+        return given
+    if not isinstance(stated, int | float) or not 0 <= stated <= 1:
+        raise RefusedInput(f"{graph.source}: its ANN twin has the accuracy {stated!r}; expected 0 to 1")
+    return float(stated)
+
+
+def _command(model: Path, options: Mapping[str, object], devices: list[str]) -> list[str]:
     """What was asked for, without the files that it was written to."""
     words = ["spikeclip-energy", str(model)]
     for option, value in options.items():

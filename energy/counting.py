@@ -1,8 +1,9 @@
 """Counting: a graph says which operations there are, a trace which of them happened."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,6 @@ from energy.ann import ann_counts
 from energy.attention import attention_counts
 from energy.counts import (
     Additions,
-    Kind,
     LayerCounts,
     NeuronCounts,
     OperationCounts,
@@ -19,13 +19,15 @@ from energy.counts import (
     SourceCounts,
 )
 from energy.dataflow import constant, summable
-from energy.delivery import delivered, steps_delivered
-from energy.synaptic_operations import spikes_per_step, synaptic_operations
-from energy.updates import updates_needed
-from neuromorphic.analysis.arrivals import arrivals, check_delays
+from energy.delivery import delivered
+from energy.effective import effective
+from energy.events import Events, arriving
+from energy.synaptic_operations import spikes_per_step
+from energy.updates import macs_needed, updates_needed
+from neuromorphic.analysis.arrivals import Arrival, arrivals, check_delays
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import Trace
 from neuromorphic.ops import (
     AnyOperation,
     Delay,
@@ -39,6 +41,7 @@ from neuromorphic.ops import (
     Source,
     Stateless,
 )
+from neuromorphic.ops.operation import Kind
 
 
 def kind_of(node: Node) -> Kind | None:
@@ -92,64 +95,82 @@ def taps(node: Node) -> int:
 
 
 def count(
-    graph: Graph, trace: Trace, progress: Callable[[int, int], None] = lambda done, total: None
+    graph: Graph,
+    trace: Trace,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    frames: NDArray[np.float32] | None = None,
 ) -> OperationCounts:
     """The operations of the run that `trace` shows.
 
     A spike arriving at an existing synapse is one SOP, in the step in which it is summed: later than it was sent by
-    what a recurrent edge or a `Delay` takes, and never after its image has ended.  A linear node that reads real values
-    (the graph's input, membranes, or a node that is made of no neurons) computes MACs, in every step.  A node that
-    reads both does both: it is linear, so each spiking source counts by itself, and the real-valued ones are summed
-    before its MACs.  What self-attention adds up, spikes selected by spikes, and what max-pooling compares is neither.
+    what a recurrent edge or a `Delay` takes, and never after its image has ended.  So is everything else that `events`
+    lists.  A linear node that reads real values (the graph's input, membranes, currents) computes MACs: in every step,
+    or where currents of spikes alone arrive, only there.  A node that reads both does both: it is linear, so each
+    source of events counts by itself, and the real-valued ones are summed before its MACs.  What self-attention adds
+    up, spikes selected by spikes, and what max-pooling compares is neither.
 
     Args:
         graph: a validated graph.
         trace: of a run of that graph.
         progress: told (nodes looked at, nodes in all).
+        frames: that the run read, `[images, T, *input shape]`; needed where they are spikes or counts of spikes.
 
     Raises:
-        RefusedInput: the trace is not of this graph, spikes circle through `Delay` nodes alone, or the file's table of
-            the ANN twin is not understood.
+        RefusedInput: the trace is not of this graph, or lacks frames; spikes circle through `Delay` nodes alone; or the
+            file's table of the ANN twin is not understood.
     """
     _check(graph, trace)
-    frames = trace.images * trace.time_steps
-    unchanging, summed, needed = constant(graph), summable(graph), updates_needed(graph, trace)
+    run = _Run(graph, trace, Events.of(graph, trace, frames), Events.at_full_rate(graph, trace.time_steps))
+    evaluations = trace.images * trace.time_steps
+    unchanging, summed = constant(graph), summable(graph)
+    needed = updates_needed(graph, trace, run.events)
+    multiplying = [n for n in graph.nodes.values() if isinstance(n.operation, Linear) and n.operation.multiplies]
+    driven = macs_needed(graph, trace, run.events, {node.name: fan_out(node) for node in multiplying})
+    zero = np.zeros((trace.images, trace.time_steps), np.int64)
     layers: dict[str, LayerCounts] = {}
-    spikes_read: dict[str, tuple[NDArray[np.int64], ...]] = {}
+    events_read: dict[str, tuple[NDArray[np.int64], ...]] = {}
     for done, node in enumerate(graph.nodes.values()):
         progress(done, len(graph.nodes))
         if isinstance(node.operation, Source | Delay | Sink):
             continue
-        spiking, read = _spiking_sources(graph, node, trace)
-        if read:
-            spikes_read[node.name] = read
+        arrived, real_ones = arriving(graph, node)
+        if arrived:
+            events_read[node.name] = tuple(run.events.arriving(arrival).sum(1) for arrival in arrived)
         if isinstance(node.operation, SelfAttention):
-            layers[node.name] = _attention(graph, node, node.operation, trace)
+            layers[node.name] = _attention(graph, node, node.operation, trace, zero)
         kind = kind_of(node)
-        if kind is None or (node.neurons and not spiking):
+        if kind is None or (node.neurons and not arrived):
             continue
-        real = tuple(a.sender.name for a in arrivals(graph, node) if not a.sender.spiking)
+        spiking = tuple(run.source(node, arrival) for arrival in arrived)
+        real = tuple(arrival.sender.name for arrival in real_ones)
         macs = taps(node) if real and isinstance(node.operation, Linear) and node.operation.multiplies else 0
+        dense = macs * evaluations
+        multiplied = driven.get(node.name, dense) if macs else 0
         layers[node.name] = LayerCounts(
-            node=node.name,
             kind=kind,
-            spiking=spiking,
-            real=real,
-            macs=macs * frames,
-            macs_once=macs * (trace.images if unchanging.issuperset(real) else frames),
-            macs_summed=macs * (trace.images if node.name in summed else frames),
+            spiking_sources=spiking,
+            real_sources=real,
+            attention=None,
+            per_step=sum((source.per_step for source in spiking), start=zero),
+            macs=multiplied,
+            macs_once=macs * trace.images if unchanging.issuperset(real) else multiplied,
+            macs_summed=macs * trace.images if node.name in summed else multiplied,
+            macs_dense=dense,
         )
     progress(len(graph.nodes), len(graph.nodes))
-    neurons = {node.name: _neurons(node, needed[node.name]) for node in graph.nodes.values() if node.neurons}
+    neurons = {node.name: _neurons(node, needed[node.name], trace) for node in graph.nodes.values() if node.neurons}
     return OperationCounts(
         images=trace.images,
         time_steps=trace.time_steps,
         layers=layers,
-        populations={node.name: _population(neurons[node.name], trace.spikes[node.name]) for node in graph.populations},
-        membranes={name: found for name, found in neurons.items() if not graph.nodes[name].spiking},
-        spikes_read=spikes_read,
-        additions_of=_additions(graph, frames),
-        comparisons_of=_comparisons(graph, frames),
+        populations={name: found for name, found in neurons.items() if isinstance(found, PopulationCounts)},
+        membranes={name: found for name, found in neurons.items() if not isinstance(found, PopulationCounts)},
+        events_read=events_read,
+        events_sent=run.events.per_image(),
+        additions_per_node=_additions(graph, evaluations),
+        comparisons_per_node=_comparisons(graph, evaluations),
+        effective=effective(graph, trace, run.events),
+        predictions=trace.predictions,
         ann=ann_counts(graph, trace.images),
     )
 
@@ -174,71 +195,76 @@ def _check(graph: Graph, trace: Trace) -> None:
             )
 
 
-def _spiking_sources(
-    graph: Graph, node: Node, trace: Trace
-) -> tuple[tuple[SourceCounts, ...], tuple[NDArray[np.int64], ...]]:
-    """For each population that `node` reads, on each way: its counts, where there are synapses, and what arrives."""
-    counts: list[SourceCounts] = []
-    read: list[NDArray[np.int64]] = []
-    frames = trace.images * trace.time_steps
-    for arrival in arrivals(graph, node):
-        if not arrival.sender.spiking:
-            continue
-        train = trace.spikes[arrival.sender.name]
-        arriving = delivered(train, arrival.lag)
-        read.append(np.asarray(spikes_per_step(arriving.bits).sum(1)))
-        if kind_of(node) is None:
-            continue
-        fan_outs = fan_out(node).reshape(-1)
-        per_step = synaptic_operations(arriving, fan_outs)
-        lagging = arriving is not train
-        under_way = int(synaptic_operations(train, fan_outs).sum() - per_step.sum()) if lagging else 0
-        steps = steps_delivered(arrival.lag, trace.time_steps)
-        counts.append(
-            SourceCounts(
-                source=arrival.sender.name,
-                spikes=train.count(),
-                updates=train.neurons * frames,
-                per_step=per_step,
-                under_way=under_way,
-                dense=int((fan_outs * steps).sum()) * trace.images,
-                dense_padded=taps(node) * frames,
-            )
+@dataclass(frozen=True)
+class _Run:
+    """What happened, and what would have at a firing rate of 1, in one image."""
+
+    graph: Graph
+    trace: Trace
+    events: Events
+    full: Events
+
+    def source(self, node: Node, arrival: Arrival) -> SourceCounts:
+        """What the events that arrive at `node` on one way cause in it."""
+        name, fan_outs = arrival.sender.name, fan_out(node).reshape(-1)
+        per_step = self.events.carried(arrival, fan_outs)
+        sent = self.events.carried(arrival, fan_outs, late=False) if arrival.lag.any() else per_step
+        return SourceCounts(
+            source=name,
+            spikes=self.events.total(name),
+            updates=self.full.total(name) * self.trace.images,
+            per_step=per_step,
+            sops_under_way=int(sent.sum() - per_step.sum()),
+            dense=int(self.full.carried(arrival, fan_outs).sum()) * self.trace.images,
+            dense_padded=taps(node) * self.trace.images * self.trace.time_steps,
         )
-    return tuple(counts), tuple(read)
 
 
-def _attention(graph: Graph, node: Node, operation: SelfAttention, trace: Trace) -> LayerCounts:
+def _attention(graph: Graph, node: Node, operation: SelfAttention, trace: Trace, no_sops: Int64) -> LayerCounts:
     (arrival,) = arrivals(graph, node)
     counts = attention_counts(node, operation, delivered(trace.spikes[arrival.sender.name], arrival.lag))
-    return LayerCounts(node.name, "attention", (), (), 0, 0, 0, counts)
+    return LayerCounts(
+        kind="attention",
+        spiking_sources=(),
+        real_sources=(),
+        attention=counts,
+        per_step=no_sops,
+        macs=0,
+        macs_once=0,
+        macs_summed=0,
+        macs_dense=0,
+    )
 
 
-def _neurons(node: Node, needed: NDArray[np.int64]) -> NeuronCounts:
+def _neurons(node: Node, needed: Int64, trace: Trace) -> NeuronCounts:
     neurons = node.operation
     if not isinstance(neurons, Neurons):
         raise TypeError(f"node {node.name!r}: {type(neurons).__name__} has no neurons")
-    return NeuronCounts(prod(node.shape), neurons.additions, neurons.multiplications, needed)
-
-
-def _population(neurons: NeuronCounts, train: SpikeTrain) -> PopulationCounts:
-    return PopulationCounts(**vars(neurons), spikes=spikes_per_step(train.bits))
+    counts: dict[str, Any] = {
+        "neurons": prod(node.shape),
+        "additions": neurons.additions,
+        "multiplications": neurons.multiplications,
+        "needed": needed,
+    }
+    if not node.spiking:
+        return NeuronCounts(**counts)
+    return PopulationCounts(**counts, per_step=spikes_per_step(trace.spikes[node.name].bits))
 
 
 def _additions(graph: Graph, frames: int) -> dict[str, Additions]:
     found: dict[str, Additions] = {}
     for node in graph.nodes.values():
-        arriving = arrivals(graph, node)
-        real = sum(not arrival.sender.spiking for arrival in arriving)
+        events, currents = arriving(graph, node)
+        real = len(currents)
         bias = prod(node.shape) * _adds_bias(node.operation)
         pooling = 0
         # What isn't linear needs the sum of all its sources, spiking or not.
-        summed = len(arriving) if isinstance(node.operation, Nonlinear) else real
+        summed = len(events) + real if isinstance(node.operation, Nonlinear) else real
         fan_in = max(0, summed - 1) * prod(node.input_shape)
         if isinstance(node.operation, Linear) and not node.operation.multiplies and real:
             pooling = int(fan_out(node).sum())
         if bias or pooling or fan_in:
-            found[node.name] = Additions(bias * frames, pooling * frames, fan_in * frames)
+            found[node.name] = Additions(bias=bias * frames, pooling=pooling * frames, fan_in=fan_in * frames)
     return found
 
 

@@ -7,10 +7,10 @@ from neuromorphic.ops import Delay, Neurons, Nonlinear, Source
 def constant(graph: Graph) -> frozenset[str]:
     """Names of the nodes that no neuron reaches: the same frame in every step gives them the same output.
 
-    What waits isn't constant: it begins with zeros.
+    What waits isn't constant: it begins with zeros.  Nor is an input of spikes, which differ from step to step.
     """
     names: set[str] = set()
-    for node in graph.nodes.values():
+    for node in graph.nodes.values() if graph.metadata.input_kind in (None, "real") else ():
         waits = isinstance(node.operation, Delay) and bool(node.operation.steps.any())
         held = node.neurons or waits
         if isinstance(node.operation, Source) or (not held and names.issuperset(node.sources)):

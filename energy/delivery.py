@@ -3,10 +3,14 @@
 Nothing of one image is summed in the next, so that what is under way when an image ends never arrives.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.ir.trace import SpikeTrain
+
+Sent = TypeVar("Sent", np.bool_, np.int64)
 
 
 def delivered(train: SpikeTrain, lag: NDArray[np.int64]) -> SpikeTrain:
@@ -26,18 +30,14 @@ def delivered(train: SpikeTrain, lag: NDArray[np.int64]) -> SpikeTrain:
     return SpikeTrain(bits, train.shape)
 
 
-def later(sent: NDArray[np.bool_], lag: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """The same for booleans `[images, T, *shape]`; `lag` are steps, of that shape or `[]`."""
+def later(sent: NDArray[Sent], lag: NDArray[np.int64]) -> NDArray[Sent]:
+    """The same for an array `[images, T, *shape]`; `lag` are steps, one for each of its elements or `[]`."""
     if not lag.any():
         return sent
     arrived = np.zeros_like(sent)
-    steps, each = sent.shape[1], np.broadcast_to(lag, sent.shape[2:])
+    steps = sent.shape[1]
+    each = lag.reshape(sent.shape[2:]) if lag.size > 1 else np.broadcast_to(lag, sent.shape[2:])
     for wait in np.unique(each):
         if wait < steps:
-            arrived[:, wait:] |= sent[:, : steps - wait] & (each == wait)
+            np.copyto(arrived[:, wait:], sent[:, : steps - wait], where=each == wait)
     return arrived
-
-
-def steps_delivered(lag: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
-    """How many of an image's steps deliver something sent in the same image: `max(0, T - lag)`, of `late`'s shape."""
-    return np.maximum(0, steps - lag)

@@ -5,13 +5,19 @@ module's JSON schema.
 """
 
 import json
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from energy.counts import Kind
-from energy.prices import Device, Strict
+from pydantic import Field
+
+from energy.counts import AnnCounts, OperationCounts
+from energy.distribution import Distribution
+from energy.neurobench import NeuroBench
+from energy.prices import Device
+from energy.record import Strict
+from neuromorphic.ir.metadata import InputKind
 
 FORMAT: Final = "spikeclip-energy"
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 
 Verdict = Literal["cheaper", "not cheaper", "undecided"]
 
@@ -29,147 +35,6 @@ Part = Literal[
     "synapses", "macs", "attention", "updates", "additions", "comparisons", "weights", "states", "spikes", "activations"
 ]
 """Where energy goes; the last four are accesses to memory (for a chip, `spikes` are those that its routers carry)."""
-
-
-class Distribution(Strict):
-    """Of a figure over images.
-
-    Attributes:
-        images: how many.
-        mean: over them.
-        standard_deviation: of the sample (n - 1); None for one image.
-        interval: 95 % confidence interval of the mean, by Student's t; None for one image.
-        minimum, maximum: of them.
-        percentiles: 2.5 %, 50 % and 97.5 % of the images lie below, interpolated.
-    """
-
-    images: int
-    mean: float
-    standard_deviation: float | None
-    interval: tuple[float, float] | None
-    minimum: float
-    maximum: float
-    percentiles: tuple[float, float, float]
-
-
-class Product(Strict):
-    """Additions of one product of a self-attention, under three conventions."""
-
-    coincidences: int
-    one_sided: int
-    dense: int
-
-
-class AttentionTotals(Product):
-    """Additions of both products; `dense_scores_first` are those of `(Q Kᵀ) V`."""
-
-    dense_scores_first: int
-
-
-class LayerAttention(AttentionTotals):
-    """Additions of one self-attention node, on the spikes of the population `source`."""
-
-    source: str
-    spikes: int
-    products: dict[str, Product]
-
-
-class SpikingSource(Strict):
-    """What one population causes in one layer, on one way; `rate` is in spikes per neuron and time step.
-
-    `sops_under_way` are those that its spikes would cause after the last step of their image: they are in no sum.
-    """
-
-    source: str
-    spikes: int
-    sops: int
-    sops_under_way: int
-    dense: int
-    rate: float
-
-
-class Additions(Strict):
-    """Additions of biases, of pools of real values, and of several real-valued sources of one node."""
-
-    bias: int
-    pooling: int
-    fan_in: int
-
-
-class SnnLayer(Strict):
-    """One node with synapses, or self-attention; `*_per_step` have T entries."""
-
-    kind: Kind
-    sops: int
-    sops_per_step: list[int]
-    sops_per_image: Distribution
-    dense: int
-    dense_padded: int
-    rate: float | None
-    macs: int
-    macs_once: int
-    macs_summed: int
-    attention: LayerAttention | None
-    spiking_sources: list[SpikingSource]
-    real_sources: list[str]
-
-
-class Neurons(Strict):
-    """Of one node; `updates_needed` leaves out neurons at rest at which nothing arrives."""
-
-    neurons: int
-    updates: int
-    updates_needed: int
-
-
-class Population(Neurons):
-    """Neurons and spikes."""
-
-    spikes: int
-    rate: float
-    spikes_per_step: list[int]
-    spikes_per_image: Distribution
-
-
-class Snn(Strict):
-    """Counts of the encoder, over all images; `*_per_node` hold the nodes that have any.
-
-    `membranes` are the neurons that send theirs; their updates are among `neuron_updates`.
-    """
-
-    sops: int
-    sops_under_way: int
-    macs: int
-    macs_once: int
-    macs_summed: int
-    attention: AttentionTotals
-    neuron_updates: int
-    neuron_updates_needed: int
-    additions: Additions
-    additions_per_node: dict[str, Additions]
-    comparisons: int
-    comparisons_per_node: dict[str, int]
-    sops_per_image: Distribution
-    attention_per_image: Distribution
-    layers: dict[str, SnnLayer]
-    populations: dict[str, Population]
-    membranes: dict[str, Neurons]
-
-
-class AnnLayer(Strict):
-    """One layer of the ANN twin; `additions` of biases, None where the table gives no shapes."""
-
-    kind: str
-    macs: int
-    additions: int | None
-
-
-class Ann(Strict):
-    """Counts of the ANN twin, for as many images."""
-
-    macs: int
-    parameters: int
-    layers: dict[str, AnnLayer]
 
 
 class Traffic(Strict):
@@ -312,19 +177,53 @@ class Provenance(Strict):
     command: list[str] | None
 
 
+class Accuracy(Strict):
+    """Shares of right predictions of both sides; None where no labels, or nobody, say it.
+
+    Attributes:
+        snn: of the encoder, on the images that were counted.
+        ann: of the ANN twin, as the file's table of it (`accuracy`) or whoever counted says.
+    """
+
+    snn: float | None
+    ann: Annotated[float | None, Field(ge=0, le=1)]
+
+
 class Document(Strict):
-    """The whole report."""
+    """The whole report.
+
+    Attributes:
+        format, format_version: of this schema.
+        model: name of its file.
+        producer, precision: what ran: `reference`, `lava` or `torch`; `float` or `loihi2`.
+        images, time_steps: of the run.
+        input_kind: what the input was taken for.
+        assumed: what was taken for granted, in sentences.
+        accuracy: of both sides.
+        snn, ann: counts of both; `ann` is None where there is nothing to compare with.
+        neurobench: the same run in NeuroBench's metrics.
+        devices: energies, by the device's name.
+        ann_devices: that only the ANN is priced on, as those of the bits that match T (`bit_matched`).
+        not_counted: on one side or both.
+        notes: what has to be known to read the figures.
+        provenance: where they come from.
+    """
 
     format: Literal["spikeclip-energy"]
-    format_version: Literal[3]
+    format_version: Literal[4]
     model: str
     producer: str
     precision: str
     images: int
     time_steps: int
-    snn: Snn
-    ann: Ann | None
+    input_kind: InputKind
+    assumed: list[str]
+    accuracy: Accuracy
+    snn: OperationCounts
+    ann: AnnCounts | None
+    neurobench: NeuroBench
     devices: dict[str, DeviceReport]
+    ann_devices: dict[str, Device]
     not_counted: list[NotCounted]
     notes: list[str]
     provenance: Provenance
@@ -332,7 +231,10 @@ class Document(Strict):
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a document."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Document.model_json_schema()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Document.model_json_schema(mode="serialization"),
+    }
 
 
 def schema_text() -> str:

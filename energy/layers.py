@@ -25,7 +25,7 @@ def break_even_rates(graph: Graph, counts: OperationCounts, device: Device, sche
         return {}
     rates: dict[str, float | None] = {}
     for name, layer in counts.layers.items():
-        if layer.kind in ("conv2d", "linear") and layer.dense and not layer.real:
+        if layer.kind in ("conv2d", "linear") and layer.dense and not layer.real_sources:
             rates[name] = _rate(graph.nodes[name], layer, counts, device, scheme)
     return rates
 
@@ -34,8 +34,8 @@ def _rate(node: Node, layer: LayerCounts, counts: OperationCounts, device: Devic
     images = counts.images
     add, multiply = (device.operations[key].value for key in ("add", "multiply"))
     sops = layer.dense / images
-    spikes = sum(source.updates for source in layer.spiking) / images
-    macs = layer.dense_padded / (images * counts.time_steps * len(layer.spiking))
+    spikes = sum(source.updates for source in layer.spiking_sources) / images
+    macs = layer.dense_padded / (images * counts.time_steps * len(layer.spiking_sources))
     slope, fixed, real = sops * add, 0.0, macs * (add + multiply)
     widths = device.widths
     if scheme in ("ideal_reuse", "no_reuse") and widths is not None:
@@ -61,5 +61,5 @@ def _weights(node: Node) -> int:
 
 def _access(device: Device, elements: int, bits: int) -> float:
     """Picojoules to move one of so many elements in the smallest memory that holds all of them."""
-    memory = device.memories[device.memory(elements * bits // 8)]
+    memory = device.memories[device.memory(-(-elements * bits // 8))]
     return memory.value * bits / memory.bit_width

@@ -93,7 +93,7 @@ def notes(counts: OperationCounts, devices: Sequence[Device]) -> list[str]:
             "A chip's figures are of a whole chip: they are not compared with a twin on bare operations of another "
             "process node."
         )
-    if counts.attention:
+    if counts.attention.dense:
         found.append(
             "Totals take the additions of self-attention where spikes coincide; the other two conventions stand beside."
         )

@@ -11,8 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from energy.record import Strict
 from neuromorphic.errors import RefusedInput
 
 SHIPPED = ("45nm-fp32", "45nm-int8", "loihi1")
@@ -27,12 +28,6 @@ Operation = Literal[
     "add", "multiply", "state_add", "state_multiply", "sop", "update_active", "update_inactive", "spike"
 ]
 """`state_*` work on membranes, which may be wider than weights; the last four are a neuromorphic chip's own."""
-
-
-class Strict(BaseModel):
-    """A record without unknown keys that isn't changed once it is made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Figure(Strict):
@@ -83,7 +78,7 @@ class Memory(Figure):
 
 
 class Widths(Strict):
-    """Bits of what memories hold; whole bytes, so that traffic is an integer.
+    """Bits of what memories hold, side by side without gaps.
 
     Attributes:
         weight: of a weight or bias.
@@ -92,10 +87,10 @@ class Widths(Strict):
         address: of a spike.
     """
 
-    weight: Annotated[int, Field(ge=8, multiple_of=8)]
-    activation: Annotated[int, Field(ge=8, multiple_of=8)]
-    state: Annotated[int, Field(ge=8, multiple_of=8)]
-    address: Annotated[int, Field(ge=8, multiple_of=8)]
+    weight: Annotated[int, Field(ge=1)]
+    activation: Annotated[int, Field(ge=1)]
+    state: Annotated[int, Field(ge=1)]
+    address: Annotated[int, Field(ge=1)]
 
 
 class Device(Strict):
@@ -123,7 +118,7 @@ class Device(Strict):
     chip: bool
     widths: Widths | None = None
     operations: dict[Operation, Figure]
-    memories: dict[str, Memory] = {}
+    memories: dict[str, Memory] = Field(default={})
 
     @model_validator(mode="after")
     def _complete(self) -> "Device":

@@ -60,15 +60,14 @@ def snn_ledger(graph: Graph, counts: OperationCounts, device: Device, scheme: Sc
     entries: list[Entry] = []
     images = counts.images
     for name, layer in counts.layers.items():
-        for source in layer.spiking:
-            entries.append(Entry(name, "synapses", "add", source.sops.astype(np.float64), True))
+        entries.append(Entry(name, "synapses", "add", _per_image(layer.per_step), True))
         if layer.attention is not None:
-            entries.append(Entry(name, "attention", "add", layer.attention.per_image.astype(np.float64), True))
+            entries.append(Entry(name, "attention", "add", _per_image(layer.attention.per_step), True))
         entries += _macs(name, layer.macs / images)
     if scheme != "papers":
-        for name, additions in counts.additions_of.items():
+        for name, additions in counts.additions_per_node.items():
             entries.append(Entry(name, "additions", "add", _same(additions.total / images), False))
-        for name, compared in counts.comparisons_of.items():
+        for name, compared in counts.comparisons_per_node.items():
             entries.append(Entry(name, "comparisons", "add", _same(compared / images), False))
         for name, neurons in counts.neurons.items():
             updates = neurons.updates / images
@@ -96,7 +95,7 @@ def unpriced(counts: OperationCounts, scheme: Scheme) -> dict[str, int]:
     if scheme == "papers":
         updates, macs, attention = counts.neuron_updates, 0, 0
     elif scheme == "chip":
-        updates, macs, attention = 0, counts.macs, counts.attention_additions
+        updates, macs, attention = 0, counts.macs, counts.attention.coincidences
     else:
         return {}
     found = {
@@ -165,17 +164,20 @@ def _memory(accesses: list[Access], device: Device) -> list[Entry]:
 def _chip(counts: OperationCounts) -> list[Entry]:
     entries: list[Entry] = []
     for name, layer in counts.layers.items():
-        for source in layer.spiking:
-            entries.append(Entry(name, "synapses", "sop", source.sops.astype(np.float64), True))
+        entries.append(Entry(name, "synapses", "sop", _per_image(layer.per_step), True))
     for name, neurons in counts.neurons.items():
-        needed = neurons.needed.sum(1).astype(np.float64)
+        needed = _per_image(neurons.needed)
         every = neurons.updates / counts.images
         entries.append(Entry(name, "updates", "update_active", needed, False))
         entries.append(Entry(name, "updates", "update_inactive", every - needed, False))
     for name, population in counts.populations.items():
-        entries.append(Entry(name, "spikes", "spike", population.spikes.sum(1).astype(np.float64), True))
+        entries.append(Entry(name, "spikes", "spike", _per_image(population.per_step), True))
     return [entry for entry in entries if entry.amount.any()]
 
 
 def _same(amount: float) -> NDArray[np.float64]:
     return np.array([amount], np.float64)
+
+
+def _per_image(per_step: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(per_step.sum(1), np.float64)

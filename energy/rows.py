@@ -6,11 +6,11 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from energy.counts import OperationCounts
+from energy.counts import AttentionTotals, OperationCounts
 
 COLUMNS = (
     *("network", "layer", "kind", "rate", "sops", "sops_under_way", "dense", "dense_padded"),
-    *("macs", "macs_once", "macs_summed"),
+    *("macs", "macs_once", "macs_summed", "macs_dense"),
     *("attention_coincidences", "attention_one_sided", "attention_dense", "attention_dense_scores_first"),
     *("neurons", "spikes", "neuron_updates", "neuron_updates_needed"),
     *("bias_additions", "pooling_additions", "fan_in_additions", "comparisons"),
@@ -23,10 +23,10 @@ def write_layers(counts: OperationCounts, file: TextIO) -> None:
     writer.writeheader()
     writer.writerows(_nodes(counts))
     for name, twin in ({} if counts.ann is None else counts.ann.layers).items():
-        macs = dict.fromkeys(("macs", "macs_once", "macs_summed"), twin.macs)
+        macs = dict.fromkeys(("macs", "macs_once", "macs_summed", "macs_dense"), twin.macs)
         row = {"network": "ann", "layer": name, "kind": twin.kind, **macs}
-        if twin.shapes is not None:
-            row["bias_additions"] = twin.shapes.outputs * counts.images if twin.shapes.biases else 0
+        if twin.additions is not None:
+            row["bias_additions"] = twin.additions
         writer.writerow(row)
 
 
@@ -42,9 +42,9 @@ def write_images(counts: OperationCounts, file: TextIO) -> None:
     figures = {}
     for name in _names(counts):
         layer, population, neurons = counts.layers.get(name), counts.populations.get(name), counts.neurons.get(name)
-        sops = zero if layer is None else sum((source.per_step for source in layer.spiking), start=zero)
+        sops = zero if layer is None else layer.per_step
         attention = zero if layer is None or layer.attention is None else layer.attention.per_step
-        spikes = zero if population is None else population.spikes
+        spikes = zero if population is None else population.per_step
         needed = zero if neurons is None else neurons.needed
         figures[name] = np.stack([sops, attention, spikes, needed], axis=-1)
     for image in range(counts.images):
@@ -55,7 +55,8 @@ def write_images(counts: OperationCounts, file: TextIO) -> None:
 
 def _names(counts: OperationCounts) -> list[str]:
     """Of all nodes that compute something: layers, neurons, and the rest."""
-    return list(dict.fromkeys([*counts.layers, *counts.neurons, *counts.additions_of, *counts.comparisons_of]))
+    rest = (*counts.additions_per_node, *counts.comparisons_per_node)
+    return list(dict.fromkeys([*counts.layers, *counts.neurons, *rest]))
 
 
 def _nodes(counts: OperationCounts) -> Iterator[dict[str, Any]]:
@@ -66,30 +67,31 @@ def _nodes(counts: OperationCounts) -> Iterator[dict[str, Any]]:
                 "kind": "membranes",
                 "neurons": neurons.neurons,
                 "neuron_updates": neurons.updates,
-                "neuron_updates_needed": int(neurons.needed.sum()),
+                "neuron_updates_needed": neurons.updates_needed,
             }
         if population := counts.populations.get(name):
-            row |= {"kind": "population", "spikes": int(population.spikes.sum())}
+            row |= {"kind": "population", "spikes": population.spikes}
         if layer := counts.layers.get(name):
             row |= {
                 "kind": layer.kind,
                 "rate": "" if layer.rate is None else layer.rate,
                 "sops": layer.sops,
-                "sops_under_way": sum(source.under_way for source in layer.spiking),
+                "sops_under_way": sum(source.sops_under_way for source in layer.spiking_sources),
                 "dense": layer.dense,
                 "dense_padded": layer.dense_padded,
                 "macs": layer.macs,
                 "macs_once": layer.macs_once,
                 "macs_summed": layer.macs_summed,
+                "macs_dense": layer.macs_dense,
             }
             if layer.attention is not None:
-                row |= {f"attention_{key}": value for key, value in layer.attention.totals().items()}
-        if added := counts.additions_of.get(name):
+                row |= {f"attention_{key}": getattr(layer.attention, key) for key in AttentionTotals.model_fields}
+        if added := counts.additions_per_node.get(name):
             row |= {
                 "bias_additions": added.bias,
                 "pooling_additions": added.pooling,
                 "fan_in_additions": added.fan_in,
             }
-        if name in counts.comparisons_of:
-            row |= {"kind": "max-pooling", "comparisons": counts.comparisons_of[name]}
+        if name in counts.comparisons_per_node:
+            row |= {"kind": "max-pooling", "comparisons": counts.comparisons_per_node[name]}
         yield row

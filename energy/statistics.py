@@ -1,36 +1,7 @@
-"""What the images say, and what the prices: distributions, break-even rates, and which price would flip a verdict."""
+"""What prices say of a comparison: break-even rates, and which price would flip a verdict."""
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import stdtrit
-
-from energy.document import Distribution, Sensitivity
+from energy.document import Sensitivity
 from energy.prices import Device
-
-CONFIDENCE = 0.95
-
-
-def distribution(values: NDArray[np.float64] | NDArray[np.int64]) -> Distribution:
-    """Of one figure per image: `mean ± t(0.975, n - 1) · s / √n`, s the standard deviation of the sample.
-
-    The interval is of the mean over images like these; where single images lie, the percentiles say.
-    """
-    images, mean = len(values), float(values.mean())
-    deviation = interval = None
-    if images > 1:
-        deviation = float(values.std(ddof=1))
-        half = float(stdtrit(images - 1, (1 + CONFIDENCE) / 2)) * deviation / images**0.5
-        interval = (mean - half, mean + half)
-    low, median, high = (float(p) for p in np.percentile(values, [2.5, 50.0, 97.5]))
-    return Distribution(
-        images=images,
-        mean=mean,
-        standard_deviation=deviation,
-        interval=interval,
-        minimum=float(values.min()),
-        maximum=float(values.max()),
-        percentiles=(low, median, high),
-    )
 
 
 def break_even(fixed: float, proportional: float, rate: float | None, target: float) -> float | None:

@@ -22,12 +22,21 @@ def table(counts: OperationCounts, report: Document) -> Group:
     layers = Table(box=None, pad_edge=False)
     layers.add_column("layer", overflow="fold")
     layers.add_column("kind")
-    for column in ("rate", "SOPs", *(("attention",) if counts.attention else ()), "at rate 1", "MACs"):
+    for column in ("rate", "SOPs", *(("attention",) if counts.attention.dense else ()), "at rate 1", "MACs"):
         layers.add_column(column, justify="right")
-    for layer in counts.layers.values():
-        layers.add_row(*_row(layer, counts))
-    lines = [Text(line) for line in summary(counts)]
+    for name, layer in counts.layers.items():
+        layers.add_row(*_row(name, layer, counts))
+    lines = [Text(line) for line in [*summary(counts), *said(report)]]
     return Group(layers, Text(), *lines, Text(), prices(report), Text(), Text(CAVEAT))
+
+
+def said(report: Document) -> list[str]:
+    """Accuracy, and what was taken for granted, in sentences."""
+    lines = [f"assumed: {sentence}" for sentence in report.assumed]
+    if report.accuracy.snn is not None:
+        ann = "unknown (--ann-accuracy)" if report.accuracy.ann is None else f"{report.accuracy.ann:.2%}"
+        lines.insert(0, f"accuracy: SNN {report.accuracy.snn:.2%} of {report.images} images, ANN {ann}")
+    return lines
 
 
 def prices(report: Document) -> Table:
@@ -52,7 +61,7 @@ def _compared(comparison: Comparison) -> list[str]:
         comparison.ann_device,
         _microjoules(comparison.ann_energy),
         f"{comparison.ratio.mean:.3g}",
-        "" if interval is None else f"{interval[0]:.3g} to {interval[1]:.3g}",
+        "(one image)" if interval is None else f"{interval[0]:.3g} to {interval[1]:.3g}",
         comparison.verdict,
     ]
 
@@ -62,15 +71,15 @@ def _microjoules(picojoules: float) -> str:
     return f"{energy:,.0f}" if energy >= 1000 else f"{energy:.4g}"
 
 
-def _row(layer: LayerCounts, counts: OperationCounts) -> list[str]:
+def _row(name: str, layer: LayerCounts, counts: OperationCounts) -> list[str]:
     attention = layer.attention
     row = [
-        escape(layer.node),  # may look like rich's markup
+        escape(name),  # may look like rich's markup
         layer.kind,
         "" if layer.rate is None else f"{layer.rate:.3f}",
-        _per_image(layer.sops, counts) if layer.spiking else "",
+        _per_image(layer.sops, counts) if layer.spiking_sources else "",
     ]
-    if counts.attention:
+    if counts.attention.dense:
         row.append("" if attention is None else _per_image(attention.coincidences, counts))
     dense = layer.dense if attention is None else attention.dense
     row.append(_per_image(dense, counts) if layer.rate is not None else "")
@@ -83,18 +92,18 @@ def summary(counts: OperationCounts) -> list[str]:
     sops, added = counts.sops_per_image, counts.additions
     lines = [
         f"SNN: {_per_image(counts.sops, counts)} SOPs + {_per_image(counts.macs, counts)} MACs per image, mean of "
-        f"{counts.images} (SOPs from {sops.min():,} to {sops.max():,}), T = {counts.time_steps}"
+        f"{counts.images} (SOPs from {sops.minimum:,.0f} to {sops.maximum:,.0f}), T = {counts.time_steps}"
     ]
     if counts.sops_under_way:
         lines.append(
             f"     without {_per_image(counts.sops_under_way, counts)} SOPs of spikes that are under way when their "
             "image ends: no step sums them"
         )
-    if counts.attention:
-        one_sided, dense = sum(a.one_sided for a in counts.attention), sum(a.dense for a in counts.attention)
+    attention = counts.attention
+    if attention.dense:
         lines.append(
-            f"     and {_per_image(counts.attention_additions, counts)} additions of self-attention where spikes "
-            f"coincide ({_per_image(one_sided, counts)} one-sided, {_per_image(dense, counts)} dense)"
+            f"     and {_per_image(attention.coincidences, counts)} additions of self-attention where spikes coincide "
+            f"({_per_image(attention.one_sided, counts)} one-sided, {_per_image(attention.dense, counts)} dense)"
         )
     lines.append(
         f"     and {_per_image(counts.neuron_updates, counts)} neuron updates "
@@ -104,14 +113,15 @@ def summary(counts: OperationCounts) -> list[str]:
     if counts.comparisons:
         lines.append(f"     and {_per_image(counts.comparisons, counts)} comparisons of max-pooling")
     if counts.ann is None:
-        lines.append("ANN twin: the file describes none, so that there is nothing to compare with")
+        lines.append("ANN twin: the file describes none, so that there is nothing to compare with (--dense-baseline)")
         return lines
-    lines.append(f"ANN twin: {_per_image(counts.ann.macs, counts)} MACs per image")
+    word = {"twin": "ANN twin", "dense": "ANN of the same layers, once"}[counts.ann.baseline]
+    lines.append(f"{word}: {_per_image(counts.ann.macs, counts)} MACs per image")
     if counts.ann.macs:
-        attention = f", {counts.attention_additions / counts.ann.macs:.3f} additions of self-attention"
+        added_up = f", {attention.coincidences / counts.ann.macs:.3f} additions of self-attention"
         lines.append(
-            f"per MAC of the ANN twin: {counts.sops / counts.ann.macs:.3f} SOPs"
-            f"{attention if counts.attention else ''} and {counts.macs / counts.ann.macs:.3f} MACs"
+            f"per MAC of the {word}: {counts.sops / counts.ann.macs:.3f} SOPs"
+            f"{added_up if attention.dense else ''} and {counts.macs / counts.ann.macs:.3f} MACs"
         )
     return lines
 

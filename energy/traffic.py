@@ -23,10 +23,10 @@ from typing import Literal, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from energy.counts import AnnCounts, AnnShapes, LayerCounts, OperationCounts
+from energy.counts import AnnCounts, AnnShapes, OperationCounts
 from energy.dataflow import constant
+from energy.events import arriving, event_senders
 from energy.prices import Widths
-from neuromorphic.analysis.arrivals import arrivals
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Delay, Linear, MaxPool2d, Neurons, SelfAttention, Sink, Source, Weighted
 
@@ -54,7 +54,7 @@ class Access:
 
     def bytes_held(self, widths: Widths) -> int:
         """The array in bytes."""
-        return self.held * width(self.part, widths) // 8
+        return -(-self.held * width(self.part, widths) // 8)
 
 
 def width(part: Kept, widths: Widths) -> int:
@@ -86,22 +86,24 @@ def snn_accesses(graph: Graph, counts: OperationCounts, reuse: Reuse) -> list[Ac
 
 
 def _spikes(graph: Graph, node: Node, counts: OperationCounts) -> list[Access]:
-    """Written by a population, read by every node that they arrive at."""
+    """Events: written by a population or a pool, read by every node that they arrive at."""
     found: list[Access] = []
-    if node.name in counts.spikes_read:
-        senders = [arrival.sender.name for arrival in arrivals(graph, node) if arrival.sender.spiking]
-        for name, read in zip(senders, counts.spikes_read[node.name], strict=True):
-            found.append(Access(node.name, "spikes", read, counts.populations[name].neurons, True))
+    events, _ = arriving(graph, node)
+    if not isinstance(node.operation, Delay):  # which keeps them where they are
+        for arrival, read in zip(events, counts.events_read.get(node.name, ()), strict=True):
+            found.append(Access(node.name, "spikes", read, prod(arrival.sender.shape), True))
     if node.spiking:
         own = counts.populations[node.name]
-        found.append(Access(node.name, "spikes", own.spikes.sum(1), own.neurons, True))
+        found.append(Access(node.name, "spikes", own.per_step.sum(1), own.neurons, True))
+    elif node.name in event_senders(graph) and _stored(graph, node):
+        found.append(Access(node.name, "spikes", counts.events_sent[node.name], prod(node.shape), True))
     return found
 
 
 def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse) -> list[Access]:
     """Read by a node that is no neuron; written by one that such a node reads."""
     found: list[Access] = []
-    real = [arrival.sender for arrival in arrivals(graph, node) if not arrival.sender.spiking]
+    real = [arrival.sender for arrival in arriving(graph, node)[1]]
     elements = prod(node.input_shape)
     unchanging = constant(graph)
     if real and not node.neurons:
@@ -111,7 +113,7 @@ def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse
         else:
             moved = (_fetched(node) + (len(real) - 1) * elements) * counts.time_steps
         found.append(Access(node.name, "activations", _same(moved), elements, False))
-    if not node.spiking and _stored(graph, node):
+    if node.name not in event_senders(graph) and _stored(graph, node):
         size = prod(node.shape)
         times = 1 if reuse == "ideal_reuse" and node.name in unchanging else counts.time_steps
         found.append(Access(node.name, "activations", _same(size * times), size, False))
@@ -138,7 +140,7 @@ def _stored(graph: Graph, node: Node) -> bool:
 
 def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> list[Access]:
     found: list[Access] = []
-    layer, bias = counts.layers.get(node.name), counts.additions_of.get(node.name)
+    layer, bias = counts.layers.get(node.name), counts.additions_per_node.get(node.name)
     biases = 0 if bias is None else bias.bias // counts.images
     held = 0
     if isinstance(node.operation, Weighted):
@@ -147,24 +149,19 @@ def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> li
         return [Access(node.name, "weights", _same(held), held, False)]
     if layer is not None:
         macs = layer.macs // counts.images
-        sops = _sops(layer, counts.images)
+        sops = layer.per_step.sum(1)
         if held:
             found.append(Access(node.name, "weights", sops, held, True))
             found.append(Access(node.name, "weights", _same(macs + biases), held, False))
         found.append(Access(node.name, "states", 2 * sops, prod(node.shape), True))
         if layer.attention is not None and isinstance(node.operation, SelfAttention):
             sums = node.shape[0] ** 2 // node.operation.heads
-            found.append(Access(node.name, "states", 2 * layer.attention.sums.coincidences.sum(1), sums, True))
-            outputs = 2 * layer.attention.outputs.coincidences.sum(1)
-            found.append(Access(node.name, "states", outputs, prod(node.shape), True))
+            for product, held in zip(layer.attention.products.values(), (sums, prod(node.shape)), strict=True):
+                found.append(Access(node.name, "states", 2 * product.coincidences_per_step.sum(1), held, True))
     if isinstance(node.operation, Neurons):
         kept = prod(node.shape) * node.operation.states
         found.append(Access(node.name, "states", _same(2 * kept * counts.time_steps), kept, False))
     return found
-
-
-def _sops(layer: LayerCounts, images: int) -> NDArray[np.int64]:
-    return sum((source.sops for source in layer.spiking), start=np.zeros(images, np.int64))
 
 
 def ann_accesses(ann: AnnCounts, reuse: Reuse) -> list[Access]:

@@ -17,12 +17,14 @@ step.  It arrives when it is summed, later by what a recurrent edge or a `Delay`
 has ended.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy.delivery import later
+from energy.events import Events, arriving, event_senders
 from energy.synaptic_operations import spikes_per_step
 from neuromorphic.analysis.arrivals import arrivals
 from neuromorphic.ir.graph import Graph, Node
@@ -35,8 +37,14 @@ CHUNK = 2**22
 """Neurons and steps that are unpacked in one go."""
 
 
-def updates_needed(graph: Graph, trace: Trace) -> dict[str, NDArray[np.int64]]:
-    """For every node of neurons, int64 `[images, T]`: its updates that are needed."""
+def updates_needed(graph: Graph, trace: Trace, events: Events) -> dict[str, NDArray[np.int64]]:
+    """For every node of neurons, int64 `[images, T]`: its updates that are needed.
+
+    Args:
+        graph: a validated graph.
+        trace: of a run of it.
+        events: of that run.
+    """
     frames = (trace.images, trace.time_steps)
     always = driven(graph)
     neurons = [node for node in graph.nodes.values() if node.neurons]
@@ -47,14 +55,61 @@ def updates_needed(graph: Graph, trace: Trace) -> dict[str, NDArray[np.int64]]:
     resting = [node for node in neurons if node.name not in always]
     if not resting:
         return needed
+    for arrived in _in_chunks(graph, trace, events, always):
+        for node in resting:
+            needed[node.name][arrived.images] = _needed(arrived.at(node), _rests_after(node, trace, arrived.images))
+    return needed
+
+
+def macs_needed(
+    graph: Graph, trace: Trace, events: Events, fan_outs: Mapping[str, NDArray[np.int64]]
+) -> dict[str, int]:
+    """`Σ arrives · fan_out` of nodes that read currents of spikes alone: MACs with something to multiply.
+
+    Args:
+        graph: a validated graph.
+        trace: of a run of it.
+        events: of that run.
+        fan_outs: of the nodes that multiply, by name: int64 `[*input shape]`.
+    """
+    currents = spike_driven(graph)
+    real = {name: [a.sender.name for a in arriving(graph, graph.nodes[name])[1]] for name in fan_outs}
+    found = {name: 0 for name, senders in real.items() if senders and currents.issuperset(senders)}
+    if not found:
+        return found
+    for arrived in _in_chunks(graph, trace, events, driven(graph)):
+        for name in found:
+            found[name] += int((arrived.currents_at(graph.nodes[name]) * fan_outs[name]).sum())
+    return found
+
+
+def spike_driven(graph: Graph) -> frozenset[str]:
+    """Names of the nodes that send currents of spikes alone: no real input, membrane or bias is on any way to them."""
+    events, found = event_senders(graph), set[str]()
+    more = True
+    while more:
+        before = len(found)
+        for node in graph.nodes.values():
+            match node.operation:
+                case Delay():
+                    quiet = True
+                case Stateless() as stateless:
+                    quiet = node.name not in events and not stateless.bias_values.any()
+                case Source() | Sink() | Neurons():
+                    quiet = False
+                case unknown:
+                    assert_never(unknown)
+            if quiet and all(a.sender.name in events | found for way in arriving(graph, node) for a in way):
+                found.add(node.name)
+        more = len(found) > before
+    return frozenset(found)
+
+
+def _in_chunks(graph: Graph, trace: Trace, events: Events, always: frozenset[str]) -> Iterator["_Arriving"]:
     largest = max(int(np.prod(node.shape)) for node in graph.nodes.values())
     chunk = max(1, CHUNK // (largest * trace.time_steps))
     for start in range(0, trace.images, chunk):
-        images = slice(start, start + chunk)
-        arriving = _Arriving(graph, trace, always, images)
-        for node in resting:
-            needed[node.name][images] = _needed(arriving.at(node), _rests_after(node, trace, images))
-    return needed
+        yield _Arriving(graph, trace, events, always, slice(start, start + chunk))
 
 
 def _rests_after(node: Node, trace: Trace, images: slice) -> Mask:
@@ -76,7 +131,7 @@ def driven(graph: Graph) -> frozenset[str]:
         real = any(isinstance(s.operation, Membranes) or (not s.spiking and s.name in names) for s in in_time)
         match node.operation:
             case Source():
-                always = True
+                always = node.name not in event_senders(graph)
             case Sink():
                 always = real
             case Delay(steps=steps):
@@ -100,8 +155,8 @@ def _covers(node: Node, operation: Stateless) -> bool:
 class _Arriving:
     """What arrives in some images: per node, bool `[images, T, *shape]`, made when it is asked for."""
 
-    def __init__(self, graph: Graph, trace: Trace, always: frozenset[str], images: slice) -> None:
-        self.graph, self.trace, self.always, self.images = graph, trace, always, images
+    def __init__(self, graph: Graph, trace: Trace, events: Events, always: frozenset[str], images: slice) -> None:
+        self.graph, self.trace, self.events, self.always, self.images = graph, trace, events, always, images
         self.frames = trace.outputs[images].shape[:2]
         delays = [node for node in graph.nodes.values() if isinstance(node.operation, Delay)]
         self.left = {node.name: np.zeros((*self.frames, *node.shape), np.bool_) for node in delays}
@@ -124,13 +179,26 @@ class _Arriving:
 
     def at(self, node: Node) -> Mask:
         """Elements of the node's input that something arrives at."""
-        arriving = np.zeros((*self.frames, *node.input_shape), np.bool_)
+        arrived = np.zeros((*self.frames, *node.input_shape), np.bool_)
         for name in node.sources:
-            sent = self._sent(self.graph.nodes[name]).reshape(arriving.shape)
-            arriving |= later(sent, np.array(int((name, node.name) in self.graph.recurrent)))
+            sent = self._sent(self.graph.nodes[name]).reshape(arrived.shape)
+            arrived |= later(sent, np.array(int((name, node.name) in self.graph.recurrent)))
         if isinstance(node.operation, Neurons):
-            arriving |= node.operation.drives(node.shape)
-        return arriving
+            arrived |= node.operation.drives(node.shape)
+        return arrived
+
+    def currents_at(self, node: Node) -> Mask:
+        """The same of real values alone."""
+        arrived = np.zeros((*self.frames, *node.input_shape), np.bool_)
+        for arrival in arriving(self.graph, node)[1]:
+            arrived |= later(self._current_of(arrival.sender), arrival.lag).reshape(arrived.shape)
+        return arrived
+
+    def _current_of(self, node: Node) -> Mask:
+        """Of a node that only spikes drive; the spikes that a `Delay` lets through are no part of its real values."""
+        if isinstance(node.operation, Delay):
+            return later(self.currents_at(node), node.operation.steps)
+        return self._sent(node)
 
     def _sent(self, node: Node) -> Mask:
         if node.spiking:
@@ -138,7 +206,9 @@ class _Arriving:
         if node.name in self.always:
             return np.ones((*self.frames, *node.shape), np.bool_)
         match node.operation:
-            case Source() | Neurons():
+            case Source():
+                return np.asarray(self.events.counts[node.name][self.images] != 0)
+            case Neurons():
                 return np.ones((*self.frames, *node.shape), np.bool_)
             case Sink():
                 return self.at(node)

@@ -4,7 +4,11 @@ Cheaper: the 95 % interval of the mean ratio lies below 1; not cheaper: above.  
 image gives no interval, and where a single price, moved within its plausible range, makes both sides equal.
 """
 
-from energy.document import Distribution, Scheme, Sensitivity, Verdict
+from collections.abc import Mapping
+
+from energy.counts import Baseline
+from energy.distribution import Distribution
+from energy.document import Accuracy, Scheme, Sensitivity, Verdict
 from energy.prices import Device
 
 BASES = {
@@ -13,6 +17,8 @@ BASES = {
     "ideal_reuse": "with memory and ideal reuse",
     "no_reuse": "with memory and no reuse",
 }
+
+OPPONENTS: Mapping[Baseline, str] = {"twin": "its ANN twin", "dense": "an ANN of its own layers, evaluated once"}
 
 
 def decide(ratio: Distribution, sensitivities: list[Sensitivity]) -> tuple[Verdict, list[str]]:
@@ -42,6 +48,8 @@ def sentence(
     ratio: Distribution,
     rate: float | None,
     break_even_rate: float | None,
+    opponent: str = OPPONENTS["twin"],
+    accuracy: Accuracy | None = None,
 ) -> str:
     """The verdict for people.
 
@@ -53,12 +61,16 @@ def sentence(
         ratio: of their energies.
         rate: of the run.
         break_even_rate: as `statistics.break_even` has it.
+        opponent: of the encoder.
+        accuracy: of both sides.
     """
     ours, theirs = devices
-    against = "its ANN twin" if ours.name == theirs.name else f"its ANN twin in {theirs.precision}"
+    against = opponent if ours.name == theirs.name else f"{opponent} in {theirs.precision}"
     text = f"{ours.title}, {BASES[scheme]}: {verdict}. The encoder takes {ratio.mean:.3g} times the energy of {against}"
     if ratio.interval is not None:
         text += f" (95 % interval {ratio.interval[0]:.3g} to {ratio.interval[1]:.3g}, {ratio.images} images)"
+    else:
+        text += " (one image: no interval)"
     if break_even_rate is not None and rate is not None:
         text += f"; break-even at a rate of {break_even_rate:.3g}, this run has {rate:.3g}"
         if break_even_rate > 1:
@@ -66,4 +78,7 @@ def sentence(
     elif rate is not None and ratio.mean > 1:
         text += "; no rate is low enough to break even"
     text += "."
+    if accuracy is not None and accuracy.snn is not None:
+        theirs_too = "unknown" if accuracy.ann is None else f"{accuracy.ann:.2%}"
+        text += f" Accuracy {accuracy.snn:.2%}, of {opponent} {theirs_too}."
     return f"{text} Undecided because {'; '.join(reasons)}." if reasons else text

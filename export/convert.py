@@ -20,7 +20,7 @@ from export.populations import DT
 from export.readout import add_readout
 from export.snap import Grid, snap
 from export.snapped import SnappedSpikeClip
-from export.standard_nodes import CHIP_NEURONS, Cost, cost, expand
+from export.standard_nodes import CHIP_NEURONS, Cost, cost, expand, grouped
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
 
@@ -107,11 +107,15 @@ def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: 
     expansion = cost(graph) if standard_nodes else None
     if expansion is not None:
         graph = expand(graph, neuron_limit)
-    expanded = () if expansion is None else tuple(attention.name for attention in expansion.attention)
+    attention = () if expansion is None else expansion.attention
+    expanded = tuple(node.name for node in attention)
+    groups = lowering.groups | {name: count for node in attention for name, count in grouped(node).items()}
 
     grids = snap(graph, pixels, config.time_steps, DT)
     certificate = certify(graph, pixels, config.time_steps, DT)
-    graph.metadata = metadata.of(checkpoint, bits, grids, certificate, readout, metadata.extensions(graph), expanded)
+    graph.metadata = metadata.of(
+        checkpoint, bits, grids, certificate, readout, metadata.extensions(graph), expanded, groups
+    )
     model = SnappedSpikeClip(traced, copy.deepcopy(checkpoint.model.readout), readout)
     _load_weights(model, graph)
     return Prepared(model.eval().requires_grad_(False), graph, certificate, grids, bits, checkpoint, expansion)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import nir
 import numpy as np
-from numpy.typing import NDArray
 from spikingjelly.activation_based import layer, neuron
 from torch import fx, nn
 
 from export.populations import AND_STEPS, Shape, and_gate, or_gate, population, strict
+from neuromorphic.ops.convolution import block_diagonal
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from spikeclip import neurons
 from spikeclip.errors import RefusedInput
@@ -39,11 +39,13 @@ class Lowering:
         time_steps: steps from rest that every neuron must stay exact for, T.
         nodes: by name.
         edges: (source, reader).
+        groups: of the convolutions whose kernels are block-diagonal, by node.
     """
 
     time_steps: int
     nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
     edges: list[tuple[str, str]] = field(default_factory=list)
+    groups: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, node: nir.NIRNode, shape: Shape, *inputs: Value) -> Value:
         """The output of a new node that reads the sum of `inputs`.
@@ -138,35 +140,20 @@ def _conv(graph: Lowering, path: str, conv: layer.Conv2d, shape: Shape, x: Value
     for what, values in (("weight", weight), ("bias", bias)):
         if not np.isfinite(values).all():
             raise RefusedInput(f"module {path!r}: its folded {what} holds values that are not finite")
-    dense = block_diagonal(weight, conv.groups)
-    return graph.add(path, _conv_node(dense, bias, conv.stride, conv.padding, conv.dilation, x.shape), shape, x)
+    pairs = [(int(a), int(b)) for a, b in (conv.stride, conv.padding, conv.dilation)]
+    node = nir.Conv2d(x.shape[1:], block_diagonal(weight, conv.groups), *pairs, groups=1, bias=bias)
+    graph.groups[path] = conv.groups
+    return graph.add(path, node, shape, x)
 
 
-def _conv_node(
-    weight: NDArray[np.float32],
-    bias: NDArray[np.float32],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    read: Shape,
-) -> nir.Conv2d:
-    pairs = ((int(a), int(b)) for a, b in (stride, padding, dilation))
-    return nir.Conv2d(read[1:], weight, *pairs, groups=1, bias=bias)
-
-
-def block_diagonal(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
-    """`[out, in / groups, ...]` to `[out, in, ...]`, zero where a group doesn't see a channel."""
-    out, inner = weight.shape[:2]
-    dense = np.zeros((out, inner * groups, *weight.shape[2:]), np.float32)
-    for g in range(groups):
-        rows = slice(g * out // groups, (g + 1) * out // groups)
-        dense[rows, g * inner : (g + 1) * inner] = weight[rows]
-    return dense
-
-
-def _ones(channels: int, size: int) -> NDArray[np.float32]:
-    """A kernel that sums each channel by itself: `[channels, channels, size, size]`, ones on the diagonal."""
-    return block_diagonal(np.ones((channels, 1, size, size), np.float32), channels)
+def _window_sums(graph: Lowering, name: str, shape: Shape, x: Value, size: int, stride: int, padding: int) -> Value:
+    """Sums of windows, each channel by itself: a convolution with ones."""
+    channels = x.shape[0]
+    kernel = block_diagonal(np.ones((channels, 1, size, size), np.float32), channels)
+    bias = np.zeros(channels, np.float32)
+    node = nir.Conv2d(x.shape[1:], kernel, (stride, stride), (padding, padding), (1, 1), groups=1, bias=bias)
+    graph.groups[name] = channels
+    return graph.add(name, node, shape, x)
 
 
 def _lif(graph: Lowering, path: str, lif: neuron.LIFNode, shape: Shape, x: Value) -> Value:
@@ -196,17 +183,15 @@ def _max_pool(graph: Lowering, path: str, pool: layer.MaxPool2d, shape: Shape, x
     square = size == width and step == across and pad == beside and dilation == wide == 1
     if not square or pool.ceil_mode or pool.return_indices:
         raise RefusedInput(f"module {path!r} is {pool}; expected a square window, dilation 1, ceil_mode False")
-    node: nir.NIRNode
     if not graph.spiking(x):
         window = (np.array([n, n]) for n in (size, step, pad))
         return graph.add(path, MaxPool2d(np.array(x.shape), *window), shape, x)
+    name = f"{path}.sum"
     if pad:
-        node = _conv_node(
-            _ones(shape[0], size), np.zeros(shape[0], np.float32), (step, step), (pad, pad), (1, 1), x.shape
-        )
+        sums = _window_sums(graph, name, shape, x, size, step, pad)
     else:
-        node = _sum_pool(size, step)
-    return graph.add(path, or_gate(shape), shape, graph.add(f"{path}.sum", node, shape, x))
+        sums = graph.add(name, _sum_pool(size, step), shape, x)
+    return graph.add(path, or_gate(shape), shape, sums)
 
 
 def _sum_pool(size: int, stride: int) -> nir.SumPool2d:
@@ -233,10 +218,7 @@ def _broadcast(graph: Lowering, path: str, x: Value, shape: Shape) -> Value:
     if x.shape != (shape[0], 1, 1) or shape[1] != shape[2]:
         raise RefusedInput(f"module {path!r} spreads {list(x.shape)} to {list(shape)}; expected [C, 1, 1] to [C, S, S]")
     size = shape[1]
-    node = _conv_node(
-        _ones(shape[0], size), np.zeros(shape[0], np.float32), (1, 1), (size - 1, size - 1), (1, 1), x.shape
-    )
-    return graph.add(f"{path}.broadcast", node, shape, x)
+    return _window_sums(graph, f"{path}.broadcast", shape, x, size, 1, size - 1)
 
 
 def _token_sum(graph: Lowering, path: str, module: neurons.TokenSum, shape: Shape, x: Value) -> Value:

@@ -6,6 +6,7 @@ graph carries one string under the key `spikeclip`.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,7 +42,8 @@ def of(
     certificate: Certificate,
     readout: Readout,
     extensions: tuple[str, ...],
-    expanded: tuple[str, ...] = (),
+    expanded: tuple[str, ...],
+    groups: Mapping[str, int],
 ) -> dict[str, str]:
     """The metadata of a graph: `{"spikeclip": JSON}`.
 
@@ -53,6 +55,7 @@ def of(
         readout: what the host does with the outputs.
         extensions: types of the extension nodes in it.
         expanded: names of attention nodes that stand there as standard nodes, named below them.
+        groups: of the convolutions whose kernels are block-diagonal, by node.
     """
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -69,6 +72,7 @@ def of(
         **origin(checkpoint),
         "extensions": list(extensions),
         "expanded": list(expanded),
+        "groups": {name: count for name, count in groups.items() if count > 1},
     }
     return {KEY: json.dumps(document, allow_nan=False)}
 

@@ -251,6 +251,12 @@ def _standard(attention: Attention) -> tuple[dict[str, nir.NIRNode], list[tuple[
     return nodes, edges
 
 
+def grouped(attention: Attention) -> dict[str, int]:
+    """The convolutions of its standard nodes whose channels don't see each other, by name, with their groups."""
+    found = {f"{attention.name}.current{b}": attention.channels for b in range(attention.bits)}
+    return found | {f"{attention.name}.bit{b}.taken": attention.pairs for b in range(1, attention.bits)}
+
+
 def _at_least(count: int, shape: Shape) -> nir.LIF:
     """`x >= count` of integers x, without memory: tau is one step, and the threshold lies below `count` by a half."""
     return population(shape, 1.0, 1.0, np.float32(count - 0.5))

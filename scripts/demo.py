@@ -55,7 +55,7 @@ def main(name: str) -> int:
     table = Table(box=None, pad_edge=False)
     for column, justify in (("photograph", "left"), ("prediction", "left"), ("SOPs", "right")):
         table.add_column(column, justify=justify)
-    for file, prediction, sops in zip(images.names, trace.predictions, counts.sops_per_image, strict=True):
+    for file, prediction, sops in zip(images.names, trace.predictions, counts.per_image, strict=True):
         table.add_row(file, checkpoint.label_names[prediction], f"{sops:,}")
     results.print(table)
     results.print(

@@ -64,7 +64,7 @@ def _of_layers(name: str, model: nn.Module, x: Tensor, counts: OperationCounts, 
         dense=sum(found.macs + found.dense_padded for found in chosen) + sum(node.dense for node in attention),
         macs=sum(found.macs for found in chosen),
         sops=sum(found.sops for found in chosen) + sum(node.coincidences for node in attention),
-        estimate=sum(source.rate * source.dense_padded for found in chosen for source in found.spiking)
+        estimate=sum(source.rate * source.dense_padded for found in chosen for source in found.spiking_sources)
         + sum(node.spikes / node.updates * node.dense for node in attention),
     )
 

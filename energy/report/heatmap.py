@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from energy.document import Population
+from energy.counts import PopulationCounts
 from energy.report.scales import ratio_text
 from energy.report.svg import FAINT, INK, LINE, PAPER, WIDTH, Figure, Panel, element, label, name_label, pages
 
@@ -27,7 +27,7 @@ READABLE = 30.0
 """Width of a cell that has room for its value."""
 
 
-def rates(populations: Mapping[str, Population], images: int) -> Figure:
+def rates(populations: Mapping[str, PopulationCounts], images: int) -> Figure:
     """The heat map; at most `ROWS` populations in one panel."""
     found = {name: step_rates(population, images) for name, population in populations.items()}
     highest = max((rate for row in found.values() for rate in row), default=0.0)
@@ -52,12 +52,14 @@ def rates(populations: Mapping[str, Population], images: int) -> Figure:
     return Figure("Firing rates", panels)
 
 
-def step_rates(population: Population, images: int) -> list[float]:
+def step_rates(population: PopulationCounts, images: int) -> list[float]:
     """Spikes per neuron in each time step."""
     return [spikes / (population.neurons * images) for spikes in population.spikes_per_step]
 
 
-def _cells(found: Mapping[str, list[float]], populations: Mapping[str, Population], highest: float) -> list[Markup]:
+def _cells(
+    found: Mapping[str, list[float]], populations: Mapping[str, PopulationCounts], highest: float
+) -> list[Markup]:
     steps = len(next(iter(found.values())))
     width = (WIDTH - NAMES - MEAN) / steps
     every = max(1, round(24 / width))

@@ -7,7 +7,7 @@ graph carries one string under the key `spikeclip`.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from neuromorphic.errors import RefusedInput, shown
 KEY = "spikeclip"
 FORMAT_VERSION = 1
 LEAST_DT = 1e-9
+InputKind = Literal["real", "spikes", "counts"]
 DEFAULT_DT = 1e-4
 """Seconds per time step that SpikingJelly and snnTorch assume when they write NIR."""
 
@@ -53,6 +54,10 @@ class GraphMetadata:
         readout: how the output becomes scores; None for the mean over time.
         certificate: per node, what was proven of its arithmetic.
         twin: the ANN twin's layers, for counting without torch; None where there is none.
+        input_kind: what the input's frames are: `real` numbers, `spikes` (0 and 1) or `counts` of spikes; None where the
+            file doesn't say.
+        groups: of the convolutions that the file holds as block-diagonal kernels, by node; None for a file of this
+            project that is older than the key, whose kernels' values say it.
         document: the whole JSON document.
         dt_stated: whether the file or whoever read it said what dt is.
         reset: what a spike does to v: `zero` sets it to v_reset, `subtract` takes the threshold off.
@@ -68,6 +73,8 @@ class GraphMetadata:
     readout: Readout | None = None
     certificate: Mapping[str, Any] = field(default_factory=dict)
     twin: Mapping[str, Any] | None = None
+    input_kind: InputKind | None = None
+    groups: Mapping[str, int] | None = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
     dt_stated: bool = False
     reset: str = "zero"
@@ -79,7 +86,7 @@ class GraphMetadata:
         """The metadata of a graph that `nir.read` returned; defaults where the graph is of another exporter.
 
         Args:
-            metadata: of the graph; of another exporter's, a number `dt` is understood.
+            metadata: of the graph; of another exporter's, a number `dt` and a word `input_kind` are understood.
             source: named in messages.
             dt: seconds per time step, where the file doesn't say.
 
@@ -92,7 +99,8 @@ class GraphMetadata:
             found = _number(metadata.get("dt"))
             dt = found if asked is None else asked
             _check_dt(dt, found, source)
-            return cls() if dt is None else cls(dt=dt, dt_stated=True)
+            kind = _input_kind(metadata.get("input_kind"), source)
+            return cls(input_kind=kind) if dt is None else cls(dt=dt, dt_stated=True, input_kind=kind)
         text = metadata[KEY]
         try:
             document = json.loads(text)
@@ -121,6 +129,8 @@ class GraphMetadata:
             readout=_readout(document.get("readout"), steps, source),
             certificate=_certificate(document.get("certificate"), source),
             twin=document.get("twin"),
+            input_kind=_input_kind(document.get("input_kind"), source),
+            groups=_groups(document.get("groups"), source),
             document=document,
             dt_stated=True,
         )
@@ -152,6 +162,22 @@ def _certificate(document: dict[str, Any] | None, source: str) -> dict[str, Any]
     if not isinstance(nodes, dict) or not all(isinstance(proof, dict) for proof in nodes.values()):
         raise RefusedInput(f"{source}: metadata certificate has the nodes {shown(nodes)}; expected an object for each")
     return document or {}
+
+
+def _input_kind(kind: Any, source: str) -> InputKind | None:
+    found: dict[Any, InputKind] = {known: known for known in get_args(InputKind)}
+    text = kind.decode(errors="replace") if isinstance(kind, bytes) else kind
+    if text is not None and (not isinstance(text, str) or text not in found):
+        raise RefusedInput(f"{source}: metadata input_kind is {shown(kind)}; expected {', '.join(found)}")
+    return found.get(text)
+
+
+def _groups(groups: Any, source: str) -> dict[str, int] | None:
+    if groups is not None and not (
+        isinstance(groups, dict) and all(type(count) is int and count >= 1 for count in groups.values())
+    ):
+        raise RefusedInput(f"{source}: metadata groups is {shown(groups)}; expected a number of groups by node")
+    return groups
 
 
 def _readout(document: Any, steps: int, source: str) -> Readout | None:

@@ -17,6 +17,7 @@ from neuromorphic.ir.metadata import FORMAT_VERSION
 from neuromorphic.ir.metadata import KEY as METADATA
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
+from neuromorphic.ops import Conv2d
 from neuromorphic.reading.read import read_nir
 
 
@@ -54,14 +55,17 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
         RefusedInput: `path` can't be written.
     """
     raw = read_nir(model)
+    groups: dict[str, int] = {}
     for node in graph.nodes.values():
         within, name = _found(raw, node.name)
         was = within.nodes[name]
         within.nodes[name] = node.operation.write(node.shapes, graph.metadata.dt, was)
         within.nodes[name].metadata = was.metadata
+        if isinstance(node.operation, Conv2d) and np.all(np.asarray(was.groups) == 1) and node.operation.groups > 1:
+            groups[node.name] = node.operation.groups
     written = {"format_version": FORMAT_VERSION, "dt": graph.metadata.dt, "time_steps": graph.metadata.time_steps}
     kept = {k: v for k, v in graph.metadata.document.items() if k not in ("certificate", "grids")}
-    document = {**written, **kept}
+    document = {**written, **kept, "groups": groups}
     raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}
     with whole(path) as partial:
         nir.write(partial, raw)

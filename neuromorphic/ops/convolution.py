@@ -2,7 +2,7 @@
 
 from copy import copy
 from dataclasses import dataclass, replace
-from math import gcd, prod
+from math import prod
 from typing import ClassVar, Self, final
 
 import nir
@@ -33,8 +33,7 @@ from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
 class Conv2d(Weighted):
     """`y[o, i, j] = b[o] + Σ w[o, c, m, n] x[c, i s - p + d m, j s - p + d n]` (cross-correlation, zero padding).
 
-    NIR 1.0.8's type check refuses grouped kernels, so exporters write block-diagonal ones.  Here a kernel becomes the
-    grouped convolution with the most groups that it equals: that is how it is computed, counted and placed.
+    Its groups decide how it is computed, counted and placed; the file declares them (`reading.grouping`).
 
     A `Conv1d` of `[C, N]` is one of maps `[C, N, 1]`.
 
@@ -68,9 +67,6 @@ class Conv2d(Weighted):
         stride, dilation = pair(node.stride, "stride", where, 1), pair(node.dilation, "dilation", where, 1)
         spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
         padding, beyond = _padding(node.padding, stride, spans, where)
-        if groups == 1:
-            groups = block_diagonal_groups(weight)
-            weight = _diagonal_blocks(weight, groups)
         conv = cls(weight, bias, stride, padding, dilation, groups, beyond)
         out = (len(weight), *conv.windows.size(shape, where))
         return Typed(conv, Shapes(shape, out), out)
@@ -244,32 +240,6 @@ def _padding(padding: object, stride: Pair, spans: tuple[int, ...], where: str) 
     raise RefusedInput(
         f"{where}: padding {shown(padding)} with kernel {list(spans)}, stride {list(stride)}; expected numbers"
     )
-
-
-def block_diagonal_groups(weight: Float32) -> int:
-    """The most groups g such that `weight`, `[out, in, ...]`, is zero outside g diagonal blocks and in none of them.
-
-    1 for a kernel without structure, and for one with an all-zero block: zeros alone are no structure.
-    """
-    connected = np.abs(weight).reshape(*weight.shape[:2], -1).max(2) > 0
-    out_channels, in_channels = connected.shape
-    most = gcd(out_channels, in_channels)
-    for groups in range(most, 1, -1):
-        if most % groups:
-            continue
-        blocks = connected.reshape(groups, out_channels // groups, groups, in_channels // groups).any((1, 3))
-        if blocks.diagonal().all() and blocks.sum() == groups:
-            return groups
-    return 1
-
-
-def _diagonal_blocks(weight: Float32, groups: int) -> Float32:
-    out_channels, in_channels = weight.shape[0] // groups, weight.shape[1] // groups
-    blocks = [
-        weight[g * out_channels : (g + 1) * out_channels, g * in_channels : (g + 1) * in_channels]
-        for g in range(groups)
-    ]
-    return np.concatenate(blocks)
 
 
 def block_diagonal(weight: Float32, groups: int) -> Float32:

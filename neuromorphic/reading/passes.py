@@ -2,7 +2,8 @@
 
     flat          subgraphs become nodes of the one graph                       (`nesting`)
     ended         a graph without ends gets those that nir would give it
-    typed         every node gets its operation and its shapes: `Conv1d` becomes `Conv2d`, single numbers become arrays
+    typed         every node gets its operation and its shapes: `Conv1d` becomes `Conv2d`, single numbers become arrays,
+                  block-diagonal kernels the grouped ones that they stand for                (`grouping`)
     spliced       nodes that only flatten are gone: whoever reads one reads what it reads
     ordered       nodes stand in topological order, and edges on cycles that deliver a step later are known
 
@@ -25,6 +26,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ops import READERS, Conventions, Delay, Neurons, Operation, SelfAttention, Shape, Typed
 from neuromorphic.reading.flattening import Passage, flattened
+from neuromorphic.reading.grouping import grouped
 from neuromorphic.reading.limits import Size, check_flattening
 from neuromorphic.reading.parameters import check_parameters, declared_shape, without_batch
 
@@ -283,6 +285,8 @@ def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
         declared_shape(node.output_type["output"], where)
     if not isinstance(node, Passage):
         check_parameters(node, where)
+    if isinstance(node, nir.Conv2d):
+        node = grouped(node, name, draft.metadata, where)
     if operation is None:
         return flattened(node, shape, where)
     return operation.read(node, shape, where, draft.conventions)

@@ -10,7 +10,6 @@ from math import prod
 import nir
 import numpy as np
 
-from tests.energy.scatter import _connected
 from tests.neuromorphic.oracle import NEURONS, SPIKING
 
 KERNELS = (nir.Conv2d, nir.Conv1d)
@@ -36,6 +35,7 @@ class Carried:
         self.edges = [(s, n, int(oracle.late(s, n))) for n in names for s, _ in oracle.sources[n]]
         self.leading = {name: [(n, late) for s, n, late in self.edges if s == name] for name in names}
         self.synapses = {n: self.reached(n) for n in names if isinstance(self.nodes[n], (*LINEAR, *NEURONS))}
+        self.pools_of_spikes()
 
     def reached(self, name):
         """Per element that arrives, the elements that its synapses end in."""
@@ -59,40 +59,113 @@ class Carried:
         node, channels, out = self.nodes[name], self.read[name][0], self.shapes[name][0]
         if isinstance(node, POOLS):
             return {(c, c) for c in range(channels)}
-        if isinstance(node, nir.Conv2d) and node.groups == 1:
-            return _connected(node.weight)
         return {(o, c) for o, c in product(range(out), range(channels))
                 if o * node.groups // out == c * node.groups // channels}  # fmt: skip
 
-    def carry(self, source, spikes):
-        """SOPs and arrivals that the spikes of one image, bool `[T, *shape]`, cause: Counters over (reader, step)."""
-        sops, arrived = Counter(), Counter()
-        going = [(source, element, t) for t, element in np.argwhere(spikes.reshape(len(spikes), -1)).tolist()]
+    def pools_of_spikes(self):
+        """Names of the pools that read nothing but spikes and sums of spikes."""
+        self.pools = set()
+        while more := {n for n in self.shapes if isinstance(self.nodes[n], POOLS) and not self.real(n)} - self.pools:
+            self.pools |= more
+        return self.pools
+
+    def adds_up(self, sender, reader):
+        """Whether `reader` adds up what `sender` sends, one by one: spikes, and pooled spikes behind more synapses."""
+        if sender in self.waits:
+            return all(self.adds_up(s, reader) for s, n, _ in self.edges if n == sender)
+        pooled = sender in self.pools and not isinstance(self.nodes[reader], NEURONS)
+        return isinstance(self.nodes[sender], SPIKING) or pooled
+
+    def sent(self, spikes):
+        """By population and pool, how many events each element sends in each step: Counters over (element, step).
+
+        Args:
+            spikes: of one image, bool `[T, *shape]` by population.
+        """
+        found = {
+            name: Counter({(e, t): 1 for t, e in np.argwhere(train.reshape(len(train), -1)).tolist()})
+            for name, train in spikes.items()
+        }
+        waiting = set(self.pools)
+        while waiting:
+            (pool, *_) = [p for p in sorted(waiting) if not any(self.reaches(other, p) for other in waiting)]
+            waiting.remove(pool)
+            sums = Counter()
+            for sender in list(found):
+                for (reader, element, t), events in self.arrivals(sender, found[sender]).items():
+                    if reader == pool and t < self.steps:
+                        for end in self.synapses[pool][element]:
+                            sums[end, t] += events
+            found[pool] = sums
+        return found
+
+    def reaches(self, sender, reader):
+        """Whether something that `sender` sends arrives at `reader`, waiting at most."""
+        return any(n == reader or (n in self.waits and self.reaches(n, reader)) for n, _ in self.leading[sender])
+
+    def arrivals(self, sender, events):
+        """Where and when events arrive: a Counter over (reader, element, step)."""
+        arrived = Counter()
+        going = [(sender, element, t, n) for (element, t), n in events.items()]
         while going:
-            name, element, t = going.pop()
+            name, element, t, n = going.pop()
             for reader, late in self.leading[name]:
                 if reader in self.waits:
-                    going.append((reader, element, t + late + self.waits[reader][element]))
-                elif reader in self.synapses:
-                    sops[reader, t + late] += len(self.synapses[reader][element])
-                    arrived[reader, t + late] += 1
+                    going.append((reader, element, t + late + self.waits[reader][element], n))
+                elif reader in self.synapses and self.adds_up(sender, reader):
+                    arrived[reader, element, t + late] += n
+        return arrived
+
+    def carry(self, sender, events):
+        """SOPs and arrivals that events of one image cause: Counters over (reader, step)."""
+        sops, arrived = Counter(), Counter()
+        for (reader, element, t), n in self.arrivals(sender, events).items():
+            sops[reader, t] += n * len(self.synapses[reader][element])
+            arrived[reader, t] += n
         return sops, arrived
 
     def ways(self, source):
-        """How many ways lead from a population to each node with synapses."""
+        """How many ways lead from a population or pool to each node whose synapses add up what it sends."""
         found, going = Counter(), [source]
         while going:
             for reader, _ in self.leading[going.pop()]:
                 if reader in self.waits:
                     going.append(reader)
-                else:
+                elif self.adds_up(source, reader):
                     found[reader] += 1
         return found
 
     def real(self, name):
         """The sources of a node that send real values."""
-        return [s for s, n, _ in self.edges if n == name and not isinstance(self.nodes[s], SPIKING)
-                and not (s in self.waits and not self.real(s))]  # fmt: skip
+        return [s for s, n, _ in self.edges if n == name and not self.adds_up(s, name)]
+
+    def driven_by_spikes(self, name, within=()):
+        """Whether a node sends currents that spikes alone drive, without a bias on any way."""
+        node = self.nodes[name]
+        linear = isinstance(node, LINEAR) and name not in self.pools and not np.any(getattr(node, "bias", 0))
+        if name in within or not (linear or name in self.waits):
+            return False
+        return all(
+            self.adds_up(s, name) or self.driven_by_spikes(s, (*within, name)) for s, n, _ in self.edges if n == name
+        )
+
+    def currents(self, name, sent):
+        """The (element, step) at which currents of spikes arrive at a node."""
+        found = set()
+        for s, _, late in [edge for edge in self.edges if edge[1] == name and not self.adds_up(edge[0], name)]:
+            leaving = (
+                {(e, t + self.waits[s][e]) for e, t in self.currents(s, sent)}
+                if s in self.waits
+                else {(end, t) for e, t in self.currents(s, sent) | self.summed(s, sent) for end in self.synapses[s][e]}
+            )
+            found |= {(e, t + late) for e, t in leaving if t + late < self.steps}
+        return found
+
+    def summed(self, name, sent):
+        """The (element, step) at which events arrive at a node."""
+        return {(element, t) for sender, events in sent.items()
+                for reader, element, t in self.arrivals(sender, events)
+                if reader == name and t < self.steps}  # fmt: skip
 
     def products(self, name):
         """Of one evaluation, taps on the padding included."""
@@ -116,14 +189,17 @@ class Carried:
         readers = [reader for reader, _ in self.leading[name]]
         return all(isinstance(self.nodes[r], (nir.Output, *LINEAR)) and self.only_the_output_reads(r) for r in readers)
 
-    def macs(self, name):
-        """Of one image: in every step, the constant used once, and summed over the steps first."""
+    def macs(self, name, sent):
+        """Of one image: where something arrives, the constant used once, summed over the steps first, and all taps."""
         if not self.real(name) or not isinstance(self.nodes[name], PRODUCTS):
-            return (0, 0, 0)
+            return (0, 0, 0, 0)
         each = self.products(name)
         once = all(self.constant(s) for s in self.real(name))
         summed = self.only_the_output_reads(name)
-        return tuple(each * (1 if single else self.steps) for single in (False, once, summed))
+        dense = needed = each * self.steps
+        if all(self.driven_by_spikes(s) for s in self.real(name)):
+            needed = sum(len(self.synapses[name][element]) for element, _ in self.currents(name, sent))
+        return (needed, each if once else needed, each if summed else needed, dense)
 
     def additions(self, name):
         """Of biases, pools and branches, in one image."""

@@ -13,7 +13,6 @@ from rich.console import Console
 
 import energy
 import energy.attention
-from energy import records
 from energy.rows import write_layers
 from energy.table import summary, table
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
@@ -46,15 +45,13 @@ def test_two_tokens_by_hand():
     counts = count_attention(spikes, heads=1)
     node = counts.layers["product"].attention
     # K's one spike, channel 0 of token 0, meets V's channel 0 there: Kᵀ V = [[1, 0], [0, 0]].
-    assert (node.sums.coincidences.tolist(), node.sums.one_sided.tolist(), node.sums.dense) == ([[1]], [[2]], 8)
+    sums, outputs = node.products["KV"], node.products["Q(KV)"]
+    assert (sums.coincidences_per_step.tolist(), sums.one_sided_per_step.tolist(), sums.dense) == ([[1]], [[2]], 8)
     # Two spikes of Q select the first row, which has one sum that isn't 0; the third selects the empty one.
-    assert (node.outputs.coincidences.tolist(), node.outputs.one_sided.tolist(), node.outputs.dense) == (
-        [[2]],
-        [[6]],
-        8,
-    )
+    found = (outputs.coincidences_per_step.tolist(), outputs.one_sided_per_step.tolist(), outputs.dense)
+    assert found == ([[2]], [[6]], 8)
     assert (node.coincidences, node.one_sided, node.dense, node.dense_scores_first) == (3, 8, 16, 16)
-    assert (counts.attention_additions, counts.sops, counts.macs) == (3, 0, 0)
+    assert (counts.attention.coincidences, counts.sops, counts.macs) == (3, 0, 0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -74,13 +71,14 @@ def test_attention_equals_every_term_looked_at(heads, width, size, steps, images
     expected = np.array([[attention_terms(step, heads) for step in image] for image in spikes])
     counts = count_attention(spikes, heads)
     node = counts.layers["product"].attention
-    parts = (node.sums.coincidences, node.sums.one_sided, node.outputs.coincidences, node.outputs.one_sided)
+    products = node.products.values()
+    parts = [part for p in products for part in (p.coincidences_per_step, p.one_sided_per_step)]
     np.testing.assert_array_equal(np.stack(parts, -1), expected[..., :4])
     assert all(part.dtype == np.int64 for part in parts)
-    assert node.sums.dense == node.outputs.dense == expected[..., 4].sum()
+    assert node.products["KV"].dense == node.products["Q(KV)"].dense == expected[..., 4].sum()
     tokens = size[0] * size[1]
     assert node.dense_scores_first == 2 * heads * width * tokens**2 * steps * images
-    np.testing.assert_array_equal(counts.attention_per_image, (expected[..., 0] + expected[..., 2]).sum(1))
+    np.testing.assert_array_equal(node.per_step, expected[..., 0] + expected[..., 2])
     assert node.coincidences <= node.one_sided <= node.dense
 
 
@@ -95,18 +93,18 @@ def test_all_spikes_cost_the_dense_count_and_none_cost_nothing():
 
 def test_chunks_change_nothing(monkeypatch):
     spikes = np.random.default_rng(2).random((7, 2, 12, 2, 3)) < 0.4
-    whole = records.snn(count_attention(spikes, heads=2))
-    assert whole.attention.coincidences > 0
+    whole = count_attention(spikes, heads=2).model_dump()
+    assert whole["attention"]["coincidences"] > 0
     for chunk in (1, 400, 1000):
         monkeypatch.setattr(energy.attention, "CHUNK", chunk)
-        assert records.snn(count_attention(spikes, heads=2)) == whole
+        assert count_attention(spikes, heads=2).model_dump() == whole
 
 
 def test_attention_stands_on_its_own_in_json_csv_and_table():
     spikes = np.random.default_rng(4).random((2, 3, 12, 2, 2)) < 0.6
     counts = count_attention(spikes, heads=2)
     node = counts.layers["product"].attention
-    snn = records.snn(counts).model_dump()
+    snn = counts.model_dump()
     totals = {
         "coincidences": node.coincidences,
         "one_sided": node.one_sided,
@@ -116,17 +114,21 @@ def test_attention_stands_on_its_own_in_json_csv_and_table():
     assert snn["attention"] == totals
     assert 0 < node.coincidences < node.one_sided < node.dense
     layer = snn["layers"]["product"]
-    assert (layer["kind"], layer["sops"], layer["dense"], layer["spiking_sources"]) == ("attention", 0, 0, [])
+    assert (layer["kind"], layer["sops"], layer["dense"], layer["spiking_sources"]) == ("attention", 0, 0, ())
     assert layer["attention"] == {
         "source": "qkv",
         "spikes": int(spikes.sum()),
         **totals,
         "products": {
-            name: {"coincidences": p.coincidences.sum(), "one_sided": p.one_sided.sum(), "dense": p.dense}
-            for name, p in (("KV", node.sums), ("Q(KV)", node.outputs))
+            name: {
+                "coincidences": p.coincidences_per_step.sum(),
+                "one_sided": p.one_sided_per_step.sum(),
+                "dense": p.dense,
+            }
+            for name, p in node.products.items()
         },
     }
-    assert snn["attention_per_image"]["maximum"] == max(node.per_image) > snn["attention_per_image"]["minimum"]
+    assert snn["attention_per_image"]["maximum"] == max(node.per_step.sum(1)) > snn["attention_per_image"]["minimum"]
     text = io.StringIO()
     write_layers(counts, text)
     rows = {row["layer"]: row for row in csv.DictReader(io.StringIO(text.getvalue()))}
@@ -159,7 +161,7 @@ def test_comparisons_by_hand():
     graph = from_nir(chain({**nodes, "lif": lif((2, 2, 2))}, shape, (2, 2, 2)))
     counts = energy.count(graph, trace_of(graph, lif=np.zeros((3, 4, 2, 2, 2), np.bool_)))
     assert counts.comparisons == 2 * 21 * 12
-    assert records.snn(counts).comparisons_per_node == {"pool": counts.comparisons}
+    assert counts.comparisons_per_node == {"pool": counts.comparisons}
     assert list(counts.layers) == ["conv"]
     assert (counts.additions.bias, counts.additions.pooling, counts.additions.fan_in) == (32 * 12, 0, 0)
     assert any("168 comparisons of max-pooling" in line for line in summary(counts))

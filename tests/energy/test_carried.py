@@ -25,25 +25,26 @@ def compare(nir_graph, frames):
     images, steps = frames.shape[:2]
     carried = Carried(Oracle(nir_graph, frames[0], DT), steps)
     spikes, _ = oracle.run(nir_graph, frames)
-    _spikes_agree(carried, counts, spikes)
+    sent = [carried.sent({name: trains[image] for name, trains in spikes.items()}) for image in range(images)]
+    _spikes_agree(carried, counts, sent)
     _dense_agrees(carried, counts, spikes, images)
     for name in carried.shapes:
-        layer, added = counts.layers.get(name), counts.additions_of.get(name)
-        found = (layer.macs, layer.macs_once, layer.macs_summed) if layer else (0, 0, 0)
-        assert found == tuple(images * macs for macs in carried.macs(name)), name
-        assert sorted(layer.real if layer else []) == (sorted(carried.real(name)) if layer else []), name
+        layer, added = counts.layers.get(name), counts.additions_per_node.get(name)
+        found = (layer.macs, layer.macs_once, layer.macs_summed, layer.macs_dense) if layer else (0, 0, 0, 0)
+        assert found == tuple(map(sum, zip(*(carried.macs(name, one) for one in sent), strict=True))), name
+        assert sorted(layer.real_sources if layer else []) == (sorted(carried.real(name)) if layer else []), name
         found = (added.bias, added.pooling, added.fan_in) if added else (0, 0, 0)
         assert found == tuple(images * additions for additions in carried.additions(name)), name
     _updates_agree(carried, counts, spikes)
     return counts
 
 
-def _spikes_agree(carried, counts, spikes):
-    images, steps = len(next(iter(spikes.values()), ())), carried.steps
+def _spikes_agree(carried, counts, sent):
+    images, steps = len(sent), carried.steps
     expected, under_way, read = Counter(), Counter(), Counter()
-    for source, trains in spikes.items():
-        for image, train in enumerate(trains):
-            sops, arrived = carried.carry(source, train)
+    for image, of_image in enumerate(sent):
+        for source, events in of_image.items():
+            sops, arrived = carried.carry(source, events)
             for (reader, t), found in sops.items():
                 if t < steps:
                     expected[source, reader, image, t] += found
@@ -53,23 +54,24 @@ def _spikes_agree(carried, counts, spikes):
                 read[reader, image] += found * (t < steps)
     found, late = Counter(), Counter()
     for name, layer in counts.layers.items():
-        for one in layer.spiking:
-            assert one.spikes == spikes[one.source].sum()
-            late[one.source, name] += one.under_way
+        for one in layer.spiking_sources:
+            assert one.spikes == sum(of_image[one.source].total() for of_image in sent)
+            late[one.source, name] += one.sops_under_way
             for (image, t), sops in np.ndenumerate(one.per_step):
                 found[one.source, name, image, t] += int(sops)
     assert +found == +expected
     assert +late == +under_way
-    assert counts.sops == sum(expected.values()) == counts.sops_per_image.sum()
+    assert counts.sops == sum(expected.values()) == counts.per_image.sum()
     assert counts.sops_under_way == sum(under_way.values())
     assert +read == +Counter({(name, image): sum(int(way[image]) for way in ways)
-                             for name, ways in counts.spikes_read.items() for image in range(images)})  # fmt: skip
+                             for name, ways in counts.events_read.items() for image in range(images)})  # fmt: skip
 
 
 def _dense_agrees(carried, counts, spikes, images):
     expected, padded = Counter(), Counter()
-    for source, trains in spikes.items():
-        for (reader, t), found in carried.carry(source, np.ones(trains.shape[1:], bool))[0].items():
+    full = carried.sent({name: np.ones(trains.shape[1:], bool) for name, trains in spikes.items()})
+    for source, events in full.items():
+        for (reader, t), found in carried.carry(source, events)[0].items():
             expected[reader] += found * images * (t < carried.steps)
         for reader, ways in carried.ways(source).items():
             if reader in carried.synapses:
@@ -121,7 +123,7 @@ def test_among_them_is_everything_that_can_be_late():
         counts = energy.count(graph, run(graph, compose.frames(2, 4)))
         late += counts.sops_under_way > 0
         membranes += bool(counts.membranes)
-        driven += any(name in counts.membranes for layer in counts.layers.values() for name in layer.real)
+        driven += any(name in counts.membranes for layer in counts.layers.values() for name in layer.real_sources)
     assert min(late, membranes, driven) >= 10
 
 

@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 import energy
-from energy import records
 from energy.cli import app
 from energy.document import Document
 from neuromorphic import encode, read_graph
@@ -55,7 +54,7 @@ def test_counts_as_json_csv_and_table(model, tmp_path):
     document = json.loads((tmp_path / "c.json").read_text())
     assert (document["format"], document["format_version"], document["model"]) == ("spikeclip-energy", 3, str(model))
     assert (document["producer"], document["precision"]) == ("reference", "float")
-    assert document["snn"] == json.loads(records.snn(counts).model_dump_json())
+    assert document["snn"] == json.loads(counts.model_dump_json())
     assert list(document["devices"]) == ["45nm-fp32", "45nm-int8", "loihi1"]
     with (tmp_path / "c.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -76,7 +75,7 @@ def test_a_trace_gives_the_same_counts_as_the_run_it_is_of(model, tmp_path):
     trace.write(tmp_path / "run.h5")
     result = invoke(model, "--trace", tmp_path / "run.h5", "--json", tmp_path / "c.json")
     assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "c.json").read_text())["snn"] == json.loads(records.snn(counts).model_dump_json())
+    assert json.loads((tmp_path / "c.json").read_text())["snn"] == json.loads(counts.model_dump_json())
 
 
 def test_a_graph_without_a_twin_says_so(tmp_path):
@@ -95,11 +94,11 @@ def test_every_image_and_step_as_csv(model, tmp_path):
     with (tmp_path / "images.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 3 * 4
-    (source,) = counts.layers["pool"].spiking
+    (source,) = counts.layers["pool"].spiking_sources
     found = [int(row["sops"]) for row in rows if row["layer"] == "pool"]
     assert np.reshape(found, (3, 4)).tolist() == source.per_step.tolist()
     found = [int(row["spikes"]) for row in rows if row["layer"] == "lif" and row["image"] == "1"]
-    assert found == counts.populations["lif"].spikes[1].tolist()
+    assert found == counts.populations["lif"].per_step[1].tolist()
 
 
 def test_reports_of_a_device_of_ones_own(model, tmp_path):

@@ -41,10 +41,10 @@ def test_a_small_net_by_hand(run_of_small_net):
     assert list(counts.layers) == ["conv", "pool", "readout"]
     first, pool, readout = counts.layers.values()
     # The input is real: 4·6·6 outputs of 2·3·3 taps, 5 images of 4 steps; one frame for all of an image's steps.
-    assert (first.kind, first.real, first.macs, first.macs_once) == ("conv2d", ("input",), 2592 * 20, 2592 * 5)
+    assert (first.kind, first.real_sources, first.macs, first.macs_once) == ("conv2d", ("input",), 2592 * 20, 2592 * 5)
     assert (first.sops, first.dense, first.rate) == (0, 0, None)
     # Spikes into windows that tile the map: one synapse each.
-    assert (pool.kind, pool.real, pool.macs, pool.sops) == ("pooling", (), 0, trace.spikes["lif"].count())
+    assert (pool.kind, pool.real_sources, pool.macs, pool.sops) == ("pooling", (), 0, trace.spikes["lif"].count())
     assert pool.sops > 0
     # lif2 -> flat -> readout: flattening doesn't make spikes real.
     assert (readout.kind, readout.macs, readout.sops) == ("linear", 0, 5 * trace.spikes["lif2"].count())
@@ -73,7 +73,7 @@ def test_a_sum_of_spikes_is_real():
     graph = from_nir(chain(nodes, (1, 4, 4), (3,)))
     counts = energy.count(graph, run(graph, np.full((2, 1, 4, 4), 9.0, np.float32)))
     assert (counts.layers["pool"].sops, counts.layers["readout"].sops) == (16 * 4 * 2, 0)
-    assert counts.layers["readout"].real == ("pool",)
+    assert counts.layers["readout"].real_sources == ("pool",)
     # The readout's input changes from step to step, so that it can't be computed once.
     assert counts.layers["readout"].macs == counts.layers["readout"].macs_once == 12 * 4 * 2
     assert counts.additions.bias == 0
@@ -98,7 +98,7 @@ def test_a_node_that_reads_spikes_and_real_values_does_both():
     trace = run(graph, np.full((1, 1, 2, 2), 9.0, np.float32))
     counts = energy.count(graph, trace)
     both = counts.layers["both"]
-    assert (both.sops, both.macs, both.macs_once, both.real) == (4 * 4, 4 * 4, 4, ("input",))
+    assert (both.sops, both.macs, both.macs_once, both.real_sources) == (4 * 4, 4 * 4, 4, ("input",))
     # `pool` adds up two real sources, 4 elements each, and then pools 4 taps, in 4 steps.
     assert (counts.additions.fan_in, counts.additions.pooling, counts.layers["pool"].macs) == (16, 16, 0)
 
@@ -110,7 +110,7 @@ def test_neurons_that_read_neurons_have_identity_synapses_per_edge():
     trace = run(graph, np.array([[0.0, 2.0, 9.0]], np.float32))
     layers = energy.count(graph, trace).layers
     assert list(layers) == ["and"]
-    sops = {s.source: int(s.sops.sum()) for s in layers["and"].spiking}
+    sops = {s.source: s.sops for s in layers["and"].spiking_sources}
     assert sops == {"a": trace.spikes["a"].count(), "b": trace.spikes["b"].count()}
     assert sops["a"] > sops["b"] > 0
     assert (layers["and"].kind, layers["and"].dense) == ("identity", 2 * 3 * 4)
@@ -140,7 +140,7 @@ def test_the_json_holds_what_the_interface_promises(run_of_small_net):
         assert type(snn[key]) is int
     for key in ("sops", "macs", "macs_once"):
         assert snn[key] == sum(layer[key] for layer in snn["layers"].values())
-    assert snn["sops"] == counts.sops_per_image.sum() == round(5 * snn["sops_per_image"]["mean"])
+    assert snn["sops"] == counts.per_image.sum() == round(5 * snn["sops_per_image"]["mean"])
     for name, train in trace.spikes.items():
         per_step = train.unpack().reshape(5, 4, -1).sum((0, 2)).tolist()
         assert snn["populations"][name]["spikes_per_step"] == per_step

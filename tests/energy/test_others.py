@@ -61,7 +61,7 @@ def test_random_nets(seed):
     for name, found in counts.layers.items():
         path = f"layers.{name}.0"
         assert found.macs + found.dense_padded == macs[path], name
-        if found.spiking:
+        if found.spiking_sources:
             assert found.sops == sops[path] == others[path][0], name
             assert found.dense == others[path][1], name
     assert counts.sops > 0

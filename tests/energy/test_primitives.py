@@ -6,6 +6,7 @@ import pytest
 
 import energy
 from energy.counting import fan_out
+from energy.events import Events
 from energy.updates import updates_needed
 from neuromorphic.reading.build import from_nir
 from tests.energy.test_sops import trace_of
@@ -63,4 +64,4 @@ def test_a_scale_has_one_synapse_per_element_and_one_mac_where_it_reads_real_val
 def test_updates_are_needed_where_something_changes(node, expected):
     graph = from_nir(chain({"a": lif((1,)), "b": node}, (1,), (1,), time_steps=6))
     trace = trace_of(graph, a=spikes(".", "x", ".", ".", "x", "."), b=spikes(".", ".", "x", ".", ".", "."))
-    assert updates_needed(graph, trace)["b"].tolist() == [expected]
+    assert updates_needed(graph, trace, Events.of(graph, trace, None))["b"].tolist() == [expected]

@@ -58,8 +58,8 @@ def test_dense_operations(counts):
     assert attention == 50_331_648
     assert driven + counts.macs_summed + attention == 3_736_338_432
     # Ours is Q (Kᵀ V): 48 channels per head instead of 64 tokens.
-    assert len(counts.attention) == CONFIG.depth
-    assert sum(node.dense for node in counts.attention) == attention * 48 // 64 == 37_748_736
+    assert sum(layer.attention is not None for layer in counts.layers.values()) == CONFIG.depth
+    assert counts.attention.dense == attention * 48 // 64 == 37_748_736
 
 
 def test_neuron_updates(counts):

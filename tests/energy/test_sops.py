@@ -95,9 +95,9 @@ def test_steps_and_images_by_hand():
     graph = after_neurons(convolution(np.ones((1, 1, 3, 3)), (3, 3), padding=(1, 1)), (1, 3, 3), (1, 3, 3))
     spikes = np.zeros((2, 4, 1, 3, 3), np.bool_)
     spikes[0, 0, 0, 0, 0] = spikes[0, 2, 0, 1, 1] = spikes[0, 2, 0, 2, 2] = spikes[1, 3, 0, 1, 1] = True
-    (source,) = energy.count(graph, trace_of(graph, lif=spikes)).layers["node"].spiking
+    (source,) = energy.count(graph, trace_of(graph, lif=spikes)).layers["node"].spiking_sources
     assert source.per_step.tolist() == [[4, 0, 13, 0], [0, 0, 0, 9]]
-    assert source.sops.tolist() == [17, 9]
+    assert (source.per_step.sum(1).tolist(), source.sops) == ([17, 9], 26)
 
 
 def test_groups_and_strides_by_hand():
@@ -130,7 +130,7 @@ def test_graphs_in_the_integers_of_the_chip_count_as_their_floats(example):
     }
     expected = energy.count(replace(example.graph, nodes=floats), trace)
     assert list(found.layers) == list(expected.layers)
-    assert found.sops_per_image.tolist() == expected.sops_per_image.tolist()
+    assert found.per_image.tolist() == expected.per_image.tolist()
     assert (found.macs, found.macs_once, found.macs_summed) == (expected.macs, expected.macs_once, expected.macs_summed)
     # The chip's neurons have biases of their own, which arrive at them in every step.
     assert expected.neuron_updates_needed <= found.neuron_updates_needed <= found.neuron_updates
@@ -163,7 +163,7 @@ def test_convolutions_equal_spikes_carried_one_by_one(size, kernel, stride, padd
     spikes = rng.random((2, 3, *shape)) < rng.random()
     counts = energy.count(graph, trace_of(graph, lif=spikes))
     expected = [sum(arrivals(node, step) for step in image) for image in spikes]
-    assert counts.sops_per_image.tolist() == expected
+    assert counts.per_image.tolist() == expected
     assert counts.layers["node"].dense == 6 * arrivals(node, np.ones(shape, np.bool_))
 
 
@@ -219,8 +219,8 @@ def test_whole_graphs_equal_spikes_carried_one_by_one(example):
             )
             for source in sources
         }
-        assert {s.source: int(s.sops.sum()) for s in counts.layers[name].spiking} == expected
-    assert counts.sops == int(counts.sops_per_image.sum()) == sum(layer.sops for layer in counts.layers.values())
+        assert {s.source: s.sops for s in counts.layers[name].spiking_sources} == expected
+    assert counts.sops == int(counts.per_image.sum()) == sum(layer.sops for layer in counts.layers.values())
 
 
 def test_chunks_change_nothing(monkeypatch):

@@ -71,7 +71,7 @@ def check_encoder(checkpoint, images):
         additions = counts.layers[name].attention
         assert 0 < expected_of_spikingjelly(additions) == sops[f"encoder.{name}"], name
         assert additions.dense == macs[f"encoder.{name}"], name
-    assert counts.attention_additions == counts.attention_per_image.sum()
+    assert counts.attention.coincidences == round(counts.attention_per_image.mean * counts.images)
     assert counts.layers["readout"].macs == macs["readout"]
     table = twin_table(checkpoint.config, len(checkpoint.label_names))
     assert counts.ann.parameters == table["parameters"]
@@ -80,7 +80,7 @@ def check_encoder(checkpoint, images):
 
 def expected_of_spikingjelly(additions):
     """It takes the first product, of spikes by spikes, by coincidences; the second, of spikes by sums, one-sidedly."""
-    return additions.sums.coincidences.sum() + additions.outputs.one_sided.sum()
+    return additions.products["KV"].coincidences + additions.products["Q(KV)"].one_sided
 
 
 @pytest.mark.parametrize(

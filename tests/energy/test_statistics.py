@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy.document import Distribution, Sensitivity
+from energy.distribution import Distribution, distribution
+from energy.document import Sensitivity
 from energy.prices import read_device
-from energy.statistics import break_even, distribution, sensitivity
+from energy.statistics import break_even, sensitivity
 from energy.verdict import decide, sentence
 
 FP32, INT8 = read_device("45nm-fp32"), read_device("45nm-int8")

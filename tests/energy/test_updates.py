@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import energy
+from energy.events import Events
 from energy.updates import updates_needed
 from neuromorphic.execution.reference import run
 from neuromorphic.reading.build import from_nir
@@ -15,7 +16,7 @@ from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, met
 
 
 def needed(graph, trace):
-    return {name: found.tolist() for name, found in updates_needed(graph, trace).items()}
+    return {name: found.tolist() for name, found in updates_needed(graph, trace, Events.of(graph, trace, None)).items()}
 
 
 def spikes(*steps):

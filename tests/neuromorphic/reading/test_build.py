@@ -6,8 +6,8 @@ import pytest
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ops import Affine, Conv2d, Lif, MaxPool2d, SelfAttention, Sink, Source, SumPool2d
-from neuromorphic.ops.convolution import block_diagonal_groups
 from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.grouping import block_diagonal_groups
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, one_neuron, small_net
 
 

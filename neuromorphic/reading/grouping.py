@@ -1,0 +1,76 @@
+"""Groups of a convolution: what the file declares, never what the values of a kernel look like.
+
+NIR 1.0.8's type check refuses grouped kernels, so exporters write block-diagonal ones, zero where a group doesn't see a
+channel.  Which kernels are meant so:
+
+    files of this project            those that the metadata's `groups` names, in so many groups
+    its files before that key        every kernel, in the most groups that it equals
+    files of others                  none: `groups` of the node itself says all
+"""
+
+from copy import copy
+from math import gcd
+
+import nir
+import numpy as np
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ops import Float32
+
+
+def grouped(node: nir.Conv2d, name: str, metadata: GraphMetadata, where: str) -> nir.Conv2d:
+    """The convolution that a node with a block-diagonal kernel is meant to be; the node itself where it is none.
+
+    Args:
+        node: whose parameters are numbers; it stays as it is.
+        name: of it, in the metadata.
+        metadata: of the graph.
+        where: names the node in messages.
+
+    Raises:
+        RefusedInput: groups that the kernel doesn't consist of.
+    """
+    weight = np.asarray(node.weight)
+    if weight.ndim != 4 or np.any(np.asarray(node.groups) != 1):
+        return node
+    groups = block_diagonal_groups(weight) if metadata.groups is None else metadata.groups.get(name, 1)
+    if groups == 1:
+        return node
+    out, inputs = weight.shape[:2]
+    if out % groups or inputs % groups or _outside(weight, groups).any():
+        raise RefusedInput(
+            f"{where}: the metadata declares {groups} groups; its kernel {list(weight.shape)} does not consist of as "
+            "many diagonal blocks of equal size with zeros around them"
+        )
+    meant = copy(node)
+    meant.weight, meant.groups = _blocks(weight, groups), groups
+    return meant
+
+
+def block_diagonal_groups(weight: Float32) -> int:
+    """The most groups g such that `weight`, `[out, in, ...]`, is zero outside g diagonal blocks and in none of them.
+
+    1 for a kernel without structure, and for one with an all-zero block: zeros alone are no structure.
+    """
+    out, inputs = weight.shape[:2]
+    most = gcd(out, inputs)
+    for groups in range(most, 1, -1):
+        if most % groups == 0 and not _outside(weight, groups).any():
+            blocks = _blocks(weight, groups).reshape(groups, -1)
+            if blocks.any(1).all():
+                return groups
+    return 1
+
+
+def _outside(weight: Float32, groups: int) -> Float32:
+    """The weights between channels of different groups."""
+    rows, columns = (np.arange(n) // (n // groups) for n in weight.shape[:2])
+    return np.asarray(weight[rows[:, None] != columns])
+
+
+def _blocks(weight: Float32, groups: int) -> Float32:
+    """The diagonal blocks, one below the other: `[out, in / groups, ...]`."""
+    out, inner = len(weight), weight.shape[1] // groups
+    first = np.arange(out) // (out // groups) * inner
+    return np.asarray(weight[np.arange(out)[:, None], first[:, None] + np.arange(inner)])
