@@ -54,8 +54,8 @@ class GraphMetadata:
         readout: how the output becomes scores; None for the mean over time.
         certificate: per node, what was proven of its arithmetic.
         twin: the ANN twin's layers, for counting without torch; None where there is none.
-        input_kind: what the input's frames are: `real` numbers, `spikes` (0 and 1) or `counts` of spikes; None where the
-            file doesn't say.
+        input_kind: what the input's frames are: `real` numbers, `spikes` (0 and 1) or `counts` of spikes; None where
+            the file doesn't say.
         groups: of the convolutions that the file holds as block-diagonal kernels, by node; None for a file of this
             project that is older than the key, whose kernels' values say it.
         document: the whole JSON document.
