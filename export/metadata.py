@@ -81,14 +81,24 @@ def origin(checkpoint: Checkpoint | TwinCheckpoint, *libraries: str) -> dict[str
         libraries: distributions that took part besides `LIBRARIES`.
     """
     return {
-        "producer": {"name": "spikeclip-export", "version": _version("spikeclip")},
-        "versions": {name: _version(name) for name in (*LIBRARIES, *libraries)},
+        "producer": producer(),
+        "versions": versions(*LIBRARIES, *libraries),
         "checkpoint": {
             "sha256": _sha256(checkpoint.path),
             "config": checkpoint.config.to_dict(),
             "card": checkpoint.card,
         },
     }
+
+
+def producer() -> dict[str, str | None]:
+    """What wrote a file."""
+    return {"name": "spikeclip-export", "version": _version("spikeclip")}
+
+
+def versions(*libraries: str) -> dict[str, str | None]:
+    """The versions of distributions; None for those that aren't installed."""
+    return {name: _version(name) for name in libraries}
 
 
 def _version(distribution: str) -> str | None:
