@@ -52,7 +52,9 @@ def add_output(lowering: Lowering, result: Signal) -> None:
         shapes.add(prod(node.shape))
     if len(shapes) > 1:
         raise RefusedInput("the module returns a sum of nodes of different sizes")
-    shape = context.nodes[result.terms[0].node].shape
+    first = result.terms[0].node
+    flat = isinstance(lowering.nodes[lowering.names[first]], nir.Affine)
+    shape = (context.nodes[first].size,) if flat else context.nodes[first].shape
     lowering.put("output", nir.Output(np.array(shape)), *names)
 
 

@@ -20,6 +20,7 @@ from export.frontend.lowering import Lowering, lower
 from export.frontend.neurons.equations import Neurons
 from export.frontend.nodes import Population
 from export.frontend.output import add_output
+from export.frontend.populations import decay_of, seconds
 from export.frontend.signals import Signal
 from export.populations import DT
 from export.snap import Grid, snap
@@ -110,7 +111,11 @@ def _snapped_decay(neurons: Neurons, bits: int) -> Neurons:
     """The same neurons with decays on multiples of 2^-bits, none of them 0."""
 
     def near(rate: float) -> float:
-        return max(1.0, float(np.round(np.ldexp(rate, bits)))) / 2.0**bits
+        """The nearest p / 2^bits above 0 that readers of the file get back from its tau."""
+        middle = int(np.round(np.ldexp(rate, bits)))
+        steps = range(max(1, middle - 8), min(2**bits, middle + 8) + 1)
+        fit = [p / 2.0**bits for p in steps if decay_of(seconds(p / 2.0**bits)) == p / 2.0**bits]
+        return min(fit, key=lambda p: abs(p - rate))
 
     decay = near(neurons.decay) if neurons.decay else 0.0
     gain = decay if neurons.gain == neurons.decay else neurons.gain

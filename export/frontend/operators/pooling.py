@@ -94,21 +94,25 @@ def _placed(context: Context, x: Signal, y: Signal, index: int, moments: Tensor,
 def max_pool_3d(
     context: Context, x: Signal, kernel: Sequence[int], stride: Sequence[int] = (), padding: Any = 0, *rest: Any
 ) -> Signal:
-    """A maximum over windows of three dimensions of which two, `(1, n, m)`, are windows of a map.
+    """A maximum over windows of three dimensions, `(1, n, m)`, which are windows of a map.
 
-    Spike-Driven-Transformer's `MaxPool3d((1, 2, 2))` on `[B, T, C, H, W]`, or the like.
+    The first of the three are channels or time: Spike-Driven-Transformer pools `[T, B, C, H, W]` like that.
     """
-    sizes = [kernel] * 3 if isinstance(kernel, int) else list(kernel)
+    sizes, pads = (list(v) if not isinstance(v, int) else [v] * 3 for v in (kernel, padding))
     steps = sizes if not stride else [stride] * 3 if isinstance(stride, int) else list(stride)
-    pads = [padding] * 3 if isinstance(padding, int) else list(padding)
     if sizes[0] != 1 or steps[0] != 1 or pads[0] != 0:
         raise context.refused(f"takes the maximum over windows of {sizes}; expected 1 along the first dimension")
     whole = x if len(x.shape) == 5 else x.laid_out(lambda codes: codes.unsqueeze(0))
-    images, channels, depth = whole.shape[:3]
-    # Depth is no part of a window: it stands beside the rows.
-    flat = whole.laid_out(lambda codes: codes.transpose(1, 2).flatten(0, 1))
-    y = max_pool(context, flat, sizes[1:], steps[1:], pads[1:], *rest)
-    back = y.laid_out(lambda codes: codes.unflatten(0, (images, depth)).transpose(1, 2))
+    moment, _ = context.decode(whole.terms[0])
+    if bool((moment == moment[:, :, :1]).all()):  # the first of the three are channels
+        rows = whole.shape[:2]
+        flat = whole.laid_out(lambda codes: codes.flatten(0, 1))
+        back = max_pool(context, flat, sizes[1:], steps[1:], pads[1:], *rest).laid_out(lambda codes: codes.unflatten(0, rows))
+    else:
+        images, _, depth = whole.shape[:3]
+        flat = whole.laid_out(lambda codes: codes.transpose(1, 2).flatten(0, 1))
+        pooled = max_pool(context, flat, sizes[1:], steps[1:], pads[1:], *rest)
+        back = pooled.laid_out(lambda codes: codes.unflatten(0, (images, depth)).transpose(1, 2))
     return back if len(x.shape) == 5 else back.laid_out(lambda codes: codes.squeeze(0))
 
 
