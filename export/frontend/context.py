@@ -31,6 +31,9 @@ class Context:
         observed: per module path what it computes, to compare: neurons, and gates that are modules of their own.
         notes: what is worth telling.
         call: the ATen call that is being lowered.
+        parameter_of: paths of the parameters among its arguments.
+        calls: how often each neuron was called.
+        operands: per path of a gate, the nodes of its operands in the order of the call.
     """
 
     traced: Traced
@@ -42,6 +45,7 @@ class Context:
     call: fx.Node | None = None
     parameter_of: dict[fx.Node, str] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
+    operands: dict[str, tuple[int, int]] = field(default_factory=dict)
     _known: dict[Hashable, int] = field(default_factory=dict)
 
     # --- where
@@ -58,11 +62,14 @@ class Context:
         """The same, for messages."""
         return f"module {self.path!r}" if self.path else "the module's own forward"
 
-    def label(self, kind: str) -> str:
-        """A name for a node of the present call: the module's path, with `kind` behind it where it has parts."""
+    def label(self, kind: str) -> tuple[str, str]:
+        """Label and kind of a node of the present call: the module's path, and behind it what else it computes.
+
+        Of a module that has parts the two are joined, since its path names them all.
+        """
         if self.path and self.path in self.traced.leaves:
-            return self.path
-        return f"{self.path}.{kind}" if self.path else kind
+            return self.path, kind
+        return (f"{self.path}.{kind}" if self.path else kind), ""
 
     def refused(self, reason: str) -> RefusedInput:
         """The refusal of the present call, by module path and operator."""
@@ -80,12 +87,17 @@ class Context:
     # --- nodes
 
     def add(
-        self, label: str, operation: Operation, shape: Shape, inputs: Iterable[int], key: Hashable | None = None
+        self,
+        label: str | tuple[str, str],
+        operation: Operation,
+        shape: Shape,
+        inputs: Iterable[int],
+        key: Hashable | None = None,
     ) -> int:
         """The index of a node; of the one that was made with the same key, where there is one.
 
         Args:
-            label: the name that it gets, unless another has it.
+            label: the name that it gets, perhaps with a kind (`Node`).
             operation: what it computes.
             shape: of its output.
             inputs: indices of the nodes that it reads.
@@ -95,7 +107,8 @@ class Context:
             return self._known[key]
         inputs = tuple(inputs)
         static = bool(inputs) and all(self.nodes[i].static for i in inputs)
-        self.nodes.append(Node(label, operation, tuple(shape), inputs, static))
+        name, kind = (label, "") if isinstance(label, str) else label
+        self.nodes.append(Node(name, kind, operation, tuple(shape), inputs, static))
         index = len(self.nodes) - 1
         if key is not None:
             self._known[key] = index

@@ -1,6 +1,7 @@
 """Interpretation: the traced calls, one after the other, on signals instead of tensors."""
 
 import operator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -78,8 +79,8 @@ def _frames(context: Context, axes: Axes, shape: tuple[int, ...]) -> Signal:
     """The input's codes, in the order of its axes."""
     frame = axes.frame(shape)
     index = context.add("input", Frames(), frame, ())
+    context.nodes[index] = replace(context.nodes[index], static=not axes.timed)
     steps = context.time_steps if axes.timed else 1
-    context.nodes[index] = type(context.nodes[index])("input", Frames(), frame, (), not axes.timed)
     moments = torch.arange(steps * context.images)
     code = context.encode(index, moments, torch.arange(context.nodes[index].size).view(frame))
     code = axes.from_time_first(code.view(steps, context.images, *frame))

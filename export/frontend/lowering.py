@@ -78,20 +78,28 @@ def lower(context: Context, result: Signal) -> Lowering:
         RefusedInput: a node that NIR or the chip can't express, by name.
     """
     used = _used(context, [term.node for term in result.terms])
-    lowering = Lowering(context, used)
-    taken: set[str] = {"output"}
-    for index in used:
-        name = context.nodes[index].label
-        count = 1
-        while name in taken:
-            count += 1
-            name = f"{context.nodes[index].label}_{count}"
-        taken.add(name)
-        lowering.names[index] = name
+    lowering = Lowering(context, used, _names(context, used))
     last = {term.node for term in result.terms}
     for index in used:
         _lower(lowering, index, alone=index in last and not _read(context, used, index))
     return lowering
+
+
+def _names(context: Context, used: list[int]) -> dict[int, str]:
+    """A name for each node: its label, of several with one label that of the last; numbered where that isn't enough."""
+    last = {context.nodes[index].label: index for index in used}
+    names: dict[int, str] = {}
+    taken = {"output"}
+    for index in sorted(used, key=lambda i: last[context.nodes[i].label] != i):
+        node = context.nodes[index]
+        name = stem = node.label if last[node.label] == index or not node.kind else f"{node.label}.{node.kind}"
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{stem}_{count}"
+        taken.add(name)
+        names[index] = name
+    return names
 
 
 def _used(context: Context, ends: list[int]) -> list[int]:

@@ -156,7 +156,8 @@ class Node:
     """A node in the making.
 
     Attributes:
-        label: the name that it gets, unless another has it.
+        label: the name that it gets; of several with one label the last.
+        kind: what the others get behind it.
         operation: what it computes.
         shape: of its output, without time and image.
         inputs: indices of the nodes that it sums, or reads in this order.
@@ -164,6 +165,7 @@ class Node:
     """
 
     label: str
+    kind: str
     operation: Operation
     shape: Shape
     inputs: tuple[int, ...]

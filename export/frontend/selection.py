@@ -94,12 +94,17 @@ def _spread(context: Context, index: int, shape: Shape) -> int:
     weight = torch.zeros(node.shape[0], node.shape[0], height, width, dtype=torch.float64)
     weight[torch.arange(node.shape[0]), torch.arange(node.shape[0])] = 1
     window = Window(padding=(height - 1, width - 1))
-    label = f"{context.label('spread')}.broadcast" if context.path in context.traced.leaves else f"{node.label}.broadcast"
-    return _fixed(context, label, weight, window, shape, index, ("spread", index, shape))
+    return _fixed(context, context.label("broadcast"), weight, window, shape, index, ("spread", index, shape))
 
 
 def _fixed(
-    context: Context, label: str, weight: Tensor, window: Window | None, shape: Shape, index: int, key: tuple[object, ...]
+    context: Context,
+    label: str | tuple[str, str],
+    weight: Tensor,
+    window: Window | None,
+    shape: Shape,
+    index: int,
+    key: tuple[object, ...],
 ) -> int:
     """A weight of ones that no parameter of the module holds."""
     operation = Weighted(weight, torch.zeros(len(weight), dtype=torch.float64), window)

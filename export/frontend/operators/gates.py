@@ -20,6 +20,7 @@ def multiply_spikes(context: Context, a: Signal, b: Signal) -> Signal:
         RefusedInput: they are not both spikes, one of them perhaps as `1 - spike`.
     """
     if context.spiking(a) and context.spiking(b):
+        context.operands[context.path] = (a.terms[0].node, b.terms[0].node)
         return _gate(context, a.terms[0], b.terms[0], "and")
     for x, y in ((a, b), (b, a)):
         inverse = _inverted(context, y)

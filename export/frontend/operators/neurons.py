@@ -1,7 +1,7 @@
 """Neurons: a population for each of the module's, and the gates that neurons in a row of their own are."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -144,7 +144,7 @@ def _population(context: Context, operation: Population, shape: Shape, inputs: t
     # A population is never the same at every time step, whatever it reads.
     node = context.nodes[index]
     if node.static:
-        context.nodes[index] = Node(node.label, node.operation, node.shape, node.inputs, False)
+        context.nodes[index] = replace(node, static=False)
     if node.inputs != inputs or node.shape != shape:
         before, now = ([context.name(i) for i in nodes] for nodes in (node.inputs, inputs))
         raise context.refused(f"reads {now} in one time step and {before} in another; expected the same")

@@ -4,6 +4,7 @@ A mean is a sum with a factor, since sums are exact; the factor is folded where 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -19,14 +20,12 @@ aten = torch.ops.aten
 
 def total(context: Context, x: Signal, dims: Any = None, keepdim: bool = False, **settings: Any) -> Signal:
     """`Σ x` over dimensions."""
-    return _reduce(context, x, dims, keepdim)
+    return _reduce(context, x, dims, keepdim, average=False)
 
 
 def mean(context: Context, x: Signal, dims: Any = None, keepdim: bool = False, **settings: Any) -> Signal:
     """`Σ x / n` over dimensions of n elements in all."""
-    axes = _axes(x, dims)
-    count = prod(x.shape[d] for d in axes)
-    return _reduce(context, x, axes, keepdim).times(torch.tensor(1 / count, dtype=torch.float64))
+    return _reduce(context, x, dims, keepdim, average=True)
 
 
 def _axes(x: Signal, dims: Any) -> list[int]:
@@ -35,15 +34,19 @@ def _axes(x: Signal, dims: Any) -> list[int]:
     return sorted(d % rank for d in chosen)
 
 
-def _reduce(context: Context, x: Signal, dims: Any, keepdim: bool) -> Signal:
+def _reduce(context: Context, x: Signal, dims: Any, keepdim: bool, *, average: bool) -> Signal:
     if not isinstance(x, Signal):
         raise context.refused("sums a product of spikes; expected a third factor, as of attention")
     axes = _axes(x, dims)
     time = next((d for d in axes if x.time_weights is None and _is_time(context, x, d)), None)
     rest = [d for d in axes if d != time]
     y = over_elements(context, x, rest) if rest else x
+    if average:
+        y = y.times(torch.tensor(1 / prod(x.shape[d] for d in rest), dtype=torch.float64))
     if time is not None:
         y = _over_time(context, y, time)
+        if average and y.time_weights is not None:
+            y = replace(y, time_weights=y.time_weights / context.time_steps)
     if not keepdim:
         y = y.laid_out(lambda codes: codes.squeeze(axes))
     return y
@@ -81,14 +84,15 @@ def _over_time(context: Context, x: Signal, dim: int) -> Signal:
         later = torch.arange(steps).view(-1, *([1] * (codes.ndim - 1))) * (0 if node.static else context.images * node.size)
         if not torch.equal(codes, (codes[:1] + later).where(codes[:1] >= 0, -1)):
             raise context.refused(f"sums other elements of {context.name(term.node)} in each time step")
-        own = term.factor.expand(x.shape).movedim(dim, 0).reshape(steps, -1)
+        kept = term.factor if term.uniform else ONE
+        own = (ONE if term.uniform else term.factor).expand(x.shape).movedim(dim, 0).reshape(steps, -1)
         if not bool((own == own[:, :1]).all()):
             raise context.refused(f"sums {context.name(term.node)} over time with weights that differ by element")
         if weights is None:
             weights = own[:, 0].clone()
         elif not torch.equal(weights, own[:, 0]):
             raise context.refused("sums nodes over time with different weights")
-        terms.append(Term(term.node, codes[:1].movedim(0, dim), ONE))
+        terms.append(Term(term.node, codes[:1].movedim(0, dim), kept))
     constant = x.constant
     if constant is not None:
         if not bool((constant == constant.select(dim, 0).unsqueeze(dim)).all()):
