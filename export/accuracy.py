@@ -45,7 +45,7 @@ def compare_accuracy(
     for start in range(0, len(images), batch):
         pixels, labels = images.images[start : start + batch], images.labels[start : start + batch]
         before = checkpoint.model(torch.from_numpy(checkpoint.preprocessing(pixels))).argmax(1).numpy()
-        after = prepared.model.scores(torch.from_numpy(prepared.encode(pixels))).argmax(1).numpy()
+        after = prepared.model(torch.from_numpy(prepared.encode(pixels))).argmax(1).numpy()
         original += int(np.count_nonzero(before == labels))
         exported += int(np.count_nonzero(after == labels))
         same += int(np.count_nonzero(before == after))

@@ -15,7 +15,7 @@ import nir
 
 from export.certificate import Certificate
 from export.populations import DT
-from export.readout import Readout
+from export.frontend.output import Readout
 from export.snap import Grid
 from neuromorphic.ops.extensions import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
@@ -39,6 +39,7 @@ def of(
     input_bits: int,
     grids: dict[str, Grid],
     certificate: Certificate,
+    tokens: int,
     readout: Readout,
     extensions: tuple[str, ...],
     expanded: tuple[str, ...] = (),
@@ -50,6 +51,7 @@ def of(
         input_bits: frames are rounded to multiples of 2^-input_bits.
         grids: of every layer with weights.
         certificate: of every node.
+        tokens: positions that the graph sums over; its readout's weight is divided by that number.
         readout: what the host does with the outputs.
         extensions: types of the extension nodes in it.
         expanded: names of attention nodes that stand there as standard nodes, named below them.
@@ -62,7 +64,7 @@ def of(
         "preprocessing": checkpoint.preprocessing.to_dict(),
         "input_bits": input_bits,
         "label_names": list(checkpoint.label_names),
-        "readout": {"node": "readout", "scores": SCORES, **asdict(readout)},
+        "readout": {"node": "readout", "scores": SCORES, "tokens": tokens, **asdict(readout)},
         "grids": {name: asdict(grid) for name, grid in grids.items()},
         "certificate": certificate.to_dict(),
         "twin": twin_table(checkpoint.config, outputs=checkpoint.model.readout.out_features),

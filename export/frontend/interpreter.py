@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from export.frontend.axes import Axes
 from export.frontend.context import Context
@@ -31,8 +31,6 @@ def interpret(traced: Traced, axes: Axes, time_steps: int) -> tuple[Context, Sig
         RefusedInput: a call that has no lowering, or one that no node says, by module path and operator.
     """
     program = traced.program
-    values: dict[fx.Node, Any] = {}
-    context: Context | None = None
     signature = program.graph_signature
     names = {
         **signature.inputs_to_parameters,
@@ -40,23 +38,51 @@ def interpret(traced: Traced, axes: Axes, time_steps: int) -> tuple[Context, Sig
         **signature.inputs_to_lifted_tensor_constants,
     }
     state = {**program.state_dict, **program.constants}
-    last_use = _last_uses(program.graph)
+    inputs = [c for c in program.graph.nodes if c.op == "placeholder" and c.name not in names]
+    if len(inputs) != 1:
+        raise RefusedInput(f"the module takes {len(inputs)} tensors; expected one, of frames")
+    shape = tuple(inputs[0].meta["val"].shape)
+    context = Context(traced, time_steps, axes.images(shape))
+    arguments: list[Any] = []
     for call in program.graph.nodes:
+        if call.op == "placeholder":
+            known = names.get(call.name)
+            arguments.append(_frames(context, axes, shape) if known is None else state[known].detach())
+    paths = [names.get(c.name) for c in program.graph.nodes if c.op == "placeholder"]
+    result = _run(context, program.graph_module, arguments, paths)
+    while isinstance(result, tuple | list) and result:
+        result = result[0]
+    context.call = None
+    if not isinstance(result, Signal):
+        raise RefusedInput(f"the module returns {type(result).__name__}; expected spikes or currents of its input")
+    return context, rolled(context, result)
+
+
+def _run(context: Context, module: fx.GraphModule, arguments: list[Any], paths: list[str | None]) -> Any:
+    """What the calls of a graph return.
+
+    Args:
+        context: the graph in the making.
+        module: holds the calls, and graphs within them.
+        arguments: one for each placeholder.
+        paths: of the parameters that the arguments are; None for others.
+    """
+    values: dict[fx.Node, Any] = {}
+    parameters: dict[fx.Node, str] = {}
+    remaining = iter(zip(arguments, paths, strict=True))
+    last_use = _last_uses(module.graph)
+    for call in module.graph.nodes:
         match call.op:
-            case "placeholder" if call.name in names:
-                values[call] = state[names[call.name]].detach()
-            case "placeholder" if context is None:
-                shape = tuple(call.meta["val"].shape)
-                context = Context(traced, time_steps, axes.images(shape))
-                values[call] = _frames(context, axes, shape)
             case "placeholder":
-                raise RefusedInput("the module takes several inputs; expected one tensor of frames")
+                values[call], path = next(remaining)
+                if path is not None:
+                    parameters[call] = path
             case "get_attr":
-                values[call] = getattr(program.graph_module, str(call.target))
+                values[call] = getattr(module, str(call.target))
             case "output":
-                return _finished(context, values, call)
+                return fx.node.map_arg(call.args[0], lambda node: values[node])
             case _:
-                values[call] = _called(context, values, call, names)
+                values[call] = _called(context, values, call, parameters)
         for done in last_use.get(call, ()):
             del values[done]
     raise RefusedInput("the module returns nothing; expected spikes or currents")
@@ -87,15 +113,18 @@ def _frames(context: Context, axes: Axes, shape: tuple[int, ...]) -> Signal:
     return Signal(shape, (Term(index, code.contiguous(), ONE),))
 
 
-def _called(context: Context | None, values: dict[fx.Node, Any], call: fx.Node, names: dict[str, str]) -> Any:
+def _called(context: Context, values: dict[fx.Node, Any], call: fx.Node, parameters: dict[fx.Node, str]) -> Any:
     args = fx.node.map_arg(call.args, lambda node: values[node])
     kwargs = fx.node.map_arg(call.kwargs, lambda node: values[node])
-    if context is None or not _symbolic((args, kwargs)):
+    inner = next((i for i, a in enumerate(args) if isinstance(a, fx.GraphModule)), None)
+    if inner is not None:  # autocast, or gradients switched off, around some calls
+        paths = [parameters.get(a) if isinstance(a, fx.Node) else None for a in call.args[inner + 1 :]]
+        return _run(context, args[inner], list(args[inner + 1 :]), paths)
+    if not _symbolic((args, kwargs)):
         if call.target is torch.ops.spikeclip.neurons.default:
             raise RefusedInput(f"module {args[2]!r} reads a constant; expected what the frames cause")
         return call.target(*args, **kwargs)  # type: ignore[operator]
-    context.call = call
-    context.parameter_of = {n: names[n.name] for n in call.all_input_nodes if n.op == "placeholder" and n.name in names}
+    context.call, context.parameter_of = call, parameters
     if call.target is operator.getitem:
         return args[0][args[1]]
     lower = LOWERINGS.get(call.target)
@@ -110,15 +139,3 @@ def _symbolic(arguments: Any) -> bool:
     if isinstance(arguments, dict):
         return any(_symbolic(a) for a in arguments.values())
     return isinstance(arguments, SYMBOLIC)
-
-
-def _finished(context: Context | None, values: dict[fx.Node, Any], call: fx.Node) -> tuple[Context, Signal]:
-    """The first of what the module returns."""
-    found: Any = call.args[0]
-    while isinstance(found, tuple | list) and found:
-        found = found[0]
-    result = values.get(found) if isinstance(found, fx.Node) else found
-    if context is None or isinstance(result, Tensor | Product | Membrane) or not isinstance(result, Signal):
-        raise RefusedInput(f"the module returns {type(result).__name__}; expected spikes or currents of its input")
-    context.call = None
-    return context, rolled(context, result)

@@ -22,7 +22,7 @@ from spikeclip.errors import RefusedInput
 
 @torch.no_grad()
 def write_back(module: nn.Module, lowering: Lowering) -> None:
-    """Give `module`, in float64, the numbers of the graph, in place.
+    """Give `module` the numbers of the graph, in place, in its own floats: float64, or float32 where 24 bits do.
 
     Raises:
         RefusedInput: a parameter that the graph has in two versions, or a bias that the module has no place for.
@@ -95,12 +95,13 @@ class _Writer:
         """Write rows, of which others may have been written with the same values only."""
         known = self.written.setdefault(path, torch.zeros(len(parameter), dtype=torch.bool))
         seen = known[rows]
-        if bool(seen.any()) and not torch.equal(parameter[rows][seen], values.reshape(len(rows), *parameter.shape[1:])[seen]):
+        values = values.reshape(len(rows), *parameter.shape[1:]).to(parameter.dtype)
+        if bool(seen.any()) and not torch.equal(parameter[rows][seen], values[seen]):
             raise RefusedInput(
                 f"parameter {path!r} is used twice, by layers that fold and snap to different numbers; expected one "
                 "use, or the same normalisation and readers of both"
             )
-        parameter[rows] = values.reshape(len(rows), *parameter.shape[1:])
+        parameter[rows] = values
         known[rows] = True
 
 
@@ -141,7 +142,9 @@ def _write_neurons(module: nn.Module, key: str, operation: Population, lowering:
     limit = np.asarray(sender.threshold if isinstance(sender, nir.Threshold) else sender.v_threshold).reshape(-1)[0]
     threshold = float(limit) * scale
     if neurons.at_threshold:
-        spikingjelly.set_threshold(part, float(np.nextafter(threshold, np.inf)))
+        single = next(p.dtype for p in module.parameters()) == torch.float32
+        kind = np.float32 if single else np.float64
+        spikingjelly.set_threshold(part, float(np.nextafter(kind(threshold), kind(np.inf))))
     else:
         snntorch.set_threshold(part, threshold)
 

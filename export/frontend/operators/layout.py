@@ -62,6 +62,7 @@ _KEEPING = (
     aten.dropout.default,
     aten.feature_dropout.default,
     aten.dropout_.default,
+    aten._assert_tensor_metadata.default,
 )
 """Operators that return what they get; dropout does when it is evaluated."""
 

@@ -34,13 +34,13 @@ def batch_norm(
     if mean is None or variance is None or training:
         raise context.refused("normalises with the statistics of its batch; expected those of training")
     scale = (variance.double() + eps).rsqrt() * (1 if gain is None else gain.detach().double())
-    shift = (0 if offset is None else offset.detach().double()) - mean.double() * scale
+    end = torch.zeros_like(scale) if offset is None else offset.detach().double()
     path = (context.parameter(3) or "").rpartition(".")[0]
-    folded = _folded(context, context.timed(x), scale, shift, path)
-    return folded if folded is not None else _alone(context, x, scale, shift, path)
+    folded = _folded(context, context.timed(x), scale, mean.double(), end, path)
+    return folded if folded is not None else _alone(context, x, scale, end - mean.double() * scale, path)
 
 
-def _folded(context: Context, x: Signal, scale: Tensor, shift: Tensor, path: str) -> Signal | None:
+def _folded(context: Context, x: Signal, scale: Tensor, mean: Tensor, end: Tensor, path: str) -> Signal | None:
     """The signal of the weight before it with scaled rows; None where it isn't one weight's whole rows."""
     if len(x.terms) != 1 or x.constant is not None or not x.terms[0].uniform or float(x.terms[0].factor) != 1:
         return None
@@ -55,7 +55,8 @@ def _folded(context: Context, x: Signal, scale: Tensor, shift: Tensor, path: str
         return None
     by_row = scale.view(-1, *([1] * (operation.weight.ndim - 1)))
     pieces = tuple(replace(piece, norms=(*piece.norms, path)) for piece in operation.pieces)
-    normed = Weighted(operation.weight * by_row, operation.bias * scale + shift, operation.window, pieces)
+    bias = scale * (operation.bias - mean) + end
+    normed = Weighted(operation.weight * by_row, bias, operation.window, pieces)
     index = context.add(node.label, normed, node.shape, node.inputs, ("norm", term.node, path))
     return Signal(x.shape, (Term(index, term.code, ONE),))
 

@@ -3,8 +3,8 @@
 A mean is a sum with a factor, since sums are exact; the factor is folded where the sum is read.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from export.frontend.context import Context
-from export.frontend.nodes import Scaled, SumWindows, Weighted, Window
+from export.frontend.nodes import Scaled, Shape, SumWindows, Weighted, Window
 from export.frontend.signals import ONE, Signal, Term
 
 aten = torch.ops.aten
@@ -52,13 +52,62 @@ def _reduce(context: Context, x: Signal, dims: Any, keepdim: bool, *, average: b
     return y
 
 
+@dataclass(frozen=True, eq=False)
+class _Sum:
+    """A node that sums groups of a node's elements, before it is made.
+
+    Attributes:
+        operation: what it computes.
+        key: what makes it the same operation as another.
+        shape: of its output.
+        moments, places: of each group, (time, image) and element of the output.
+        term: what it sums.
+    """
+
+    operation: SumWindows | Weighted | None
+    key: tuple[Hashable, ...]
+    shape: Shape
+    moments: Tensor
+    places: Tensor
+    term: Term
+
+    def joins(self, other: "_Sum") -> bool:
+        """Whether one node can sum what both sum."""
+        return (
+            self.key == other.key
+            and float(self.term.factor) == float(other.term.factor)
+            and torch.equal(self.places, other.places)
+        )
+
+
 def over_elements(context: Context, x: Signal, dims: list[int]) -> Signal:
     """`Σ x` over dimensions of one time step and image each; they stay, with one element."""
     keep = [d for d in range(len(x.shape)) if d not in dims]
     shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
-    terms = tuple(_grouped(context, term, dims, keep, shape) for term in x.terms)
+    joined: list[list[_Sum]] = []
+    for found in (_grouped(context, term, dims, keep) for term in x.terms):
+        group = next((g for g in joined if g[0].joins(found)), None)
+        if group is None or found.operation is None:
+            joined.append([found])
+        else:
+            group.append(found)
+    terms = tuple(_summed(context, group, shape) for group in joined)
     constant = None if x.constant is None else x.constant.sum(dims, keepdim=True)
     return Signal(shape, terms, constant, x.time_weights)
+
+
+def _summed(context: Context, group: list[_Sum], shape: tuple[int, ...]) -> Term:
+    """The term of the node that several sums are."""
+    first = group[0]
+    if first.operation is None:
+        return Term(first.term.node, first.term.code.reshape(shape), first.term.factor)
+    inputs = tuple(found.term.node for found in group)
+    index = context.add(context.label("sum"), first.operation, first.shape, inputs, ("sum", inputs, first.key))
+    moments = context.common_moments([(found.term.node, found.moments) for found in group])
+    if context.nodes[index].static:
+        moments = moments % context.images
+    code = moments * context.nodes[index].size + first.places
+    return Term(index, code.view(shape), first.term.factor)
 
 
 def _is_time(context: Context, x: Signal, dim: int) -> bool:
@@ -143,66 +192,57 @@ def even(context: Context, term: Term) -> Term:
     return Term(index, term.code, ONE)
 
 
-def _grouped(context: Context, term: Term, dims: list[int], keep: list[int], shape: tuple[int, ...]) -> Term:
-    """The term of a node that sums groups of another's elements."""
+def _grouped(context: Context, term: Term, dims: list[int], keep: list[int]) -> _Sum:
+    """What sums groups of a term's elements: along `dims`, one for each place of the dimensions `keep`."""
     term = even(context, term)
     node = context.nodes[term.node]
     count = prod(term.code.shape[d] for d in keep)
     moment, element = (x.permute(*keep, *dims).reshape(count, -1) for x in context.decode(term))
     if bool((element < 0).any()) or not bool((moment == moment[:, :1]).all()):
         raise context.refused(f"sums elements of {context.name(term.node)} across time steps or images, or with gaps")
-    if element.shape[1] == 1:
-        return Term(term.node, term.code.reshape(shape), term.factor)
     moment = moment[:, 0]
-    space = node.space
+    if element.shape[1] == 1:
+        return _Sum(None, (), node.shape, moment, element[:, 0], term)
     if len(node.shape) == 3:
-        channel, position = torch.div(element, space, rounding_mode="floor"), element % space
-        same_channel = bool((channel == channel[:, :1]).all())
-        if same_channel and element.shape[1] == space and bool((position.sort(1).values == torch.arange(space)).all()):
-            return _over_map(context, term, moment, channel[:, 0], shape)
-        if bool((position == position[:, :1]).all()):
-            return _over_channels(context, term, moment, channel, position[:, 0], shape)
-        window = _windows(context, term, element)
-        if window is not None:
-            index, place = window
-            return Term(index, (moment * context.nodes[index].size + place).view(shape), term.factor)
-    sets, which = torch.unique(element.sort(1).values, dim=0, return_inverse=True)
-    weight = torch.zeros(len(sets), node.size, dtype=torch.float64)
-    weight.scatter_add_(1, sets, torch.ones(sets.shape, dtype=torch.float64))
-    operation = Weighted(weight, torch.zeros(len(sets), dtype=torch.float64), None)
-    key = ("groups", term.node, tuple(sets.reshape(-1).tolist()))
-    index = context.add(context.label("sum"), operation, (len(sets),), (term.node,), key)
-    return Term(index, (moment * len(sets) + which).view(shape), term.factor)
+        found = _over_map(node.shape, element) or _over_channels(node.shape, element) or _over_windows(node.shape, element)
+        if found is not None:
+            operation, key, shape, places = found
+            return _Sum(operation, (key, node.shape), shape, moment, places, term)
+    operation, key, shape, places = _over_groups(node.shape, element)
+    return _Sum(operation, (key, node.shape), shape, moment, places, term)
 
 
-def _over_map(context: Context, term: Term, moment: Tensor, channel: Tensor, shape: tuple[int, ...]) -> Term:
-    """The sum over all positions of each channel."""
-    node = context.nodes[term.node]
-    size = (node.shape[1], node.shape[2])
-    operation = SumWindows(size, Window(stride=size))
-    index = context.add(context.label("sum"), operation, (node.shape[0], 1, 1), (term.node,), ("sum", term.node))
-    return Term(index, (moment * node.shape[0] + channel).view(shape), term.factor)
+_Found = tuple[SumWindows | Weighted, Hashable, Shape, Tensor]
 
 
-def _over_channels(
-    context: Context, term: Term, moment: Tensor, channel: Tensor, position: Tensor, shape: tuple[int, ...]
-) -> Term:
-    """The sum over groups of channels at each position."""
-    node = context.nodes[term.node]
+def _over_map(shape: Shape, element: Tensor) -> _Found | None:
+    """The sum over all positions of each channel; None where the groups are others."""
+    space = prod(shape[1:])
+    channel, position = torch.div(element, space, rounding_mode="floor"), element % space
+    if element.shape[1] != space or not bool((channel == channel[:, :1]).all()):
+        return None
+    if not bool((position.sort(1).values == torch.arange(space)).all()):
+        return None
+    size = (shape[1], shape[2])
+    return SumWindows(size, Window(stride=size)), "map", (shape[0], 1, 1), channel[:, 0]
+
+
+def _over_channels(shape: Shape, element: Tensor) -> _Found | None:
+    """The sum over groups of channels at each position; None where the groups are others."""
+    space = prod(shape[1:])
+    channel, position = torch.div(element, space, rounding_mode="floor"), element % space
+    if not bool((position == position[:, :1]).all()):
+        return None
     sets, which = torch.unique(channel.sort(1).values, dim=0, return_inverse=True)
-    weight = torch.zeros(len(sets), node.shape[0], 1, 1, dtype=torch.float64)
+    weight = torch.zeros(len(sets), shape[0], 1, 1, dtype=torch.float64)
     weight[:, :, 0, 0].scatter_add_(1, sets, torch.ones(sets.shape, dtype=torch.float64))
     operation = Weighted(weight, torch.zeros(len(sets), dtype=torch.float64), Window())
-    made = (len(sets), *node.shape[1:])
-    key = ("channels", term.node, tuple(sets.reshape(-1).tolist()))
-    index = context.add(context.label("sum"), operation, made, (term.node,), key)
-    return Term(index, (moment * prod(made) + which * node.space + position).view(shape), term.factor)
+    return operation, tuple(sets.reshape(-1).tolist()), (len(sets), *shape[1:]), which * space + position[:, 0]
 
 
-def _windows(context: Context, term: Term, element: Tensor) -> tuple[int, Tensor] | None:
-    """A pooling whose windows, side by side, are the groups: its node, and which of its elements each group is."""
-    node = context.nodes[term.node]
-    _, height, width = node.shape
+def _over_windows(shape: Shape, element: Tensor) -> _Found | None:
+    """The sum over windows side by side; None where the groups are others."""
+    _, height, width = shape
     first = element.min(1).values
     inside = element - first[:, None]
     rows, columns = torch.div(inside, width, rounding_mode="floor"), inside % width
@@ -212,15 +252,27 @@ def _windows(context: Context, term: Term, element: Tensor) -> tuple[int, Tensor
         return None
     if not torch.equal(inside.sort(1).values, expected.expand(len(inside), -1)):
         return None
-    channel, position = torch.div(first, node.space, rounding_mode="floor"), first % node.space
+    space = height * width
+    channel, position = torch.div(first, space, rounding_mode="floor"), first % space
     row, column = torch.div(position, width, rounding_mode="floor"), position % width
     if bool((row % tall).any()) or bool((column % wide).any()):
         return None
-    made = (node.shape[0], height // tall, width // wide)
-    operation = SumWindows((tall, wide), Window(stride=(tall, wide)))
-    index = context.add(context.label("sum"), operation, made, (term.node,), ("sum", term.node, tall, wide))
-    place = channel * prod(made[1:]) + torch.div(row, tall, rounding_mode="floor") * made[2]
-    return index, place + torch.div(column, wide, rounding_mode="floor")
+    made = (shape[0], height // tall, width // wide)
+    places = channel * prod(made[1:]) + torch.div(row, tall, rounding_mode="floor") * made[2]
+    places = places + torch.div(column, wide, rounding_mode="floor")
+    return SumWindows((tall, wide), Window(stride=(tall, wide))), ("windows", tall, wide), made, places
+
+
+def _over_groups(shape: Shape, element: Tensor) -> _Found:
+    """The sum over any groups of elements, of a map by a kernel of its size."""
+    sets, which = torch.unique(element.sort(1).values, dim=0, return_inverse=True)
+    weight = torch.zeros(len(sets), prod(shape), dtype=torch.float64)
+    weight.scatter_add_(1, sets, torch.ones(sets.shape, dtype=torch.float64))
+    bias = torch.zeros(len(sets), dtype=torch.float64)
+    key = tuple(sets.reshape(-1).tolist())
+    if len(shape) == 1:
+        return Weighted(weight, bias, None), key, (len(sets),), which
+    return Weighted(weight.view(len(sets), *shape), bias, Window()), key, (len(sets), 1, 1), which
 
 
 TABLE: dict[Any, Callable[..., Any]] = {
