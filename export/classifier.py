@@ -22,7 +22,7 @@ class Readout(nn.Linear):
 
 
 class Classifier(nn.Module):
-    """`scores = Σ_t w_t y_t + b`: an encoder of SpikingJelly layers under its own names, and its readout.
+    """`scores = Σ_t w_t y_t + b`: an encoder of SpikingJelly layers, and its readout.
 
     In `spike-driven`, what is read out are the spikes of the last neurons, and w is 1 / T.  In `paper`, it is the
     residual stream, w is learned, and the bias is added once, to the sum over time.
@@ -30,6 +30,7 @@ class Classifier(nn.Module):
     Shapes: frames float32 `[B, C, H, W]` to scores float64 `[B, classes]`.
 
     Attributes:
+        encoder: `[T, B, C, H, W]` to what is read out, by its method `tokens`.
         readout: its weight is the checkpoint's, divided by the number of tokens N.
         tokens_read: N.
         time_weights: float64 `[T]`.
@@ -38,10 +39,9 @@ class Classifier(nn.Module):
 
     def __init__(self, model: SpikeClip) -> None:
         super().__init__()
-        encoder, config = copy.deepcopy(model.encoder), model.encoder.config
-        self.stem, self.block = encoder.stem, encoder.block
+        self.encoder = copy.deepcopy(model.encoder)
+        config = self.encoder.config
         published = config.architecture == "paper"
-        self.lif = nn.Identity() if published else encoder.lif
         self.tokens_read = (config.image_size // 4) ** 2
         classes = model.readout.out_features
         self.readout = Readout(model.readout.in_features, classes)
@@ -51,7 +51,7 @@ class Classifier(nn.Module):
             self.readout.bias.copy_(torch.zeros_like(bias) if published else bias)
         self.readout.double()
         steps = config.time_steps
-        weights = encoder.time_weights.detach().double() if published else torch.full((steps,), 1 / steps).double()
+        weights = self.encoder.time_weights.detach().double() if published else torch.full((steps,), 1 / steps).double()
         self.time_weights: Tensor
         self.bias: Tensor
         self.register_buffer("time_weights", weights)
@@ -62,15 +62,10 @@ class Classifier(nn.Module):
 
     def outputs(self, frames: Tensor) -> Tensor:
         """The readout of every time step: `[B, C, H, W]` to float32 `[T, B, classes]`."""
-        outputs: Tensor = self.readout(self.tokens(self.present(frames)))
+        outputs: Tensor = self.readout(self.encoder.tokens(self.present(frames)))
         return outputs
-
-    def tokens(self, x: Tensor) -> Tensor:
-        """What is read out of a sequence of frames: `[T, B, C, H, W]` to `[T, B, D, H', W']`."""
-        tokens: Tensor = self.lif(self.block(self.stem(x)))
-        return tokens
 
     def present(self, frames: Tensor) -> Tensor:
         """Every frame T times, before neurons at rest: `[B, C, H, W]` to `[T, B, C, H, W]`."""
-        functional.reset_net(self)
+        functional.reset_net(self.encoder)
         return frames.unsqueeze(0).expand(len(self.time_weights), *frames.shape)

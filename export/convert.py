@@ -87,7 +87,7 @@ def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: 
     bits = frames.input_bits(preprocessing)
     pixels = frames.frame_range(preprocessing, bits)
     model = Classifier(checkpoint.model).eval().requires_grad_(False)
-    context, result = interpret(trace(model, torch.zeros(2, *frame)), Axes("BCHW"), config.time_steps)
+    context, result = interpret(trace(model, torch.zeros(2, *frame)), Axes("BCHW"), config.time_steps, "encoder.")
     lowering = lower(context, result)
     add_output(lowering, result)
     graph = nir.NIRGraph(lowering.nodes, lowering.edges)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
-from export.classifier import Classifier
 from export.convert import Prepared
 from export.integer_layers import IntegerAttention, IntegerConv, IntegerGate, IntegerLif
 from export.recording import Recording, recorder
@@ -39,7 +38,7 @@ class IntegerSpikeClip(nn.Module):
     Shapes: frames, integers in float32 `[B, C, H, W]`, to float32 `[T, B, classes]`.
 
     Attributes:
-        encoder: the classifier whose layers compute in integers; its `tokens` is `[T, B, C, H, W]` to what is read out.
+        encoder: the encoder, whose layers compute in integers; its `tokens` is `[T, B, C, H, W]` to what is read out.
         populations: its neurons, by name.
         frame_shape: channels, height and width of a frame.
         time_steps: T.
@@ -47,7 +46,7 @@ class IntegerSpikeClip(nn.Module):
 
     def __init__(
         self,
-        encoder: Classifier,
+        encoder: nn.Module,
         populations: Mapping[str, IntegerLif],
         readout: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
         frame_shape: tuple[int, int, int],
@@ -162,18 +161,18 @@ class _Builder:
 
     def __init__(self, prepared: Prepared, integers: Parameters) -> None:
         self.prepared, self.integers = prepared, integers
-        self.model = copy.deepcopy(prepared.model)
+        self.encoder = copy.deepcopy(prepared.model.encoder)
         self.used = {"input", "output", "readout.flatten"}
         self.populations: dict[str, IntegerLif] = {}
         self.bound = 0.0
 
     def build(self) -> IntegerSpikeClip:
-        layers = [(path, module) for path, module in self.model.named_modules() if path and path != "readout"]
+        layers = [(path, module) for path, module in self.encoder.named_modules() if path]
         # Neurons come first, since what reads them asks for their shapes.
         for path, module in sorted(layers, key=lambda layer_: not isinstance(layer_[1], neuron.LIFNode)):
             replacement = self._replacement(path, module)
             if replacement is not module:
-                self.model.set_submodule(path, replacement)
+                self.encoder.set_submodule(path, replacement)
         window, readout = self._node("readout.sum"), self._node("readout")
         whole = window["weight"][:, 0] if "weight" in window else np.ones((1, 1, 1))
         for name in self.integers:
@@ -184,7 +183,7 @@ class _Builder:
                 f"the encoder's currents reach {self.bound:.0f} together; expected less than {SUM_LIMIT}"
             )
         return IntegerSpikeClip(
-            self.model,
+            self.encoder,
             self.populations,
             (whole, readout["weight"], readout["bias"]),
             self.prepared.frame_shape,

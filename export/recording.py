@@ -83,7 +83,7 @@ def record(
     for start in range(0, len(frames), batch):
         part = torch.from_numpy(frames[start : start + batch])
         # The Winograd convolutions of NNPACK round.
-        with recorder(model, prepared.populations) as kept, torch.backends.nnpack.flags(enabled=False):
+        with recorder(model.encoder, prepared.populations) as kept, torch.backends.nnpack.flags(enabled=False):
             outputs.append(model.outputs(part).transpose(0, 1).numpy())
         for name, (bits, shape) in kept.items():
             # Filled in place: traces of a whole test set are gigabytes, and lists of parts would double them.

@@ -27,6 +27,7 @@ class Context:
         traced: the exported program and the module's neurons.
         time_steps: T.
         images: B, images side by side in the example.
+        prefix: of paths, which names and messages leave out.
         nodes: made so far.
         observed: per module path what it computes, to compare: neurons, and gates that are modules of their own.
         notes: what is worth telling.
@@ -39,6 +40,7 @@ class Context:
     traced: Traced
     time_steps: int
     images: int
+    prefix: str = ""
     nodes: list[Node] = field(default_factory=list)
     observed: dict[str, Observed] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -52,7 +54,16 @@ class Context:
 
     @property
     def path(self) -> str:
-        """The path of the innermost module whose code makes the present call; empty for the module itself."""
+        """The path of the module of the present call, without the prefix; empty for the module itself."""
+        return self.shown(self._path)
+
+    def shown(self, path: str) -> str:
+        """A path without the prefix."""
+        return path.removeprefix(self.prefix)
+
+    @property
+    def _path(self) -> str:
+        """The path of the innermost module whose code makes the present call."""
         stack: Mapping[str, tuple[str, Any]] = {} if self.call is None else self.call.meta.get("nn_module_stack", {})
         paths = [re.sub(r"@\d+", "", path) for path, _ in stack.values()]
         return paths[-1] if paths else ""
@@ -67,7 +78,7 @@ class Context:
 
         Of a module that has parts the two are joined, since its path names them all.
         """
-        if self.path and self.path in self.traced.leaves:
+        if self._path in self.traced.leaves:
             return self.path, kind
         return (f"{self.path}.{kind}" if self.path else kind), ""
 

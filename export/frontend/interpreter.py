@@ -19,13 +19,14 @@ from spikeclip.errors import RefusedInput
 SYMBOLIC = (Signal, Product, Membrane)
 
 
-def interpret(traced: Traced, axes: Axes, time_steps: int) -> tuple[Context, Signal]:
+def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> tuple[Context, Signal]:
     """The nodes that a module's calls are, and the signal that it returns.
 
     Args:
         traced: the module's calls on an example.
         axes: what the example's axes are.
         time_steps: T.
+        prefix: of paths, which names of nodes and messages leave out.
 
     Raises:
         RefusedInput: a call that has no lowering, or one that no node says, by module path and operator.
@@ -42,7 +43,7 @@ def interpret(traced: Traced, axes: Axes, time_steps: int) -> tuple[Context, Sig
     if len(inputs) != 1:
         raise RefusedInput(f"the module takes {len(inputs)} tensors; expected one, of frames")
     shape = tuple(inputs[0].meta["val"].shape)
-    context = Context(traced, time_steps, axes.images(shape))
+    context = Context(traced, time_steps, axes.images(shape), prefix)
     arguments: list[Any] = []
     for call in program.graph.nodes:
         if call.op == "placeholder":
@@ -55,7 +56,10 @@ def interpret(traced: Traced, axes: Axes, time_steps: int) -> tuple[Context, Sig
     context.call = None
     if not isinstance(result, Signal):
         raise RefusedInput(f"the module returns {type(result).__name__}; expected spikes or currents of its input")
-    return context, rolled(context, result)
+    result = rolled(context, result)
+    if time_steps == 1 and result.time_weights is None and result.shape[:2] != (1, context.images):
+        result = replace(result, time_weights=ONE.reshape(1))  # the sum over one time step is no operator
+    return context, result
 
 
 def _run(context: Context, module: fx.GraphModule, arguments: list[Any], paths: list[str | None]) -> Any:

@@ -170,7 +170,7 @@ def test_a_graph_that_cannot_be_written_leaves_nothing(prepared, tmp_path):
 
 
 def test_accuracy_counts_images(prepared, pixels):
-    scores = prepared.model.scores(torch.from_numpy(prepared.encode(pixels)))
+    scores = prepared.model(torch.from_numpy(prepared.encode(pixels)))
     labels = scores.argmax(1).numpy().astype(np.int64)
     labels[0] = (labels[0] + 1) % CLASSES
     images = ImageSet(pixels, tuple("abcd"), labels, (), "test")

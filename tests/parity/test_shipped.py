@@ -38,7 +38,7 @@ def assert_three_agree(name, spec, limit):
         assert report.exact, report.first_mismatch
         assert report.output_difference == 0
         np.testing.assert_array_equal(trace.predictions, torch_run.predictions)
-    scores = prepared.model.scores(torch.from_numpy(frames))
+    scores = prepared.model(torch.from_numpy(frames))
     np.testing.assert_array_equal(torch_run.predictions, scores.argmax(1))
     assert all(train.count() > 0 for train in torch_run.spikes.values()), "a population that never fires proves nothing"
 

@@ -140,7 +140,7 @@ def _part(node: Node, elements: Tensor) -> tuple[Shape, Tensor]:
 
 def _population(context: Context, operation: Population, shape: Shape, inputs: tuple[int, ...], order: Tensor) -> int:
     (key,) = operation.key
-    index = context.add(key, operation, shape, inputs, ("neurons", key))
+    index = context.add(context.shown(key), operation, shape, inputs, ("neurons", key))
     # A population is never the same at every time step, whatever it reads.
     node = context.nodes[index]
     if node.static:

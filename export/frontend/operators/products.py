@@ -128,7 +128,8 @@ def _attend(context: Context, a: Signal, b: Signal, c: Signal, factor: float) ->
     for part in parts[1:]:
         if not torch.equal(part.moments, parts[0].moments):
             raise context.refused("multiplies spikes of different time steps or images")
-    rows = bool((parts[0].position == parts[0].position[:, :, :1]).all())
+    first = parts[0]
+    rows = bool((first.position == first.position[:, :, :1]).all() and (first.channel == first.channel[:, :1]).all())
     query, key, value = parts if rows else [part.transposed() for part in reversed(parts)]
     tokens = query.position[0, :, 0]
     space = context.nodes[query.term.node].space
