@@ -182,7 +182,9 @@ def _membranes(node: nir.LI | nir.I, x: Range, time_steps: int) -> Range:
     """A membrane that decays stays between what drives it; one that doesn't grows by it T times."""
     driven = _scaled(node.r if isinstance(node, nir.LI) else np.rint(node.r * DT), x)
     if isinstance(node, nir.I):
-        return replace(driven, positive=time_steps * driven.positive, negative=time_steps * driven.negative, constant=False)
+        return replace(
+            driven, positive=time_steps * driven.positive, negative=time_steps * driven.negative, constant=False
+        )
     leak = np.asarray(node.v_leak, np.float64)
     return Range(
         driven.positive + per_channel(np.maximum(leak, 0)),

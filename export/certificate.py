@@ -128,6 +128,12 @@ class Certificate:
         """Names of the nodes that are not."""
         return tuple(name for name, node in self.nodes.items() if not node.exact)
 
+    @property
+    def rungs(self) -> dict[str, int]:
+        """How many nodes stand on each rung."""
+        found = [node.rung for node in self.nodes.values()]
+        return {rung: found.count(rung) for rung in sorted(set(found))}
+
     def to_dict(self) -> dict[str, Any]:
         """The certificate as a JSON-compatible dictionary."""
         return {

@@ -200,10 +200,7 @@ class Context:
             return False
         term = signal.terms[0]
         return (
-            self.nodes[term.node].spiking
-            and term.uniform
-            and float(term.factor) == 1
-            and bool((term.code >= 0).all())
+            self.nodes[term.node].spiking and term.uniform and float(term.factor) == 1 and bool((term.code >= 0).all())
         )
 
     def timed(self, signal: Signal) -> Signal:

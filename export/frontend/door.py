@@ -27,7 +27,7 @@ from spikeclip.errors import RefusedInput
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedModule:
     """A module, converted.
 
     Attributes:
@@ -73,9 +73,7 @@ class Prepared:
         places = {key: tuple(p for p in found if p.node in shapes) for key, found in self.places.items()}
         places = {key: found for key, found in places.items() if found}
         images_first = self.readout is not None
-        return record_module(
-            self.module, places, shapes, self.inputs, self.time_steps, frames, images_first, batch
-        )
+        return record_module(self.module, places, shapes, self.inputs, self.time_steps, frames, images_first, batch)
 
 
 def to_nir(
@@ -87,7 +85,7 @@ def to_nir(
     axes: str | None = None,
     bounds: tuple[float, float] | None = None,
     bits: int | None = None,
-) -> Prepared:
+) -> PreparedModule:
     """The NIR graph of any spiking module, exact where its certificate says so; `module` stays as it is.
 
     Args:
@@ -118,7 +116,7 @@ def to_nir(
     host = readout(result)
     graph = proven.graph
     graph.metadata = of(proven, inputs, host, (*notes, *context.notes))
-    return Prepared(
+    return PreparedModule(
         own,
         graph,
         proven.certificate,
@@ -165,5 +163,3 @@ def _places(context: Context, lowering: Lowering) -> dict[str, tuple[Place, ...]
 
 def _shape(node: nir.NIRNode) -> tuple[int, ...]:
     return tuple(np.shape(node.threshold if isinstance(node, nir.Threshold) else node.v_threshold))
-
-

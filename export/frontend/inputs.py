@@ -50,7 +50,9 @@ class Inputs:
         bits: int | None = None,
     ) -> "Inputs":
         """The inputs of a kind; where nothing is said, real numbers are within 4 in magnitude, on multiples of 2^-6."""
-        low, high = bounds or {InputKind.REAL: (-4.0, 4.0), InputKind.SPIKES: (0.0, 1.0), InputKind.COUNTS: (0.0, 15.0)}[kind]
+        low, high = (
+            bounds or {InputKind.REAL: (-4.0, 4.0), InputKind.SPIKES: (0.0, 1.0), InputKind.COUNTS: (0.0, 15.0)}[kind]
+        )
         real = kind is InputKind.REAL
         return cls(kind, axes, frame, low, high, (6 if bits is None else bits) if real else 0)
 

@@ -211,7 +211,9 @@ def _window(kernel: tuple[int, int], window: Window) -> tuple[NDArray[np.int64],
 
 def _check_padding(name: str, kernel: tuple[int, int], window: Window) -> None:
     if any(2 * p > k for p, k in zip(window.padding, kernel, strict=True)):
-        raise RefusedInput(f"node {name!r} pads {list(window.padding)}; expected at most half of its kernel {list(kernel)}")
+        raise RefusedInput(
+            f"node {name!r} pads {list(window.padding)}; expected at most half of its kernel {list(kernel)}"
+        )
 
 
 def _count(source: tuple[int, ...], kernel: tuple[int, int], window: Window) -> nir.NIRNode:

@@ -143,9 +143,7 @@ class Population:
     leak: Tensor | None = None
 
 
-Operation = (
-    Frames | Weighted | Scaled | SumWindows | MaxWindows | Or | Relay | Both | ButNot | Attention | Population
-)
+Operation = Frames | Weighted | Scaled | SumWindows | MaxWindows | Or | Relay | Both | ButNot | Attention | Population
 
 SPIKING = (Or, Relay, Both, ButNot, Population)
 """Operations that send spikes."""

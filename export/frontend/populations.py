@@ -88,7 +88,9 @@ def add_population(
     leak = np.full(shape, rest, np.float64)
     if node.leak is not None:
         if neurons.decay == 0:
-            raise RefusedInput(f"module {name!r} integrates a constant, for which NIR's IF has no word; expected leaky neurons")
+            raise RefusedInput(
+                f"module {name!r} integrates a constant, for which NIR's IF has no word; expected leaky neurons"
+            )
         leak = leak + resistance * node.leak.numpy()
     if neurons.recurrence is not None:
         inputs = (*inputs, _recurrent(lowering, name, neurons.recurrence, shape))
@@ -164,7 +166,9 @@ def _recurrent(lowering: "Lowering", name: str, recurrence: Recurrence, shape: S
         lowering.put(own, nir.Scale(_full(shape, weight)), name)
         return own
     if len(shape) != 1 or weight.shape != (shape[0], shape[0]):
-        raise RefusedInput(f"module {name!r} feeds back a matrix {list(weight.shape)} on {list(shape)}; expected a vector")
+        raise RefusedInput(
+            f"module {name!r} feeds back a matrix {list(weight.shape)} on {list(shape)}; expected a vector"
+        )
     bias = np.zeros(shape, np.float32) if recurrence.bias is None else np.asarray(recurrence.bias.numpy(), np.float32)
     lowering.put(own, nir.Affine(weight, bias), name)
     return own

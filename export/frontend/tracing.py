@@ -6,7 +6,6 @@ that nothing of its inside (state, surrogate, backend) is traced.
 """
 
 import copy
-import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,7 +88,6 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
     for path in neurons:
         root.set_submodule(path, _Opaque(path, root.get_submodule(path)))
     leaves = frozenset(path for path, part in root.named_modules() if path and not any(True for _ in part.children()))
-    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # that there is no Triton matters to no one
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch.export, about itself

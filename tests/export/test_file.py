@@ -154,7 +154,7 @@ def test_the_full_size(tmp_path):
 
 
 def test_two_exports_are_the_same(prepared, make_encoder):
-    again = export.to_nir(checkpoint(make_encoder(2, depth=2), 16))
+    again = export.prepare(checkpoint(make_encoder(2, depth=2), 16)).graph
     assert again.metadata == prepared.graph.metadata
     assert again.edges == prepared.graph.edges
     for name, node in again.nodes.items():

@@ -1,8 +1,8 @@
 """The one equation that every understood neuron is a case of.
 
-    i = k i + x                      only where there is a synaptic current; else i = x
-    v = (1 - d) v + d r + g i        a spike where v >= h (or v > h)
-    then v = r (hard reset) or v = v - h (soft reset), in the same step or at the next one's beginning
+i = k i + x                      only where there is a synaptic current; else i = x
+v = (1 - d) v + d r + g i        a spike where v >= h (or v > h)
+then v = r (hard reset) or v = v - h (soft reset), in the same step or at the next one's beginning
 """
 
 from dataclasses import dataclass

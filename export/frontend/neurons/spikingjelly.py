@@ -42,7 +42,9 @@ def read(module: nn.Module, key: str) -> Neurons | None:
         gain = decay if getattr(module, "decay_input", True) else 1.0
     else:
         known = ", ".join(sorted(_LIF | _PARAMETRIC | _IF))
-        raise RefusedInput(f"module {key!r}: neuron {type(module).__module__}.{name} has no lowering; known are {known}")
+        raise RefusedInput(
+            f"module {key!r}: neuron {type(module).__module__}.{name} has no lowering; known are {known}"
+        )
     kind = Reset.SOFT if reset is None else Reset.HARD
     return Neurons(decay, gain, float(module.v_threshold), kind, rest, multi_step=multi_step).checked(key)
 

@@ -128,7 +128,10 @@ def _joiner(operator: Callable[..., Tensor]) -> Callable[..., Any]:
             found = [[term for term in part.terms if term.node == node] for part in parts]
             for layer in range(max(len(f) for f in found)):
                 pieces = [f[layer] if layer < len(f) else None for f in found]
-                codes = [torch.full(part.shape, ABSENT) if t is None else t.code for t, part in zip(pieces, parts, strict=True)]
+                codes = [
+                    torch.full(part.shape, ABSENT) if t is None else t.code
+                    for t, part in zip(pieces, parts, strict=True)
+                ]
                 factors = [ONE if t is None else t.factor for t in pieces]
                 given = [t.factor for t in pieces if t is not None]
                 if all(f.ndim == 0 and float(f) == float(given[0]) for f in given):
@@ -139,7 +142,9 @@ def _joiner(operator: Callable[..., Tensor]) -> Callable[..., Any]:
         constant = None
         if any(part.constant is not None for part in parts):
             zeros = [torch.zeros(part.shape, dtype=torch.float64) for part in parts]
-            given_constants = [z if part.constant is None else part.constant for part, z in zip(parts, zeros, strict=True)]
+            given_constants = [
+                z if part.constant is None else part.constant for part, z in zip(parts, zeros, strict=True)
+            ]
             constant = operator(given_constants, dim)
         return Signal(tuple(terms[0].code.shape), tuple(terms), constant)
 

@@ -1,6 +1,6 @@
 """Batch normalisation with the statistics of training: rows of the weight before it, or a scaling of its own.
 
-    g (W x + b - m) / sqrt(s + eps) + h = (g' W) x + (g' (b - m) + h)    with g' = g / sqrt(s + eps)
+g (W x + b - m) / sqrt(s + eps) + h = (g' W) x + (g' (b - m) + h)    with g' = g / sqrt(s + eps)
 """
 
 from collections.abc import Callable
@@ -70,4 +70,3 @@ def _alone(context: Context, x: Signal, scale: Tensor, shift: Tensor, path: str)
 
 TABLE: dict[Any, Callable[..., Any]] = {aten.batch_norm.default: batch_norm}
 """What lowers each operator."""
-

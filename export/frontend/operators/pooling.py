@@ -74,7 +74,9 @@ def _batched(context: Context, x: Signal) -> tuple[Signal, tuple[list[Term], Ten
             from export.frontend.selection import picked
 
             index = picked(context, term.node, channel)
-            term = Term(index, context.encode(index, moment, torch.arange(element.numel()).view(element.shape)), term.factor)
+            term = Term(
+                index, context.encode(index, moment, torch.arange(element.numel()).view(element.shape)), term.factor
+            )
         terms.append(term)
         moments.append((term.node, moment))
         shapes.add(context.nodes[term.node].shape)
@@ -107,7 +109,9 @@ def max_pool_3d(
     if bool((moment == moment[:, :, :1]).all()):  # the first of the three are channels
         rows = whole.shape[:2]
         flat = whole.laid_out(lambda codes: codes.flatten(0, 1))
-        back = max_pool(context, flat, sizes[1:], steps[1:], pads[1:], *rest).laid_out(lambda codes: codes.unflatten(0, rows))
+        back = max_pool(context, flat, sizes[1:], steps[1:], pads[1:], *rest).laid_out(
+            lambda codes: codes.unflatten(0, rows)
+        )
     else:
         images, _, depth = whole.shape[:3]
         flat = whole.laid_out(lambda codes: codes.transpose(1, 2).flatten(0, 1))
@@ -183,7 +187,9 @@ def average_pool_1d(context: Context, x: Signal, kernel: Any, stride: Any = (), 
     step = size if not stride else stride if isinstance(stride, int) else stride[0]
     pads = padding if isinstance(padding, int) else padding[0]
     if step != size or pads or x.shape[-1] % size:
-        raise context.refused(f"averages windows of {size} with stride {step} and padding {pads}; expected groups side by side")
+        raise context.refused(
+            f"averages windows of {size} with stride {step} and padding {pads}; expected groups side by side"
+        )
     grouped = x.laid_out(lambda codes: codes.unflatten(-1, (-1, size)))
     summed = over_elements(context, grouped, [len(grouped.shape) - 1]).laid_out(lambda codes: codes.squeeze(-1))
     return summed.times(torch.tensor(1 / size, dtype=torch.float64))

@@ -130,7 +130,9 @@ def _over_time(context: Context, x: Signal, dim: int) -> Signal:
     for term in x.terms:
         node = context.nodes[term.node]
         codes = term.code.movedim(dim, 0)
-        later = torch.arange(steps).view(-1, *([1] * (codes.ndim - 1))) * (0 if node.static else context.images * node.size)
+        later = torch.arange(steps).view(-1, *([1] * (codes.ndim - 1))) * (
+            0 if node.static else context.images * node.size
+        )
         if not torch.equal(codes, (codes[:1] + later).where(codes[:1] >= 0, -1)):
             raise context.refused(f"sums other elements of {context.name(term.node)} in each time step")
         kept = term.factor if term.uniform else ONE
@@ -204,7 +206,9 @@ def _grouped(context: Context, term: Term, dims: list[int], keep: list[int]) -> 
     if element.shape[1] == 1:
         return _Sum(None, (), node.shape, moment, element[:, 0], term)
     if len(node.shape) == 3:
-        found = _over_map(node.shape, element) or _over_channels(node.shape, element) or _over_windows(node.shape, element)
+        found = (
+            _over_map(node.shape, element) or _over_channels(node.shape, element) or _over_windows(node.shape, element)
+        )
         if found is not None:
             operation, key, shape, places = found
             return _Sum(operation, (key, node.shape), shape, moment, places, term)

@@ -85,7 +85,9 @@ def convolve(
                 reads.append(_Read(scaled.node, columns, scaled.factor, moments))
                 continue
         reads.append(_Read(term.node, columns, factor, moments))
-    parameters = Parameters(ungrouped(weight, groups), bias, (context.parameter(1, "weight"), context.parameter(2, "bias")))
+    parameters = Parameters(
+        ungrouped(weight, groups), bias, (context.parameter(1, "weight"), context.parameter(2, "bias"))
+    )
     result = _weighted(context, parameters, window, reads)
     return result if len(x.shape) == 4 else result.laid_out(lambda codes: codes.squeeze(0))
 
@@ -158,7 +160,9 @@ def at_tokens(context: Context, x: Signal, parameters: Parameters) -> Signal:
     used = Parameters(weight if first is None else weight[:, :, None, None], bias, parameters.paths)
     y = _weighted(context, used, None if first is None else Window(), reads)
     y = y.laid_out(lambda codes: codes.reshape(*lead, len(weight)))
-    constant = None if host is None else host.detach().double().expand(prod(lead), len(weight)).reshape(*lead, len(weight))
+    constant = (
+        None if host is None else host.detach().double().expand(prod(lead), len(weight)).reshape(*lead, len(weight))
+    )
     return Signal(y.shape, y.terms, constant, x.time_weights)
 
 
