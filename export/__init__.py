@@ -1,4 +1,4 @@
-"""From a spiking network in PyTorch to a NIR graph or an ONNX model that computes the same spikes, with the proof of it.
+"""From a spiking network in PyTorch to a NIR graph or an ONNX model that computes the same spikes, and its proof.
 
 Torch loads at first use.
 """

@@ -13,8 +13,8 @@ computes `v += d (x - v)` with d = 2^-a, T times from rest:
 - x - v lies in [-2B, 2B] on 2^-(k + a (T-1)), which takes `k + a (T-1) + 1` for the exponent: no more, unless a = 0.
 - d x, d v and the difference of the two lie in [-B, B] on 2^-(k + a T): covered.  The same holds of v - d v.
 
-Hence a population is exact where `log2(B 2^(k + max(a T, a (T-1) + 1))) <= 24`.  A decay d = p / 2^a needs the same, and
-one bit more where d > 1/2, since d (x - v) reaches 2 d B.  A leak toward l and a reset to r count as currents: B covers
+Hence a population is exact where `log2(B 2^(k + max(a T, a (T-1) + 1))) <= 24`.  A decay d = p / 2^a needs the same,
+and one bit more where d > 1/2, since d (x - v) reaches 2 d B.  A leak toward l and a reset to r count as currents: B covers
 them, and 2^-k.  The comparison with the threshold
 takes no arithmetic beyond this: the sign of a float32 difference is right even where the difference is rounded.
 
@@ -64,7 +64,6 @@ LIMIT = 24
 COARSE_DECAY = 10
 """Decays that are multiples of 2^-10 are told from those that no grid of use holds."""
 
-Neurons = nir.LIF | nir.IF | nir.CubaLIF | nir.LI | nir.I
 NEURONS = (nir.LIF, nir.IF, nir.CubaLIF, nir.LI, nir.I)
 """Types of nodes with membranes."""
 
@@ -209,7 +208,7 @@ def read_limit(limit: dict[str, int], read: list[str]) -> int:
     return max(limit[source] for source in read)
 
 
-def population_bits(neurons: Neurons, current: Range, bits: int, time_steps: int, dt: float) -> int:
+def population_bits(neurons: nir.NIRNode, current: Range, bits: int, time_steps: int, dt: float) -> int:
     """Bits that neurons need whose current, before the gain, lies in `current`'s bounds on the grid 2^-bits.
 
     A decay that is no multiple of 2^-10 counts as the power of two below it; nothing is proven of it.
@@ -236,7 +235,7 @@ def population_bits(neurons: Neurons, current: Range, bits: int, time_steps: int
 
 
 def _decay_bits(decay: NDArray[np.float64]) -> int:
-    """a of a decay p / 2^a; of one that is none, of the power of two below it."""
+    """A of a decay p / 2^a; of one that is none, of the power of two below it."""
     bits = max(0, fraction_bits(decay))
     return bits if bits <= COARSE_DECAY else int(np.ceil(-np.log2(decay.min())))
 
@@ -258,7 +257,7 @@ def _attention(node: SpikingSelfAttention, result: Range) -> NodeCertificate:
     return _judge(result.bound, result.bits, magnitude_bits(attention_terms(node), 0), obstacle, LIMIT)
 
 
-def _population(neurons: Neurons, read: Range, time_steps: int, dt: float, limit: int) -> NodeCertificate:
+def _population(neurons: nir.NIRNode, read: Range, time_steps: int, dt: float, limit: int) -> NodeCertificate:
     needed = population_bits(neurons, read, read.bits, time_steps, dt)
     obstacle = ""
     taus = [getattr(neurons, name) for name in ("tau", "tau_mem", "tau_syn") if hasattr(neurons, name)]

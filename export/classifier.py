@@ -1,4 +1,4 @@
-"""The torch model that is exported and that parity is measured against: an encoder with its readout, read out per step."""
+"""The torch model that is exported and that parity is measured against: an encoder with its readout."""
 
 import copy
 

@@ -147,7 +147,7 @@ def export(
             loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
             if "published" in loaded.card:
                 console.print(f"published checkpoint: {loaded.card['published']}", markup=False)
-            images = None if test is None else load_images(test, loaded.config.image_size, limit)
+            test_images = None if test is None else load_images(test, loaded.config.image_size, limit)
             with console.status("folding, snapping, certifying"):
                 prepared = prepare(loaded, standard_nodes, max_neurons or CHIP_NEURONS)
             for attention in () if prepared.expansion is None else prepared.expansion.attention:
@@ -157,9 +157,9 @@ def export(
                     markup=False,
                 )
             change = None
-            if images is not None:
+            if test_images is not None:
                 with progress_bar("accuracy") as advance:
-                    change = compare_accuracy(prepared, images, progress=advance)
+                    change = compare_accuracy(prepared, test_images, progress=advance)
             model = onnx.build(prepared, spikes=outputs is Outputs.SPIKES) if to_onnx else None
             with console.status(f"writing {output}"):
                 if model is None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from export.convert import Prepared
 from export.integer_layers import IntegerAttention, IntegerConv, IntegerGate, IntegerLif
 from export.recording import Recording, recorder
+from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
 from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
 
@@ -46,7 +47,7 @@ class IntegerSpikeClip(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         populations: Mapping[str, IntegerLif],
         readout: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
         frame_shape: tuple[int, int, int],

@@ -14,8 +14,8 @@ from typing import Any
 import nir
 
 from export.certificate import Certificate
-from export.populations import DT
 from export.frontend.output import Readout
+from export.populations import DT
 from export.snap import Grid
 from neuromorphic.ops.extensions import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint

@@ -56,7 +56,7 @@ def snap(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float, most: i
     bits = {
         name: FINEST_BITS if limit[name] == most or isinstance(node, Pooling) else limit[name]
         for name, node in graph.nodes.items()
-        if isinstance(node, NEURONS) or isinstance(node, Weighted | Pooling)
+        if isinstance(node, (*NEURONS, nir.Conv2d, nir.Affine, nir.SumPool2d, MaxPool2d))
     }
     _coarsen(graph, frames, bits, limit, time_steps, dt, most)
     grids = _round(graph, frames, originals, bits)

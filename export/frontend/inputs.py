@@ -67,7 +67,7 @@ class Inputs:
         return snap_frames(frames, self.bits)
 
     def random(self, images: int, time_steps: int, seed: int) -> NDArray[np.float32]:
-        """Frames to try: `[images, *frame]`, of timed inputs `[images, T, *frame]`; a fifth of spikes and counts is not 0."""
+        """Frames to try: `[images, *frame]`, or `[images, T, *frame]`; a fifth of spikes and counts is not 0."""
         numbers = np.random.default_rng(seed)
         shape = (images, *((time_steps,) if self.axes.timed else ()), *self.frame)
         if self.kind is InputKind.REAL:

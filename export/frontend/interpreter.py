@@ -118,8 +118,8 @@ def _frames(context: Context, axes: Axes, shape: tuple[int, ...]) -> Signal:
 
 
 def _called(context: Context, values: dict[fx.Node, Any], call: fx.Node, parameters: dict[fx.Node, str]) -> Any:
-    args = fx.node.map_arg(call.args, lambda node: values[node])
-    kwargs = fx.node.map_arg(call.kwargs, lambda node: values[node])
+    args: Any = fx.node.map_arg(call.args, lambda node: values[node])
+    kwargs: Any = fx.node.map_arg(call.kwargs, lambda node: values[node])
     inner = next((i for i, a in enumerate(args) if isinstance(a, fx.GraphModule)), None)
     if inner is not None:  # autocast, or gradients switched off, around some calls
         paths = [parameters.get(a) if isinstance(a, fx.Node) else None for a in call.args[inner + 1 :]]

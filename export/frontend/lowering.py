@@ -157,8 +157,8 @@ def _lower(lowering: Lowering, index: int, alone: bool) -> None:
             # v = x in every step, which is 1 where only the first fired.
             lowering.put(name, population(_map(node), 1.0, 1.0, np.float32(0.5)), inputs[0], f"{name}.not")
         case Attention(heads=heads):
-            scale = _attention_scale(lowering, index)
-            lowering.put(name, SpikingSelfAttention(np.array(source), heads, scale), *inputs)
+            node_scale = _attention_scale(lowering, index)
+            lowering.put(name, SpikingSelfAttention(np.array(source), heads, node_scale), *inputs)
         case Population() as neurons:
             add_population(lowering, name, neurons, node.shape, inputs, _absorbed(lowering, node))
         case other:
@@ -201,7 +201,7 @@ def _check(name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) ->
             raise RefusedInput(f"module {name!r}: its folded {what} holds values that are not finite")
     if weight.size > LARGEST_KERNEL:
         raise RefusedInput(
-            f"node {name!r} has {weight.size:,} weights, grouped ones with their zeros; expected {LARGEST_KERNEL:,} at most"
+            f"node {name!r} has {weight.size:,} weights, zeros of groups included; expected {LARGEST_KERNEL:,} at most"
         )
 
 

@@ -5,6 +5,7 @@ All numbers are float64 here; lowering rounds them once.
 
 from dataclasses import dataclass, field
 from math import prod
+
 from torch import Tensor
 
 from export.frontend.neurons.equations import Neurons

@@ -51,5 +51,5 @@ def _returned(prepared: PreparedModule, trace: Trace) -> NDArray[np.float64]:
     outputs = trace.outputs.astype(np.float64).reshape(*trace.outputs.shape[:2], -1)
     if prepared.readout is None:
         return outputs.reshape(len(outputs), -1)
-    scores = np.einsum("t,ntc->nc", np.array(prepared.readout.time_weights), outputs)
-    return scores + np.array(prepared.readout.bias) if prepared.readout.bias else scores
+    weights, bias = np.array(prepared.readout.time_weights), prepared.readout.bias
+    return np.asarray(np.einsum("t,ntc->nc", weights, outputs) + (np.array(bias) if bias else 0.0))

@@ -39,7 +39,7 @@ def unit(neurons: Neurons, factor: float) -> tuple[float, float]:
 
 
 def seconds(decay: float) -> np.float32:
-    """The tau of which readers, who compute `1 / (tau / dt)` in float32, get the nearest to `decay`, itself if it can be."""
+    """The tau of which readers, who compute `1 / (tau / dt)` in float32, get `decay`, or the nearest to it."""
     dt, one = np.float32(DT), np.float32(1)
     tau = np.float32(1 / decay) * dt
     candidates = [tau]
@@ -89,7 +89,7 @@ def add_population(
     if node.leak is not None:
         if neurons.decay == 0:
             raise RefusedInput(
-                f"module {name!r} integrates a constant, for which NIR's IF has no word; expected leaky neurons"
+                f"module {name!r} integrates a constant, which NIR's IF can't; expected leaky neurons"
             )
         leak = leak + resistance * node.leak.numpy()
     if neurons.recurrence is not None:

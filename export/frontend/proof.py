@@ -2,7 +2,7 @@
 
 1. 24 bits: everything in float32.
 2. 53 bits: everything in float64.
-3. 53 bits with decays that are no p / 2^a snapped to the nearest such: a as large as T steps leave room for, 6 at least.
+3. 53 bits with decays snapped to the nearest p / 2^a: a as large as T steps leave room for, 6 at least.
 Where no rung holds for every node, the graph is snapped for 53 bits, and the certificate names the nodes.
 """
 
@@ -70,7 +70,7 @@ def prove(context: Context, result: Signal, frames: Range) -> Proven:
         context.nodes[index] = replace(node, operation=replace(node.operation, neurons=neurons))
     lowering = lower(context, result)
     add_output(lowering, result)
-    names = {name: bits for name in _neuron_names(lowering, odd)}
+    names = dict.fromkeys(_neuron_names(lowering, odd), bits)
     return _snapped(lowering, frames, steps, READOUT_LIMIT, names)
 
 
@@ -98,7 +98,7 @@ def _rates(neurons: Neurons) -> tuple[float, ...]:
 
 
 def _decay_bits(lowering: Lowering, frames: Range, steps: int) -> int:
-    """a with `log2 B + 10 + a T <= 53` for the largest current B; at most 10."""
+    """A with `log2 B + 10 + a T <= 53` for the largest current B; at most 10."""
     graph = nir.NIRGraph(lowering.nodes, lowering.edges)
     reads, _ = propagate(graph, frames, steps)
     kinds = nir.LIF | nir.LI | nir.CubaLIF

@@ -1,6 +1,6 @@
 """Recording: every spike of the user's own module, run by its own code, under the names of the graph."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -95,7 +95,8 @@ def record_module(
 
 def rest(module: nn.Module) -> None:
     """Set every neuron of a module to rest."""
-    for part in module.modules():
+    parts: Iterable[Any] = module.modules()
+    for part in parts:
         if part is module:
             continue
         if hasattr(part, "reset_mem"):

@@ -5,6 +5,7 @@ A rewrite is checked before it is used: on random spikes, in float64, both have 
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ TOLERANCE = 1e-9
 """Of the largest value: float64 rounds sums of some thousands of terms by less."""
 
 
-def repconv(module: nn.Module) -> nn.Module:
+def repconv(module: Any) -> nn.Module:
     """RepConv of Spike-Driven-Transformer V2 as one convolution with zero padding.
 
     It is a 1x1 convolution, a normalisation that pads with what it makes of 0, a depthwise 3x3 one, a 1x1 one and a
@@ -39,13 +40,13 @@ def repconv(module: nn.Module) -> nn.Module:
     return conv
 
 
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+def _affine(norm: Any) -> tuple[Tensor, Tensor]:
     """`y = g x + h` of a normalisation."""
     scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
     return scale, norm.bias.double() - norm.running_mean.double() * scale
 
 
-REWRITES: dict[str, Callable[[nn.Module], nn.Module]] = {"RepConv": repconv}
+REWRITES: dict[str, Callable[[Any], nn.Module]] = {"RepConv": repconv}
 """By class name, what a module is replaced by."""
 
 

@@ -76,7 +76,7 @@ def picked(context: Context, index: int, channel: Tensor) -> int:
 def rows_of(pieces: tuple[Piece, ...], rows: Tensor) -> list[Piece]:
     """The pieces of some rows of a weight, in their order."""
     starts = torch.tensor([0, *torch.tensor([len(p.rows) for p in pieces]).cumsum(0).tolist()])
-    which = torch.bucketize(rows, starts[1:], right=True)
+    which = torch.bucketize(rows.contiguous(), starts[1:], right=True)
     found: list[Piece] = []
     begin = 0
     for end in range(1, len(rows) + 1):

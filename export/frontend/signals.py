@@ -12,6 +12,7 @@ of axes (time first, batch first, tokens, heads) has to be known.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -96,7 +97,7 @@ class Product:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the product."""
-        lead = torch.broadcast_shapes(self.a.shape[:-2], self.b.shape[:-2])
+        lead = np.broadcast_shapes(self.a.shape[:-2], self.b.shape[:-2])
         return (*lead, self.a.shape[-2], self.b.shape[-1])
 
 

@@ -1,10 +1,11 @@
-"""Writing back: the graph's folded and snapped numbers go into the user's own module, whose code then computes with them.
+"""Writing back: the graph's folded and snapped numbers go into the user's own module, which then computes with them.
 
 Weights and biases are the rows of the graph's nodes.  A normalisation that was folded only adds the bias, the last of
 several; one that stands alone has its gain and its offset.  Neurons fire above the graph's threshold, a float32.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import nir
 import numpy as np
@@ -75,7 +76,7 @@ class _Writer:
 
     def _normalisation(self, piece: Piece, weight: Tensor, bias: Tensor) -> None:
         (path,) = piece.norms
-        norm = self.module.get_submodule(path)
+        norm: Any = self.module.get_submodule(path)
         _pass_through(norm)
         gains = weight.reshape(len(weight), -1).gather(1, piece.columns[piece.rows][:, None])[:, 0]
         gains = gains / (piece.factor if piece.factor.ndim == 0 else piece.factor[piece.rows])
@@ -85,7 +86,7 @@ class _Writer:
         self._offset(path, piece.rows, bias)
 
     def _offset(self, path: str, rows: Tensor, bias: Tensor) -> None:
-        norm = self.module.get_submodule(path)
+        norm: Any = self.module.get_submodule(path)
         if norm.bias is not None:
             self._put(f"{path}.bias", norm.bias, rows, bias)
         else:
@@ -120,7 +121,7 @@ def _rows_of(piece: Piece, weight: Tensor, parameter: Tensor) -> Tensor:
     return full
 
 
-def _pass_through(norm: nn.Module) -> None:
+def _pass_through(norm: Any) -> None:
     """Make a normalisation add its offset and nothing else: y = x + bias."""
     if norm.eps == 0.0:
         return  # already

@@ -10,6 +10,8 @@ others it takes the input of that step away too, which no equation of NIR says. 
 done at once; "subtract" then subtracts a second time, in the next step, where a membrane is still above the threshold.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -19,7 +21,7 @@ from spikeclip.errors import RefusedInput
 _KNOWN = ("Leaky", "Synaptic", "RLeaky", "RSynaptic")
 
 
-def read(module: nn.Module, key: str) -> Neurons | None:
+def read(module: Any, key: str) -> Neurons | None:
     """The equation of a neuron; None where `module` is none of this library.
 
     Args:
@@ -51,7 +53,7 @@ def read(module: nn.Module, key: str) -> Neurons | None:
     ).checked(key)
 
 
-def _reset(module: nn.Module, key: str) -> Reset:
+def _reset(module: Any, key: str) -> Reset:
     late = bool(getattr(module, "reset_delay", True))
     match module.reset_mechanism, late:
         case "subtract", True:
@@ -73,7 +75,7 @@ def _reset(module: nn.Module, key: str) -> Reset:
     raise RefusedInput(f"module {key!r} {found}; NIR has no such neuron: expected {expected}")
 
 
-def _number(module: nn.Module, name: str, key: str, default: float | None = None) -> float:
+def _number(module: Any, name: str, key: str, default: float | None = None) -> float:
     value = getattr(module, name, default)
     tensor = torch.as_tensor(value, dtype=torch.float64)
     if tensor.numel() != 1:
@@ -81,7 +83,7 @@ def _number(module: nn.Module, name: str, key: str, default: float | None = None
     return float(tensor)
 
 
-def _recurrence(module: nn.Module, key: str) -> Recurrence:
+def _recurrence(module: Any, key: str) -> Recurrence:
     recurrent = module.recurrent
     if isinstance(recurrent, nn.Linear):
         bias = None if recurrent.bias is None else recurrent.bias.detach().double()
@@ -93,7 +95,7 @@ def _recurrence(module: nn.Module, key: str) -> Recurrence:
     return Recurrence(weight.reshape(()) if weight.numel() == 1 else torch.diag(weight.reshape(-1)))
 
 
-def set_threshold(module: nn.Module, threshold: float) -> None:
+def set_threshold(module: Any, threshold: float) -> None:
     """Give a neuron another threshold, in place."""
     with torch.no_grad():
         module.threshold.fill_(threshold)

@@ -8,8 +8,9 @@ They fire at `v >= v_threshold`; with `v_reset` None they subtract it.  What a b
 parameters say it all; so neurons for cupy and triton are read without either.
 """
 
+from typing import Any
+
 import torch
-from torch import nn
 
 from export.frontend.neurons.equations import Neurons, Reset
 from spikeclip.errors import RefusedInput
@@ -19,7 +20,7 @@ _PARAMETRIC = frozenset({"ParametricLIFNode", "MultiStepParametricLIFNode"})
 _IF = frozenset({"IFNode", "SimpleIFNode", "MultiStepIFNode"})
 
 
-def read(module: nn.Module, key: str) -> Neurons | None:
+def read(module: Any, key: str) -> Neurons | None:
     """The equation of a neuron; None where `module` is none of this library.
 
     Args:
@@ -49,13 +50,13 @@ def read(module: nn.Module, key: str) -> Neurons | None:
     return Neurons(decay, gain, float(module.v_threshold), kind, rest, multi_step=multi_step).checked(key)
 
 
-def _decay(module: nn.Module, name: str) -> float:
+def _decay(module: Any, name: str) -> float:
     if name in _PARAMETRIC:
         w: torch.Tensor = module.w
         return float(w.detach().double().sigmoid())
     return 1 / float(module.tau)
 
 
-def set_threshold(module: nn.Module, threshold: float) -> None:
+def set_threshold(module: Any, threshold: float) -> None:
     """Give a neuron another threshold, in place."""
     module.v_threshold = threshold

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +29,7 @@ def add(context: Context, a: Any, b: Any, *, alpha: float = 1) -> Any:
         raise context.refused("adds a product of spikes; expected a third factor, as of attention")
     if not isinstance(b, Signal):
         return _plus(context, a, b if alpha == 1 else torch.as_tensor(b, dtype=torch.float64) * alpha)
-    shape = tuple(torch.broadcast_shapes(a.shape, b.shape))
+    shape = tuple(np.broadcast_shapes(a.shape, b.shape))
     a, b = _expanded(a, shape), _expanded(_scaled(b, alpha), shape)
     weights = _common_weights(context, a, b)
     constant = a.constant if b.constant is None else b.constant if a.constant is None else a.constant + b.constant
@@ -68,8 +69,8 @@ def _plus(context: Context, x: Any, constant: Any) -> Any:
         raise context.refused("adds a constant to no signal")
     value = torch.as_tensor(constant, dtype=torch.float64)
     if not bool(value.any()):
-        return x if tuple(value.shape) in ((), x.shape) else _expanded(x, torch.broadcast_shapes(x.shape, value.shape))
-    shape = tuple(torch.broadcast_shapes(x.shape, value.shape))
+        return x if tuple(value.shape) in ((), x.shape) else _expanded(x, np.broadcast_shapes(x.shape, value.shape))
+    shape = tuple(np.broadcast_shapes(x.shape, value.shape))
     x, value = _expanded(x, shape), value.expand(shape)
     return replace(x, constant=value if x.constant is None else x.constant + value)
 
@@ -107,14 +108,14 @@ def multiply(context: Context, a: Any, b: Any) -> Any:
     if isinstance(b, Signal | Product):
         if isinstance(a, Product) or isinstance(b, Product):
             raise context.refused("multiplies a product of spikes by a signal; expected self-attention")
-        shape = tuple(torch.broadcast_shapes(a.shape, b.shape))
+        shape = tuple(np.broadcast_shapes(a.shape, b.shape))
         return multiply_spikes(context, _expanded(a, shape), _expanded(b, shape))
     factor = torch.as_tensor(b, dtype=torch.float64)
     if factor.numel() == 1:
         return _scaled(a, factor.reshape(()))
     if isinstance(a, Product):
         raise context.refused(f"multiplies a product of spikes by {factor.numel()} numbers; expected one")
-    shape = tuple(torch.broadcast_shapes(a.shape, factor.shape))
+    shape = tuple(np.broadcast_shapes(a.shape, factor.shape))
     return _expanded(a, shape).times(factor.expand(shape))
 
 

@@ -31,7 +31,7 @@ def multiply_spikes(context: Context, a: Signal, b: Signal) -> Signal:
 
 
 def _inverted(context: Context, y: Signal) -> Term | None:
-    """x where `y = 1 - x` of spikes x."""
+    """X where `y = 1 - x` of spikes x."""
     if y.constant is None or len(y.terms) != 1 or not bool((y.constant == 1).all()):
         return None
     term = y.terms[0]
@@ -85,12 +85,12 @@ def _covering(context: Context, term: Term) -> Term | None:
     if len(channel) * node.space != len(used):
         return None
     index = picked(context, term.node, channel)
-    place = torch.searchsorted(channel, torch.div(element, node.space, rounding_mode="floor"))
+    place = torch.searchsorted(channel, torch.div(element, node.space, rounding_mode="floor").contiguous())
     return Term(index, moment * context.nodes[index].size + place * node.space + element % node.space, ONE)
 
 
 def _order(context: Context, main: Term, other: Term) -> Tensor | None:
-    """f where element i of `main`'s node meets element f[i] of `other`'s, the same at every time and image."""
+    """F where element i of `main`'s node meets element f[i] of `other`'s, the same at every time and image."""
     moment, element = context.decode(main)
     other_moment, other_element = context.decode(other)
     if context.nodes[main.node].static != context.nodes[other.node].static:

@@ -134,7 +134,7 @@ def _part(node: Node, elements: Tensor) -> tuple[Shape, Tensor]:
     channel, position = torch.div(elements, node.space, rounding_mode="floor"), elements % node.space
     seen = torch.unique(channel)
     if len(node.shape) == 3 and len(seen) * node.space == len(elements) and bool((elements >= 0).all()):
-        return (len(seen), *node.shape[1:]), torch.searchsorted(seen, channel) * node.space + position
+        return (len(seen), *node.shape[1:]), torch.searchsorted(seen, channel.contiguous()) * node.space + position
     return (len(elements),), torch.arange(len(elements))
 
 

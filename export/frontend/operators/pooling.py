@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from export.frontend.context import Context
-from export.frontend.nodes import Or, MaxWindows, Pair, SumWindows, Window
+from export.frontend.nodes import MaxWindows, Or, Pair, SumWindows, Window
 from export.frontend.operators.sums import even, over_elements
 from export.frontend.signals import Signal, Term
 
@@ -110,13 +110,13 @@ def max_pool_3d(
         rows = whole.shape[:2]
         flat = whole.laid_out(lambda codes: codes.flatten(0, 1))
         back = max_pool(context, flat, sizes[1:], steps[1:], pads[1:], *rest).laid_out(
-            lambda codes: codes.unflatten(0, rows)
+            lambda codes: codes.reshape(*rows, *codes.shape[1:])
         )
     else:
         images, _, depth = whole.shape[:3]
         flat = whole.laid_out(lambda codes: codes.transpose(1, 2).flatten(0, 1))
         pooled = max_pool(context, flat, sizes[1:], steps[1:], pads[1:], *rest)
-        back = pooled.laid_out(lambda codes: codes.unflatten(0, (images, depth)).transpose(1, 2))
+        back = pooled.laid_out(lambda codes: codes.reshape(images, depth, *codes.shape[1:]).transpose(1, 2))
     return back if len(x.shape) == 5 else back.laid_out(lambda codes: codes.squeeze(0))
 
 
@@ -190,7 +190,7 @@ def average_pool_1d(context: Context, x: Signal, kernel: Any, stride: Any = (), 
         raise context.refused(
             f"averages windows of {size} with stride {step} and padding {pads}; expected groups side by side"
         )
-    grouped = x.laid_out(lambda codes: codes.unflatten(-1, (-1, size)))
+    grouped = x.laid_out(lambda codes: codes.reshape(*codes.shape[:-1], -1, size))
     summed = over_elements(context, grouped, [len(grouped.shape) - 1]).laid_out(lambda codes: codes.squeeze(-1))
     return summed.times(torch.tensor(1 / size, dtype=torch.float64))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -123,7 +124,7 @@ class _Factor:
 
 def _attend(context: Context, a: Signal, b: Signal, c: Signal, factor: float) -> Signal:
     """`factor A B C` of spikes: `Q Kᵀ V` with a token in each row, or `Vᵀ K Qᵀ` with one in each column."""
-    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2], c.shape[:-2])
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2], c.shape[:-2])
     parts = [_factor(context, x, lead) for x in (a, b, c)]
     for part in parts[1:]:
         if not torch.equal(part.moments, parts[0].moments):

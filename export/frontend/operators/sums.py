@@ -182,7 +182,7 @@ def even(context: Context, term: Term) -> Term:
     if term.uniform:
         return term
     node = context.nodes[term.node]
-    moment, element = context.decode(term)
+    _, element = context.decode(term)
     present = term.code >= 0
     scale = torch.ones(node.size, dtype=torch.float64)
     scale[element[present]] = term.factor[present]
