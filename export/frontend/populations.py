@@ -2,7 +2,8 @@
 
 The equation `v = (1 - d) v + d r + g f (x + c)` of a current x, its factor f and a constant c is computed in the unit
 in which NIR's LIF says it, `u = v / s`: `u += d (l + R x - u)` with R = 1 and s = f g / d, or R = g / d and s = f where
-that is a power of two.
+that is a power of two.  A synaptic current `i = k i + x` is `j += d' (x - j)` with `d' = 1 - k` and `j = d' i`, so that
+then s = f g / (d d').
 
 A soft reset takes h from the membrane, as a current one step later: `u += ...  - b s'`, s' the spikes of the step
 before.  One at once decays with the membrane, `b = (1 - d) h`; a late one doesn't, `b = h`.
@@ -33,9 +34,9 @@ def unit(neurons: Neurons, factor: float) -> tuple[float, float]:
     if neurons.decay == 0:
         return factor * neurons.gain, 1.0
     ratio = neurons.gain / neurons.decay
-    if neurons.synapse is None and is_power_of_two(ratio):
-        return factor, ratio
-    return factor * ratio, 1.0
+    if neurons.synapse is not None:
+        return factor * ratio / (1 - neurons.synapse), 1.0
+    return (factor, ratio) if is_power_of_two(ratio) else (factor * ratio, 1.0)
 
 
 def seconds(decay: float) -> np.float32:
@@ -88,21 +89,21 @@ def add_population(
     leak = np.full(shape, rest, np.float64)
     if node.leak is not None:
         if neurons.decay == 0:
-            raise RefusedInput(
-                f"module {name!r} integrates a constant, which NIR's IF can't; expected leaky neurons"
-            )
+            raise RefusedInput(f"module {name!r} integrates a constant, which NIR's IF can't; expected leaky neurons")
         leak = leak + resistance * node.leak.numpy()
     if neurons.recurrence is not None:
-        inputs = (*inputs, _recurrent(lowering, name, neurons.recurrence, shape))
+        late = neurons.reset is not Reset.HARD
+        inputs = (*inputs, _recurrent(lowering, name, neurons.recurrence, shape, factor, late))
     match neurons.reset:
         case Reset.HARD:
             lowering.put(name, _hard(neurons, shape, resistance, limit, rest, leak), *inputs)
         case Reset.SOFT | Reset.SOFT_LATE | Reset.NONE:
             if neurons.synapse is not None:
-                raise RefusedInput(
-                    f"module {name!r} has a synaptic current and resets by {neurons.reset}; NIR composes soft resets of "
-                    "membranes alone: expected a hard reset"
+                synapse = nir.LI(
+                    tau=_full(shape, seconds(1 - neurons.synapse)), r=_full(shape, 1), v_leak=_full(shape, 0)
                 )
+                lowering.put(f"{name}.synapse", synapse, *inputs)
+                inputs = (f"{name}.synapse",)
             _soft(lowering, name, neurons, shape, resistance, limit, threshold, leak, inputs)
 
 
@@ -119,14 +120,12 @@ def _hard(
     tau = _full(shape, seconds(neurons.decay))
     if neurons.synapse is None:
         return nir.LIF(tau=tau, r=_full(shape, resistance), v_leak=_full(shape, leak), **ends)
-    # i = k i + x is i += d' (w x - i) with d' = 1 - k and w = 1 / d'.
-    lost = 1 - neurons.synapse
     return nir.CubaLIF(
-        tau_syn=_full(shape, seconds(lost)),
+        tau_syn=_full(shape, seconds(1 - neurons.synapse)),
         tau_mem=tau,
         r=_full(shape, resistance),
         v_leak=_full(shape, leak),
-        w_in=_full(shape, 1 / lost),
+        w_in=_full(shape, 1),
         **ends,
     )
 
@@ -158,17 +157,24 @@ def _soft(
         lowering.put(f"{name}.late", nir.Delay(_full(shape, DT)), f"{name}.back")
 
 
-def _recurrent(lowering: "Lowering", name: str, recurrence: Recurrence, shape: Shape) -> str:
-    """The node through which spikes come back, which a cycle delivers one step later."""
-    own = f"{name}.recurrent"
-    weight = np.asarray(recurrence.weight.numpy(), np.float32)
+def _recurrent(lowering: "Lowering", name: str, recurrence: Recurrence, shape: Shape, factor: float, late: bool) -> str:
+    """The node through which spikes come back one step later, divided by the factor of the other currents.
+
+    A cycle of one neuron delivers them late by itself; `late`: a delay does, where membranes are a node of their own.
+    """
+    own, source = f"{name}.recurrent", name
+    if late:
+        source = f"{name}.before"
+        lowering.put(source, nir.Delay(_full(shape, DT)), name)
+    weight = np.asarray(recurrence.weight.numpy() / factor, np.float32)
     if weight.ndim == 0:
-        lowering.put(own, nir.Scale(_full(shape, weight)), name)
+        lowering.put(own, nir.Scale(_full(shape, weight)), source)
         return own
     if len(shape) != 1 or weight.shape != (shape[0], shape[0]):
         raise RefusedInput(
             f"module {name!r} feeds back a matrix {list(weight.shape)} on {list(shape)}; expected a vector"
         )
-    bias = np.zeros(shape, np.float32) if recurrence.bias is None else np.asarray(recurrence.bias.numpy(), np.float32)
-    lowering.put(own, nir.Affine(weight, bias), name)
+    shift = np.zeros(shape) if recurrence.bias is None else recurrence.bias.numpy() / factor
+    bias = np.asarray(shift, np.float32)
+    lowering.put(own, nir.Affine(weight, bias), source)
     return own

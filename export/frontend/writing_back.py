@@ -154,4 +154,5 @@ def needs_stepping(neurons: Neurons, module: nn.Module) -> bool:
     """Whether a neuron's own code divides by what is no power of two, or subtracts what it compares with."""
     dyadic = neurons.decay in (0.0, 1.0) or is_power_of_two(neurons.decay)
     multiplies = type(module).__module__.startswith("snntorch")
-    return not dyadic or (neurons.reset is not Reset.HARD and not multiplies) or neurons.synapse is not None
+    memories = neurons.synapse is not None or neurons.recurrence is not None
+    return not dyadic or memories or (neurons.reset is not Reset.HARD and not multiplies)

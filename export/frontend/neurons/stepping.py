@@ -2,8 +2,8 @@
 
 SpikingJelly divides by tau, and compares with what it subtracts; this multiplies by the decay as the graph has it:
 
-    i += d' (w (x / f + back) - i)         where there is a synaptic current
-    u += d (l + R i - u)                   or u += i without a decay; a spike where u > threshold
+    i += d' (x / f - i)                    where there is a synaptic current, else i = x / f
+    u += d (l + R (i + back) - u)          or u += i + back without a decay; a spike where u > threshold
 """
 
 from collections.abc import Mapping
@@ -59,10 +59,10 @@ class Stepping(nn.Module):
         for key, attribute in (("decay", "tau"), ("decay", "tau_mem"), ("synapse", "tau_syn")):
             if hasattr(membrane, attribute):
                 numbers[key] = _decay(getattr(membrane, attribute))
+        if f"{name}.synapse" in nodes:
+            numbers["synapse"] = _decay(nodes[f"{name}.synapse"].tau)
         if "decay" in numbers:
             numbers["resistance"] = _first(membrane.r)
-        if "synapse" in numbers:
-            numbers["weight"] = _first(membrane.w_in)
         states = 0
         if type(original).__module__.startswith("snntorch") and (original.output or not original.init_hidden):
             states = 2 if type(original).__name__.endswith("Synaptic") else 1
@@ -103,17 +103,15 @@ class Stepping(nn.Module):
         current = x / self.factor
         if self.v is None:
             self.v = torch.full_like(current, numbers["rest"])
-        if self.spikes is not None:
-            current = current + numbers["back"] * self.spikes
-            if self.recurrent is not None:
-                back = self.spikes * self.recurrent if self.recurrent.ndim == 0 else self.spikes @ self.recurrent.T
-                current = current + back + self.recurrent_bias
-        elif self.recurrent is not None:
-            current = current + self.recurrent_bias
+        spikes = torch.zeros_like(current) if self.spikes is None else self.spikes.to(current.dtype)
+        if self.recurrent is not None:
+            back = spikes * self.recurrent if self.recurrent.ndim == 0 else spikes @ self.recurrent.T
+            current = current + back + self.recurrent_bias
         if "synapse" in numbers:
             self.i = torch.zeros_like(current) if self.i is None else self.i
-            self.i = self.i + numbers["synapse"] * (numbers["weight"] * current - self.i)
+            self.i = self.i + numbers["synapse"] * (current - self.i)
             current = self.i
+        current = current + numbers["back"] * spikes
         if "decay" in numbers:
             self.v = self.v + numbers["decay"] * (numbers["rest"] + numbers["resistance"] * current - self.v)
         else:
