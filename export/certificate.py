@@ -14,8 +14,8 @@ computes `v += d (x - v)` with d = 2^-a, T times from rest:
 - d x, d v and the difference of the two lie in [-B, B] on 2^-(k + a T): covered.  The same holds of v - d v.
 
 Hence a population is exact where `log2(B 2^(k + max(a T, a (T-1) + 1))) <= 24`.  A decay d = p / 2^a needs the same,
-and one bit more where d > 1/2, since d (x - v) reaches 2 d B.  A leak toward l and a reset to r count as currents: B covers
-them, and 2^-k.  The comparison with the threshold
+and one bit more where d > 1/2, since d (x - v) reaches 2 d B.  A leak toward l and a reset to r count as currents: B
+covers them, and 2^-k.  The comparison with the threshold
 takes no arithmetic beyond this: the sign of a float32 difference is right even where the difference is rounded.
 
 Integrate-and-fire, `v += x`, grows: `log2(T B 2^k) <= 24`.  A synaptic current `i += d' (w x - i)` before the membrane

@@ -7,7 +7,7 @@ from spikingjelly.activation_based import layer, neuron
 
 import export
 from spikeclip.errors import RefusedInput
-from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
+from spikeclip.neurons import And, SpikingSelfAttention
 from tests.export.encoders import Custom, checkpoint, conv, lif
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from export.frontend.context import Context
 from export.frontend.nodes import MaxWindows, Or, Pair, SumWindows, Window
 from export.frontend.operators.sums import even, over_elements
+from export.frontend.selection import picked
 from export.frontend.signals import Signal, Term
 
 aten = torch.ops.aten
@@ -71,8 +72,6 @@ def _batched(context: Context, x: Signal) -> tuple[Signal, tuple[list[Term], Ten
         if not torch.equal(channel, torch.arange(node.shape[0])):
             if bool((channel < 0).any()):
                 raise context.refused(f"pools channels that {context.name(term.node)} doesn't have")
-            from export.frontend.selection import picked
-
             index = picked(context, term.node, channel)
             term = Term(
                 index, context.encode(index, moment, torch.arange(element.numel()).view(element.shape)), term.factor

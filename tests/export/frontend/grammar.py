@@ -43,9 +43,9 @@ class ConvNorm(nn.Module):
 class Residual(nn.Module):
     """Spikes and a branch of spikes: their sum (graded), AND, or AND-NOT; or an analog shortcut around neurons."""
 
-    def __init__(self, draw: random.Random, channels: int) -> None:
+    def __init__(self, draw: random.Random, channels: int, graded: bool = False) -> None:
         super().__init__()
-        self.kind = draw.choice(["sum", "and", "iand", "analog"])
+        self.kind = draw.choice(["sum", "analog"] if graded else ["sum", "and", "iand", "analog"])
         self.branch = ConvNorm(draw, channels, channels, fires=self.kind != "analog")
         self.join = neurons(draw) if self.kind == "analog" else nn.Identity()
 
@@ -132,7 +132,12 @@ class Drawn(nn.Module):
         channels = draw.choice([4, 8])
         self.channels_in = 2
         self.stem = ConvNorm(draw, self.channels_in, channels)
-        self.blocks = nn.Sequential(*(draw.choice(BLOCKS)(draw, channels) for _ in range(draw.randint(1, 3))))
+        self.blocks = nn.Sequential()
+        for _ in range(draw.randint(1, 3)):
+            before = self.blocks[-1] if self.blocks else None
+            block = draw.choice(BLOCKS)
+            graded = isinstance(before, Residual) and before.kind == "sum"  # no gate has a word for sums of spikes
+            self.blocks.append(Residual(draw, channels, graded) if block is Residual else block(draw, channels))
         self.head = nn.Linear(channels, 5)
         self.vote = draw.choice(["mean", "sum", "none", "weights"])
         self.last = neurons(draw) if draw.random() < 0.3 else nn.Identity()
