@@ -59,7 +59,7 @@ def measure(checkpoint: str, spec: str, rounds: int, stock: bool, report: Callab
     """
     loaded = spikeclip.load(checkpoint)
     images = load_images(spec, loaded.config.image_size, 4 * BATCH).images
-    floats = neuromorphic.from_nir(export.to_nir(loaded), checkpoint)
+    floats = neuromorphic.from_nir(export.prepare(loaded).graph, checkpoint)
     report("quantising")
     integers, _ = quantise(floats, neuromorphic.encode(floats, images))
     frames, graded = neuromorphic.encode(floats, images), neuromorphic.encode(integers, images)

@@ -69,7 +69,7 @@ def compare(
         progress(f"spikes of images {start} to {min(start + BATCH, len(images)) - 1}")
         batch = images[start : start + BATCH]
         frames = prepared.encode(batch)
-        recording, scores = export.record(prepared, frames), prepared.model.scores(torch.from_numpy(frames)).numpy()
+        recording, scores = export.record(prepared, frames), prepared.model(torch.from_numpy(frames)).numpy()
         for row, runtime in zip(rows, sessions, strict=True):
             names = [output.name for output in runtime.get_outputs()]
             found = dict(zip(names, runtime.run(None, {"images": batch}), strict=True))
@@ -123,7 +123,7 @@ def measure(
     torch.set_num_threads(1)
     runtime = session(bare, optimised=True, threads=1)
     runs: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
-        "pytorch_ms": lambda x: prepared.model.scores(torch.from_numpy(prepared.encode(x))),
+        "pytorch_ms": lambda x: prepared.model(torch.from_numpy(prepared.encode(x))),
         "onnx_runtime_ms": lambda x: runtime.run(None, {"images": x}),
     }
     found: dict[str, list[float]] = {key: [] for key in runs}

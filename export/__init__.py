@@ -1,4 +1,4 @@
-"""From a checkpoint to a NIR graph or an ONNX model that computes the same spikes, with the proof of it.
+"""From a spiking network in PyTorch to a NIR graph or an ONNX model that computes the same spikes, and its proof.
 
 Torch loads at first use.
 """
@@ -7,13 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.convert import Prepared, prepare, to_nir, write
+    from export.convert import Prepared, prepare, write
+    from export.frontend.door import PreparedModule, to_nir
     from export.onnx.model import to_onnx
     from export.recording import Recording, record
 
-__all__ = ["Prepared", "Recording", "prepare", "record", "to_nir", "to_onnx", "write"]
+__all__ = ["Prepared", "PreparedModule", "Recording", "prepare", "record", "to_nir", "to_onnx", "write"]
 
-_HOMES = {"Recording": "export.recording", "record": "export.recording", "to_onnx": "export.onnx.model"}
+_HOMES = {
+    "PreparedModule": "export.frontend.door",
+    "Recording": "export.recording",
+    "record": "export.recording",
+    "to_nir": "export.frontend.door",
+    "to_onnx": "export.onnx.model",
+}
 
 
 def __getattr__(name: str) -> Any:

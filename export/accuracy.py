@@ -74,7 +74,7 @@ def compare_accuracy(
     for start in range(0, len(images), batch):
         pixels, right = images.images[start : start + batch], labels[start : start + batch]
         before = checkpoint.model(torch.from_numpy(checkpoint.preprocessing(pixels))).argmax(1).numpy()
-        after = prepared.model.scores(torch.from_numpy(prepared.encode(pixels))).argmax(1).numpy()
+        after = prepared.model(torch.from_numpy(prepared.encode(pixels))).argmax(1).numpy()
         original += int(np.count_nonzero(before == right))
         exported += int(np.count_nonzero(after == right))
         same += int(np.count_nonzero(before == after))

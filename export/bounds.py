@@ -11,19 +11,29 @@ multiples of 2^-k times a weight on 2^-m lies on 2^-(k+m).
 
 A maximum of values is one of them: it keeps (p, n) and the grid of what it reads.  Self-attention of spikes,
 `scale · Σ_i q_i Σ_m k_im v_m` over d channels and N tokens, sums d N products of spikes: (p, n) = (scale d N, 0).
+
+Whatever sends spikes bounds a cycle: a spike is a spike, whatever caused it.  Membranes that are sent on (`LI`, `I`)
+are bounded for T steps from rest; their grid is their populations' business (`certificate`).
 """
 
 from dataclasses import dataclass, replace
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from export.populations import DT
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from spikeclip.errors import RefusedInput
 
 Values = NDArray[np.float64]
+
+POPULATIONS = (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold)
+"""Types of nodes that send spikes."""
+
+MEMBRANES = (nir.LI, nir.I)
+"""Types of nodes that send their membranes."""
 
 
 @dataclass(frozen=True)
@@ -77,27 +87,37 @@ def magnitude_bits(bound: float, bits: int) -> int:
 
 
 def sources(graph: nir.NIRGraph) -> dict[str, list[str]]:
-    """What each node sums, by name, in topological order."""
+    """What each node sums, by name, with currents behind what they are made of.
+
+    Without cycles the order is topological; a cycle is cut where its spikes are sent.
+    """
     found: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for before, after in graph.edges:
         found[after].append(before)
-    return {name: found[name] for name in TopologicalSorter(found).static_order()}
+    try:
+        return {name: found[name] for name in TopologicalSorter(found).static_order()}
+    except CycleError:
+        currents = {
+            name: [s for s in before if not isinstance(graph.nodes[s], POPULATIONS)] for name, before in found.items()
+        }
+        return {name: found[name] for name in TopologicalSorter(currents).static_order()}
 
 
-def propagate(graph: nir.NIRGraph, frames: Range) -> tuple[dict[str, Range], dict[str, Range]]:
+def propagate(graph: nir.NIRGraph, frames: Range, time_steps: int = 1) -> tuple[dict[str, Range], dict[str, Range]]:
     """The ranges of what each node reads (the sum at its input) and of what it returns.
 
-    For a LIF node the first is the current before its resistance, and the second is a spike's.
+    For neurons the first is the current before its resistance, and the second is a spike's.
 
     Args:
-        graph: of Input, Conv2d, SumPool2d, Flatten, Affine, LIF, Output and the two extension nodes.
+        graph: of the nodes that `export` writes.
         frames: range of the input, per channel.
+        time_steps: T, for membranes that grow with it.
 
     Raises:
         RefusedInput: another type of node.
     """
     reads: dict[str, Range] = {}
-    returns: dict[str, Range] = {}
+    returns = {name: _spike(node) for name, node in graph.nodes.items() if isinstance(node, POPULATIONS)}
     for name, before in sources(graph).items():
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
@@ -105,14 +125,22 @@ def propagate(graph: nir.NIRGraph, frames: Range) -> tuple[dict[str, Range], dic
             continue
         first, *rest = (returns[source] for source in before)
         reads[name] = sum(rest, start=first)
-        returns[name] = _returns(name, node, reads[name])
+        if name not in returns:
+            returns[name] = _returns(name, node, reads[name], time_steps)
     return reads, returns
 
 
-def _returns(name: str, node: nir.NIRNode, x: Range) -> Range:
+def _spike(node: nir.LIF | nir.IF | nir.CubaLIF | nir.Threshold) -> Range:
+    rank = np.ndim(node.threshold if isinstance(node, nir.Threshold) else node.r)
+    return Range(np.ones((1,) * rank), np.zeros((1,) * rank), 0)
+
+
+def _returns(name: str, node: nir.NIRNode, x: Range, time_steps: int) -> Range:
     match node:
-        case nir.LIF():
-            return Range(np.ones((1,) * np.ndim(node.r)), np.zeros((1,) * np.ndim(node.r)), 0)
+        case nir.LI() | nir.I():
+            return _membranes(node, x, time_steps)
+        case nir.Scale():
+            return _scaled(node.scale, x)
         case nir.Conv2d():
             sums = _weighted(node, x, node.weight.shape[1])
             return replace(sums, positive=sums.positive[:, None, None], negative=sums.negative[:, None, None])
@@ -128,9 +156,41 @@ def _returns(name: str, node: nir.NIRNode, x: Range) -> Range:
         case SpikingSelfAttention():
             most = np.full((1, 1, 1), node.scale * attention_terms(node))
             return Range(most, np.zeros((1, 1, 1)), fraction_bits(np.array(node.scale)))
-        case nir.Output() | MaxPool2d():
-            return x
+        case nir.Output() | nir.Delay() | MaxPool2d():
+            return replace(x, constant=False) if isinstance(node, nir.Delay) else x
     raise RefusedInput(f"node {name!r} is of type {type(node).__name__}, for which there is no bound")
+
+
+def _scaled(scale: NDArray[np.floating], x: Range) -> Range:
+    """`s x`, per channel the largest of its elements' factors."""
+    factors = np.asarray(scale, np.float64)
+    rising, falling = (per_channel(np.maximum(sign * factors, 0)) for sign in (1, -1))
+    return Range(
+        np.maximum(rising * x.positive, falling * x.negative),
+        np.maximum(rising * x.negative, falling * x.positive),
+        x.bits + fraction_bits(factors),
+        x.constant,
+    )
+
+
+def per_channel(values: Values) -> Values:
+    """The largest value of each channel: `[C, ...]` to `[C, 1, 1]`, of vectors the values themselves."""
+    return values if values.ndim < 2 else values.max(tuple(range(1, values.ndim)), keepdims=True)
+
+
+def _membranes(node: nir.LI | nir.I, x: Range, time_steps: int) -> Range:
+    """A membrane that decays stays between what drives it; one that doesn't grows by it T times."""
+    driven = _scaled(node.r if isinstance(node, nir.LI) else np.rint(node.r * DT), x)
+    if isinstance(node, nir.I):
+        return replace(
+            driven, positive=time_steps * driven.positive, negative=time_steps * driven.negative, constant=False
+        )
+    leak = np.asarray(node.v_leak, np.float64)
+    return Range(
+        driven.positive + per_channel(np.maximum(leak, 0)),
+        driven.negative + per_channel(np.maximum(-leak, 0)),
+        max(driven.bits, fraction_bits(leak)),
+    )
 
 
 def attention_terms(node: SpikingSelfAttention) -> int:

@@ -13,8 +13,14 @@ computes `v += d (x - v)` with d = 2^-a, T times from rest:
 - x - v lies in [-2B, 2B] on 2^-(k + a (T-1)), which takes `k + a (T-1) + 1` for the exponent: no more, unless a = 0.
 - d x, d v and the difference of the two lie in [-B, B] on 2^-(k + a T): covered.  The same holds of v - d v.
 
-Hence a population is exact where `log2(B 2^(k + max(a T, a (T-1) + 1))) <= 24`.  The comparison with the threshold
+Hence a population is exact where `log2(B 2^(k + max(a T, a (T-1) + 1))) <= 24`.  A decay d = p / 2^a needs the same,
+and one bit more where d > 1/2, since d (x - v) reaches 2 d B.  A leak toward l and a reset to r count as currents: B
+covers them, and 2^-k.  The comparison with the threshold
 takes no arithmetic beyond this: the sign of a float32 difference is right even where the difference is rounded.
+
+Integrate-and-fire, `v += x`, grows: `log2(T B 2^k) <= 24`.  A synaptic current `i += d' (w x - i)` before the membrane
+adds its own a' T to a T.  A soft reset is written as a membrane (`LI` or `I`) whose spikes come back as a current in
+the next step, which B covers like the others; the comparison behind it (`Threshold`) computes nothing.
 
 Where x is the same at every step, as behind the first convolutions of an image, less is enough.  With x <= 0 no v is
 ever above 0, rounded or not, since every operation is monotone: no spike.  With x > 0, `v_1 = d x` is exact; either it
@@ -33,22 +39,33 @@ are computed in float64 and judged by its 53 bits.  Their results are the same f
 implementation rounds once, to the same float32 outputs.  What torch adds up in float32, the stream itself, is judged
 by 24 bits like the rest (`read_limit`).
 
+These are the rungs: 24 bits, float32; 53 bits, float64, for graphs that 24 are too few for; the same with decays
+snapped to p / 2^a.  Nodes on no rung are named, with the reason, and what a run of theirs shows holds for that run.
+
 What is proven is proven of direct sums of products, with or without fused multiply-add, and of nothing else: Winograd
 and Fourier convolutions, TF32 and bfloat16 round.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bounds import Range, attention_terms, fraction_bits, magnitude_bits, propagate, sources
+from export.bounds import POPULATIONS, Range, attention_terms, fraction_bits, magnitude_bits, propagate, sources
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 
 LIMIT = 24
 """Bits of a float32's significand: integers up to 2^24 are exact."""
+
+COARSE_DECAY = 10
+"""Decays that are multiples of 2^-10 are told from those that no grid of use holds."""
+
+NEURONS = (nir.LIF, nir.IF, nir.CubaLIF, nir.LI, nir.I)
+"""Types of nodes with membranes."""
 
 READOUT_LIMIT = 53
 """Bits of a float64's significand, which nodes that read currents may take where nothing behind them spikes."""
@@ -65,6 +82,7 @@ class NodeCertificate:
         limit: the bits that there are: 24 of a float32, 53 of a float64.
         exact: whether the node is proven not to round.
         reason: why not; empty where exact.
+        decay_bits: a, where a decay was snapped to a multiple of 2^-a; None where none was.
     """
 
     bound: float
@@ -73,14 +91,31 @@ class NodeCertificate:
     limit: int
     exact: bool
     reason: str
+    decay_bits: int | None = None
+
+    @property
+    def rung(self) -> str:
+        """What the proof rests on: the bits of a significand, and snapped decays; or no proof."""
+        if not self.exact:
+            return "no proof"
+        return f"{self.limit} bits" + ("" if self.decay_bits is None else ", snapped decay")
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was proven of a graph: `nodes` by name in alphabetical order, for `time_steps` from rest."""
+    """What was proven of a graph: `nodes` by name in alphabetical order, for `time_steps` from rest.
+
+    Attributes:
+        time_steps: T.
+        nodes: by name.
+        constant: whether frames are the same at every time step of an image.
+        limit: bits that nodes before the last neurons may take.
+    """
 
     time_steps: int
     nodes: dict[str, NodeCertificate]
+    constant: bool = True
+    limit: int = LIMIT
 
     @property
     def exact(self) -> bool:
@@ -92,58 +127,80 @@ class Certificate:
         """Names of the nodes that are not."""
         return tuple(name for name, node in self.nodes.items() if not node.exact)
 
+    @property
+    def rungs(self) -> dict[str, int]:
+        """How many nodes stand on each rung."""
+        found = [node.rung for node in self.nodes.values()]
+        return {rung: found.count(rung) for rung in sorted(set(found))}
+
     def to_dict(self) -> dict[str, Any]:
         """The certificate as a JSON-compatible dictionary."""
         return {
             "exact": self.exact,
-            "limit": LIMIT,
-            "frames": "the same at every time step of an image",
+            "limit": self.limit,
+            "frames": "the same at every time step of an image" if self.constant else "any at every time step",
             "time_steps": self.time_steps,
-            "nodes": {name: asdict(node) for name, node in self.nodes.items()},
+            "nodes": {name: {**asdict(node), "rung": node.rung} for name, node in self.nodes.items()},
         }
 
 
-def certify(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float) -> Certificate:
+def certify(
+    graph: nir.NIRGraph,
+    frames: Range,
+    time_steps: int,
+    dt: float,
+    limit: int = LIMIT,
+    obstacles: Mapping[str, str] = MappingProxyType({}),
+    decay_bits: Mapping[str, int] = MappingProxyType({}),
+) -> Certificate:
     """Prove what can be proven, from the graph's own weights.
 
     Args:
-        graph: of Input, Conv2d, SumPool2d, Flatten, Affine, LIF, Output and the two extension nodes.
+        graph: of the nodes that `export` writes.
         frames: range of the input, per channel.
         time_steps: T, after which membranes are at rest again.
         dt: seconds per time step.
+        limit: bits that nodes before the last neurons may take: 24, or 53 where everything computes in float64.
+        obstacles: by node, what makes a proof impossible though its numbers would allow it.
+        decay_bits: by node, a of decays that were snapped to multiples of 2^-a.
     """
-    reads, returns = propagate(graph, frames)
-    limit = limits(graph)
+    reads, returns = propagate(graph, frames, time_steps)
+    allowed = limits(graph, limit)
     before = sources(graph)
     nodes: dict[str, NodeCertificate] = {}
     for name in sorted(graph.nodes):
         node = graph.nodes[name]
-        if isinstance(node, nir.LIF):
-            nodes[name] = _population(node, reads[name], time_steps, dt)
+        if isinstance(node, nir.Threshold):
+            (membrane,) = before[name]
+            nodes[name] = _judge(reads[name].bound, reads[name].bits, 0, "", allowed[membrane])
+        elif isinstance(node, NEURONS):
+            nodes[name] = _population(node, reads[name], time_steps, dt, limit)
         elif isinstance(node, SpikingSelfAttention):
             nodes[name] = _attention(node, returns[name])
-        elif isinstance(node, nir.Conv2d | nir.SumPool2d | nir.Affine | MaxPool2d):
-            nodes[name] = _sums(reads[name], read_limit(limit, before[name]), returns[name], limit[name])
-    return Certificate(time_steps, nodes)
+        elif isinstance(node, nir.Conv2d | nir.SumPool2d | nir.Affine | nir.Scale | MaxPool2d):
+            nodes[name] = _sums(reads[name], read_limit(allowed, before[name]), returns[name], allowed[name])
+        else:
+            continue
+        reason = nodes[name].reason or obstacles.get(name, "")
+        nodes[name] = replace(nodes[name], exact=not reason, reason=reason, decay_bits=decay_bits.get(name))
+    return Certificate(time_steps, nodes, frames.constant, limit)
 
 
-def limits(graph: nir.NIRGraph) -> dict[str, int]:
-    """Bits that each node may take: 53 where it reads currents and no population is behind it, else 24."""
+def limits(graph: nir.NIRGraph, limit: int = LIMIT) -> dict[str, int]:
+    """Bits that each node may take: 53 where it reads currents and no population is behind it, else `limit`."""
     before = sources(graph)
     analog: set[str] = set()
     for name, read in before.items():
         node = graph.nodes[name]
         weighted = isinstance(node, nir.Conv2d | nir.Affine | SpikingSelfAttention)
-        if weighted or (not isinstance(node, nir.LIF) and not analog.isdisjoint(read)):
+        if weighted or (not isinstance(node, POPULATIONS) and not analog.isdisjoint(read)):
             analog.add(name)
-    driving: set[str] = set()
+    driving = {name for name in before if isinstance(graph.nodes[name], POPULATIONS)}
     for name in reversed(before):
-        if isinstance(graph.nodes[name], nir.LIF):
-            driving.add(name)
         if name in driving:
             driving.update(before[name])
     readout = {name for name, read in before.items() if name not in driving and not analog.isdisjoint(read)}
-    return {name: READOUT_LIMIT if name in readout else LIMIT for name in before}
+    return {name: READOUT_LIMIT if name in readout else limit for name in before}
 
 
 def read_limit(limit: dict[str, int], read: list[str]) -> int:
@@ -151,24 +208,42 @@ def read_limit(limit: dict[str, int], read: list[str]) -> int:
     return max(limit[source] for source in read)
 
 
-def population_bits(lif: nir.LIF, current: Range, bits: int, time_steps: int, dt: float) -> int:
-    """Bits that a population needs whose current, before the gain, lies in `current`'s bounds on the grid 2^-bits.
+def population_bits(neurons: nir.NIRNode, current: Range, bits: int, time_steps: int, dt: float) -> int:
+    """Bits that neurons need whose current, before the gain, lies in `current`'s bounds on the grid 2^-bits.
 
-    A tau that isn't a power of two counts as the next one above; nothing is proven of it.
+    A decay that is no multiple of 2^-10 counts as the power of two below it; nothing is proven of it.
     """
-    gain = np.abs(np.asarray(lif.r, np.float64))
-    k = bits + fraction_bits(gain)
+    gain = np.abs(np.asarray(neurons.r, np.float64))
+    if isinstance(neurons, nir.IF | nir.I):
+        gain = np.rint(gain * dt)
+    if isinstance(neurons, nir.CubaLIF):
+        gain = gain * np.abs(np.asarray(neurons.w_in, np.float64))
+    others = [np.asarray(getattr(neurons, name, 0.0), np.float64) for name in ("v_leak", "v_reset")]
+    k = max(bits + fraction_bits(gain), *(fraction_bits(x) for x in others))
     bound = max(float((gain * current.positive).max()), float((gain * current.negative).max()))
-    a = max(0, int(np.ceil(np.log2(float(_steps(lif, dt).max())))))
-    if not current.constant:
-        return magnitude_bits(bound, k + max(a * time_steps, a * (time_steps - 1) + 1))
-    threshold = float(lif.v_threshold.max())
+    bound = max(bound + float(np.abs(others[0]).max()), float(np.abs(others[1]).max()))
+    if isinstance(neurons, nir.IF | nir.I):
+        return magnitude_bits(time_steps * bound + float(np.abs(others[1]).max()), k)
+    rates = [_decay(getattr(neurons, name), dt) for name in ("tau", "tau_mem", "tau_syn") if hasattr(neurons, name)]
+    a = sum(_decay_bits(rate) for rate in rates)
+    half = int(any(0.5 < rate.max() < 1 for rate in rates))
+    still = current.constant and isinstance(neurons, nir.LIF) and not half and not any(x.any() for x in others)
+    if not still:
+        return magnitude_bits(bound, k + max(a * time_steps + half, a * (time_steps - 1) + 1))
+    threshold = float(neurons.v_threshold.max())
     return max(magnitude_bits(bound, k), magnitude_bits(threshold, k + a + max(a * time_steps, 1)))
 
 
-def _steps(lif: nir.LIF, dt: float) -> NDArray[np.float32]:
-    """Tau in time steps, divided in float32 as readers do."""
-    return np.asarray(np.asarray(lif.tau, np.float32) / np.float32(dt), np.float32)
+def _decay_bits(decay: NDArray[np.float64]) -> int:
+    """A of a decay p / 2^a; of one that is none, of the power of two below it."""
+    bits = max(0, fraction_bits(decay))
+    return bits if bits <= COARSE_DECAY else int(np.ceil(-np.log2(decay.min())))
+
+
+def _decay(tau: NDArray[np.floating], dt: float) -> NDArray[np.float64]:
+    """`dt / tau`, computed in float32 as readers do."""
+    steps = np.asarray(tau, np.float32) / np.float32(dt)
+    return np.asarray(np.float32(1) / steps, np.float64)
 
 
 def _sums(read: Range, read_limit: int, result: Range, limit: int) -> NodeCertificate:
@@ -182,14 +257,14 @@ def _attention(node: SpikingSelfAttention, result: Range) -> NodeCertificate:
     return _judge(result.bound, result.bits, magnitude_bits(attention_terms(node), 0), obstacle, LIMIT)
 
 
-def _population(lif: nir.LIF, read: Range, time_steps: int, dt: float) -> NodeCertificate:
-    steps = _steps(lif, dt)
+def _population(neurons: nir.NIRNode, read: Range, time_steps: int, dt: float, limit: int) -> NodeCertificate:
+    needed = population_bits(neurons, read, read.bits, time_steps, dt)
     obstacle = ""
-    if np.any(np.frexp(steps)[0] != 0.5) or steps.min() < 1:
-        obstacle = f"tau is {float(steps.max())} time steps; expected a power of two"
-    elif np.any(lif.v_leak) or np.any(lif.v_reset):
-        obstacle = "v_leak or v_reset is not 0"
-    return _judge(read.bound, read.bits, population_bits(lif, read, read.bits, time_steps, dt), obstacle, LIMIT)
+    taus = [getattr(neurons, name) for name in ("tau", "tau_mem", "tau_syn") if hasattr(neurons, name)]
+    if any(fraction_bits(_decay(tau, dt)) > COARSE_DECAY for tau in taus):
+        tau = max(float((np.asarray(tau) / np.float32(dt)).max()) for tau in taus)
+        obstacle = f"tau is {tau:g} time steps, whose inverse is no multiple of 2^-{COARSE_DECAY}"
+    return _judge(read.bound, read.bits, needed, obstacle, limit)
 
 
 def _judge(bound: float, bits: int, needed: int, obstacle: str, limit: int) -> NodeCertificate:

@@ -1,6 +1,7 @@
-"""`spikeclip-export`: a NIR graph or an ONNX model of a checkpoint, with the proof that its spikes are the same."""
+"""`spikeclip-export`: a NIR graph or an ONNX model of a network, with the proof that its spikes are the same."""
 
 import json
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,9 @@ from spikeclip.errors import RefusedInput
 
 if TYPE_CHECKING:
     from spikeclip.labels import LabelSet
+
+CHECKED_IMAGES = 4
+"""Random inputs that a module's spikes are compared on."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -32,7 +36,10 @@ class Outputs(StrEnum):
 
 @app.command()
 def export(
-    checkpoint: Annotated[str, typer.Argument(help="Path, name of one that ships, or a published .pth or .pth.tar.")],
+    checkpoint: Annotated[
+        str | None, typer.Argument(help="Path, name of one that ships, or a published .pth or .pth.tar.")
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .nir or .onnx.")],
     kind: Annotated[
         Format | None, typer.Option("--format", help="What to write; else what the file's name ends in, or nir.")
@@ -57,9 +64,28 @@ def export(
     ] = None,
     test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N of them only.")] = None,
+    module: Annotated[
+        str | None, typer.Option("--module", help="Your own network: FILE.py:FACTORY or package.module:factory.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Its state dictionary: .safetensors, or torch.save's.")] = None,
+    frame: Annotated[str | None, typer.Option("--input", help="Shape of its frames: C,H,W.")] = None,
+    time_steps: Annotated[int | None, typer.Option("-T", min=1, help="Time steps of an input.")] = None,
+    axes: Annotated[
+        str, typer.Option(help="Axes of its input: BCHW of images that it presents itself, TBCHW, BTCHW, BF, ...")
+    ] = "BCHW",
+    input_kind: Annotated[str, typer.Option(help="Numbers of its input: real, spikes or counts.")] = "real",
+    images: Annotated[
+        int, typer.Option(min=1, help="Images side by side while it is traced; with 1, mixing of images goes unseen.")
+    ] = 2,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Whether its every spike is compared with the graph's.")
+    ] = True,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON.")] = None,
 ) -> None:
-    """Export an encoder as a NIR graph or as an ONNX model.
+    """Export a spiking network as a NIR graph, or an encoder as an ONNX model.
+
+    With `--module` any network of SpikingJelly's or snnTorch's neurons: this runs your own Python, to trace it and to
+    compare every spike (docs/frontend.md).
 
     A spike-driven encoder takes standard nodes of NIR only. The published one takes two extension nodes more, which
     readers have to know; `--standard-nodes` spells one of them, self-attention, out in neurons. A published checkpoint
@@ -74,7 +100,8 @@ def export(
 
     Exit codes: 0 done, 2 the input was refused.
 
-    Examples: `spikeclip-export spike-driven-small -o model.nir --test cifar10:DIR:test --json export.json`,
+    Examples: `spikeclip-export --module mynet.py:make --weights best.pth --input 3,32,32 -T 4 -o net.nir`,
+    `spikeclip-export spike-driven-small -o model.nir --test cifar10:DIR:test --json export.json`,
     `spikeclip-export model_best.pth.tar --heads 8 --labels embeddings.npz:cifar10 -o model.nir`,
     `spikeclip-export spike-driven-small --format onnx --outputs spikes -o model.onnx`,
     `spikeclip-export twin-small --labels embeddings.npz:cifar10 --format onnx -o twin.onnx`
@@ -91,6 +118,17 @@ def export(
         from spikeclip.twin_checkpoint import is_twin
 
         require_folders(output, json_path)
+        if module is not None:
+            given_axes = ModuleInput(frame, time_steps, axes, input_kind, images)
+            document = _export_module(checkpoint, module, weights, given_axes, output, check)
+            if json_path is not None:
+                json_path.write_text(json.dumps(document, indent=2) + "\n")
+            results.print(table(document))
+            if document["parity"] is not None and not document["parity"]["exact"]:
+                raise typer.Exit(1)
+            return
+        if checkpoint is None:
+            raise RefusedInput("nothing to export; expected a checkpoint, or --module FILE.py:FACTORY")
         to_onnx = _find_format(kind, output) is Format.ONNX
         options = {
             "--standard-nodes": standard_nodes,
@@ -110,8 +148,8 @@ def export(
             if "published" in loaded.card:
                 console.print(f"published checkpoint: {loaded.card['published']}", markup=False)
             how = loaded.preprocessing
-            images = None if test is None else load_images(test, how.image_size, limit, how.resize)
-            found = None if images is None else find_labels(loaded, images)
+            test_images = None if test is None else load_images(test, how.image_size, limit, how.resize)
+            found = None if test_images is None else find_labels(loaded, test_images)
             with console.status("folding, snapping, certifying"):
                 prepared = prepare(loaded, standard_nodes, max_neurons or CHIP_NEURONS)
             for attention in () if prepared.expansion is None else prepared.expansion.attention:
@@ -121,9 +159,9 @@ def export(
                     markup=False,
                 )
             change = None
-            if images is not None and found is not None:
+            if test_images is not None and found is not None:
                 with progress_bar("accuracy") as advance:
-                    change = compare_accuracy(prepared, images, found[0], progress=advance)
+                    change = compare_accuracy(prepared, test_images, found[0], progress=advance)
             model = onnx.build(prepared, spikes=outputs is Outputs.SPIKES) if to_onnx else None
             with console.status(f"writing {output}"):
                 if model is None:
@@ -158,6 +196,74 @@ def _check_options(given: list[str], to_onnx: bool) -> None:
             raise RefusedInput(f"{option} is for readers of NIR; ONNX has matrix products: expected --format nir")
     if not to_onnx and "--outputs" in given:
         raise RefusedInput("--outputs is for --format onnx; every population of a .nir can be read out as it is")
+
+
+@dataclass(frozen=True)
+class ModuleInput:
+    """What is said on the command line of a module's input."""
+
+    frame: str | None
+    time_steps: int | None
+    axes: str
+    kind: str
+    images: int
+
+    def shape(self) -> tuple[int, ...]:
+        """Of a frame.
+
+        Raises:
+            RefusedInput: it isn't said, or is no shape.
+        """
+        if self.frame is None or self.time_steps is None:
+            raise RefusedInput("--module needs --input C,H,W and -T STEPS: the shape of a frame, and time steps")
+        sizes = self.frame.split(",")
+        if not all(size.isdecimal() and int(size) > 0 for size in sizes):
+            raise RefusedInput(f"--input is {self.frame!r}; expected the shape of a frame, as 3,32,32")
+        return tuple(map(int, sizes))
+
+
+def _export_module(
+    checkpoint: str | None, spec: str, weights: Path | None, given: ModuleInput, output: Path, check: bool
+) -> dict[str, Any]:
+    import torch
+
+    from export.convert import write
+    from export.frontend.axes import Axes
+    from export.frontend.door import to_nir
+    from export.frontend.inputs import InputKind
+    from export.frontend.loading import load_module
+    from export.summary import describe_module
+
+    if checkpoint is not None:
+        raise RefusedInput(f"{checkpoint}: expected a checkpoint or --module, not both")
+    if given.kind not in set(InputKind):
+        raise RefusedInput(f"--input-kind is {given.kind!r}; expected one of {', '.join(InputKind)}")
+    frame = given.shape()
+    assert given.time_steps is not None
+    console.print(f"running {spec}: your own Python", markup=False)
+    module = load_module(spec, weights)
+    shape = Axes(given.axes).shape(frame, given.images, given.time_steps)
+    with console.status("tracing, folding, snapping, certifying"):
+        prepared = to_nir(
+            module, torch.zeros(shape), time_steps=given.time_steps, input_kind=given.kind, axes=given.axes
+        )
+    for note in prepared.notes:
+        console.print(note, markup=False)
+    bounds = f"frames are {given.kind}, {prepared.inputs.low:g} to {prepared.inputs.high:g}"
+    console.print(f"assumed: {bounds}, on multiples of 2^-{prepared.inputs.bits}", markup=False)
+    report = None
+    if check:
+        from export.frontend.parity import compare_module
+        from neuromorphic.execution.reference import run_in_batches
+        from neuromorphic.reading.build import from_nir
+
+        frames = prepared.inputs.random(CHECKED_IMAGES, given.time_steps, seed=0)
+        with console.status(f"comparing every spike on {CHECKED_IMAGES} random inputs"):
+            trace = run_in_batches(from_nir(prepared.graph, output), frames)
+            report = compare_module(prepared, trace, prepared.record(frames))
+    with console.status(f"writing {output}"):
+        write(prepared.graph, output)
+    return describe_module(prepared, output, report)
 
 
 def _export_twin(

@@ -1,31 +1,30 @@
 """Conversion: a checkpoint to a snapped torch model, the NIR graph that equals it, and the proof that it does."""
 
-import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nir
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from spikingjelly.activation_based import layer
 from torch import nn
 
 from export import frames, metadata
-from export.capture import capture, shapes
 from export.certificate import Certificate, certify
-from export.fold import fold_batch_norm, fold_token_scale
-from export.lower import LOWERINGS, lower
+from export.classifier import Classifier
+from export.frontend.axes import Axes
+from export.frontend.grouping import groups_of
+from export.frontend.interpreter import interpret
+from export.frontend.lowering import Lowering, lower
+from export.frontend.output import add_output, readout
+from export.frontend.tracing import trace
+from export.frontend.writing_back import write_back
 from export.populations import DT
-from export.readout import add_readout
 from export.snap import Grid, snap
-from export.snapped import SnappedSpikeClip
 from export.standard_nodes import CHIP_NEURONS, Cost, cost, expand, grouped
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
-
-KNOWN = frozenset(LOWERINGS) | {layer.BatchNorm2d}
-"""Types of modules that an encoder may consist of."""
+from spikeclip.layers import ConvNorm
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,17 @@ class Prepared:
         grids: of every layer with weights.
         input_bits: frames are multiples of 2^-input_bits.
         checkpoint: what it was made of.
+        operands: of every gate, what it reads, in the order of the module's call.
         expansion: what attention in standard nodes takes; None where it is a node of its own.
     """
 
-    model: SnappedSpikeClip
+    model: Classifier
     graph: nir.NIRGraph
     certificate: Certificate
     grids: dict[str, Grid]
     input_bits: int
     checkpoint: Checkpoint
+    operands: dict[str, tuple[str, str]]
     expansion: Cost | None = None
 
     @property
@@ -66,19 +67,8 @@ class Prepared:
         return frames.encode(self.checkpoint.preprocessing, self.input_bits, images)
 
 
-def to_nir(checkpoint: Checkpoint) -> nir.NIRGraph:
-    """The NIR graph of a checkpoint, exact where its certificate says so.
-
-    Its nodes are standard NIR, but for the two extension nodes of `neuromorphic.ops.extensions` in a `paper` encoder.
-
-    Raises:
-        RefusedInput: a module that has no lowering, by name.
-    """
-    return prepare(checkpoint).graph
-
-
 def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: int = CHIP_NEURONS) -> Prepared:
-    """Fold, lower, snap and certify a checkpoint; the checkpoint's own model stays as it is.
+    """Trace, lower, snap and certify a checkpoint; the checkpoint's own model stays as it is.
 
     Args:
         checkpoint: what to convert.
@@ -97,28 +87,47 @@ def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: 
         )
     bits = frames.input_bits(preprocessing)
     pixels = frames.frame_range(preprocessing, bits)
-
-    traced = capture(checkpoint.model.encoder, "tokens", KNOWN)
-    fold_batch_norm(traced)
-    fold_token_scale(traced)
-    lowering, last = lower(traced, shapes(traced, frame), config.time_steps)
-    readout = add_readout(lowering, last, checkpoint.model)
+    model = Classifier(checkpoint.model).eval().requires_grad_(False)
+    context, result = interpret(trace(model, torch.zeros(2, *frame)), Axes("BCHW"), config.time_steps, "encoder.")
+    lowering = lower(context, result)
+    add_output(lowering, result)
     graph = nir.NIRGraph(lowering.nodes, lowering.edges)
     expansion = cost(graph) if standard_nodes else None
     if expansion is not None:
         graph = expand(graph, neuron_limit)
     attention = () if expansion is None else expansion.attention
     expanded = tuple(node.name for node in attention)
-    groups = lowering.groups | {name: count for node in attention for name, count in grouped(node).items()}
+    groups = groups_of(lowering, model) | {name: count for node in attention for name, count in grouped(node).items()}
 
     grids = snap(graph, pixels, config.time_steps, DT)
-    certificate = certify(graph, pixels, config.time_steps, DT)
+    certificate = certify(graph, pixels, config.time_steps, DT, obstacles=lowering.obstacles)
+    host = readout(result)
+    if host is None:
+        raise RefusedInput("the encoder returns every time step; expected scores, a sum over time")
     graph.metadata = metadata.of(
-        checkpoint, bits, grids, certificate, readout, metadata.extensions(graph), expanded, groups
+        checkpoint, bits, grids, certificate, model.tokens_read, host, metadata.extensions(graph), expanded, groups
     )
-    model = SnappedSpikeClip(traced, copy.deepcopy(checkpoint.model.readout), readout)
-    _load_weights(model, graph)
-    return Prepared(model.eval().requires_grad_(False), graph, certificate, grids, bits, checkpoint, expansion)
+    write_back(model, replace(lowering, nodes=graph.nodes))
+    _join_biases(model)
+    return Prepared(model, graph, certificate, grids, bits, checkpoint, _operands(lowering), expansion)
+
+
+def _operands(lowering: Lowering) -> dict[str, tuple[str, str]]:
+    """Of every gate of the module, the nodes that it reads, in the order of its call."""
+    return {
+        path: (lowering.names[first], lowering.names[second])
+        for path, (first, second) in lowering.context.operands.items()
+        if first in lowering.names and second in lowering.names
+    }
+
+
+@torch.no_grad()
+def _join_biases(model: nn.Module) -> None:
+    """Normalisations, which only add a bias now, into the convolutions before them."""
+    for module in model.modules():
+        if isinstance(module, ConvNorm):
+            module.conv.bias = nn.Parameter(module.bn.bias.clone(), requires_grad=False)
+            module.bn = nn.Identity()
 
 
 def write(graph: nir.NIRGraph, path: Path) -> None:
@@ -131,21 +140,3 @@ def write(graph: nir.NIRGraph, path: Path) -> None:
         raise RefusedInput(f"{path}: can't be written ({error})") from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-@torch.no_grad()
-def _load_weights(model: SnappedSpikeClip, graph: nir.NIRGraph) -> None:
-    """Give the torch model the snapped weights of the graph's nodes, which are named after its modules."""
-    modules = dict(model.encoder.named_modules())
-    for name, node in graph.nodes.items():
-        if isinstance(node, nir.Affine):
-            model.readout.weight.copy_(torch.from_numpy(node.weight))
-            model.readout.bias.copy_(torch.from_numpy(node.bias))
-            continue
-        module = modules.get(name)
-        if isinstance(module, layer.Conv2d):
-            out, inner = module.weight.shape[:2]
-            rows = np.arange(out)[:, None]
-            seen = (rows // (out // module.groups)) * inner + np.arange(inner)
-            module.weight.copy_(torch.from_numpy(node.weight[rows, seen]))
-            module.bias = nn.Parameter(torch.from_numpy(node.bias.copy()), requires_grad=False)

@@ -1,4 +1,4 @@
-"""The torch model in the integers of Loihi 2: the traced encoder with the weights and neurons of an integer graph.
+"""The torch model in the integers of Loihi 2: the encoder's own code with the weights and neurons of an integer graph.
 
 What is connected with what comes from the checkpoint's own modules, every number from the integer graph.
 """
@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from spikingjelly.activation_based import layer, neuron
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from export.convert import Prepared
 from export.integer_layers import IntegerAttention, IntegerConv, IntegerGate, IntegerLif
-from export.recording import Recorder, Recording
+from export.recording import Recording, recorder
+from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
 from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
 
@@ -38,7 +39,7 @@ class IntegerSpikeClip(nn.Module):
     Shapes: frames, integers in float32 `[B, C, H, W]`, to float32 `[T, B, classes]`.
 
     Attributes:
-        encoder: the traced encoder, `[T, B, C, H, W]` to what is read out.
+        encoder: the encoder, whose layers compute in integers; its `tokens` is `[T, B, C, H, W]` to what is read out.
         populations: its neurons, by name.
         frame_shape: channels, height and width of a frame.
         time_steps: T.
@@ -46,7 +47,7 @@ class IntegerSpikeClip(nn.Module):
 
     def __init__(
         self,
-        encoder: fx.GraphModule,
+        encoder: Encoder,
         populations: Mapping[str, IntegerLif],
         readout: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
         frame_shape: tuple[int, int, int],
@@ -62,7 +63,7 @@ class IntegerSpikeClip(nn.Module):
             self.register_buffer(name, torch.tensor(np.asarray(values, np.float64)))
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.read(self.encoder(self.present(frames)))
+        return self.read(self.encoder.tokens(self.present(frames)))
 
     def present(self, frames: Tensor) -> Tensor:
         """Every frame T times: `[B, C, H, W]` to `[T, B, C, H, W]`."""
@@ -123,11 +124,11 @@ def record_batches(
         x = frames[images]
         if not (np.array_equal(x, np.round(x)) and low <= x.min() and x.max() <= high):
             raise RefusedInput(f"frames {start} to {images.stop - 1}: expected integers of {low} to {high}")
-        recorder = Recorder(model.encoder, frozenset(model.populations))
-        with torch.backends.nnpack.flags(enabled=False):  # its Winograd convolutions round
-            last = recorder.run(model.present(torch.from_numpy(x)))
+        # The Winograd convolutions of NNPACK round.
+        with recorder(model.encoder, model.populations) as kept, torch.backends.nnpack.flags(enabled=False):
+            last = model.encoder.tokens(model.present(torch.from_numpy(x)))
         membranes = {name: lif.membranes.numpy() for name, lif in model.populations.items()}
-        yield images, IntegerRecording(recorder.kept, model.read(last).transpose(0, 1).numpy(), membranes)
+        yield images, IntegerRecording(kept, model.read(last).transpose(0, 1).numpy(), membranes)
 
 
 def record_integer(
@@ -161,16 +162,18 @@ class _Builder:
 
     def __init__(self, prepared: Prepared, integers: Parameters) -> None:
         self.prepared, self.integers = prepared, integers
-        self.traced = copy.deepcopy(prepared.model.encoder)
+        self.encoder = copy.deepcopy(prepared.model.encoder)
         self.used = {"input", "output", "readout.flatten"}
         self.populations: dict[str, IntegerLif] = {}
         self.bound = 0.0
 
     def build(self) -> IntegerSpikeClip:
-        for call in self.traced.graph.nodes:
-            if call.op == "call_module":
-                path = str(call.target)
-                self.traced.set_submodule(path, self._replacement(path, self.traced.get_submodule(path), call))
+        layers = [(path, module) for path, module in self.encoder.named_modules() if path]
+        # Neurons come first, since what reads them asks for their shapes.
+        for path, module in sorted(layers, key=lambda layer_: not isinstance(layer_[1], neuron.LIFNode)):
+            replacement = self._replacement(path, module)
+            if replacement is not module:
+                self.encoder.set_submodule(path, replacement)
         window, readout = self._node("readout.sum"), self._node("readout")
         whole = window["weight"][:, 0] if "weight" in window else np.ones((1, 1, 1))
         for name in self.integers:
@@ -181,18 +184,17 @@ class _Builder:
                 f"the encoder's currents reach {self.bound:.0f} together; expected less than {SUM_LIMIT}"
             )
         return IntegerSpikeClip(
-            self.traced,
+            self.encoder,
             self.populations,
             (whole, readout["weight"], readout["bias"]),
             self.prepared.frame_shape,
             self.prepared.checkpoint.config.time_steps,
         )
 
-    def _replacement(self, path: str, module: nn.Module, call: fx.Node) -> nn.Module:
-        sources = [self._source(operand) for operand in call.all_input_nodes]
+    def _replacement(self, path: str, module: nn.Module) -> nn.Module:
         match module:
             case layer.Conv2d():
-                frames = sources == ["input"]
+                frames = self._node(path)["sources"] == ("input",)
                 return self._conv(path, max(map(abs, FRAME_LIMITS)) if frames else 1)
             case neuron.LIFNode():
                 return self._lif(path)
@@ -201,17 +203,17 @@ class _Builder:
             case SpikingSelfAttention():
                 return self._attention(path, module)
             case And():
-                return self._gate(path, sources)
+                return self._gate(path, self.prepared.operands[path])
             case layer.MaxPool2d() if "threshold" in self._node(path):
-                return self._gate(path, sources)
+                return self._gate(path, self._pooled(path))
             case _:
-                return module  # maxima of currents and identities have no numbers
+                return module  # maxima of currents, identities and modules of several layers have no numbers
 
-    def _source(self, operand: fx.Node) -> str:
-        """The name of the node that a traced tensor comes from; of an addition, that of its call."""
-        while operand.op == "call_module" and isinstance(self.traced.get_submodule(str(operand.target)), nn.Identity):
-            (operand,) = operand.all_input_nodes
-        return "input" if operand.op == "placeholder" else str(operand.target)
+    def _pooled(self, path: str) -> tuple[str]:
+        """The population whose spikes a gate pools."""
+        (count,) = self.integers[path]["sources"]
+        (source,) = self.integers[count]["sources"]
+        return (source,)
 
     def _node(self, name: str) -> Mapping[str, Any]:
         if name not in self.integers:
@@ -238,7 +240,7 @@ class _Builder:
         lif = self.populations[path] = IntegerLif(self._node(path))
         return lif
 
-    def _gate(self, path: str, operands: list[str]) -> IntegerGate:
+    def _gate(self, path: str, operands: tuple[str, ...]) -> IntegerGate:
         """The neurons `path`, with the synapses that lead there from each of the populations `operands`."""
         lif = self._lif(path)
         return IntegerGate([self._synapse(path, source, lif) for source in operands], lif)

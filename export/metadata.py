@@ -15,8 +15,8 @@ from typing import Any
 import nir
 
 from export.certificate import Certificate
+from export.frontend.output import Readout
 from export.populations import DT
-from export.readout import Readout
 from export.snap import Grid
 from neuromorphic.ops.extensions import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
@@ -40,6 +40,7 @@ def of(
     input_bits: int,
     grids: dict[str, Grid],
     certificate: Certificate,
+    tokens: int,
     readout: Readout,
     extensions: tuple[str, ...],
     expanded: tuple[str, ...],
@@ -52,6 +53,7 @@ def of(
         input_bits: frames are rounded to multiples of 2^-input_bits.
         grids: of every layer with weights.
         certificate: of every node.
+        tokens: positions that the graph sums over; its readout's weight is divided by that number.
         readout: what the host does with the outputs.
         extensions: types of the extension nodes in it.
         expanded: names of attention nodes that stand there as standard nodes, named below them.
@@ -65,7 +67,7 @@ def of(
         "preprocessing": checkpoint.preprocessing.to_dict(),
         "input_bits": input_bits,
         "label_names": list(checkpoint.label_names),
-        "readout": {"node": "readout", "scores": SCORES, **asdict(readout)},
+        "readout": {"node": "readout", "scores": SCORES, "tokens": tokens, **asdict(readout)},
         "grids": {name: asdict(grid) for name, grid in grids.items()},
         "certificate": certificate.to_dict(),
         "twin": twin_table(checkpoint.config, outputs=checkpoint.model.readout.out_features),
@@ -85,14 +87,24 @@ def origin(checkpoint: Checkpoint | TwinCheckpoint, *libraries: str) -> dict[str
         libraries: distributions that took part besides `LIBRARIES`.
     """
     return {
-        "producer": {"name": "spikeclip-export", "version": _version("spikeclip")},
-        "versions": {name: _version(name) for name in (*LIBRARIES, *libraries)},
+        "producer": producer(),
+        "versions": versions(*LIBRARIES, *libraries),
         "checkpoint": {
             "sha256": _sha256(checkpoint.path),
             "config": checkpoint.config.to_dict(),
             "card": checkpoint.card,
         },
     }
+
+
+def producer() -> dict[str, str | None]:
+    """What wrote a file."""
+    return {"name": "spikeclip-export", "version": _version("spikeclip")}
+
+
+def versions(*libraries: str) -> dict[str, str | None]:
+    """The versions of distributions; None for those that aren't installed."""
+    return {name: _version(name) for name in libraries}
 
 
 def _version(distribution: str) -> str | None:

@@ -1,13 +1,14 @@
 """Recording: every spike of every population of the snapped torch model, under the names of the NIR graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx
+from torch import Tensor, nn
 
 from export.convert import Prepared
 from spikeclip.errors import RefusedInput
@@ -27,19 +28,24 @@ class Recording:
     outputs: NDArray[np.float32]
 
 
-class Recorder(fx.Interpreter):
-    """Runs a traced encoder and keeps the packed spikes of the modules in `names`."""
+@contextmanager
+def recorder(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]]]:
+    """Inside the context, the packed spikes of the modules in `names` are kept; names of no module are left out."""
+    kept: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
 
-    def __init__(self, traced: fx.GraphModule, names: frozenset[str]) -> None:
-        super().__init__(traced)
-        self.names = names
-        self.kept: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(module: nn.Module, arguments: Any, spikes: Tensor) -> None:
+            kept[name] = _pack(spikes, name)
 
-    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = super().call_module(target, args, kwargs)
-        if target in self.names:
-            self.kept[target] = _pack(result, str(target))
-        return result
+        return hook
+
+    modules = dict(model.named_modules())
+    handles = [modules[name].register_forward_hook(keep(name)) for name in names if name in modules]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _pack(spikes: Tensor, name: str) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
@@ -75,11 +81,11 @@ def record(
     spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
     outputs: list[NDArray[np.float32]] = []
     for start in range(0, len(frames), batch):
-        recorder = Recorder(model.encoder, prepared.populations)
-        with torch.backends.nnpack.flags(enabled=False):  # its Winograd convolutions round
-            last = recorder.run(model.present(torch.from_numpy(frames[start : start + batch])))
-            outputs.append(model.read(last).transpose(0, 1).numpy())
-        for name, (bits, shape) in recorder.kept.items():
+        part = torch.from_numpy(frames[start : start + batch])
+        # The Winograd convolutions of NNPACK round.
+        with recorder(model.encoder, prepared.populations) as kept, torch.backends.nnpack.flags(enabled=False):
+            outputs.append(model.outputs(part).transpose(0, 1).numpy())
+        for name, (bits, shape) in kept.items():
             # Filled in place: traces of a whole test set are gigabytes, and lists of parts would double them.
             whole, _ = spikes.setdefault(name, (np.empty((len(frames), *bits.shape[1:]), np.uint8), shape))
             whole[start : start + batch] = bits

@@ -12,8 +12,8 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bounds import Range, fraction_bits, magnitude_bits, propagate, sources
-from export.certificate import LIMIT, limits, population_bits, read_limit
+from export.bounds import POPULATIONS, Range, fraction_bits, magnitude_bits, propagate, sources
+from export.certificate import LIMIT, NEURONS, limits, population_bits, read_limit
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 
 Weighted = nir.Conv2d | nir.Affine
@@ -26,6 +26,10 @@ COARSEST_BITS = 7
 """A layer's largest weight keeps at least 2^7 steps (8 bits with its sign), whatever that does to the proof."""
 
 
+COARSEST = -64
+"""Grids are searched down to this: what then still doesn't fit is not proven, and named."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """Weights are multiples of 2^-weight_bits, biases of 2^-bias_bits; either may be negative."""
@@ -34,8 +38,10 @@ class Grid:
     bias_bits: int
 
 
-def snap(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float) -> dict[str, Grid]:
+def snap(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float, most: int = LIMIT) -> dict[str, Grid]:
     """Round the weights of `graph`, in place; returns the grid of every layer with weights.
+
+    `most` are the bits that nodes before the last neurons may take.
 
     Requires: what `certificate.certify` requires; the outputs of layers with weights are read by populations,
     poolings or the graph's output.
@@ -46,31 +52,37 @@ def snap(graph: nir.NIRGraph, frames: Range, time_steps: int, dt: float) -> dict
     originals = {
         name: (node.weight.copy(), node.bias.copy()) for name, node in graph.nodes.items() if isinstance(node, Weighted)
     }
-    limit = limits(graph)
+    limit = limits(graph, most)
     bits = {
-        name: FINEST_BITS if limit[name] == LIMIT or isinstance(node, Pooling) else limit[name]
+        name: FINEST_BITS if limit[name] == most or isinstance(node, Pooling) else limit[name]
         for name, node in graph.nodes.items()
-        if isinstance(node, nir.LIF | Weighted | Pooling)
+        if isinstance(node, (*NEURONS, nir.Conv2d, nir.Affine, nir.SumPool2d, MaxPool2d))
     }
-    _coarsen(graph, frames, bits, limit, time_steps, dt)
+    _coarsen(graph, frames, bits, limit, time_steps, dt, most)
     grids = _round(graph, frames, originals, bits)
-    while _coarsen(graph, frames, bits, limit, time_steps, dt):
+    while _coarsen(graph, frames, bits, limit, time_steps, dt, most):
         grids = _round(graph, frames, originals, bits)
     return grids
 
 
 def _coarsen(
-    graph: nir.NIRGraph, frames: Range, bits: dict[str, int], limit: dict[str, int], time_steps: int, dt: float
+    graph: nir.NIRGraph,
+    frames: Range,
+    bits: dict[str, int],
+    limit: dict[str, int],
+    time_steps: int,
+    dt: float,
+    most: int,
 ) -> bool:
     """Lower the k of every node in `bits` until its present bounds fit; returns whether any was lowered."""
-    reads, returns = propagate(graph, frames)
+    reads, returns = propagate(graph, frames, time_steps)
     before, read = dict(bits), sources(graph)
     for name in bits:
         node = graph.nodes[name]
         sum_limit = read_limit(limit, read[name])
-        while (
-            population_bits(node, reads[name], bits[name], time_steps, dt) > LIMIT
-            if isinstance(node, nir.LIF)
+        while bits[name] > COARSEST and (
+            population_bits(node, reads[name], bits[name], time_steps, dt) > most
+            if isinstance(node, NEURONS)
             else magnitude_bits(returns[name].bound, bits[name]) > limit[name]
             or (isinstance(node, Pooling) and magnitude_bits(reads[name].bound, bits[name]) > sum_limit)
         ):
@@ -90,7 +102,8 @@ def _round(
     grids: dict[str, Grid] = {}
     for name, read in sources(graph).items():
         node = graph.nodes[name]
-        lies_on[name] = max((lies_on[source] for source in read), default=frames.bits)
+        # Around a cycle a source may come later: what is sent there are spikes.
+        lies_on[name] = max((lies_on.get(source, 0) for source in read), default=frames.bits)
         if isinstance(node, Weighted):
             weight, bias = originals[name]
             weight_bits = min(FINEST_BITS, min(bits[n] for n in (name, *readers[name])) - lies_on[name])
@@ -98,8 +111,10 @@ def _round(
             lies_on[name] += weight_bits
             grids[name] = Grid(weight_bits, lies_on[name])
             node.weight, node.bias = _nearest(weight, weight_bits), _nearest(bias, lies_on[name])
-        elif isinstance(node, nir.LIF):
+        elif isinstance(node, POPULATIONS):
             lies_on[name] = 0
+        elif isinstance(node, nir.Scale):
+            lies_on[name] += fraction_bits(node.scale)
         elif isinstance(node, SpikingSelfAttention):
             lies_on[name] = fraction_bits(np.array(node.scale))
     return {name: grids[name] for name in originals}
@@ -111,7 +126,8 @@ def _readers(graph: nir.NIRGraph) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {name: set() for name in read}
     for name in reversed(read):
         node = graph.nodes[name]
-        reached = {name} if isinstance(node, nir.LIF) else {name, *found[name]} if isinstance(node, Pooling) else set()
+        passing = isinstance(node, Pooling)
+        reached = {name} if isinstance(node, NEURONS) else {name, *found[name]} if passing else set()
         for source in read[name]:
             found[source] |= reached
     return found

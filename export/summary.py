@@ -9,8 +9,11 @@ import onnx
 from rich.table import Table
 
 from export.accuracy import AccuracyChange
+from export.bounds import POPULATIONS
 from export.convert import Prepared
+from export.frontend.door import PreparedModule
 from export.metadata import extensions
+from neuromorphic.ir.parity import ParityReport
 from spikeclip.twin import twin_table
 from spikeclip.twin_checkpoint import TwinCheckpoint
 
@@ -38,7 +41,7 @@ def describe(
             for a in (() if prepared.expansion is None else prepared.expansion.attention)
         },
         "populations": len(prepared.populations),
-        "neurons": sum(node.r.size for node in nodes if isinstance(node, nir.LIF)),
+        "neurons": sum(spiking_size(node) for node in nodes if isinstance(node, POPULATIONS)),
         "weights": sum(int((node.weight != 0).sum()) for node in layers),
         "time_steps": prepared.certificate.time_steps,
         "input_bits": prepared.input_bits,
@@ -46,6 +49,41 @@ def describe(
         "certificate": prepared.certificate.to_dict(),
         "accuracy": None if change is None else {**asdict(change), "points": change.points},
     }
+
+
+def describe_module(prepared: PreparedModule, output: Path, parity: ParityReport | None) -> dict[str, Any]:
+    """The document of a user's module.
+
+    Args:
+        prepared: what was converted.
+        output: the file that was written.
+        parity: of its spikes; None where they were not compared.
+    """
+    graph, certificate = prepared.graph, prepared.certificate
+    spiking = [node for node in graph.nodes.values() if isinstance(node, POPULATIONS)]
+    layers = [node for node in graph.nodes.values() if isinstance(node, nir.Conv2d | nir.Affine)]
+    return {
+        **_file(output, None),
+        "nodes": len(graph.nodes),
+        "edges": len(graph.edges),
+        "extensions": list(extensions(graph)),
+        "populations": len(spiking),
+        "neurons": sum(spiking_size(node) for node in spiking),
+        "weights": sum(int((node.weight != 0).sum()) for node in layers),
+        "time_steps": prepared.time_steps,
+        "input": prepared.inputs.to_dict(),
+        "grids": {name: asdict(grid) for name, grid in prepared.grids.items()},
+        "certificate": certificate.to_dict(),
+        "rungs": certificate.rungs,
+        "notes": list(prepared.notes),
+        "accuracy": None,
+        "parity": None if parity is None else parity.to_dict(),
+    }
+
+
+def spiking_size(node: nir.NIRNode) -> int:
+    """Neurons of a population."""
+    return int((node.threshold if isinstance(node, nir.Threshold) else node.v_threshold).size)
 
 
 def describe_twin(twin: TwinCheckpoint, output: Path, model: onnx.ModelProto) -> dict[str, Any]:
@@ -107,9 +145,15 @@ def _add_encoder(found: Table, document: dict[str, Any]) -> None:
     nodes: dict[str, dict[str, Any]] = document["certificate"]["nodes"]
     unproven = {name: node["reason"] for name, node in nodes.items() if not node["exact"]}
     proven = f"exact in all {len(nodes)} nodes; {_bits(nodes)}"
+    if (rungs := document.get("rungs")) is not None:
+        found.add_row("rungs", ", ".join(f"{count} nodes: {rung}" for rung, count in rungs.items()))
     found.add_row("certificate", proven if not unproven else f"not exact in {len(unproven)} of {len(nodes)} nodes")
     for name, reason in unproven.items():
         found.add_row("", f"{name}: {reason}")
+    if (parity := document.get("parity")) is not None:
+        compared = f"{parity['spikes_compared']:,} spikes of {parity['images']} random inputs"
+        wrong = parity["mismatches"]
+        found.add_row("parity", f"{compared}, your own forward against the graph: {wrong or 'none'} different")
     if (accuracy := document["accuracy"]) is not None:
         n = accuracy["images"]
         before, after = accuracy["original"] / n, accuracy["exported"] / n
@@ -119,10 +163,10 @@ def _add_encoder(found: Table, document: dict[str, Any]) -> None:
 
 
 def _bits(nodes: dict[str, dict[str, Any]]) -> str:
-    """The most bits needed in float32, `"24 of 24 bits needed"`, and in float64 where a readout is computed in it."""
+    """The most bits needed, `"24 of 24 bits needed"`, and in float64 where only a readout is computed in it."""
     limits = sorted({node["limit"] for node in nodes.values()})
-    single, *double = (
+    first, *others = (
         f"{max(node['bits_needed'] for node in nodes.values() if node['limit'] == limit)} of {limit}"
         for limit in limits
     )
-    return f"{single} bits needed" + "".join(f", {bits} in the readout" for bits in double)
+    return f"{first} bits needed" + "".join(f", {bits} in the readout" for bits in others)

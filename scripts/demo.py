@@ -29,7 +29,7 @@ def main(name: str) -> int:
     start = time.perf_counter()
     OUT.mkdir(exist_ok=True)
     checkpoint = spikeclip.load(name)
-    export.write(export.to_nir(checkpoint), OUT / "model.nir")
+    export.write(export.prepare(checkpoint).graph, OUT / "model.nir")
     graph = neuromorphic.read_graph(OUT / "model.nir")
     extensions = graph.metadata.document["extensions"]
     kind = f"NIR, with {' and '.join(extensions)}" if extensions else "standard NIR"

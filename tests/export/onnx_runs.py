@@ -32,14 +32,14 @@ def assert_equal(prepared, model, images, trace, optimised=True, threads=1):
         assert found[name].dtype == np.bool_
         np.testing.assert_array_equal(found[name], expected.reshape(found[name].shape), err_msg=name)
     np.testing.assert_array_equal(found["scores"], trace.scores)
-    scores = prepared.model.scores(torch.from_numpy(prepared.encode(images))).numpy()
+    scores = prepared.model(torch.from_numpy(prepared.encode(images))).numpy()
     np.testing.assert_array_equal(found["scores"].argmax(1), scores.argmax(1))
 
 
 def assert_recorded(prepared, model, images, optimised=True, threads=1):
     """Every spike and every prediction of the snapped torch model; returns how many spikes were compared."""
     frames = prepared.encode(images)
-    recording, scores = export.record(prepared, frames), prepared.model.scores(torch.from_numpy(frames)).numpy()
+    recording, scores = export.record(prepared, frames), prepared.model(torch.from_numpy(frames)).numpy()
     found = run(model, images, optimised, threads)
     for name, (bits, _) in recording.spikes.items():
         spikes = np.packbits(found[name].reshape(*bits.shape[:2], -1), axis=-1)

@@ -30,6 +30,6 @@ def assert_equal(prepared, n=2, seed=0):
         assert shape == train.shape
         np.testing.assert_array_equal(bits, train.bits, err_msg=name)
     np.testing.assert_array_equal(recording.outputs, trace.outputs)
-    scores = prepared.model.scores(torch.from_numpy(frames)).numpy()
+    scores = prepared.model(torch.from_numpy(frames)).numpy()
     np.testing.assert_allclose(scores, trace.scores, rtol=1e-12, atol=1e-12)  # sums over time, in another order
     return trace

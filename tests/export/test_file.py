@@ -154,7 +154,7 @@ def test_the_full_size(tmp_path):
 
 
 def test_two_exports_are_the_same(prepared, make_encoder):
-    again = export.to_nir(checkpoint(make_encoder(2, depth=2), 16))
+    again = export.prepare(checkpoint(make_encoder(2, depth=2), 16)).graph
     assert again.metadata == prepared.graph.metadata
     assert again.edges == prepared.graph.edges
     for name, node in again.nodes.items():
@@ -170,7 +170,7 @@ def test_a_graph_that_cannot_be_written_leaves_nothing(prepared, tmp_path):
 
 
 def test_accuracy_counts_images(prepared, pixels):
-    scores = prepared.model.scores(torch.from_numpy(prepared.encode(pixels)))
+    scores = prepared.model(torch.from_numpy(prepared.encode(pixels)))
     labels = scores.argmax(1).numpy().astype(np.int64)
     labels[0] = (labels[0] + 1) % CLASSES
     images = ImageSet(pixels, tuple("abcd"), labels, (), "test")

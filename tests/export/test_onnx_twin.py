@@ -105,7 +105,7 @@ def test_macs_are_those_of_energy(changes):
     twin = make_twin(**changes)
     counted = macs(twin_to_onnx(twin, label_set()))
     encoder = Encoder(twin.config).eval().requires_grad_(False)
-    graph = from_nir(export.to_nir(checkpoint(encoder, twin.config.width)))
+    graph = from_nir(export.prepare(checkpoint(encoder, twin.config.width)).graph)
     layers = ann_counts(graph, images=1).layers
     assert counted == {name: layer.macs for name, layer in layers.items()}
 

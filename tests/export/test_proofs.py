@@ -255,7 +255,7 @@ def test_a_time_constant_that_is_no_power_of_two_is_named():
     snap(graph, RANGE, 4, DT)
     certificate = certify(graph, RANGE, 4, DT)
     assert certificate.unproven == ("a", "last")
-    assert "tau is 3.0 time steps" in certificate.nodes["a"].reason
+    assert "tau is 3 time steps" in certificate.nodes["a"].reason
 
 
 def test_too_many_steps_are_named_and_weights_keep_eight_bits():

@@ -7,7 +7,7 @@ from spikingjelly.activation_based import layer, neuron
 
 import export
 from spikeclip.errors import RefusedInput
-from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
+from spikeclip.neurons import And, SpikingSelfAttention
 from tests.export.encoders import Custom, checkpoint, conv, lif
 
 
@@ -29,7 +29,10 @@ def one_conv(**settings):
 
 
 def norm(channels=8, **settings):
-    return layer.BatchNorm2d(channels, step_mode="m", **settings)
+    made = layer.BatchNorm2d(channels, step_mode="m", **settings)
+    if made.running_var is not None:
+        made.running_var.fill_(2.0)
+    return made
 
 
 def pool(size=2, **settings):
@@ -51,51 +54,42 @@ def attention(spikes, heads=2, scale=0.125, channels=24):
 
 def refuse(encoder, *words, channels=8):
     with pytest.raises(RefusedInput) as caught:
-        export.to_nir(checkpoint(encoder, channels))
+        export.prepare(checkpoint(encoder, channels))
     for word in words:
         assert word in str(caught.value)
 
 
 CASES = {
-    "soft reset": (one(v_reset=None), ["'last'", "softly"]),
-    "reset to another value": (one(v_reset=-0.5), ["'last'", "-0.5"]),
-    "single-step neuron": (one(step_mode="s"), ["'last'", "'s'"]),
-    "threshold 0": (one(v_threshold=0.0), ["'last'", "threshold 0.0"]),
-    "padding with reflections": (one_conv(padding_mode="reflect"), ["'conv'", "reflect"]),
-    "kernel that is not square": (one_conv(size=(3, 1), padding=(1, 0)), ["'conv'", "[3, 1]"]),
-    "another neuron": (
-        Custom(lambda m, x: m.last(m.conv(x)), conv=conv(3, 8), last=neuron.IFNode(step_mode="m")),
-        ["'last'", "IFNode"],
-    ),
+    "single-step neuron": (one(step_mode="s"), ["'last'", "time steps"]),
+    "threshold 0": (one(v_threshold=0.0), ["'encoder.last'", "threshold 0"]),
+    "padding with reflections": (one_conv(padding_mode="reflect"), ["'conv'", "pad"]),
     "a subclass of a known neuron": (
         Custom(lambda m, x: m.last(m.conv(x)), conv=conv(3, 8), last=Drifting(step_mode="m")),
         ["Drifting"],
     ),
     "a layer of torch": (
         Custom(lambda m, x: m.last(m.act(m.conv(x))), conv=conv(3, 8), act=torch.nn.GELU(), last=lif()),
-        ["'act'", "GELU"],
+        ["'act'", "aten.gelu"],
     ),
     "a product in a module": (
         Custom(lambda m, x: m.last(m.square(m.conv(x))), conv=conv(3, 8), square=Square(), last=lif()),
-        ["'square'", "mul"],
+        ["'square'", "aten.mul"],
     ),
-    "a constant added": (Custom(lambda m, x: m.last(m.conv(x) + 1.0), conv=conv(3, 8), last=lif()), ["1.0"]),
-    "a parameter added": (
-        Custom(lambda m, x: m.last(m.conv(x) + m.conv.weight.sum()), conv=conv(3, 8), last=lif()),
-        ["weight"],
+    "another order of positions": (
+        Custom(
+            lambda m, x: m.last(m.both(m.a(m.c(x)).flip(3), m.b(m.d(x)))),
+            c=conv(3, 8),
+            d=conv(3, 8),
+            a=lif(),
+            b=lif(),
+            both=And(),
+            last=lif(),
+        ),
+        ["another order"],
     ),
-    "a scaled addition": (
-        Custom(lambda m, x: m.last(torch.add(m.a(x), m.b(x), alpha=2)), a=conv(3, 8), b=conv(3, 8), last=lif()),
-        ["alpha"],
-    ),
-    "a method of tensors": (Custom(lambda m, x: m.last(m.conv(x).flip(3)), conv=conv(3, 8), last=lif()), ["flip"]),
     "control flow by values": (
         Custom(lambda m, x: m.last(m.conv(x) if x.sum() > 0 else x), conv=conv(3, 8), last=lif()),
         ["traced"],
-    ),
-    "a current added to itself": (
-        Custom(lambda m, x: m.last((y := m.conv(x)) + y), conv=conv(3, 8), last=lif()),
-        ["'last'", "'conv' twice"],
     ),
     "one neuron for two currents": (
         Custom(lambda m, x: m.last(m.d(m.last(m.c(x)))), c=conv(3, 8), d=conv(8, 8), last=lif()),
@@ -105,69 +99,32 @@ CASES = {
         Custom(lambda m, x: m.pool(m.last(m.conv(x))), conv=conv(3, 8), last=lif(), pool=pool(3, ceil_mode=True)),
         ["'pool'", "ceil_mode"],
     ),
-    "maximum of currents with a rest": (
-        Custom(lambda m, x: m.last(m.pool(m.conv(x))), conv=conv(3, 8), last=lif(), pool=pool(3, ceil_mode=True)),
-        ["'pool'", "ceil_mode"],
-    ),
     "maximum of currents with gaps": (
         Custom(lambda m, x: m.last(m.pool(m.conv(x))), conv=conv(3, 8), last=lif(), pool=pool(2, dilation=2)),
         ["'pool'", "dilation"],
     ),
-    "maximum of a wide window": (
-        Custom(lambda m, x: m.last(m.pool(m.conv(x))), conv=conv(3, 8), last=lif(), pool=pool((2, 4))),
-        ["'pool'", "square"],
-    ),
-    "attention of currents": (attention(lambda m, x: m.last(m.attention(m.c(x)))), ["'attention' reads c;"]),
+    "attention of currents": (attention(lambda m, x: m.last(m.attention(m.c(x)))), ["'attention'", "spikes"]),
     "attention of a sum": (
         attention(lambda m, x: m.last(m.attention(m.a(m.c(x)) + m.b(m.d(x))))),
-        ["'attention'", "a + b", "one population"],
-    ),
-    "attention with a negative scale": (
-        attention(lambda m, x: m.last(m.attention(m.a(m.c(x)))), scale=-0.5),
-        ["'attention'", "-0.5"],
+        ["'attention'", "spikes"],
     ),
     "heads that don't divide the channels": (
         attention(lambda m, x: m.last(m.attention(m.a(m.c(x)))), heads=3),
-        ["attention", "3"],
-    ),
-    "channels that are not three parts": (
-        attention(lambda m, x: m.last(m.attention(m.a(m.c(x)))), heads=1, channels=22),
-        ["'attention'", "[22, 8, 8]"],
+        ["traced"],
     ),
     "AND of currents": (
         Custom(lambda m, x: m.both(m.last(m.c(x)), m.d(x)), c=conv(3, 8), d=conv(3, 8), both=And(), last=lif()),
         ["'both'"],
     ),
-    "convolution of currents": (
-        Custom(lambda m, x: m.last(m.d(m.c(x))), c=conv(3, 8), d=conv(8, 8), last=lif()),
-        ["'d'", "analog", "'c'"],
-    ),
-    "normalisation of spikes": (
-        Custom(lambda m, x: m.last(m.d(m.n(m.a(m.c(x))))), c=conv(3, 8), a=lif(), n=norm(), d=conv(8, 8), last=lif()),
-        ["'n'", "convolution right before"],
-    ),
     "normalisation of a shared current": (
         Custom(lambda m, x: m.last((y := m.c(x)) + m.n(y)), c=conv(3, 8), n=norm(), last=lif()),
-        ["'n'", "other readers"],
+        ["'encoder.c.weight'", "twice"],
     ),
     "normalisation without statistics": (
         Custom(lambda m, x: m.last(m.n(m.c(x))), c=conv(3, 8), n=norm(track_running_stats=False), last=lif()),
-        ["'n'", "running statistics"],
+        ["'n'", "statistics"],
     ),
-    "a scaled sum that is added": (
-        Custom(
-            lambda m, x: m.last(m.sum(m.a(m.c(x))) + m.sum2(m.a2(m.c2(x)))),
-            c=conv(3, 8),
-            c2=conv(3, 8),
-            a=lif(),
-            a2=lif(),
-            sum=TokenSum(0.5),
-            sum2=TokenSum(1.0),
-            last=lif(),
-        ),
-        ["'sum'", "0.5"],
-    ),
-    "an output that is analog": (Custom(lambda m, x: m.c(x), c=conv(3, 8)), ["returns", "spikes"]),
+    "no neurons": (Custom(lambda m, x: m.c(x), c=conv(3, 8)), ["no neurons"]),
 }
 
 
@@ -178,7 +135,7 @@ def test_refused_by_name(name):
 
 
 def test_a_readout_of_another_width():
-    refuse(one(), "readout reads 4 channels", channels=4)
+    refuse(one(), "traced", channels=4)
 
 
 def test_weights_that_are_not_finite():

@@ -26,7 +26,7 @@ def torch_trace(prepared, graph, frames):
 def assert_three_agree(name, spec, limit):
     checkpoint = spikeclip.load(name)
     prepared = export.prepare(checkpoint)
-    graph = neuromorphic.from_nir(export.to_nir(checkpoint), name)
+    graph = neuromorphic.from_nir(export.prepare(checkpoint).graph, name)
     assert all(graph.metadata.certificate["nodes"][node.name]["exact"] for node in graph.populations)
     images = load_images(spec, checkpoint.config.image_size, limit)
     frames = neuromorphic.encode(graph, images.images)
@@ -38,7 +38,7 @@ def assert_three_agree(name, spec, limit):
         assert report.exact, report.first_mismatch
         assert report.output_difference == 0
         np.testing.assert_array_equal(trace.predictions, torch_run.predictions)
-    scores = prepared.model.scores(torch.from_numpy(frames))
+    scores = prepared.model(torch.from_numpy(frames))
     np.testing.assert_array_equal(torch_run.predictions, scores.argmax(1))
     assert all(train.count() > 0 for train in torch_run.spikes.values()), "a population that never fires proves nothing"
 

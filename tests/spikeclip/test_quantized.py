@@ -147,7 +147,7 @@ def test_fine_tuning_writes_rounded_weights_and_leaves_the_statistics(fine, trai
 
 def test_the_exported_graph_has_the_rounded_weights(fine):
     _, _, checkpoint = fine
-    graph = export.to_nir(checkpoint)
+    graph = export.prepare(checkpoint).graph
     for stream in streams(checkpoint.model.encoder):
         most = max(np.abs(graph.nodes[f"{name}.conv"].weight).max() for name in stream)
         for name in stream:

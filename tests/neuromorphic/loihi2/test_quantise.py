@@ -36,7 +36,7 @@ def pixels(count, size=16, seed=0):
 @pytest.fixture(scope="module", params=["paper", "spike-driven"])
 def encoder(request):
     """A random encoder's file, and what calibration makes of it."""
-    stored = export.to_nir(checkpoint(published(1, architecture=request.param), 16))
+    stored = export.prepare(checkpoint(published(1, architecture=request.param), 16)).graph
     graph = from_nir(stored)
     floats, scheme = calibrate(graph, encode(graph, pixels(6)))
     return stored, graph, floats, scheme

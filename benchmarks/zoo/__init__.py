@@ -1,0 +1,1 @@
+"""Other people's networks through the front door: `make zoo` (docs/frontend.md)."""

@@ -1,0 +1,120 @@
+"""`python -m benchmarks.zoo FOLDER`: other people's networks through the front door, every spike compared.
+
+FOLDER holds clones of the public repositories, under their own names (`docs/frontend.md`); without them their networks
+are reported as missing.  Prints a table in Markdown.
+
+python -m benchmarks.zoo FOLDER [NAME ...] [--images N] [--seeds N] [--lava] [--json zoo.json]        (make zoo)
+"""
+
+import json
+import resource
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from benchmarks.zoo import stand_ins
+from export.frontend.door import PreparedModule, to_nir
+from export.frontend.parity import compare_module
+from neuromorphic.errors import RefusedInput as RefusedGraph
+from neuromorphic.execution.reference import run_in_batches
+from neuromorphic.reading.build import from_nir
+from spikeclip.errors import RefusedInput
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Clones of the public repositories.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Networks; all by default.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Random inputs to compare.")] = 16,
+    seeds: Annotated[int, typer.Option(min=1, help="Random networks of each kind.")] = 2,
+    lava: Annotated[bool, typer.Option(help="Through Lava too.")] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+) -> None:
+    """Trace, lower, prove and compare."""
+    warnings.simplefilter("ignore")
+    stand_ins.install()
+    from benchmarks.zoo.networks import ZOO
+
+    rows = []
+    print("| network | seconds | nodes | rungs | spikes | different | in Lava |\n|---|---|---|---|---|---|---|")
+    for name in names or ZOO:
+        for seed in range(seeds):
+            rows.append({"network": name, "seed": seed, **_row(name, folder, images, seed, lava)})
+            print(_line(rows[-1]), flush=True)
+    if json_path is not None:
+        json_path.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def _row(name: str, folder: Path, images: int, seed: int, lava: bool) -> dict[str, Any]:
+    from benchmarks.zoo.networks import ZOO, made
+
+    network = ZOO[name]
+    start = time.process_time()
+    try:
+        net = made(name, folder, seed)
+        start = time.process_time()
+        kind, bounds = ("spikes", None) if network.events else ("real", (-2.0, 2.0))
+        prepared = to_nir(
+            net,
+            torch.zeros(network.shape),
+            time_steps=network.time_steps,
+            axes=network.axes,
+            input_kind=kind,
+            bounds=bounds,
+        )
+        seconds = time.process_time() - start
+        return {"seconds": round(seconds, 1), **_compared(prepared, name, images, seed, lava)}
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        return {"refused": f"missing: {error}"}
+    except (RefusedInput, RefusedGraph) as error:
+        return {"refused": str(error)}
+
+
+def _compared(prepared: PreparedModule, name: str, images: int, seed: int, lava: bool) -> dict[str, Any]:
+    graph = from_nir(prepared.graph, name)
+    frames = prepared.inputs.random(images, prepared.time_steps, seed)
+    one_by_one = name.endswith("one image")
+    recording = prepared.record(frames, batch=1 if one_by_one else 4)
+    found = compare_module(prepared, run_in_batches(graph, frames, batch=4), recording)
+    row = {
+        "nodes": len(prepared.graph.nodes),
+        "rungs": prepared.certificate.rungs,
+        "unproven": {n: prepared.certificate.nodes[n].reason for n in prepared.certificate.unproven},
+        "spikes": found.spikes_compared,
+        "different": found.mismatches,
+        "output_difference": found.output_difference,
+        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "notes": list(prepared.notes),
+    }
+    if lava:
+        from neuromorphic.lava.simulation import simulate
+
+        try:
+            trace = simulate(graph, frames, batch=min(16, images), timeout=600)
+            row["lava"] = compare_module(prepared, trace, recording).mismatches
+        except RefusedGraph as error:
+            row["lava"] = f"refused: {error}"
+    return row
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "refused" in row:
+        return f"| {row['network']} | | | refused: {row['refused']} | | | |"
+    rungs = ", ".join(f"{count} × {rung}" for rung, count in row["rungs"].items())
+    cells = (
+        row["network"],
+        row["seconds"],
+        row["nodes"],
+        rungs,
+        f"{row['spikes']:,}",
+        row["different"],
+        row.get("lava", ""),
+    )
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,214 @@
+"""What a lowering of an ATen operator works with: the nodes so far, and where in the module the operator stands.
+
+Nodes are made without their time: a second request for a node with the same key returns the first, so that a loop over
+time steps in Python rolls up into one graph.
+"""
+
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from export.frontend.nodes import Node, Observed, Operation, Shape
+from export.frontend.signals import ABSENT, Signal, Term
+from export.frontend.tracing import Traced
+from spikeclip.errors import RefusedInput
+
+
+@dataclass
+class Context:
+    """The graph in the making.
+
+    Attributes:
+        traced: the exported program and the module's neurons.
+        time_steps: T.
+        images: B, images side by side in the example.
+        prefix: of paths, which names and messages leave out.
+        nodes: made so far.
+        observed: per module path what it computes, to compare: neurons, and gates that are modules of their own.
+        notes: what is worth telling.
+        call: the ATen call that is being lowered.
+        parameter_of: paths of the parameters among its arguments.
+        calls: how often each neuron was called.
+        operands: per path of a gate, the nodes of its operands in the order of the call.
+    """
+
+    traced: Traced
+    time_steps: int
+    images: int
+    prefix: str = ""
+    nodes: list[Node] = field(default_factory=list)
+    observed: dict[str, Observed] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    call: fx.Node | None = None
+    parameter_of: dict[fx.Node, str] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+    operands: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _known: dict[Hashable, int] = field(default_factory=dict)
+
+    # --- where
+
+    @property
+    def path(self) -> str:
+        """The path of the module of the present call, without the prefix; empty for the module itself."""
+        return self.shown(self._path)
+
+    def shown(self, path: str) -> str:
+        """A path without the prefix."""
+        return path.removeprefix(self.prefix)
+
+    @property
+    def _path(self) -> str:
+        """The path of the innermost module whose code makes the present call."""
+        stack: Mapping[str, tuple[str, Any]] = {} if self.call is None else self.call.meta.get("nn_module_stack", {})
+        paths = [re.sub(r"@\d+", "", path) for path, _ in stack.values()]
+        return paths[-1] if paths else ""
+
+    @property
+    def where(self) -> str:
+        """The same, for messages."""
+        return f"module {self.path!r}" if self.path else "the module's own forward"
+
+    def label(self, kind: str) -> tuple[str, str]:
+        """Label and kind of a node of the present call: the module's path, and behind it what else it computes.
+
+        Of a module that has parts the two are joined, since its path names them all.
+        """
+        if self._path in self.traced.leaves:
+            return self.path, kind
+        return (f"{self.path}.{kind}" if self.path else kind), ""
+
+    def refused(self, reason: str) -> RefusedInput:
+        """The refusal of the present call, by module path and operator."""
+        operator = "" if self.call is None else f" ({self.call.target})"
+        return RefusedInput(f"{self.where}{operator} {reason}")
+
+    def parameter(self, position: int, keyword: str = "") -> str | None:
+        """The path of the parameter that the present call has as an argument; None where it is none."""
+        if self.call is None:
+            return None
+        args, kwargs = self.call.args, self.call.kwargs
+        argument = args[position] if position < len(args) else kwargs.get(keyword)
+        return self.parameter_of.get(argument) if isinstance(argument, fx.Node) else None
+
+    # --- nodes
+
+    def add(
+        self,
+        label: str | tuple[str, str],
+        operation: Operation,
+        shape: Shape,
+        inputs: Iterable[int],
+        key: Hashable | None = None,
+    ) -> int:
+        """The index of a node; of the one that was made with the same key, where there is one.
+
+        Args:
+            label: the name that it gets, perhaps with a kind (`Node`).
+            operation: what it computes.
+            shape: of its output.
+            inputs: indices of the nodes that it reads.
+            key: what makes it the same node as an earlier one; None for never.
+        """
+        if key is not None and key in self._known:
+            return self._known[key]
+        inputs = tuple(inputs)
+        static = bool(inputs) and all(self.nodes[i].static for i in inputs)
+        name, kind = (label, "") if isinstance(label, str) else label
+        self.nodes.append(Node(name, kind, operation, tuple(shape), inputs, static))
+        index = len(self.nodes) - 1
+        if key is not None:
+            self._known[key] = index
+        return index
+
+    def name(self, index: int) -> str:
+        """A node, for messages."""
+        node = self.nodes[index]
+        return f"{node.label!r} {list(node.shape)}"
+
+    # --- codes
+
+    def decode(self, term: Term) -> tuple[Tensor, Tensor]:
+        """Which (time, image) and which element of its node each element of a term is; -1 where it is absent."""
+        size = self.nodes[term.node].size
+        if bool((term.code >= 0).all()):
+            return torch.div(term.code, size, rounding_mode="floor"), term.code % size
+        moment = torch.div(term.code, size, rounding_mode="floor")
+        return moment.where(term.code >= 0, ABSENT), (term.code % size).where(term.code >= 0, ABSENT)
+
+    def encode(self, node: int, moments: Tensor, elements: Tensor) -> Tensor:
+        """Codes of `elements` `[*shape]` of a node at each of `moments` `[rows]`: `[rows, *shape]`."""
+        made = self.nodes[node]
+        moments = moments % self.images if made.static else moments
+        return moments.view(-1, *([1] * elements.ndim)) * made.size + elements
+
+    def rows(self, term: Term, lead: int) -> tuple[Tensor, Tensor]:
+        """A term whose leading dimensions are times and images, and whose others are elements, the same in each row.
+
+        Returns:
+            (time, image) of each row, int64 `[rows]`, and elements of the node, int64 of the other dimensions.
+
+        Raises:
+            RefusedInput: rows differ in more than time and image, or one holds several.
+        """
+        count = prod(term.code.shape[:lead])
+        moment, element = (x.reshape(count, -1) for x in self.decode(term))
+        if not bool((element == element[:1]).all()):
+            raise self.refused(f"reads {self.name(term.node)} in a layout that differs from image to image")
+        present = element[0] >= 0
+        if not bool(present.any()):
+            raise self.refused(f"reads nothing of {self.name(term.node)}")
+        first = moment[:, int(present.nonzero()[0])]
+        if not bool((moment[:, present] == first[:, None]).all()):
+            raise self.refused(f"mixes time steps or images of {self.name(term.node)}")
+        return first, element[0].reshape(term.code.shape[lead:])
+
+    def common_moments(self, moments: list[tuple[int, Tensor]]) -> Tensor:
+        """The (time, image) of each row for several nodes; static ones only say which image.
+
+        Raises:
+            RefusedInput: they are of different time steps or images.
+        """
+        moving = [m for node, m in moments if not self.nodes[node].static]
+        if not moving:
+            return moments[0][1]
+        for node, found in moments:
+            if not torch.equal(found, moving[0] % self.images if self.nodes[node].static else moving[0]):
+                raise self.refused("adds values of different time steps or images")
+        return moving[0]
+
+    def channels(self, elements: Tensor, shape: Shape) -> Tensor | None:
+        """Which channels of a map `[C', H, W]` the elements `[C, H, W]` are; None where they are no whole channels."""
+        if len(shape) != 3 or elements.shape[1:] != torch.Size(shape[1:]):
+            return None
+        space = prod(shape[1:])
+        flat = elements.reshape(len(elements), -1)
+        first = flat[:, 0]
+        channel = torch.div(first, space, rounding_mode="floor").where(first >= 0, ABSENT)
+        whole = (channel[:, None] * space + torch.arange(space)).where(channel[:, None] >= 0, ABSENT)
+        return channel if torch.equal(whole, flat) else None
+
+    # --- signals
+
+    def spiking(self, signal: Signal) -> bool:
+        """Whether a signal is spikes: elements of one spiking node, none absent, with nothing added or multiplied."""
+        if len(signal.terms) != 1 or signal.constant is not None or signal.time_weights is not None:
+            return False
+        term = signal.terms[0]
+        return (
+            self.nodes[term.node].spiking and term.uniform and float(term.factor) == 1 and bool((term.code >= 0).all())
+        )
+
+    def timed(self, signal: Signal) -> Signal:
+        """The same.
+
+        Raises:
+            RefusedInput: it is a sum over time, which only the host has.
+        """
+        if signal.time_weights is not None:
+            raise self.refused("computes with a sum over time, which the host has; expected linear layers alone there")
+        return signal

@@ -1,0 +1,167 @@
+"""The front door: any spiking module of PyTorch to a NIR graph, and back into the module for parity."""
+
+import copy
+from dataclasses import dataclass
+from math import prod
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.certificate import Certificate
+from export.frontend.axes import Axes
+from export.frontend.context import Context
+from export.frontend.grouping import groups_of
+from export.frontend.inputs import InputKind, Inputs
+from export.frontend.interpreter import interpret
+from export.frontend.lowering import Lowering
+from export.frontend.metadata import of
+from export.frontend.output import Readout, readout
+from export.frontend.proof import prove
+from export.frontend.recording import ModuleRecording, Place, record_module
+from export.frontend.rewriting import rewritten
+from export.frontend.tracing import trace
+from export.frontend.writing_back import write_back
+from export.snap import Grid
+from spikeclip.errors import RefusedInput
+
+
+@dataclass(frozen=True)
+class PreparedModule:
+    """A module, converted.
+
+    Attributes:
+        module: the user's own with the graph's folded and snapped numbers, in float64.
+        graph: the NIR graph, with metadata.
+        certificate: on which rung each node stands.
+        grids: of every layer with weights.
+        inputs: what the module reads.
+        time_steps: T.
+        readout: what the host does over time; None where the module returns every time step.
+        places: per neuron of the module, where its spikes lie in the graph.
+        notes: what was rewritten or assumed.
+    """
+
+    module: nn.Module
+    graph: nir.NIRGraph
+    certificate: Certificate
+    grids: dict[str, Grid]
+    inputs: Inputs
+    time_steps: int
+    readout: Readout | None
+    places: dict[str, tuple[Place, ...]]
+    notes: tuple[str, ...]
+
+    @property
+    def populations(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the populations whose every spike the module has too, by name."""
+        covered: dict[str, set[int]] = {}
+        for places in self.places.values():
+            for place in places:
+                covered.setdefault(place.node, set()).update(place.elements[place.elements >= 0].tolist())
+        shapes = {name: _shape(self.graph.nodes[name]) for name in covered}
+        return {name: shape for name, shape in shapes.items() if len(covered[name]) == prod(shape)}
+
+    def record(self, frames: NDArray[np.float32], batch: int = 16) -> ModuleRecording:
+        """Run the module's own code on frames and keep all spikes.
+
+        Args:
+            frames: float32 `[N, *frame]`, of timed inputs `[N, T, *frame]`.
+            batch: images per forward pass; it changes no result.
+        """
+        shapes = self.populations
+        places = {key: tuple(p for p in found if p.node in shapes) for key, found in self.places.items()}
+        places = {key: found for key, found in places.items() if found}
+        images_first = self.readout is not None
+        return record_module(self.module, places, shapes, self.inputs, self.time_steps, frames, images_first, batch)
+
+
+def to_nir(
+    module: nn.Module,
+    example: Tensor,
+    *,
+    time_steps: int,
+    input_kind: InputKind | str = InputKind.REAL,
+    axes: str | None = None,
+    bounds: tuple[float, float] | None = None,
+    bits: int | None = None,
+) -> PreparedModule:
+    """The NIR graph of any spiking module, exact where its certificate says so; `module` stays as it is.
+
+    Args:
+        module: of SpikingJelly's or snnTorch's neurons and of PyTorch's layers, in whatever layout.
+        example: an input, of which the shape counts: two images or more, so that a module that mixes them is found.
+        time_steps: T.
+        input_kind: real, spikes or counts.
+        axes: names of the example's axes, as BCHW for images that the module presents T times itself, TBCHW or BTCHW;
+            by default by their number.
+        bounds: least and greatest value of a frame.
+        bits: frames are multiples of 2^-bits.
+
+    Raises:
+        RefusedInput: what the module does has no lowering, by module path and operator.
+    """
+    names = Axes(axes or default_axes(tuple(example.shape), time_steps))
+    if len(names.names) != example.ndim:
+        raise RefusedInput(f"axes {names.names} don't name those of an example of the shape {list(example.shape)}")
+    inputs = Inputs.of(InputKind(input_kind), names, names.frame(tuple(example.shape)), bounds, bits)
+    own = copy.deepcopy(module).eval().requires_grad_(False)
+    own, notes = rewritten(own)
+    traced = trace(own, example)
+    context, result = interpret(traced, names, time_steps)
+    proven = prove(context, result, inputs.range)
+    groups = groups_of(proven.lowering, own)
+    own = own.double()
+    write_back(own, proven.lowering)
+    places = _places(context, proven.lowering)
+    host = readout(result)
+    graph = proven.graph
+    graph.metadata = of(proven, inputs, host, (*notes, *context.notes), groups)
+    return PreparedModule(
+        own,
+        graph,
+        proven.certificate,
+        proven.grids,
+        inputs,
+        time_steps,
+        host,
+        places,
+        (*notes, *context.notes),
+    )
+
+
+def default_axes(shape: tuple[int, ...], time_steps: int) -> str:
+    """The axes of an input by their number: images of maps or vectors; with one more, time first or second.
+
+    Raises:
+        RefusedInput: another number of axes.
+    """
+    match len(shape):
+        case 2:
+            return "BF"
+        case 4:
+            return "BCHW"
+        case 3 | 5:
+            rest = "CHW" if len(shape) == 5 else "F"
+            return ("BT" if shape[1] == time_steps != shape[0] else "TB") + rest
+        case _:
+            raise RefusedInput(f"an example of the shape {list(shape)} needs its axes named, as BCHW or TBCHW")
+
+
+def _places(context: Context, lowering: Lowering) -> dict[str, tuple[Place, ...]]:
+    found: dict[str, tuple[Place, ...]] = {}
+    for key, observed in context.observed.items():
+        where = [(observed.node, observed.order), *observed.instead]
+        places = tuple(
+            Place(lowering.names[index], order.numpy(), observed.multi_step)
+            for index, order in where
+            if index in lowering.names
+        )
+        if places:
+            found[key] = places
+    return found
+
+
+def _shape(node: nir.NIRNode) -> tuple[int, ...]:
+    return tuple(np.shape(node.threshold if isinstance(node, nir.Threshold) else node.v_threshold))

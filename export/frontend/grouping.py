@@ -1,0 +1,37 @@
+"""Groups of convolutions, for the metadata: NIR holds grouped kernels as block-diagonal ones."""
+
+import nir
+from torch import nn
+
+from export.frontend.lowering import Lowering
+from export.frontend.nodes import Weighted
+from neuromorphic.reading.grouping import block_diagonal_groups
+
+
+def groups_of(lowering: Lowering, module: nn.Module) -> dict[str, int]:
+    """The convolutions with more than one group, by node, and how many.
+
+    Those of a convolution of the module are what it declares, whatever its values; kernels that stand for sums have the
+    groups that they were made with.
+    """
+    parameters = dict(module.named_parameters())
+    found: dict[str, int] = {}
+    for index, name in lowering.names.items():
+        operation = lowering.context.nodes[index].operation
+        if not isinstance(operation, Weighted) or not isinstance(lowering.nodes.get(name), nir.Conv2d):
+            continue
+        declared = {
+            len(piece.columns) // parameters[piece.weight].shape[1] for piece in operation.pieces if piece.weight
+        }
+        if len(declared) == 1 and len(operation.pieces) == 1:
+            found[name] = declared.pop()
+    made = {name for name, node in lowering.nodes.items() if isinstance(node, nir.Conv2d)} - _of_module(lowering)
+    found |= {name: block_diagonal_groups(lowering.nodes[name].weight) for name in made}
+    return {name: groups for name, groups in found.items() if groups > 1}
+
+
+def _of_module(lowering: Lowering) -> set[str]:
+    """Names of the nodes whose weights are some of the module's."""
+    nodes = lowering.context.nodes
+    weighted = ((name, nodes[index].operation) for index, name in lowering.names.items())
+    return {name for name, operation in weighted if isinstance(operation, Weighted) and operation.pieces}

@@ -1,0 +1,86 @@
+"""Inputs: what kind of numbers frames are, within what bounds and on what grid."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from export.bounds import Range
+from export.frames import snap_frames
+from export.frontend.axes import Axes
+
+
+class InputKind(StrEnum):
+    """Real numbers, as of images; spikes, 0 or 1; or counts of events."""
+
+    REAL = "real"
+    SPIKES = "spikes"
+    COUNTS = "counts"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a module reads.
+
+    Attributes:
+        kind: of numbers.
+        axes: of the module's input.
+        frame: shape of a frame.
+        low, high: least and greatest value.
+        bits: values are rounded to multiples of 2^-bits.
+    """
+
+    kind: InputKind
+    axes: Axes
+    frame: tuple[int, ...]
+    low: float
+    high: float
+    bits: int
+
+    @classmethod
+    def of(
+        cls,
+        kind: InputKind,
+        axes: Axes,
+        frame: tuple[int, ...],
+        bounds: tuple[float, float] | None = None,
+        bits: int | None = None,
+    ) -> "Inputs":
+        """The inputs of a kind; where nothing is said, real numbers are within 4 in magnitude, on multiples of 2^-6."""
+        low, high = (
+            bounds or {InputKind.REAL: (-4.0, 4.0), InputKind.SPIKES: (0.0, 1.0), InputKind.COUNTS: (0.0, 15.0)}[kind]
+        )
+        real = kind is InputKind.REAL
+        return cls(kind, axes, frame, low, high, (6 if bits is None else bits) if real else 0)
+
+    @property
+    def range(self) -> Range:
+        """Bounds of a frame."""
+        ones = np.ones((1,) * len(self.frame))
+        return Range(max(self.high, 0) * ones, max(-self.low, 0) * ones, self.bits, constant=not self.axes.timed)
+
+    def encode(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Frames on the grid: the nearest multiples of 2^-bits."""
+        return snap_frames(frames, self.bits)
+
+    def random(self, images: int, time_steps: int, seed: int) -> NDArray[np.float32]:
+        """Frames to try: `[images, *frame]`, or `[images, T, *frame]`; a fifth of spikes and counts is not 0."""
+        numbers = np.random.default_rng(seed)
+        shape = (images, *((time_steps,) if self.axes.timed else ()), *self.frame)
+        if self.kind is InputKind.REAL:
+            return self.encode(numbers.uniform(self.low / 2, self.high / 2, shape).astype(np.float32))
+        counts = np.ones(shape) if self.kind is InputKind.SPIKES else numbers.integers(1, int(self.high) + 1, shape)
+        return np.asarray((numbers.random(shape) < 0.2) * counts, np.float32)
+
+    def tensor(self, frames: NDArray[np.float32], dtype: torch.dtype) -> Tensor:
+        """`[images, (T,) *frame]` as the module's input."""
+        x = torch.from_numpy(frames).to(dtype)
+        time_first = x.transpose(0, 1) if self.axes.timed else x[None]
+        return self.axes.from_time_first(time_first)
+
+    def to_dict(self) -> dict[str, object]:
+        """For the file's metadata."""
+        return {"kind": self.kind.value, "axes": self.axes.names, "low": self.low, "high": self.high, "bits": self.bits}

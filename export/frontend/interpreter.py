@@ -1,0 +1,145 @@
+"""Interpretation: the traced calls, one after the other, on signals instead of tensors."""
+
+import operator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import fx
+
+from export.frontend.axes import Axes
+from export.frontend.context import Context
+from export.frontend.nodes import Frames
+from export.frontend.operators import LOWERINGS
+from export.frontend.operators.sums import rolled
+from export.frontend.signals import ONE, Membrane, Product, Signal, Term
+from export.frontend.tracing import Traced
+from spikeclip.errors import RefusedInput
+
+SYMBOLIC = (Signal, Product, Membrane)
+
+
+def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> tuple[Context, Signal]:
+    """The nodes that a module's calls are, and the signal that it returns.
+
+    Args:
+        traced: the module's calls on an example.
+        axes: what the example's axes are.
+        time_steps: T.
+        prefix: of paths, which names of nodes and messages leave out.
+
+    Raises:
+        RefusedInput: a call that has no lowering, or one that no node says, by module path and operator.
+    """
+    program = traced.program
+    signature = program.graph_signature
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    state = {**program.state_dict, **program.constants}
+    inputs = [c for c in program.graph.nodes if c.op == "placeholder" and c.name not in names]
+    if len(inputs) != 1:
+        raise RefusedInput(f"the module takes {len(inputs)} tensors; expected one, of frames")
+    shape = tuple(inputs[0].meta["val"].shape)
+    context = Context(traced, time_steps, axes.images(shape), prefix)
+    arguments: list[Any] = []
+    for call in program.graph.nodes:
+        if call.op == "placeholder":
+            known = names.get(call.name)
+            arguments.append(_frames(context, axes, shape) if known is None else state[known].detach())
+    paths = [names.get(c.name) for c in program.graph.nodes if c.op == "placeholder"]
+    result = _run(context, program.graph_module, arguments, paths)
+    while isinstance(result, tuple | list) and result:
+        result = result[0]
+    context.call = None
+    if not isinstance(result, Signal):
+        raise RefusedInput(f"the module returns {type(result).__name__}; expected spikes or currents of its input")
+    result = rolled(context, result)
+    if time_steps == 1 and result.time_weights is None and result.shape[:2] != (1, context.images):
+        result = replace(result, time_weights=ONE.reshape(1))  # the sum over one time step is no operator
+    return context, result
+
+
+def _run(context: Context, module: fx.GraphModule, arguments: list[Any], paths: list[str | None]) -> Any:
+    """What the calls of a graph return.
+
+    Args:
+        context: the graph in the making.
+        module: holds the calls, and graphs within them.
+        arguments: one for each placeholder.
+        paths: of the parameters that the arguments are; None for others.
+    """
+    values: dict[fx.Node, Any] = {}
+    parameters: dict[fx.Node, str] = {}
+    remaining = iter(zip(arguments, paths, strict=True))
+    last_use = _last_uses(module.graph)
+    for call in module.graph.nodes:
+        match call.op:
+            case "placeholder":
+                values[call], path = next(remaining)
+                if path is not None:
+                    parameters[call] = path
+            case "get_attr":
+                values[call] = getattr(module, str(call.target))
+            case "output":
+                return fx.node.map_arg(call.args[0], lambda node: values[node])
+            case _:
+                values[call] = _called(context, values, call, parameters)
+        for done in last_use.get(call, ()):
+            del values[done]
+    raise RefusedInput("the module returns nothing; expected spikes or currents")
+
+
+def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+    """What no call after each call reads: codes take eight bytes per element, so that they are dropped early."""
+    last: dict[fx.Node, fx.Node] = {}
+    for call in graph.nodes:
+        for source in call.all_input_nodes:
+            last[source] = call
+    found: dict[fx.Node, list[fx.Node]] = {}
+    for source, call in last.items():
+        if call.op != "output":
+            found.setdefault(call, []).append(source)
+    return found
+
+
+def _frames(context: Context, axes: Axes, shape: tuple[int, ...]) -> Signal:
+    """The input's codes, in the order of its axes."""
+    frame = axes.frame(shape)
+    index = context.add("input", Frames(), frame, ())
+    context.nodes[index] = replace(context.nodes[index], static=not axes.timed)
+    steps = context.time_steps if axes.timed else 1
+    moments = torch.arange(steps * context.images)
+    code = context.encode(index, moments, torch.arange(context.nodes[index].size).view(frame))
+    code = axes.from_time_first(code.view(steps, context.images, *frame))
+    return Signal(shape, (Term(index, code.contiguous(), ONE),))
+
+
+def _called(context: Context, values: dict[fx.Node, Any], call: fx.Node, parameters: dict[fx.Node, str]) -> Any:
+    args: Any = fx.node.map_arg(call.args, lambda node: values[node])
+    kwargs: Any = fx.node.map_arg(call.kwargs, lambda node: values[node])
+    inner = next((i for i, a in enumerate(args) if isinstance(a, fx.GraphModule)), None)
+    if inner is not None:  # autocast, or gradients switched off, around some calls
+        paths = [parameters.get(a) if isinstance(a, fx.Node) else None for a in call.args[inner + 1 :]]
+        return _run(context, args[inner], list(args[inner + 1 :]), paths)
+    if not _symbolic((args, kwargs)):
+        if call.target is torch.ops.spikeclip.neurons.default:
+            raise RefusedInput(f"module {args[2]!r} reads a constant; expected what the frames cause")
+        return call.target(*args, **kwargs)  # type: ignore[operator]
+    context.call, context.parameter_of = call, parameters
+    if call.target is operator.getitem:
+        return args[0][args[1]]
+    lower = LOWERINGS.get(call.target)
+    if lower is None:
+        raise context.refused("has no lowering: no layer, layout or sum that is known here")
+    return lower(context, *args, **kwargs)
+
+
+def _symbolic(arguments: Any) -> bool:
+    if isinstance(arguments, list | tuple):
+        return any(_symbolic(a) for a in arguments)
+    if isinstance(arguments, dict):
+        return any(_symbolic(a) for a in arguments.values())
+    return isinstance(arguments, SYMBOLIC)

@@ -1,0 +1,45 @@
+"""What stands beside the nodes of a module's graph, under the key and in the format of `export.metadata`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from export.frontend.inputs import Inputs
+from export.frontend.output import Readout
+from export.frontend.proof import Proven
+from export.metadata import FORMAT, FORMAT_VERSION, KEY, LIBRARIES, SCORES, extensions, producer, versions
+from export.populations import DT
+
+
+def of(
+    proven: Proven, inputs: Inputs, readout: Readout | None, notes: tuple[str, ...], groups: Mapping[str, int]
+) -> dict[str, str]:
+    """The metadata of a graph: `{"spikeclip": JSON}`.
+
+    Args:
+        proven: the graph, its grids and its certificate.
+        inputs: what it reads.
+        readout: what the host does with the outputs; None for nothing.
+        notes: what was rewritten or assumed.
+        groups: of the convolutions whose kernels are block-diagonal, by node.
+    """
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "dt": DT,
+        "time_steps": proven.certificate.time_steps,
+        "input": inputs.to_dict(),
+        "input_kind": inputs.kind.value,
+        "input_bits": inputs.bits,
+        "groups": dict(groups),
+        "grids": {name: asdict(grid) for name, grid in proven.grids.items()},
+        "certificate": proven.certificate.to_dict(),
+        "producer": producer(),
+        "versions": versions(*LIBRARIES),
+        "extensions": list(extensions(proven.graph)),
+        "notes": list(notes),
+    }
+    if readout is not None:
+        document["readout"] = {"scores": SCORES, **asdict(readout)}
+    return {KEY: json.dumps(document, allow_nan=False)}

@@ -1,0 +1,79 @@
+"""The one equation that every understood neuron is a case of.
+
+i = k i + x                      only where there is a synaptic current; else i = x
+v = (1 - d) v + d r + g i        a spike where v >= h (or v > h)
+then v = r (hard reset) or v = v - h (soft reset), in the same step or at the next one's beginning
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from torch import Tensor
+
+from spikeclip.errors import RefusedInput
+
+
+class Reset(StrEnum):
+    """What a spike leaves of the membrane.
+
+    A late soft reset subtracts h from what the membrane has decayed to in the next step; one at once decays with it.
+    """
+
+    HARD = "hard"
+    SOFT = "soft"
+    SOFT_LATE = "soft, one step late"
+    NONE = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence:
+    """`x += W s`, s the neurons' own spikes of the step before.
+
+    Attributes:
+        weight: float64 `[n, n]`, or `[]` for one weight of each neuron to itself.
+        bias: float64 `[n]`, or None.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """Parameters of the equation above.
+
+    Attributes:
+        decay: d; 0 of integrate-and-fire.
+        gain: g.
+        threshold: h.
+        reset: what a spike leaves.
+        rest: r; an image begins there.
+        at_threshold: whether v = h fires.
+        multi_step: whether the module is called once with a time axis, not once a time step.
+        synapse: k, of a synaptic current; None for none.
+        recurrence: of the spikes; None for none.
+    """
+
+    decay: float
+    gain: float
+    threshold: float
+    reset: Reset = Reset.HARD
+    rest: float = 0.0
+    at_threshold: bool = True
+    multi_step: bool = True
+    synapse: float | None = None
+    recurrence: Recurrence | None = None
+
+    def checked(self, key: str) -> "Neurons":
+        """The same.
+
+        Raises:
+            RefusedInput: a decay that is none, or a threshold at or below rest.
+        """
+        if not 0 <= self.decay <= 1:
+            raise RefusedInput(f"module {key!r} decays by {self.decay:g} per time step; expected 0 to 1")
+        if not self.threshold > self.rest:
+            raise RefusedInput(
+                f"module {key!r} has the threshold {self.threshold:g} and rests at {self.rest:g}; expected it above"
+            )
+        return self

@@ -1,0 +1,134 @@
+"""A torch module of the one equation, with the numbers of the graph's nodes, for neurons whose own code rounds.
+
+SpikingJelly divides by tau, and compares with what it subtracts; this multiplies by the decay as the graph has it:
+
+    i += d' (x / f - i)                    where there is a synaptic current, else i = x / f
+    u += d (l + R (i + back) - u)          or u += i + back without a decay; a spike where u > threshold
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.frontend.neurons.equations import Neurons, Reset
+
+
+class Stepping(nn.Module):
+    """Neurons in the unit and with the numbers of their population in the graph.
+
+    Shapes: currents `[T, B, ...]` of a multi-step module, else `[B, ...]`, to spikes of the same shape; beside them as
+    many states as the module it stands for returns, which it doesn't read.
+
+    Attributes:
+        nearest: the least distance of a membrane from the threshold since it was last cleared.
+    """
+
+    def __init__(self, neurons: Neurons, factor: float, numbers: Mapping[str, float], states: int) -> None:
+        super().__init__()
+        self.neurons, self.factor, self.numbers, self.states = neurons, factor, dict(numbers), states
+        self.recurrent: Tensor | None = None
+        self.recurrent_bias: Tensor | float = 0.0
+        self.step_mode = "m" if neurons.multi_step else "s"
+        self.nearest = float("inf")
+        self.reset()
+
+    @classmethod
+    def of(
+        cls, neurons: Neurons, factor: float, nodes: Mapping[str, nir.NIRNode], name: str, original: nn.Module
+    ) -> "Stepping":
+        """What stands for `original`, with the numbers of the node `name` and of those that belong to it.
+
+        Args:
+            neurons: the equation of `original`.
+            factor: of its currents in the graph's.
+            nodes: of the graph.
+            name: of the node that sends the spikes.
+            original: the module's own neuron.
+        """
+        sender = nodes[name]
+        membrane = nodes.get(f"{name}.membrane", sender)
+        numbers = {
+            "threshold": _first(sender.threshold if isinstance(sender, nir.Threshold) else sender.v_threshold),
+            "rest": _first(getattr(sender, "v_reset", 0.0)),
+            "back": _first(nodes[f"{name}.back"].scale) if f"{name}.back" in nodes else 0.0,
+        }
+        for key, attribute in (("decay", "tau"), ("decay", "tau_mem"), ("synapse", "tau_syn")):
+            if hasattr(membrane, attribute):
+                numbers[key] = _decay(getattr(membrane, attribute))
+        if f"{name}.synapse" in nodes:
+            numbers["synapse"] = _decay(nodes[f"{name}.synapse"].tau)
+        if "decay" in numbers:
+            numbers["resistance"] = _first(membrane.r)
+        states = 0
+        if type(original).__module__.startswith("snntorch") and (original.output or not original.init_hidden):
+            states = 2 if type(original).__name__.endswith("Synaptic") else 1
+        made = cls(neurons, factor, numbers, states)
+        made._feed_back(nodes.get(f"{name}.recurrent"))
+        return made
+
+    def _feed_back(self, node: nir.NIRNode | None) -> None:
+        if isinstance(node, nir.Scale):
+            self.recurrent = torch.tensor(_first(node.scale), dtype=torch.float64)
+        elif node is not None:
+            self.recurrent = torch.from_numpy(np.asarray(node.weight, np.float64))
+            self.recurrent_bias = torch.from_numpy(np.asarray(node.bias, np.float64))
+
+    def reset(self) -> None:
+        """Back to rest."""
+        self.v: Tensor | None = None
+        self.i: Tensor | None = None
+        self.spikes: Tensor | None = None
+
+    def reset_mem(self) -> Any:
+        """Back to rest; states that no one reads."""
+        self.reset()
+        states = [torch.zeros(0) for _ in range(self.states + int(self.neurons.recurrence is not None))]
+        return states[0] if len(states) == 1 else tuple(states)
+
+    init_leaky = init_synaptic = init_rleaky = init_rsynaptic = reset_mem
+
+    def forward(self, x: Tensor, *states: Tensor, **named: Tensor) -> Any:
+        if self.neurons.multi_step:
+            self.reset()
+            return torch.stack([self._step(current) for current in x])
+        spikes = self._step(x)
+        return (spikes, *(torch.zeros_like(x) for _ in range(self.states))) if self.states else spikes
+
+    def _step(self, x: Tensor) -> Tensor:
+        numbers = self.numbers
+        current = x / self.factor
+        if self.v is None:
+            self.v = torch.full_like(current, numbers["rest"])
+        spikes = torch.zeros_like(current) if self.spikes is None else self.spikes.to(current.dtype)
+        if self.recurrent is not None:
+            back = spikes * self.recurrent if self.recurrent.ndim == 0 else spikes @ self.recurrent.T
+            current = current + back + self.recurrent_bias
+        if "synapse" in numbers:
+            self.i = torch.zeros_like(current) if self.i is None else self.i
+            self.i = self.i + numbers["synapse"] * (current - self.i)
+            current = self.i
+        current = current + numbers["back"] * spikes
+        if "decay" in numbers:
+            self.v = self.v + numbers["decay"] * (numbers["rest"] + numbers["resistance"] * current - self.v)
+        else:
+            self.v = self.v + current
+        self.nearest = min(self.nearest, float((self.v - numbers["threshold"]).abs().min()))
+        fired = self.v > numbers["threshold"]
+        if self.neurons.reset is Reset.HARD:
+            self.v = torch.where(fired, torch.full_like(self.v, numbers["rest"]), self.v)
+        self.spikes = fired.to(x.dtype)
+        return self.spikes
+
+
+def _first(values: Any) -> float:
+    return float(np.asarray(values, np.float64).reshape(-1)[0])
+
+
+def _decay(tau: Any) -> float:
+    from export.frontend.populations import decay_of
+
+    return decay_of(tau)

@@ -1,0 +1,55 @@
+"""Parity of a user's module: its own code, with the graph's numbers, against a trace of the graph."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.frontend.door import PreparedModule
+from export.frontend.recording import ModuleRecording
+from neuromorphic.ir.parity import ParityReport, compare
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from spikeclip.errors import RefusedInput
+
+
+def compare_module(prepared: PreparedModule, trace: Trace, recording: ModuleRecording) -> ParityReport:
+    """Compare every spike of the module's neurons, and what it returns, with a trace of its graph.
+
+    Gates between the neurons, which no module computes by itself, are compared by what they cause.
+
+    Args:
+        prepared: the module.
+        trace: of its graph on some frames.
+        recording: of the module on the same frames.
+
+    Raises:
+        RefusedInput: the trace is of another graph, or of other frames.
+    """
+    missing = sorted(set(recording.spikes) - set(trace.spikes))
+    if missing:
+        raise RefusedInput(f"the trace has no population {missing[0]!r}; expected one of the module's own graph")
+    spikes = {name: SpikeTrain(*found) for name, found in recording.spikes.items()}
+    common = replace(
+        trace, spikes={name: trace.spikes[name] for name in trace.spikes if name in spikes}, membranes=None
+    )
+    expected, found = _results(prepared, recording), _returned(prepared, trace)
+    if expected.shape != found.shape:
+        raise RefusedInput(f"the module returns {list(expected.shape)}; the trace holds {list(found.shape)}")
+    report = compare(common, replace(common, producer="torch", spikes={name: spikes[name] for name in common.spikes}))
+    same = (expected.argmax(1) == found.argmax(1)).sum()
+    return replace(report, output_difference=float(np.abs(expected - found).max()), predictions_agree=int(same))
+
+
+def _results(prepared: PreparedModule, recording: ModuleRecording) -> NDArray[np.float64]:
+    """What the module returned: `[images, ...]`, of every time step or of their sum."""
+    result = recording.result if prepared.readout is not None else recording.result.swapaxes(0, 1)
+    return result.reshape(len(result), -1)
+
+
+def _returned(prepared: PreparedModule, trace: Trace) -> NDArray[np.float64]:
+    """The same of the trace."""
+    outputs = trace.outputs.astype(np.float64).reshape(*trace.outputs.shape[:2], -1)
+    if prepared.readout is None:
+        return outputs.reshape(len(outputs), -1)
+    weights, bias = np.array(prepared.readout.time_weights), prepared.readout.bias
+    return np.asarray(np.einsum("t,ntc->nc", weights, outputs) + (np.array(bias) if bias else 0.0))

@@ -1,0 +1,129 @@
+"""The proof of a lowered graph: the coarsest rung that every node stands on.
+
+1. 24 bits: everything in float32.
+2. 53 bits: everything in float64.
+3. 53 bits with decays snapped to the nearest p / 2^a: a as large as T steps leave room for, 6 at least.
+Where no rung holds for every node, the graph is snapped for 53 bits, and the certificate names the nodes.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import nir
+import numpy as np
+
+from export.bounds import Range, fraction_bits, propagate
+from export.certificate import COARSE_DECAY, LIMIT, READOUT_LIMIT, Certificate, certify
+from export.frontend.context import Context
+from export.frontend.lowering import Lowering, lower
+from export.frontend.neurons.equations import Neurons
+from export.frontend.nodes import Population
+from export.frontend.output import add_output
+from export.frontend.populations import decay_of, seconds
+from export.frontend.signals import Signal
+from export.populations import DT
+from export.snap import Grid, snap
+
+LEAST_DECAY_BITS = 6
+"""Decays are not snapped to multiples coarser than 2^-6: that would be another neuron."""
+
+WEIGHT_BITS = 10
+"""Fraction bits that snapped decays leave to weights."""
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A graph with snapped numbers, and what was proven of it."""
+
+    lowering: Lowering
+    graph: nir.NIRGraph
+    grids: dict[str, Grid]
+    certificate: Certificate
+
+
+def prove(context: Context, result: Signal, frames: Range) -> Proven:
+    """Lower, snap and certify; decays are snapped where that makes every node exact.
+
+    Args:
+        context: the nodes; decays of theirs may be changed.
+        result: what the module returns.
+        frames: range of the input.
+    """
+    steps = context.time_steps
+    lowering = lower(context, result)
+    add_output(lowering, result)
+    best = _snapped(lowering, frames, steps, LIMIT, {})
+    if best.certificate.exact:
+        return best
+    best = _snapped(lowering, frames, steps, READOUT_LIMIT, {})
+    odd = _odd_decays(context, lowering)
+    if best.certificate.exact or not odd:
+        return best
+    bits = _decay_bits(lowering, frames, steps)
+    if bits < LEAST_DECAY_BITS:
+        return best
+    for index in odd:
+        node = context.nodes[index]
+        assert isinstance(node.operation, Population)
+        neurons = _snapped_decay(node.operation.neurons, bits)
+        context.nodes[index] = replace(node, operation=replace(node.operation, neurons=neurons))
+    lowering = lower(context, result)
+    add_output(lowering, result)
+    names = dict.fromkeys(_neuron_names(lowering, odd), bits)
+    return _snapped(lowering, frames, steps, READOUT_LIMIT, names)
+
+
+def _snapped(lowering: Lowering, frames: Range, steps: int, limit: int, decays: Mapping[str, int]) -> Proven:
+    graph = nir.NIRGraph(copy.deepcopy(lowering.nodes), list(lowering.edges))
+    grids = snap(graph, frames, steps, DT, limit)
+    certificate = certify(graph, frames, steps, DT, limit, lowering.obstacles, decays)
+    return Proven(replace(lowering, nodes=graph.nodes), graph, grids, certificate)
+
+
+def _odd_decays(context: Context, lowering: Lowering) -> list[int]:
+    """Indices of the populations with a decay that is no multiple of 2^-10."""
+    found = []
+    for index in lowering.used:
+        operation = context.nodes[index].operation
+        if isinstance(operation, Population) and any(
+            fraction_bits(np.array(rate)) > COARSE_DECAY for rate in _rates(operation.neurons)
+        ):
+            found.append(index)
+    return found
+
+
+def _rates(neurons: Neurons) -> tuple[float, ...]:
+    return (neurons.decay,) if neurons.synapse is None else (neurons.decay, 1 - neurons.synapse)
+
+
+def _decay_bits(lowering: Lowering, frames: Range, steps: int) -> int:
+    """A with `log2 B + 10 + a T <= 53` for the largest current B; at most 10."""
+    graph = nir.NIRGraph(lowering.nodes, lowering.edges)
+    reads, _ = propagate(graph, frames, steps)
+    kinds = nir.LIF | nir.LI | nir.CubaLIF
+    bound = max((reads[name].bound for name, node in graph.nodes.items() if isinstance(node, kinds)), default=1.0)
+    room = READOUT_LIMIT - WEIGHT_BITS - max(0, int(np.ceil(np.log2(max(bound, 1.0)))))
+    return min(COARSE_DECAY, room // steps)
+
+
+def _snapped_decay(neurons: Neurons, bits: int) -> Neurons:
+    """The same neurons with decays on multiples of 2^-bits, none of them 0."""
+
+    def near(rate: float) -> float:
+        """The nearest p / 2^bits above 0 that readers of the file get back from its tau."""
+        middle = int(np.round(np.ldexp(rate, bits)))
+        steps = range(max(1, middle - 8), min(2**bits, middle + 8) + 1)
+        fit = [p / 2.0**bits for p in steps if decay_of(seconds(p / 2.0**bits)) == p / 2.0**bits]
+        return min(fit, key=lambda p: abs(p - rate))
+
+    decay = near(neurons.decay) if neurons.decay else 0.0
+    gain = decay if neurons.gain == neurons.decay else neurons.gain
+    synapse = None if neurons.synapse is None else 1 - near(1 - neurons.synapse)
+    return replace(neurons, decay=decay, gain=gain, synapse=synapse)
+
+
+def _neuron_names(lowering: Lowering, indices: list[int]) -> list[str]:
+    """Names of the nodes that hold these populations' decays."""
+    names = [lowering.names[index] for index in indices]
+    return [f"{name}.membrane" if f"{name}.membrane" in lowering.nodes else name for name in names]

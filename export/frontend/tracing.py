@@ -1,0 +1,142 @@
+"""Tracing: the module's own code runs once on fake tensors, with every neuron an opaque operator.
+
+`torch.export`, not strict, executes the code as it is: control flow on shapes, einops, loops over time, whatever the
+module calls.  What remains are ATen calls with concrete shapes.  A neuron becomes one call that names the module, so
+that nothing of its inside (state, surrogate, backend) is traced.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from export.frontend.neurons import snntorch, spikingjelly
+from export.frontend.neurons.equations import Neurons
+from spikeclip.errors import RefusedInput
+
+
+@torch.library.custom_op("spikeclip::neurons", mutates_args=())
+def _neurons(x: Tensor, states: list[Tensor], key: str) -> Tensor:
+    return torch.zeros_like(x)
+
+
+@_neurons.register_fake
+def _(x: Tensor, states: list[Tensor], key: str) -> Tensor:
+    return torch.empty_like(x)
+
+
+@torch.library.custom_op("spikeclip::membrane", mutates_args=())
+def _membrane(x: Tensor, key: str) -> Tensor:
+    return torch.zeros_like(x)
+
+
+@_membrane.register_fake
+def _(x: Tensor, key: str) -> Tensor:
+    return torch.empty_like(x)
+
+
+ADAPTERS: tuple[Callable[[nn.Module, str], Neurons | None], ...] = (spikingjelly.read, snntorch.read)
+"""What reads a neuron's equation off a module of some library; asked in this order."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A module's code as ATen calls.
+
+    Attributes:
+        program: torch's own.
+        neurons: the equation of every neuron, by path.
+        leaves: paths of the modules that consist of no others.
+    """
+
+    program: torch.export.ExportedProgram
+    neurons: dict[str, Neurons]
+    leaves: frozenset[str]
+
+
+def neurons_of(module: nn.Module) -> dict[str, Neurons]:
+    """The equation of every neuron of a module, by path.
+
+    Raises:
+        RefusedInput: a neuron of a known library that no equation here describes.
+    """
+    found: dict[str, Neurons] = {}
+    for path, part in module.named_modules():
+        for read in ADAPTERS:
+            neurons = read(part, path)
+            if neurons is not None:
+                found[path] = neurons
+    return found
+
+
+def trace(module: nn.Module, example: Tensor) -> Traced:
+    """The calls of `module(example)`; the module stays as it is.
+
+    Raises:
+        RefusedInput: there are no neurons, one has no equation here, or the code can't be traced.
+    """
+    neurons = neurons_of(module)
+    if not neurons:
+        raise RefusedInput(
+            f"{type(module).__name__} has no neurons of a known library; expected some of SpikingJelly or snnTorch"
+        )
+    root = copy.deepcopy(module).eval().requires_grad_(False)
+    for path in neurons:
+        root.set_submodule(path, _Opaque(path, root.get_submodule(path)))
+    leaves = frozenset(path for path, part in root.named_modules() if path and not any(True for _ in part.children()))
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch.export, about itself
+            program = torch.export.export(root, (example,), strict=False)
+    except RefusedInput:
+        raise
+    except Exception as error:  # whatever the module's own code, or torch's tracing of it, raises
+        reason = " ".join(str(error).split())[:300]
+        raise RefusedInput(
+            f"{type(module).__name__} can't be traced on an input of {list(example.shape)} "
+            f"({type(error).__name__}: {reason}); expected code that depends on shapes alone, not on values"
+        ) from error
+    return Traced(program, neurons, leaves)
+
+
+class _Opaque(nn.Module):
+    """Stands for a neuron while its module is traced: one call that names it, with the states that it gets."""
+
+    COPIED = ("v_threshold", "v_reset", "tau", "step_mode", "backend", "threshold", "beta", "alpha")
+    """Attributes that code around neurons reads."""
+
+    def __init__(self, key: str, original: nn.Module) -> None:
+        super().__init__()
+        self.key = key
+        for name in self.COPIED:
+            if hasattr(original, name):
+                value = getattr(original, name)
+                setattr(self, name, value.detach() if isinstance(value, Tensor) else value)
+        # snnTorch's neurons return their states too, unless they keep them.
+        self.states = 0
+        if type(original).__module__.startswith("snntorch"):
+            hidden = original.init_hidden and not original.output
+            self.states = 0 if hidden else 2 if type(original).__name__.endswith("Synaptic") else 1
+        self.returned = 1 + self.states
+        self.recurrent = type(original).__name__ in ("RLeaky", "RSynaptic")
+
+    def forward(self, x: Tensor, *states: Tensor, **named: Tensor) -> Any:
+        given = [s for s in (*states, *named.values()) if isinstance(s, Tensor) and s.shape == x.shape]
+        spikes = torch.ops.spikeclip.neurons(x, given, self.key)
+        if not self.states:
+            return spikes
+        return (spikes, *(torch.ops.spikeclip.membrane(x, self.key) for _ in range(self.states)))
+
+    def reset(self) -> None:
+        """Neurons at rest are the graph's business."""
+
+    def reset_mem(self) -> Any:
+        """States of zero, as many as the neuron takes: of whatever shape, the first call takes them as nothing."""
+        states = [torch.zeros(0) for _ in range(self.states + self.recurrent)]
+        return states[0] if len(states) == 1 else tuple(states)
+
+    init_leaky = init_synaptic = init_rleaky = init_rsynaptic = reset_mem

@@ -1,0 +1,158 @@
+"""Writing back: the graph's folded and snapped numbers go into the user's own module, which then computes with them.
+
+Weights and biases are the rows of the graph's nodes.  A normalisation that was folded only adds the bias, the last of
+several; one that stands alone has its gain and its offset.  Neurons fire above the graph's threshold, a float32.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.frontend.lowering import Lowering
+from export.frontend.neurons import snntorch, spikingjelly
+from export.frontend.neurons.equations import Neurons, Reset
+from export.frontend.neurons.stepping import Stepping
+from export.frontend.nodes import Piece, Population, Weighted
+from export.frontend.populations import is_power_of_two
+from spikeclip.errors import RefusedInput
+
+
+@torch.no_grad()
+def write_back(module: nn.Module, lowering: Lowering) -> None:
+    """Give `module` the numbers of the graph, in place, in its own floats: float64, or float32 where 24 bits do.
+
+    Raises:
+        RefusedInput: a parameter that the graph has in two versions, or a bias that the module has no place for.
+    """
+    _Writer(module).write(lowering)
+    for index in lowering.used:
+        operation = lowering.context.nodes[index].operation
+        if isinstance(operation, Population):
+            for key in operation.key:
+                _write_neurons(module, key, operation, lowering, lowering.names[index])
+
+
+@dataclass
+class _Writer:
+    """Writes rows into parameters, and keeps account of what was written where."""
+
+    module: nn.Module
+    written: dict[str, Tensor] = field(default_factory=dict)
+
+    def write(self, lowering: Lowering) -> None:
+        for index in lowering.used:
+            operation = lowering.context.nodes[index].operation
+            if not isinstance(operation, Weighted) or not operation.pieces:
+                continue
+            node = lowering.nodes[lowering.names[index]]
+            weight, bias = (torch.from_numpy(np.asarray(x, np.float64)) for x in (node.weight, node.bias))
+            at = 0
+            for piece in operation.pieces:
+                rows = slice(at, at + len(piece.rows))
+                at += len(piece.rows)
+                if piece.weight:
+                    self._weight(piece, weight[rows], bias[rows])
+                else:
+                    self._normalisation(piece, weight[rows], bias[rows])
+
+    def _weight(self, piece: Piece, weight: Tensor, bias: Tensor) -> None:
+        parameter = self.module.get_parameter(piece.weight)
+        self._put(piece.weight, parameter, piece.rows, _rows_of(piece, weight, parameter))
+        if piece.norms:
+            for path in piece.norms:
+                _pass_through(self.module.get_submodule(path))
+            self._offset(piece.norms[-1], piece.rows, bias)
+            if piece.bias is not None:
+                held = self.module.get_parameter(piece.bias)
+                self._put(piece.bias, held, piece.rows, torch.zeros_like(bias))
+        elif piece.bias is not None:
+            self._put(piece.bias, self.module.get_parameter(piece.bias), piece.rows, bias)
+        elif bool(bias.any()):
+            raise RefusedInput(f"parameter {piece.weight!r} gets a bias that its module has no place for")
+
+    def _normalisation(self, piece: Piece, weight: Tensor, bias: Tensor) -> None:
+        (path,) = piece.norms
+        norm: Any = self.module.get_submodule(path)
+        _pass_through(norm)
+        gains = weight.reshape(len(weight), -1).gather(1, piece.columns[piece.rows][:, None])[:, 0]
+        gains = gains / (piece.factor if piece.factor.ndim == 0 else piece.factor[piece.rows])
+        if norm.weight is None:
+            raise RefusedInput(f"module {path!r} normalises without a gain; expected one, or a weight before it")
+        self._put(f"{path}.weight", norm.weight, piece.rows, gains)
+        self._offset(path, piece.rows, bias)
+
+    def _offset(self, path: str, rows: Tensor, bias: Tensor) -> None:
+        norm: Any = self.module.get_submodule(path)
+        if norm.bias is not None:
+            self._put(f"{path}.bias", norm.bias, rows, bias)
+        else:
+            self._put(f"{path}.running_mean", norm.running_mean, rows, -bias)
+
+    def _put(self, path: str, parameter: Tensor, rows: Tensor, values: Tensor) -> None:
+        """Write rows, of which others may have been written with the same values only."""
+        known = self.written.setdefault(path, torch.zeros(len(parameter), dtype=torch.bool))
+        seen = known[rows]
+        values = values.reshape(len(rows), *parameter.shape[1:]).to(parameter.dtype)
+        if bool(seen.any()) and not torch.equal(parameter[rows][seen], values[seen]):
+            raise RefusedInput(
+                f"parameter {path!r} is used twice, by layers that fold and snap to different numbers; expected one "
+                "use, or the same normalisation and readers of both"
+            )
+        parameter[rows] = values
+        known[rows] = True
+
+
+def _rows_of(piece: Piece, weight: Tensor, parameter: Tensor) -> Tensor:
+    """Rows of the parameter `[rows, in / groups, ...]` from the node's `[rows, in, ...]`."""
+    seen = (piece.columns >= 0).nonzero()[:, 0]
+    factor = piece.factor if piece.factor.ndim == 0 else piece.factor[seen].view(1, -1, *([1] * (weight.ndim - 2)))
+    full = torch.zeros(len(weight), len(piece.columns), *weight.shape[2:], dtype=torch.float64)
+    full[:, seen] = weight[:, piece.columns[seen]] / factor
+    inner = parameter.shape[1]
+    groups = full.shape[1] // inner
+    if groups > 1:
+        first = torch.div(piece.rows, len(parameter) // groups, rounding_mode="floor") * inner
+        columns = first[:, None] + torch.arange(inner)
+        full = full[torch.arange(len(full))[:, None], columns]
+    return full
+
+
+def _pass_through(norm: Any) -> None:
+    """Make a normalisation add its offset and nothing else: y = x + bias."""
+    if norm.eps == 0.0:
+        return  # already
+    norm.eps = 0.0
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1)
+    if norm.weight is not None:
+        norm.weight.fill_(1)
+        norm.bias.zero_()
+
+
+def _write_neurons(module: nn.Module, key: str, operation: Population, lowering: Lowering, name: str) -> None:
+    neurons, part = operation.neurons, module.get_submodule(key)
+    scale, factor = lowering.units[name]
+    if needs_stepping(neurons, part):
+        module.set_submodule(key, Stepping.of(neurons, factor, lowering.nodes, name, part))
+        return
+    sender = lowering.nodes[name]
+    limit = np.asarray(sender.threshold if isinstance(sender, nir.Threshold) else sender.v_threshold).reshape(-1)[0]
+    threshold = float(limit) * scale
+    if neurons.at_threshold:
+        single = next(p.dtype for p in module.parameters()) == torch.float32
+        kind = np.float32 if single else np.float64
+        spikingjelly.set_threshold(part, float(np.nextafter(kind(threshold), kind(np.inf))))
+    else:
+        snntorch.set_threshold(part, threshold)
+
+
+def needs_stepping(neurons: Neurons, module: nn.Module) -> bool:
+    """Whether a neuron's own code divides by what is no power of two, or subtracts what it compares with."""
+    dyadic = neurons.decay in (0.0, 1.0) or is_power_of_two(neurons.decay)
+    multiplies = type(module).__module__.startswith("snntorch")
+    memories = neurons.synapse is not None or neurons.recurrence is not None
+    return not dyadic or memories or (neurons.reset is not Reset.HARD and not multiplies)
