@@ -41,7 +41,7 @@ from neuromorphic.ops import (
     Source,
     Stateless,
 )
-from neuromorphic.ops.operation import Kind
+from neuromorphic.ops.types import Kind
 
 
 def kind_of(node: Node) -> Kind | None:

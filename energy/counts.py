@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from energy.distribution import Distribution, distribution
 from energy.record import ADDED, InMemory, PerStep, Record, Sum, follows
-from neuromorphic.ops.operation import Kind
+from neuromorphic.ops.types import Kind
 
 
 class SourceCounts(Record):

@@ -19,7 +19,7 @@ from neuromorphic.execution.frames import frame, per_step
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import Array, ChipPopulation, Delay, DelayLine, Neurons, Overflows, Sink, Source, Stateless
-from neuromorphic.ops.operation import ChipKernel, NeuronKernel
+from neuromorphic.ops.types import ChipKernel, NeuronKernel
 
 
 @dataclass(frozen=True)

@@ -14,34 +14,26 @@ from neuromorphic.ops.ends import Sink, Source
 from neuromorphic.ops.linear import Affine, Scale
 from neuromorphic.ops.loihi import LoihiLif
 from neuromorphic.ops.membranes import CubaLi, Integrator, Li
+from neuromorphic.ops.neuron_roles import ChipPopulation, Membranes, Neurons, Population
 from neuromorphic.ops.neurons import CubaLif, If, Lif, Threshold
-from neuromorphic.ops.operation import (
+from neuromorphic.ops.operation import Fixed, Linear, Nonlinear, Operation, Stateless, Weighted
+from neuromorphic.ops.pooling import MaxPool2d, SumPool2d
+from neuromorphic.ops.types import (
     Array,
-    ChipPopulation,
     Conventions,
-    Fixed,
     Float32,
     Float64,
     Int64,
     Interval,
     Kernel,
-    Linear,
     Mask,
-    Membranes,
     NeuronKernel,
-    Neurons,
-    Nonlinear,
-    Operation,
     Overflows,
-    Population,
     Shape,
     Shapes,
     State,
-    Stateless,
     Typed,
-    Weighted,
 )
-from neuromorphic.ops.pooling import MaxPool2d, SumPool2d
 
 __all__ = [
     "READERS",

@@ -10,21 +10,9 @@ from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ops import extensions
-from neuromorphic.ops.operation import (
-    Array,
-    Conventions,
-    Float64,
-    Int64,
-    Interval,
-    Kernel,
-    Mask,
-    Nonlinear,
-    Shape,
-    Shapes,
-    Typed,
-    lacks,
-)
+from neuromorphic.ops.operation import Nonlinear, lacks
 from neuromorphic.ops.parameters import agree
+from neuromorphic.ops.types import Array, Conventions, Float64, Int64, Interval, Kernel, Mask, Shape, Shapes, Typed
 from neuromorphic.ops.windows import map_shape
 
 

@@ -10,21 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.ops.operation import (
-    Array,
-    Conventions,
-    Float32,
-    Float64,
-    Int64,
-    Kernel,
-    Kind,
-    Mask,
-    Shape,
-    Shapes,
-    Typed,
-    Weighted,
-)
+from neuromorphic.ops.operation import Weighted
 from neuromorphic.ops.parameters import finite, pair, per_channel, single
+from neuromorphic.ops.types import Array, Conventions, Float32, Float64, Int64, Kernel, Kind, Mask, Shape, Shapes, Typed
 from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
 
 

@@ -8,8 +8,9 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.operation import Array, Conventions, Int64, Interval, Operation, Shape, Shapes, Typed
+from neuromorphic.ops.operation import Operation
 from neuromorphic.ops.parameters import delay_steps
+from neuromorphic.ops.types import Array, Conventions, Int64, Interval, Shape, Shapes, Typed
 from neuromorphic.ops.widths import DELAY_BITS
 
 

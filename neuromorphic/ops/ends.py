@@ -8,7 +8,8 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.operation import Conventions, Interval, Operation, Shape, Shapes, Typed
+from neuromorphic.ops.operation import Operation
+from neuromorphic.ops.types import Conventions, Interval, Shape, Shapes, Typed
 
 
 @final

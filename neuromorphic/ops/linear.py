@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.operation import (
+from neuromorphic.ops.operation import Weighted
+from neuromorphic.ops.parameters import finite, per_channel
+from neuromorphic.ops.types import (
     Conventions,
     Float32,
     Float64,
@@ -21,9 +23,7 @@ from neuromorphic.ops.operation import (
     Shape,
     Shapes,
     Typed,
-    Weighted,
 )
-from neuromorphic.ops.parameters import finite, per_channel
 
 
 @final

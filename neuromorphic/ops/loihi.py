@@ -17,10 +17,11 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from neuromorphic.ops.operation import (
+from neuromorphic.ops.neuron_roles import ChipPopulation
+from neuromorphic.ops.operation import lacks
+from neuromorphic.ops.types import (
     Array,
     ChipKernel,
-    ChipPopulation,
     Conventions,
     Float64,
     Mask,
@@ -29,7 +30,6 @@ from neuromorphic.ops.operation import (
     Shapes,
     State,
     Typed,
-    lacks,
     multiplies,
     single_number,
 )

@@ -9,21 +9,20 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.ops.neuron_kernels import GeneralNeurons
-from neuromorphic.ops.operation import (
+from neuromorphic.ops.neuron_roles import Membranes, Unbiased
+from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
+from neuromorphic.ops.types import (
     Conventions,
     Float32,
     Float64,
     Interval,
-    Membranes,
     NeuronKernel,
     Shape,
     Shapes,
     State,
     Typed,
-    Unbiased,
     multiplies,
 )
-from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
 
 
 class FloatMembranes(Unbiased, Membranes):

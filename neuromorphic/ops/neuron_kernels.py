@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import DTypeLike
 
-from neuromorphic.ops.operation import Array, Float32, single_number
+from neuromorphic.ops.types import Array, Float32, single_number
 
 
 class GeneralNeurons:

@@ -14,21 +14,20 @@ from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
-from neuromorphic.ops.operation import (
+from neuromorphic.ops.neuron_roles import Population, Unbiased
+from neuromorphic.ops.parameters import check_threshold, decay, full, gain, per_input, per_neuron
+from neuromorphic.ops.types import (
     Conventions,
     Float32,
     Float64,
     Mask,
     NeuronKernel,
-    Population,
     Shape,
     Shapes,
     State,
     Typed,
-    Unbiased,
     multiplies,
 )
-from neuromorphic.ops.parameters import check_threshold, decay, full, gain, per_input, per_neuron
 
 
 def _zero() -> Float32:

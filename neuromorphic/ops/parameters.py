@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.ops.operation import Conventions, Float32, Int64, Shape
+from neuromorphic.ops.types import Conventions, Float32, Int64, Shape
 
 MAX_DELAY = 4096
 """Time steps that a `Delay` may wait: as many as an image may take."""

@@ -11,22 +11,21 @@ from numpy.typing import DTypeLike
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ops import extensions
 from neuromorphic.ops.convolution import Conv2d
-from neuromorphic.ops.operation import (
+from neuromorphic.ops.operation import Fixed, Nonlinear
+from neuromorphic.ops.parameters import agree, pair
+from neuromorphic.ops.types import (
     Array,
     Conventions,
-    Fixed,
     Float64,
     Int64,
     Interval,
     Kernel,
     Kind,
     Mask,
-    Nonlinear,
     Shape,
     Shapes,
     Typed,
 )
-from neuromorphic.ops.parameters import agree, pair
 from neuromorphic.ops.windows import Pair, Windows, map_shape
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.operation import Array, Float64, Int64, Mask, Shape, Shapes
+from neuromorphic.ops.types import Array, Float64, Int64, Mask, Shape, Shapes
 
 Pair = tuple[int, int]
 

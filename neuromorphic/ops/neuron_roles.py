@@ -1,0 +1,175 @@
+"""The roles of operations that are made of neurons: what each of them has to say of itself."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from neuromorphic.ops.operation import Operation, lacks
+from neuromorphic.ops.types import ChipKernel, Float64, Interval, Mask, NeuronKernel, Shape, Shapes, State
+
+
+@dataclass(frozen=True)
+class Neurons(Operation):
+    """Neurons: one for each element, which read what arrives at it and keep a state.
+
+    Attributes:
+        sends_spikes: whether their output are spikes, not membranes.
+    """
+
+    sends_spikes: ClassVar[bool]
+
+    @abstractmethod
+    def at_rest(self, images: int, shape: Shape) -> State:
+        """The state in which an image begins."""
+        lacks(self, "state")
+
+    @abstractmethod
+    def advance(self, state: State, x: Float64) -> Float64:
+        """One time step, the definition: what leaves neurons that x arrives at, 0 or 1 for spikes; updates `state`.
+
+        Args:
+            state: of `[N, *shape]`.
+            x: float64 `[N, *shape]`.
+
+        Returns:
+            float64 `[N, *shape]`.
+        """
+        lacks(self, "definition")
+
+    @abstractmethod
+    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
+        """The fast way to compute them, with the same operations in the same order.
+
+        Args:
+            batch: images at once.
+            shape: of the neurons.
+            dtype: of membranes that are no integers; those are kept in what holds them exactly.
+        """
+        lacks(self, "kernel")
+
+    @property
+    @abstractmethod
+    def states(self) -> int:
+        """Numbers that a neuron keeps from step to step."""
+        lacks(self, "number of states")
+
+    @property
+    @abstractmethod
+    def multiplications(self) -> int:
+        """Of one neuron's update: one per state that leaks by anything but a power of two.
+
+        A gain is as good as folded into the weights.
+        """
+        lacks(self, "number of multiplications")
+
+    @property
+    @abstractmethod
+    def leaks(self) -> bool:
+        """Whether a membrane, left alone, moves."""
+        lacks(self, "leak")
+
+    @property
+    @abstractmethod
+    def current_lasts(self) -> bool:
+        """Whether a synaptic current outlasts its step."""
+        lacks(self, "current")
+
+    @property
+    @abstractmethod
+    def rests_after_spike(self) -> bool:
+        """Whether a spike leaves v as it stays by itself: set to where it rests, not lowered by the threshold."""
+        lacks(self, "reset")
+
+    @property
+    @abstractmethod
+    def always_updated(self) -> bool:
+        """Whether every neuron takes an update in every step, although nothing arrives: it is never at rest."""
+        lacks(self, "rest")
+
+    @property
+    @abstractmethod
+    def has_bias(self) -> bool:
+        """Whether the neurons add a bias of their own to v."""
+        lacks(self, "bias")
+
+    @abstractmethod
+    def drives(self, shape: Shape) -> Mask:
+        """Which neurons something of their own arrives at in every step: bool `[*shape]`."""
+        lacks(self, "bias")
+
+    def steps_before(self, spikes: bool) -> int:
+        """One for spikes, through synapses of weight 1; currents have passed theirs."""
+        return int(spikes)
+
+    def products(self, shapes: Shapes) -> int:
+        """The elements that it reads."""
+        return prod(shapes.input)
+
+
+class Unbiased(Neurons):
+    """Neurons that nothing of their own arrives at."""
+
+    @property
+    def has_bias(self) -> bool:
+        """No."""
+        return False
+
+    def drives(self, shape: Shape) -> Mask:
+        """None."""
+        return np.zeros(shape, np.bool_)
+
+
+@dataclass(frozen=True)
+class Population(Neurons):
+    """Neurons whose output are spikes."""
+
+    sends_spikes: ClassVar = True
+
+    @property
+    def additions(self) -> int:
+        """Of one neuron's update: one per state, and the comparison with the threshold."""
+        return self.states + 1
+
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        """A spike lies in [0, 1], whatever caused it."""
+        return Interval(np.zeros(shapes.output), np.ones(shapes.output))
+
+    def refusal(self, reads_currents: bool) -> str:
+        """None: which neurons the chip can be is the matter of their numbers (`loihi2.populations`)."""
+        return ""
+
+
+@dataclass(frozen=True)
+class ChipPopulation(Population):
+    """Neurons of the chip, whose state are integers."""
+
+    @abstractmethod
+    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> "ChipKernel":
+        """In the type that holds the state exactly, whatever `dtype` is; leaves x as it is."""
+        lacks(self, "kernel")
+
+
+@dataclass(frozen=True)
+class Membranes(Neurons):
+    """Neurons without a threshold, whose output is v."""
+
+    sends_spikes: ClassVar = False
+    rests_after_spike = False  # it sends none
+
+    @property
+    def additions(self) -> int:
+        """Of one neuron's update: one per state."""
+        return self.states
+
+    @property
+    def always_updated(self) -> bool:
+        """No: at rest at its leak a membrane stays there."""
+        return False
+
+    def refusal(self, reads_currents: bool) -> str:
+        """Always: the chip's neurons send spikes."""
+        return "sends its membranes to other neurons; the chip's neurons send spikes, expected it as a readout only"

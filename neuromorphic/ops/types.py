@@ -1,0 +1,148 @@
+"""What operations take and return: arrays by their types, shapes, intervals, states, kernels, and conventions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from neuromorphic.ops.operation import Operation
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Array = NDArray[Any]
+
+Shape = tuple[int, ...]
+
+Kind = Literal["conv2d", "conv1d", "linear", "scale", "pooling", "identity", "attention"]
+"""What the reports call a node with synapses; neurons that read spikes directly have one each, `identity`."""
+
+
+class Shapes(NamedTuple):
+    """Of a node: of the sum that it reads, and of what leaves it."""
+
+    input: Shape
+    output: Shape
+
+
+class Conventions(NamedTuple):
+    """What a file leaves to its reader, and its writer meant.
+
+    Attributes:
+        dt: seconds per time step.
+        integrator_dt: what `IF` and `I` multiply their input by per time step: dt, or 1 where the writer meant steps.
+        subtract: whether a spike takes the threshold off v, as in NIR before 1.0.6; else v is set to v_reset.
+        exponential: whether a time constant takes `1 - exp(-dt / tau)` away per time step; else `dt / tau`.
+        leaky_adds: whether an input of 1 brings the v of `LIF` and `LI` r at once; else `dt / tau r`.
+        current_adds: the same of i and w_in, in `CubaLIF` and `CubaLI`.
+    """
+
+    dt: float
+    integrator_dt: float
+    subtract: bool = False
+    exponential: bool = False
+    leaky_adds: bool = False
+    current_adds: bool = False
+
+
+class Typed(NamedTuple):
+    """What a node of NIR becomes.
+
+    Attributes:
+        operation: with its parameters.
+        shapes: that it computes with.
+        leaves: the shape of its output in NIR's eyes, of as many elements: a `Conv1d` is computed on maps `[C, N, 1]`.
+    """
+
+    operation: "Operation"
+    shapes: Shapes
+    leaves: Shape
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Bounds of an array, element by element: float64 `[*shape]`."""
+
+    low: Float64
+    high: Float64
+
+    def __add__(self, other: "Interval") -> "Interval":
+        return Interval(self.low + other.low, self.high + other.high)
+
+    @classmethod
+    def between(cls, *values: Array) -> "Interval":
+        """From the least of several arrays to the greatest."""
+        whole = np.broadcast_arrays(*values)
+        return cls(np.min(whole, 0), np.max(whole, 0))
+
+
+Kernel = Callable[[Array], Array]
+"""The fast way to compute a stateless node: x `[B, *input shape]` to y `[B, *shape]`."""
+
+
+class NeuronKernel(Protocol):
+    """The fast way to compute neurons: x `[B, *shape]`, which it may use up, to spikes (uint8) or membranes.
+
+    Attributes:
+        v: membranes, kept between the steps.
+    """
+
+    v: Array
+
+    def forget(self) -> None:
+        """Back to the state in which an image begins."""
+
+    def __call__(self, x: Array) -> Array: ...
+
+
+@dataclass
+class Overflows:
+    """How often the widths of a population were too small.
+
+    Attributes:
+        wraps: of u.
+        saturations: of v, below; above it fires either way.
+    """
+
+    wraps: int = 0
+    saturations: int = 0
+
+
+class ChipKernel(NeuronKernel, Protocol):
+    """The same of the chip's neurons.
+
+    Attributes:
+        overflows: counted so far.
+    """
+
+    overflows: Overflows
+
+
+@dataclass
+class State:
+    """What neurons keep from step to step, float64 `[N, *shape]`.
+
+    Attributes:
+        v: membranes.
+        i: synaptic currents, of neurons that have some; u of the chip's.
+    """
+
+    v: Float64
+    i: Float64
+
+
+def multiplies(decay: Array | float) -> bool:
+    """Whether what is kept, `1 - decay`, takes a multiplication: it is neither 0 nor a power of two everywhere."""
+    kept = np.asarray(1.0 - np.asarray(decay, np.float64))
+    mantissa, _ = np.frexp(kept)
+    return bool(((np.abs(mantissa) != 0.5) & (kept != 0)).any())
+
+
+def single_number(values: Array) -> Any:
+    """An array of a single value where all of `values` are the same, for speed."""
+    first = values.flat[0]
+    return first if (values == first).all() else values
