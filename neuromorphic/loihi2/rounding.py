@@ -37,24 +37,28 @@ SEED = 0
 Values = NDArray[np.float64]
 
 
-def windows(node: Node, maps: NDArray[Any]) -> NDArray[np.float32]:
-    """What the node's weights meet: some windows of maps `[B, *input shape]`, as rows `[groups, rows, weights]`."""
+Rows = NDArray[np.float32] | NDArray[np.uint8]
+"""What weights meet, `[groups, rows, weights]`: spikes stay bytes."""
+
+
+def windows(node: Node, maps: NDArray[Any]) -> Rows:
+    """What the node's weights meet: some windows of maps `[B, *input shape]`."""
+    maps = maps if maps.dtype == np.uint8 else maps.astype(np.float32)
     match node.operation:
         case Affine():
-            return maps.astype(np.float32)[None]
+            return maps[None]
         case Conv2d() as conv:
             seen = conv.windows.seen(maps)
             positions = seen.shape[2] * seen.shape[3]
             count = min(positions, max(1, ROWS // len(maps)))
             chosen = np.random.default_rng(SEED).choice(positions, count, replace=False)
             rows = seen[:, :, chosen // seen.shape[3], chosen % seen.shape[3]].swapaxes(1, 2)
-            grouped = rows.reshape(len(maps) * count, conv.groups, -1).swapaxes(0, 1)
-            return np.asarray(grouped, np.float32)
+            return np.asarray(rows.reshape(len(maps) * count, conv.groups, -1).swapaxes(0, 1))
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no weights that are rounded in turn")
 
 
-def round_in_turn(weights: Values, rows: NDArray[np.float32]) -> Values:
+def round_in_turn(weights: Values, rows: Rows) -> Values:
     """Integers `[out, n]` for weights in units of their own steps, given the inputs `[groups, rows, n]` they meet."""
     groups = len(rows)
     result = np.empty_like(weights)
@@ -82,15 +86,14 @@ def _rounded_rows(left: Values, factor: Values) -> Values:
     return whole
 
 
-def _second_moments(x: NDArray[np.float32]) -> Values:
+def _second_moments(x: Rows) -> Values:
     """`E[x x']`, float64 `[n, n]`.
 
     Spikes and counts are summed in float32, which holds their sums; other sums would depend on the processor's order
     there, and weights on them.
     """
-    largest = float(max(x.max(initial=0.0), -x.min(initial=0.0)))
-    counts = largest**2 * len(x) < 2**24 and bool((x == np.rint(x)).all())
-    exact = x if counts else x.astype(np.float64)
+    counts = x.dtype == np.uint8 and int(x.max(initial=0)) ** 2 * len(x) < 2**24
+    exact = x.astype(np.float32 if counts else np.float64)
     return np.asarray((exact.T @ exact).astype(np.float64) / len(x))
 
 
@@ -99,7 +102,7 @@ def round_to_nearest(weights: Values) -> Values:
     return np.asarray(np.clip(np.round(weights), LEAST, MOST))
 
 
-def mean_change(weights: Values, rows: NDArray[np.float32], rounded: Values, later: NDArray[np.float32]) -> Values:
+def mean_change(weights: Values, rows: Rows, rounded: Values, later: Rows) -> Values:
     """`E[W x] - E[Q x']` per output channel: what a bias has to make up for.
 
     Args:
