@@ -37,8 +37,8 @@ SEED = 0
 Values = NDArray[np.float64]
 
 
-Rows = NDArray[np.float32] | NDArray[np.uint8]
-"""What weights meet, `[groups, rows, weights]`: spikes stay bytes."""
+Rows = NDArray[Any]
+"""What weights meet, float32 `[groups, rows, weights]`, or uint8: spikes stay bytes."""
 
 
 def windows(node: Node, maps: NDArray[Any]) -> Rows:
@@ -93,7 +93,7 @@ def _second_moments(x: Rows) -> Values:
     there, and weights on them.
     """
     counts = x.dtype == np.uint8 and int(x.max(initial=0)) ** 2 * len(x) < 2**24
-    exact = x.astype(np.float32 if counts else np.float64)
+    exact: NDArray[Any] = x.astype(np.float32 if counts else np.float64)
     return np.asarray((exact.T @ exact).astype(np.float64) / len(x))
 
 
