@@ -1,6 +1,5 @@
 """`spikeclip-inspect`: what is in a `.nir` file, in words, as JSON and as a picture."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ import numpy as np
 import typer
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.inspection.describe import size
 from neuromorphic.inspection.drawing import draw
 from neuromorphic.inspection.report import Inspection, NodeReport, Proof, inspect, synapses
@@ -17,8 +17,10 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import Readout
 from neuromorphic.loihi2.certificate import certify as prove_widths
 from neuromorphic.loihi2.file import integer_graph
+from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
-from spikeclip.console import console, refusals, require_folders, results
+from spikeclip.console import console, refusals, results, written
+from spikeclip.options import DtOption, IntegratorsOption, JsonOption, ModelArgument, ResetOption, WrittenByOption
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -28,10 +30,13 @@ NAMES = 6
 
 @app.command()
 def inspect_file(
-    model: Annotated[Path, typer.Argument(help="A graph (.nir), by spikeclip-export or from elsewhere.")],
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
+    model: ModelArgument,
+    json_path: JsonOption = None,
     svg: Annotated[Path | None, typer.Option(help="Draw the graph (.svg).")] = None,
-    dt: Annotated[float | None, typer.Option(help="Seconds per time step, where the file doesn't say.")] = None,
+    dt: DtOption = None,
+    reset: ResetOption = None,
+    integrators: IntegratorsOption = None,
+    written_by: WrittenByOption = None,
     prove: Annotated[
         bool, typer.Option(help="Prove the file's certificate again from its weights; else it is only quoted.")
     ] = True,
@@ -45,22 +50,25 @@ def inspect_file(
     Examples: `spikeclip-inspect model.nir --svg model.svg --json model.json`, `spikeclip-inspect theirs.nir --dt 1e-3`
     """
     with refusals():
-        require_folders(json_path, svg)
-        graph = read_graph(model, dt)
+        check_outputs({"--json": json_path, "--svg": svg}, (model,))
+        graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         with console.status("proving"):
             proof = _proof(graph, model, prove)
         found = inspect(graph, synapses(graph), proof)
-    if json_path is not None:
-        json_path.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
-    if svg is not None:
-        svg.write_text(draw(found), encoding="utf-8")
-    for line in _lines(found):
-        results.print(line, markup=False)
-    results.print()
-    for title, said in _summary(found):
-        results.print(f"{title:<12} {said}", markup=False)
-    if proof.contradicted:
-        raise typer.Exit(1)
+        for line in _lines(found):
+            results.print(line, markup=False)
+        results.print()
+        for title, said in _summary(found):
+            results.print(f"{title:<12} {said}", markup=False)
+        for sentence in graph.metadata.assumed:
+            results.print(f"{'assumed':<12} {sentence}", markup=False)
+        if json_path is not None:
+            write_json(json_path, found.to_dict())
+        if svg is not None:
+            write_text(svg, draw(found))
+        written(json_path, svg)
+        if proof.contradicted:
+            raise typer.Exit(1)
 
 
 def _proof(graph: Graph, path: Path, prove: bool) -> Proof:

@@ -1,0 +1,196 @@
+"""Who wrote a file decides what it says; expected spikes are worked out here, step by step, from the writer's equations."""
+
+import itertools
+
+import h5py
+import nir
+import numpy as np
+import pytest
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.fast import run_in_batches
+from neuromorphic.execution.reference import run
+from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.provenance import Asked, Origin, _profiles
+from neuromorphic.reading.read import read_graph
+
+ONE = np.ones(2, np.float32)
+
+
+def chain(*nodes):
+    """input -> nodes -> output, of two elements."""
+    named = {"input": nir.Input(np.array([2])), **{f"n{i}": node for i, node in enumerate(nodes)}}
+    named["output"] = nir.Output(np.array([2]))
+    names = list(named)
+    return nir.NIRGraph(named, list(itertools.pairwise(names)), type_check=False)
+
+
+def lif(tau=2e-4, r=1.0, threshold=1.0, reset=0.0, leak=0.0):
+    return nir.LIF(*(np.float32(v) * ONE for v in (tau, r, leak, threshold, reset)))
+
+
+def integrator(r=1.0, threshold=1.0):
+    return nir.IF(np.float32(r) * ONE, np.float32(threshold) * ONE, 0 * ONE)
+
+
+def frames(seed, most=3.0, steps=40):
+    return (np.random.default_rng(seed).integers(0, 16, (3, steps, 2)) * most / 16).astype(np.float32)
+
+
+def spikes(graph, x, node="n0"):
+    trace = run(graph, x)
+    fast = run_in_batches(graph, x)
+    assert np.array_equal(trace.spikes[node].bits, fast.spikes[node].bits)
+    return trace.spikes[node].unpack()
+
+
+def written(tmp_path, graph, version, without=()):
+    """A file of `graph` as another version of NIR wrote it, without some parameters."""
+    path = tmp_path / "old.nir"
+    nir.write(path, graph)
+    with h5py.File(path, "r+") as file:
+        del file["version"]
+        file["version"] = version
+        for node in file["node/nodes"].values():
+            for key in without:
+                if key in node:
+                    del node[key]
+    return path
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_spike_subtracts_the_threshold(seed):
+    x = frames(seed)
+    found = spikes(from_nir(chain(lif(threshold=0.75)), asked=Asked(dt=1e-4, reset="subtract")), x)
+    v, expected = np.zeros((3, 2)), []
+    for t in range(x.shape[1]):
+        v = v + 0.5 * (x[:, t] - v)
+        expected.append(v > 0.75)
+        v = v - 0.75 * expected[-1]
+    assert np.array_equal(found, np.stack(expected, 1))
+    assert found.sum() > spikes(from_nir(chain(lif(threshold=0.75)), dt=1e-4), x).sum() > 0
+
+
+@pytest.mark.parametrize(
+    "neurons", [integrator(threshold=0.5), nir.CubaLIF(ONE * 2e-4, ONE * 4e-4, ONE, 0 * ONE, ONE / 4, 0 * ONE, ONE * 2)]
+)
+def test_other_neurons_subtract_too(neurons):
+    x = frames(5)
+    graph = from_nir(chain(neurons), asked=Asked(dt=1e-4, reset="subtract", integrators="step"))
+    found = spikes(graph, x)
+    operation = graph.nodes["n0"].operation
+    state, expected = operation.at_rest(3, (2,)), []
+    for t in range(x.shape[1]):
+        operation.charge(state, x[:, t].astype(np.float64))
+        expected.append(state.v > operation.threshold)
+        state.v -= operation.threshold * expected[-1]
+    assert np.array_equal(found, np.stack(expected, 1))
+    assert found.any()
+
+
+@pytest.mark.parametrize(("version", "without", "reset"), [("1.0.4", ("v_reset",), "subtract"), ("1.0.5", ("v_reset",), "subtract"), ("1.0.5", (), "zero"), ("1.0.6", ("v_reset",), "zero"), ("1.0.8", (), "zero"), ("0.2.0", ("v_reset",), "zero")])  # fmt: skip
+def test_the_version_of_a_file_decides_its_reset(tmp_path, version, without, reset):
+    graph = read_graph(written(tmp_path, chain(lif()), version, without), 1e-4)
+    assert graph.metadata.reset == reset
+    assert graph.nodes["n0"].operation.subtracts == (reset == "subtract")
+    old = version < "1.0.6" and "v_reset" in without
+    assert any("--reset" in sentence for sentence in graph.metadata.assumed) == old
+
+
+def test_a_reset_that_is_asked_for_needs_no_assumption(tmp_path):
+    path = written(tmp_path, chain(lif()), "1.0.4", ("v_reset",))
+    assert read_graph(path, asked=Asked(dt=1e-4, reset="zero")).metadata.assumed == ()
+
+
+@pytest.mark.parametrize("dt", [1e-4, 1e-3, 1.0])
+def test_integrators_count_steps_where_that_is_meant(dt):
+    x = frames(1, most=0.5)
+    found = spikes(from_nir(chain(integrator()), asked=Asked(dt=dt, integrators="step")), x)
+    v, expected = np.zeros((3, 2)), []
+    for t in range(x.shape[1]):
+        v = v + x[:, t]
+        expected.append(v > 1)
+        v = np.where(expected[-1], 0, v)
+    assert np.array_equal(found, np.stack(expected, 1))
+    assert found.any()
+
+
+def test_an_if_beside_a_lif_takes_steps_while_the_lif_takes_seconds():
+    graph = chain(integrator(threshold=0.5), nir.Linear(np.eye(2, dtype=np.float32) * 4), lif(tau=1e-2))
+    read = from_nir(graph, asked=Asked(dt=1e-3, integrators="step"))
+    assert float(read.nodes["n0"].operation.gain[0]) == 1.0
+    assert float(read.nodes["n2"].operation.decay[0]) == pytest.approx(0.1)
+
+
+def test_an_integrator_without_a_word_is_pointed_out():
+    assert any("--integrators step" in said for said in from_nir(chain(integrator()), dt=1e-4).metadata.assumed)
+    assert not any("--integrators" in said for said in from_nir(chain(integrator()), dt=1.0).metadata.assumed)
+    assert not any("--integrators" in said for said in from_nir(chain(lif()), dt=1e-4).metadata.assumed)
+
+
+def test_a_writers_profile_says_what_its_files_mean():
+    sinabs = from_nir(chain(lif(tau=4.0, r=1.0)), asked=Asked(written_by="sinabs"))
+    operation = sinabs.nodes["n0"].operation
+    assert sinabs.metadata.dt == 1.0
+    assert operation.subtracts
+    # v = kept v + x
+    assert float((operation.decay * operation.gain)[0]) == 1.0
+    jaxpike = from_nir(chain(lif(tau=2e-3)), asked=Asked(written_by="jaxpike"))
+    assert float(jaxpike.nodes["n0"].operation.decay[0]) == pytest.approx(1 - np.exp(-0.5), rel=1e-7)
+    norse = from_nir(chain(lif(tau=1e-2)), asked=Asked(written_by="norse@2"))
+    assert norse.metadata.dt == 1e-3
+    assert from_nir(chain(lif(tau=1e-2)), asked=Asked(written_by="Norse@1.1.0")).metadata.dt == 1e-6
+
+
+@pytest.mark.parametrize(("library", "node"), [("rockpool", lif(tau=1e-2)), ("spyx", integrator())])
+def test_what_no_file_of_a_library_holds_is_refused_with_the_reason(library, node):
+    with pytest.raises(RefusedInput, match=f"written by {library}: a .* doesn't hold what it means"):
+        from_nir(chain(node), asked=Asked(written_by=library))
+
+
+def test_an_unknown_library_is_refused_with_those_that_are_known():
+    with pytest.raises(RefusedInput, match=r"no profile of 'snntroch'; expected one of .*snntorch"):
+        from_nir(chain(lif()), asked=Asked(written_by="snntroch"))
+
+
+def test_every_profile_is_understood():
+    known = {"dt", "reset", "integrators", "decay", "leaky_input", "current_input", "refuses", "note"}
+    for name, profile in _profiles().items():
+        assert {key for key in profile if not key[0].isdigit()} <= known, name
+        assert profile.get("reset", "zero") in ("zero", "subtract")
+        assert profile.get("integrators", "dt") in ("dt", "step")
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 16777217.0])
+def test_numbers_of_files_in_float64_keep_their_value(value):
+    graph = chain(nir.Linear(np.full((2, 2), value)), lif())
+    weight = from_nir(graph, dt=1e-4).nodes["n0"].operation.weight
+    assert weight.dtype == np.float64
+    assert weight[0, 0] == value
+
+
+def test_numbers_that_float32_holds_become_float32():
+    assert (
+        from_nir(chain(nir.Linear(np.full((2, 2), 0.25)), lif()), dt=1e-4).nodes["n0"].operation.weight.dtype
+        == np.float32
+    )
+
+
+def test_int64_weights_keep_their_value():
+    graph = chain(nir.Linear(np.full((2, 2), 2**24 + 1)), lif())
+    assert from_nir(graph, dt=1e-4).nodes["n0"].operation.weight[0, 0] == 2**24 + 1
+
+
+def test_an_infinite_time_constant_integrates():
+    x = frames(2, most=0.5)
+    found = spikes(from_nir(chain(lif(tau=np.inf, r=np.inf)), dt=1e-4), x)
+    assert np.array_equal(found, spikes(from_nir(chain(integrator()), asked=Asked(dt=1e-4, integrators="step")), x))
+    mixed = lif()
+    mixed.tau = np.array([np.inf, 2e-4], np.float32)
+    with pytest.raises(RefusedInput, match="tau or r is infinite for some neurons"):
+        from_nir(chain(mixed), dt=1e-4)
+
+
+def test_origins_compare_versions_as_numbers():
+    assert Origin("1.0.10").number > Origin("1.0.6").number
+    assert Origin(None).number == ()
