@@ -9,7 +9,10 @@ from neuromorphic.ops import Operation, extensions
 
 EXTENSIONS = frozenset(extensions.EXTENSIONS)
 
-SILENT = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "divisor": 1, "gain": 1, "leak": 0, "reset": 0}
+SILENT = {
+    **dict.fromkeys(("stride", "dilation", "groups", "divisor", "gain"), 1),
+    **dict.fromkeys(("padding", "beyond", "leak", "reset", "subtracts"), 0),
+}
 """Values that nobody needs to be told."""
 
 

@@ -1,4 +1,4 @@
-"""Who wrote a file decides what it says; expected spikes are worked out here, step by step, from the writer's equations."""
+"""Who wrote a file decides what it says; spikes are worked out here, step by step, from the writer's equations."""
 
 import itertools
 
@@ -88,7 +88,17 @@ def test_other_neurons_subtract_too(neurons):
     assert found.any()
 
 
-@pytest.mark.parametrize(("version", "without", "reset"), [("1.0.4", ("v_reset",), "subtract"), ("1.0.5", ("v_reset",), "subtract"), ("1.0.5", (), "zero"), ("1.0.6", ("v_reset",), "zero"), ("1.0.8", (), "zero"), ("0.2.0", ("v_reset",), "zero")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("version", "without", "reset"),
+    [
+        ("1.0.4", ("v_reset",), "subtract"),
+        ("1.0.5", ("v_reset",), "subtract"),
+        ("1.0.5", (), "zero"),
+        ("1.0.6", ("v_reset",), "zero"),
+        ("1.0.8", (), "zero"),
+        ("0.2.0", ("v_reset",), "zero"),
+    ],
+)
 def test_the_version_of_a_file_decides_its_reset(tmp_path, version, without, reset):
     graph = read_graph(written(tmp_path, chain(lif()), version, without), 1e-4)
     assert graph.metadata.reset == reset
