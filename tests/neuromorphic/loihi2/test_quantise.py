@@ -24,7 +24,7 @@ from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from neuromorphic.reading.read import read_graph
 from tests.export.encoders import checkpoint, published
-from tests.neuromorphic.graphs import DT, chain, conv, lif, max_pool, metadata
+from tests.neuromorphic.graphs import DT, chain, conv, lif, max_pool, metadata, small_net
 
 T = 4
 
