@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.exactness import SINGLE, exact_on
-from neuromorphic.analysis.facts import wiring_fact
 from neuromorphic.execution.fast import Execution, batches, run
 from neuromorphic.execution.frames import frame, still
 from neuromorphic.ir.graph import Graph, Node
@@ -123,7 +122,7 @@ class Calibration:
         """What one node sends in the first `steps` steps, T by default: `[images, steps, *shape]`."""
         names = _behind(graph, name)
         found: dict[str, NDArray[Any]] = {n: given[n] for n in names if graph.nodes[n].spiking and n != name}
-        synapses = names & _synapses_of_spikes(graph)
+        synapses = {n for n in names if _reads_spikes_only(graph, graph.nodes[n])}
         found.update({n: self._currents(graph.nodes[n], given, whole.get(n)) for n in synapses})
         parts = []
         for part in batches(images, BATCH):
@@ -190,15 +189,10 @@ def _spikes(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Spike
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-@wiring_fact
-def _synapses_of_spikes(graph: Graph) -> frozenset[str]:
-    """Names of the synapses that read spikes of the same step alone."""
-    return frozenset(
-        name
-        for name, node in graph.nodes.items()
-        if isinstance(node.operation, Linear)
-        if all(graph.nodes[s].spiking and (s, name) not in graph.recurrent for s in node.sources)
-    )
+def _reads_spikes_only(graph: Graph, node: Node) -> bool:
+    """Whether a node stands for synapses that read spikes of the same step alone."""
+    in_time = (graph.nodes[s].spiking and (s, node.name) not in graph.recurrent for s in node.sources)
+    return isinstance(node.operation, Linear) and all(in_time)
 
 
 def _behind(graph: Graph, name: str) -> set[str]:

@@ -50,8 +50,8 @@ def quantise(
     progress: Progress = lambda done, total, name: None,
 ) -> tuple[Graph, Scheme]:
     """The integer graph of a float graph, and its scheme: `integers` of what `calibrate` returns."""
-    floats, scheme = calibrate(graph, frames, granularity, rounding, progress)
-    return integers(floats, scheme), scheme
+    _, whole, scheme = _named(graph, frames, granularity, rounding, progress)
+    return whole, scheme
 
 
 def calibrate(
@@ -75,6 +75,14 @@ def calibrate(
         RefusedInput: the graph has neurons or sums that the chip does not have, by name; or numbers for which floats
             are too narrow.
     """
+    floats, _, scheme = _named(graph, frames, granularity, rounding, progress)
+    return floats, scheme
+
+
+def _named(
+    graph: Graph, frames: NDArray[np.float32], granularity: Granularity, rounding: Rounding, progress: Progress
+) -> tuple[Graph, Graph, Scheme]:
+    """`_calibrated`, whose errors name the file."""
     try:
         with np.errstate(divide="raise", over="raise", invalid="raise"):
             return _calibrated(graph, frames, granularity, rounding, progress)
@@ -96,7 +104,8 @@ def with_scheme(graph: Graph, scheme: Scheme) -> Graph:
 
 def _calibrated(
     graph: Graph, frames: NDArray[np.float32], granularity: Granularity, rounding: Rounding, progress: Progress
-) -> tuple[Graph, Scheme]:
+) -> tuple[Graph, Graph, Scheme]:
+    """The float graph, the integer graph that `integers` makes of it and of its scheme, and that."""
     steps = graph.metadata.time_steps
     if steps is None:
         raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
@@ -120,7 +129,8 @@ def _calibrated(
             else:
                 work.round_factors(node, node.operation)
     work.judge()
-    return dequantised(work.graph, integers(work.graph, work.scheme), work.scheme), work.scheme
+    whole = integers(work.graph, work.scheme)
+    return dequantised(work.graph, whole, work.scheme), whole, work.scheme
 
 
 class _Work:

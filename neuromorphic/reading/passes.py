@@ -155,13 +155,14 @@ def typed(draft: Draft) -> Draft:
             readers[s].append(draft.raw[reader])
     size = Size()
     found: dict[str, Typed | Shape] = {}
-    waiting = sorted(draft.fan_in)
+    component = components(draft.fan_in)
+    waiting = sorted(draft.fan_in, key=lambda name: (component[name], name))  # sources first, but on cycles
     while waiting:
-        ready = [n for n in waiting if not draft.fan_in[n] or any(s in found for s in draft.fan_in[n])]
-        if not ready:
-            names = ", ".join(waiting[:4])
+        ready = (n for n in waiting if not draft.fan_in[n] or any(s in found for s in draft.fan_in[n]))
+        name = next(ready, None)
+        if name is None:
+            names = ", ".join(sorted(waiting)[:4])
             raise RefusedInput(f"{draft.source}: no input leads to {names}; expected one")
-        name = ready[0]
         waiting.remove(name)
         partial = replace(draft, typed=found)
         found[name] = typed_node = _typed_node(partial, name, readers[name])

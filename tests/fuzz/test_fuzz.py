@@ -186,7 +186,7 @@ def test_outputs_beyond_float32_are_refused():
 
 def test_ways_that_double_are_refused():
     exercise(from_nir(flattening(10), "FILE"), "FILE")
-    with pytest.raises(RefusedInput, match="ways through"):
+    with pytest.raises(RefusedInput, match="paths through"):
         from_nir(flattening(60), "FILE")
 
 

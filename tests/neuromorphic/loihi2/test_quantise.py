@@ -24,7 +24,7 @@ from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from neuromorphic.reading.read import read_graph
 from tests.export.encoders import checkpoint, published
-from tests.neuromorphic.graphs import DT, chain, conv, lif, max_pool, metadata
+from tests.neuromorphic.graphs import DT, chain, conv, lif, max_pool, metadata, small_net
 
 T = 4
 
@@ -357,3 +357,16 @@ def test_a_broken_scheme_is_refused(encoder):
     for change in ({"units": None}, {"granularity": "neuron"}, {"input_scale": 0.0}, {"populations": {"x": {"y": 1}}}):
         with pytest.raises(RefusedInput):
             Scheme.from_dict({**document, **change}, "file.nir")
+
+
+def test_the_integers_of_what_calibrate_returns_are_those_of_quantise():
+    graph = from_nir(small_net())
+    frames = np.random.default_rng(0).integers(-8, 9, (2, 2, 6, 6)).astype(np.float32)
+    whole, scheme = quantise(graph, frames)
+    floats, same = calibrate(graph, frames)
+    again = integers(floats, same)
+    assert (scheme.to_dict(), whole.metadata.certificate) == (same.to_dict(), again.metadata.certificate)
+    for name, node in whole.nodes.items():
+        assert node.sources == again.nodes[name].sources
+        for key, value in vars(node.operation).items():
+            np.testing.assert_array_equal(value, getattr(again.nodes[name].operation, key), err_msg=f"{name}.{key}")

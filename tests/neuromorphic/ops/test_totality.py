@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from inspect import isabstract
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,17 +28,9 @@ from tests.neuromorphic.graphs import chain, conv, lif
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("neuromorphic", "energy", "export")
 
-KINDS = (
-    ops.Operation,
-    ops.Stateless,
-    ops.Linear,
-    ops.Weighted,
-    ops.Nonlinear,
-    ops.Neurons,
-    ops.Population,
-    ops.Membranes,
-)
-"""What an operation may be derived from."""
+OPERATIONS = {kind for kind in vars(ops).values() if isinstance(kind, type) and issubclass(kind, ops.Operation)}
+KINDS = sorted((kind for kind in OPERATIONS if isabstract(kind)), key=lambda kind: kind.__name__)
+"""What an operation may be derived from: `Operation` and the roles below it."""
 
 PROBE = """
 from dataclasses import dataclass
@@ -74,15 +67,15 @@ def test_mypy_takes_the_operations_that_are_complete(tmp_path):
 
 
 def test_every_operation_has_a_reader_and_is_one_that_a_node_may_compute():
-    concrete = {kind for kind in vars(ops).values() if isinstance(kind, type) and issubclass(kind, ops.Operation)}
-    concrete -= set(KINDS)
+    concrete = OPERATIONS - set(KINDS)
+    assert {ops.Operation, ops.Stateless, ops.Neurons}.issubset(KINDS)
     assert set(ops.AnyOperation.__args__) == concrete
     assert set(ops.READERS.values()) == {kind for kind in concrete if kind.nir_types}
 
 
 def matches():
     """Every `match` over operations in the packages that know some, as (file and line, its last case)."""
-    names = {name for name, kind in vars(ops).items() if isinstance(kind, type) and issubclass(kind, ops.Operation)}
+    names = {kind.__name__ for kind in OPERATIONS}
     for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         tree = ast.parse(path.read_text())
         taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
@@ -136,7 +129,7 @@ ENTRIES = {
     "intervals": lambda graph, frames, trace: intervals(graph, (0, 1)),
     "schedule": lambda graph, frames, trace: schedule(graph),
     "quantise": lambda graph, frames, trace: quantise(graph, frames),
-    "simulate": lambda graph, frames, trace: simulate(graph, frames),
+    "simulate": lambda graph, frames, trace: simulate(graph, frames, precision=graph.precision),
     "place": lambda graph, frames, trace: place(graph),
     "count": lambda graph, frames, trace: energy.count(graph, trace),
     "inspect": lambda graph, frames, trace: inspect(graph),
@@ -146,7 +139,7 @@ ENTRIES = {
 INHERITED = {
     "schedule": set(KINDS) - {ops.Operation},  # the steps before a node, which the bases tell
     "inspect": set(KINDS) - {ops.Operation},  # the same, and the fields of the operation, of which there are none
-    "intervals": {ops.Population},  # spikes lie in [0, 1]
+    "intervals": {ops.Population, ops.ChipPopulation},  # spikes lie in [0, 1]
 }
 """By entry, what an operation may be derived from to have all that is asked of it."""
 
@@ -158,8 +151,9 @@ def test_an_operation_that_was_forced_in_is_named_by_whatever_meets_it(entry, ba
     graph, frames = healthy(base)
     trace = reference.run(graph, frames)
     found, expected = (TypeError, AttributeError, AssertionError), "Nothing"
-    if (entry, base) == ("quantise", ops.Membranes):  # refused for what its base says of it, before anything is asked
-        found, expected = RefusedInput, "node 'odd' sends its membranes"
+    refused = {ops.Membranes: "node 'odd' sends its membranes", ops.ChipPopulation: "is quantised already"}
+    if entry == "quantise" and base in refused:  # for what its base says of it, before anything is asked
+        found, expected = RefusedInput, refused[base]
     with pytest.raises(found, match=expected):
         ENTRIES[entry](forced(graph, base), frames, trace)
 
