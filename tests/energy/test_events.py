@@ -99,13 +99,9 @@ def test_events_go_through_a_pool_one_by_one(kind, kernel, stride, padding):
                 top, left = i * stride[0] - padding[0], j * stride[1] - padding[1]
                 pooled += top <= y < top + kernel[0] and left <= x < left + kernel[1]
     assert counts.layers["pool"].sops == pooled > 0
-    assert (counts.layers["fc"].sops, counts.macs, counts.additions.pooling) == (
-        4 * pooled,
-        2 * 4 * 9 * 0 + counts.macs,
-        0,
-    )
+    assert (counts.layers["fc"].sops, counts.macs, counts.additions.pooling) == (4 * pooled, 0, 0)
     assert counts.layers["fc"].spiking_sources[0].spikes == pooled
-    assert counts.layers["out"].real_sources == () if "out" in counts.layers else True
+    assert list(counts.layers) == ["pool", "fc"]  # neurons read currents behind synapses: no synapse of their own
 
 
 def test_a_pool_of_real_values_is_real():
