@@ -13,17 +13,17 @@ LOIHI_2 = (
     "from other chips."
 )
 RULE = (
-    "What is spike-driven is declared, never guessed from values: a layer that reads a population, pools of its spikes, or "
-    "an input of spikes or counts adds them up one by one (SOPs); every other layer counts MACs, one that reads membranes "
-    "too."
+    "What is spike-driven is declared, never guessed from values: a layer that reads a population, pools of its "
+    "spikes, or an input of spikes or counts adds them up one by one (SOPs); every other layer counts MACs, one that "
+    "reads membranes too."
 )
 DENSE = (
-    "The ANN is the graph's own layers, each evaluated once per image on real values: nobody trained it, and whether it "
-    "would be as accurate is not known."
+    "The ANN is the graph's own layers, each evaluated once per image on real values: nobody trained it, and whether "
+    "it would be as accurate is not known."
 )
 MATCHED = (
-    "Activations of the ANN in ceil(log2(T + 1)) bits are as many values as a neuron's spikes in T steps can tell (arXiv "
-    "2409.08290); the price of a product is taken to be proportional to the bits of this operand."
+    "Activations of the ANN in ceil(log2(T + 1)) bits are as many values as a neuron's spikes in T steps can tell "
+    "(arXiv 2409.08290); the price of a product is taken to be proportional to the bits of this operand."
 )
 
 
