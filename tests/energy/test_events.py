@@ -248,6 +248,13 @@ def test_frames_of_another_kind_are_refused(kind, frames, word):
         energy.inputs.with_kind_of(graph, np.array(frames, np.float32), np.dtype(np.float32))
 
 
+def test_counting_checks_the_frames_too():
+    graph = from_nir(chain({"lif": lif((3,))}, (3,), (3,), input_kind="spikes"))
+    frames = np.full((1, 4, 3), 0.5, np.float32)
+    with pytest.raises(RefusedInput, match=r"image 0 hold 0\.5"):
+        energy.count(graph, run(graph, frames), frames=frames)
+
+
 def test_what_is_not_said_is_pointed_out():
     graph = from_nir(chain({"lif": lif((3,))}, (3,), (3,)))
     binary = np.array([[0, 1, 0]], np.float32)
