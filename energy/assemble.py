@@ -73,7 +73,7 @@ def assemble(
         devices={d.name: _report(graph, counts, d, [*devices, *ann_devices], accuracy) for d in devices},
         ann_devices={device.name: device for device in ann_devices},
         not_counted=not_counted(graph, counts),
-        notes=notes(counts, devices),
+        notes=notes(counts, devices, ann_devices),
         provenance=origin,
     )
 

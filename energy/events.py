@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy.delivery import delivered, later
+from energy.inputs import check_kind
 from energy.synaptic_operations import spikes_per_step, synaptic_operations
 from neuromorphic.analysis.arrivals import Arrival, arrivals
 from neuromorphic.analysis.facts import fact
@@ -89,19 +90,22 @@ class Events:
             frames: that it read, `[images, T, *input shape]`; only where the input sends events.
 
         Raises:
-            RefusedInput: the input sends events, and there are no frames of these images.
+            RefusedInput: the input sends events, and there are no frames of these images, or others than events.
         """
-        if graph.input in event_senders(graph) and frames is None:
+        expected = (trace.images, trace.time_steps, *graph.nodes[graph.input].shape)
+        if graph.input not in event_senders(graph):
+            frames = None
+        elif frames is None:
             raise RefusedInput(
                 f"{graph.source}: its input are {graph.metadata.input_kind}, which a trace doesn't hold; expected the "
                 "frames with it (--frames)"
             )
-
-        expected = (trace.images, trace.time_steps, *graph.nodes[graph.input].shape)
-        if frames is not None and frames.shape != expected:
+        elif frames.shape != expected:
             raise RefusedInput(
                 f"{graph.source}: frames have the shape {list(frames.shape)}; expected {list(expected)} as in the run"
             )
+        else:
+            check_kind(graph, frames)
 
         def first(node: Node, images: slice) -> NDArray[np.generic]:
             if node.spiking:
@@ -113,9 +117,12 @@ class Events:
     @classmethod
     def at_full_rate(cls, graph: Graph, steps: int) -> Self:
         """Those of one image in which every neuron fires in every step, and every element of the input sends one."""
-        ones = {node.name: np.ones((1, steps, *node.shape), np.bool_) for node in graph.nodes.values()}
-        spikes = {node.name: SpikeTrain.pack(ones[node.name]) for node in graph.populations}
-        return cls(graph, spikes, _sent(graph, lambda node, images: ones[node.name], 1, steps))
+
+        def ones(node: Node) -> NDArray[np.bool_]:
+            return np.ones((1, steps, *node.shape), np.bool_)
+
+        spikes = {node.name: SpikeTrain.pack(ones(node)) for node in graph.populations}
+        return cls(graph, spikes, _sent(graph, lambda node, images: ones(node), 1, steps))
 
     def total(self, sender: str) -> int:
         """Over all images and steps."""

@@ -42,10 +42,8 @@ def with_kind_of(graph: Graph, frames: NDArray[np.generic], dtype: np.dtype[np.g
     Raises:
         RefusedInput: frames that are not of the stated kind.
     """
-    kind = graph.metadata.input_kind
-    if kind in ("spikes", "counts"):
-        _check(graph, frames, kind)
-    if kind is not None:
+    if graph.metadata.input_kind is not None:
+        check_kind(graph, frames)
         return graph, []
     if dtype == np.bool_:
         return with_input_kind(graph, "spikes"), [
@@ -59,7 +57,19 @@ def with_kind_of(graph: Graph, frames: NDArray[np.generic], dtype: np.dtype[np.g
     return graph, []
 
 
-def _check(graph: Graph, frames: NDArray[np.generic], kind: InputKind) -> None:
+def check_kind(graph: Graph, frames: NDArray[np.generic]) -> None:
+    """Refuse frames that are not of the kind of `graph`'s input.
+
+    Args:
+        graph: whose input is of some kind, or none.
+        frames: `[N, ...]`.
+
+    Raises:
+        RefusedInput: a value, by its image, that no spikes or counts have.
+    """
+    kind = graph.metadata.input_kind
+    if kind not in ("spikes", "counts"):
+        return
     values = np.asarray(frames, np.float64)
     odd = (values != np.rint(values)) | (values < 0) | (values > (1 if kind == "spikes" else 2**31))
     if odd.any():

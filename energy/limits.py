@@ -13,8 +13,17 @@ LOIHI_2 = (
     "from other chips."
 )
 RULE = (
-    "What is spike-driven is declared by the graph: a layer whose source is a population counts SOPs, whatever the "
-    "values look like; every other layer counts MACs, one that reads membranes too."
+    "What is spike-driven is declared, never guessed from values: a layer that reads a population, pools of its "
+    "spikes, or an input of spikes or counts adds them up one by one (SOPs); every other layer counts MACs, one that "
+    "reads membranes too."
+)
+DENSE = (
+    "The ANN is the graph's own layers, each evaluated once per image on real values: nobody trained it, and whether "
+    "it would be as accurate is not known."
+)
+MATCHED = (
+    "Activations of the ANN in ceil(log2(T + 1)) bits are as many values as a neuron's spikes in T steps can tell "
+    "(arXiv 2409.08290); the price of a product is taken to be proportional to the bits of this operand."
 )
 
 
@@ -85,7 +94,7 @@ def not_counted(graph: Graph, counts: OperationCounts) -> list[NotCounted]:
     return found
 
 
-def notes(counts: OperationCounts, devices: Sequence[Device]) -> list[str]:
+def notes(counts: OperationCounts, devices: Sequence[Device], ann_devices: Sequence[Device] = ()) -> list[str]:
     """What has to be known to read the figures."""
     found = [RULE, LOIHI_2]
     if any(device.chip for device in devices):
@@ -97,6 +106,10 @@ def notes(counts: OperationCounts, devices: Sequence[Device]) -> list[str]:
         found.append(
             "Totals take the additions of self-attention where spikes coincide; the other two conventions stand beside."
         )
+    if counts.ann is not None and counts.ann.baseline == "dense":
+        found.append(DENSE)
+    if ann_devices:
+        found.append(MATCHED)
     if counts.images == 1:
         found.append("One image: there is no interval, and no verdict but undecided.")
     return found

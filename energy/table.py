@@ -42,7 +42,7 @@ def said(report: Document) -> list[str]:
 def prices(report: Document) -> Table:
     """Microjoules per image on every device, under every account, and the verdicts; 80 columns wide."""
     rows = Table(box=None, pad_edge=False)
-    for column in ("SNN on", "µJ", "ANN twin", "µJ", "ratio", "95 % interval", "verdict"):
+    for column in ("SNN on", "µJ", "ANN on", "µJ", "ratio", "95 % interval", "verdict"):
         rows.add_column(column, justify="right" if column in ("µJ", "ratio") else "left", overflow="fold")
     for name, device in report.devices.items():
         rows.add_row(name)

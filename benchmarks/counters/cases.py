@@ -61,7 +61,7 @@ def _of_layers(name: str, model: nn.Module, x: Tensor, counts: OperationCounts, 
         name=name,
         model=model,
         frames=x,
-        dense=sum(found.macs + found.dense_padded for found in chosen) + sum(node.dense for node in attention),
+        dense=sum(found.macs_dense + found.dense_padded for found in chosen) + sum(node.dense for node in attention),
         macs=sum(found.macs for found in chosen),
         sops=sum(found.sops for found in chosen) + sum(node.coincidences for node in attention),
         estimate=sum(source.rate * source.dense_padded for found in chosen for source in found.spiking_sources)

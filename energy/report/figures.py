@@ -99,13 +99,13 @@ def _operations(document: Document) -> Figure:
             twin[name] = {"macs": twins.macs, "additions": twins.additions or 0}
     sides = [("SNN, operations per image", _bars(nodes, images))]
     if twin:
-        sides.append(("ANN twin, operations per image", _bars(twin, images)))
+        sides.append(("ANN, operations per image", _bars(twin, images)))
     return _side_by_side("Operations per layer", sides, count=True)
 
 
 def _layers(name: str, scheme: Scheme, account: Account) -> Figure:
     sides = [(f"SNN on {name}", _bars(account.layers))]
-    sides += [(f"ANN twin on {one.ann_device}", _bars(one.ann_layers)) for one in account.comparisons]
+    sides += [(f"ANN on {one.ann_device}", _bars(one.ann_layers)) for one in account.comparisons]
     return _side_by_side(f"Energy per image and layer on {name}, {SCHEMES[scheme]}", sides)
 
 
@@ -114,7 +114,7 @@ def _totals(name: str, report: DeviceReport) -> Figure:
     panels, parts = [], set[Part]()
     for scheme, account in report.accounts.items():
         bars = [Bar(f"SNN on {name}", account.parts)]
-        bars += [Bar(f"ANN twin on {one.ann_device}", one.ann_parts) for one in account.comparisons]
+        bars += [Bar(f"ANN on {one.ann_device}", one.ann_parts) for one in account.comparisons]
         panels += bar_panels(SCHEMES[scheme].capitalize(), bars, max(bar.total for bar in bars), energy_text)
         parts |= _present(bars)
     return Figure(f"Energy per image on {name}, by account", panels, legend(parts))
@@ -129,7 +129,7 @@ def _pairs(name: str, report: DeviceReport) -> dict[str, dict[Scheme, Comparison
     found: dict[str, dict[Scheme, Comparison]] = {}
     for scheme, account in report.accounts.items():
         for one in account.comparisons:
-            found.setdefault(f"SNN on {name}, ANN twin on {one.ann_device}", {})[scheme] = one
+            found.setdefault(f"SNN on {name}, ANN on {one.ann_device}", {})[scheme] = one
     return found
 
 
@@ -139,7 +139,7 @@ def _ratios(document: Document) -> Figure | None:
         return None
     ends = ratio_ends(one for ones in found.values() for one in ones.values())
     panels = [ratio_panel(title, ones, ends) for title, ones in found.items()]
-    return Figure("Energy of the SNN over that of its ANN twin", panels)
+    return Figure("Energy of the SNN over that of its ANN", panels)
 
 
 def _break_even(name: str, report: DeviceReport) -> Figure | None:

@@ -69,7 +69,7 @@ def figures(document: Document | Mapping[str, Any]) -> dict[str, str]:
 
 def _twins(account: Account) -> list[tuple[str, dict[Part, float]]]:
     """The columns of the twin, one per device that it is priced on."""
-    return [(f"ANN twin on {one.ann_device}", one.ann_parts) for one in account.comparisons]
+    return [(f"ANN on {one.ann_device}", one.ann_parts) for one in account.comparisons]
 
 
 def _document(document: Document | Mapping[str, Any]) -> Document:

@@ -1,4 +1,4 @@
-"""Ratios: energy of the encoder over that of its ANN twin, image by image, on a logarithmic axis."""
+"""Ratios: energy of the encoder over that of its ANN, image by image, on a logarithmic axis."""
 
 from collections.abc import Iterable, Mapping
 

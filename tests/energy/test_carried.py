@@ -115,8 +115,8 @@ def test_several_branches_at_once(seed):
 
 
 def test_among_them_is_everything_that_can_be_late():
-    """Or else the tests above show little: spikes under way, membranes, what membranes drive."""
-    late = driven = membranes = 0
+    """Or else the tests above show little: late spikes, membranes and what they drive, pooled spikes, currents."""
+    late = driven = membranes = pooled = currents = 0
     for seed in range(150):
         compose = composed([seed])
         graph = from_nir(compose.graph(), dt=DT)
@@ -124,7 +124,10 @@ def test_among_them_is_everything_that_can_be_late():
         late += counts.sops_under_way > 0
         membranes += bool(counts.membranes)
         driven += any(name in counts.membranes for layer in counts.layers.values() for name in layer.real_sources)
-    assert min(late, membranes, driven) >= 10
+        weighing = [layer for layer in counts.layers.values() if layer.kind in ("conv2d", "linear", "scale")]
+        pooled += any(s.source not in counts.populations for layer in weighing for s in layer.spiking_sources)
+        currents += counts.macs < counts.macs_dense
+    assert min(late, membranes, driven, pooled, currents) >= 10
 
 
 def echoes(nir_graph):

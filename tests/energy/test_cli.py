@@ -52,7 +52,7 @@ def test_counts_as_json_csv_and_table(model, tmp_path):
     assert result.exit_code == 0, result.output
     counts, _ = expected(model, 3)
     document = json.loads((tmp_path / "c.json").read_text())
-    assert (document["format"], document["format_version"], document["model"]) == ("spikeclip-energy", 3, str(model))
+    assert (document["format"], document["format_version"], document["model"]) == ("spikeclip-energy", 4, str(model))
     assert (document["producer"], document["precision"]) == ("reference", "float")
     assert document["snn"] == json.loads(counts.model_dump_json())
     assert list(document["devices"]) == ["45nm-fp32", "45nm-int8", "loihi1"]
@@ -121,6 +121,107 @@ def test_reports_of_a_device_of_ones_own(model, tmp_path):
     assert row.rstrip().endswith("(a chip)")
 
 
+@pytest.mark.parametrize(
+    "option", [["--limit", 0], ["--input-kind", "events"], ["--ann-accuracy", "1.5"], ["--time-steps", 0]]
+)
+def test_what_an_option_does_not_take_is_a_usage_error(model, option):
+    result = invoke(model, "--images", "samples", *option)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert option[0] in result.stderr
+
+
+def spiking(tmp_path, dtype):
+    """A file of others and frames of zeros and ones: 20 inputs, 10 neurons, 4 neurons."""
+    rng = np.random.default_rng(0)
+    matrices = [rng.normal(size=shape).astype(np.float32) for shape in ((10, 20), (4, 10))]
+    nodes = {"a": nir.Linear(matrices[0]), "la": lif((10,)), "b": nir.Linear(matrices[1]), "lb": lif((4,))}
+    graph = chain(nodes, (20,), (4,))
+    graph.metadata = {}
+    nir.write(tmp_path / "m.nir", graph)
+    frames = rng.random((3, 8, 20)) < 0.3
+    np.save(tmp_path / "x.npy", frames.astype(dtype))
+    arguments = (tmp_path / "m.nir", "--frames", tmp_path / "x.npy", "--dt", "1e-4", "--json", tmp_path / "e.json")
+    return arguments, frames, lambda: json.loads((tmp_path / "e.json").read_text())
+
+
+def test_input_spikes_by_option_by_booleans_and_not_at_all(tmp_path):
+    arguments, frames, document = spiking(tmp_path, np.float32)
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    found = document()
+    assert (found["input_kind"], found["snn"]["layers"]["a"]["macs"]) == ("real", 3 * 8 * 200)
+    assert "although all of its frames are 0 or 1" in found["assumed"][0]
+    assert f"assumed: {found['assumed'][0]}" in result.stdout
+    assert invoke(*arguments, "--input-kind", "spikes").exit_code == 0
+    found = document()
+    assert (found["input_kind"], found["assumed"], found["snn"]["macs"]) == ("spikes", [], 0)
+    assert found["snn"]["layers"]["a"]["sops"] == 10 * frames.sum()
+    arguments, frames, document = spiking(tmp_path, np.bool_)
+    assert invoke(*arguments).exit_code == 0
+    found = document()
+    assert (found["input_kind"], found["snn"]["layers"]["a"]["sops"]) == ("spikes", 10 * frames.sum())
+    assert "its frames are booleans" in found["assumed"][0]
+
+
+def test_a_dense_baseline_bits_that_match_and_neurobench_by_option(tmp_path):
+    arguments, _, document = spiking(tmp_path, np.bool_)
+    options = ("--dense-baseline", "--bit-matched", "--ann-accuracy", "0.5", "--neurobench", tmp_path / "n.json")
+    result = invoke(*arguments, *options)
+    assert result.exit_code == 0, result.output
+    found = document()
+    assert (found["ann"]["macs"], found["ann"]["baseline"], found["ann"]["parameters"]) == (3 * 240, "dense", 240)
+    assert "ANN of the same layers, once: 240 MACs per image" in result.stdout
+    assert list(found["ann_devices"]) == ["45nm-int8-4bit"]  # T = 8: 9 values
+    rows = found["devices"]["45nm-int8"]["accounts"]["papers"]["comparisons"]
+    # An addition 0.03 pJ, and a product half of 0.2 pJ.
+    assert [row["ann_energy"] for row in rows] == pytest.approx([240 * 0.23, 240 * 0.13])
+    assert "an ANN of its own layers, evaluated once" in rows[0]["sentence"]
+    assert json.loads((tmp_path / "n.json").read_text()) == found["neurobench"]
+    assert found["accuracy"] == {"snn": None, "ann": 0.5}
+    refused = invoke(*arguments, "--bit-matched", "--device", "45nm-fp32")
+    assert refused.exit_code == 2
+    assert "--bit-matched needs a device of integers" in refused.stderr
+
+
+def test_a_trace_of_input_spikes_is_counted_with_its_frames(tmp_path):
+    arguments, frames, document = spiking(tmp_path, np.bool_)
+    assert invoke(*arguments).exit_code == 0
+    whole = document()["snn"]
+    graph = read_graph(tmp_path / "m.nir", 1e-4)
+    run(graph, frames.astype(np.float32)).write(tmp_path / "run.h5")
+    of_trace = (arguments[0], "--trace", tmp_path / "run.h5", "--dt", "1e-4", "--input-kind", "spikes")
+    assert "expected the frames with it (--frames)" in " ".join(invoke(*of_trace).stderr.split())
+    result = invoke(*of_trace, *arguments[1:3], "--json", tmp_path / "e.json")
+    assert result.exit_code == 0, result.output
+    assert document()["snn"] == whole
+
+
+def test_accuracy_of_labelled_images_stands_beside_the_verdict(tmp_path):
+    names = ("a", "b", "c")
+    nodes = {
+        "flat": nir.Flatten({"input": np.array([3, 4, 4])}, 0, -1),
+        "fc": nir.Linear(np.eye(3, 48, dtype=np.float32)),
+    }
+    settings = {"image_size": 4, "mean": [0.0] * 3, "std": [1.0] * 3}
+    twin = {**TWIN, "accuracy": 0.5}
+    nir.write(tmp_path / "m.nir", chain(nodes, (3, 4, 4), (3,), preprocessing=settings, label_names=names, twin=twin))
+    images = np.zeros((4, 4, 4, 3), np.uint8)
+    images[np.arange(4), 0, [0, 1, 2, 2], 0] = 9  # a pixel of red, of which the column is the class
+    np.savez(tmp_path / "i.npz", images=images, labels=np.array([0, 1, 2, 0]), label_names=np.array(names))
+    arguments = (tmp_path / "m.nir", "--images", tmp_path / "i.npz", "--json", tmp_path / "e.json")
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "e.json").read_text())
+    assert document["accuracy"] == {"snn": 0.75, "ann": 0.5}
+    assert "accuracy: SNN 75.00% of 4 images, ANN 50.00%" in result.stdout
+    (row, *_) = document["devices"]["45nm-fp32"]["accounts"]["papers"]["comparisons"]
+    assert row["sentence"].endswith("Accuracy 75.00%, of its ANN twin 50.00%.")
+    assert invoke(*arguments, "--ann-accuracy", "0.25").exit_code == 0
+    assert json.loads((tmp_path / "e.json").read_text())["accuracy"]["ann"] == 0.25
+    assert invoke(*arguments, "--dense-baseline").exit_code == 0
+    assert json.loads((tmp_path / "e.json").read_text())["accuracy"]["ann"] is None
+
+
 def test_help_shows_an_example():
     assert "spikeclip-energy model.nir --images samples" in " ".join(invoke("--help").stdout.split())
 
@@ -133,7 +234,6 @@ def test_help_shows_an_example():
         (["--frames", "nowhere.npy"], "nowhere.npy: not a readable .npy array"),
         (["--trace", "run.h5", "--frames", "x.npy", "--limit", 3], "expected no --frames and no --limit with it"),
         (["--images", "nowhere"], "nowhere"),
-        (["--images", "samples", "--limit", 0], "limit"),
         (["--trace", "nowhere.h5"], "nowhere.h5"),
         (["--trace", "run.h5", "--images", "samples"], "run.h5"),
         (["--images", "samples", "--json", "no/folder/c.json"], "folder"),

@@ -65,17 +65,16 @@ def test_spike_driven_is_what_the_graph_declares_not_what_values_look_like():
     assert (never.sops, never.layers["readout"].macs, never.layers["readout"].rate) == (0, 0, 0.0)
 
 
-def test_a_sum_of_spikes_is_real():
-    # lif -> pool -> flat -> readout: the pool sends counts, so the readout multiplies.
+def test_a_pool_of_spikes_sends_as_many_events():
+    # lif -> pool -> flat -> readout: 4 spikes in each window of each step, and 3 additions for each of them.
     pool = nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
     flat = nir.Flatten({"input": np.array([1, 2, 2])}, 0, -1)
     nodes = {"lif": lif((1, 4, 4)), "pool": pool, "flat": flat, "readout": nir.Linear(np.ones((3, 4), np.float32))}
     graph = from_nir(chain(nodes, (1, 4, 4), (3,)))
     counts = energy.count(graph, run(graph, np.full((2, 1, 4, 4), 9.0, np.float32)))
-    assert (counts.layers["pool"].sops, counts.layers["readout"].sops) == (16 * 4 * 2, 0)
-    assert counts.layers["readout"].real_sources == ("pool",)
-    # The readout's input changes from step to step, so that it can't be computed once.
-    assert counts.layers["readout"].macs == counts.layers["readout"].macs_once == 12 * 4 * 2
+    assert (counts.layers["pool"].sops, counts.layers["readout"].sops) == (16 * 4 * 2, 16 * 4 * 2 * 3)
+    assert (counts.layers["readout"].real_sources, counts.macs, counts.macs_dense) == ((), 0, 0)
+    assert counts.layers["readout"].dense_padded == 12 * 4 * 2
     assert counts.additions.bias == 0
 
 

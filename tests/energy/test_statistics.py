@@ -1,12 +1,14 @@
 """Distributions, break-even rates, sensitivities and verdicts, each by hand or by doing what it promises."""
 
+from math import exp
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from energy.distribution import Distribution, distribution
-from energy.document import Sensitivity
+from energy.document import Accuracy, Sensitivity
 from energy.prices import read_device
 from energy.statistics import break_even, sensitivity
 from energy.verdict import decide, sentence
@@ -20,7 +22,7 @@ def test_a_distribution_by_hand():
     half = 3.182446 * (8 / 3) ** 0.5 / 2
     assert (found.images, found.mean, found.minimum, found.maximum) == (4, 4.0, 2.0, 6.0)
     assert found.standard_deviation == pytest.approx((8 / 3) ** 0.5)
-    assert found.interval == pytest.approx((4 - half, 4 + half), rel=1e-6)
+    assert found.interval == pytest.approx((4 / exp(half / 4), 4 * exp(half / 4)), rel=1e-6)
     assert found.percentiles == pytest.approx((2.15, 4.0, 5.85))
 
 
@@ -29,13 +31,23 @@ def test_one_image_has_no_spread():
     assert (found.mean, found.standard_deviation, found.interval) == (7.0, None, None)
 
 
-def test_the_interval_holds_the_mean_as_often_as_it_says():
+@pytest.mark.parametrize(("images", "shape"), [(5, 16.0), (5, 2.0), (20, 2.0)])
+def test_the_interval_holds_the_mean_about_as_often_as_it_says(images, shape):
+    # Gamma distributions with the mean 3, whose standard deviation is 3 / √shape: a quarter of the mean, and 71 %.
     rng = np.random.default_rng(0)
     held = 0
-    for sample in rng.normal(3.0, 2.0, (2000, 5)):
+    for sample in rng.gamma(shape, 3.0 / shape, (2000, images)):
         low, high = distribution(sample).interval
         held += low <= 3.0 <= high
-    assert 0.93 < held / 2000 < 0.97
+    assert 0.92 < held / 2000 < 0.97
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=2, max_size=9))
+def test_an_interval_is_never_negative_and_holds_the_mean(values):
+    found = distribution(np.array(values))
+    low, high = found.interval
+    assert 0 <= low <= found.mean <= high < float("inf")
+    assert (low > 0) == (found.mean > 0)
 
 
 @pytest.mark.parametrize(
@@ -128,5 +140,15 @@ def test_sentences():
     hard = sentence("undecided", ["a", "b"], "no_reuse", (FP32, INT8), ratio(1.5, 2.5), 0.1, None)
     assert "its ANN twin in int8" in hard
     assert hard.endswith("; no rate is low enough to break even. Undecided because a; b.")
+    alone = sentence("undecided", ["one image gives no interval"], "papers", (FP32, FP32), ratio(0.2, 0.3, 1), 0.1, 0.4)
+    assert "0.25 times the energy of its ANN twin (one image: no interval)" in alone
+    beside = sentence(
+        "cheaper", [], "papers", (FP32, FP32), ratio(0.2, 0.3), 0.1, 0.4, accuracy=Accuracy(snn=0.5, ann=0.75)
+    )
+    assert beside.endswith(" Accuracy 50.00%, of its ANN twin 75.00%.")
+    unknown = sentence(
+        "cheaper", [], "papers", (FP32, FP32), ratio(0.2, 0.3), 0.1, 0.4, accuracy=Accuracy(snn=0.5, ann=None)
+    )
+    assert unknown.endswith(" Accuracy 50.00%, of its ANN twin unknown.")
     always = sentence("cheaper", [], "operations", (FP32, FP32), ratio(0.2, 0.3), 0.1, 1.3)
     assert "no rate is above 1" in always
