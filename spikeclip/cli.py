@@ -77,6 +77,10 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak of the cosine schedule; 2e-3, or 1e-4 with --init.")
     ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="adamw, or muon for hidden layers (AdamW takes the rest).")
+    ] = None,
+    muon_learning_rate: Annotated[float | None, typer.Option(help="Muon's peak; 0.02 by default.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 to save the last ones.")] = None,
     precision: Annotated[
         str, typer.Option(help="float32 or bf16; auto: bf16 where the device has it, not for 8 bits.")
@@ -129,6 +133,8 @@ def train(
             "schedule": parse_schedule(schedule) if schedule else None,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
+            "optimizer": optimizer,
+            "muon_learning_rate": muon_learning_rate,
             "centred": None if cosine is None else cosine == CosineOption.CENTRED,
             "ema": ema,
             "kl_weight": kl_weight,

@@ -23,6 +23,9 @@ class Recipe:
         batch_size: images per step, of all processes together.
         learning_rate: AdamW's, at its peak.
         final_learning_rate: what the half cosine ends at.
+        optimizer: of convolutions and of linear layers but the head: `adamw` or `muon` (`muon.Muon`). AdamW takes the
+            rest.
+        muon_learning_rate: Muon's, at its peak; it follows the same curve as AdamW's.
         amsgrad: divide by the largest second moment so far (Reddi et al., 2018).  Without weight decay, AdamW is Adam.
         weight_decay: on weights of convolutions and linear layers only.
         warmup: fraction of all steps in which the learning rate rises from 0.
@@ -49,6 +52,8 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float = 2e-3
     final_learning_rate: float = 0.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    muon_learning_rate: float = 0.02
     amsgrad: bool = False
     weight_decay: float = 0.05
     warmup: float = 0.05
@@ -84,6 +89,11 @@ class Recipe:
         if not 0 <= self.final_learning_rate <= self.learning_rate:
             raise RefusedInput(
                 f"final learning rate {self.final_learning_rate}; expected 0 or more, at most {self.learning_rate}"
+            )
+        if self.optimizer not in ("adamw", "muon") or not 0 < self.muon_learning_rate < math.inf:
+            raise RefusedInput(
+                f"optimizer {self.optimizer!r}, Muon's learning rate {self.muon_learning_rate}; "
+                "expected 'adamw' or 'muon', and a positive number"
             )
         temperatures = (self.temperature, self.teacher_temperature, self.kl_temperature)
         if any(t is not None and not 0 < t < math.inf for t in temperatures) or not 0 <= self.kl_weight < math.inf:

@@ -17,6 +17,7 @@ from spikeclip.batches import batches, per_epoch
 from spikeclip.data import ImageSet
 from spikeclip.distributed import check_share, mean_of_all, processes, rank, synchronise, wait_for_all
 from spikeclip.errors import RefusedInput
+from spikeclip.muon import Muon
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
 
@@ -54,7 +55,7 @@ class Run(Generic[Model]):
         device: of all tensors.
         average: the averaged weights.
         temperature: factor on the cosines.
-        optimizer: of both.
+        optimizers: Muon of hidden layers where the recipe has it, and AdamW of the rest and of the temperature.
         epoch: how many are done.
     """
 
@@ -64,7 +65,7 @@ class Run(Generic[Model]):
     device: str
     average: Model = field(init=False)
     temperature: nn.Parameter = field(init=False)
-    optimizer: torch.optim.Optimizer = field(init=False)
+    optimizers: list[torch.optim.Optimizer] = field(init=False)
     epoch: int = 0
 
     def __post_init__(self) -> None:
@@ -72,13 +73,7 @@ class Run(Generic[Model]):
         self.model.to(self.device, memory_format=torch.channels_last)
         learned = recipe.learn_temperature and recipe.stage != "align"
         self.temperature = nn.Parameter(torch.tensor(recipe.temperature, device=self.device), requires_grad=learned)
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        free = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": [*free, self.temperature], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, amsgrad=recipe.amsgrad)
+        self.optimizers = _optimizers(self.model, self.temperature, recipe)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self._step: nn.Module = _Trained(self.model, self.temperature, self.embed)
         if processes() > 1:
@@ -90,7 +85,7 @@ class Run(Generic[Model]):
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "temperature": self.temperature.detach(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "epoch": self.epoch,
         }
 
@@ -99,7 +94,8 @@ class Run(Generic[Model]):
         self.average.load_state_dict(state["average"])
         with torch.no_grad():
             self.temperature.copy_(state["temperature"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.epoch = state["epoch"]
 
     def kept(self) -> Model:
@@ -123,14 +119,17 @@ class Run(Generic[Model]):
         recipe, total, steps = self.recipe, 0.0, self.recipe.time_steps(self.epoch)
         for i, batch in enumerate(epoch):
             done = self.epoch * count + i
-            for group in self.optimizer.param_groups:
-                group["lr"] = recipe.learning_rate_at(done / (recipe.epochs * count))
+            rate = recipe.learning_rate_at(done / (recipe.epochs * count)) / recipe.learning_rate
+            for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+                group["lr"] = rate * group["peak"]
             with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 embeddings = self._step(batch.inputs.to(self.device), steps)
             value = loss(embeddings.float(), self.temperature, batch, steps)
-            self.optimizer.zero_grad()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
             value.backward()
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self._update_average(done - recipe.stage_start(self.epoch) * count)
             total += mean_of_all(value.detach()).item()
             if not math.isfinite(total):
@@ -150,6 +149,22 @@ class Run(Generic[Model]):
                 kept.lerp_(new, 1 - decay)
             else:
                 kept.copy_(new)
+
+
+def _optimizers(model: nn.Module, temperature: nn.Parameter, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Those of `recipe`; `peak` of each group is its learning rate at the peak of the curve."""
+    weights = {name: p for name, p in model.named_parameters() if p.ndim > 1}
+    free = [*(p for p in model.parameters() if p.ndim <= 1), temperature]
+    muon = recipe.optimizer == "muon"
+    hidden = [p for name, p in weights.items() if muon and not name.startswith("head.")]
+    rest = [p for p in weights.values() if not any(p is other for other in hidden)]
+    groups = [{"params": rest, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.learning_rate, amsgrad=recipe.amsgrad)]
+    if muon:
+        found.append(Muon(hidden, recipe.muon_learning_rate, recipe.weight_decay))
+    for group in (group for optimizer in found for group in optimizer.param_groups):
+        group["peak"] = group["lr"]
+    return found
 
 
 def check_output(out: Path) -> None:
