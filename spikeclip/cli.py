@@ -33,10 +33,14 @@ def train(
     labels: Annotated[str, typer.Option(help="Label embeddings: FILE.npz or FILE.npz:KEY.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write (.safetensors).")],
     preset: Annotated[
-        str | None, typer.Option(help="Sizes of the encoder: spike-driven-small unless --init has them.")
+        str | None, typer.Option(help="Sizes of the encoder: those of --init, else spike-driven-small.")
+    ] = None,
+    time_steps: Annotated[
+        int | None, typer.Option(min=1, help="Time steps of the encoder, where not those of --preset or --init.")
     ] = None,
     init: Annotated[
-        str | None, typer.Option(help="Checkpoint to start from, by path or by the name of one that ships.")
+        str | None,
+        typer.Option(help="Checkpoint to start from, a path or a shipped name; --preset may have a wider stem."),
     ] = None,
     quantized: Annotated[
         bool, typer.Option("--quantized", help="With --init: train for 8-bit weights, as Loihi 2 has them.")
@@ -118,14 +122,13 @@ def train(
 
         if quantized and init is None:
             raise RefusedInput("--quantized trains a finished checkpoint further; expected one with --init")
-        if init is not None and preset is not None:
-            raise RefusedInput(f"--init {init} has its own sizes; expected no --preset")
         if twin and (init is not None or teacher is not None or teacher_cache is not None):
             raise RefusedInput("--twin trains a teacher from random weights; expected no --init, no --teacher")
         start = FineTuning(load(init), quantized) if init is not None else None
-        config = start.checkpoint.config if start else find_preset(preset or "spike-driven-small")
+        config = start.checkpoint.config if start and not preset else find_preset(preset or "spike-driven-small")
+        config = replace(config, time_steps=time_steps or config.time_steps)
         preprocessing = start.checkpoint.preprocessing if start else Preprocessing(config.image_size)
-        found = _default_recipe(stage, recipe, start, twin)
+        found = _default_recipe(stage, recipe, start, twin, config.time_steps)
         if cosine is not None and found.stage != "classify":
             raise RefusedInput(f"stage {found.stage} takes its teacher's label vectors; expected no --cosine {cosine}")
         chosen = pick_device(device)
@@ -162,7 +165,9 @@ def train(
         results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
 
 
-def _default_recipe(stage: Stage | None, name: str | None, start: "FineTuning | None", twin: bool) -> Recipe:
+def _default_recipe(
+    stage: Stage | None, name: str | None, start: "FineTuning | None", twin: bool, time_steps: int
+) -> Recipe:
     """The recipe of that name, or a short one of the stage: a checkpoint is trained to classify for one epoch more."""
     if name is not None:
         recipe = find_recipe(name)
@@ -176,7 +181,7 @@ def _default_recipe(stage: Stage | None, name: str | None, start: "FineTuning | 
         from spikeclip.checkpoint import trained_cosine
 
         centred = trained_cosine(start.checkpoint.card) == "centred"
-        return replace(recipe, schedule=((start.checkpoint.config.time_steps, 1),), learning_rate=1e-4, centred=centred)
+        return replace(recipe, schedule=((time_steps, 1),), learning_rate=1e-4, centred=centred)
     return recipe
 
 

@@ -136,7 +136,7 @@ Files leave them out where they say just that, so that an old checkpoint that is
 """
 
 
-_SIZES: dict[str, dict[str, int]] = {
+_SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"width": 64, "depth": 2, "heads": 4},
     "small": {"width": 128, "depth": 2, "heads": 4},
     "base": {"width": 384, "depth": 4, "heads": 8},
@@ -147,6 +147,9 @@ PRESETS: dict[str, SpikeClipConfig] = {
     for architecture in ("spike-driven", "paper")
     for size, sizes in _SIZES.items()
 }
+PRESETS["spike-driven-small-early"] = replace(
+    PRESETS["spike-driven-small"], stem_pools=(2, 3), stem_channels=(16, 48, 96, 128)
+)
 
 
 def preset(name: str, **changes: Any) -> SpikeClipConfig:

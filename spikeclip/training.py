@@ -1,6 +1,5 @@
 """Training: a stage of the recipe for an encoder, by surrogate gradients, to a checkpoint."""
 
-import copy
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -71,9 +70,9 @@ def train(
 
     Raises:
         RefusedInput: the sets have no labels or other ones, sizes don't fit, `out` can't be written or is there
-            already, `out.resume` is of another run, the checkpoint to start from has another configuration or
-            preprocessing, weights would be rounded twice, the stage has no teacher or needs none, `cache` is of
-            another one, batches have no equal shares for all processes, or the loss is no longer finite.
+            already, `out.resume` is of another run, the checkpoint to start from has another preprocessing
+            or sizes that don't fit, weights would be rounded twice, the stage has no teacher or needs none, `cache` is
+            of another one, batches have no equal shares for all processes, or the loss is no longer finite.
     """
     check_output(out)
     if recipe.schedule[-1][0] != config.time_steps:
@@ -89,7 +88,7 @@ def train(
         start.check(config, preprocessing, recipe)
 
     torch.manual_seed(recipe.seed)
-    encoder = Encoder(config) if start is None else copy.deepcopy(start.checkpoint.model.encoder).requires_grad_()
+    encoder = Encoder(config) if start is None else start.encoder(config)
     quantized = start is not None and start.quantized
     run = Run(encoder, recipe, _embed_rounded if quantized else _embed, device)
     about = {"config": config.to_dict(), "recipe": recipe.to_dict(), "preprocessing": preprocessing.to_dict()}

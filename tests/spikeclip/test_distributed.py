@@ -18,7 +18,7 @@ from tests.spikeclip import distributed_worker
 
 ROOT = Path(__file__).parents[2]
 
-CHECKPOINTS = ("twin", "classify", "align", "dual", "quantized")
+CHECKPOINTS = ("twin", "classify", "muon", "align", "dual", "quantized")
 
 
 @pytest.fixture(scope="module")
