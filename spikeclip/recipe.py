@@ -39,7 +39,7 @@ class Recipe:
         kl_temperature: both models' logits are divided by it in the divergence.
         spike_budget: spikes per synapse and image that training holds the encoder to (`spike_budget`); None for no
             limit.
-        spike_weight: of the penalty on what lies above the budget.
+        spike_weight: of the penalty that holds it there; the larger, the sooner it does.
         ema: decay per step of the averaged weights that are evaluated and saved; 0 to save the weights themselves.
         calibration_images: training images that the statistics of batch normalisation are measured on for the saved
             weights.

@@ -56,6 +56,7 @@ class Run(Generic[Model]):
         average: the averaged weights.
         temperature: factor on the cosines.
         optimizers: Muon of hidden layers where the recipe has it, and AdamW of the rest and of the temperature.
+        multiplier: of the spike budget (`spike_budget`); 0 where the recipe has none.
         epoch: how many are done.
     """
 
@@ -66,6 +67,7 @@ class Run(Generic[Model]):
     average: Model = field(init=False)
     temperature: nn.Parameter = field(init=False)
     optimizers: list[torch.optim.Optimizer] = field(init=False)
+    multiplier: float = 0.0
     epoch: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class Run(Generic[Model]):
             "average": self.average.state_dict(),
             "temperature": self.temperature.detach(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "multiplier": self.multiplier,
             "epoch": self.epoch,
         }
 
@@ -96,7 +99,7 @@ class Run(Generic[Model]):
             self.temperature.copy_(state["temperature"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
-        self.epoch = state["epoch"]
+        self.multiplier, self.epoch = state["multiplier"], state["epoch"]
 
     def kept(self) -> Model:
         """What is saved: a copy of the averaged weights, or of the last ones where the recipe averages none."""

@@ -19,13 +19,12 @@ from spikeclip.errors import RefusedInput
 from spikeclip.fine_tuning import FineTuning
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.labels import LabelSet
-from spikeclip.losses import excess
 from spikeclip.objective import Objective, check_labels, find_objective, identify
 from spikeclip.preprocess import Preprocessing
 from spikeclip.quantized import freeze_statistics, round_weights, rounded_weights
 from spikeclip.recipe import Recipe
 from spikeclip.run import Progress, Run, carry_out, check_batches, check_output
-from spikeclip.spike_budget import SpikeCount, counted
+from spikeclip.spike_budget import SpikeCount, counted, next_multiplier, penalty
 from spikeclip.teacher import Teacher
 
 
@@ -103,9 +102,9 @@ def train(
         if recipe.spike_budget is None:
             return {"loss": run.train_epoch(train_set, preprocessing, objective, progress)}
         with counted(encoder) as count:
-            limited = _Limited(objective, count, config.time_steps)
+            limited = _Limited(objective, count, config.time_steps, run)
             loss = run.train_epoch(train_set, preprocessing, limited, progress)
-        return {"loss": loss, "spikes_per_synapse": limited.mean()}
+        return {"loss": loss, "spikes_per_synapse": limited.mean(), "multiplier": run.multiplier}
 
     def save(line: dict[str, Any]) -> None:
         kept = run.kept()
@@ -151,10 +150,10 @@ def _embed_rounded(encoder: Encoder, inputs: Tensor, time_steps: int) -> Tensor:
 
 
 class _Limited:
-    """An objective with the penalty on spikes above the budget."""
+    """An objective with the penalty on spikes above the budget, whose multiplier is the run's."""
 
-    def __init__(self, objective: Objective, count: SpikeCount, time_steps: int) -> None:
-        self._objective, self._count, self._time_steps = objective, count, time_steps
+    def __init__(self, objective: Objective, count: SpikeCount, time_steps: int, run: Run[Any]) -> None:
+        self._objective, self._count, self._time_steps, self._run = objective, count, time_steps, run
         self._seen: list[float] = []
 
     def __call__(self, embeddings: Tensor, temperature: Tensor, batch: Batch, time_steps: int) -> Tensor:
@@ -162,7 +161,9 @@ class _Limited:
         spikes = self._count.per_synapse(self._time_steps)
         self._seen.append(spikes.item())
         loss = self._objective(embeddings, temperature, batch, time_steps)
-        return loss + recipe.spike_weight * excess(spikes, recipe.spike_budget)
+        above = penalty(spikes, recipe.spike_budget, recipe.spike_weight, self._run.multiplier)
+        self._run.multiplier = next_multiplier(spikes.item(), recipe.spike_budget, self._run.multiplier)
+        return loss + above
 
     def mean(self) -> float:
         """Spikes per synapse and image, over the batches so far."""
