@@ -85,6 +85,9 @@ def train(
         str | None, typer.Option(help="adamw, or muon for hidden layers (AdamW takes the rest).")
     ] = None,
     muon_learning_rate: Annotated[float | None, typer.Option(help="Muon's peak; 0.02 by default.")] = None,
+    flips: Annotated[
+        str | None, typer.Option(help="random, or alternating: each image mirrored in every other epoch.")
+    ] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 to save the last ones.")] = None,
     precision: Annotated[
         str, typer.Option(help="float32 or bf16; auto: bf16 where the device has it, not for 8 bits.")
@@ -138,6 +141,7 @@ def train(
             "learning_rate": learning_rate,
             "optimizer": optimizer,
             "muon_learning_rate": muon_learning_rate,
+            "flips": flips,
             "centred": None if cosine is None else cosine == CosineOption.CENTRED,
             "ema": ema,
             "kl_weight": kl_weight,

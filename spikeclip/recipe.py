@@ -40,6 +40,7 @@ class Recipe:
         spike_budget: spikes per synapse and image that training holds the encoder to (`spike_budget`); None for no
             limit.
         spike_weight: of the penalty that holds it there; the larger, the sooner it does.
+        flips: `random` mirrors each image with probability 1/2; `alternating` each in every other epoch.
         ema: decay per step of the averaged weights that are evaluated and saved; 0 to save the weights themselves.
         calibration_images: training images that the statistics of batch normalisation are measured on for the saved
             weights.
@@ -66,6 +67,7 @@ class Recipe:
     kl_temperature: float = 1.0
     spike_budget: float | None = None
     spike_weight: float = 1.0
+    flips: Literal["random", "alternating"] = "random"
     ema: float = 0.998
     calibration_images: int = 4096
     precision: Literal["float32", "bf16"] = "float32"
@@ -95,6 +97,8 @@ class Recipe:
                 f"optimizer {self.optimizer!r}, Muon's learning rate {self.muon_learning_rate}; "
                 "expected 'adamw' or 'muon', and a positive number"
             )
+        if self.flips not in ("random", "alternating"):
+            raise RefusedInput(f"flips are {self.flips!r}; expected 'random' or 'alternating'")
         temperatures = (self.temperature, self.teacher_temperature, self.kl_temperature)
         if any(t is not None and not 0 < t < math.inf for t in temperatures) or not 0 <= self.kl_weight < math.inf:
             raise RefusedInput(

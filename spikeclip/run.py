@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +21,9 @@ from spikeclip.errors import RefusedInput
 from spikeclip.muon import Muon
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
+
+LOOK = 8
+"""Steps between two looks at the loss: an accelerator waits for each."""
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -114,12 +118,13 @@ class Run(Generic[Model]):
         Raises:
             RefusedInput: the loss is no longer finite.
         """
-        shuffled = batches(images, preprocessing, self.recipe, self.epoch)
+        shuffled = batches(images, preprocessing, self.recipe, self.epoch, self.device)
         return self.train_on(shuffled, per_epoch(images, self.recipe), loss, progress)
 
     def train_on(self, epoch: Iterable[Any], count: int, loss: Loss, progress: Progress) -> float:
         """Train on the `count` batches of an epoch, whatever has `inputs`; otherwise as `train_epoch`."""
-        recipe, total, steps = self.recipe, 0.0, self.recipe.time_steps(self.epoch)
+        recipe, steps = self.recipe, self.recipe.time_steps(self.epoch)
+        total = torch.zeros((), device=self.device)
         for i, batch in enumerate(epoch):
             done = self.epoch * count + i
             rate = recipe.learning_rate_at(done / (recipe.epochs * count)) / recipe.learning_rate
@@ -134,11 +139,13 @@ class Run(Generic[Model]):
             for optimizer in self.optimizers:
                 optimizer.step()
             self._update_average(done - recipe.stage_start(self.epoch) * count)
-            total += mean_of_all(value.detach()).item()
-            if not math.isfinite(total):
-                raise RefusedInput(f"epoch {self.epoch + 1}: the loss is {total}; expected a lower --learning-rate")
-            progress(i + 1, count, f"epoch {self.epoch + 1}/{recipe.epochs}  T={steps}  loss {total / (i + 1):.3f}")
-        return total / count
+            total += mean_of_all(value.detach())
+            if i % LOOK == 0 or i + 1 == count:
+                shown = total.item() / (i + 1)
+            if not math.isfinite(shown):
+                raise RefusedInput(f"epoch {self.epoch + 1}: the loss is {shown}; expected a lower --learning-rate")
+            progress(i + 1, count, f"epoch {self.epoch + 1}/{recipe.epochs}  T={steps}  loss {shown:.3f}")
+        return shown
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
@@ -147,11 +154,11 @@ class Run(Generic[Model]):
         `step` counts from where the number of time steps last changed: statistics of another T are of another network.
         """
         decay = min(self.recipe.ema, (1 + step) / (10 + step)) if self.recipe.ema else 0.0
-        for kept, new in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if kept.is_floating_point():
-                kept.lerp_(new, 1 - decay)
-            else:
-                kept.copy_(new)
+        kept, new = ([*model.state_dict().values()] for model in (self.average, self.model))
+        real = [tensor.is_floating_point() for tensor in kept]
+        torch._foreach_lerp_([*compress(kept, real)], [*compress(new, real)], 1 - decay)
+        for count, seen in compress(zip(kept, new, strict=True), (not is_real for is_real in real)):
+            count.copy_(seen)
 
 
 def _optimizers(model: nn.Module, temperature: nn.Parameter, recipe: Recipe) -> list[torch.optim.Optimizer]:

@@ -1,6 +1,5 @@
 """Training: a stage of the recipe for an encoder, by surrogate gradients, to a checkpoint."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +135,7 @@ def train(
                 line["accuracy"] = test["accuracy"]
         save_with_card(checkpoint, out, test)
 
-    with fused_neurons(encoder) if device == "cpu" else nullcontext():
+    with fused_neurons(encoder):
         carry_out(run, out, identity, train_epoch, save)
     return load(out)
 
