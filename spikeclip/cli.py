@@ -72,7 +72,7 @@ def train(
         float | None, typer.Option(help="Spikes per synapse and image above which there is a penalty.")
     ] = None,
     spike_weight: Annotated[float | None, typer.Option(help="Of that penalty; 1 by default.")] = None,
-    test: Annotated[str | None, typer.Option(help="Images to measure accuracy on after each epoch.")] = None,
+    test: Annotated[str | None, typer.Option(help="Images to measure accuracy on with each checkpoint.")] = None,
     schedule: Annotated[
         str | None,
         typer.Option(help="STEPSxEPOCHS,...: time steps and epochs in order; 1x20,4x10, or one epoch with --init."),
@@ -89,6 +89,7 @@ def train(
         str | None, typer.Option(help="random, or alternating: each image mirrored in every other epoch.")
     ] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 to save the last ones.")] = None,
+    save_every: Annotated[int, typer.Option(min=1, help="Epochs between checkpoints and measurements.")] = 1,
     precision: Annotated[
         str, typer.Option(help="float32 or bf16; auto: bf16 where the device has it, not for 8 bits.")
     ] = "auto",
@@ -159,10 +160,10 @@ def train(
             common = (config, found, preprocessing, images, held_out, label_set, output, own)
             told: Any = advance if rank() == 0 else lambda done, total, text: None
             if twin:
-                card = train_twin(*common, told).card
+                card = train_twin(*common, told, save_every).card
             else:
                 model = load_teacher(teacher, own) if teacher else None
-                card = run(*common, told, start, model, teacher_cache).card
+                card = run(*common, told, start, model, teacher_cache, save_every).card
             first = rank() == 0
     if first:
         measured = card["test"]

@@ -136,7 +136,7 @@ Files leave them out where they say just that, so that an old checkpoint that is
 """
 
 
-_SIZES: dict[str, dict[str, Any]] = {
+_SIZES: dict[str, dict[str, int]] = {
     "tiny": {"width": 64, "depth": 2, "heads": 4},
     "small": {"width": 128, "depth": 2, "heads": 4},
     "base": {"width": 384, "depth": 4, "heads": 8},
@@ -147,8 +147,11 @@ PRESETS: dict[str, SpikeClipConfig] = {
     for architecture in ("spike-driven", "paper")
     for size, sizes in _SIZES.items()
 }
-PRESETS["spike-driven-small-early"] = replace(
-    PRESETS["spike-driven-small"], stem_pools=(2, 3), stem_channels=(16, 48, 96, 128)
+PRESETS["spike-driven-small-early"] = SpikeClipConfig(
+    width=128, depth=2, heads=4, stem_pools=(2, 3), stem_channels=(16, 48, 96, 128)
+)
+PRESETS["spike-driven-medium-early"] = SpikeClipConfig(
+    width=256, depth=4, heads=8, stem_pools=(2, 3), stem_channels=(32, 96, 192, 256)
 )
 
 

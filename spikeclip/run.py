@@ -77,6 +77,7 @@ class Run(Generic[Model]):
     def __post_init__(self) -> None:
         recipe = self.recipe
         self.model.to(self.device, memory_format=torch.channels_last)
+        torch.backends.cudnn.benchmark = True  # of the few shapes that a run has, which kernels are fastest
         learned = recipe.learn_temperature and recipe.stage != "align"
         self.temperature = nn.Parameter(torch.tensor(recipe.temperature, device=self.device), requires_grad=learned)
         self.optimizers = _optimizers(self.model, self.temperature, recipe)

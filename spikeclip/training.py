@@ -40,6 +40,7 @@ def train(
     start: FineTuning | None = None,
     teacher: Teacher | None = None,
     cache: Path | None = None,
+    save_every: int = 1,
 ) -> Checkpoint:
     """Train an encoder and write its checkpoint to `out`; a run that was cut off goes on where its last epoch ended.
 
@@ -52,8 +53,8 @@ def train(
         recipe: the run's settings.
         preprocessing: becomes part of the checkpoint.
         train_set: images, with labels unless the stage is `align`.
-        eval_set: images with labels to measure the accuracy on, after every epoch at the encoder's own T; None to
-            measure none.
+        eval_set: images with labels to measure the accuracy on, with every checkpoint of the encoder's own T; None
+            to measure none.
         labels: names and vectors; reordered to the training set's label names where it has some.
         out: path of the checkpoint.
         device: `cpu`, `cuda`, ...
@@ -62,6 +63,7 @@ def train(
         teacher: of the stages `align` and `dual`.
         cache: file that keeps the teacher's features of the images as they are, which then stand for those of their
             augmented versions; None to ask the teacher at every step.
+        save_every: epochs between two checkpoints, and between the states that a run goes on from.
 
     Returns:
         The checkpoint that was written.
@@ -131,12 +133,12 @@ def train(
             if not quantized:
                 calibrate(kept, preprocessing, train_set, recipe.calibration_images, device)
             if eval_set is not None:
-                test = measure(checkpoint, eval_set, device)
+                test = measure(checkpoint, eval_set, device, 32 if device == "cpu" else 512)
                 line["accuracy"] = test["accuracy"]
         save_with_card(checkpoint, out, test)
 
     with fused_neurons(encoder):
-        carry_out(run, out, identity, train_epoch, save)
+        carry_out(run, out, identity, train_epoch, save, save_every)
     return load(out)
 
 
