@@ -146,13 +146,14 @@ PRESETS: dict[str, SpikeClipConfig] = {
     f"{architecture}-{size}": SpikeClipConfig(architecture=architecture, **sizes)
     for architecture in ("spike-driven", "paper")
     for size, sizes in _SIZES.items()
+} | {
+    "spike-driven-small-early": SpikeClipConfig(
+        width=128, depth=2, heads=4, stem_pools=(2, 3), stem_channels=(16, 48, 96, 128)
+    ),
+    "spike-driven-medium-early": SpikeClipConfig(
+        width=256, depth=4, heads=8, stem_pools=(2, 3), stem_channels=(32, 96, 192, 256)
+    ),
 }
-PRESETS["spike-driven-small-early"] = SpikeClipConfig(
-    width=128, depth=2, heads=4, stem_pools=(2, 3), stem_channels=(16, 48, 96, 128)
-)
-PRESETS["spike-driven-medium-early"] = SpikeClipConfig(
-    width=256, depth=4, heads=8, stem_pools=(2, 3), stem_channels=(32, 96, 192, 256)
-)
 
 
 def preset(name: str, **changes: Any) -> SpikeClipConfig:

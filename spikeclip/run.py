@@ -164,14 +164,22 @@ class Run(Generic[Model]):
 
 def _optimizers(model: nn.Module, temperature: nn.Parameter, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Those of `recipe`; `peak` of each group is its learning rate at the peak of the curve."""
-    weights = {name: p for name, p in model.named_parameters() if p.ndim > 1}
-    free = [*(p for p in model.parameters() if p.ndim <= 1), temperature]
-    muon = recipe.optimizer == "muon"
-    hidden = [p for name, p in weights.items() if muon and not name.startswith("head.")]
-    rest = [p for p in weights.values() if not any(p is other for other in hidden)]
-    groups = [{"params": rest, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    hidden: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim <= 1:
+            free.append(parameter)
+        elif recipe.optimizer == "muon" and not name.startswith("head."):
+            hidden.append(parameter)
+        else:
+            decayed.append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": [*free, temperature], "weight_decay": 0.0},
+    ]
     found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.learning_rate, amsgrad=recipe.amsgrad)]
-    if muon:
+    if hidden:
         found.append(Muon(hidden, recipe.muon_learning_rate, recipe.weight_decay))
     for group in (group for optimizer in found for group in optimizer.param_groups):
         group["peak"] = group["lr"]
