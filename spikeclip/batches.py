@@ -1,8 +1,10 @@
-"""Batches of training images: in an order that the seed and the epoch decide, shifted and mirrored at random."""
+"""Batches of training images: in an order that the seed and the epoch decide, shifted and mirrored at random.
+
+What is random is drawn on the CPU; images are gathered where the model is.  Both give the same bits on every device.
+"""
 
 from collections.abc import Iterator, Sized
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,9 +32,27 @@ class Batch:
     """
 
     indices: NDArray[np.int64]
-    images: NDArray[np.uint8]
+    images: Tensor
     inputs: Tensor
     labels: Tensor | None
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How each image of a batch is augmented.
+
+    Attributes:
+        down: pixels that what is seen lies lower than the image's own upper edge, int64 `[B]`, some negative.
+        right: pixels that it lies further to the right, int64 `[B]`.
+        mirrored: whether left and right are exchanged, bool `[B]`.
+    """
+
+    down: NDArray[np.int64]
+    right: NDArray[np.int64]
+    mirrored: NDArray[np.bool_]
+
+    def __getitem__(self, which: slice) -> "Draws":
+        return Draws(self.down[which], self.right[which], self.mirrored[which])
 
 
 def per_epoch(examples: Sized, recipe: Recipe) -> int:
@@ -40,49 +60,73 @@ def per_epoch(examples: Sized, recipe: Recipe) -> int:
     return max(1, len(examples) // recipe.batch_size)
 
 
-def batches(images: ImageSet, preprocessing: Preprocessing, recipe: Recipe, epoch: int) -> Iterator[Batch]:
+def batches(
+    images: ImageSet, preprocessing: Preprocessing, recipe: Recipe, epoch: int, device: str = "cpu"
+) -> Iterator[Batch]:
     """Shuffled, augmented batches of one epoch; a function of seed and epoch only, so that a resumed run repeats it.
 
     Of several processes, each gets its share of the batches that one process alone would get.
     """
     rng = np.random.default_rng((recipe.seed, epoch))
     order = rng.permutation(len(images))
+    held = torch.from_numpy(images.images).to(device)
+    labels = None if images.labels is None else torch.from_numpy(images.labels).to(device)
     for i in range(per_epoch(images, recipe)):
         chosen = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
         draws = draw(len(chosen), images.images.shape[1], rng)
+        if recipe.flips == "alternating":
+            draws = replace(draws, mirrored=_alternating(len(images), recipe.seed, epoch)[chosen])
         mine = share(len(chosen))
-        made = shift(images.images[chosen[mine]], *(values[mine] for values in draws))
-        inputs = torch.from_numpy(preprocessing(made)).contiguous(memory_format=torch.channels_last)
-        labels = None if images.labels is None else torch.from_numpy(images.labels[chosen[mine]])
-        yield Batch(chosen[mine], made, inputs, labels)
+        which = torch.from_numpy(chosen[mine]).to(device)
+        made = augmented(held, which, draws[mine])
+        yield Batch(chosen[mine], made, normalised(made, preprocessing), None if labels is None else labels[which])
 
 
-def augment(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Each image shifted by up to 4 of 32 pixels (edges reflected) and mirrored with probability 1/2.
+def draw(count: int, size: int, rng: np.random.Generator) -> Draws:
+    """Shifts by up to 4 of 32 pixels either way, and a mirror image with probability 1/2."""
+    pad = max(1, CROP_PADDING * size // 32)
+    down, right = rng.integers(0, 2 * pad + 1, (2, count)) - pad
+    return Draws(down, right, rng.random(count) < 0.5)
 
-    Shapes: uint8 `[N, H, W, C]` to the same.
+
+def augmented(images: Tensor, which: Tensor, draws: Draws) -> Tensor:
+    """Some of `images`, uint8 `[N, H, W, C]`, shifted and mirrored; what lies beyond an edge is reflected in it.
+
+    Args:
+        images: on any device.
+        which: of them, int64 `[B]`, on the same.
+        draws: for each of these.
+
+    Returns:
+        uint8 `[B, H, W, C]`.
     """
-    return shift(images, *draw(len(images), images.shape[1], rng))
+    down, right, mirrored = (
+        torch.from_numpy(values).to(images.device) for values in (draws.down, draws.right, draws.mirrored)
+    )
+    rows = _reflected(down, images.shape[1])
+    columns = _reflected(right, images.shape[2])
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    return images[which[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def draw(count: int, size: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Shifts downwards and to the right in [0, 2 padding], and whether to mirror: each `[count]`."""
-    top, left = rng.integers(0, 2 * _padding(size) + 1, (2, count))
-    return top, left, rng.random(count) < 0.5
+def _reflected(shift: Tensor, size: int) -> Tensor:
+    """Rows or columns that are seen after a shift: int64 `[B]` to int64 `[B, size]`, within the image."""
+    seen = (shift[:, None] + torch.arange(size, device=shift.device)).abs()
+    return (size - 1) - ((size - 1) - seen).abs()
 
 
-def shift(
-    images: NDArray[np.uint8], top: NDArray[Any], left: NDArray[Any], mirrored: NDArray[Any]
-) -> NDArray[np.uint8]:
-    """`images`, uint8 `[N, H, W, C]`, shifted and mirrored by what `draw` gave for each."""
-    n, height, width, _ = images.shape
-    pad = _padding(height)
-    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
-    rows = top[:, None] + np.arange(height)
-    columns = left[:, None] + np.arange(width)
-    columns[mirrored] = columns[mirrored, ::-1]
-    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+def _alternating(count: int, seed: int, epoch: int) -> NDArray[np.bool_]:
+    """Half of the images mirrored, and in the next epoch the other half (Jordan, arXiv 2404.00498)."""
+    first = np.random.default_rng((seed, 2**32 - 1)).random(count) < 0.5  # no epoch has that number
+    return first ^ bool(epoch % 2)
 
 
-def _padding(size: int) -> int:
-    return max(1, CROP_PADDING * size // 32)
+def normalised(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """What `preprocessing` makes of images, to the bit, where they are.
+
+    Shapes: uint8 `[B, H, W, C]` to float32 `[B, C, H, W]`, channels last in memory.
+    """
+    mean, std = (
+        torch.tensor(v, dtype=torch.float32, device=images.device) for v in (preprocessing.mean, preprocessing.std)
+    )
+    return ((images - mean) / std).permute(0, 3, 1, 2)

@@ -33,10 +33,14 @@ def train(
     labels: Annotated[str, typer.Option(help="Label embeddings: FILE.npz or FILE.npz:KEY.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write (.safetensors).")],
     preset: Annotated[
-        str | None, typer.Option(help="Sizes of the encoder: spike-driven-small unless --init has them.")
+        str | None, typer.Option(help="Sizes of the encoder: those of --init, else spike-driven-small.")
+    ] = None,
+    time_steps: Annotated[
+        int | None, typer.Option(min=1, help="Time steps of the encoder, where not those of --preset or --init.")
     ] = None,
     init: Annotated[
-        str | None, typer.Option(help="Checkpoint to start from, by path or by the name of one that ships.")
+        str | None,
+        typer.Option(help="Checkpoint to start from, a path or a shipped name; --preset may have a wider stem."),
     ] = None,
     quantized: Annotated[
         bool, typer.Option("--quantized", help="With --init: train for 8-bit weights, as Loihi 2 has them.")
@@ -68,7 +72,7 @@ def train(
         float | None, typer.Option(help="Spikes per synapse and image above which there is a penalty.")
     ] = None,
     spike_weight: Annotated[float | None, typer.Option(help="Of that penalty; 1 by default.")] = None,
-    test: Annotated[str | None, typer.Option(help="Images to measure accuracy on after each epoch.")] = None,
+    test: Annotated[str | None, typer.Option(help="Images to measure accuracy on with each checkpoint.")] = None,
     schedule: Annotated[
         str | None,
         typer.Option(help="STEPSxEPOCHS,...: time steps and epochs in order; 1x20,4x10, or one epoch with --init."),
@@ -77,7 +81,15 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak of the cosine schedule; 2e-3, or 1e-4 with --init.")
     ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="adamw, or muon for hidden layers (AdamW takes the rest).")
+    ] = None,
+    muon_learning_rate: Annotated[float | None, typer.Option(help="Muon's peak; 0.02 by default.")] = None,
+    flips: Annotated[
+        str | None, typer.Option(help="random, or alternating: each image mirrored in every other epoch.")
+    ] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 to save the last ones.")] = None,
+    save_every: Annotated[int, typer.Option(min=1, help="Epochs between checkpoints and measurements.")] = 1,
     precision: Annotated[
         str, typer.Option(help="float32 or bf16; auto: bf16 where the device has it, not for 8 bits.")
     ] = "auto",
@@ -114,14 +126,13 @@ def train(
 
         if quantized and init is None:
             raise RefusedInput("--quantized trains a finished checkpoint further; expected one with --init")
-        if init is not None and preset is not None:
-            raise RefusedInput(f"--init {init} has its own sizes; expected no --preset")
         if twin and (init is not None or teacher is not None or teacher_cache is not None):
             raise RefusedInput("--twin trains a teacher from random weights; expected no --init, no --teacher")
         start = FineTuning(load(init), quantized) if init is not None else None
-        config = start.checkpoint.config if start else find_preset(preset or "spike-driven-small")
+        config = start.checkpoint.config if start and not preset else find_preset(preset or "spike-driven-small")
+        config = replace(config, time_steps=time_steps or config.time_steps)
         preprocessing = start.checkpoint.preprocessing if start else Preprocessing(config.image_size)
-        found = _default_recipe(stage, recipe, start, twin)
+        found = _default_recipe(stage, recipe, start, twin, config.time_steps)
         if cosine is not None and found.stage != "classify":
             raise RefusedInput(f"stage {found.stage} takes its teacher's label vectors; expected no --cosine {cosine}")
         chosen = pick_device(device)
@@ -129,6 +140,9 @@ def train(
             "schedule": parse_schedule(schedule) if schedule else None,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
+            "optimizer": optimizer,
+            "muon_learning_rate": muon_learning_rate,
+            "flips": flips,
             "centred": None if cosine is None else cosine == CosineOption.CENTRED,
             "ema": ema,
             "kl_weight": kl_weight,
@@ -146,17 +160,19 @@ def train(
             common = (config, found, preprocessing, images, held_out, label_set, output, own)
             told: Any = advance if rank() == 0 else lambda done, total, text: None
             if twin:
-                card = train_twin(*common, told).card
+                card = train_twin(*common, told, save_every).card
             else:
                 model = load_teacher(teacher, own) if teacher else None
-                card = run(*common, told, start, model, teacher_cache).card
+                card = run(*common, told, start, model, teacher_cache, save_every).card
             first = rank() == 0
     if first:
         measured = card["test"]
         results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
 
 
-def _default_recipe(stage: Stage | None, name: str | None, start: "FineTuning | None", twin: bool) -> Recipe:
+def _default_recipe(
+    stage: Stage | None, name: str | None, start: "FineTuning | None", twin: bool, time_steps: int
+) -> Recipe:
     """The recipe of that name, or a short one of the stage: a checkpoint is trained to classify for one epoch more."""
     if name is not None:
         recipe = find_recipe(name)
@@ -170,7 +186,7 @@ def _default_recipe(stage: Stage | None, name: str | None, start: "FineTuning | 
         from spikeclip.checkpoint import trained_cosine
 
         centred = trained_cosine(start.checkpoint.card) == "centred"
-        return replace(recipe, schedule=((start.checkpoint.config.time_steps, 1),), learning_rate=1e-4, centred=centred)
+        return replace(recipe, schedule=((time_steps, 1),), learning_rate=1e-4, centred=centred)
     return recipe
 
 

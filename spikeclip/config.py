@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from typing import Any, Literal, Self
 
 from spikeclip.errors import RefusedInput
@@ -37,6 +38,9 @@ class SpikeClipConfig:
             of it.
         attention_scale: factor of the token sum in spike-driven attention, of `Q (KᵀV)` in self-attention; a power of
             two, so that it is exact. 0 stands for the architecture's own: 0.5, or 0.125 as published.
+        stem_pools: two of the stem's first four convolutions, counted from 1: behind them it halves height and width.
+        stem_channels: output channels of the stem's first four convolutions; the fifth has D. Empty stands for the
+            published D / 8, D / 4, D / 2, D.
 
     Raises:
         RefusedInput: a size is out of range or not divisible as the architecture needs.
@@ -54,6 +58,8 @@ class SpikeClipConfig:
     tau: float = 2.0
     v_threshold: float = 1.0
     attention_scale: float = 0.0
+    stem_pools: tuple[int, ...] = (3, 4)
+    stem_channels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.architecture not in ("spike-driven", "paper"):
@@ -82,12 +88,18 @@ class SpikeClipConfig:
             raise RefusedInput(f"tau is {self.tau}; expected more than 1 time step")
         if math.frexp(self.attention_scale)[0] != 0.5:
             raise RefusedInput(f"attention_scale is {self.attention_scale}; expected a power of two")
+        if self.stem_pools not in tuple(combinations(range(1, 5), 2)):
+            raise RefusedInput(f"stem_pools is {self.stem_pools!r}; expected two of 1, 2, 3, 4 in order")
+        if not isinstance(self.stem_channels, tuple) or len(self.stem_channels) not in (0, 4):
+            raise RefusedInput(f"stem_channels is {self.stem_channels!r}; expected four numbers, or none")
+        if any(not isinstance(n, int) or n < 1 for n in self.stem_channels):
+            raise RefusedInput(f"stem_channels is {self.stem_channels!r}; expected positive integers")
 
     @property
     def stem_widths(self) -> tuple[int, ...]:
         """Output channels of the five convolutions of the stem."""
         d = self.width
-        return (d // 8, d // 4, d // 2, d, d)
+        return (*(self.stem_channels or (d // 8, d // 4, d // 2, d)), d)
 
     @property
     def hidden_width(self) -> int:
@@ -100,8 +112,9 @@ class SpikeClipConfig:
         return self.image_size // DOWNSAMPLING
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as a JSON-compatible dictionary."""
-        return asdict(self)
+        """The configuration as a JSON-compatible dictionary; a stem as published isn't in it (`SINCE`)."""
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        return {name: v for name, v in values.items() if name not in SINCE or v != list(SINCE[name])}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -110,11 +123,17 @@ class SpikeClipConfig:
         Raises:
             RefusedInput: a key is unknown or missing, or a value is out of range.
         """
-        expected = set(cls.__dataclass_fields__)
-        if set(values) != expected:
-            wrong = sorted(set(values) ^ expected)
+        wrong = sorted(({*values} | {*SINCE}) ^ {*cls.__dataclass_fields__})
+        if wrong:
             raise RefusedInput(f"configuration: unknown or missing {', '.join(wrong)}")
-        return cls(**values)
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+SINCE: dict[str, tuple[int, ...]] = {"stem_pools": (3, 4), "stem_channels": ()}
+"""Fields that the first checkpoints don't have, and what they stand for there.
+
+Files leave them out where they say just that, so that an old checkpoint that is written again has the same bytes.
+"""
 
 
 _SIZES: dict[str, dict[str, int]] = {
@@ -127,6 +146,13 @@ PRESETS: dict[str, SpikeClipConfig] = {
     f"{architecture}-{size}": SpikeClipConfig(architecture=architecture, **sizes)
     for architecture in ("spike-driven", "paper")
     for size, sizes in _SIZES.items()
+} | {
+    "spike-driven-small-early": SpikeClipConfig(
+        width=128, depth=2, heads=4, stem_pools=(2, 3), stem_channels=(16, 48, 96, 128)
+    ),
+    "spike-driven-medium-early": SpikeClipConfig(
+        width=256, depth=4, heads=8, stem_pools=(2, 3), stem_channels=(32, 96, 192, 256)
+    ),
 }
 
 

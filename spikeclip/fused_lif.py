@@ -6,9 +6,9 @@ and backwards, with the surrogate's derivative g (ATan) and no gradient through 
 
     dh_t = g(h_t - threshold) ds_t + (1 - s_t) dv_t        dx_t = dh_t / tau        dv_{t-1} = (1 - 1 / tau) dh_t
 
-On a CPU SpikingJelly computes the same by some twenty operations per step, each of which reads and writes whole maps:
-two thirds of a training step.  (On CUDA it has kernels of its own.)  Spikes come out as the same bits, gradients as the
-same up to rounding.
+SpikingJelly computes the same by some twenty operations per step, each of which reads and writes whole maps: on a CPU
+two thirds of a training step.  (Its own kernels for CUDA need CuPy or Triton; this needs neither.)  Spikes come out as
+the same bits, gradients as the same up to rounding.
 """
 
 import math

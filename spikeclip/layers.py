@@ -69,7 +69,7 @@ class Stem(nn.Module):
 
     Args:
         config: the encoder's sizes.
-        pool: what the third and the fourth layer pool.
+        pool: what the convolutions of `stem_pools` pool behind them.
     """
 
     def __init__(self, config: SpikeClipConfig, pool: Pool) -> None:
@@ -78,8 +78,8 @@ class Stem(nn.Module):
         inputs = (config.image_channels, *widths[:3])
         self.layers = nn.Sequential(
             *(
-                SpikingConv(config, before, after, kernel_size=3, pool=pool if i >= 2 else None)
-                for i, (before, after) in enumerate(zip(inputs, widths[:4], strict=True))
+                SpikingConv(config, before, after, kernel_size=3, pool=pool if i in config.stem_pools else None)
+                for i, (before, after) in enumerate(zip(inputs, widths[:4], strict=True), start=1)
             )
         )
         self.tokens = ConvNorm(widths[3], widths[4], kernel_size=3)

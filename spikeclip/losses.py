@@ -1,6 +1,5 @@
 """What training minimises: cross-entropy over labels, alignment to a teacher's features, and the dual loss."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,11 +41,3 @@ def dual_loss(
     """
     entropy = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     return entropy + weight * divergence(logits, teacher_logits, temperature)
-
-
-def excess(spikes: Tensor, budget: float) -> Tensor:
-    """`max(0, s / budget - 1)²`: nothing up to the budget, 1 at twice of it.
-
-    Shapes: float `[]` to float `[]`.
-    """
-    return torch.relu(spikes / budget - 1).square()

@@ -23,6 +23,9 @@ class Recipe:
         batch_size: images per step, of all processes together.
         learning_rate: AdamW's, at its peak.
         final_learning_rate: what the half cosine ends at.
+        optimizer: of convolutions and of linear layers but the head: `adamw` or `muon` (`muon.Muon`). AdamW takes the
+            rest.
+        muon_learning_rate: Muon's, at its peak; it follows the same curve as AdamW's.
         amsgrad: divide by the largest second moment so far (Reddi et al., 2018).  Without weight decay, AdamW is Adam.
         weight_decay: on weights of convolutions and linear layers only.
         warmup: fraction of all steps in which the learning rate rises from 0.
@@ -36,7 +39,8 @@ class Recipe:
         kl_temperature: both models' logits are divided by it in the divergence.
         spike_budget: spikes per synapse and image that training holds the encoder to (`spike_budget`); None for no
             limit.
-        spike_weight: of the penalty on what lies above the budget.
+        spike_weight: of the penalty that holds it there; the larger, the sooner it does.
+        flips: `random` mirrors each image with probability 1/2; `alternating` each in every other epoch.
         ema: decay per step of the averaged weights that are evaluated and saved; 0 to save the weights themselves.
         calibration_images: training images that the statistics of batch normalisation are measured on for the saved
             weights.
@@ -49,6 +53,8 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float = 2e-3
     final_learning_rate: float = 0.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    muon_learning_rate: float = 0.02
     amsgrad: bool = False
     weight_decay: float = 0.05
     warmup: float = 0.05
@@ -61,6 +67,7 @@ class Recipe:
     kl_temperature: float = 1.0
     spike_budget: float | None = None
     spike_weight: float = 1.0
+    flips: Literal["random", "alternating"] = "random"
     ema: float = 0.998
     calibration_images: int = 4096
     precision: Literal["float32", "bf16"] = "float32"
@@ -85,6 +92,13 @@ class Recipe:
             raise RefusedInput(
                 f"final learning rate {self.final_learning_rate}; expected 0 or more, at most {self.learning_rate}"
             )
+        if self.optimizer not in ("adamw", "muon") or not 0 < self.muon_learning_rate < math.inf:
+            raise RefusedInput(
+                f"optimizer {self.optimizer!r}, Muon's learning rate {self.muon_learning_rate}; "
+                "expected 'adamw' or 'muon', and a positive number"
+            )
+        if self.flips not in ("random", "alternating"):
+            raise RefusedInput(f"flips are {self.flips!r}; expected 'random' or 'alternating'")
         temperatures = (self.temperature, self.teacher_temperature, self.kl_temperature)
         if any(t is not None and not 0 < t < math.inf for t in temperatures) or not 0 <= self.kl_weight < math.inf:
             raise RefusedInput(

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -17,8 +18,12 @@ from spikeclip.batches import batches, per_epoch
 from spikeclip.data import ImageSet
 from spikeclip.distributed import check_share, mean_of_all, processes, rank, synchronise, wait_for_all
 from spikeclip.errors import RefusedInput
+from spikeclip.muon import Muon
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
+
+LOOK = 8
+"""Steps between two looks at the loss: an accelerator waits for each."""
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -54,7 +59,8 @@ class Run(Generic[Model]):
         device: of all tensors.
         average: the averaged weights.
         temperature: factor on the cosines.
-        optimizer: of both.
+        optimizers: Muon of hidden layers where the recipe has it, and AdamW of the rest and of the temperature.
+        multiplier: of the spike budget (`spike_budget`); 0 where the recipe has none.
         epoch: how many are done.
     """
 
@@ -64,21 +70,17 @@ class Run(Generic[Model]):
     device: str
     average: Model = field(init=False)
     temperature: nn.Parameter = field(init=False)
-    optimizer: torch.optim.Optimizer = field(init=False)
+    optimizers: list[torch.optim.Optimizer] = field(init=False)
+    multiplier: float = 0.0
     epoch: int = 0
 
     def __post_init__(self) -> None:
         recipe = self.recipe
         self.model.to(self.device, memory_format=torch.channels_last)
+        torch.backends.cudnn.benchmark = True  # of the few shapes that a run has, which kernels are fastest
         learned = recipe.learn_temperature and recipe.stage != "align"
         self.temperature = nn.Parameter(torch.tensor(recipe.temperature, device=self.device), requires_grad=learned)
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        free = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": [*free, self.temperature], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, amsgrad=recipe.amsgrad)
+        self.optimizers = _optimizers(self.model, self.temperature, recipe)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self._step: nn.Module = _Trained(self.model, self.temperature, self.embed)
         if processes() > 1:
@@ -90,7 +92,8 @@ class Run(Generic[Model]):
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "temperature": self.temperature.detach(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "multiplier": self.multiplier,
             "epoch": self.epoch,
         }
 
@@ -99,8 +102,9 @@ class Run(Generic[Model]):
         self.average.load_state_dict(state["average"])
         with torch.no_grad():
             self.temperature.copy_(state["temperature"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch = state["epoch"]
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
+        self.multiplier, self.epoch = state["multiplier"], state["epoch"]
 
     def kept(self) -> Model:
         """What is saved: a copy of the averaged weights, or of the last ones where the recipe averages none."""
@@ -115,28 +119,34 @@ class Run(Generic[Model]):
         Raises:
             RefusedInput: the loss is no longer finite.
         """
-        shuffled = batches(images, preprocessing, self.recipe, self.epoch)
+        shuffled = batches(images, preprocessing, self.recipe, self.epoch, self.device)
         return self.train_on(shuffled, per_epoch(images, self.recipe), loss, progress)
 
     def train_on(self, epoch: Iterable[Any], count: int, loss: Loss, progress: Progress) -> float:
         """Train on the `count` batches of an epoch, whatever has `inputs`; otherwise as `train_epoch`."""
-        recipe, total, steps = self.recipe, 0.0, self.recipe.time_steps(self.epoch)
+        recipe, steps = self.recipe, self.recipe.time_steps(self.epoch)
+        total = torch.zeros((), device=self.device)
         for i, batch in enumerate(epoch):
             done = self.epoch * count + i
-            for group in self.optimizer.param_groups:
-                group["lr"] = recipe.learning_rate_at(done / (recipe.epochs * count))
+            rate = recipe.learning_rate_at(done / (recipe.epochs * count)) / recipe.learning_rate
+            for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+                group["lr"] = rate * group["peak"]
             with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 embeddings = self._step(batch.inputs.to(self.device), steps)
             value = loss(embeddings.float(), self.temperature, batch, steps)
-            self.optimizer.zero_grad()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
             value.backward()
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self._update_average(done - recipe.stage_start(self.epoch) * count)
-            total += mean_of_all(value.detach()).item()
-            if not math.isfinite(total):
-                raise RefusedInput(f"epoch {self.epoch + 1}: the loss is {total}; expected a lower --learning-rate")
-            progress(i + 1, count, f"epoch {self.epoch + 1}/{recipe.epochs}  T={steps}  loss {total / (i + 1):.3f}")
-        return total / count
+            total += mean_of_all(value.detach())
+            if i % LOOK == 0 or i + 1 == count:
+                shown = total.item() / (i + 1)
+            if not math.isfinite(shown):
+                raise RefusedInput(f"epoch {self.epoch + 1}: the loss is {shown}; expected a lower --learning-rate")
+            progress(i + 1, count, f"epoch {self.epoch + 1}/{recipe.epochs}  T={steps}  loss {shown:.3f}")
+        return shown
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
@@ -145,11 +155,35 @@ class Run(Generic[Model]):
         `step` counts from where the number of time steps last changed: statistics of another T are of another network.
         """
         decay = min(self.recipe.ema, (1 + step) / (10 + step)) if self.recipe.ema else 0.0
-        for kept, new in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if kept.is_floating_point():
-                kept.lerp_(new, 1 - decay)
-            else:
-                kept.copy_(new)
+        kept, new = ([*model.state_dict().values()] for model in (self.average, self.model))
+        real = [tensor.is_floating_point() for tensor in kept]
+        torch._foreach_lerp_([*compress(kept, real)], [*compress(new, real)], 1 - decay)
+        for count, seen in compress(zip(kept, new, strict=True), (not is_real for is_real in real)):
+            count.copy_(seen)
+
+
+def _optimizers(model: nn.Module, temperature: nn.Parameter, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Those of `recipe`; `peak` of each group is its learning rate at the peak of the curve."""
+    hidden: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim <= 1:
+            free.append(parameter)
+        elif recipe.optimizer == "muon" and not name.startswith("head."):
+            hidden.append(parameter)
+        else:
+            decayed.append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": [*free, temperature], "weight_decay": 0.0},
+    ]
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.learning_rate, amsgrad=recipe.amsgrad)]
+    if hidden:
+        found.append(Muon(hidden, recipe.muon_learning_rate, recipe.weight_decay))
+    for group in (group for optimizer in found for group in optimizer.param_groups):
+        group["peak"] = group["lr"]
+    return found
 
 
 def check_output(out: Path) -> None:

@@ -7,6 +7,13 @@ fan-out of F_l = outputs · kernel height · kernel width synapses, those across
 number of synapses is the SOPs of the convolutions, and s = r T where every layer fires at the rate r.  The first
 convolution reads the image and is left out; so are the conjunctions and sums of attention, which have no weights, and
 the readout.
+
+Training is held to a budget X by an augmented Lagrangian (Rockafellar, 1973), which reaches it whatever the loss is,
+where a penalty of a fixed weight stops above it.  With the excess e = s / X - 1, the weight W and the multiplier u,
+
+    loss += W / 2 · max(0, u + e)²        and after every step        u ← max(0, u + RATE · e)
+
+so that the pressure grows for as long as there are too many spikes, and lets go where there are fewer.
 """
 
 from collections.abc import Iterator
@@ -18,6 +25,19 @@ from torch import Tensor, nn
 from spikeclip.distributed import mean_of_all
 from spikeclip.encoder import Encoder
 from spikeclip.layers import ConvNorm
+
+RATE = 0.01
+"""Of the multiplier: of the order of one over the steps that spikes take to follow it."""
+
+
+def penalty(spikes: Tensor, budget: float, weight: float, multiplier: float) -> Tensor:
+    """`W / 2 · max(0, u + e)²`, float `[]`, of spikes per synapse s, float `[]`."""
+    return weight / 2 * torch.relu(multiplier + spikes / budget - 1).square()
+
+
+def next_multiplier(spikes: float, budget: float, multiplier: float) -> float:
+    """The u that follows a step with s spikes per synapse."""
+    return max(0.0, multiplier + RATE * (spikes / budget - 1))
 
 
 class SpikeCount:

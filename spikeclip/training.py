@@ -1,7 +1,5 @@
 """Training: a stage of the recipe for an encoder, by surrogate gradients, to a checkpoint."""
 
-import copy
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,12 @@ from spikeclip.errors import RefusedInput
 from spikeclip.fine_tuning import FineTuning
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.labels import LabelSet
-from spikeclip.losses import excess
 from spikeclip.objective import Objective, check_labels, find_objective, identify
 from spikeclip.preprocess import Preprocessing
 from spikeclip.quantized import freeze_statistics, round_weights, rounded_weights
 from spikeclip.recipe import Recipe
 from spikeclip.run import Progress, Run, carry_out, check_batches, check_output
-from spikeclip.spike_budget import SpikeCount, counted
+from spikeclip.spike_budget import SpikeCount, counted, next_multiplier, penalty
 from spikeclip.teacher import Teacher
 
 
@@ -43,6 +40,7 @@ def train(
     start: FineTuning | None = None,
     teacher: Teacher | None = None,
     cache: Path | None = None,
+    save_every: int = 1,
 ) -> Checkpoint:
     """Train an encoder and write its checkpoint to `out`; a run that was cut off goes on where its last epoch ended.
 
@@ -55,8 +53,8 @@ def train(
         recipe: the run's settings.
         preprocessing: becomes part of the checkpoint.
         train_set: images, with labels unless the stage is `align`.
-        eval_set: images with labels to measure the accuracy on, after every epoch at the encoder's own T; None to
-            measure none.
+        eval_set: images with labels to measure the accuracy on, with every checkpoint of the encoder's own T; None
+            to measure none.
         labels: names and vectors; reordered to the training set's label names where it has some.
         out: path of the checkpoint.
         device: `cpu`, `cuda`, ...
@@ -65,15 +63,16 @@ def train(
         teacher: of the stages `align` and `dual`.
         cache: file that keeps the teacher's features of the images as they are, which then stand for those of their
             augmented versions; None to ask the teacher at every step.
+        save_every: epochs between two checkpoints, and between the states that a run goes on from.
 
     Returns:
         The checkpoint that was written.
 
     Raises:
         RefusedInput: the sets have no labels or other ones, sizes don't fit, `out` can't be written or is there
-            already, `out.resume` is of another run, the checkpoint to start from has another configuration or
-            preprocessing, weights would be rounded twice, the stage has no teacher or needs none, `cache` is of
-            another one, batches have no equal shares for all processes, or the loss is no longer finite.
+            already, `out.resume` is of another run, the checkpoint to start from has another preprocessing
+            or sizes that don't fit, weights would be rounded twice, the stage has no teacher or needs none, `cache` is
+            of another one, batches have no equal shares for all processes, or the loss is no longer finite.
     """
     check_output(out)
     if recipe.schedule[-1][0] != config.time_steps:
@@ -89,7 +88,7 @@ def train(
         start.check(config, preprocessing, recipe)
 
     torch.manual_seed(recipe.seed)
-    encoder = Encoder(config) if start is None else copy.deepcopy(start.checkpoint.model.encoder).requires_grad_()
+    encoder = Encoder(config) if start is None else start.encoder(config)
     quantized = start is not None and start.quantized
     run = Run(encoder, recipe, _embed_rounded if quantized else _embed, device)
     about = {"config": config.to_dict(), "recipe": recipe.to_dict(), "preprocessing": preprocessing.to_dict()}
@@ -104,9 +103,9 @@ def train(
         if recipe.spike_budget is None:
             return {"loss": run.train_epoch(train_set, preprocessing, objective, progress)}
         with counted(encoder) as count:
-            limited = _Limited(objective, count, config.time_steps)
+            limited = _Limited(objective, count, config.time_steps, run)
             loss = run.train_epoch(train_set, preprocessing, limited, progress)
-        return {"loss": loss, "spikes_per_synapse": limited.mean()}
+        return {"loss": loss, "spikes_per_synapse": limited.mean(), "multiplier": run.multiplier}
 
     def save(line: dict[str, Any]) -> None:
         kept = run.kept()
@@ -134,12 +133,12 @@ def train(
             if not quantized:
                 calibrate(kept, preprocessing, train_set, recipe.calibration_images, device)
             if eval_set is not None:
-                test = measure(checkpoint, eval_set, device)
+                test = measure(checkpoint, eval_set, device, 32 if device == "cpu" else 512)
                 line["accuracy"] = test["accuracy"]
         save_with_card(checkpoint, out, test)
 
-    with fused_neurons(encoder) if device == "cpu" else nullcontext():
-        carry_out(run, out, identity, train_epoch, save)
+    with fused_neurons(encoder):
+        carry_out(run, out, identity, train_epoch, save, save_every)
     return load(out)
 
 
@@ -152,10 +151,10 @@ def _embed_rounded(encoder: Encoder, inputs: Tensor, time_steps: int) -> Tensor:
 
 
 class _Limited:
-    """An objective with the penalty on spikes above the budget."""
+    """An objective with the penalty on spikes above the budget, whose multiplier is the run's."""
 
-    def __init__(self, objective: Objective, count: SpikeCount, time_steps: int) -> None:
-        self._objective, self._count, self._time_steps = objective, count, time_steps
+    def __init__(self, objective: Objective, count: SpikeCount, time_steps: int, run: Run[Any]) -> None:
+        self._objective, self._count, self._time_steps, self._run = objective, count, time_steps, run
         self._seen: list[float] = []
 
     def __call__(self, embeddings: Tensor, temperature: Tensor, batch: Batch, time_steps: int) -> Tensor:
@@ -163,7 +162,9 @@ class _Limited:
         spikes = self._count.per_synapse(self._time_steps)
         self._seen.append(spikes.item())
         loss = self._objective(embeddings, temperature, batch, time_steps)
-        return loss + recipe.spike_weight * excess(spikes, recipe.spike_budget)
+        above = penalty(spikes, recipe.spike_budget, recipe.spike_weight, self._run.multiplier)
+        self._run.multiplier = next_multiplier(spikes.item(), recipe.spike_budget, self._run.multiplier)
+        return loss + above
 
     def mean(self) -> float:
         """Spikes per synapse and image, over the batches so far."""

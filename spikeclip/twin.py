@@ -15,9 +15,6 @@ from torch import Tensor, nn
 
 from spikeclip.config import SpikeClipConfig
 
-POOLED = (3, 4)
-"""Convolutions of the stem whose input is max-pooled to half its height and width."""
-
 
 def heads(config: SpikeClipConfig) -> int:
     """Attention heads of the twin: the encoder's, or the most of them that divide the width.
@@ -49,7 +46,7 @@ class Product(nn.Module):
 
 
 class TwinStem(nn.Sequential):
-    """Five times `bn(conv(x))`, 3×3 without activation; 3×3 max-pooling of stride 2 before the last two.
+    """Five times `bn(conv(x))`, 3×3 without activation; 3×3 max-pooling of stride 2 behind two (`stem_pools`).
 
     Shapes: float `[B, 3, S, S]` to float `[B, D, S/4, S/4]`.
     """
@@ -59,7 +56,7 @@ class TwinStem(nn.Sequential):
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise(widths)):
             layer = nn.Sequential()
-            if i in POOLED:
+            if i in config.stem_pools:  # behind the i-th from 1, before the i-th from 0
                 layer.add_module("pool", nn.MaxPool2d(3, stride=2, padding=1))
             layer.add_module("conv", nn.Conv2d(before, after, 3, padding=1, bias=False))
             layer.add_module("bn", nn.BatchNorm2d(after))
@@ -158,7 +155,7 @@ def twin_table(config: SpikeClipConfig, outputs: int | None = None) -> dict[str,
 def _layers(config: SpikeClipConfig, outputs: int) -> Iterator[dict[str, Any]]:
     size, widths = config.image_size, (config.image_channels, *config.stem_widths)
     for i, (before, after) in enumerate(pairwise(widths)):
-        if i in POOLED:
+        if i in config.stem_pools:  # behind the i-th from 1, before the i-th from 0
             size //= 2
         yield {
             "name": f"stem.{i}.conv",

@@ -30,6 +30,7 @@ def train_twin(
     out: Path,
     device: str = "cpu",
     progress: Progress = lambda done, total, text: None,
+    save_every: int = 1,
 ) -> TwinCheckpoint:
     """Train the twin of an encoder and write its checkpoint to `out`, as `training.train` does with an encoder.
 
@@ -38,11 +39,12 @@ def train_twin(
         recipe: of the stage `classify`; one time step throughout, as a conventional network has.
         preprocessing: becomes part of the checkpoint.
         train_set: images with labels.
-        eval_set: images with labels to measure the accuracy on after every epoch; None to measure none.
+        eval_set: images with labels to measure the accuracy on with every checkpoint; None to measure none.
         labels: names and vectors; reordered to the training set's label names where it has some.
         out: path of the checkpoint.
         device: `cpu`, `cuda`, ...
         progress: told of every step.
+        save_every: epochs between two checkpoints, and between the states that a run goes on from.
 
     Returns:
         The checkpoint that was written.
@@ -86,7 +88,7 @@ def train_twin(
             card["test"] = {"images": len(eval_set), "sha256": eval_set.sha256, "accuracy": line["accuracy"]}
         save_twin(checkpoint, out)
 
-    carry_out(run, out, identity, train_epoch, save)
+    carry_out(run, out, identity, train_epoch, save, save_every)
     return load_twin(out)
 
 

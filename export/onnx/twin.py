@@ -21,7 +21,7 @@ from export.onnx.images import BATCH, add_frames
 from export.onnx.model import LIBRARIES, finish
 from spikeclip.checkpoint import check_labels
 from spikeclip.labels import LabelSet
-from spikeclip.twin import POOLED, heads, twin_table
+from spikeclip.twin import heads, twin_table
 from spikeclip.twin_checkpoint import TwinCheckpoint
 
 FORMAT = "spikeclip-twin-onnx"
@@ -86,7 +86,7 @@ class _Lowering:
         convs = [module for module in modules if isinstance(module, nn.Conv2d)]
         norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
         for i, (conv, norm) in enumerate(zip(convs, norms, strict=True)):
-            if i in POOLED:
+            if i in self.twin.config.stem_pools:
                 x = add("MaxPool", f"stem.{i}.pool", x, strides=[2, 2], **window)
             fold(conv, norm, norm.get_buffer("running_mean"), norm.get_buffer("running_var"))
             name = f"stem.{i}.conv"

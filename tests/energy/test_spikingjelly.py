@@ -88,6 +88,7 @@ def expected_of_spikingjelly(additions):
     [
         (0, {}),
         (1, {"depth": 2, "time_steps": 5, "image_size": 12}),
+        (4, {"stem_pools": (2, 3), "stem_channels": (3, 6, 10, 9)}),
         (2, {"architecture": "paper", "heads": 2}),
         (3, {"architecture": "paper", "heads": 4, "depth": 2, "time_steps": 3, "image_size": 24}),
     ],

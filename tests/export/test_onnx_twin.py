@@ -51,7 +51,15 @@ def pixels(twin, n=5):
     return np.random.default_rng(1).integers(0, 256, (n, size, size, 3), np.uint8)
 
 
-@pytest.mark.parametrize("changes", [{}, {"architecture": "paper", "heads": 3}, {"depth": 1, "heads": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"architecture": "paper", "heads": 3},
+        {"depth": 1, "heads": 1},
+        {"stem_pools": (1, 3), "stem_channels": (4, 6, 8, 5)},
+    ],
+)
 def test_embeddings_are_torchs(changes):
     twin = make_twin(**changes)
     images = pixels(twin)

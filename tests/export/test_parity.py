@@ -24,12 +24,15 @@ from tests.export.parity import assert_equal, images
     tau=st.sampled_from([2.0, 4.0]),
     threshold=st.sampled_from([0.5, 1.0, 1.3]),
     scale=st.sampled_from([0.125, 0.5, 1.0]),
+    pools=st.sampled_from([(1, 2), (2, 3), (2, 4), (3, 4)]),
+    stem=st.sampled_from([(), (3, 6, 9, 7)]),
     seed=st.integers(0, 10_000),
 )
-def test_random_encoders(make_encoder, width, depth, time_steps, image_size, tau, threshold, scale, seed):
+def test_random_encoders(make_encoder, width, depth, time_steps, image_size, tau, threshold, scale, pools, stem, seed):
     encoder = make_encoder(
         seed, width=width, depth=depth, time_steps=time_steps, image_size=image_size,
         tau=tau, v_threshold=threshold, attention_scale=scale,
+        stem_pools=pools, stem_channels=stem,
     )  # fmt: skip
     prepared = export.prepare(checkpoint(encoder, width, seed))
     if tau == 2:  # with tau 4 and many steps, membranes can need more than 24 bits: then nothing is claimed

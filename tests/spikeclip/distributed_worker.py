@@ -24,6 +24,7 @@ PREPROCESSING = Preprocessing(image_size=16)
 RECIPE = Recipe(schedule=((1, 1), (2, 1)), batch_size=8, learning_rate=1e-3, ema=0.5)
 RECIPES = {
     "classify": RECIPE,
+    "muon": replace(RECIPE, optimizer="muon"),
     "align": replace(RECIPE, stage="align", spike_budget=0.1),
     "dual": replace(RECIPE, stage="dual", ema=0.0),
 }
@@ -49,12 +50,12 @@ def cut_off(done: int, total: int, text: str) -> None:
 
 
 def train_all(folder: Path, device: str) -> None:
-    """Write `twin`, `classify`, `align`, `dual` and `quantized` to `folder`; of several processes `resumed` as well."""
+    """Write `twin`, `classify`, `muon`, `align`, `dual`, `quantized` to `folder`; of several `resumed` too."""
     images, labels = task()
     common = (PREPROCESSING, images, images, labels)
     twin = train_twin(CONFIG, replace(RECIPE, schedule=((1, 2),)), *common, folder / "twin.safetensors", device)
     for name, recipe in RECIPES.items():
-        teacher = None if name == "classify" else TwinTeacher(twin, device)
+        teacher = None if recipe.stage == "classify" else TwinTeacher(twin, device)
         cache = folder / f"{name}.npz" if name == "dual" else None
         out = folder / f"{name}.safetensors"
         found = train(CONFIG, recipe, *common, out, device, teacher=teacher, cache=cache)

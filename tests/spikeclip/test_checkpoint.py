@@ -126,3 +126,22 @@ def test_metadata_that_is_not_json_is_refused(path):
     save_file(tensors, path, metadata={"spikeclip": "{"})
     with pytest.raises(RefusedInput, match="its metadata is not JSON"):
         load(path)
+
+
+@pytest.mark.parametrize("name", ["spike-driven-small", "paper-small"])
+def test_a_checkpoint_from_before_there_were_stems_is_written_again_as_it_was(name, tmp_path):
+    old = checkpoint.shipped()[name]
+    tensors, metadata = contents(old)
+    assert "stem_pools" not in metadata["config"]
+    save(load(name), tmp_path / "again.safetensors")
+    again, told = contents(tmp_path / "again.safetensors")
+    assert json.dumps(told) == json.dumps(metadata)
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[each], tensors[each]) for each in tensors)
+
+
+def test_a_stem_of_its_own_is_read_back(make_encoder, tmp_path):
+    encoder = make_encoder(stem_pools=(1, 3), stem_channels=(3, 5, 7, 9))
+    model = SpikeClip(encoder, nn.Linear(16, 2), ("cat", "dog")).eval()
+    save(Checkpoint(model, Preprocessing(image_size=16)), tmp_path / "a.safetensors")
+    assert load(tmp_path / "a.safetensors").config == encoder.config

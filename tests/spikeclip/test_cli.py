@@ -73,13 +73,25 @@ def test_it_trains_a_checkpoint_further_for_8_bit_weights(command, tmp_path):
     [
         ({"init": None}, ["--quantized", "expected one with --init"]),
         ({"init": "nowhere", "preset": None}, ["'nowhere'", "no such file"]),
-        ({"init": "spike-driven-small"}, ["--init spike-driven-small", "expected no --preset"]),
+        ({"init": "spike-driven-small"}, ["its width", "expected the same"]),
         ({"init": "spike-driven-small", "preset": None, "precision": "bf16"}, ["precision bf16", "expected float32"]),
     ],
 )
 def test_what_does_not_go_with_quantized_is_refused(command, tmp_path, changes, words):
     refused(command("--quantized", **changes), *words)
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_it_goes_on_at_other_time_steps_by_muon(command, tmp_path):
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    assert command(schedule="1x1", **{"time-steps": 1}).exit_code == 0
+    how = {"optimizer": "muon", "muon-learning-rate": 0.03, "flips": "alternating", "save-every": 2}
+    result = command(init=first, preset=None, output=second, schedule="2x3", **{"time-steps": 2}, **how)
+    assert result.exit_code == 0, result.output
+    recipe = load(second).card["recipe"]
+    assert [recipe[name] for name in ("optimizer", "muon_learning_rate", "flips")] == ["muon", 0.03, "alternating"]
+    assert (load(first).config.time_steps, load(second).config.time_steps) == (1, 2)
+    refused(command(output=tmp_path / "c.safetensors", optimizer="sgd"), "'sgd'", "'adamw' or 'muon'")
 
 
 def test_a_twin_teaches_in_both_stages(command, tmp_path):

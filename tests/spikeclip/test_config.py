@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from spikeclip.config import PRESETS, SpikeClipConfig, preset
@@ -26,6 +28,15 @@ from spikeclip.recipe import Recipe, parse_schedule
         ("mlp_ratio", 0),
         ("mlp_ratio", 0.001),
         ("mlp_ratio", "4"),
+        ("stem_pools", (2, 2)),
+        ("stem_pools", (3, 2)),
+        ("stem_pools", (4, 5)),
+        ("stem_pools", (3,)),
+        ("stem_pools", [2, 3]),
+        ("stem_channels", (16, 48, 96)),
+        ("stem_channels", (16, 48, 96, 0)),
+        ("stem_channels", (16, 48, 96, 128.0)),
+        ("stem_channels", "wide"),
     ],
 )
 def test_a_size_out_of_range_is_refused_by_name(field, value):
@@ -49,6 +60,15 @@ def test_the_paper_architecture_takes_what_the_published_class_takes():
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_survive_json(name):
     assert SpikeClipConfig.from_dict(PRESETS[name].to_dict()) == PRESETS[name]
+
+
+def test_a_stem_as_published_is_in_no_file_and_any_other_is():
+    plain, early = SpikeClipConfig(), SpikeClipConfig(stem_pools=(2, 3), stem_channels=(1, 2, 3, 4))
+    assert not {"stem_pools", "stem_channels"} & set(plain.to_dict())
+    written = json.loads(json.dumps(early.to_dict()))
+    assert (written["stem_pools"], written["stem_channels"]) == ([2, 3], [1, 2, 3, 4])
+    assert SpikeClipConfig.from_dict(written) == early
+    assert early.stem_widths == (1, 2, 3, 4, 384)
 
 
 def test_unknown_or_missing_fields_are_refused():
@@ -91,6 +111,9 @@ def test_other_forms_of_a_schedule_are_refused(text):
         {"label_smoothing": 1.0},
         {"weight_decay": -0.1},
         {"seed": -1},
+        {"optimizer": "sgd"},
+        {"muon_learning_rate": 0.0},
+        {"muon_learning_rate": float("inf")},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong):

@@ -37,6 +37,19 @@ def test_shapes_time_first_channels_before_rows(make_encoder, images):
     assert encoder(images).shape == (3, 8)
 
 
+@pytest.mark.parametrize(
+    ("pools", "sizes"), [((1, 2), (8, 4, 4, 4)), ((2, 3), (16, 8, 4, 4)), ((3, 4), (16, 16, 8, 4))]
+)
+def test_the_stem_halves_behind_the_convolutions_that_it_is_told(make_encoder, images, pools, sizes):
+    widths = (3, 5, 7, 9)
+    encoder = make_encoder(stem_pools=pools, stem_channels=widths)
+    found = {}
+    for i, part in enumerate(encoder.stem.layers):
+        part.register_forward_hook(lambda m, x, out, i=i: found.__setitem__(i, tuple(out.shape)))
+    encoder(images)
+    assert found == {i: (4, 3, width, size, size) for i, (width, size) in enumerate(zip(widths, sizes, strict=True))}
+
+
 def test_every_synapse_but_the_first_sees_spikes_only(make_encoder, images):
     encoder = make_encoder(depth=2)
     seen = {}

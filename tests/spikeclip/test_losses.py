@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
-from spikeclip.losses import alignment_loss, divergence, dual_loss, excess
-from spikeclip.spike_budget import counted
+from spikeclip.losses import alignment_loss, divergence, dual_loss
+from spikeclip.spike_budget import counted, next_multiplier, penalty
 
 
 def fixed(*shape, seed=0, grad=False):
@@ -83,9 +83,29 @@ def test_the_alignment_loss_and_its_gradient():
     assert alignment_loss(3 * features, features).item() == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize(("spikes", "expected"), [(0.1, 0.0), (0.5, 0.0), (0.75, 0.25), (1.0, 1.0)])
-def test_what_lies_above_the_budget_is_squared(spikes, expected):
-    assert excess(torch.tensor(spikes), 0.5).item() == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("spikes", "multiplier", "expected"),
+    [(0.1, 0.0, 0.0), (0.5, 0.0, 0.0), (0.75, 0.0, 0.75), (1.0, 0.0, 3.0), (0.1, 0.5, 0.0), (0.5, 0.5, 0.75)],
+)
+def test_the_penalty_squares_what_lies_above_the_budget_and_the_multiplier(spikes, multiplier, expected):
+    assert penalty(torch.tensor(spikes), 0.5, 6.0, multiplier).item() == pytest.approx(expected)
+
+
+def test_the_multiplier_grows_above_the_budget_shrinks_below_and_is_never_negative():
+    assert next_multiplier(1.0, 0.5, 0.25) == pytest.approx(0.26)
+    assert next_multiplier(0.25, 0.5, 0.25) == pytest.approx(0.245)
+    assert next_multiplier(0.25, 0.5, 0.001) == 0.0
+
+
+def test_the_budget_is_reached_whatever_the_loss_wants():
+    for wish in (2.0, 20.0):  # the loss falls for as long as there are more spikes; a fixed weight would stop above 0.5
+        spikes, multiplier = torch.tensor(1.0, requires_grad=True), 0.0
+        for _ in range(4000):
+            (gradient,) = torch.autograd.grad(-wish * spikes + penalty(spikes, 0.5, 1.0, multiplier), spikes)
+            multiplier = next_multiplier(spikes.item(), 0.5, multiplier)
+            spikes.data -= 0.01 * gradient
+        assert spikes.item() == pytest.approx(0.5, rel=1e-3)
+        assert multiplier == pytest.approx(wish * 0.5, rel=1e-2)
 
 
 @pytest.mark.parametrize("architecture", ["spike-driven", "paper"])
@@ -121,6 +141,6 @@ def test_the_penalty_has_a_gradient_in_every_layer_that_makes_spikes():
     encoder = Encoder(SpikeClipConfig(width=16, depth=1, image_size=16))
     with counted(encoder) as counter:
         encoder(torch.randn(3, 3, 16, 16))
-        excess(counter.per_synapse(4), 0.01).backward()
+        penalty(counter.per_synapse(4), 0.01, 1.0, 0.0).backward()
     for layer in encoder.stem.layers:
         assert layer.synapse.bn.bias.grad.abs().sum() > 0

@@ -172,7 +172,7 @@ def test_a_run_that_does_not_fit_its_start_is_refused(trained, task, labels, tmp
     out = tmp_path / "b.safetensors"
     with pytest.raises(RefusedInput, match=r"precision bf16 rounds weights .*; expected float32"):
         fine_tune(trained, task, labels, out, replace(FINE, precision="bf16"))
-    with pytest.raises(RefusedInput, match=r"a\.safetensors: its configuration or preprocessing is not the run's"):
+    with pytest.raises(RefusedInput, match=r"a\.safetensors: its depth is not the run's; expected the same"):
         fine_tune(trained, task, labels, out, config=replace(SPIKE_DRIVEN, depth=2))
     assert not list(tmp_path.iterdir())
 

@@ -1,11 +1,9 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
-from spikeclip.batches import augment
 from spikeclip.card import measure
 from spikeclip.checkpoint import load
 from spikeclip.config import SpikeClipConfig
@@ -96,16 +94,28 @@ def test_the_seed_decides_the_weights(finished, task, labels, tmp_path):
     assert not same(weights(out), weights(tmp_path / "other.safetensors"))
 
 
-@pytest.mark.parametrize("epoch", [2, 6])
-def test_a_resumed_run_gives_the_same_weights_to_the_bit(finished, task, labels, tmp_path, epoch):
-    out = tmp_path / "a.safetensors"
+@pytest.fixture(scope="module")
+def finished_by_muon(task, labels, tmp_path_factory):
+    out = tmp_path_factory.mktemp("muon") / "a.safetensors"
+    return out, run(task, labels, out, replace(RECIPE, optimizer="muon"), test=task)
+
+
+def test_muon_learns_other_weights(finished, finished_by_muon, task):
+    assert finished_by_muon[1].card["test"]["accuracy"] > 0.9
+    assert not same(weights(finished[0]), weights(finished_by_muon[0]))
+
+
+@pytest.mark.parametrize(("epoch", "optimizer"), [(2, "adamw"), (6, "adamw"), (2, "muon"), (6, "muon")])
+def test_a_resumed_run_gives_the_same_weights_to_the_bit(request, task, labels, tmp_path, epoch, optimizer):
+    through, _ = request.getfixturevalue("finished" if optimizer == "adamw" else "finished_by_muon")
+    recipe, out = replace(RECIPE, optimizer=optimizer), tmp_path / "a.safetensors"
     with pytest.raises(CutOff):
-        run(task, labels, out, test=task, progress=cut_off_in(epoch))
+        run(task, labels, out, recipe, test=task, progress=cut_off_in(epoch))
     assert load(out).card["epochs_done"] == epoch - 1
     epochs = []
-    run(task, labels, out, test=task, progress=lambda done, total, text: epochs.append(int(text.split()[1][0])))
+    run(task, labels, out, recipe, test=task, progress=lambda done, total, text: epochs.append(int(text.split()[1][0])))
     assert min(epochs) == epoch  # it went on, and did not start anew
-    assert same(weights(finished[0]), weights(out))
+    assert same(weights(through), weights(out))
     log = [json.loads(line)["epoch"] for line in out.with_name("a.safetensors.log.jsonl").read_text().splitlines()]
     assert log == [1, 2, 3, 4, 5, 6]
 
@@ -168,19 +178,3 @@ def test_a_run_that_diverges_is_refused_and_leaves_no_checkpoint(task, labels, t
     with pytest.raises(RefusedInput, match=r"the loss is .*expected a lower --learning-rate"):
         run(task, labels, tmp_path / "a.safetensors", replace(RECIPE, learning_rate=1e30, warmup=0.0))
     assert not (tmp_path / "a.safetensors").exists()
-
-
-def test_augmentation_shifts_and_mirrors_each_image(task):
-    column = np.arange(32, dtype=np.uint8)
-    image = np.stack([np.add.outer(7 * column, column), np.zeros((32, 32)), np.zeros((32, 32))], -1).astype(np.uint8)
-    padded = np.pad(image, ((4, 4), (4, 4), (0, 0)), mode="reflect")
-    possible = {
-        padded[top : top + 32, left : left + 32][:, ::step].tobytes(): (top, left, step)
-        for top in range(9)
-        for left in range(9)
-        for step in (1, -1)
-    }
-    made = augment(np.broadcast_to(image, (200, *image.shape)), np.random.default_rng(0))
-    seen = {possible[one.tobytes()] for one in made}
-    assert {step for *_, step in seen} == {1, -1}
-    assert len(seen) > 100  # of 162

@@ -42,13 +42,16 @@ def test_the_published_twin_has_its_published_size():
     image_size=st.sampled_from([4, 8, 12, 20]),
     channels=st.integers(1, 3),
     outputs=st.sampled_from([None, 10]),
+    pools=st.sampled_from([(1, 2), (1, 4), (2, 3), (3, 4)]),
+    stem=st.sampled_from([(), (3, 5, 9, 4)]),
 )
 def test_every_layer_equals_what_pytorch_counts(
-    architecture, width, depth, heads, mlp_ratio, image_size, channels, outputs
+    architecture, width, depth, heads, mlp_ratio, image_size, channels, outputs, pools, stem
 ):
     config = SpikeClipConfig(
-        architecture, width, depth, heads, mlp_ratio, image_size=image_size, image_channels=channels
-    )
+        architecture, width, depth, heads, mlp_ratio, image_size=image_size, image_channels=channels,
+        stem_pools=pools, stem_channels=stem,
+    )  # fmt: skip
     twin = AnnTwin(config, outputs).eval()
     table = twin_table(config, outputs)
     macs, everything = counted(twin, config)

@@ -1,0 +1,59 @@
+"""`spikeclip-head`: a head for label vectors as they are, in the place of one that was trained with centred ones."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikeclip.console import progress_bar, refusals, require_folders, results
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+@app.command()
+def head(
+    checkpoint: Annotated[str, typer.Argument(help="An encoder: a path, or the name of one that ships.")],
+    labels: Annotated[str, typer.Option(help="Label embeddings of its names: FILE.npz or FILE.npz:KEY.")],
+    data: Annotated[str, typer.Option(help="Training images: cifar10:DIR:train, FILE.npz or a folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write (.safetensors).")],
+    spread: Annotated[
+        float, typer.Option(help="Standard deviation of the scores around 1: what is between foreign and unseen names.")
+    ] = 0.2,
+    limit: Annotated[int, typer.Option(min=1, help="Take the first N training images.")] = 4096,
+    test: Annotated[str | None, typer.Option(help="Images to measure accuracy on.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes CUDA where it is.")] = "auto",
+) -> None:
+    """Open an encoder's vocabulary: give it a head whose embeddings are compared with label vectors as they are.
+
+    Its own names are told apart as before. What the spread trades, and figures: docs/evaluation.md.
+
+    Exit codes: 0 done, 2 the input was refused.
+
+    Example: `spikeclip-head spike-driven-small --labels embeddings.npz:cifar10 --data cifar10:DIR:train
+    -o open.safetensors`
+    """
+    with refusals():
+        from spikeclip.card import measure, save_with_card
+        from spikeclip.checkpoint import load
+        from spikeclip.data import load_images
+        from spikeclip.device import pick_device
+        from spikeclip.labels import load_labels
+        from spikeclip.plain_head import with_plain_head
+        from spikeclip.run import check_output
+
+        require_folders(output)
+        check_output(output)
+        chosen = pick_device(device)
+        found, label_set = load(checkpoint), load_labels(labels)
+        images = load_images(data, found.config.image_size, limit)
+        held_out = load_images(test, found.config.image_size) if test else None
+        with progress_bar("standardising") as advance:
+            made = with_plain_head(found, label_set, images, spread, chosen, advance)
+        measured = measure(made, held_out, chosen) if held_out else None
+        save_with_card(made, output, measured)
+    results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app()
