@@ -57,8 +57,8 @@ def _reset(module: Any, key: str) -> Reset:
     late = bool(getattr(module, "reset_delay", True))
     if type(module).__name__ == "RSynaptic" and not late:
         raise RefusedInput(
-            f"module {key!r} is an RSynaptic that resets at once, which snnTorch 1.0 does by the spikes of the step before; "
-            "expected reset_delay=True"
+            f"module {key!r} is an RSynaptic that resets at once, which snnTorch 1.0 does by the spikes of the step "
+            "before; expected reset_delay=True"
         )
     match module.reset_mechanism, late:
         case "subtract", True:
