@@ -14,7 +14,7 @@ from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.parity import compare_common
+from neuromorphic.ir.parity import ParityReport, compare_common
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
@@ -29,7 +29,7 @@ from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies, cores, document, sentences, table, widths
 from neuromorphic.targets import TARGETS, Lava, Target
-from spikeclip.console import progress_bar, refusals, results, written
+from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
 from spikeclip.options import (
     DtOption,
@@ -41,8 +41,10 @@ from spikeclip.options import (
     LabelsOption,
     LimitOption,
     ModelArgument,
+    ModuleOption,
     ResetOption,
     TimeStepsOption,
+    WeightsOption,
     WrittenByOption,
 )
 from spikeclip.predictions import Truth, describe_images, find_truth
@@ -92,6 +94,8 @@ def simulate(
     ] = None,
     heads: HeadsOption = None,
     labels: LabelsOption = None,
+    module: ModuleOption = None,
+    weights: WeightsOption = None,
     limit: LimitOption = None,
     backend: Annotated[Backend, typer.Option(help=f"What runs the graph. {BACKENDS}.")] = DEFAULT,
     precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
@@ -141,7 +145,7 @@ def simulate(
                 "--placement": placement,
                 "--placement's picture": drawing,
             },
-            (model, images, frames_path, calibrate, check),
+            (model, images, frames_path, calibrate, check, weights),
         )
         floats = graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         target = _target(backend, timeout)
@@ -153,6 +157,8 @@ def simulate(
                 )
             floats = timed(floats, None if found.images is not None else found.frames, time_steps)
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
+            if module is not None:
+                raise RefusedInput(f"{model}: --module compares graphs in floats; expected no --precision loihi2")
         elif calibrate or quantized:
             raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
         truth = _truth(graph, found)
@@ -166,6 +172,8 @@ def simulate(
         with progress_bar(backend.value) as advance:
             trace = target.run(graph, frames, time_steps, progress=advance)
         report = None if reference is None else compare_common(trace, reference)
+        if module is not None:
+            report = _of_module(module, weights, graph, trace, frames)
         placed = None if placement is None else place(graph, trace=trace)
         accuracy = truth.accuracy(trace.predictions)
         assumed = [*assumptions(graph), *truth.assumed]
@@ -275,10 +283,22 @@ def _integers(
 def _reference(
     checkpoint: str, floats: Graph, graph: Graph, frames: "NDArray[np.float32]", heads: int | None, labels: str | None
 ) -> Trace:
-    from export.check import reference_trace
+    from export.checking import torch_trace
 
+    size = None if heads is None else image_size(floats)
     with progress_bar("PyTorch") as advance:
-        return reference_trace(checkpoint, floats, graph, frames, heads, labels, progress=advance)
+        return torch_trace(
+            checkpoint, floats, graph, frames, heads=heads, image_size=size, labels=labels, progress=advance
+        )
+
+
+def _of_module(
+    module: str, weights: Path | None, graph: Graph, trace: Trace, frames: "NDArray[np.float32]"
+) -> ParityReport:
+    from export.checking import check_module
+
+    console.print(f"runs the Python of {module}", markup=False)
+    return check_module(module, weights, graph, trace, frames)
 
 
 def _widths(graph: Graph, frames: "NDArray[np.float32]") -> list[str]:

@@ -58,3 +58,10 @@ JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the resul
 ModelArgument = Annotated[
     Path, typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")
 ]
+ModuleOption = Annotated[
+    str | None,
+    typer.Option("--module", help="FILE.py:FACTORY or package.module:factory: your network; this runs your Python."),
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", help="The module's state dictionary: .safetensors, or torch.save's.")
+]

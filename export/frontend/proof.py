@@ -3,7 +3,8 @@
 1. 24 bits: everything in float32.
 2. 53 bits: everything in float64.
 3. 53 bits with decays snapped to the nearest p / 2^a: a as large as T steps leave room for, 6 at least.
-Where no rung holds for every node, the graph is snapped for 53 bits, and the certificate names the nodes.
+Where no rung holds for every node, decays stay as they are, the graph is snapped for 53 bits, and the certificate names
+the nodes.
 """
 
 import copy
@@ -60,18 +61,20 @@ def prove(context: Context, result: Signal, frames: Range) -> Proven:
     odd = _odd_decays(context, lowering)
     if best.certificate.exact or not odd:
         return best
-    bits = _decay_bits(lowering, frames, steps)
-    if bits < LEAST_DECAY_BITS:
-        return best
-    for index in odd:
-        node = context.nodes[index]
-        assert isinstance(node.operation, Population)
-        neurons = _snapped_decay(node.operation.neurons, bits)
-        context.nodes[index] = replace(node, operation=replace(node.operation, neurons=neurons))
-    lowering = lower(context, result)
-    add_output(lowering, result)
-    names = dict.fromkeys(_neuron_names(lowering, odd), bits)
-    return _snapped(lowering, frames, steps, READOUT_LIMIT, names)
+    originals = {index: context.nodes[index] for index in odd}
+    for bits in range(_decay_bits(lowering, frames, steps), LEAST_DECAY_BITS - 1, -1):
+        for index, node in originals.items():
+            assert isinstance(node.operation, Population)
+            neurons = _snapped_decay(node.operation.neurons, bits)
+            context.nodes[index] = replace(node, operation=replace(node.operation, neurons=neurons))
+        lowering = lower(context, result)
+        add_output(lowering, result)
+        found = _snapped(lowering, frames, steps, READOUT_LIMIT, dict.fromkeys(_neuron_names(lowering, odd), bits))
+        if found.certificate.exact:
+            return found
+    for index, node in originals.items():
+        context.nodes[index] = node
+    return best
 
 
 def _snapped(lowering: Lowering, frames: Range, steps: int, limit: int, decays: Mapping[str, int]) -> Proven:

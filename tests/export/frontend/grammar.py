@@ -122,7 +122,7 @@ BLOCKS: tuple[Callable[[random.Random, int], nn.Module], ...] = (
 
 
 class Drawn(nn.Module):
-    """A network of the grammar: images presented T times, or frames `[T, B, C, H, W]`; a head, a vote over time."""
+    """A network of the grammar: images that it presents T times, or frames `[T, B, C, H, W]`; a head, and a vote."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()

@@ -12,7 +12,10 @@ from neuromorphic.reading.build import from_nir
 
 
 def report(prepared: PreparedModule, images: int = 3, seed: int = 0) -> ParityReport:
-    frames = prepared.inputs.random(images, prepared.time_steps, seed)
+    return report_on(prepared, prepared.inputs.random(images, prepared.time_steps, seed))
+
+
+def report_on(prepared: PreparedModule, frames: np.ndarray) -> ParityReport:
     trace = run(from_nir(prepared.graph), frames)
     return compare_module(prepared, trace, prepared.record(frames, batch=2))
 

@@ -1,0 +1,127 @@
+"""Checking: what PyTorch does on the frames that a graph ran on, for whoever holds a file and what it was made of."""
+
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.convert import Prepared, prepare
+from export.frontend.axes import Axes
+from export.frontend.door import PreparedModule, to_nir
+from export.frontend.loading import load_module
+from export.frontend.parity import compare_module
+from export.integer import integer_model, record_integer
+from export.recording import record
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ir.parity import ParityReport
+from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.reading.build import from_nir
+from spikeclip.checkpoint import load
+from spikeclip.errors import RefusedInput
+from spikeclip.labels import load_labels
+
+Progress = Callable[[int, int], None]
+
+
+def torch_trace(
+    checkpoint: str,
+    floats: Graph,
+    graph: Graph,
+    frames: NDArray[np.float32],
+    *,
+    heads: int | None = None,
+    image_size: int | None = None,
+    labels: str | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Trace:
+    """The trace of a checkpoint's folded and snapped PyTorch model, or of the same in integers, on `frames`.
+
+    Args:
+        checkpoint: path or shipped name.
+        floats: the graph that was exported from it.
+        graph: what runs: the same, or its integers.
+        frames: float32 `[N, *input shape]`.
+        heads: of a published checkpoint.
+        image_size: of a published checkpoint.
+        labels: label embeddings that a published checkpoint was exported with.
+        progress: called with (images done, images in all).
+
+    Raises:
+        RefusedInput: the checkpoint is refused, or the graph was not exported from it.
+    """
+    label_set = None if labels is None else load_labels(labels)
+    loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
+    # A graph that was expanded is allowed as many neurons as it has.
+    expanded = bool(floats.metadata.document.get("expanded"))
+    prepared = prepare(loaded, expanded, sum(prod(node.shape) for node in floats.populations))
+    names = [node.name for node in floats.populations]
+    odd = sorted(set(names) ^ prepared.populations)
+    if odd:
+        raise RefusedInput(
+            f"{floats.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}"
+        )
+    if graph is not floats:
+        return _integer_trace(prepared, graph, frames, progress)
+    recorded = record(prepared, frames, progress=progress)
+    # Populations inside of attention that was expanded into standard nodes have no layer in PyTorch.
+    spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names if name in recorded.spikes}
+    readout = GraphMetadata.of(prepared.graph.metadata, checkpoint).readout
+    return Trace("torch", "float", spikes, recorded.outputs, readout)
+
+
+def _integer_trace(prepared: Prepared, graph: Graph, frames: NDArray[np.float32], progress: Progress) -> Trace:
+    """The trace of the PyTorch model in the integers of `graph`, final membranes included."""
+    numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in graph.nodes.values()}
+    recorded = record_integer(integer_model(prepared, numbers), frames, progress=progress)
+    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    return Trace("torch", "loihi2", spikes, recorded.outputs, graph.metadata.readout, recorded.membranes)
+
+
+def check_module(
+    spec: str, weights: Path | None, graph: Graph, trace: Trace, frames: NDArray[np.float32], images: int = 2
+) -> ParityReport:
+    """Compare a trace of a graph with the user's module that it was exported from.  Runs the user's Python.
+
+    Args:
+        spec: `FILE.py:FACTORY` or `package.module:factory`.
+        weights: the state dictionary that it was exported with.
+        graph: as it was exported, in floats.
+        trace: of it on `frames`.
+        frames: float32 `[N, *frame]`, of timed inputs `[N, T, *frame]`.
+        images: side by side while the module is traced.
+
+    Raises:
+        RefusedInput: the graph was not exported from a module, or from another.
+    """
+    found = graph.metadata.document.get("input")
+    if not isinstance(found, dict) or graph.metadata.time_steps is None:
+        raise RefusedInput(f"{graph.source}: doesn't say what its module reads; expected a file of --module")
+    frame, steps = graph.nodes[graph.input].shape, graph.metadata.time_steps
+    axes = Axes(str(found["axes"]))
+    prepared = to_nir(
+        load_module(spec, weights),
+        torch.zeros(axes.shape(frame, images, steps)),
+        time_steps=steps,
+        input_kind=found["kind"],
+        axes=axes.names,
+        bounds=(float(found["low"]), float(found["high"])),
+        bits=int(found["bits"]),
+    )
+    _check_same(prepared, graph, spec)
+    return compare_module(prepared, trace, prepared.record(frames))
+
+
+def _check_same(prepared: PreparedModule, graph: Graph, spec: str) -> None:
+    """Refuse a graph other than the module's own, by the first node that differs."""
+    own = from_nir(prepared.graph, spec)
+    odd = sorted(set(own.nodes) ^ set(graph.nodes))
+    if odd:
+        raise RefusedInput(f"{graph.source}: not exported from {spec}: only one has node {odd[0]!r}")
+    for name, node in own.nodes.items():
+        for key, value in vars(node.operation).items():
+            if not np.array_equal(value, vars(graph.nodes[name].operation).get(key, ())):
+                raise RefusedInput(f"{graph.source}: not exported from {spec}: node {name!r} has another {key}")
