@@ -24,6 +24,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import InputKind
 from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies
 from spikeclip.console import progress_bar, refusals, results
@@ -32,10 +33,13 @@ from spikeclip.options import (
     DtOption,
     FramesOption,
     ImagesOption,
+    IntegratorsOption,
     JsonOption,
     LimitOption,
     ModelArgument,
+    ResetOption,
     TimeStepsOption,
+    WrittenByOption,
 )
 from spikeclip.predictions import Truth, find_truth
 from spikeclip.preprocess import stated_resize
@@ -54,6 +58,9 @@ def energy(
     limit: LimitOption = None,
     trace: Annotated[Path | None, typer.Option(help="Count in this trace of spikeclip-simulate (.h5) instead.")] = None,
     dt: DtOption = None,
+    reset: ResetOption = None,
+    integrators: IntegratorsOption = None,
+    written_by: WrittenByOption = None,
     input_kind: Annotated[
         InputKindOption | None,
         typer.Option(
@@ -96,7 +103,8 @@ def energy(
         names = list(SHIPPED) if device is None else device
         outputs.check((model, images, frames_path, trace, *names))
         devices = read_devices(names)
-        graph = with_input_kind(read_graph(model, dt), cast(InputKind | None, input_kind and input_kind.value))
+        read = read_graph(model, asked=asked(dt, reset, integrators, written_by))
+        graph = with_input_kind(read, cast(InputKind | None, input_kind and input_kind.value))
         shown = {"--images": images, "--frames": frames_path, "--time-steps": time_steps, "--limit": limit}
         if trace is not None:
             run = _stored(graph, trace, frames_path, [option for option, value in shown.items() if value is not None])
@@ -105,7 +113,15 @@ def energy(
         counts = run.counts
         if dense:
             counts = counts.model_copy(update={"ann": dense_baseline(run.graph, counts.images)})
-        options = {**shown, "--trace": trace, "--dt": dt, "--input-kind": input_kind, "--ann-accuracy": ann_accuracy}
+        meant = {"--reset": reset, "--integrators": integrators, "--written-by": written_by}
+        options = {
+            **shown,
+            "--trace": trace,
+            "--dt": dt,
+            **meant,
+            "--input-kind": input_kind,
+            "--ann-accuracy": ann_accuracy,
+        }
         flags = [flag for flag, given in (("--dense-baseline", dense), ("--bit-matched", matched)) if given]
         command = [*_command(model, options, names), *flags]
         narrow = [bit_matched(one, counts.time_steps) for one in devices] if matched else []
