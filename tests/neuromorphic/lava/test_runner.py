@@ -183,20 +183,3 @@ def test_a_killed_parent_leaves_nothing_behind(mark):
         while processes(mark):  # pytest's own limit ends it, were it for ever
             time.sleep(0.1)
         assert list(Path(name).iterdir()) == []
-
-
-def test_a_folder_that_is_written_to_when_the_parent_dies_is_removed_too(tmp_path, mark):
-    with tempfile.TemporaryDirectory() as name:  # as above
-        writes = "for n in range(10**9): open(os.path.join(os.environ['TMPDIR'], f'{n}'), 'w').close()"
-        command = sabotaged(Path(name), writes)
-        folder = Path(command[-1])
-        code = f"from neuromorphic.lava.runner import run_group; run_group({command!r}, print)"
-        environment = {**os.environ, MARK: mark, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
-        with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL) as parent:
-            while not (folder / "0").exists():
-                assert parent.poll() is None
-                time.sleep(0.05)
-            parent.send_signal(signal.SIGKILL)
-        while processes(mark):
-            time.sleep(0.1)
-        assert not folder.exists()
