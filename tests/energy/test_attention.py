@@ -212,7 +212,7 @@ def test_only_what_leads_linearly_to_the_output_can_be_summed_over_time_first(no
     nodes = {
         "first": conv(np.ones((2, 2, 1, 1)), hw=(2, 2)),
         "lif": lif(shape),
-        "sum": nir.SumPool2d(np.array([1, 1]), np.array([1, 1]), np.array([0, 0])),
+        "currents": conv(np.ones((2, 2, 1, 1)), np.ones(2), hw=(2, 2)),
         "readout": conv(np.ones((2, 2, 1, 1)), np.ones(2), hw=(2, 2)),
         **({"pool": pool(shape, (1, 1), (1, 1), (0, 0))} if nonlinear else {}),
     }
