@@ -111,6 +111,24 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
     return lines
 
 
+def displaced(graph: Graph) -> list[str]:
+    """How far the spikes of an integer graph are from the float graph's, on the calibration frames, in a sentence."""
+    populations = graph.metadata.document.get(KEY, {}).get("populations", {})
+    shares = {name: float(found["disagreement"]) for name, found in populations.items()}
+    moved = sorted((name for name, share in shares.items() if share), key=lambda name: -shares[name])
+    if not moved:
+        return ["integers: every spike as in floats, on the calibration frames"] if shares else []
+    listed = ", ".join(f"{name} {shares[name]:.1%}" for name in moved[:DISPLACED])
+    more = f" and {len(moved) - DISPLACED} more populations" if len(moved) > DISPLACED else ""
+    return [
+        f"integers: neurons and steps that differ from the float graph's, on the calibration frames: {listed}{more}"
+    ]
+
+
+DISPLACED = 4
+"""Populations that are listed, those first that differ most."""
+
+
 def cores(placement: Placement) -> list[str]:
     """A placement in sentences."""
     chips = f"{placement.chips} {'chip' if placement.chips == 1 else 'chips'}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.streams import Stream, host_nodes, streams
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.frames import per_step
+from neuromorphic.execution.frames import per_step, still
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import normalisation
 from neuromorphic.loihi2.calibrate import Calibration, Spikes, Whole
@@ -111,8 +111,9 @@ def _calibrated(
         raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
     if graph.precision == "loihi2":
         raise RefusedInput(f"{graph.source} is quantised already; expected floats")
-    per_step(graph, frames)
-    work = _Work(graph, frames, steps, granularity)
+    shown = steps if still(graph, frames) else frames.shape[1]  # recordings to calibrate on may have another length
+    per_step(replace(graph, metadata=replace(graph.metadata, time_steps=shown)), frames)
+    work = _Work(graph, frames, (steps, shown), granularity)
     lossy: set[str] = set()
     for stream in streams(work.graph):
         lossy.update(() if work.choose(stream) else stream.synapses)
@@ -136,16 +137,19 @@ def _calibrated(
 class _Work:
     """A scheme in the making, and the graph with the numbers that its integers stand for."""
 
-    def __init__(self, graph: Graph, frames: NDArray[np.float32], time_steps: int, granularity: Granularity) -> None:
+    def __init__(
+        self, graph: Graph, frames: NDArray[np.float32], time_steps: tuple[int, int], granularity: Granularity
+    ) -> None:
+        steps, shown = time_steps  # of a run, and of the calibration frames
         scale = input_scale(graph, frames)
         whole = scaled(frames, scale)
         record = {"images": len(frames), "sha256": hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()}
         unfactored = folded(graph)
         check_supported(unfactored)
         self.graph = rounded(unfactored)
-        self.calibration = Calibration(graph, frames, (whole / scale).astype(np.float32), time_steps)
+        self.calibration = Calibration(graph, frames, (whole / scale).astype(np.float32), shown)
         kept = {n.name for n in graph.populations if _same_decays(n.operation, self.graph.nodes[n.name].operation)}
-        self.units = Units(self.graph, scale, time_steps, kept)
+        self.units = Units(self.graph, scale, steps, kept)
         self.scheme = Scheme(granularity, scale, {}, {}, {}, {}, {}, record)
         # Around a cycle every population is before every other: what isn't quantised yet stands in as it is.
         self.cyclic = bool(graph.recurrent) or _reads_ahead(graph)
