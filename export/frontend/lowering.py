@@ -156,8 +156,8 @@ def _lower(lowering: Lowering, index: int, alone: bool) -> None:
             lowering.put(f"{name}.not", nir.Scale(np.full(node.shape, -1, np.float32)), inputs[1])
             # v = x in every step, which is 1 where only the first fired.
             lowering.put(name, population(_map(node), 1.0, 1.0, np.float32(0.5)), inputs[0], f"{name}.not")
-        case Attention(heads=heads):
-            node_scale = _attention_scale(lowering, index)
+        case Attention(heads=heads, scale=own):
+            node_scale = own * _attention_scale(lowering, index)
             lowering.put(name, SpikingSelfAttention(np.array(source), heads, node_scale), *inputs)
         case Population() as neurons:
             add_population(lowering, name, neurons, node.shape, inputs, _absorbed(lowering, node))

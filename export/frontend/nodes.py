@@ -122,9 +122,10 @@ class ButNot:
 
 @dataclass(frozen=True)
 class Attention:
-    """`y = Q (Kᵀ V)` per head, of one population whose channels are those of Q, K and V."""
+    """`y = scale · Q (Kᵀ V)` per head, of one population whose channels are those of Q, K and V."""
 
     heads: int
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ def test_real_input_macs(counts):
 def test_dense_operations(counts):
     driven = sum(layer.dense_padded for layer in counts.layers.values() if layer.kind in ("conv2d", "linear"))
     # The published order of the products is (Q Kᵀ) V.
-    attention = sum(node.dense_scores_first for node in counts.attention)
+    attention = counts.attention.dense_scores_first
     assert driven + counts.macs_summed == 3_686_006_784
     assert attention == 50_331_648
     assert driven + counts.macs_summed + attention == 3_736_338_432

@@ -75,5 +75,5 @@ def test_progress_and_refusals():
     graph, told = small(), []
     energy.count_running(graph, np.zeros((3, 2, 6, 6), np.float32), batch=2, progress=lambda *done: told.append(done))
     assert told == [(0, 3), (2, 3), (3, 3)]
-    with pytest.raises(RefusedInput, match="no images"):
+    with pytest.raises(RefusedInput, match="nothing to run on"):
         energy.count_running(graph, np.zeros((0, 2, 6, 6), np.float32))

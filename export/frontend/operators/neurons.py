@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from export.frontend.context import Context
-from export.frontend.nodes import Node, Observed, Population, Shape
+from export.frontend.nodes import Attention, Node, Observed, Population, Shape
 from export.frontend.operators.sums import even
 from export.frontend.selection import selected
 from export.frontend.signals import ONE, Membrane, Signal, Term
@@ -107,8 +107,14 @@ def _factor(context: Context, currents: list[_Current]) -> float:
     if len(factors) == 1 and min(factors) > 0:
         return factors.pop()
     for i, current in enumerate(currents):
-        if current.factor != 1:
-            node = context.nodes[current.node]
+        node = context.nodes[current.node]
+        if current.factor > 0 and isinstance(node.operation, Attention):
+            operation = replace(node.operation, scale=current.factor)
+            index = context.add(
+                (node.label, node.kind), operation, node.shape, node.inputs, ("scaled", current.node, current.factor)
+            )
+            currents[i] = _Current(index, current.elements, 1.0)
+        elif current.factor != 1:
             scale = torch.tensor(current.factor, dtype=torch.float64).expand(node.size)
             term = Term(current.node, torch.arange(node.size), scale)
             currents[i] = _Current(even(context, term).node, current.elements, 1.0)

@@ -85,7 +85,8 @@ def over_elements(context: Context, x: Signal, dims: list[int]) -> Signal:
     keep = [d for d in range(len(x.shape)) if d not in dims]
     shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
     joined: list[list[_Sum]] = []
-    for found in (_grouped(context, term, dims, keep) for term in x.terms):
+    # Of several nodes even a sum over one position is a node, so that what reads it reads one.
+    for found in (_grouped(context, term, dims, keep, always=len(x.terms) > 1) for term in x.terms):
         group = next((g for g in joined if g[0].joins(found)), None)
         if group is None or found.operation is None:
             joined.append([found])
@@ -194,8 +195,11 @@ def even(context: Context, term: Term) -> Term:
     return Term(index, term.code, ONE)
 
 
-def _grouped(context: Context, term: Term, dims: list[int], keep: list[int]) -> _Sum:
-    """What sums groups of a term's elements: along `dims`, one for each place of the dimensions `keep`."""
+def _grouped(context: Context, term: Term, dims: list[int], keep: list[int], *, always: bool) -> _Sum:
+    """What sums groups of a term's elements: along `dims`, one for each place of the dimensions `keep`.
+
+    `always`: also where each group is one element, of maps of one position.
+    """
     term = even(context, term)
     node = context.nodes[term.node]
     count = prod(term.code.shape[d] for d in keep)
@@ -203,7 +207,7 @@ def _grouped(context: Context, term: Term, dims: list[int], keep: list[int]) -> 
     if bool((element < 0).any()) or not bool((moment == moment[:, :1]).all()):
         raise context.refused(f"sums elements of {context.name(term.node)} across time steps or images, or with gaps")
     moment = moment[:, 0]
-    if element.shape[1] == 1:
+    if element.shape[1] == 1 and not (always and len(node.shape) == 3 and node.space == 1):
         return _Sum(None, (), node.shape, moment, element[:, 0], term)
     if len(node.shape) == 3:
         found = (
