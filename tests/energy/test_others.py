@@ -43,7 +43,7 @@ def neurobench(model, x):
     layers = {name: deepcopy(module).double() for name, module in weights.items()}
     for module in layers.values():
         module.weight[module.weight == 0] = 1  # it takes a zero weight for a missing synapse
-    found = {name: (inputs[name].double(), module) for name, module in layers.items()}
+    found = {name: (inputs[name].double(), module) for name, module in layers.items() if name in inputs}
     return {
         name: (single_layer_MACs(values, module)[0], single_layer_MACs(values, module, total=True)[0])
         for name, (values, module) in found.items()
