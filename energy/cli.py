@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
-import numpy as np
 import typer
 
 from energy.ann import dense_baseline
@@ -23,7 +22,7 @@ from energy.table import table
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import InputKind
-from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.frames import encode, image_size, read_frames, stored_frames
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies
@@ -198,7 +197,7 @@ def _running(
     if frames_path is not None:
         frames = read_frames(graph, frames_path, limit)
         data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
-        dtype = np.load(frames_path, mmap_mode="r").dtype
+        dtype = stored_frames(graph, frames_path).dtype
     else:
         resize = stated_resize(graph.metadata.preprocessing, graph.source)
         loaded = load_images(str(images), image_size(graph), limit, resize)

@@ -27,6 +27,7 @@ from neuromorphic.placement import picture, place
 from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
+from neuromorphic.reading.recordings import is_recording
 from neuromorphic.summary import assumptions, classifies, cores, displaced, document, sentences, table, widths
 from neuromorphic.targets import TARGETS, Lava, Target
 from spikeclip.console import console, progress_bar, refusals, results, written
@@ -272,7 +273,8 @@ def _integers(
         raise RefusedInput(
             f"{model}: is not quantised; expected --calibrate SPEC, images (or FILE.npy, frames) to quantise it on"
         )
-    images, path = (None, Path(calibrate)) if calibrate.endswith(".npy") else (calibrate, None)
+    recorded = calibrate.endswith(".npy") or is_recording(Path(calibrate))
+    images, path = (None, Path(calibrate)) if recorded else (calibrate, None)
     shown = _shown(floats, images, path, count, only_images=False)
     with progress_bar("quantising") as advance:
         rounded, scheme = find_scheme(floats, _frames(floats, shown), granularity, progress=advance)

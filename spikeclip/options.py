@@ -28,7 +28,8 @@ ImagesOption = Annotated[
     ),
 ]
 FramesOption = Annotated[
-    Path | None, typer.Option("--frames", help="Instead of images, what the input reads: .npy (docs/data.md).")
+    Path | None,
+    typer.Option("--frames", help="Instead of images, what the input reads: .npy or NIR's data (docs/data.md)."),
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N only.")]
 TimeStepsOption = Annotated[

@@ -1,6 +1,7 @@
 """The frames that a graph's input node reads: from images, or as they are in a file."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import normalisation
+from neuromorphic.reading.recordings import is_recording, read_recording
 
 
 def image_size(graph: Graph) -> int:
@@ -55,16 +57,23 @@ def read_frames(graph: Graph, path: Path, limit: int | None = None) -> NDArray[n
 
     Args:
         graph: that reads them.
-        path: `.npy`: numbers `[N, *input shape]`, or `[N, T, *input shape]` for one frame per step.
+        path: `.npy`: numbers `[N, *input shape]`, or `[N, T, *input shape]` for one frame per step; or NIR's data
+            format (`nir.write_data`).
         limit: take the first N only.
 
     Raises:
         RefusedInput: the file holds no such array, or numbers that are not finite in float32.
     """
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RefusedInput(f"{path}: not a readable .npy array ({error})") from error
+    with np.errstate(over="ignore"):
+        frames = np.asarray(stored_frames(graph, path)[:limit], np.float32)
+    if not np.isfinite(frames).all():
+        raise RefusedInput(f"{path}: frames hold values that are not finite")
+    return frames
+
+
+def stored_frames(graph: Graph, path: Path) -> NDArray[Any]:
+    """The frames in the file at `path`, of the type that they are stored in; see `read_frames`."""
+    found = read_recording(graph, path) if is_recording(path) else _array(path)
     shape = graph.nodes[graph.input].shape
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
         raise RefusedInput(f"{path}: holds no array of numbers; expected [N, T, ...] or [N, ...] in a .npy file")
@@ -73,11 +82,16 @@ def read_frames(graph: Graph, path: Path, limit: int | None = None) -> NDArray[n
             f"{path}: frames have the shape {list(found.shape)}; expected [N, T, ...] or [N, ...] of the input "
             f"{list(shape)} of {graph.source}"
         )
-    with np.errstate(over="ignore"):
-        frames = np.asarray(found[:limit], np.float32)
-    if not np.isfinite(frames).all():
-        raise RefusedInput(f"{path}: frames hold values that are not finite")
-    return frames
+    return found
+
+
+def _array(path: Path) -> NDArray[Any]:
+    """What numpy finds in the file, mapped into memory."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RefusedInput(f"{path}: not a readable .npy array ({error})") from error
+    return found  # type: ignore[no-any-return]
 
 
 def snap(x: NDArray[np.float32], bits: int) -> NDArray[np.float32]:

@@ -1,0 +1,111 @@
+"""NIR's own data format (`nir.write_data` of nir 1.0.8): the events, or the frames per step, of a graph's input.
+
+An event at the time s lies in step floor(s / dt), where a quotient that is whole but for its last bits is whole:
+6e-4 / 1e-4 is 5.999... in floats, and step 6 here.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.hdf5 import MAX_BYTES, survey
+
+WHOLE = 1e-9
+"""Relative distance within which s / dt is taken for a whole number: float64 keeps times to 1e-16 of their size."""
+
+
+def is_recording(path: Path) -> bool:
+    """Whether the file at `path` is HDF5; a missing file is none."""
+    return path.is_file() and bool(h5py.is_hdf5(path))
+
+
+def read_recording(graph: Graph, path: Path) -> NDArray[Any]:
+    """`x[n, t, f]`: how many events (or the sum of their values) reach neuron f of the input in step t of sample n.
+
+    Args:
+        graph: whose input the file records, by the name of its input node, or as the file's only node; its `dt` says
+            how long a step is.
+        path: HDF5 of `nir.write_data`.
+
+    Returns:
+        `[N, T, *input shape]`; boolean where the file holds booleans, or events of which no two share a step.
+
+    Raises:
+        RefusedInput: another kind of HDF5, no such node, another number of neurons, another time step, or events
+            outside the recording.
+    """
+    data = _observable(graph, path)
+    neurons = int(np.prod(graph.nodes[graph.input].shape))
+    if isinstance(data, nir.EventData):
+        if data.n_neurons != neurons:
+            raise RefusedInput(f"{path}: events of {data.n_neurons} neurons; {graph.source} reads {neurons}")
+        found = _gridded(data, graph.metadata.dt, neurons, path)
+    else:
+        found = data.data
+        if found.shape[-1] != neurons:
+            raise RefusedInput(f"{path}: frames of {found.shape[-1]} neurons; {graph.source} reads {neurons}")
+        if not np.isclose(data.dt, graph.metadata.dt, rtol=WHOLE, atol=0):
+            raise RefusedInput(
+                f"{path}: its time step is {data.dt:g} s; {graph.source} runs at {graph.metadata.dt:g} s (--dt)"
+            )
+    return found.reshape(*found.shape[:2], *graph.nodes[graph.input].shape)
+
+
+def _observable(graph: Graph, path: Path) -> "nir.EventData | nir.TimeGriddedData":
+    """What the file records of the graph's input."""
+    try:
+        with h5py.File(path, "r") as file:
+            survey(file, path)
+            if file.attrs.get("__type__") != "NIRGraphData":
+                raise RefusedInput(
+                    f"{path}: HDF5, but not NIR's data format; expected .npy or a file of nir.write_data"
+                )
+        nodes = nir.read_data(str(path)).nodes
+    except RefusedInput:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise RefusedInput(f"{path}: not readable as NIR's data format ({shown(error)})") from error
+    node = nodes.get(graph.input) or (next(iter(nodes.values())) if len(nodes) == 1 else None)
+    if not isinstance(node, nir.NIRNodeData):
+        names = ", ".join(map(shown, nodes)) or "none"
+        raise RefusedInput(f"{path}: nodes {names}; expected {graph.input}, the input of {graph.source}")
+    seen = node.observables
+    name = "spikes" if "spikes" in seen else next(iter(seen), None)
+    if name is None or (name != "spikes" and len(seen) > 1):
+        names = ", ".join(map(shown, seen)) or "none"
+        raise RefusedInput(f"{path}: observables {names} of its node; expected one, or one named spikes")
+    return seen[name]
+
+
+def _gridded(data: "nir.EventData", dt: float, neurons: int, path: Path) -> NDArray[Any]:
+    """Events summed in their steps, `[N, T, neurons]`."""
+    real = data.idx != -1
+    times = data.time[real]
+    if not np.isfinite(times).all() or not np.isfinite(data.t_max) or data.t_max <= 0:
+        raise RefusedInput(f"{path}: times that are not finite; expected seconds from 0 to t_max, {data.t_max:g}")
+    steps = int(np.ceil(_whole(np.asarray(data.t_max / dt))))
+    sample, step, neuron = np.nonzero(real)[0], np.floor(_whole(times / dt)), data.idx[real]
+    if len(step) and (step.min() < 0 or step.max() >= steps):
+        raise RefusedInput(
+            f"{path}: events from {times.min():g} to {times.max():g} s; expected 0 s to less than t_max, {data.t_max:g}"
+        )
+    if len(neuron) and (neuron.min() < 0 or neuron.max() >= neurons):
+        raise RefusedInput(f"{path}: event of neuron {neuron.max()}; expected 0 to {neurons - 1}")
+    if 8 * data.n_samples * steps * neurons > MAX_BYTES:
+        raise RefusedInput(f"{path}: {steps} steps of {dt:g} s; expected frames of at most {MAX_BYTES} bytes")
+    x = np.zeros((data.n_samples, steps, neurons))
+    valued = isinstance(data, nir.ValuedEventData)
+    np.add.at(x, (sample, step.astype(np.int64), neuron.astype(np.int64)), data.value[real] if valued else 1)
+    return x if valued or x.max(initial=0) > 1 else x.astype(np.bool_)
+
+
+def _whole(quotient: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`quotient`, where it is whole but for its last bits, as the whole number."""
+    nearest = np.round(quotient)
+    return np.where(np.abs(quotient - nearest) <= WHOLE * np.maximum(1, np.abs(nearest)), nearest, quotient)
