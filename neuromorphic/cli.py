@@ -28,7 +28,7 @@ from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.reading.recordings import is_recording
-from neuromorphic.summary import assumptions, classifies, cores, displaced, document, sentences, table, widths
+from neuromorphic.summary import assumptions, classifies, cores, counted, displaced, document, sentences, table, widths
 from neuromorphic.targets import TARGETS, Lava, Target
 from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
@@ -180,7 +180,7 @@ def simulate(
         assumed = [*assumptions(graph), *truth.assumed]
         said = [*assumed, *sentences(trace, accuracy, report)]
         if precision is Precision.loihi2:
-            said += [*displaced(graph), *_widths(graph, frames)]
+            said += [*displaced(graph), *counted(graph), *_widths(graph, frames)]
         said += [] if placed is None else cores(placed)
         if classifies(graph):
             # Labels are the model's class numbers now, whatever they were in the images' source.

@@ -125,6 +125,20 @@ def displaced(graph: Graph) -> list[str]:
     ]
 
 
+def output_unit(graph: Graph) -> float | None:
+    """What 1 in the outputs of an integer graph stands for in the float graph's; None for a graph of floats."""
+    scheme = graph.metadata.document.get(KEY)
+    return None if scheme is None else float(scheme["units"][graph.output])
+
+
+def counted(graph: Graph) -> list[str]:
+    """The unit of an integer graph's outputs, in a sentence, where it isn't 1."""
+    unit = output_unit(graph)
+    if unit in (None, 1.0):
+        return []
+    return [f"outputs are integers: 1 is {unit:.6g} of the float graph's unit"]
+
+
 DISPLACED = 4
 """Populations that are listed, those first that differ most."""
 
@@ -171,5 +185,6 @@ def document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: 
         "accuracy": accuracy,
         "spikes": {name: train.count() for name, train in trace.spikes.items()},
         **({} if report is None else report.to_dict()),
+        **({} if trace.precision == "float" else {"output_unit": output_unit(graph)}),
         **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),
     }
