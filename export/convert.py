@@ -126,8 +126,8 @@ def _operands(lowering: Lowering) -> dict[str, tuple[str, str]]:
 def _fold_token_scales(model: nn.Module, lowering: Lowering) -> None:
     """Move the factors of token sums into the thresholds behind them, in the module as in the graph.
 
-    With u = v / s, `v += (s x) a - v / tau, v >= h` is `u += x a - u / tau, u >= h / s`: the same spikes, and nothing is
-    multiplied that could round.
+    With u = v / s, `v += (s x) a - v / tau, v >= h` is `u += x a - u / tau, u >= h / s`: the same spikes, and
+    nothing is multiplied that could round.
     """
     scaled = [module for module in model.modules() if isinstance(module, TokenSum)]
     for module in scaled:
