@@ -25,6 +25,7 @@ from export.standard_nodes import CHIP_NEURONS, Cost, cost, expand, grouped
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
 from spikeclip.layers import ConvNorm
+from spikeclip.neurons import TokenSum
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: 
     context, result = interpret(trace(model, torch.zeros(2, *frame)), Axes("BCHW"), config.time_steps, "encoder.")
     lowering = lower(context, result)
     add_output(lowering, result)
+    _fold_token_scales(model, lowering)
     graph = nir.NIRGraph(lowering.nodes, lowering.edges)
     expansion = cost(graph) if standard_nodes else None
     if expansion is not None:
@@ -119,6 +121,21 @@ def _operands(lowering: Lowering) -> dict[str, tuple[str, str]]:
         for path, (first, second) in lowering.context.operands.items()
         if first in lowering.names and second in lowering.names
     }
+
+
+def _fold_token_scales(model: nn.Module, lowering: Lowering) -> None:
+    """Move the factors of token sums into the thresholds behind them, in the module as in the graph.
+
+    With u = v / s, `v += (s x) a - v / tau, v >= h` is `u += x a - u / tau, u >= h / s`: the same spikes, and
+    nothing is multiplied that could round.
+    """
+    scaled = [module for module in model.modules() if isinstance(module, TokenSum)]
+    for module in scaled:
+        module.scale = 1.0
+    for name, (unit, factor) in lowering.units.items() if scaled else ():
+        if factor != 1:
+            lowering.units[name] = (unit / factor, 1.0)
+            lowering.obstacles.pop(name, None)
 
 
 @torch.no_grad()

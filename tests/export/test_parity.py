@@ -15,7 +15,7 @@ from tests.export.encoders import Custom, checkpoint, conv, lif, published
 from tests.export.parity import assert_equal, images
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     width=st.sampled_from([8, 16, 24]),
     depth=st.integers(1, 2),
@@ -41,7 +41,7 @@ def test_random_encoders(make_encoder, width, depth, time_steps, image_size, tau
         assert_equal(prepared, seed=seed)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     heads=st.integers(1, 4),
     channels=st.sampled_from([2, 5, 8]),
