@@ -1,7 +1,8 @@
 """The passes that make a graph of what `nir.read` returned, in order; each says what it takes and what it leaves.
 
     flat          subgraphs become nodes of the one graph                       (`nesting`)
-    ended         a graph without ends gets those that nir would give it
+    ended         a graph without ends gets those that nir would give it; outputs beyond one that show a population's
+                  spikes, which every trace holds, are gone
     typed         every node gets its operation and its shapes: `Conv1d` becomes `Conv2d`, single numbers become arrays,
                   block-diagonal kernels the grouped ones that they stand for                (`grouping`)
     spliced       nodes that only flatten are gone: whoever reads one reads what it reads
@@ -24,7 +25,17 @@ from neuromorphic.analysis.order import wired
 from neuromorphic.analysis.recurrence import components
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.ops import READERS, Conventions, Delay, Neurons, Operation, SelfAttention, Shape, Typed
+from neuromorphic.ops import (
+    READERS,
+    Conventions,
+    Delay,
+    Neurons,
+    Operation,
+    Population,
+    SelfAttention,
+    Shape,
+    Typed,
+)
 from neuromorphic.reading.flattening import Passage, flattened
 from neuromorphic.reading.grouping import grouped
 from neuromorphic.reading.limits import Size, check_flattening
@@ -222,7 +233,8 @@ def ordered(draft: Draft) -> Draft:
 def ended(draft: Draft) -> Draft:
     """Put an `Input` before the node that reads nothing, an `Output` behind the one that nothing reads, as nir does.
 
-    Only where a graph has no ends at all of that kind, and one node that can be meant.
+    Only where a graph has no ends at all of that kind, and one node that can be meant.  Of several outputs one stays
+    (`_probes`).
     """
     raw, fan_in, notes = dict(draft.raw), dict(draft.fan_in), list(draft.metadata.assumed)
     read = {s for before in fan_in.values() for s in before}
@@ -242,8 +254,39 @@ def ended(draft: Draft) -> Draft:
         else:
             fan_in[word] = (end,)
         notes.append(f"the file names no {word}; {end!r} is taken for it")
+    for name, population in _probes(draft).items():
+        del raw[name], fan_in[name]
+        notes.append(f"the output {name!r} shows the spikes of {population!r}: they stand in traces under its name")
     metadata = replace(draft.metadata, assumed=tuple(notes))
     return replace(draft, raw=raw, fan_in=fan_in, metadata=metadata)
+
+
+def _probes(draft: Draft) -> dict[str, str]:
+    """Outputs that another output makes superfluous, with the population whose spikes they show.
+
+    Where several outputs are read by nothing, the one stays that shows something else, as the currents of a head; where
+    all of them show spikes, the first by name.  Where two show something else, none is superfluous.
+    """
+    read = {s for before in draft.fan_in.values() for s in before}
+    outputs = sorted(name for name, node in draft.raw.items() if isinstance(node, nir.Output) and name not in read)
+    shown = {name: population for name in outputs if (population := _population(draft, name)) is not None}
+    others = len(outputs) - len(shown)
+    if others > 1:
+        return {}
+    return {name: shown[name] for name in (shown if others else [*shown][1:])}
+
+
+def _population(draft: Draft, output: str) -> str | None:
+    """The population whose spikes alone arrive at an output, behind whatever only flattens; None if there is none."""
+    name, seen = output, {output}
+    while len(before := draft.fan_in[name]) == 1 and before[0] not in seen:
+        (name,) = before
+        seen.add(name)
+        node = draft.raw[name]
+        if not isinstance(node, nir.Flatten | Passage):
+            kind = READERS.get(type(node))
+            return name if kind is not None and issubclass(kind, Population) else None
+    return None
 
 
 def _own_shape(node: Any, end: str) -> Shape | None:

@@ -273,3 +273,35 @@ def test_a_graph_from_elsewhere_needs_no_metadata():
     graph.metadata = {}
     assert from_nir(graph).metadata.dt == 1e-4
     assert from_nir(graph).metadata.time_steps is None
+
+
+def heads(**sources):
+    """Two populations behind one input, `a` through a flattening, and outputs of what is named."""
+    nodes = {"input": nir.Input(np.array([3])), "a": lif((3,)), "b": lif((3,)), "m": nir.Linear(np.ones((2, 3)))}
+    nodes["flat"] = nir.Flatten({"input": np.array([3])}, 0, -1)
+    edges = [("input", "a"), ("input", "b"), ("a", "flat"), ("a", "m")]
+    for name, source in sources.items():
+        nodes[name] = nir.Output(np.array([2 if source == "m" else 3]))
+        edges.append((source, name))
+    return nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False)
+
+
+@pytest.mark.parametrize(
+    ("sources", "kept", "probes"),
+    [
+        ({"one": "a", "two": "b"}, "one", {"two": "b"}),
+        ({"one": "flat", "two": "m", "three": "b"}, "two", {"one": "a", "three": "b"}),
+        ({"z": "b", "y": "flat"}, "y", {"z": "b"}),
+    ],
+)
+def test_outputs_that_show_spikes_give_way_to_one_and_are_named(sources, kept, probes):
+    graph = from_nir(heads(**sources))
+    assert graph.output == kept
+    assert [node.name for node in graph.populations] == ["a", "b"]
+    for name, population in probes.items():
+        assert any(repr(name) in line and repr(population) in line for line in graph.metadata.assumed)
+    assert len(graph.metadata.assumed) == len(probes)
+
+
+def test_two_outputs_of_currents_are_refused_with_their_names():
+    refused(heads(one="m", two="m", three="a"), "3 output nodes", "one", "two")
