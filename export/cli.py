@@ -1,6 +1,5 @@
 """`spikeclip-export`: a NIR graph or an ONNX model of a network, with the proof that its spikes are the same."""
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikeclip.console import console, progress_bar, refusals, require_folders, results
+from neuromorphic.files import check_outputs, write_json
+from spikeclip.console import console, progress_bar, refusals, results
 from spikeclip.errors import RefusedInput
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def export(
     heads: Annotated[
         int | None, typer.Option(help="Attention heads of a published checkpoint, whose file doesn't hold them.")
     ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Pixels of a published checkpoint's images; else 32.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels of a published checkpoint's images; else 32.")
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(help="Label embeddings to read out, not a checkpoint's own: FILE.npz or FILE.npz:KEY.")
     ] = None,
@@ -117,12 +119,12 @@ def export(
         from spikeclip.labels import load_labels
         from spikeclip.twin_checkpoint import is_twin
 
-        require_folders(output, json_path)
+        check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, module, weights))
         if module is not None:
             given_axes = ModuleInput(frame, time_steps, axes, input_kind, images)
             document = _export_module(checkpoint, module, weights, given_axes, output, check)
             if json_path is not None:
-                json_path.write_text(json.dumps(document, indent=2) + "\n")
+                write_json(json_path, document)
             results.print(table(document))
             if document["parity"] is not None and not document["parity"]["exact"]:
                 raise typer.Exit(1)
@@ -171,7 +173,7 @@ def export(
             document = describe(prepared, output, model, change)
             document["assumed"] = [] if found is None else list(found[1])
         if json_path is not None:
-            json_path.write_text(json.dumps(document, indent=2) + "\n")
+            write_json(json_path, document)
     results.print(table(document))
     for sentence in document.get("assumed", []):
         results.print(f"assumed: {sentence}", markup=False)

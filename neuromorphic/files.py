@@ -26,14 +26,14 @@ def check_outputs(
 
     Args:
         outputs: by the option that names each; None for one that isn't asked for.
-        inputs: files that are read, by whatever path or link.
+        inputs: files that are read, by whatever path or link; a text may go on behind a colon (`FILE.npz:KEY`).
         suffixes: by option, what a file's name must end in.
 
     Raises:
         RefusedInput: a folder is missing or can't be written, a name is that of a folder or a device or ends in another
             suffix, or two of the files are one.
     """
-    read = {_identity(Path(path)): str(path) for path in inputs if path is not None and Path(path).exists()}
+    read = {_identity(path): str(path) for each in inputs if each is not None for path in _files(each)}
     written: dict[object, str] = {}
     for option, path in outputs.items():
         if path is None:
@@ -48,6 +48,12 @@ def check_outputs(
         if same in written:
             raise RefusedInput(f"{option} {path}: {written[same]} writes the same file; expected another")
         written[same] = option
+
+
+def _files(spec: Path | str) -> list[Path]:
+    """The files that may be meant by the name of an input."""
+    names = [spec] if isinstance(spec, Path) else [spec, spec.partition(":")[0], spec.partition(":")[2]]
+    return [Path(name) for name in names if str(name) and Path(name).is_file()]
 
 
 def _check_place(option: str, path: Path) -> None:

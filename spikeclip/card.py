@@ -1,6 +1,5 @@
 """The card of a checkpoint: what was measured of it, as JSON in the file and beside it."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from spikingjelly.activation_based import layer, neuron
 
+from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint, save
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
@@ -82,5 +82,5 @@ def save_with_card(checkpoint: Checkpoint, path: Path, test: dict[str, Any] | No
     }
     measured = replace(checkpoint, card=card)
     save(measured, path)
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    write_json(path.with_suffix(".json"), card)
     return measured

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from neuromorphic.files import whole
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
@@ -70,9 +71,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "card": checkpoint.card,
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
-    partial.replace(path)
+    with whole(path) as partial:
+        save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
 
 
 def load(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.files import whole
 from spikeclip.errors import RefusedInput
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -72,4 +73,6 @@ def draw(panels: Sequence[Sequence[Panel]], path: Path) -> None:
                     if count := panel.counts[i, j]:
                         place.text(j, i, count, ha="center", va="center", color="w" if share > 0.5 else "k")
     with matplotlib.rc_context({"svg.hashsalt": "spikeclip"}):  # the same figure is the same file
-        figure.savefig(path, dpi=100, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        kind = path.suffix.lower().removeprefix(".")
+        with whole(path) as partial:
+            figure.savefig(partial, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
-from neuromorphic.files import check_outputs
 from spikeclip.errors import first_line
 
 # SpikingJelly makes PyTorch say so twice on every machine without Triton, which nothing here uses.
@@ -87,15 +86,6 @@ def written(*paths: Path | None) -> None:
     done = [str(path) for path in paths if path is not None]
     if done:
         results.print(f"wrote {', '.join(done)}", markup=False)
-
-
-def require_folders(*outputs: Path | None) -> None:
-    """Refuse places where no file can be written, before any work is done; None stands for no output.
-
-    Raises:
-        RefusedInput: as of `files.check_outputs`.
-    """
-    check_outputs({str(path): path for path in outputs})
 
 
 def read_lines(path: Path) -> list[str]:

@@ -1,6 +1,5 @@
 """`spikeclip-eval`: accuracy among the classes' own names, among foreign ones, and under names never trained on."""
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from spikeclip.console import CosineOption, progress_bar, refusals, require_folders, results
+from neuromorphic.files import check_outputs, write_json
+from spikeclip.console import CosineOption, progress_bar, refusals, results
 
 if TYPE_CHECKING:
     from spikeclip.confusion import Panel
@@ -68,7 +68,8 @@ def evaluate(
         from spikeclip.predictions import assumption
         from spikeclip.published import SUFFIXES
 
-        require_folders(json_path, confusion)
+        read = (images, labels, *(extend or ()), replace, twin, teacher, *checkpoints)
+        check_outputs({"--json": json_path, "--confusion": confusion}, read)
         if confusion is not None:
             check_picture(confusion)
         if labels is None and (extend or twin or teacher or cosine):
@@ -111,7 +112,7 @@ def evaluate(
         if confusion is not None:
             draw(_panels(rows), confusion)
         if json_path is not None:
-            json_path.write_text(json.dumps(_document(shown, rows, assumed), indent=2) + "\n")
+            write_json(json_path, _document(shown, rows, assumed))
     _print(rows)
     for sentence in assumed:
         results.print(f"assumed: {sentence}", markup=False)

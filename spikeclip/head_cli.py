@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from spikeclip.console import progress_bar, refusals, require_folders, results
+from neuromorphic.files import check_outputs
+from spikeclip.console import progress_bar, refusals, results
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -41,7 +42,7 @@ def head(
         from spikeclip.plain_head import with_plain_head
         from spikeclip.run import check_output
 
-        require_folders(output)
+        check_outputs({"-o": output}, (checkpoint, labels, data, test))
         check_output(output)
         chosen = pick_device(device)
         found, label_set = load(checkpoint), load_labels(labels)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.files import whole
 from spikeclip.class_names import find_classes
 from spikeclip.errors import RefusedInput, first_line
 
@@ -113,10 +114,8 @@ def save_labels(labels: LabelSet, path: Path, key: str) -> None:
     arrays = {key: labels.vectors, f"{key}__names": np.array(labels.names)}
     if labels.clip:
         arrays[f"{key}__clip"] = np.array(labels.clip)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with whole(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
-    partial.replace(path)
 
 
 def different_spaces(clip: str, other: str) -> bool:

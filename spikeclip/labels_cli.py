@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikeclip.console import read_lines, refusals, require_folders, results
+from neuromorphic.files import check_outputs
+from spikeclip.console import read_lines, refusals, results
 
 if TYPE_CHECKING:
     from spikeclip.label_sets import TextEncoder
@@ -55,9 +56,7 @@ def labels(
         from spikeclip.label_sets import TEMPLATES, prompt_ensemble, union
         from spikeclip.labels import load_labels, save_labels
 
-        require_folders(output)
-        if output.suffix != ".npz":
-            raise RefusedInput(f"{output}: expected a name that ends in .npz")
+        check_outputs({"-o": output}, (names_file, clip, text_encoder, *(from_sets or ())), {"-o": ".npz"})
         if (clip is None) == (not from_sets):
             raise RefusedInput("vectors come from a CLIP or from label sets; expected either --clip or --from")
         if clip is None and (templates or clip_name or text_encoder):

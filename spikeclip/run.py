@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from neuromorphic.files import whole, write_text
 from spikeclip.batches import batches, per_epoch
 from spikeclip.data import ImageSet
 from spikeclip.distributed import check_share, mean_of_all, processes, rank, synchronise, wait_for_all
@@ -235,7 +236,7 @@ def carry_out(
     if rank() == 0:
         # A run that was cut off between its log and its state logs that epoch again.
         lines = log.read_text().splitlines(keepends=True)[: run.epoch] if log.is_file() else []
-        log.write_text("".join(lines))
+        write_text(log, "".join(lines))
     while run.epoch < run.recipe.epochs:
         began = time.perf_counter()
         figures = train_epoch()
@@ -261,9 +262,8 @@ def _resume_path(out: Path) -> Path:
 
 
 def _save_state(run: Run[Any], path: Path, identity: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    torch.save({"identity": json.dumps(identity), **run.state()}, partial)
-    partial.replace(path)
+    with whole(path) as partial:
+        torch.save({"identity": json.dumps(identity), **run.state()}, partial)
 
 
 def _resume(run: Run[Any], path: Path, identity: dict[str, Any]) -> None:

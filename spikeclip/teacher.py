@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuromorphic.files import whole
 from spikeclip.data import ImageSet
 from spikeclip.distributed import rank, wait_for_all
 from spikeclip.errors import RefusedInput
@@ -158,10 +159,8 @@ def cached_features(teacher: Teacher, images: ImageSet, cache: Path, batch_size:
     if rank() == 0 and not cache.is_file():
         parts = range(0, len(images), batch_size)
         features = np.concatenate([teacher.image_features(images.images[i : i + batch_size]) for i in parts])
-        partial = cache.with_name(cache.name + ".partial")
-        with partial.open("wb") as file:
+        with whole(cache) as partial, partial.open("wb") as file:
             np.savez(file, features=features, identity=identity)
-        partial.replace(cache)
     wait_for_all()
     try:
         with cache.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

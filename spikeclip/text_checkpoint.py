@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from neuromorphic.files import whole, write_json
 from spikeclip.checkpoint import FORMAT_VERSION, check_tensors, read_tensors
 from spikeclip.errors import RefusedInput
 from spikeclip.published import SUFFIXES, check_state, find_shape, read_state
@@ -57,10 +58,9 @@ def save_text(checkpoint: TextCheckpoint, path: Path) -> None:
         "card": checkpoint.card,
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
-    partial.replace(path)
-    path.with_suffix(".json").write_text(json.dumps(checkpoint.card, indent=2) + "\n")
+    with whole(path) as partial:
+        save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
+    write_json(path.with_suffix(".json"), checkpoint.card)
 
 
 def load_text(path: Path) -> TextCheckpoint:

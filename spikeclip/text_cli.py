@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from spikeclip.console import progress_bar, read_lines, refusals, require_folders, results
+from neuromorphic.files import check_outputs
+from spikeclip.console import progress_bar, read_lines, refusals, results
 from spikeclip.errors import RefusedInput
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -60,9 +61,7 @@ def train_text(
         from spikeclip.text_training import TEXT_RECIPES, read_by
         from spikeclip.text_training import train_text as run
 
-        require_folders(output)
-        if output.suffix != ".safetensors":
-            raise RefusedInput(f"{output}: expected a name that ends in .safetensors")
+        check_outputs({"-o": output}, (clip, names_file, test_names, *(labels or ())), {"-o": ".safetensors"})
         if recipe not in TEXT_RECIPES:
             raise RefusedInput(f"recipe {recipe!r} is unknown; expected one of {', '.join(TEXT_RECIPES)}")
         given = {

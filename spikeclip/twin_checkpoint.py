@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from neuromorphic.files import whole, write_json
 from spikeclip.checkpoint import FORMAT_VERSION, check_tensors, read_tensors
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
@@ -55,10 +56,9 @@ def save_twin(checkpoint: TwinCheckpoint, path: Path) -> None:
         "card": checkpoint.card,
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
-    partial.replace(path)
-    path.with_suffix(".json").write_text(json.dumps(checkpoint.card, indent=2) + "\n")
+    with whole(path) as partial:
+        save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
+    write_json(path.with_suffix(".json"), checkpoint.card)
 
 
 def shipped_twins() -> dict[str, Path]:

@@ -14,6 +14,7 @@ from export.metadata import KEY, origin
 from export.onnx.builder import IR_VERSION, OPSET, Builder
 from export.onnx.images import BATCH, INPUT, add_frames, images
 from export.onnx.unroll import unroll
+from neuromorphic.files import write_bytes
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import Preprocessing
@@ -98,14 +99,7 @@ def finish(
 
 def write(model: onnx.ModelProto, path: Path) -> None:
     """Write `model` to `path`, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(model.SerializeToString(deterministic=True))
-        partial.replace(path)
-    except OSError as error:
-        raise RefusedInput(f"{path}: can't be written ({error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, model.SerializeToString(deterministic=True))
 
 
 def _add_scores(

@@ -100,7 +100,7 @@ def test_a_spread_that_is_not_positive_is_refused(centred, labels, images, sprea
 
 def test_labels_that_do_not_fit_are_refused(centred, labels, images):
     for sentence, wrong in [
-        ("no 'e'", LabelSet(NAMES[:4], labels.vectors[:4])),
+        ("no class 'e'", LabelSet(NAMES[:4], labels.vectors[:4])),
         ("linearly dependent", LabelSet(NAMES, np.vstack([labels.vectors[:4], labels.vectors[:2].sum(0)]))),
         ("the label vectors are of ViT-B/32", LabelSet(NAMES, labels.vectors, "ViT-B/32")),
         ("the label vectors have 6", LabelSet(NAMES, labels.vectors[:, :6])),
