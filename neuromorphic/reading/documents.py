@@ -50,7 +50,7 @@ def check_kind(path: Path) -> None:
         raise RefusedInput(f"{path}: is empty; expected a graph written by nir.write")
 
 
-def lenient(document: dict[str, Any], name: str = "") -> dict[str, Any]:
+def lenient(document: dict[str, Any], source: str, name: str = "") -> dict[str, Any]:
     """The document of a graph as nir's constructors take it, in subgraphs too.
 
     Their check of types is turned off: it refuses grouped kernels, and adds ends where it infers shapes.
@@ -60,11 +60,11 @@ def lenient(document: dict[str, Any], name: str = "") -> dict[str, Any]:
     """
     if "type" not in document:
         where = f"node {name!r}" if name else "the graph"
-        raise RefusedInput(f"{where} has no type: the file was written in part, or a name holds '/'")
+        raise RefusedInput(f"{source}: {where} has no type: the file was written in part, or a name holds '/'")
     if document["type"] == "NIRGraph":
         document["type_check"] = False
         for inner, node in document.get("nodes", {}).items():
-            lenient(node, f"{name}.{inner}" if name else inner)
+            lenient(node, source, f"{name}.{inner}" if name else inner)
         return document
     if document["type"] in ("Conv1d", "Conv2d"):
         document.setdefault("input_shape", None)

@@ -61,7 +61,7 @@ def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
         with h5py.File(path, "r") as file:
             survey(file, path)
             version = _version(file, path)
-            document = lenient(hdf2dict(file["node"]))
+            document = lenient(hdf2dict(file["node"]), str(path))
         origin = Origin(version, without_reset(document))
         with np.errstate(all="ignore"):  # nir works out shapes before anyone has checked what from
             graph = nir.dict2NIRNode(document)

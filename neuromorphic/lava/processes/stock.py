@@ -260,7 +260,7 @@ def _in_units(neurons: Lif | If | CubaLif | Threshold, bias: NDArray[np.float64]
         neurons: of floats.
         bias: what biases bring; 0 for `CubaLif`, since Lava adds it behind the synaptic filter.
     """
-    numbers = {key: values.astype(np.float64) for key, values in vars(neurons).items()}
+    numbers = {key: values.astype(np.float64) for key, values in vars(neurons).items() if key != "subtracts"}
     if isinstance(neurons, Threshold):
         return {"du": 1.0, "dv": 1.0, "vth": numbers["threshold"], "bias_mant": bias}
     above = numbers["threshold"] - numbers["reset"]

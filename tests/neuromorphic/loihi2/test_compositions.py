@@ -113,8 +113,11 @@ def test_the_file_brings_every_integer_back(tmp_path, seed):
     compose, stored = composed(seed)
     frames = compose.numbers((3, T, *compose.SHAPE), -12, 13)
     for name, node in timed(stored).nodes.items():
-        if isinstance(stored.nodes.get(name), nir.Conv1d | nir.Conv2d):  # without it nir can't write them
-            stored.nodes[name].input_shape = node.input_shape[1:] if node.input_shape[2:] else node.input_shape[1]
+        # Without it nir can't write them.
+        if isinstance(stored.nodes.get(name), nir.Conv1d):
+            stored.nodes[name].input_shape = node.input_shape[1]
+        if isinstance(stored.nodes.get(name), nir.Conv2d):
+            stored.nodes[name].input_shape = node.input_shape[1:]
     nir.write(tmp_path / "float.nir", stored)
     read = read_graph(tmp_path / "float.nir", DT)
     floats, scheme = calibrate(replace(read, metadata=replace(read.metadata, time_steps=T)), frames)

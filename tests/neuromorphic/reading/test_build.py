@@ -153,6 +153,7 @@ def test_a_node_without_sources_is_refused():
 def test_no_output_and_two_inputs_are_refused():
     nodes = {"input": nir.Input(np.array([1])), "a": lif((1,)), "b": lif((1,))}
     edges = [("input", "a"), ("input", "b")]
+    # Two neurons that nothing reads: neither is taken for the output.
     refused(nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False), "0 output nodes")
     graph = one_neuron()
     graph.nodes["second"] = nir.Input(np.array([1]))
