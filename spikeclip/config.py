@@ -16,6 +16,10 @@ ATTENTION_SCALE: dict[Architecture, float] = {"spike-driven": 0.5, "paper": 0.12
 """Factor of the attention's sums where a configuration doesn't say; 0.125 is the published one, for any head width."""
 
 
+MOST_STEPS = 1000
+"""Time steps; the readout begins with weights of 2^(t - T), which float64 holds down to 2^-1074."""
+
+
 @dataclass(frozen=True)
 class SpikeClipConfig:
     """Sizes of a SpikeCLIP image encoder (arXiv 2310.06488, figure 2).
@@ -70,6 +74,8 @@ class SpikeClipConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise RefusedInput(f"{name} is {value!r}; expected a positive integer")
+        if self.time_steps > MOST_STEPS:
+            raise RefusedInput(f"time_steps is {self.time_steps}; expected at most {MOST_STEPS}")
         if self.width < 8:
             raise RefusedInput(f"width is {self.width}; expected at least 8")
         if self.architecture == "spike-driven" and self.width % 8:

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from neuromorphic.errors import RefusedInput, shown
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
-from spikeclip.errors import RefusedInput, first_line
+from spikeclip.errors import first_line
 from spikeclip.preprocess import CLIP_SAMPLES, Preprocessing
 
 SUFFIXES = (".pth", ".pt", ".tar")
@@ -76,7 +77,24 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
         raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of the published {kind}")
     named = {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+    if len(named) < len(state):
+        twice = next(str(n) for n in state if str(n).startswith("module.") and str(n).removeprefix("module.") in state)
+        raise RefusedInput(f"{path}: {shown(twice)} stands there without module. too; expected every name once")
+    for name, tensor in named.items():
+        if odd := _odd(tensor):
+            raise RefusedInput(f"{path}: {shown(name)} is {odd}; expected ordinary numbers, all of them in the file")
     return {name: t.float() if t.is_floating_point() else t for name, t in named.items()}
+
+
+def _odd(tensor: Tensor) -> str:
+    """What keeps a tensor from being an array of real numbers; empty where nothing does."""
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    if tensor.is_meta:
+        return "without numbers (on the meta device)"
+    return "complex" if tensor.is_complex() else ""
 
 
 def _why_unreadable(error: Exception) -> str:

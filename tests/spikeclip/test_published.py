@@ -180,6 +180,34 @@ def test_a_tensor_that_does_not_fit_is_named(state, tmp_path, change, sentence):
         spikeclip.load(tmp_path / "a.pth", heads=4)
 
 
+@pytest.mark.parametrize(
+    ("odd", "sentence"),
+    [
+        (lambda w: w.to_sparse(), "'proj.weight' is sparse"),
+        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "'proj.weight' is quantised"),
+        (lambda w: w.to("meta"), "'proj.weight' is without numbers"),
+        (lambda w: w + 1j * w, "'proj.weight' is complex"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_tensors_that_are_no_arrays_of_real_numbers_are_refused(state, tmp_path, odd, sentence):
+    torch.save({**state, "proj.weight": odd(state["proj.weight"])}, tmp_path / "odd.pth")
+    with pytest.raises(RefusedInput, match=sentence):
+        load_published(tmp_path / "odd.pth", 2, 16)
+
+
+def test_a_name_with_and_without_its_prefix_is_refused(state, tmp_path):
+    torch.save({**state, "module.proj.weight": 2 * state["proj.weight"]}, tmp_path / "twice.pth")
+    with pytest.raises(RefusedInput, match=r"'module.proj.weight' stands there without module\. too"):
+        load_published(tmp_path / "twice.pth", 2, 16)
+
+
+def test_more_time_steps_than_the_readout_has_weights_for_are_refused(state, tmp_path):
+    torch.save({**state, "weights_tensor": torch.ones(1, 1100, 1)}, tmp_path / "long.pth")
+    with pytest.raises(RefusedInput, match="time_steps is 1100; expected at most 1000"):
+        load_published(tmp_path / "long.pth", 2, 16)
+
+
 def test_many_wrong_tensors_are_counted(state, tmp_path):
     torch.save({f"visual.{n}" if "attn" in n else n: t for n, t in state.items()}, tmp_path / "a.pth")
     with pytest.raises(RefusedInput, match="; and 37 more"):
