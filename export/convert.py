@@ -22,7 +22,7 @@ from export.frontend.writing_back import write_back
 from export.populations import DT
 from export.snap import Grid, snap
 from export.standard_nodes import CHIP_NEURONS, Cost, cost, expand, grouped
-from neuromorphic.files import whole
+from neuromorphic.files import in_memory
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
 from spikeclip.layers import ConvNorm
@@ -150,5 +150,5 @@ def _join_biases(model: nn.Module) -> None:
 
 def write(graph: nir.NIRGraph, path: Path) -> None:
     """Write `graph` to `path` as NIR's HDF5, whole or not at all."""
-    with whole(path) as partial:
-        nir.write(partial, graph)
+    with in_memory(path) as buffer:
+        nir.write(buffer, graph)

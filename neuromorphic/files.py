@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,21 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+@contextmanager
+def in_memory(path: Path) -> Iterator[BytesIO]:
+    """A file in memory that becomes `path`, whole or not at all, if nothing is raised.
+
+    For HDF5, whose library ends the process with a segmentation fault where a disk fills up.
+
+    Raises:
+        RefusedInput: as of `whole`.
+    """
+    buffer = BytesIO()
+    yield buffer
+    write_bytes(path, buffer.getbuffer())
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write `data`, whole or not at all.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.files import whole
+from neuromorphic.files import in_memory
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.ir.metadata import Readout
 
@@ -111,7 +111,7 @@ class Trace:
 
     def write(self, path: Path) -> None:
         """Write the trace as HDF5, whole or not at all."""
-        with whole(path) as partial, h5py.File(partial, "w", track_order=True) as file:
+        with in_memory(path) as buffer, h5py.File(buffer, "w", track_order=True) as file:
             file.attrs.update(format_version=FORMAT_VERSION, producer=self.producer, precision=self.precision)
             file.create_dataset("outputs", data=self.outputs, compression="gzip", compression_opts=1)
             if self.readout is not None:

@@ -11,7 +11,7 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.files import whole
+from neuromorphic.files import in_memory
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import FORMAT_VERSION
 from neuromorphic.ir.metadata import KEY as METADATA
@@ -67,8 +67,8 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     kept = {k: v for k, v in graph.metadata.document.items() if k not in ("certificate", "grids")}
     document = {**written, **kept, "groups": groups}
     raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}
-    with whole(path) as partial:
-        nir.write(partial, raw)
+    with in_memory(path) as buffer:
+        nir.write(buffer, raw)
 
 
 def _found(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:
