@@ -28,7 +28,18 @@ from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.reading.recordings import is_recording
-from neuromorphic.summary import assumptions, classifies, cores, counted, displaced, document, sentences, table, widths
+from neuromorphic.summary import (
+    assumptions,
+    classifies,
+    cores,
+    counted,
+    displaced,
+    document,
+    outputs_differ,
+    sentences,
+    table,
+    widths,
+)
 from neuromorphic.targets import TARGETS, Lava, Target
 from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
@@ -199,7 +210,7 @@ def simulate(
                 result["per_image"] = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
             write_json(json_path, result)
         written(quantized, output, placement, drawing, json_path)
-        if report is not None and not report.exact:
+        if report is not None and (not report.exact or outputs_differ(trace, report)):
             raise typer.Exit(1)
 
 
