@@ -203,7 +203,10 @@ def test_whole_graphs_equal_spikes_carried_one_by_one(example):
     counts = energy.count(graph, trace)
     spikes = {name: train.unpack() for name, train in trace.spikes.items()}
     for name, node in example.graph.nodes.items():
-        sources = [s for s in flattened_sources(example.graph, name) if s in spikes]
+        read = list(flattened_sources(example.graph, name))
+        if any(isinstance(example.graph.nodes[s], MaxPool2d) for s in read):
+            continue  # maxima of spikes are spikes: `carried` counts them one by one
+        sources = [s for s in read if s in spikes]
         if isinstance(node, SpikingSelfAttention):
             expected = sum(attention_terms(step, node.heads) for image in spikes[sources[0]] for step in image)
             found = counts.layers[name].attention

@@ -45,7 +45,8 @@ def test_the_twins_logits_are_its_cosines(twin, task, labels, tmp_path, centred)
     teacher = load_teacher(str(tmp_path / "a.safetensors"))
     images = task.images[:5]
     features = twin.model(torch.from_numpy(twin.preprocessing(images))).numpy()
-    np.testing.assert_array_equal(teacher.image_features(images), features)
+    # Batches of other sizes are summed in another order by some processors' libraries.
+    np.testing.assert_allclose(teacher.image_features(images), features, rtol=0, atol=1e-6)
     vectors = labels.directions() if centred else labels.unit()
     for row, feature in zip(teacher.logits(images, labels), features, strict=True):
         np.testing.assert_allclose(row, 7.5 * vectors @ feature / np.linalg.norm(feature), rtol=1e-5)

@@ -155,7 +155,7 @@ def test_images_and_labels_that_do_not_fit_are_refused(task, labels, tmp_path):
     out = tmp_path / "a.safetensors"
     for sentence, images, label_set in [
         ("no labels to train on", replace(task, labels=None), labels),
-        ("no 'dark'", task, LabelSet(("bright", "light"), labels.vectors)),
+        ("no class 'dark'", task, LabelSet(("bright", "light"), labels.vectors)),
         ("label 2; the label set has 2", replace(task, labels=task.labels + 1, label_names=()), labels),
         ("width 6; expected 8", task, LabelSet(labels.names, labels.vectors[:, :6])),
     ]:

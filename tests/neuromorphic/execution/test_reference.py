@@ -99,7 +99,7 @@ def test_images_side_by_side_equal_images_alone():
     [
         (np.zeros((1, 3, 6, 6), np.float32), None, "shape"),
         (np.full((1, 2, 6, 6), np.nan, np.float32), None, "finite"),
-        (np.zeros((0, 2, 6, 6), np.float32), None, "no images"),
+        (np.zeros((0, 2, 6, 6), np.float32), None, "nothing to run on"),
         (np.zeros((1, 3, 2, 6, 6), np.float32), None, "3 time steps"),
         (np.zeros((1, 2, 6, 6), np.float32), 3, "3 time steps"),
     ],
