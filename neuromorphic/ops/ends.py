@@ -12,19 +12,8 @@ from neuromorphic.ops.operation import Operation
 from neuromorphic.ops.types import Conventions, Interval, Shape, Shapes, Typed
 
 
-@final
-@dataclass(frozen=True)
-class Source(Operation):
-    """`y = frame`: the graph's input, one frame per time step."""
-
-    nir_types: ClassVar = (nir.Input,)
-
-    @classmethod
-    def read(cls, node: nir.Input, shape: Shape, where: str, given: Conventions) -> Typed:
-        return Typed(cls(), Shapes(shape, shape), shape)
-
-    def write(self, shapes: Shapes, dt: float, like: nir.Input | None = None) -> nir.Input:
-        return nir.Input(np.array(shapes.output)) if like is None else like
+class End(Operation):
+    """Where frames come in or outputs leave: `y = x`, in the same time step."""
 
     def steps_before(self, spikes: bool) -> int:
         return 0
@@ -41,7 +30,22 @@ class Source(Operation):
 
 @final
 @dataclass(frozen=True)
-class Sink(Operation):
+class Source(End):
+    """`y = frame`: the graph's input, one frame per time step."""
+
+    nir_types: ClassVar = (nir.Input,)
+
+    @classmethod
+    def read(cls, node: nir.Input, shape: Shape, where: str, given: Conventions) -> Typed:
+        return Typed(cls(), Shapes(shape, shape), shape)
+
+    def write(self, shapes: Shapes, dt: float, like: nir.Input | None = None) -> nir.Input:
+        return nir.Input(np.array(shapes.output)) if like is None else like
+
+
+@final
+@dataclass(frozen=True)
+class Sink(End):
     """`y = Σ x`: the graph's output."""
 
     nir_types: ClassVar = (nir.Output,)
@@ -60,15 +64,3 @@ class Sink(Operation):
 
     def write(self, shapes: Shapes, dt: float, like: nir.Output | None = None) -> nir.Output:
         return nir.Output(np.array(shapes.output)) if like is None else like
-
-    def steps_before(self, spikes: bool) -> int:
-        return 0
-
-    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        return x
-
-    def products(self, shapes: Shapes) -> int:
-        return prod(shapes.input)
-
-    def refusal(self, reads_currents: bool) -> str:
-        return ""

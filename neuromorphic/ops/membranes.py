@@ -1,6 +1,5 @@
 """Neurons of NIR without a threshold, in time steps: what leaves them are their membranes."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.ops.neuron_kernels import GeneralNeurons
-from neuromorphic.ops.neuron_roles import Membranes, Unbiased
+from neuromorphic.ops.neuron_roles import FloatState, Membranes
 from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
@@ -25,7 +24,7 @@ from neuromorphic.ops.types import (
 )
 
 
-class FloatMembranes(Unbiased, Membranes):
+class FloatMembranes(FloatState, Membranes):
     """Membranes of NIR: their state is real.
 
     Attributes:
@@ -33,19 +32,6 @@ class FloatMembranes(Unbiased, Membranes):
     """
 
     gain: Float32
-
-    @property
-    @abstractmethod
-    def start(self) -> Float32:
-        raise NotImplementedError
-
-    @abstractmethod
-    def charge(self, state: State, x: Float64) -> None:
-        raise NotImplementedError
-
-    def at_rest(self, images: int, shape: Shape) -> State:
-        start = self.start.astype(np.float64)
-        return State(np.broadcast_to(start, (images, *shape)).copy(), np.zeros((images, *shape)))
 
     def advance(self, state: State, x: Float64) -> Float64:
         self.charge(state, x)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.ops.operation import Operation, lacks
-from neuromorphic.ops.types import ChipKernel, Float64, Interval, Mask, NeuronKernel, Shape, Shapes, State
+from neuromorphic.ops.types import ChipKernel, Float32, Float64, Interval, Mask, NeuronKernel, Shape, Shapes, State
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,23 @@ class Neurons(Operation):
         return prod(shapes.input)
 
 
-class Unbiased(Neurons):
-    """Neurons that nothing of their own arrives at."""
+class FloatState(Neurons):
+    """Neurons of NIR: their state is real, and nothing of their own arrives at them."""
+
+    @property
+    @abstractmethod
+    def start(self) -> Float32:
+        """V where an image begins: float32 of their shape, or a single number."""
+        lacks(self, "v to begin with")
+
+    @abstractmethod
+    def charge(self, state: State, x: Float64) -> None:
+        """Update `state` with what arrives, before spikes are sent."""
+        lacks(self, "charge")
+
+    def at_rest(self, images: int, shape: Shape) -> State:
+        start = self.start.astype(np.float64)
+        return State(np.broadcast_to(start, (images, *shape)).copy(), np.zeros((images, *shape)))
 
     @property
     def has_bias(self) -> bool:

@@ -4,7 +4,6 @@
 A spike is sent where v exceeds the threshold, strictly, and v is reset in the same step.
 """
 
-from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, final
 
@@ -14,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
-from neuromorphic.ops.neuron_roles import Population, Unbiased
+from neuromorphic.ops.neuron_roles import FloatState, Population
 from neuromorphic.ops.parameters import check_threshold, decay, full, gain, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
@@ -34,7 +33,7 @@ def _zero() -> Float32:
     return np.zeros((), np.float32)
 
 
-class FloatPopulation(Unbiased, Population):
+class FloatPopulation(FloatState, Population):
     """Populations of NIR: their state is real.
 
     Attributes:
@@ -44,20 +43,6 @@ class FloatPopulation(Unbiased, Population):
 
     threshold: Float32
     subtracts: bool
-
-    @property
-    @abstractmethod
-    def start(self) -> Float32:
-        raise NotImplementedError
-
-    @abstractmethod
-    def charge(self, state: State, x: Float64) -> None:
-        """Update `state` with what arrives, before spikes are sent."""
-        raise NotImplementedError
-
-    def at_rest(self, images: int, shape: Shape) -> State:
-        start = self.start.astype(np.float64)
-        return State(np.broadcast_to(start, (images, *shape)).copy(), np.zeros((images, *shape)))
 
     def advance(self, state: State, x: Float64) -> Float64:
         self.charge(state, x)
