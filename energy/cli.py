@@ -22,7 +22,7 @@ from energy.table import table
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import InputKind
-from neuromorphic.reading.frames import encode, image_size, read_frames, stored_frames
+from neuromorphic.reading.frames import as_floats, encode, image_size, read_frames, stored_frames
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies
@@ -195,9 +195,9 @@ def _running(
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
     truth = Truth(None)
     if frames_path is not None:
-        frames = read_frames(graph, frames_path, limit)
+        stored = stored_frames(graph, frames_path)[:limit]
+        frames, dtype = as_floats(stored, frames_path), stored.dtype
         data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
-        dtype = stored_frames(graph, frames_path).dtype
     else:
         resize = stated_resize(graph.metadata.preprocessing, graph.source)
         loaded = load_images(str(images), image_size(graph), limit, resize)

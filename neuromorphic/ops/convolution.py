@@ -230,10 +230,10 @@ def _padding(padding: object, stride: Pair, spans: tuple[int, ...], where: str) 
     )
 
 
-def block_diagonal(weight: Float32, groups: int) -> Float32:
+def block_diagonal(weight: Array, groups: int) -> Array:
     """A grouped kernel `[out, in / groups, ...]` as `[out, in, ...]`, zero where a group doesn't see a channel."""
     out_channels, in_channels = weight.shape[0] // groups, weight.shape[1]
-    whole = np.zeros((weight.shape[0], in_channels * groups, *weight.shape[2:]), np.float32)
+    whole = np.zeros((weight.shape[0], in_channels * groups, *weight.shape[2:]), weight.dtype)
     for g in range(groups):
         rows = slice(g * out_channels, (g + 1) * out_channels)
         whole[rows, g * in_channels : (g + 1) * in_channels] = weight[rows]

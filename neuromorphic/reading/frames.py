@@ -64,11 +64,7 @@ def read_frames(graph: Graph, path: Path, limit: int | None = None) -> NDArray[n
     Raises:
         RefusedInput: the file holds no such array, or numbers that are not finite in float32.
     """
-    with np.errstate(over="ignore"):
-        frames = np.asarray(stored_frames(graph, path)[:limit], np.float32)
-    if not np.isfinite(frames).all():
-        raise RefusedInput(f"{path}: frames hold values that are not finite")
-    return frames
+    return as_floats(stored_frames(graph, path)[:limit], path)
 
 
 def stored_frames(graph: Graph, path: Path) -> NDArray[Any]:
@@ -83,6 +79,19 @@ def stored_frames(graph: Graph, path: Path) -> NDArray[Any]:
             f"{list(shape)} of {graph.source}"
         )
     return found
+
+
+def as_floats(stored: NDArray[Any], path: Path) -> NDArray[np.float32]:
+    """`stored`, of the file at `path`, in float32.
+
+    Raises:
+        RefusedInput: numbers that are not finite there.
+    """
+    with np.errstate(over="ignore"):
+        frames = np.asarray(stored, np.float32)
+    if not np.isfinite(frames).all():
+        raise RefusedInput(f"{path}: frames hold values that are not finite")
+    return frames
 
 
 def _array(path: Path) -> NDArray[Any]:

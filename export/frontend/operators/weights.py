@@ -16,6 +16,7 @@ from export.frontend.nodes import Piece, Weighted, Window
 from export.frontend.operators.pooling import pair
 from export.frontend.operators.sums import even, rolled
 from export.frontend.signals import ABSENT, ONE, Signal, Term
+from neuromorphic.ops.convolution import block_diagonal
 
 aten = torch.ops.aten
 
@@ -95,14 +96,7 @@ def convolve(
 def ungrouped(weight: Tensor, groups: int) -> Tensor:
     """`[out, in / groups, ...]` to `[out, in, ...]` in float64, zero where a group doesn't see a channel."""
     weight = weight.detach().double()
-    if groups == 1:
-        return weight
-    out, inner = weight.shape[:2]
-    dense = torch.zeros(out, inner * groups, *weight.shape[2:], dtype=torch.float64)
-    for group in range(groups):
-        rows = slice(group * out // groups, (group + 1) * out // groups)
-        dense[rows, group * inner : (group + 1) * inner] = weight[rows]
-    return dense
+    return weight if groups == 1 else torch.from_numpy(block_diagonal(weight.cpu().numpy(), groups))
 
 
 def convolve_1d(
