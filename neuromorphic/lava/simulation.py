@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.exactness import doubles
+from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step
@@ -42,8 +42,8 @@ def simulate(
     """Run `graph` in Lava on `frames`, each presented for T steps, images back to back.
 
     The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
-    population, in float64 as the graph's certificate proves it for every node; without that proof all in float64.
-    Integers need no certificate: `loihi2.bounds` bounds every sum.
+    population, in float64 as the graph's weights prove it for every node and such frames (`analysis.rounding`); without
+    that proof all in float64.  Integers need none: their sums are bounded (`analysis.exactness`).
 
     Args:
         graph: a validated graph.
@@ -72,7 +72,7 @@ def simulate(
     if reasons := refusals(graph, stock=models == "stock"):
         raise RefusedInput("; ".join(reasons))
     repeats = frames.strides[1] == 0
-    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles(graph))
+    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles_on(graph, frames, steps))
     depth = schedule(graph).depth
 
     def on_line(line: str) -> None:

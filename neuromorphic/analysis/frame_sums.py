@@ -1,0 +1,52 @@
+"""What a file says that its frames are: their bounds and the grid that they lie on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import normalisation
+from neuromorphic.ops import Interval, Sums
+from neuromorphic.ops.dyadic import on_grid
+
+
+def frame_sums(graph: Graph) -> Sums | None:
+    """Bounds and grid of the frames that the graph was made for; None where its file doesn't say.
+
+    Images are normalised (`preprocessing`), the same at every time step; a module's frames lie between two numbers
+    (`input`).
+
+    Raises:
+        RefusedInput: the file's preprocessing is not understood.
+    """
+    bits = graph.metadata.input_bits
+    if bits is None:
+        return None
+    if graph.metadata.preprocessing:
+        mean, std = (each.astype(np.float32) for each in normalisation(graph.metadata, graph.source))
+        return pixel_sums(mean, std, bits)
+    stated = graph.metadata.document.get("input")
+    return _stated(stated, bits) if isinstance(stated, Mapping) else None
+
+
+def pixel_sums(mean: NDArray[np.float32], std: NDArray[np.float32], bits: int) -> Sums:
+    """The frames of any image, per channel `[C, 1, 1]`: all pixel levels on the grid 2^-bits, and 0 for padding."""
+    levels = on_grid((np.arange(256, dtype=np.uint8)[:, None] - mean) / std, bits).astype(np.float64)
+    low, high = np.minimum(levels, 0).min(0), np.maximum(levels, 0).max(0)
+    return Sums(Interval(low[:, None, None], high[:, None, None]), bits, constant=True)
+
+
+def bounded(low: float, high: float, bits: int, constant: bool) -> Sums:
+    """Frames between two numbers on the grid 2^-bits; `constant` where they are the same at every time step."""
+    return Sums(Interval(np.minimum(np.array(low), 0.0), np.maximum(np.array(high), 0.0)), bits, constant)
+
+
+def _stated(stated: Mapping[str, Any], bits: int) -> Sums | None:
+    low, high, axes = stated.get("low"), stated.get("high"), stated.get("axes")
+    if not isinstance(low, int | float) or not isinstance(high, int | float) or not isinstance(axes, str):
+        return None
+    if not np.isfinite([low, high]).all() or low > high:
+        return None
+    return bounded(float(low), float(high), bits, "T" not in axes)
