@@ -73,7 +73,8 @@ def write_weights(graph: Graph, into: nir.NIRGraph) -> None:
     """Give the layers of `into` the weights that those of `graph` have, which was read from it."""
     for name, node in graph.nodes.items():
         if isinstance(node.operation, Affine | Conv2d):
-            into.nodes[name].weight, into.nodes[name].bias = node.operation.weight, node.operation.bias
+            written = node.operation.write(node.shapes, graph.metadata.dt, like=into.nodes[name])
+            into.nodes[name].weight, into.nodes[name].bias = written.weight, written.bias
 
 
 def _charging(node: Node) -> Charging | None:
