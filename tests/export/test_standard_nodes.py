@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from export.convert import prepare
 from export.populations import population, strict
 from export.standard_nodes import CHIP_NEURONS, cost, expand
+from neuromorphic.analysis.exactness import doubles
 from neuromorphic.analysis.frame_sums import bounded
 from neuromorphic.execution.reference import run
 from neuromorphic.lava.simulation import simulate
@@ -174,11 +175,11 @@ def test_as_many_bits_as_the_neurons_behind_can_tell_apart():
 @pytest.mark.parametrize(("heads", "size", "threshold"), [(1, (2, 3), 0.25), (2, (4, 4), 0.5)])
 def test_in_lava(heads, size, threshold):
     after = expand(attention_graph(heads, 2, size, threshold=threshold))
-    certificate = certify(after, SPIKES, 4)
-    assert certificate.exact
-    after.metadata = metadata(4, certificate=certificate.to_dict())
+    assert certify(after, SPIKES, 4).exact
+    after.metadata = metadata(4, input={"low": 0, "high": 1, "axes": "TBCHW"}, input_bits=0)
     frames = random_spikes(heads, (3, 4, 6 * heads, *size), 0.5)
     graph = from_nir(after)
+    assert not doubles(graph)
     found = simulate(graph, frames).spikes["out"].unpack()
     assert np.array_equal(found, out_spikes(frames, heads, 0.125, graph.nodes["out"].operation))
     assert 0 < found.mean() < 1
