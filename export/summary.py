@@ -76,6 +76,7 @@ def describe_module(prepared: PreparedModule, output: Path, parity: ParityReport
         "certificate": certificate.to_dict(),
         "rungs": certificate.rungs,
         "notes": list(prepared.notes),
+        "assumed": [prepared.inputs.assumption],
         "accuracy": None,
         "parity": None if parity is None else parity.to_dict(),
     }

@@ -66,12 +66,14 @@ class Weighted:
         bias: `[out]`.
         window: of a convolution; None of vectors.
         pieces: which of the module's parameters the rows are, one after the other; empty where they are none.
+        fixed: whether it only adds or picks elements, by weights of ones, which the module doesn't multiply by.
     """
 
     weight: Tensor
     bias: Tensor
     window: Window | None
     pieces: tuple[Piece, ...] = ()
+    fixed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
