@@ -109,7 +109,7 @@ class Or:
 
 @dataclass(frozen=True)
 class Relay:
-    """`y = x`: spikes of several populations, which don't overlap, as those of one."""
+    """`y = x_1 ∨ x_2 ∨ ...` of all spikes that arrive: several populations as one, or the maximum of counted ones."""
 
 
 @dataclass(frozen=True)
