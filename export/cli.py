@@ -21,6 +21,7 @@ from spikeclip.options import (
 )
 
 if TYPE_CHECKING:
+    from export.frontend.door import PreparedModule
     from spikeclip.labels import LabelSet
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -122,8 +123,9 @@ def export(
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         read = () if own is None else own.files
         check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, *read))
-        if own is not None:
-            document = _export_module(checkpoint, own, output, check)
+        ours = _own_module(checkpoint, own, heads, image_size, time_steps)
+        if ours is not None:
+            document = _export_module(ours, output, check)
             if json_path is not None:
                 write_json(json_path, document)
             results.print(table(document))
@@ -203,17 +205,27 @@ def _check_options(given: list[str], to_onnx: bool) -> None:
         raise RefusedInput("--outputs is for --format onnx; every population of a .nir can be read out as it is")
 
 
-def _export_module(checkpoint: str | None, own: ModuleOptions, output: Path, check: bool) -> dict[str, Any]:
+def _own_module(
+    checkpoint: str | None, own: ModuleOptions | None, heads: int | None, size: int | None, time_steps: int | None
+) -> "PreparedModule | None":
+    """The user's module, or that of a published checkpoint of another network than SpikeCLIP's; None for neither."""
+    from export.frontend.command import prepare_module, prepare_published
+
+    if own is None:
+        return None if checkpoint is None else prepare_published(Path(checkpoint), heads, size, time_steps)
+    if checkpoint is not None:
+        raise RefusedInput(f"{checkpoint}: expected a checkpoint or --module, not both")
+    return prepare_module(own)
+
+
+def _export_module(prepared: "PreparedModule", output: Path, check: bool) -> dict[str, Any]:
     from export.convert import write
-    from export.frontend.command import CHECKED_IMAGES, prepare_module
+    from export.frontend.command import CHECKED_IMAGES
     from export.frontend.parity import compare_module
     from export.summary import describe_module
     from neuromorphic.execution.reference import run_in_batches
     from neuromorphic.reading.build import from_nir
 
-    if checkpoint is not None:
-        raise RefusedInput(f"{checkpoint}: expected a checkpoint or --module, not both")
-    prepared = prepare_module(own)
     report = None
     if check:
         frames = prepared.inputs.random(CHECKED_IMAGES, prepared.time_steps, seed=0)

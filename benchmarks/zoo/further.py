@@ -35,8 +35,8 @@ def on_the_chip(graph: Graph, frames: NDArray[np.float32]) -> dict[str, Any]:
 def other_counts(prepared: PreparedModule, graph: Graph, trace: Trace, frames: NDArray[np.float32]) -> dict[str, Any]:
     """How many layers that read one population have the SOPs that SpikingJelly and NeuroBench find in the module.
 
-    Both tell spikes by their values, so that sums of spikes are none to them.  A node that fuses several of the module's
-    layers is compared with their sum.
+    Both tell spikes by their values, so that sums of spikes are none to them.  A node that fuses several of the
+    module's layers is compared with their sum.
     """
     counts = energy.count(graph, trace, frames=frames)
     found = _counted(prepared, frames)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from export.frontend.axes import Axes
 from export.frontend.door import PreparedModule, to_nir
@@ -18,6 +19,11 @@ from neuromorphic.reading.read import read_graph
 from spikeclip.console import console
 from spikeclip.errors import RefusedInput
 from spikeclip.module_options import ModuleOptions
+from spikeclip.published import IMAGE_SIZE, SUFFIXES, read_state
+from spikeclip.spikformer import NAME, is_spikformer, load_spikformer
+
+PUBLISHED_STEPS = 4
+"""T of published networks, whose checkpoints don't say it."""
 
 CHECKED_IMAGES = 4
 """Random inputs that a module is run on where no others are named."""
@@ -55,11 +61,7 @@ def prepare_module(options: ModuleOptions) -> PreparedModule:
     """
     if options.frame is None or options.time_steps is None:
         raise RefusedInput("--module needs --input C,H,W and -T STEPS: the shape of a frame, and time steps")
-    prepared = _converted(options, options.frame, options.time_steps)
-    for note in prepared.notes:
-        console.print(note, markup=False)
-    console.print(f"assumed: {prepared.inputs.assumption}", markup=False)
-    return prepared
+    return _said(_converted(options, _loaded(options), options.frame, options.time_steps))
 
 
 def prepare_as_in(options: ModuleOptions, graph: Graph) -> PreparedModule:
@@ -82,20 +84,57 @@ def prepare_as_in(options: ModuleOptions, graph: Graph) -> PreparedModule:
             raise RefusedInput(f"{graph.source}: {option} {given} asked for; the file says {value}")
     bounds = (float(found["low"]), float(found["high"]))
     whole = replace(options, axes=str(found["axes"]), kind=str(found["kind"]))
-    prepared = _converted(whole, frame, steps, bounds, int(found["bits"]))
+    prepared = _converted(whole, _loaded(whole), frame, steps, bounds, int(found["bits"]))
     _check_same(prepared, graph, options.spec)
     return prepared
 
 
+def prepare_published(
+    path: Path, heads: int | None, image_size: int | None, time_steps: int | None
+) -> PreparedModule | None:
+    """The network of a published checkpoint whose tensors are those of Spikformer; None of any other file.
+
+    Args:
+        path: a PyTorch file.
+        heads: of attention.
+        image_size: height and width; 32 by default.
+        time_steps: T; 4 by default.
+
+    Raises:
+        RefusedInput: the file is not readable, or its tensors don't fit.
+    """
+    if path.suffix not in SUFFIXES or not path.is_file():
+        return None
+    state = read_state(path)
+    if not is_spikformer(state):
+        return None
+    size, steps = image_size or IMAGE_SIZE, time_steps or PUBLISHED_STEPS
+    net = load_spikformer(state, path, heads, steps)
+    console.print(f"published checkpoint: {NAME}, {heads} heads, T = {steps}, {size}×{size} pixels", markup=False)
+    options = ModuleOptions(NAME, None, None, None, None, None, 2)
+    return _said(_converted(options, net, (net.channels, size, size), steps))
+
+
+def _said(prepared: PreparedModule) -> PreparedModule:
+    for note in prepared.notes:
+        console.print(note, markup=False)
+    console.print(f"assumed: {prepared.inputs.assumption}", markup=False)
+    return prepared
+
+
+def _loaded(options: ModuleOptions) -> nn.Module:
+    console.print(f"running {options.spec}: your own Python", markup=False)
+    return load_module(options.spec, options.weights)
+
+
 def _converted(
     options: ModuleOptions,
+    module: nn.Module,
     frame: tuple[int, ...],
     time_steps: int,
     bounds: tuple[float, float] | None = None,
     bits: int | None = None,
 ) -> PreparedModule:
-    console.print(f"running {options.spec}: your own Python", markup=False)
-    module = load_module(options.spec, options.weights)
     axes, kind = options.axes or "BCHW", options.kind or InputKind.REAL
     example = torch.zeros(Axes(axes).shape(frame, options.images, time_steps))
     with console.status("tracing, folding, snapping, certifying"):

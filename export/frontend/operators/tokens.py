@@ -55,7 +55,7 @@ def _counting(heads: int, width: int, columns: int, tokens: int, channels: int) 
     """The kernel that counts spikes up to so many tokens and channels away, within a head, and its window."""
     place = torch.arange(width)
     near = ((place[:, None] - place).abs() <= channels).double()
-    mixed = torch.block_diag(*[near] * heads)
+    mixed = torch.kron(torch.eye(heads, dtype=torch.float64), near)
     reach = max(tokens // columns + 1, columns - 1)  # square: NIR infers other shapes behind kernels that are not
     taps = torch.zeros(2 * reach + 1, 2 * reach + 1, dtype=torch.float64)
     for offset in range(-tokens, tokens + 1):
