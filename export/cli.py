@@ -221,20 +221,22 @@ def _own_module(
 def _export_module(prepared: "PreparedModule", output: Path, check: bool) -> dict[str, Any]:
     from export.convert import write
     from export.frontend.command import CHECKED_IMAGES
+    from export.frontend.margin import margins
     from export.frontend.parity import compare_module
     from export.summary import describe_module
     from neuromorphic.execution.reference import run_in_batches
     from neuromorphic.reading.build import from_nir
 
-    report = None
+    report, run = None, {}
     if check:
         frames = prepared.inputs.random(CHECKED_IMAGES, prepared.time_steps, seed=0)
         with console.status(f"comparing every spike on {CHECKED_IMAGES} random inputs"):
             trace = run_in_batches(from_nir(prepared.graph, output), frames)
             report = compare_module(prepared, trace, prepared.record(frames))
+            run = {} if prepared.certificate.exact else margins(prepared, frames)
     with console.status(f"writing {output}"):
         write(prepared.graph, output)
-    return describe_module(prepared, output, report)
+    return describe_module(prepared, output, report, run)
 
 
 def _export_twin(
