@@ -87,8 +87,8 @@ def export(
 ) -> None:
     """Export a spiking network as a NIR graph, or an encoder as an ONNX model.
 
-    With `--module` any network of SpikingJelly's or snnTorch's neurons: this runs your own Python, to trace it and to
-    compare every spike (docs/frontend.md).
+    With `--module` any network of SpikingJelly's, snnTorch's or Norse's neurons: this runs your own Python, to trace it
+    and to compare every spike (docs/frontend.md).
 
     A spike-driven encoder takes standard nodes of NIR only. The published one takes two extension nodes more, which
     readers have to know; `--standard-nodes` spells one of them, self-attention, out in neurons. A published checkpoint

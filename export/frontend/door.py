@@ -103,7 +103,7 @@ def to_nir(
     """The NIR graph of any spiking module, exact where its certificate says so; `module` stays as it is.
 
     Args:
-        module: of SpikingJelly's or snnTorch's neurons and of PyTorch's layers, in whatever layout.
+        module: of SpikingJelly's, snnTorch's or Norse's neurons and of PyTorch's layers, in whatever layout.
         example: an input, of which the shape counts: two images or more, so that a module that mixes them is found.
         time_steps: T.
         input_kind: real, spikes or counts.
