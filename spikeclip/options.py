@@ -88,7 +88,7 @@ FrameOption = Annotated[str | None, typer.Option("--input", help="Shape of the m
 AxesOption = Annotated[
     str | None,
     typer.Option(
-        "--axes", help="Axes of the module's input: BCHW (default) of images that it presents itself, TBCHW, BF, ..."
+        "--axes", help="Axes of the module's input: BCHW, or BF, of what it presents itself (default); TBCHW, BTF, ..."
     ),
 ]
 BatchOption = Annotated[

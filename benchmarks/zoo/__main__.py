@@ -48,8 +48,8 @@ def main(
         for seed in range(seeds):
             rows.append({"network": name, "seed": seed, **_row(name, folder, images, seed, asked)})
             print(_line(rows[-1]), flush=True)
-    if json_path is not None:
-        json_path.write_text(json.dumps(rows, indent=2) + "\n")
+            if json_path is not None:
+                json_path.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 @dataclass(frozen=True)

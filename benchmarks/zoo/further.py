@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import energy
 from export.frontend.door import PreparedModule
-from export.frontend.recording import rest
+from export.frontend.recording import rest, watched
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
@@ -64,9 +64,9 @@ def _counted(prepared: PreparedModule, frames: NDArray[np.float32]) -> dict[str,
     ]
     counter = SynOpCounter()
     rest(module)
-    x = prepared.inputs.tensor(frames, next(p.dtype for p in module.parameters()))
-    with DispatchCounterMode([counter]):
-        module(x)
+    dtype = next(p.dtype for p in module.parameters())
+    with DispatchCounterMode([counter]), watched(module, prepared.places, dtype):
+        module(prepared.inputs.tensor(frames, dtype))
     for handle in handles:
         handle.remove()
     scopes = {scope.partition(".")[2]: sum(ops.values()) for scope, ops in counter.get_counts().items()}
