@@ -110,7 +110,9 @@ def simulate(
     weights: WeightsOption = None,
     limit: LimitOption = None,
     backend: Annotated[Backend, typer.Option(help=f"What runs the graph. {BACKENDS}.")] = DEFAULT,
-    precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
+    precision: Annotated[
+        Precision | None, typer.Option(help="The arithmetic to simulate; float, but for files of integers (netx).")
+    ] = None,
     calibrate: Annotated[
         str | None,
         typer.Option(help="Images to quantise on for --precision loihi2, as for --images; or frames: FILE.npy."),
@@ -160,6 +162,7 @@ def simulate(
             (model, images, frames_path, calibrate, check, weights),
         )
         floats = graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
+        precision = _arithmetic(graph, precision)
         target = _target(backend, timeout)
         found = _shown(floats, images, frames_path, limit, only_images=check is not None)
         if precision is Precision.loihi2:
@@ -212,6 +215,13 @@ def simulate(
         written(quantized, output, placement, drawing, json_path)
         if report is not None and (not report.exact or outputs_differ(trace, report)):
             raise typer.Exit(1)
+
+
+def _arithmetic(graph: Graph, asked_for: Precision | None) -> Precision:
+    """As asked for; else that of the graph."""
+    if asked_for is Precision.float and graph.precision != Precision.float.value:
+        raise RefusedInput(f"{graph.source}: holds the integers of the chip; expected no --precision float")
+    return asked_for or Precision(graph.precision)
 
 
 def _target(backend: Backend, timeout: float | None) -> Target:
@@ -276,6 +286,10 @@ def _integers(
 ) -> Graph:
     """The integer graph of the file `model`, quantised here unless it is already."""
     graph = integer_graph(floats)
+    if graph is floats and quantized is None:  # a netx file: integers without floats behind them
+        if calibrate is not None:
+            console.print("the file holds integers: --calibrate changes nothing", markup=False)
+        return graph
     if graph is not None:
         if calibrate or quantized:
             raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")

@@ -28,6 +28,7 @@ ROOMS = (
     "ops",
     "ir",
     "analysis",
+    "netx",
     "reading",
     "execution",
     "loihi2",
