@@ -35,6 +35,7 @@ ROOMS = (
     "lava",
     "placement",
     "inspection",
+    "deploy",
 )
 """Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""
 
