@@ -20,7 +20,7 @@ from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.lava.stock_limits import LARGEST_CURRENT, weight_exponent
+from neuromorphic.lava.stock_limits import LARGEST_CURRENT
 from neuromorphic.loihi2.certificate import PopulationProof, certify
 from neuromorphic.ops import (
     Affine,
@@ -38,7 +38,7 @@ from neuromorphic.ops import (
 )
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.matrices import matrix
-from neuromorphic.ops.widths import ALIGNMENT, DELAY_BITS
+from neuromorphic.ops.widths import ALIGNMENT, DELAY_BITS, shift
 
 FRAMES = "frames"
 """What synapses read that read the graph's input."""
@@ -300,7 +300,7 @@ class _Planner:
         return {f"{label}.weight": np.ascontiguousarray(kernel, np.int32)}, settings
 
     def _exponent(self, name: str, weight: NDArray[Any]) -> int:
-        exponent = weight_exponent(weight)
+        exponent = shift(weight)
         if exponent is None:
             self.reasons.append(f"{name} has weights that are not 8-bit integers times one power of two")
         return exponent or 0

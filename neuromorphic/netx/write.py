@@ -186,7 +186,11 @@ class _Writer:
             )
         if np.any(lif.drive):
             self.reasons.append(f"{population.name} has a drive; expected none")
-        return Neuron(lif.current_decay, lif.decay, int(lif.threshold.flat[0]))
+        decays = [np.unique(each) for each in (lif.current_decay, lif.decay)]
+        if any(len(each) > 1 for each in decays):
+            self.reasons.append(f"{population.name} has several decays; expected one")
+        current, decay = (int(each[0]) for each in decays)
+        return Neuron(current, decay, int(lif.threshold.flat[0]))
 
     def _bias(self, link: _Link, shape: Shape) -> Ints:
         """Biases in 64 units of v."""

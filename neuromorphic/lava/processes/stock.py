@@ -35,7 +35,7 @@ from neuromorphic.lava.ports import in_port
 from neuromorphic.lava.processes.delay import BorderProcess, DelayProcess
 from neuromorphic.lava.processes.extension import ExtensionProcess
 from neuromorphic.lava.processes.layer import LayerProcess
-from neuromorphic.lava.stock_limits import largest_current, weight_exponent
+from neuromorphic.lava.stock_limits import largest_current
 from neuromorphic.ops import (
     Affine,
     Conv2d,
@@ -53,7 +53,7 @@ from neuromorphic.ops import (
     Threshold,
 )
 from neuromorphic.ops.matrices import matrix
-from neuromorphic.ops.widths import DECAY_BITS
+from neuromorphic.ops.widths import DECAY_BITS, shift
 
 GRADED = 24
 """Message bits: any number but 0 makes Lava pass values on, where 0 would clip sums of spikes to 0 and 1."""
@@ -169,11 +169,12 @@ class StockModel(AbstractSubProcessModel):
             case Lif() | If() | CubaLif() | Threshold() as neurons_of_floats:
                 parameters = _in_units(neurons_of_floats, layer.members[-1].bias)
             case LoihiLif() as lif:
-                forgets = lif.decay == 2**DECAY_BITS
+                decay, current_decay = (int(np.max(each)) for each in (lif.decay, lif.current_decay))
+                forgets = decay == 2**DECAY_BITS
                 interval = 1 if forgets else interval
                 parameters = {
-                    "du": lif.current_decay - 1,  # Lava adds 1
-                    "dv": 0 if forgets else lif.decay,
+                    "du": current_decay - 1,  # Lava adds 1
+                    "dv": 0 if forgets else decay,
                     "vth": lif.threshold,
                     "bias_mant": lif.bias_mantissa,
                     "bias_exp": lif.bias_exponent,
@@ -220,7 +221,7 @@ class StockModel(AbstractSubProcessModel):
     def _dense(self, weight: NDArray[np.float32]) -> dict[str, Any]:
         if self.dtype is not np.int32:
             return {"weights": weight.astype(self.dtype)}
-        exponent = weight_exponent(weight)
+        exponent = shift(weight)
         if exponent is None:
             raise ValueError("weights without a common exponent")
         doubled = (weight / 2.0 ** (exponent - 1)).astype(self.dtype)
