@@ -159,5 +159,6 @@ def readme(plan: Plan, title: str, trace: Trace, counts: dict[str, float]) -> st
         waits=waits,
         resets_each_step=any("reset_interval" in population.settings for population in plan.populations),
         has_sums=plan.sums is not None,
+        unproven=plan.unproven,
         counts=counts,
     )

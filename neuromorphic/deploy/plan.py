@@ -20,7 +20,6 @@ from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.lava.stock_limits import LARGEST_CURRENT
 from neuromorphic.loihi2.certificate import PopulationProof, certify
 from neuromorphic.ops import (
     Affine,
@@ -45,9 +44,6 @@ FRAMES = "frames"
 
 MOST_WAIT = 2**DELAY_BITS - 1
 """Steps that synapses with delays wait besides their own."""
-
-LEAST_KERNEL, MOST_KERNEL = -256, 254
-"""What the synapses of Conv, which has no exponent, hold of weights of both signs."""
 
 Ints = NDArray[np.int32]
 Arrays = dict[str, NDArray[Any]]
@@ -117,6 +113,7 @@ class Plan:
         input_shape: of a frame, in Lava's order.
         populations: of the chip.
         depth: steps that the last population's answer is late.
+        unproven: sentences on populations whose u or v could leave 24 bits.
         sums: on the host, by population: matrix from its spikes to the outputs, of a step; None where the host does
             more than sum.
         constant: what the host adds in every step.
@@ -125,6 +122,7 @@ class Plan:
     input_shape: Shape
     populations: tuple[Population, ...]
     depth: int
+    unproven: tuple[str, ...]
     sums: dict[str, csr_matrix] | None
     constant: NDArray[np.float64]
 
@@ -144,6 +142,7 @@ def plan(graph: Graph) -> Plan:
         in_lava(graph.nodes[graph.input].shape),
         populations,
         max(each.latency for each in populations),
+        tuple(proof.sentence(name) for name, proof in planner.proofs.items() if not proof.proven),
         sums,
         constant,
     )
@@ -218,8 +217,6 @@ class _Planner:
             self.reasons.append(f"{node.name} has a drive, biases in front of currents that last; expected none")
         decay, current = (int(each[0]) for each in decays)
         proof = self.proofs[node.name]
-        if max(map(abs, proof.current)) >> ALIGNMENT > LARGEST_CURRENT:
-            self.reasons.append(f"{node.name}: its u may leave 24 bits twice, which Lava's LIF does not wrap")
         settings: dict[str, Any] = {"du": current - 1, "dv": decay, "bias_exp": lif.bias_exponent}
         if decay == UNITY:  # no memory
             settings |= {"dv": UNITY - 1} if _forgets(lif, proof) else {"dv": 0, "reset_interval": 1}
@@ -270,9 +267,12 @@ class _Planner:
             wait = path.wait
             if wait and source != FRAMES:
                 source, wait = self._relay(path.source, wait, relays), 0
-            arrays, settings = self._kernel(label, node.operation)
+            arrays, settings = _kernel(label, node.operation)
             fan_out = node.operation.fan_out(node.shapes).reshape(-1)
             return Synapses("Conv", label, source, wait, arrays, settings, fan_out)
+        wait = path.wait
+        if wait > MOST_WAIT and source != FRAMES:
+            source, wait = self._relay(path.source, wait - MOST_WAIT, relays), MOST_WAIT
         weights = identity(prod(path.source.shape), format="csr") if node is None else _matrix(node)
         fan_out = np.diff(weights.tocsc().indptr).astype(np.int64)
         weights = csr_matrix(weights[order(population.shape)][:, order(path.source.shape)])
@@ -283,21 +283,10 @@ class _Planner:
         if node is not None and isinstance(node.operation, Affine):
             fan_out = np.full(fan_out.shape, doubled.shape[0])
             arrays = {f"{label}.weights": doubled.toarray()}
-            return Synapses("Dense", label, source, path.wait, arrays, settings, fan_out)
+            return Synapses("Dense", label, source, wait, arrays, settings, fan_out)
         parts = {"data": doubled.data, "indices": doubled.indices, "indptr": doubled.indptr}
         arrays = {f"{label}.{part}": values for part, values in parts.items()}
-        return Synapses("Sparse", label, source, path.wait, arrays, settings, fan_out)
-
-    def _kernel(self, label: str, conv: Conv2d) -> tuple[Arrays, dict[str, Any]]:
-        if conv.weight.min() < LEAST_KERNEL or conv.weight.max() > MOST_KERNEL:
-            self.reasons.append(
-                f"{label} has weights {conv.weight.min():g} to {conv.weight.max():g}; expected {LEAST_KERNEL} to "
-                f"{MOST_KERNEL}, since Lava's Conv has no exponent"
-            )
-        # A true convolution: Lava flips kernels, which are cross-correlations here.
-        kernel = conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
-        settings = {key: tuple(getattr(conv, key)[::-1]) for key in ("stride", "padding", "dilation")}
-        return {f"{label}.weight": np.ascontiguousarray(kernel, np.int32)}, settings
+        return Synapses("Sparse", label, source, wait, arrays, settings, fan_out)
 
     def _exponent(self, name: str, weight: NDArray[Any]) -> int:
         exponent = shift(weight)
@@ -328,6 +317,13 @@ def _is_conv(path: _Path, conv: Conv2d, population: Node) -> bool:
 def _forgets(lif: LoihiLif, proof: PopulationProof) -> bool:
     """Whether v, unless it fires, is so small that losing 4095 of 4096 is losing all."""
     return bool(max(int(lif.threshold.max()) << ALIGNMENT, -proof.membrane) < UNITY)
+
+
+def _kernel(label: str, conv: Conv2d) -> tuple[Arrays, dict[str, Any]]:
+    """A true convolution: Lava flips kernels, which are cross-correlations here."""
+    kernel = conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
+    settings = {key: tuple(getattr(conv, key)[::-1]) for key in ("stride", "padding", "dilation")}
+    return {f"{label}.weight": np.ascontiguousarray(kernel, np.int32)}, settings
 
 
 def _matrix(node: Node) -> csr_matrix:
