@@ -1,0 +1,194 @@
+"""The margin of a run: how near membranes came to their thresholds, against how far float64 can be off.
+
+Where no proof covers every input, it may still cover those of a run.  Say that every implementation in float64, in
+whatever order it adds, computes a membrane within e of the exact one.  Then a membrane that was seen further than 2 e
+from its threshold lies on the same side of it in every one of them.  So, step by step and node by node, all spikes are
+those that were seen.
+
+The error e.  A sum of n rounded products is off by at most n u A, with u = 2^-53 (to first order, 1.01 n u A as long as
+n < 2^40) and A the sum of the products' magnitudes; behind further sums n adds up, and A is that of the whole.  Spikes
+and frames are exact.  A step `v += d (l + R x - v)`, 0 <= d <= 1, multiplies the error of v by 1 - d, adds that of R x,
+and rounds six numbers of at most 2 M, M = |l| + R A + h; T steps add up T times as much, and a synaptic current before
+it T times that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.frontend.door import PreparedModule
+from export.frontend.neurons.stepping import Stepping
+from export.frontend.recording import rest, watched
+from neuromorphic.analysis.partial_sums import partial_sums
+from neuromorphic.ops import (
+    Affine,
+    AnyOperation,
+    Conv2d,
+    CubaLif,
+    Delay,
+    Float32,
+    If,
+    Integrator,
+    Li,
+    Lif,
+    MaxPool2d,
+    Population,
+    Scale,
+    SelfAttention,
+    Sink,
+    Source,
+    SumPool2d,
+    Threshold,
+)
+from neuromorphic.reading.build import from_nir
+
+ROUNDING = 1.01 * 2.0**-53
+"""What one operation in float64 is off by, relative to its result, and some room for products of errors."""
+
+ROUNDED = 12
+"""Six roundings of a membrane's step, of numbers of up to 2 M."""
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Of one population, in the unit of the graph's membranes.
+
+    Attributes:
+        nearest: the least distance of a membrane from the threshold, over all inputs and steps.
+        error: how far float64 is off at most, in any order of sums.
+    """
+
+    nearest: float
+    error: float
+
+    def to_dict(self) -> dict[str, float | bool]:
+        """The margin as a JSON-compatible dictionary."""
+        return {"nearest": self.nearest, "error": self.error, "covered": self.covered}
+
+    @property
+    def covered(self) -> bool:
+        """Whether no implementation in float64 sends other spikes on these inputs."""
+        return self.nearest > 2 * self.error
+
+
+def margins(prepared: PreparedModule, frames: NDArray[np.float32], batch: int = 4) -> dict[str, Margin]:
+    """The margin of every population of a module in a run of its own code, by name.
+
+    Args:
+        prepared: the module.
+        frames: that it reads.
+        batch: images per forward pass.
+    """
+    shadows = _shadowed(prepared)
+    module = prepared.module
+    dtype = next((p.dtype for p in module.parameters()), torch.float64)
+    hooks = [
+        module.get_submodule(key).register_forward_pre_hook(_beside(shadow)) for key, (_, shadow) in shadows.items()
+    ]
+    try:
+        for start in range(0, len(frames), batch):
+            rest(module)
+            for _, shadow in shadows.values():
+                shadow.reset()
+            with torch.no_grad(), watched(module, prepared.places, dtype):
+                module(prepared.inputs.tensor(frames[start : start + batch], dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    errors = errors_of(prepared)
+    nearest: dict[str, float] = {}
+    for name, shadow in shadows.values():
+        nearest[name] = min(nearest.get(name, np.inf), shadow.nearest)
+    return {name: Margin(distance, errors[name]) for name, distance in nearest.items()}
+
+
+def _beside(shadow: Stepping) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    """A hook that gives a neuron's currents to a stepper too."""
+
+    def hook(neuron: nn.Module, currents: tuple[Tensor, ...]) -> None:
+        shadow(currents[0].double())
+
+    return hook
+
+
+def _shadowed(prepared: PreparedModule) -> dict[str, tuple[str, Stepping]]:
+    """For the path of each neuron, its population and a stepper of the same equation beside it."""
+    found = {}
+    for key, placed in prepared.neurons.items():
+        own = prepared.module.get_submodule(key)
+        if isinstance(own, Stepping):
+            shadow = Stepping(own.neurons, own.factor, own.numbers, 0)
+            shadow.recurrent, shadow.recurrent_bias = own.recurrent, own.recurrent_bias
+        else:
+            shadow = Stepping.of(placed.neurons, placed.factor, prepared.graph.nodes, placed.node, own)
+        found[key] = (placed.node, shadow)
+    return found
+
+
+def errors_of(prepared: PreparedModule) -> dict[str, float]:
+    """What float64 is off by at most in the membranes of each population, by name."""
+    graph, steps = from_nir(prepared.graph, "the module"), prepared.time_steps
+    reads, _ = partial_sums(graph, prepared.inputs.sums, steps)
+
+    @cache
+    def terms(name: str) -> int:
+        """The most numbers that are added on the way to what a node sends, since the last exact ones."""
+        operation = graph.nodes[name].operation
+        return 0 if isinstance(operation, Population | Source) else read(name) + _terms(operation)
+
+    def read(name: str) -> int:
+        # Two more of each, for factors and means that the module multiplies by and the graph folds.
+        sources = graph.nodes[name].sources
+        return len(sources) + 2 + max(terms(source) for source in sources)
+
+    found = {}
+    for node in graph.populations:
+        membrane, synapse = f"{node.name}.membrane", f"{node.name}.synapse"
+        holder = membrane if membrane in graph.nodes else node.name
+        entrance = synapse if synapse in graph.nodes else holder
+        reach = reads[entrance].reach
+        magnitude = float((reach.high - reach.low).max())
+        current = read(entrance) * ROUNDING * magnitude
+        if synapse in graph.nodes or isinstance(node.operation, CubaLif):
+            current = steps * (current + ROUNDED * ROUNDING * magnitude)
+        threshold = float(np.max(np.abs(_threshold(node.operation))))
+        found[node.name] = _membrane_error(graph.nodes[holder].operation, threshold, current, magnitude, steps)
+    return found
+
+
+def _threshold(operation: AnyOperation) -> Float32:
+    match operation:
+        case Lif() | If() | CubaLif() | Threshold():
+            return operation.threshold
+    raise TypeError(f"{operation.nir_name} has no threshold")
+
+
+def _membrane_error(holder: AnyOperation, threshold: float, current: float, magnitude: float, steps: int) -> float:
+    match holder:
+        case If() | Integrator():
+            largest = steps * magnitude + threshold
+            return float(steps * (current + ROUNDED * ROUNDING * largest))
+        case Lif() | Li() | CubaLif():
+            resistance = float(np.max(np.abs(holder.gain)))
+            largest = resistance * magnitude + float(np.max(np.abs(holder.leak))) + threshold
+            return float(steps * (resistance * current + ROUNDED * ROUNDING * largest))
+    raise TypeError(f"{holder.nir_name} has no membrane")
+
+
+def _terms(operation: AnyOperation) -> int:
+    """How many products and a bias an operation adds up in one of its outputs."""
+    match operation:
+        case Conv2d() | Affine():
+            return int(np.prod(operation.weight.shape[1:])) + 1
+        case SumPool2d():
+            return int(np.prod(operation.kernel_size))
+        case Scale() | SelfAttention():  # whose sums are of spikes, exact but for the factor
+            return 1
+        case Delay() | Sink() | MaxPool2d():
+            return 0
+    raise TypeError(f"{operation.nir_name} is no sum")
