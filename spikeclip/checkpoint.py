@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import nn
 
-from neuromorphic.files import whole
+from neuromorphic.files import write_bytes
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
@@ -71,8 +71,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "card": checkpoint.card,
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
+    write_bytes(path, serialised(tensors, metadata={"spikeclip": json.dumps(metadata)}))
 
 
 def load(

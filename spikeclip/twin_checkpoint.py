@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 
-from neuromorphic.files import whole, write_json
+from neuromorphic.files import write_bytes, write_json
 from spikeclip.checkpoint import FORMAT_VERSION, check_tensors, read_tensors
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
@@ -56,8 +56,7 @@ def save_twin(checkpoint: TwinCheckpoint, path: Path) -> None:
         "card": checkpoint.card,
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
+    write_bytes(path, serialised(tensors, metadata={"spikeclip": json.dumps(metadata)}))
     write_json(path.with_suffix(".json"), checkpoint.card)
 
 
