@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export import frames, metadata
-from export.certificate import Certificate, certify
 from export.classifier import Classifier
 from export.frontend.axes import Axes
 from export.frontend.grouping import groups_of
@@ -22,6 +21,7 @@ from export.frontend.writing_back import write_back
 from export.populations import DT
 from export.snap import Grid, snap
 from export.standard_nodes import CHIP_NEURONS, Cost, cost, expand, grouped
+from neuromorphic.analysis.certificate import Certificate, certify
 from neuromorphic.files import in_memory
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput

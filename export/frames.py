@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bounds import Range
+from neuromorphic.analysis.bounds import Range, pixel_range
 from spikeclip.preprocess import Preprocessing
 
 FINEST_BITS = 12
@@ -26,9 +26,7 @@ def input_bits(preprocessing: Preprocessing) -> int:
 
 def frame_range(preprocessing: Preprocessing, bits: int) -> Range:
     """Bounds of the frames of any image, per channel: over all pixel levels, and 0 for padding."""
-    levels = snap_frames(_levels(preprocessing), bits).astype(np.float64)
-    positive, negative = (np.maximum(s * levels, 0).max(0)[:, None, None] for s in (1, -1))
-    return Range(positive, negative, bits, constant=True)
+    return pixel_range(preprocessing.mean, preprocessing.std, bits)
 
 
 def encode(preprocessing: Preprocessing, bits: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:

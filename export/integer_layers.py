@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.bounds import fraction_bits, magnitude_bits
-from export.certificate import LIMIT
+from neuromorphic.analysis.bounds import fraction_bits, magnitude_bits
+from neuromorphic.analysis.certificate import LIMIT
 from spikeclip.errors import RefusedInput
 from spikeclip.neurons import SpikingSelfAttention
 

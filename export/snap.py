@@ -12,8 +12,8 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bounds import POPULATIONS, Range, fraction_bits, magnitude_bits, propagate, sources
-from export.certificate import LIMIT, NEURONS, limits, population_bits, read_limit
+from neuromorphic.analysis.bounds import POPULATIONS, Range, fraction_bits, magnitude_bits, propagate, sources
+from neuromorphic.analysis.certificate import LIMIT, NEURONS, limits, population_bits, read_limit
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 
 Weighted = nir.Conv2d | nir.Affine

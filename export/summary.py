@@ -9,10 +9,10 @@ import onnx
 from rich.table import Table
 
 from export.accuracy import AccuracyChange
-from export.bounds import POPULATIONS
 from export.convert import Prepared
 from export.frontend.door import PreparedModule
 from export.metadata import extensions
+from neuromorphic.analysis.bounds import POPULATIONS
 from neuromorphic.ir.parity import ParityReport
 from spikeclip.twin import twin_table
 from spikeclip.twin_checkpoint import TwinCheckpoint

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.certificate import Certificate
 from export.frontend.axes import Axes
 from export.frontend.context import Context
 from export.frontend.grouping import groups_of
@@ -24,6 +23,7 @@ from export.frontend.rewriting import rewritten
 from export.frontend.tracing import trace
 from export.frontend.writing_back import write_back
 from export.snap import Grid
+from neuromorphic.analysis.certificate import Certificate
 from spikeclip.errors import RefusedInput
 
 

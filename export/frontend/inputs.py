@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.bounds import Range
 from export.frames import snap_frames
 from export.frontend.axes import Axes
+from neuromorphic.analysis.bounds import Range
 
 
 class InputKind(StrEnum):

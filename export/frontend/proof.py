@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 import nir
 import numpy as np
 
-from export.bounds import Range, fraction_bits, propagate
-from export.certificate import COARSE_DECAY, LIMIT, READOUT_LIMIT, Certificate, certify
 from export.frontend.context import Context
 from export.frontend.lowering import Lowering, lower
 from export.frontend.neurons.equations import Neurons
@@ -25,6 +23,8 @@ from export.frontend.populations import decay_of, seconds
 from export.frontend.signals import Signal
 from export.populations import DT
 from export.snap import Grid, snap
+from neuromorphic.analysis.bounds import Range, fraction_bits, propagate
+from neuromorphic.analysis.certificate import COARSE_DECAY, LIMIT, READOUT_LIMIT, Certificate, certify
 
 LEAST_DECAY_BITS = 6
 """Decays are not snapped to multiples coarser than 2^-6: that would be another neuron."""

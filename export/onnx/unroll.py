@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import nir
 import numpy as np
 
-from export.bounds import sources
-from export.certificate import LIMIT, limits
 from export.onnx.builder import Builder
 from export.onnx.neurons import add_population
 from export.onnx.operators import add_operator
+from neuromorphic.analysis.bounds import sources
+from neuromorphic.analysis.certificate import LIMIT, limits
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.biases import biases
-from neuromorphic.analysis.exactness import doubles
+from neuromorphic.analysis.exactness import doubles, exact_on
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import frame, per_step
 from neuromorphic.ir.graph import Graph, Node
@@ -49,7 +49,8 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int, *, double: b
         double: as of `Execution`.
     """
     batch = len(frames)
-    execution = Execution(graph, batch, time_steps, double=double)
+    unproven = graph.precision == "float" and not exact_on(graph, frames)
+    execution = Execution(graph, batch, time_steps, double=double or unproven)
     spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
     outputs = np.zeros((batch, time_steps, *graph.nodes[graph.output].shape), np.float64)
     for t in range(time_steps):

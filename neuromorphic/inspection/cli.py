@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import nir
 import numpy as np
 import typer
 
+from neuromorphic.analysis.certificate import LIMIT, READOUT_LIMIT, certify
+from neuromorphic.analysis.exactness import as_nir, frame_range
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.inspection.describe import size
@@ -53,7 +54,7 @@ def inspect_file(
         check_outputs({"--json": json_path, "--svg": svg}, (model,))
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         with console.status("proving"):
-            proof = _proof(graph, model, prove)
+            proof = _proof(graph, prove)
         found = inspect(graph, synapses(graph), proof)
         for line in _lines(found):
             results.print(line, markup=False)
@@ -71,25 +72,22 @@ def inspect_file(
             raise typer.Exit(1)
 
 
-def _proof(graph: Graph, path: Path, prove: bool) -> Proof:
-    """What the file claims of its arithmetic, and what its weights prove, without torch."""
+def _proof(graph: Graph, prove: bool) -> Proof:
+    """What the file claims of its arithmetic, and what its weights prove."""
     claimed = _claim(graph)
     if not prove:
         return Proof(claimed, None, "not asked for")
     whole = integer_graph(graph)
     if whole is not None:
         return Proof(claimed, prove_widths(whole).to_dict())
-    settings, bits, steps = graph.metadata.preprocessing, graph.metadata.input_bits, graph.metadata.time_steps
-    if not isinstance(settings, Mapping) or bits is None or steps is None:
-        return Proof(claimed, None, "the file doesn't say what its frames are")
-    from export.certificate import certify
-    from export.frames import frame_range
-    from spikeclip.preprocess import Preprocessing
-
+    steps, limit = graph.metadata.time_steps, (claimed or {}).get("limit")
     try:
+        frames = frame_range(graph)
+        if frames is None or steps is None:
+            return Proof(claimed, None, "the file doesn't say what its frames are")
         with np.errstate(divide="raise", invalid="raise"):
-            pixels = frame_range(Preprocessing.from_dict(dict(settings)), bits)
-            proven = certify(nir.read(path, type_check=False), pixels, steps, graph.metadata.dt)
+            bits = READOUT_LIMIT if limit == READOUT_LIMIT else LIMIT
+            proven = certify(as_nir(graph), frames, steps, graph.metadata.dt, bits)
     except (ArithmeticError, ValueError) as error:  # frames of another shape, or nodes that the proof doesn't know
         return Proof(claimed, None, str(error))
     return Proof(claimed, proven.to_dict())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.exactness import doubles
+from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step
@@ -41,7 +41,7 @@ def simulate(
     """Run `graph` in Lava on `frames`, each presented for T steps, images back to back.
 
     The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
-    population, in float64 as the graph's certificate proves it for every node; without that proof all in float64.
+    population, in float64 as the graph's weights prove it of such frames; without that proof all in float64.
     Integers need no certificate: `loihi2.bounds` bounds every sum.
 
     Args:
@@ -71,7 +71,7 @@ def simulate(
     if reasons := refusals(graph, stock=models == "stock"):
         raise RefusedInput("; ".join(reasons))
     repeats = frames.strides[1] == 0
-    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles(graph))
+    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles_on(graph, frames))
     depth = schedule(graph).depth
 
     def on_line(line: str) -> None:

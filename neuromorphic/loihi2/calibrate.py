@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.exactness import SINGLE, exact_on
+from neuromorphic.analysis.certificate import LIMIT
 from neuromorphic.execution.fast import Execution, batches, run
 from neuromorphic.execution.frames import frame, still
 from neuromorphic.ir.graph import Graph, Node
@@ -43,7 +43,7 @@ class Whole:
     def fits(self, sources: int) -> bool:
         """Whether float32 holds all sums of spikes from so many sources."""
         largest = np.abs(self.weights).reshape(len(self.weights), -1).sum(1).max() * sources
-        return bool(largest < 2**SINGLE)
+        return bool(largest < 2**LIMIT)
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,7 @@ def _weighed(node: Node, operation: Linear, read: tuple[NDArray[np.uint8], ...],
 
 
 def _spikes(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Spikes:
-    # A certificate holds for the exporter's weights and frames on its grid; other numbers round in float32, in an
-    # order that differs between processors.
-    double = not exact_on(graph, frames)
-    parts = [run(graph, frames[part], time_steps, double=double).spikes for part in batches(len(frames), BATCH)]
+    parts = [run(graph, frames[part], time_steps).spikes for part in batches(len(frames), BATCH)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

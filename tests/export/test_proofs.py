@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.bounds import Range, fraction_bits, magnitude_bits, propagate
-from export.certificate import LIMIT, certify, population_bits
 from export.frames import encode, frame_range, input_bits
 from export.populations import AND_STEPS, DT, and_gate, or_gate, population, strict
 from export.snap import COARSEST_BITS, snap
+from neuromorphic.analysis.bounds import Range, fraction_bits, magnitude_bits, propagate
+from neuromorphic.analysis.certificate import LIMIT, certify, population_bits
 from spikeclip.preprocess import Preprocessing
 
 PIXELS = Preprocessing(image_size=4, mean=(128.0, 64.0), std=(64.0, 128.0))

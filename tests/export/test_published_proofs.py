@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.bounds import propagate
-from export.certificate import LIMIT, READOUT_LIMIT, certify
 from export.frames import frame_range, input_bits
 from export.populations import DT, population, strict
 from export.snap import FINEST_BITS, snap
+from neuromorphic.analysis.bounds import propagate
+from neuromorphic.analysis.certificate import LIMIT, READOUT_LIMIT, certify
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from spikeclip.preprocess import Preprocessing
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.bounds import Range
-from export.certificate import certify
 from export.convert import prepare
 from export.populations import DT, population, strict
 from export.snap import snap
 from export.standard_nodes import CHIP_NEURONS, cost, expand
+from neuromorphic.analysis.bounds import Range
+from neuromorphic.analysis.certificate import certify
 from neuromorphic.execution.reference import run
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.ops.extensions import SpikingSelfAttention

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from neuromorphic.analysis.exactness import doubles, doubles_on
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.parity import compare
-from neuromorphic.lava.simulation import doubles, simulate
+from neuromorphic.lava.simulation import simulate
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, one_neuron, small_net
 from tests.properties.random_graphs import examples
@@ -134,25 +135,23 @@ def test_takes_a_frame_for_every_step(models):
 
 
 def test_single_precision_is_used_where_it_is_proven():
-    computing = ("conv", "lif", "pool", "lif2", "readout")
-    proofs = {name: {"exact": True} for name in computing}
     graph = small_net()
     rest = {key: value for key, value in graph.nodes.items() if key not in ("input", "output")}
-    certified = from_nir(chain(rest, (2, 6, 6), (5,), certificate={"nodes": proofs}))
-    assert doubles(certified) == set()
+    shown = {"kind": "real", "axes": "BCHW", "low": -2.0, "high": 2.0, "bits": 4}
+    certified = from_nir(chain(rest, (2, 6, 6), (5,), certificate={"exact": True}, input=shown))
     x = frames(certified, 3)
+    assert doubles_on(certified, x) == set()
     assert_equal(simulate(certified, x), run(certified, x))
-    for missing in computing:
-        less = {name: {"exact": name != missing} for name in computing}
-        assert doubles(from_nir(chain(rest, (2, 6, 6), (5,), certificate={"nodes": less}))) == set(computing)
 
 
-@pytest.mark.parametrize(("limit", "difference"), [(24, 0.0), (53, 1.0)])
-def test_double_precision_is_used_where_only_it_is_proven(limit, difference):
+@pytest.mark.parametrize("claimed", [24, 53])
+def test_double_precision_is_used_where_only_it_is_proven(claimed):
     """2^24 + 1 - 2^24, the first sum of two currents, is 0 where float32 rounds it and 1 where float64 doesn't."""
     large, one = np.zeros((2, 2, 1, 1)), np.zeros((2, 2, 1, 1))
     large[[0, 1], [0, 1]], one[0, 0] = 2.0**24, 1.0
-    proofs = {name: {"exact": True} for name in ("lif", "large", "one")} | {"readout": {"exact": True, "limit": limit}}
+    proofs = {name: {"exact": True} for name in ("lif", "large", "one")} | {
+        "readout": {"exact": True, "limit": claimed}
+    }
     graph = chain(
         {
             "lif": lif((2, 1, 1)),
@@ -163,13 +162,14 @@ def test_double_precision_is_used_where_only_it_is_proven(limit, difference):
         (2, 1, 1),
         (1,),
         certificate={"nodes": proofs},
+        input={"kind": "spikes", "axes": "BCHW", "low": 0.0, "high": 4.0, "bits": 0},
     )
     graph.nodes["one"] = conv(one, hw=(1, 1))
     graph.edges += [("lif", "one"), ("one", "flat")]
     view = from_nir(graph)
-    assert doubles(view) == (set() if limit == 24 else {"readout"})
+    assert doubles(view) == {"readout"}
     outputs = simulate(view, np.full((1, 2, 1, 1), 4, np.float32)).outputs
-    np.testing.assert_array_equal(outputs, np.full((1, 4, 1), difference, np.float32))
+    np.testing.assert_array_equal(outputs, np.ones((1, 4, 1), np.float32))
 
 
 def test_the_trace_scores_as_the_graph_says():

@@ -55,8 +55,17 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bounds import POPULATIONS, Range, attention_terms, fraction_bits, magnitude_bits, propagate, sources
+from neuromorphic.analysis.bounds import (
+    POPULATIONS,
+    Range,
+    attention_terms,
+    fraction_bits,
+    magnitude_bits,
+    propagate,
+    sources,
+)
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
+from neuromorphic.ops.parameters import gain
 
 LIMIT = 24
 """Bits of a float32's significand: integers up to 2^24 are exact."""
@@ -164,7 +173,7 @@ def certify(
         obstacles: by node, what makes a proof impossible though its numbers would allow it.
         decay_bits: by node, a of decays that were snapped to multiples of 2^-a.
     """
-    reads, returns = propagate(graph, frames, time_steps)
+    reads, returns = propagate(graph, frames, time_steps, dt)
     allowed = limits(graph, limit)
     before = sources(graph)
     nodes: dict[str, NodeCertificate] = {}
@@ -177,7 +186,7 @@ def certify(
             nodes[name] = _population(node, reads[name], time_steps, dt, limit)
         elif isinstance(node, SpikingSelfAttention):
             nodes[name] = _attention(node, returns[name])
-        elif isinstance(node, nir.Conv2d | nir.SumPool2d | nir.Affine | nir.Scale | MaxPool2d):
+        elif isinstance(node, nir.Conv2d | nir.SumPool2d | nir.Affine | nir.Linear | nir.Scale | MaxPool2d):
             nodes[name] = _sums(reads[name], read_limit(allowed, before[name]), returns[name], allowed[name])
         else:
             continue
@@ -192,7 +201,7 @@ def limits(graph: nir.NIRGraph, limit: int = LIMIT) -> dict[str, int]:
     analog: set[str] = set()
     for name, read in before.items():
         node = graph.nodes[name]
-        weighted = isinstance(node, nir.Conv2d | nir.Affine | SpikingSelfAttention)
+        weighted = isinstance(node, nir.Conv2d | nir.Affine | nir.Linear | SpikingSelfAttention)
         if weighted or (not isinstance(node, POPULATIONS) and not analog.isdisjoint(read)):
             analog.add(name)
     driving = {name for name in before if isinstance(graph.nodes[name], POPULATIONS)}
@@ -213,14 +222,13 @@ def population_bits(neurons: nir.NIRNode, current: Range, bits: int, time_steps:
 
     A decay that is no multiple of 2^-10 counts as the power of two below it; nothing is proven of it.
     """
-    gain = np.abs(np.asarray(neurons.r, np.float64))
-    if isinstance(neurons, nir.IF | nir.I):
-        gain = np.rint(gain * dt)
+    factor = gain(neurons.r, dt) if isinstance(neurons, nir.IF | nir.I) else neurons.r
+    factor = np.abs(np.asarray(factor, np.float64))
     if isinstance(neurons, nir.CubaLIF):
-        gain = gain * np.abs(np.asarray(neurons.w_in, np.float64))
+        factor = factor * np.abs(np.asarray(neurons.w_in, np.float64))
     others = [np.asarray(getattr(neurons, name, 0.0), np.float64) for name in ("v_leak", "v_reset")]
-    k = max(bits + fraction_bits(gain), *(fraction_bits(x) for x in others))
-    bound = max(float((gain * current.positive).max()), float((gain * current.negative).max()))
+    k = max(bits + fraction_bits(factor), *(fraction_bits(x) for x in others))
+    bound = max(float((factor * current.positive).max()), float((factor * current.negative).max()))
     bound = max(bound + float(np.abs(others[0]).max()), float(np.abs(others[1]).max()))
     if isinstance(neurons, nir.IF | nir.I):
         return magnitude_bits(time_steps * bound + float(np.abs(others[1]).max()), k)

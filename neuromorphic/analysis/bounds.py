@@ -21,11 +21,12 @@ from graphlib import CycleError, TopologicalSorter
 
 import nir
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from export.populations import DT
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.metadata import DEFAULT_DT
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
-from spikeclip.errors import RefusedInput
+from neuromorphic.ops.parameters import gain
 
 Values = NDArray[np.float64]
 
@@ -80,6 +81,21 @@ def fraction_bits(values: NDArray[np.floating]) -> int:
     return int((53 - exponent - zeros).max())
 
 
+def pixel_range(mean: ArrayLike, std: ArrayLike, bits: int) -> Range:
+    """Bounds of `(pixel - mean) / std` on multiples of 2^-bits, per channel: of all 256 levels, and 0 for padding.
+
+    Args:
+        mean: `[C]`, in pixel units.
+        std: the same.
+        bits: of the grid that frames are rounded to.
+    """
+    middle, width = (np.asarray(values, np.float32) for values in (mean, std))
+    levels = (np.arange(256, dtype=np.uint8)[:, None] - middle) / width
+    levels = np.round(levels * np.float32(2.0**bits)) / np.float32(2.0**bits)
+    positive, negative = (np.maximum(s * levels.astype(np.float64), 0).max(0)[:, None, None] for s in (1, -1))
+    return Range(positive, negative, bits, constant=True)
+
+
 def magnitude_bits(bound: float, bits: int) -> int:
     """The least n >= 0 with `bound * 2^bits <= 2^n`: what an integer on that grid needs, without its sign."""
     mantissa, exponent = np.frexp(bound)
@@ -103,7 +119,9 @@ def sources(graph: nir.NIRGraph) -> dict[str, list[str]]:
         return {name: found[name] for name in TopologicalSorter(currents).static_order()}
 
 
-def propagate(graph: nir.NIRGraph, frames: Range, time_steps: int = 1) -> tuple[dict[str, Range], dict[str, Range]]:
+def propagate(
+    graph: nir.NIRGraph, frames: Range, time_steps: int = 1, dt: float = DEFAULT_DT
+) -> tuple[dict[str, Range], dict[str, Range]]:
     """The ranges of what each node reads (the sum at its input) and of what it returns.
 
     For neurons the first is the current before its resistance, and the second is a spike's.
@@ -112,6 +130,7 @@ def propagate(graph: nir.NIRGraph, frames: Range, time_steps: int = 1) -> tuple[
         graph: of the nodes that `export` writes.
         frames: range of the input, per channel.
         time_steps: T, for membranes that grow with it.
+        dt: seconds per time step.
 
     Raises:
         RefusedInput: another type of node.
@@ -126,7 +145,7 @@ def propagate(graph: nir.NIRGraph, frames: Range, time_steps: int = 1) -> tuple[
         first, *rest = (returns[source] for source in before)
         reads[name] = sum(rest, start=first)
         if name not in returns:
-            returns[name] = _returns(name, node, reads[name], time_steps)
+            returns[name] = _returns(name, node, reads[name], time_steps, dt)
     return reads, returns
 
 
@@ -135,16 +154,16 @@ def _spike(node: nir.LIF | nir.IF | nir.CubaLIF | nir.Threshold) -> Range:
     return Range(np.ones((1,) * rank), np.zeros((1,) * rank), 0)
 
 
-def _returns(name: str, node: nir.NIRNode, x: Range, time_steps: int) -> Range:
+def _returns(name: str, node: nir.NIRNode, x: Range, time_steps: int, dt: float) -> Range:
     match node:
         case nir.LI() | nir.I():
-            return _membranes(node, x, time_steps)
+            return _membranes(node, x, time_steps, dt)
         case nir.Scale():
             return _scaled(node.scale, x)
         case nir.Conv2d():
             sums = _weighted(node, x, node.weight.shape[1])
             return replace(sums, positive=sums.positive[:, None, None], negative=sums.negative[:, None, None])
-        case nir.Affine():
+        case nir.Affine() | nir.Linear():
             return _weighted(node, x, node.weight.shape[1])
         case nir.SumPool2d():
             area = float(np.prod(np.broadcast_to(node.kernel_size, 2)))
@@ -178,9 +197,9 @@ def per_channel(values: Values) -> Values:
     return values if values.ndim < 2 else values.max(tuple(range(1, values.ndim)), keepdims=True)
 
 
-def _membranes(node: nir.LI | nir.I, x: Range, time_steps: int) -> Range:
+def _membranes(node: nir.LI | nir.I, x: Range, time_steps: int, dt: float) -> Range:
     """A membrane that decays stays between what drives it; one that doesn't grows by it T times."""
-    driven = _scaled(node.r if isinstance(node, nir.LI) else np.rint(node.r * DT), x)
+    driven = _scaled(node.r if isinstance(node, nir.LI) else gain(node.r, dt), x)
     if isinstance(node, nir.I):
         return replace(
             driven, positive=time_steps * driven.positive, negative=time_steps * driven.negative, constant=False
@@ -199,15 +218,15 @@ def attention_terms(node: SpikingSelfAttention) -> int:
     return channels // 3 // int(node.heads) * height * width
 
 
-def _weighted(node: nir.Conv2d | nir.Affine, x: Range, inputs: int) -> Range:
+def _weighted(node: nir.Conv2d | nir.Affine | nir.Linear, x: Range, inputs: int) -> Range:
     """Per output channel; the weight is `[out, inputs]` or `[out, inputs, height, width]`."""
     p, n = (np.broadcast_to(v.reshape(-1), inputs) for v in (x.positive, x.negative))
     taps = node.weight.astype(np.float64).reshape(*node.weight.shape[:2], -1)
     rising, falling = np.maximum(taps, 0).sum(2), np.maximum(-taps, 0).sum(2)
-    bias = node.bias.astype(np.float64)
+    bias = np.zeros(1) if isinstance(node, nir.Linear) else node.bias.astype(np.float64)
     return Range(
         rising @ p + falling @ n + np.maximum(bias, 0),
         rising @ n + falling @ p + np.maximum(-bias, 0),
-        max(fraction_bits(node.weight) + x.bits, fraction_bits(node.bias)),
+        max(fraction_bits(node.weight) + x.bits, fraction_bits(bias)),
         x.constant,
     )
