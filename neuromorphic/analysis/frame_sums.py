@@ -1,8 +1,5 @@
 """What a file says that its frames are: their bounds and the grid that they lie on."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,14 +18,14 @@ def frame_sums(graph: Graph) -> Sums | None:
     Raises:
         RefusedInput: the file's preprocessing is not understood.
     """
-    bits = graph.metadata.input_bits
-    if bits is None:
-        return None
-    if graph.metadata.preprocessing:
-        mean, std = (each.astype(np.float32) for each in normalisation(graph.metadata, graph.source))
-        return pixel_sums(mean, std, bits)
-    stated = graph.metadata.document.get("input")
-    return _stated(stated, bits) if isinstance(stated, Mapping) else None
+    metadata, shape = graph.metadata, graph.nodes[graph.input].shape
+    if metadata.preprocessing is not None and metadata.input_bits is not None:
+        mean, std = (each.astype(np.float32) for each in normalisation(metadata, graph.source))
+        return pixel_sums(mean, std, metadata.input_bits) if len(shape) == 3 and mean.shape == shape[:1] else None
+    match metadata.document.get("input"):
+        case {"low": int() | float() as low, "high": int() | float() as high, "bits": int() as bits, "axes": str(axes)}:
+            return bounded(low, high, bits, "T" not in axes) if -np.inf < low <= high < np.inf else None
+    return None
 
 
 def pixel_sums(mean: NDArray[np.float32], std: NDArray[np.float32], bits: int) -> Sums:
@@ -41,12 +38,3 @@ def pixel_sums(mean: NDArray[np.float32], std: NDArray[np.float32], bits: int) -
 def bounded(low: float, high: float, bits: int, constant: bool) -> Sums:
     """Frames between two numbers on the grid 2^-bits; `constant` where they are the same at every time step."""
     return Sums(Interval(np.minimum(np.array(low), 0.0), np.maximum(np.array(high), 0.0)), bits, constant)
-
-
-def _stated(stated: Mapping[str, Any], bits: int) -> Sums | None:
-    low, high, axes = stated.get("low"), stated.get("high"), stated.get("axes")
-    if not isinstance(low, int | float) or not isinstance(high, int | float) or not isinstance(axes, str):
-        return None
-    if not np.isfinite([low, high]).all() or low > high:
-        return None
-    return bounded(float(low), float(high), bits, "T" not in axes)

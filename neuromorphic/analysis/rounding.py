@@ -31,6 +31,7 @@ from neuromorphic.analysis.facts import fact, wiring_fact
 from neuromorphic.analysis.frame_sums import frame_sums
 from neuromorphic.analysis.intervals import currents_in_order
 from neuromorphic.analysis.partial_sums import partial_sums
+from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import (
     Affine,
@@ -167,13 +168,17 @@ def certify(
 def proven(graph: Graph) -> Certificate | None:
     """What the weights of a graph of floats prove, with the fewest bits that all of its nodes do with.
 
-    None where nothing says how many steps an image takes, or what its frames are (`frame_sums`).
+    None where nothing says how many steps an image takes, or what its frames are (`frame_sums`), and of a graph around
+    which currents could grow.
     """
     frames, steps = frame_sums(graph), graph.metadata.time_steps
     if frames is None or steps is None or graph.precision != "float":
         return None
-    narrow = certify(graph, frames, steps)
-    return narrow if narrow.exact else certify(graph, frames, steps, DOUBLE)
+    try:
+        narrow = certify(graph, frames, steps)
+        return narrow if narrow.exact else certify(graph, frames, steps, DOUBLE)
+    except RefusedInput:
+        return None
 
 
 @wiring_fact

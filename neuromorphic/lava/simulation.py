@@ -1,7 +1,6 @@
 """A graph simulated in Lava: in a child process, step by step as on the chip, every spike recorded."""
 
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.job import Job, Models
-from neuromorphic.lava.runner import SILENCE, run_group
+from neuromorphic.lava.runner import SILENCE, kept, run_group
 from neuromorphic.lava.stock_limits import refusals
 
 BATCH = 16
@@ -80,13 +79,13 @@ def simulate(
             done = max(0, int(line.split()[0]) - depth) // steps * batch
             progress(min(done, images), images)
 
-    with tempfile.TemporaryDirectory(prefix="spikeclip-") as name:
-        folder = Path(name)
+    with kept() as place:
+        folder = place.folder
         job.write(folder)
-        command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", name)
+        command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", str(folder))
         # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
-        environment = {**_ENVIRONMENT, "TMPDIR": name}
-        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment)
+        environment = {**_ENVIRONMENT, "TMPDIR": str(folder)}
+        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment, mind=place.mind)
         return job.trace(folder)
 
 

@@ -176,7 +176,7 @@ def test_as_many_bits_as_the_neurons_behind_can_tell_apart():
 def test_in_lava(heads, size, threshold):
     after = expand(attention_graph(heads, 2, size, threshold=threshold))
     assert certify(after, SPIKES, 4).exact
-    after.metadata = metadata(4, input={"low": 0, "high": 1, "axes": "TBCHW"}, input_bits=0)
+    after.metadata = metadata(4, input={"low": 0, "high": 1, "axes": "TBCHW", "bits": 0})
     frames = random_spikes(heads, (3, 4, 6 * heads, *size), 0.5)
     graph = from_nir(after)
     assert not doubles(graph)

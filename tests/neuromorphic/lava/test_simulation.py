@@ -134,7 +134,7 @@ def test_takes_a_frame_for_every_step(models):
     assert_equal(simulate(graph, x, models=models), run(graph, x))
 
 
-EXACT = {"input": {"low": -2, "high": 2, "axes": "BCHW"}, "input_bits": 4}
+EXACT = {"input": {"low": -2, "high": 2, "axes": "BCHW", "bits": 4}}
 """What a file says of frames as `frames` makes them."""
 
 
@@ -181,7 +181,7 @@ def test_double_precision_is_used_in_a_readout_of_currents():
         "flat": nir.Flatten({"input": np.array((2, 1, 1))}, 0, -1),
         "readout": nir.Affine(np.array([[1 + 2.0**-14, -1]], np.float32), np.zeros(1, np.float32)),
     }
-    graph = from_nir(chain(nodes, (2, 1, 1), (1,), input={"low": 0, "high": 4, "axes": "BCHW"}, input_bits=0))
+    graph = from_nir(chain(nodes, (2, 1, 1), (1,), input={"low": 0, "high": 4, "axes": "BCHW", "bits": 0}))
     assert doubles(graph) == {"readout"}
     outputs = simulate(graph, np.full((1, 2, 1, 1), 4, np.float32)).outputs
     np.testing.assert_array_equal(outputs, np.full((1, 4, 1), 2.0**-26, np.float32))
@@ -195,7 +195,7 @@ def test_a_certificate_that_the_weights_contradict_is_not_believed():
         "fc": nir.Affine(np.array([[0.3, 0.1]], np.float32), np.zeros(1, np.float32)),
         "thr": nir.Threshold(np.array([0.4], np.float32)),
     }
-    stated = {"input": {"low": 0, "high": 1, "axes": "BF"}, "input_bits": 0}
+    stated = {"input": {"low": 0, "high": 1, "axes": "BF", "bits": 0}}
     graph = from_nir(chain(nodes, (2,), (1,), time_steps=1, certificate=lie, **stated))
     ones = np.ones((1, 2), np.float32)
     assert_equal(simulate(graph, ones), run(graph, ones))
