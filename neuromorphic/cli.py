@@ -41,7 +41,7 @@ from neuromorphic.summary import (
     widths,
 )
 from neuromorphic.targets import TARGETS, Lava, Target
-from spikeclip.console import progress_bar, refusals, results, written
+from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
@@ -122,7 +122,9 @@ def simulate(
     batch: BatchOption = None,
     limit: LimitOption = None,
     backend: Annotated[Backend, typer.Option(help=f"What runs the graph. {BACKENDS}.")] = DEFAULT,
-    precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
+    precision: Annotated[
+        Precision | None, typer.Option(help="The arithmetic to simulate; float, but for files of integers (netx).")
+    ] = None,
     calibrate: Annotated[
         str | None,
         typer.Option(help="Images to quantise on for --precision loihi2, as for --images; or frames: FILE.npy."),
@@ -177,9 +179,8 @@ def simulate(
             },
             (model, images, frames_path, calibrate, check, *(() if own is None else own.files)),
         )
-        meant = asked(dt, reset, integrators, written_by)
-        floats, prepared = _opened(model, own, meant)
-        graph = floats
+        floats, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
+        precision, graph = _arithmetic(floats, precision), floats
         target = _target(backend, timeout)
         if prepared is not None and images is None and frames_path is None:
             found = _random(prepared, limit)
@@ -234,6 +235,13 @@ def simulate(
         written(quantized, output, placement, drawing, json_path)
         if report is not None and (not report.exact or outputs_differ(trace, report)):
             raise typer.Exit(1)
+
+
+def _arithmetic(graph: Graph, asked_for: Precision | None) -> Precision:
+    """As asked for; else that of the graph."""
+    if asked_for is Precision.float and graph.precision != Precision.float.value:
+        raise RefusedInput(f"{graph.source}: holds the integers of the chip; expected no --precision float")
+    return asked_for or Precision(graph.precision)
 
 
 def _target(backend: Backend, timeout: float | None) -> Target:
@@ -323,6 +331,10 @@ def _integers(
 ) -> Graph:
     """The integer graph of the file `model`, quantised here unless it is already."""
     graph = integer_graph(floats)
+    if graph is floats and quantized is None:  # a netx file: integers without floats behind them
+        if calibrate is not None:
+            console.print("the file holds integers: --calibrate changes nothing", markup=False)
+        return graph
     if graph is not None:
         if calibrate or quantized:
             raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")
