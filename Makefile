@@ -84,7 +84,7 @@ netx: $(READY) ## chains of ours and files of NETX in lava-dl's own reader, ever
 zoo: $(READY) ## other people's networks through the front door, every spike compared (docs/frontend.md)
 	$(PIP) install --no-deps --target build/zoo -r benchmarks/zoo/requirements.txt
 	PYTHONPATH=build/zoo $(BIN)/python -m benchmarks.zoo $(or $(CLONES),build/clones)
-	PYTHONPATH=build/zoo $(BIN)/python -m pytest -q tests/export/frontend/test_neurons.py
+	PYTHONPATH=build/zoo $(BIN)/python -m pytest -q tests/export/frontend/test_neurons.py tests/export/frontend/test_norse.py
 
 clean: ## remove .venv and everything that tools left behind
 	rm -rf $(VENV) build dist runs demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
