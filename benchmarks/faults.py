@@ -105,9 +105,16 @@ def start(
             stdout=said,
             stderr=subprocess.STDOUT,
             env=environment,
-            preexec_fn=limits,
+            preexec_fn=lambda: _prepare(limits),
         )
     return Run(folder, process)
+
+
+def _prepare(limits: Callable[[], None] | None) -> None:
+    """A command that is started in the background ignores SIGINT, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if limits is not None:
+        limits()
 
 
 def end(run: Run, row: Row) -> None:
@@ -261,7 +268,8 @@ def main(
     results.print("| fault | exit codes | longest, from fault to end | left | said |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         for row in table(Path(folder), tries):
-            row.left += sorted(segments() - before)
+            if leaked := segments() - before:
+                row.left.append(f"{len(leaked)} segments of shared memory")
             results.print(str(row), markup=False, soft_wrap=True)
             wrong += [row.fault] if row.wrong else []
     if wrong:

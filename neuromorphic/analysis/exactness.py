@@ -118,3 +118,14 @@ def exact_on(graph: Graph, frames: NDArray[np.float32]) -> bool:
     return bool(
         (on_grid == np.rint(on_grid)).all() and (shown <= within.positive).all() and (-shown <= within.negative).all()
     )
+
+
+def rounds(graph: Graph, frames: NDArray[np.float32]) -> bool:
+    """Whether outputs on `frames` may differ by rounding between two programs: no proof covers them.
+
+    The exporter's certificate is heard too, since it alone knows of PyTorch's side, which may round where a graph
+    doesn't.
+    """
+    if graph.precision == "loihi2":
+        return graph.output in fractions(graph)
+    return graph.metadata.certificate.get("exact") is not True or not exact_on(graph, frames)
