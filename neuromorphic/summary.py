@@ -89,24 +89,12 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
         lines.append(
             f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches"
         )
-    if outputs_differ(trace, report):
-        lines.append(f"outputs differ by up to {report.output_difference:.3g}; the largest is {_largest(trace):.3g}")
+    if report.frames is not None:
+        lines.append(f"frames, by the file and by the checkpoint: {report.frames}")
+    lines += [f"outputs: {report.outputs}", f"scores: {report.scores}"]
     if report.first_mismatch is not None:
         lines.append(f"first mismatch: {report.first_mismatch}")
     return lines
-
-
-ROUNDING = 1e-4
-"""What rounding may take from outputs that no certificate covers, relative to the largest."""
-
-
-def outputs_differ(trace: Trace, report: ParityReport) -> bool:
-    """Whether the real-valued outputs are further from PyTorch's than rounding brings them."""
-    return report.output_difference > ROUNDING * _largest(trace)
-
-
-def _largest(trace: Trace) -> float:
-    return float(np.abs(trace.outputs).max(initial=0))
 
 
 def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]:

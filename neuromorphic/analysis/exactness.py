@@ -70,3 +70,14 @@ def exact_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool
     scaled = values * 2.0**expected.bits
     within = (values >= expected.reach.low).all() and (values <= expected.reach.high).all()
     return bool(within and (scaled == np.rint(scaled)).all())
+
+
+def rounds(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
+    """Whether outputs on `frames` may differ by rounding between two programs: no proof covers them.
+
+    The exporter's certificate is heard too, since it alone knows of PyTorch's side, which may round where a graph
+    doesn't.  Arguments as of `exact_on`.
+    """
+    if graph.precision == "loihi2":
+        return graph.output in fractions(graph)
+    return graph.metadata.certificate.get("exact") is not True or not exact_on(graph, frames, time_steps)

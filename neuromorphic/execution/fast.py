@@ -182,7 +182,8 @@ class Execution:
                 # A kernel may use up what it gets, and a single source's values are still its own.
                 return lambda x: neurons(x.astype(dtype) if constant is None else np.add(x, constant, dtype=dtype))
             case Sink():
-                return with_bias
+                # In float64, as of what may arrive: a trace rounds outputs once.
+                return lambda x: x + bias if constant is not None else x
             case Delay(lag=lag) as delay:
                 line = DelayLine(delay, (self.batch, *node.shape))
                 return lambda x: line(with_bias(x) if self.t >= lag else x, self.t)

@@ -10,12 +10,14 @@ import resource
 import signal
 import sys
 import traceback
+from multiprocessing import shared_memory
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Event, Thread
 
 from neuromorphic.lava.job import Job
+from neuromorphic.lava.keeper import segments
 from neuromorphic.lava.network import Network
 
 
@@ -27,6 +29,9 @@ def main() -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     started, done = _noting_started(), Event()
     Thread(target=_end_with_any, args=(started, done), daemon=True).start()
+    # Named after the folder, so that whoever removes that finds them.
+    prefix = f"/{segments(folder)}"
+    vars(shared_memory).update(_SHM_NAME_PREFIX=prefix, _SHM_SAFE_NAME_LENGTH=len(prefix) + 8)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # Lava keeps some ten files open for each process
     try:

@@ -3,8 +3,8 @@
 A process of its own, since nobody tidies up after a `kill -9` of himself.  It outlives the command: its standard input
 ends when the command does, however that ends.  This file is run by its path, so it imports Python's own modules only.
 
-Linux's /proc tells which processes a group has and which shared memory they map: a group that had to be killed can't
-remove its segments itself.  Without /proc, the group is still ended.
+Linux's /proc tells which processes a group has, and /dev/shm which shared memory, by its name: a group that had to be
+killed can't remove its segments itself.  Without the two, the group is still ended.
 """
 
 import os
@@ -19,6 +19,9 @@ from pathlib import Path
 GRACE = 5.0
 """Seconds that a group has to end after SIGTERM, before SIGKILL."""
 
+PREFIX = "spikeclip-"
+"""How the names of folders begin."""
+
 _PROC, _SHARED_MEMORY = Path("/proc"), Path("/dev/shm")
 
 
@@ -27,7 +30,7 @@ def main() -> None:
 
     Lines are the ids of process groups, 0 for none.
     """
-    folder = Path(tempfile.mkdtemp(prefix="spikeclip-"))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     sys.stdout.write(f"{folder}\n")
     sys.stdout.flush()
     group = 0
@@ -35,37 +38,29 @@ def main() -> None:
         group = int(line)
     if group:
         end_group(group)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
 
 
 def end_group(group: int) -> None:
-    """End every process of a group, and remove the segments of shared memory that they map."""
-    segments = shared_memory(_members(group))
+    """End every process of a group."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(group, how)
         deadline = time.monotonic() + GRACE
         while _members(group) and time.monotonic() < deadline:  # what is dying may still write
             time.sleep(0.02)
-    remove(segments)
 
 
-def shared_memory(pids: list[int]) -> set[Path]:
-    """The segments of Python's `multiprocessing.shared_memory` that processes map."""
-    found = set()
-    for pid in pids:
-        with suppress(OSError):
-            for line in (_PROC / str(pid) / "maps").read_text().splitlines():
-                path = Path(line.split(maxsplit=5)[-1])
-                if path.parent == _SHARED_MEMORY and path.name.startswith("psm_"):
-                    found.add(path)
-    return found
-
-
-def remove(segments: set[Path]) -> None:
-    """Remove segments of shared memory, those that are still there."""
-    for segment in segments:
+def remove(folder: Path) -> None:
+    """Remove the folder of a run that is over, and its shared memory."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for segment in _SHARED_MEMORY.glob(f"{segments(folder)}*"):
         segment.unlink(missing_ok=True)
+
+
+def segments(folder: Path) -> str:
+    """How the names of a run's segments of shared memory begin: `psm_`, as Python's do, and what names its folder."""
+    return f"psm_{folder.name.removeprefix(PREFIX)}_"
 
 
 def _members(group: int) -> list[int]:

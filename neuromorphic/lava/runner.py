@@ -6,7 +6,6 @@ that it can notice if this one is killed.  What a killed process can't tidy up, 
 
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -42,7 +41,7 @@ class Kept:
 
 @contextmanager
 def kept() -> Iterator[Kept]:
-    """A folder that is removed at the end, and a group that is ended, by this process or whoever killed it.
+    """A folder, which is removed at the end with the shared memory that is named after it; even if this is killed.
 
     Raises:
         SimulationFailed: no folder can be made.
@@ -72,7 +71,7 @@ def kept() -> Iterator[Kept]:
         finally:
             stdin.close()
             process.wait()
-            shutil.rmtree(folder, ignore_errors=True)
+            keeper.remove(folder)  # which somebody may have killed
 
 
 def run_group(
@@ -84,7 +83,7 @@ def run_group(
     environment: Mapping[str, str] | None = None,
     mind: Callable[[int], None] = lambda group: None,
 ) -> None:
-    """Run `command` to its end; afterwards no process of its group and no shared memory of theirs is left.
+    """Run `command` to its end; afterwards no process of its group is left.
 
     Args:
         command: program and arguments.
@@ -106,10 +105,9 @@ def run_group(
             start_new_session=True,
             env={**os.environ, **(environment or {})},
         )
-        segments: set[Path] = set()
         try:
             mind(process.pid)
-            if code := _follow(process, on_line, segments, timeout, silence):
+            if code := _follow(process, on_line, timeout, silence):
                 raise SimulationFailed(f"Lava failed ({_outcome(code)}){_last_words(_tail(errors))}")
         except _OutOfTimeError as over:
             raise SimulationFailed(f"Lava {over} and was ended{_last_words(_tail(errors))}") from None
@@ -120,7 +118,6 @@ def run_group(
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
                     stream.close()
-            keeper.remove(segments)
 
 
 class _OutOfTimeError(Exception):
@@ -130,7 +127,6 @@ class _OutOfTimeError(Exception):
 def _follow(
     process: subprocess.Popen[bytes],
     on_line: Callable[[str], None],
-    segments: set[Path],
     timeout: float | None,
     silence: float,
 ) -> int:
@@ -149,8 +145,6 @@ def _follow(
             *lines, rest = (rest + chunk).split(b"\n")
             if lines:
                 heard = now
-                # Noted as soon as there are any: nobody can be asked for them once the group was killed from outside.
-                segments |= segments or keeper.shared_memory([process.pid])
             for line in lines:
                 on_line(line.decode(errors="replace"))
             code = _exit_code(process.pid)

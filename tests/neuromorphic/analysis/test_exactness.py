@@ -128,3 +128,22 @@ def test_a_map_that_a_matrix_reads_is_flattened_for_the_proof():
     graph = claimed(nodes, (1, 2, 3), (2,))
     assert proven(graph).exact
     assert proven(graph).nodes["fc"].bound == 12 * 0.25
+
+
+def test_biases_of_a_readout_in_float64_are_rounded_once_with_what_they_are_added_to():
+    rng = np.random.default_rng(3)
+
+    def fine(*shape):
+        return (rng.integers(-(2**12), 2**12, shape) * 2.0**-12).astype(np.float32)
+
+    nodes = {
+        "first": nir.Affine(fine(6, 2), fine(6)),
+        "lif": lif((6,), threshold=0.25),
+        "second": nir.Affine(fine(5, 6), fine(5)),
+        "third": nir.Affine(fine(40, 5), fine(40)),
+    }
+    graph = claimed(nodes, (2,), (40,), time_steps=2)
+    frames = (rng.integers(-8, 9, (16, 2)) / 4).astype(np.float32)
+    assert proven(graph).exact
+    assert doubles(graph) == {"third"}
+    assert compare(fast.run_in_batches(graph, frames), reference.run(graph, frames)).output_difference == 0

@@ -105,8 +105,7 @@ def job_of(tmp_path, program):
     """A command that gives a small net to a `program` beside which Lava's child process runs."""
     graph = from_nir(small_net())
     frames = np.ones((4, 1, *graph.nodes[graph.input].shape), np.float32)
-    folder = tmp_path / "job"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=keeper.PREFIX, dir=tmp_path))
     Job(graph, frames, time_steps=4, batch=1, models="fused", doubles=()).write(folder)
     script = tmp_path / "sabotage.py"
     script.write_text(program)
@@ -115,7 +114,11 @@ def job_of(tmp_path, program):
 
 def run_marked(command, mark, lines=None, **limits):
     environment = {MARK: mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run_group(command, [].append if lines is None else lines.append, environment=environment, **limits)
+    try:
+        run_group(command, [].append if lines is None else lines.append, environment=environment, **limits)
+    finally:
+        if (folder := Path(command[-1])).is_dir():
+            keeper.remove(folder)
 
 
 @pytest.mark.parametrize(
