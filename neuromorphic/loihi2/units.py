@@ -20,7 +20,7 @@ from neuromorphic.loihi2.gates import exact_unit, halvings
 from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, one_to_one, pooled_unit
 from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
-from neuromorphic.loihi2.whole import Numbers, stated_units
+from neuromorphic.loihi2.whole import Numbers, magnitudes, stated_units
 from neuromorphic.ops import Fixed, Linear, SelfAttention, Weighted
 from neuromorphic.ops.widths import (
     ALIGNMENT,
@@ -73,14 +73,16 @@ class Units:
 
     def whole(self, stream: Stream, scheme: Scheme) -> Scheme | None:
         """`scheme` with the unit in which a stream's numbers are the chip's already (`whole`); None without one."""
-        if not self.whole_decays.issuperset(stream.populations):
+        weights = self._weights(stream, scheme)
+        many = any(magnitudes(values) is None for values in weights.values())
+        if many or not self.whole_decays.issuperset(stream.populations):
             return None
         forms = {name: self.normal(name) for name in stream.populations}
         operations = [self.graph.nodes[name].operation for name in stream.synapses]
         own = [o.bias_values.astype(np.float64) for o in operations if isinstance(o, Weighted) and o.biased]
         lasting = any(form.current_lasts for form in forms.values())
         numbers = Numbers(
-            {name: (w, self._largest_exponent(name)) for name, w in self._weights(stream, scheme).items()},
+            {name: (w, self._largest_exponent(name)) for name, w in weights.items()},
             self._direct(stream, scheme),
             self._scales(stream),
             [form.threshold / form.gain for form in forms.values()],

@@ -6,6 +6,7 @@ from dataclasses import replace
 import nir
 import numpy as np
 import pytest
+from lava.utils.weightutils import SignMode, determine_sign_mode, optimize_weight_bits
 
 import export
 from neuromorphic.analysis.streams import host_nodes, streams
@@ -100,6 +101,19 @@ def test_everything_is_an_integer_within_its_width(encoder):
     check_frames(frames, "frames")
     assert frames.min() < -100
     assert frames.max() > 100
+
+
+def test_lavas_own_function_for_loihi_2_takes_every_kernel(encoder):
+    """Within -256 to 254 without an exponent, and nothing is cut off: Lava returns q, its exponent and its bits."""
+    _, _, floats, scheme = encoder
+    whole = integers(floats, scheme)
+    kernels = [n.operation.weight.astype(np.int64) for n in whole.nodes.values() if isinstance(n.operation, Conv2d)]
+    assert len(kernels) > 8
+    for kernel in kernels:
+        mode = determine_sign_mode(kernel)
+        held = optimize_weight_bits(kernel, mode, loihi2=True)
+        doubled = int(mode is SignMode.MIXED)
+        assert np.array_equal(held.weights * 2.0 ** (held.weight_exp + 8 - held.num_weight_bits + doubled), kernel)
 
 
 def test_fast_run_equals_the_reference(encoder):
