@@ -115,16 +115,21 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
 
 
 def displaced(graph: Graph) -> list[str]:
-    """How far the spikes of an integer graph are from the float graph's, on the calibration frames, in a sentence."""
+    """What integers change: whose numbers none, and how far spikes are from the float graph's on calibration frames."""
     populations = graph.metadata.document.get(KEY, {}).get("populations", {})
+    kept = sum(bool(found.get("as_it_was")) for found in populations.values())
+    said = (
+        [f"integers: numbers of {kept} of {len(populations)} populations are the chip's already: kept"] if kept else []
+    )
     shares = {name: float(found["disagreement"]) for name, found in populations.items()}
     moved = sorted((name for name, share in shares.items() if share), key=lambda name: -shares[name])
     if not moved:
-        return ["integers: every spike as in floats, on the calibration frames"] if shares else []
+        return [*said, "integers: every spike as in floats, on the calibration frames"] if shares else []
     listed = ", ".join(f"{name} {shares[name]:.1%}" for name in moved[:DISPLACED])
     more = f" and {len(moved) - DISPLACED} more populations" if len(moved) > DISPLACED else ""
     return [
-        f"integers: neurons and steps that differ from the float graph's, on the calibration frames: {listed}{more}"
+        *said,
+        f"integers: neurons and steps that differ from the float graph's, on the calibration frames: {listed}{more}",
     ]
 
 
