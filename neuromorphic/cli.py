@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
@@ -23,7 +23,7 @@ from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
-from neuromorphic.placement import picture, place
+from neuromorphic.placement import PROFILES, Limits, ProfileName, picture, place
 from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
@@ -77,6 +77,11 @@ DEFAULT = Backend(Lava.name)
 BACKENDS = "; ".join(f"{name}: {kind.says}" for name, kind in TARGETS.items())
 
 
+Profile = StrEnum("Profile", list(PROFILES))  # type: ignore[misc]
+
+DEFAULT_PROFILE = Profile(Limits().profile)
+
+
 class Precision(StrEnum):
     """The arithmetic."""
 
@@ -125,6 +130,10 @@ def simulate(
     placement: Annotated[
         Path | None, typer.Option(help="Place the graph on Loihi 2's cores: JSON here, a picture (.svg) beside it.")
     ] = None,
+    profile: Annotated[
+        Profile,
+        typer.Option("--limits", help="Of a core: as Intel's compiler fills them, or as the chip's brief states them."),
+    ] = DEFAULT_PROFILE,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the trace (HDF5).")] = None,
     json_path: JsonOption = None,
     timeout: Annotated[
@@ -178,15 +187,16 @@ def simulate(
         # Before the run, which takes longer: a graph or a checkpoint that doesn't fit is refused at once.
         if reasons := target.refuses(graph):
             raise RefusedInput("; ".join(reasons))
+        limits = Limits.of(cast(ProfileName, profile.value))
         if placement is not None:
-            place(graph)
+            place(graph, limits)
         reference = None if check is None else _reference(check, floats, graph, frames, heads, labels)
         with progress_bar(backend.value) as advance:
             trace = target.run(graph, frames, time_steps, progress=advance)
         report = None if reference is None else compare_common(trace, reference)
         if module is not None:
             report = _of_module(module, weights, graph, trace, frames)
-        placed = None if placement is None else place(graph, trace=trace)
+        placed = None if placement is None else place(graph, limits, trace, frames=found.frames)
         accuracy = truth.accuracy(trace.predictions)
         assumed = [*assumptions(graph), *truth.assumed]
         said = [*assumed, *sentences(trace, accuracy, report)]
