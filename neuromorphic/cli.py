@@ -127,6 +127,10 @@ def simulate(
     quantized: Annotated[
         Path | None, typer.Option("--save-quantized", help="Write the quantised graph (.nir); it needs no --calibrate.")
     ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option("--save-onnx", help="Write the integers as a model of integer operators (.onnx; docs/onnx.md)."),
+    ] = None,
     placement: Annotated[
         Path | None, typer.Option(help="Place the graph on Loihi 2's cores: JSON here, a picture (.svg) beside it.")
     ] = None,
@@ -144,7 +148,7 @@ def simulate(
     """Simulate a graph in Lava, step by step as on Loihi, and compare every spike with the PyTorch model.
 
     In the integers of the chip (`--precision loihi2`) a graph is quantised first, on `--calibrate` images, unless its
-    file is quantised already; final membranes are compared too.
+    file is quantised already; final membranes are compared too. `--save-onnx` writes these integers for any runtime.
 
     Graphs of other libraries say nothing of preprocessing, time steps and dt: `--frames`, `--time-steps`, `--dt`.
 
@@ -163,6 +167,7 @@ def simulate(
                 "-o": output,
                 "--json": json_path,
                 "--save-quantized": quantized,
+                "--save-onnx": onnx,
                 "--placement": placement,
                 "--placement's picture": drawing,
             },
@@ -180,8 +185,12 @@ def simulate(
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
             if module is not None:
                 raise RefusedInput(f"{model}: --module compares graphs in floats; expected no --precision loihi2")
-        elif calibrate or quantized:
-            raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
+            if onnx is not None:
+                _write_onnx(graph, onnx)
+        elif calibrate or quantized or onnx:
+            raise RefusedInput(
+                "--calibrate, --save-quantized and --save-onnx are of the integers; expected --precision loihi2"
+            )
         truth = _truth(graph, found)
         frames = _frames(graph, found)
         # Before the run, which takes longer: a graph or a checkpoint that doesn't fit is refused at once.
@@ -219,9 +228,17 @@ def simulate(
             if classifies(graph):
                 result["per_image"] = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
             write_json(json_path, result)
-        written(quantized, output, placement, drawing, json_path)
+        written(quantized, onnx, output, placement, drawing, json_path)
         if report is not None and (not report.exact or outputs_differ(trace, report)):
             raise typer.Exit(1)
+
+
+def _write_onnx(graph: Graph, path: Path) -> None:
+    """The integers as an ONNX model, every spike and membrane among its outputs."""
+    from export.onnx.integers import build, write
+
+    with console.status(f"writing {path}"):
+        write(build(graph, spikes=True), path)
 
 
 def _target(backend: Backend, timeout: float | None) -> Target:
