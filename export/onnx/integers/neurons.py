@@ -1,9 +1,9 @@
 """The LIF neuron of Loihi 2 (`neuromorphic.ops.loihi`), one time step after the other, in integers."""
 
 from dataclasses import dataclass, field
-from math import gcd
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.onnx.builder import Builder
 from export.onnx.integers.values import Integers, Type, Value, cast, number, width
@@ -45,8 +45,8 @@ class Neurons:
         bias = lif.bias.astype(np.int64)
         dtype = width(2 * STATE_LIMIT + int(np.abs(bias).max()))
         v = u if dtype is np.int32 else builder.cast(f"{name}/wide u", u, np.int64)
-        if self.v and lif.decay < UNITY:
-            left = _decayed(builder, f"{name}/left", self.v, lif.decay)
+        if self.v and np.any(np.asarray(lif.decay) < UNITY):
+            left = _decayed(builder, f"{name}/left", self.v, lif.decay, f"{self.name}/kept of v")
             left = left if dtype is np.int32 else builder.cast(f"{name}/wide left", left, np.int64)
             v = builder.add("Add", f"{name}/charged", left, v)
         if bias.any():
@@ -74,7 +74,7 @@ class Neurons:
             u = builder.add("Add", f"{name}/driven", u, _parameter(builder, f"{self.name}/drive", drive, dtype))
         u = builder.add("Mul", f"{name}/aligned", u, number(builder, STEP, dtype))
         if self.u:
-            kept = _decayed(builder, f"{name}/kept", self.u, lif.current_decay)
+            kept = _decayed(builder, f"{name}/kept", self.u, lif.current_decay, f"{self.name}/kept of u")
             kept = kept if dtype is np.int32 else builder.cast(f"{name}/wide kept", kept, np.int64)
             u = builder.add("Add", f"{name}/summed", u, kept)
         if low <= -STATE_LIMIT or high > STATE_LIMIT:
@@ -88,18 +88,18 @@ class Neurons:
         return u
 
 
-def _decayed(builder: Builder, name: str, v: str, decay: int) -> str:
+def _decayed(builder: Builder, name: str, v: str, decay: int | NDArray[np.int32], base: str) -> str:
     """`sign(v) floor(|v| (4096 - decay) / 4096)`: division of integers rounds toward zero."""
-    kept = UNITY - decay
-    common = gcd(kept, UNITY)
+    kept = UNITY - np.asarray(decay, np.int64)
+    common = int(np.gcd.reduce(np.append(kept, UNITY)))
     factor, divisor = kept // common, UNITY // common
     if divisor == 1:
         return v
-    dtype = width(STATE_LIMIT * factor)
+    dtype = width(STATE_LIMIT * int(factor.max()))
     if dtype is np.int64:
         v = builder.cast(f"{name}/wide", v, np.int64)
-    if factor > 1:
-        v = builder.add("Mul", f"{name}/factor", v, number(builder, factor, dtype))
+    if (factor != 1).any():
+        v = builder.add("Mul", f"{name}/factor", v, _parameter(builder, base, factor, dtype))
     v = builder.add("Div", name, v, number(builder, divisor, dtype))
     return v if dtype is np.int32 else builder.cast(f"{name}/narrow", v, np.int32)
 
