@@ -87,7 +87,8 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
     )
     if report.membranes_compared:
         lines.append(
-            f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches"
+            f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches "
+            "(0 where a neuron has just fired; a chip reports 128 there: docs/loihi2.md)"
         )
     if outputs_differ(trace, report):
         lines.append(f"outputs differ by up to {report.output_difference:.3g}; the largest is {_largest(trace):.3g}")

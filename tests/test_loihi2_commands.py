@@ -44,6 +44,7 @@ def test_a_graph_is_quantised_checked_placed_and_written(folder):
     said = simulate(folder / "a.nir", *SHOWN, *CALIBRATED, *check, *written)
     assert "0 mismatches; 2 of 2 predictions agree" in said
     assert "final membranes: " in said
+    assert "a chip reports 128 there" in said
     assert "can leave 24 bits in the worst case" in said
     assert "in this run none did" in said
     report = json.loads((folder / "q.json").read_text())
