@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.deploy.plan import plan
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import run_in_batches
 from neuromorphic.ir.graph import Graph
@@ -28,7 +29,7 @@ Others = Mapping[str, Callable[[Graph], list[str]]]
 """Of further targets that read integers: all reasons why they can't, by name."""
 
 MEASURE = "measure with --images or --frames"
-INTEGERS, STOCK = "loihi2", "lava stock"
+INTEGERS, STOCK, FOLDER = "loihi2", "lava stock", "deploy"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _of_floats(runs: _Runs, target: Target, exact: bool) -> Verdict:
 
 def _of_integers(runs: _Runs, others: Others) -> list[Verdict]:
     """Those of the integers themselves, of Lava's own processes, and of others."""
-    stock: Others = {STOCK: Lava(stock=True).refuses}
+    stock: Others = {STOCK: Lava(stock=True).refuses, FOLDER: _no_folder}
     readers = {**stock, **others}
     try:
         whole = integer_graph(runs.graph)
@@ -156,6 +157,15 @@ def _quantised(runs: _Runs, frames: NDArray[np.float32], time_steps: int, reader
     found = runs.disagreement(run_in_batches(whole, graded(whole, frames)), False)
     own = Verdict(INTEGERS, "approximate", ("quantised on these frames",), found)
     return [own, *(_reader(name, whole, refuses, found) for name, refuses in readers.items())]
+
+
+def _no_folder(whole: Graph) -> list[str]:
+    """Why `spikeclip-deploy` writes no folder of it."""
+    try:
+        plan(whole)
+    except RefusedInput as error:
+        return [str(error)]
+    return []
 
 
 def _reader(

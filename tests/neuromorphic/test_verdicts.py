@@ -98,7 +98,7 @@ def test_the_command_says_it_on_the_console_and_in_json(tmp_path):
     assert said.exit_code == 0, said.output
     assert "targets      reference: faithful: it is the definition" in said.output
     targets = {each["target"]: each for each in json.loads((tmp_path / "m.json").read_text())["targets"]}
-    assert list(targets) == ["reference", "fast", "lava", "loihi2", "lava stock", "onnx integers"]
+    assert list(targets) == ["reference", "fast", "lava", "loihi2", "lava stock", "deploy", "onnx integers"]
     assert targets["loihi2"]["disagreement"]["images"] == 2
     assert targets["reference"] == {"target": "reference", "kind": "faithful", "reasons": ["it is the definition"],
                                     "disagreement": None}  # fmt: skip

@@ -88,9 +88,9 @@ def build(graph: Graph, spikes: bool = False) -> onnx.ModelProto:
     return _finish(builder, given, outputs, graph)
 
 
-def write(model: onnx.ModelProto, path: Path) -> None:
-    """Write `model` to `path`, whole or not at all."""
-    write_bytes(path, model.SerializeToString(deterministic=True))
+def save(graph: Graph, path: Path) -> None:
+    """Write the model of `graph`, every spike and membrane among its outputs, to `path`, whole or not at all."""
+    write_bytes(path, build(graph, spikes=True).SerializeToString(deterministic=True))
 
 
 def _images(builder: Builder, graph: Graph, steps: int) -> tuple[ValueInfoProto, list[Value], str]:
