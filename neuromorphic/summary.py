@@ -87,7 +87,8 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
     )
     if report.membranes_compared:
         lines.append(
-            f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches"
+            f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches "
+            "(0 where a neuron has just fired; a chip reports 128 there: docs/loihi2.md)"
         )
     if report.frames is not None:
         lines.append(f"frames, by the file and by the checkpoint: {report.frames}")
@@ -163,7 +164,7 @@ def cores(placement: Placement) -> list[str]:
     steps = placement.time_steps or 1
     return [
         f"placement: {number} on {chips} of Loihi 2, {used['neurons']:.0%} of their neurons and "
-        f"{used['memory']:.0%} of their memory in use",
+        f"{used['memory']:.0%} of their memory in use (--limits {placement.limits.profile}: an estimate, no proof)",
         f"busiest core, {how}: {busiest.population} channels {busiest.channels[0]} to {busiest.channels[1] - 1}, "
         f"{int(activity.operations[time.busiest]) / activity.steps:,.0f} operations per step",
         f"messages to cores, {how}: {int(activity.messages.sum()) / activity.steps * steps:,.0f} per image; at most "
