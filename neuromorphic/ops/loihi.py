@@ -190,7 +190,7 @@ class LoihiNeurons:
             self.overflows.saturations += int(np.count_nonzero(v < 1 - STATE_LIMIT))
             np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=v)
         fired = v > self.threshold
-        np.copyto(v, 0, where=fired)
+        v *= ~fired  # several times as fast as to copy zeros there
         return np.asarray(fired.view(np.uint8))
 
     def _current(self, x: Array) -> Array:
