@@ -51,6 +51,14 @@ T = TypeVar("T")
 
 Type = np.dtype[Any]
 
+Spans = tuple[Array, Array, Array, Array]
+"""`first`, `offset`, `begin` and `end` of `kernels`, int32."""
+
+NONE: Spans = (np.zeros(1, np.int32),) * 4
+
+ALL: Spans = (np.array([0, 1], np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.int32))
+"""Of a matrix, which reads one position and returns one."""
+
 COUNTS: Type = np.dtype(np.uint8)
 """Of spikes, and of sums of them."""
 
@@ -71,7 +79,7 @@ class Front:
         reads: type that x is given in.
         most: that an element of x counts, where it is made of spikes.
         weight: as of `kernels.layer`.
-        table: `first`, `taps` and `seen` of its connections.
+        spans: `first`, `offset`, `begin` and `end`.
         sums: type of sums.
     """
 
@@ -79,20 +87,17 @@ class Front:
     reads: Type
     most: int
     weight: Array
-    table: tuple[Array, Array, Array]
+    spans: Spans
     sums: Type
 
     def arguments(self, x: Array) -> tuple[Any, ...]:
         """The first ones of every kernel, for x `[B, T, P, C]`."""
-        return self.mode, self.most, np.ascontiguousarray(x, self.reads), self.weight, *self.table
+        return (0,) * self.mode, self.most, np.ascontiguousarray(x, self.reads), self.weight, *self.spans
 
     @classmethod
     def currents(cls, reads: Type, sums: Type) -> "Front":
         """Of neurons that take what they read as it is."""
-        return cls(kernels.CURRENTS, reads, 1, np.zeros((1, 1), sums), (NOTHING, NOTHING, NOTHING), sums)
-
-
-NOTHING = np.zeros(1, np.int32)
+        return cls(kernels.CURRENTS, reads, 1, np.zeros((1, 1), sums), NONE, sums)
 
 
 @dataclass
@@ -210,11 +215,14 @@ class Compiled:
             front = Front.currents(x.dtype, x.dtype if chip else floats)
         batch, lying = len(x), _lying(node.shape)
         spikes, v = np.empty((batch, self.time_steps, *lying), COUNTS), np.empty((batch, *lying), floats)
-        kernel = kernels.chip_layer if chip else kernels.leaky_layer
-        kernel(*front.arguments(x), np.empty(lying[1], front.sums), *self.neurons[node.name], spikes, v)
-        ran.membranes[node.name] = maps(v[:, None], node.shape)[:, 0]
+        sums, numbers = np.empty(lying[1], front.sums), self.neurons[node.name]
         if chip:
-            ran.overflows[node.name] = Overflows()
+            saturations = np.zeros(1, np.int64)
+            kernels.chip_layer(*front.arguments(x), sums, *numbers, saturations, spikes, v)
+            ran.overflows[node.name] = Overflows(saturations=int(saturations[0]))
+        else:
+            kernels.leaky_layer(*front.arguments(x), sums, *numbers, spikes, v)
+        ran.membranes[node.name] = maps(v[:, None], node.shape)[:, 0]
         return spikes
 
     def _by_itself(self, node: Node, x: Array, ran: Ran[Any]) -> Array:
@@ -285,50 +293,57 @@ class Compiled:
                 if sums.kind == "i" and (bias.any() or reads == COUNTS):
                     return None
                 added = by_position(bias.astype(given), node.input_shape)
-                return Front(kernels.MAXIMA, given, 1, added, connections(operation.windows, node), given)
+                return Front(kernels.MAXIMA, given, 1, added, spans(operation.windows, node, 1), given)
             case SumPool2d(divisor=1):
                 return self._apart(node, operation.synapses(node.shapes), given, sums)
             case Conv2d(groups=groups) if groups == node.input_shape[0] == node.shape[0] > 1:
                 return self._apart(node, operation, given, sums)
             case Conv2d(groups=1):
-                table = connections(operation.windows, node)
+                read = spans(operation.windows, node, node.input_shape[0])
             case Affine():
-                table = ONE_TO_ALL
+                read = ALL
             case _:
                 return None
         flat = operation.weights.reshape(*operation.weights.shape[:2], -1)
         weight = np.ascontiguousarray(flat.transpose(2, 1, 0).reshape(-1, len(flat)), sums)
         mode = kernels.EVENTS if reads == COUNTS else kernels.VALUES
-        return Front(mode, given, max(1, len(node.sources)), weight, table, sums)
+        return Front(mode, given, max(1, len(node.sources)), weight, read, sums)
 
     def _apart(self, node: Node, conv: Conv2d, given: Type, sums: Type) -> Front:
         """Of channels that don't see each other."""
         weight = np.ascontiguousarray(conv.weight.reshape(len(conv.weight), -1).T, sums)
-        return Front(kernels.CHANNELS, given, 1, weight, connections(conv.windows, node), sums)
+        return Front(kernels.CHANNELS, given, 1, weight, spans(conv.windows, node, 1), sums)
 
     def _numbers(self, node: Node) -> tuple[Any, ...] | None:
         """The arguments of a population's kernel behind its sums; None where it has none."""
         operation, bias = node.operation, self.biases[node.name]
         if isinstance(operation, LoihiLif):
             kept = UNITY - operation.decay
-            if operation.current_lasts or kept & (kept - 1) or not self._within_widths(node, operation):
+            if operation.current_lasts or kept & (kept - 1) or self._may_wrap(node, operation):
                 return None
             scaled = operation.threshold * 2.0**ALIGNMENT
             of_chip = (operation.drive + bias, operation.bias, scaled)
-            return np.float32(kept / UNITY), *(by_position(_full(n, node, np.float32), node.shape) for n in of_chip)
+            arrays = (by_position(_full(n, node, np.float32), node.shape) for n in of_chip)
+            return np.float32(kept / UNITY), *arrays, self._may_saturate(node, operation)
         if isinstance(operation, Lif) and not (operation.leak.any() or operation.reset.any() or operation.subtracts):
             numbers = (bias, operation.gain, operation.decay, operation.threshold)
             return tuple(by_position(_full(n, node, self._floats(node)), node.shape) for n in numbers)
         return None
 
-    def _within_widths(self, node: Node, lif: LoihiLif) -> bool:
-        """Whether no u wraps and no v saturates below, whatever the input: `loihi2.certificate`, without its decays."""
+    def _currents(self, node: Node, lif: LoihiLif) -> tuple[Float64, Float64]:
+        """The least and the greatest u before it wraps, whatever the input."""
         read, own = graded_intervals(self.graph)[node.name], lif.drive + self.biases[node.name]
-        low, high = (2.0**ALIGNMENT * (x + own) for x in (read.low, read.high))
-        kept = 1 - lif.decay / UNITY
-        growth = sum(kept**t for t in range(self.time_steps))
-        least = growth * np.minimum(low + lif.bias, 0)
-        return bool(low.min() > -STATE_LIMIT and high.max() <= STATE_LIMIT and least.min() > -STATE_LIMIT)
+        return (read.low + own) * 2**ALIGNMENT, (read.high + own) * 2**ALIGNMENT
+
+    def _may_wrap(self, node: Node, lif: LoihiLif) -> bool:
+        low, high = self._currents(node, lif)
+        return bool(low.min() <= -STATE_LIMIT or high.max() > STATE_LIMIT)
+
+    def _may_saturate(self, node: Node, lif: LoihiLif) -> bool:
+        """Whether some input could bring a v below: it keeps so much of each step's u and bias, rounded up."""
+        low, _ = self._currents(node, lif)
+        growth = sum((1 - lif.decay / UNITY) ** t for t in range(self.time_steps))
+        return bool((growth * np.minimum(low + lif.bias, 0)).min() <= -STATE_LIMIT)
 
     def _fuses(self, node: Node) -> bool:
         """Whether a population is computed together with its one source."""
@@ -374,12 +389,8 @@ def _full(values: Array, node: Node, dtype: Any) -> Array:
     return np.broadcast_to(values, node.shape).astype(dtype)
 
 
-ONE_TO_ALL = (np.array([0, 1], np.int32), NOTHING, NOTHING)
-"""The connections of a matrix: one position reads one."""
-
-
-def connections(windows: Windows, node: Node) -> tuple[Array, Array, Array]:
-    """`first`, `taps` and `seen`: by output position, the kernel's taps that lie on the map, and where."""
+def spans(windows: Windows, node: Node, channels: int) -> Spans:
+    """Which positions each output position sees on the map, and the rows of weights that these meet."""
     axes = []
     for size, out, kernel, stride, padding, dilation in zip(
         node.input_shape[1:],
@@ -394,6 +405,12 @@ def connections(windows: Windows, node: Node) -> tuple[Array, Array, Array]:
         axes.append((at, (at >= 0) & (at < size)))
     (rows, above), (columns, beside) = axes
     inside = (above[:, None, :, None] & beside[None, :, None, :]).reshape(math.prod(node.shape[1:]), -1)
-    seen = (rows[:, None, :, None] * node.input_shape[2] + columns[None, :, None, :]).reshape(inside.shape)
-    first = np.concatenate([[0], np.cumsum(inside.sum(1))])
-    return first.astype(np.int32), np.nonzero(inside)[1].astype(np.int32), seen[inside].astype(np.int32)
+    position = (rows[:, None, :, None] * node.input_shape[2] + columns[None, :, None, :]).reshape(inside.shape)[inside]
+    q, tap = np.nonzero(inside)
+    follows = (np.diff(q) == 0) & (np.diff(tap) == 1) & (np.diff(position) == 1)
+    starts = np.flatnonzero(np.concatenate([[True], ~follows]))[: len(q)]
+    ends = np.append(starts[1:], len(q))[: len(starts)] - 1
+    first = np.searchsorted(q[starts], np.arange(len(inside) + 1))
+    offset = (tap - position)[starts] * channels
+    found = (first, offset, position[starts], position[ends] + 1)
+    return tuple(each.astype(np.int32) for each in found)  # type: ignore[return-value]

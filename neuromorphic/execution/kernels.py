@@ -1,8 +1,11 @@
 """What `compiled` runs, compiled by Numba: sums of a layer, and the neurons behind them over all time steps.
 
-Maps are `[P, C]`: positions, then channels, so that what one spike adds to all output channels lies side by side.  A
-layer's connections are a table of (tap, position) for each of its output positions q, in `first[q]` to `first[q + 1]`.
-An output position's membranes stay in the processor's registers and first cache while T steps pass.
+Maps are `[P, C]`: positions, then channels, so that what one spike adds to all output channels lies side by side.  An
+output position's membranes stay in the processor's first cache while T steps pass.
+
+An output position q reads spans of positions, those from `first[q]` to before `first[q + 1]`: positions `begin` to
+before `end`.  What channel c of position p sends meets the row `offset + p C + c` of the weights; of channels on their
+own, `offset + p`.  Neighbouring taps of a kernel are one span, so that lists of spikes are read as they are.
 
 Sums are exact in the types that `compiled` chooses, so that their order, and zeros left out, change nothing.
 
@@ -12,7 +15,7 @@ Kernels take
     most            that an element of x counts, where it is made of spikes
     x               `[B, T, P, C]`; uint8 where it is made of spikes; of a single step where all steps are the same
     weight          `[taps C, O]`; `[taps, C]` of channels on their own; of maxima what is added to x, `[1 or P, C]`
-    first, taps, seen   the connections
+    first, offset, begin, end   the spans
     sums            `[O]`, of the type of sums; overwritten
     bias, ...       numbers of neurons, `[1 or Q, O]`
 
@@ -23,40 +26,45 @@ and return what they are given room for, behind these: spikes, uint8 `[B, T, Q, 
 import numpy as np
 from numba import njit
 
+from neuromorphic.execution.rows import add_rows
 from neuromorphic.ops.types import Array
+from neuromorphic.ops.widths import STATE_LIMIT
 
-EVENTS, VALUES, CHANNELS, MAXIMA, CURRENTS = range(5)
-"""How x becomes what arrives: rows of weights where there are spikes; rows times values; each channel on its own,
-weighed or its maximum; or as it is."""
+Mode = tuple[int, ...]
+"""How x becomes what arrives, as the length of a tuple: the compiler knows it, and compiles that way alone."""
 
-EIGHT = 8
-"""Entries of lists that are copied at once."""
+EVENTS, VALUES, CHANNELS, MAXIMA, CURRENTS = range(1, 6)
+"""Rows of weights where there are spikes; rows times values; each channel on its own, weighed or its maximum; as it
+is."""
 
 
 @njit(nogil=True, cache=True)
-def layer(mode: int, most: int, x: Array, weight: Array, first: Array, taps: Array, seen: Array, y: Array) -> None:
+def layer(
+    mode: Mode, most: int, x: Array, weight: Array, first: Array, offset: Array, begin: Array, end: Array, y: Array
+) -> None:
     """`y[b, t, q] = Σ weight x`, y `[B, T, Q, O]`."""
-    start, active, rows = _lists(mode, most, x, taps)
+    start, active = _lists(mode, most, x)
     sums = np.empty(y.shape[3], y.dtype)
     for b in range(x.shape[0]):
-        if mode == EVENTS:
+        if len(mode) == EVENTS:
             _list(x, b, most, start, active)
         for t in range(x.shape[1]):
             for q in range(y.shape[2]):
-                _sum(mode, x, b, t, start, active, weight, first, taps, seen, q, rows, sums)
+                _sum(mode, x, b, t, start, active, weight, first, offset, begin, end, q, sums)
                 for o in range(y.shape[3]):
                     y[b, t, q, o] = sums[o]
 
 
 @njit(nogil=True, cache=True)
 def leaky_layer(
-    mode: int,
+    mode: Mode,
     most: int,
     x: Array,
     weight: Array,
     first: Array,
-    taps: Array,
-    seen: Array,
+    offset: Array,
+    begin: Array,
+    end: Array,
     sums: Array,
     bias: Array,
     gain: Array,
@@ -66,10 +74,10 @@ def leaky_layer(
     v: Array,
 ) -> None:
     """A layer and leaky neurons behind it: `v += decay (gain (sum + bias) - v)`; spikes where `v > threshold`."""
-    start, active, rows = _lists(mode, most, x, taps)
+    start, active = _lists(mode, most, x)
     after = np.empty(v.shape[2], v.dtype)
     for b in range(x.shape[0]):
-        if mode == EVENTS:
+        if len(mode) == EVENTS:
             _list(x, b, most, start, active)
         for q in range(v.shape[1]):
             i, j = _row(bias, q), _row(gain, q)
@@ -77,7 +85,7 @@ def leaky_layer(
             v[b, q] = 0
             for t in range(spikes.shape[1]):
                 if t < x.shape[1]:
-                    _sum(mode, x, b, t, start, active, weight, first, taps, seen, q, rows, sums)
+                    _sum(mode, x, b, t, start, active, weight, first, offset, begin, end, q, sums)
                 for o in range(after.shape[0]):
                     after[o] = (sums[o] + bias[i, o]) * gain[j, o]
                 for o in range(after.shape[0]):
@@ -87,41 +95,51 @@ def leaky_layer(
 
 @njit(nogil=True, cache=True)
 def chip_layer(
-    mode: int,
+    mode: Mode,
     most: int,
     x: Array,
     weight: Array,
     first: Array,
-    taps: Array,
-    seen: Array,
+    offset: Array,
+    begin: Array,
+    end: Array,
     sums: Array,
     kept: np.float32,
     drive: Array,
     bias: Array,
     threshold: Array,
+    saturates: bool,
+    saturations: Array,
     spikes: Array,
     v: Array,
 ) -> None:
     """A layer and the chip's neurons behind it: `v = trunc(kept v) + 64 (sum + drive) + bias`, as of `LoihiLif`.
 
-    Numbers are integers in float32, as in `ops.loihi.LoihiNeurons`; no u wraps here, and no v saturates below.  `kept`
-    is 0, 1 or a power of two between; the threshold is one of v.
+    Numbers are integers in float32, as in `ops.loihi.LoihiNeurons`; no u wraps here.  `kept` is 0, 1 or a power of two
+    between; the threshold is one of v, above which v saturates unseen.  Where v may saturate below (`saturates`),
+    `saturations[0]` counts it.
     """
-    start, active, rows = _lists(mode, most, x, taps)
-    after = np.empty(v.shape[2], v.dtype)
+    start, active = _lists(mode, most, x)
+    after, least = np.empty(v.shape[2], v.dtype), np.float32(1 - STATE_LIMIT)
     for b in range(x.shape[0]):
-        if mode == EVENTS:
+        if len(mode) == EVENTS:
             _list(x, b, most, start, active)
         for q in range(v.shape[1]):
             i, j, k = _row(drive, q), _row(bias, q), _row(threshold, q)
             v[b, q] = 0
             for t in range(spikes.shape[1]):
                 if t < x.shape[1]:
-                    _sum(mode, x, b, t, start, active, weight, first, taps, seen, q, rows, sums)
+                    _sum(mode, x, b, t, start, active, weight, first, offset, begin, end, q, sums)
                 for o in range(after.shape[0]):
                     after[o] = (np.float32(sums[o]) + drive[i, o]) * np.float32(64)
                 for o in range(after.shape[0]):
                     after[o] += np.float32(np.int32(v[b, q, o] * kept)) + bias[j, o]
+                if saturates:
+                    low = 0
+                    for o in range(after.shape[0]):
+                        low += after[o] < least
+                        after[o] = max(after[o], least)
+                    saturations[0] += low
                 _fire(after, threshold, k, b, q, t, spikes, v)
 
 
@@ -143,35 +161,34 @@ def _fire(after: Array, threshold: Array, row: int, b: int, q: int, t: int, spik
 
 
 @njit(nogil=True, cache=True)
-def _lists(mode: int, most: int, x: Array, taps: Array) -> tuple[Array, Array, Array]:
-    """Room for the channels that spike, by step and position, and for the rows of weights that meet at one position."""
+def _lists(mode: Mode, most: int, x: Array) -> tuple[Array, Array]:
+    """Room for where the spikes of a step and position begin, and for an image's spikes."""
     steps, positions, channels = x.shape[1:]
-    if mode != EVENTS:
-        return np.empty((1, 1), np.int32), np.empty((1, 1), np.uint16), np.empty(1, np.int32)
-    start = np.empty((steps, positions + 1), np.int32)
-    active = np.empty((steps, positions * channels * most + EIGHT), np.uint16)
-    return start, active, np.empty(taps.shape[0] * channels * most + EIGHT, np.int32)
+    if len(mode) != EVENTS:
+        return np.empty((1, 1), np.int32), np.empty(1, np.int32)
+    active = np.empty(steps * positions * channels * most + 1, np.int32)
+    return np.empty((steps, positions + 1), np.int32), active
 
 
 @njit(nogil=True, cache=True)
 def _list(x: Array, b: int, most: int, start: Array, active: Array) -> None:
-    """Channels of image b that spike, by step and position; one that counts n is there n times."""
+    """The spikes of image b, each as `p C + c`, by step and position; one that counts n is there n times."""
+    end = 0
     for t in range(x.shape[1]):
-        end = 0
         for p in range(x.shape[2]):
             start[t, p] = end
             for c in range(x.shape[3]):  # without a branch: the next one overwrites what doesn't spike
-                active[t, end] = c
+                active[end] = p * x.shape[3] + c
                 end += x[b, t, p, c] > 0
                 for i in range(1, most):
-                    active[t, end] = c
+                    active[end] = p * x.shape[3] + c
                     end += x[b, t, p, c] > i
         start[t, x.shape[2]] = end
 
 
 @njit(nogil=True, cache=True)
 def _sum(
-    mode: int,
+    mode: Mode,
     x: Array,
     b: int,
     t: int,
@@ -179,73 +196,44 @@ def _sum(
     active: Array,
     weight: Array,
     first: Array,
-    taps: Array,
-    seen: Array,
+    offset: Array,
+    begin: Array,
+    end: Array,
     q: int,
-    rows: Array,
     y: Array,
 ) -> None:
     """What arrives at output position q: y `[O]`."""
-    if mode == EVENTS:
-        count = 0
+    y[:] = 0
+    if len(mode) == EVENTS:
         for i in range(first[q], first[q + 1]):
-            row, begin = taps[i] * x.shape[3], start[t, seen[i]]
-            size = start[t, seen[i] + 1] - begin
-            for e in range(0, size, EIGHT):  # whole eights, of which the next tap overwrites what is too much
-                for k in range(EIGHT):
-                    rows[count + e + k] = row + active[t, begin + e + k]
-            count += size
-        _add_rows(weight, rows, count, y)
-    elif mode == CURRENTS:
+            add_rows(weight, active, start[t, begin[i]], start[t, end[i]], offset[i], y)
+    elif len(mode) == CURRENTS:
         for o in range(y.shape[0]):
             y[o] = x[b, t, q, o]
-    elif mode == VALUES:
-        y[:] = 0
+    elif len(mode) == VALUES:
         for i in range(first[q], first[q + 1]):
-            for c in range(x.shape[3]):
-                value, row = y.dtype.type(x[b, t, seen[i], c]), taps[i] * x.shape[3] + c
-                if value != 0:
-                    for o in range(y.shape[0]):
-                        y[o] += value * weight[row, o]
-    elif mode == CHANNELS:
-        y[:] = 0
+            for p in range(begin[i], end[i]):
+                for c in range(x.shape[3]):
+                    value, row = y.dtype.type(x[b, t, p, c]), offset[i] + p * x.shape[3] + c
+                    if value != 0:
+                        for o in range(y.shape[0]):
+                            y[o] += value * weight[row, o]
+    elif len(mode) == CHANNELS:
         for i in range(first[q], first[q + 1]):
-            p, row = seen[i], taps[i]
-            for o in range(y.shape[0]):
-                y[o] += y.dtype.type(x[b, t, p, o]) * weight[row, o]
+            for p in range(begin[i], end[i]):
+                row = offset[i] + p
+                for o in range(y.shape[0]):
+                    y[o] += y.dtype.type(x[b, t, p, o]) * weight[row, o]
     else:
         for i in range(first[q], first[q + 1]):
-            p, row = seen[i], _row(weight, seen[i])
-            if i == first[q]:
+            for p in range(begin[i], end[i]):
+                row = _row(weight, p)
+                if i == first[q] and p == begin[i]:
+                    for o in range(y.shape[0]):
+                        y[o] = x[b, t, p, o] + weight[row, o]
                 for o in range(y.shape[0]):
-                    y[o] = x[b, t, p, o] + weight[row, o]
-            for o in range(y.shape[0]):
-                value = y.dtype.type(x[b, t, p, o] + weight[row, o])
-                y[o] = value if value > y[o] else y[o]
-
-
-@njit(nogil=True, cache=True)
-def _add_rows(weight: Array, rows: Array, count: int, y: Array) -> None:
-    """`y = Σ_i weight[rows[i]]`, eight rows at a time: y is read and written once for them."""
-    size, i = y.shape[0], 0
-    y[:] = 0
-    while i + 8 <= count:
-        a, b, c, d = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
-        e, f, g, h = rows[i + 4], rows[i + 5], rows[i + 6], rows[i + 7]
-        for o in range(size):
-            y[o] += ((weight[a, o] + weight[b, o]) + (weight[c, o] + weight[d, o])) + (
-                (weight[e, o] + weight[f, o]) + (weight[g, o] + weight[h, o])
-            )
-        i += 8
-    while i + 2 <= count:
-        a, b = rows[i], rows[i + 1]
-        for o in range(size):
-            y[o] += weight[a, o] + weight[b, o]
-        i += 2
-    if i < count:
-        a = rows[i]
-        for o in range(size):
-            y[o] += weight[a, o]
+                    value = y.dtype.type(x[b, t, p, o] + weight[row, o])
+                    y[o] = value if value > y[o] else y[o]
 
 
 @njit(nogil=True, cache=True)
