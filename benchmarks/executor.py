@@ -187,7 +187,7 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
 ) -> None:
     """Time the fast executor; exit code 1 where it misses a bar by processor time."""
-    with refusals(neuromorphic.RefusedInput), console.status("loading") as status:
+    with refusals(), console.status("loading") as status:
         document = measure(checkpoint, images, limit, rounds, status.update)
     show(document)
     if json_path is not None:
