@@ -1,6 +1,7 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,8 +15,8 @@ from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.parity import ParityReport, compare_common
-from neuromorphic.ir.trace import Trace
+from neuromorphic.ir.parity import ParityReport, compare_common, merged
+from neuromorphic.ir.trace import Totals, Trace, growing
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
@@ -40,7 +41,7 @@ from neuromorphic.summary import (
     table,
     widths,
 )
-from neuromorphic.targets import TARGETS, Lava, Target
+from neuromorphic.targets import TARGETS, Lava, Progress, Target
 from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
 from spikeclip.options import (
@@ -180,13 +181,14 @@ def simulate(
             raise RefusedInput("; ".join(reasons))
         if placement is not None:
             place(graph)
-        reference = None if check is None else _reference(check, floats, graph, frames, heads, labels)
-        with progress_bar(backend.value) as advance:
-            trace = target.run(graph, frames, time_steps, progress=advance)
-        report = None if reference is None else compare_common(trace, reference)
-        if module is not None:
-            report = _of_module(module, weights, graph, trace, frames)
-        placed = None if placement is None else place(graph, trace=trace)
+        reference = None if check is None else _reference(check, floats, graph, heads, labels)
+        whole = placement is not None or module is not None
+        trace, report, parts = _run(target, graph, frames, time_steps, reference, output, keep=whole)
+        placed = None
+        if whole:
+            spikes = Trace.joined(parts)
+            report = report if module is None else _of_module(module, weights, graph, spikes, frames)
+            placed = None if placement is None else place(graph, trace=spikes)
         accuracy = truth.accuracy(trace.predictions)
         assumed = [*assumptions(graph), *truth.assumed]
         said = [*assumed, *sentences(trace, accuracy, report)]
@@ -199,8 +201,6 @@ def simulate(
             results.print(table(graph, trace, found.names, truth.classes, names))
         for line in said:
             results.print(line, markup=False)
-        if output is not None:
-            trace.write(output)
         if placed is not None and placement is not None and drawing is not None:
             write_json(placement, placed.to_dict())
             write_text(drawing, picture(placed))
@@ -294,16 +294,53 @@ def _integers(
     return integers(with_scheme(rounded, scheme), scheme)
 
 
+def _run(
+    target: Target,
+    graph: Graph,
+    frames: "NDArray[np.float32]",
+    time_steps: int | None,
+    reference: "Callable[[NDArray[np.float32], Progress], Trace] | None",
+    output: Path | None,
+    *,
+    keep: bool,
+) -> tuple[Totals, ParityReport | None, list[Trace]]:
+    """What the graph does with the frames, some images after the others, compared and written as they come.
+
+    Args:
+        target: that runs it.
+        graph: of floats or integers.
+        frames: that it reads.
+        time_steps: T, where nobody else says it.
+        reference: what the same images are run by to compare with.
+        output: where the trace goes.
+        keep: whether to return all spikes too, which takes memory for all images.
+    """
+    totals: list[Totals] = []
+    kept: list[Trace] = []
+    reports: list[ParityReport] = []
+    done = 0
+    with ExitStack() as stack:
+        advance = stack.enter_context(progress_bar(target.name))
+        add = None if output is None else stack.enter_context(growing(output))
+        for part in target.parts(graph, frames, time_steps, advance):
+            if reference is not None:
+                same = reference(frames[done : done + part.images], lambda done, total: None)
+                reports.append(compare_common(part, same))
+            if add is not None:
+                add(part)
+            totals.append(Totals.of(part))
+            kept += [part] if keep else []
+            done += part.images
+    return Totals.joined(totals), merged(reports) if reports else None, kept
+
+
 def _reference(
-    checkpoint: str, floats: Graph, graph: Graph, frames: "NDArray[np.float32]", heads: int | None, labels: str | None
-) -> Trace:
-    from export.checking import torch_trace
+    checkpoint: str, floats: Graph, graph: Graph, heads: int | None, labels: str | None
+) -> "Callable[[NDArray[np.float32], Progress], Trace]":
+    from export.checking import torch_runner
 
     size = None if heads is None else image_size(floats)
-    with progress_bar("PyTorch") as advance:
-        return torch_trace(
-            checkpoint, floats, graph, frames, heads=heads, image_size=size, labels=labels, progress=advance
-        )
+    return torch_runner(checkpoint, floats, graph, heads=heads, image_size=size, labels=labels)
 
 
 def _of_module(

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport
-from neuromorphic.ir.trace import Trace
+from neuromorphic.ir.trace import Totals, Trace
 from neuromorphic.loihi2.certificate import WidthCertificate
 from neuromorphic.loihi2.scheme import KEY
 from neuromorphic.ops import Overflows
@@ -21,7 +21,11 @@ ROWS = 12
 
 
 def table(
-    graph: Graph, trace: Trace, names: Sequence[str], labels: NDArray[np.int64] | None, label_names: Sequence[str]
+    graph: Graph,
+    trace: Trace | Totals,
+    names: Sequence[str],
+    labels: NDArray[np.int64] | None,
+    label_names: Sequence[str],
 ) -> Table:
     """The predictions of the first images.
 
@@ -62,15 +66,16 @@ def assumptions(graph: Graph) -> list[str]:
     return lines
 
 
-def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None) -> list[str]:
+def sentences(trace: Trace | Totals, accuracy: float | None, report: ParityReport | None) -> list[str]:
     """The run in sentences: images, spikes, accuracy, and whether PyTorch did the same."""
-    neurons = sum(train.neurons for train in trace.spikes.values())
-    spikes = sum(train.count() for train in trace.spikes.values())
+    counts = trace.counts
+    neurons = sum(count.neurons for count in counts.values())
+    spikes = sum(count.spikes for count in counts.values())
     rate = spikes / max(1, neurons * trace.images * trace.time_steps)
     lines = [f"... and {trace.images - ROWS} more"] if trace.images > ROWS else []
     lines.append(
-        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "
-        f"population{'s' * (len(trace.spikes) != 1)}: {spikes:,} spikes (rate {rate:.3f})"
+        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(counts)} "
+        f"population{'s' * (len(counts) != 1)}: {spikes:,} spikes (rate {rate:.3f})"
     )
     if not spikes:
         lines.append("nothing spiked in the whole run: are dt, --integrators and the frames what the file means?")
@@ -78,8 +83,8 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
         lines.append(f"accuracy {accuracy:.2%} of {trace.images} images")
     if report is None:
         return lines
-    if len(report.nodes) < len(trace.spikes):
-        apart = len(trace.spikes) - len(report.nodes)
+    if len(report.nodes) < len(counts):
+        apart = len(counts) - len(report.nodes)
         lines.append(f"{apart} populations have no layer in PyTorch to compare with")
     agree = f"{report.predictions_agree} of {report.images} predictions agree"
     lines.append(
@@ -100,12 +105,12 @@ ROUNDING = 1e-4
 """What rounding may take from outputs that no certificate covers, relative to the largest."""
 
 
-def outputs_differ(trace: Trace, report: ParityReport) -> bool:
+def outputs_differ(trace: Trace | Totals, report: ParityReport) -> bool:
     """Whether the real-valued outputs are further from PyTorch's than rounding brings them."""
     return report.output_difference > ROUNDING * _largest(trace)
 
 
-def _largest(trace: Trace) -> float:
+def _largest(trace: Trace | Totals) -> float:
     return float(np.abs(trace.outputs).max(initial=0))
 
 
@@ -178,7 +183,9 @@ def cores(placement: Placement) -> list[str]:
     ]
 
 
-def document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: float | None) -> dict[str, Any]:
+def document(
+    graph: Graph, trace: Trace | Totals, report: ParityReport | None, accuracy: float | None
+) -> dict[str, Any]:
     """A run as a JSON-compatible dictionary.
 
     Args:
@@ -198,7 +205,7 @@ def document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: 
         "dt": graph.metadata.dt,
         "predictions": [names[p] if names else int(p) for p in trace.predictions] if classifies(graph) else None,
         "accuracy": accuracy,
-        "spikes": {name: train.count() for name, train in trace.spikes.items()},
+        "spikes": {name: count.spikes for name, count in trace.counts.items()},
         **({} if report is None else report.to_dict()),
         **({} if trace.precision == "float" else {"output_unit": output_unit(graph)}),
         **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),

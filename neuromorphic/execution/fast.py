@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 COMPILES = find_spec("numba") is not None
 """Whether kernels can be compiled here."""
 
-WORTHWHILE = 2**31
-"""Products of a run from which on it is: kernels take seconds to load, and the first time half a minute to compile."""
+WORTHWHILE = 2**35
+"""Products of a run from which on they are: they take a second to load, and the first time half a minute to compile."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Parity: two traces compared, every node, every step, every spike; in integers every final membrane too."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -158,6 +159,26 @@ def compare_common(trace: Trace, reference: Trace) -> ParityReport:
     """
     common = {name: train for name, train in trace.spikes.items() if name in reference.spikes}
     return compare(replace(trace, spikes=common), reference)
+
+
+def merged(reports: Sequence[ParityReport]) -> ParityReport:
+    """The report on all images of some reports, which are on the same populations, in their order."""
+    nodes = {
+        name: NodeParity(*(sum(vars(report.nodes[name])[key] for report in reports) for key in vars(node)))
+        for name, node in reports[0].nodes.items()
+    }
+    before, first = 0, None
+    for report in reports:
+        if first is None and report.first_mismatch is not None:
+            first = replace(report.first_mismatch, image=before + report.first_mismatch.image)
+        before += report.images
+    return ParityReport(
+        images=before,
+        nodes=nodes,
+        first_mismatch=first,
+        output_difference=max(report.output_difference for report in reports),
+        predictions_agree=sum(report.predictions_agree for report in reports),
+    )
 
 
 def _membranes(name: str, trace: Trace, reference: Trace) -> tuple[int, int]:

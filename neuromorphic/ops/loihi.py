@@ -204,7 +204,7 @@ class LoihiNeurons:
             u += decayed(self.u, self.lif.current_decay)
         if u.max() > STATE_LIMIT or u.min() <= -STATE_LIMIT:
             self.overflows.wraps += int(np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT)))
-            u = wrap(u)
+            u = wrap(u.astype(np.float64))  # 2^23 - u needs more than 24 bits where u is below -2^30 + 2^23
         u = u.astype(dtype, copy=False)
         if self.lif.current_lasts:
             self.u = u

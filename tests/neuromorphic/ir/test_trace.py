@@ -1,5 +1,7 @@
 """Traces survive their file; their comparison finds every difference and names the first."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -9,8 +11,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.metadata import Readout
-from neuromorphic.ir.parity import compare
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.parity import compare, merged
+from neuromorphic.ir.trace import SpikeCount, SpikeTrain, Totals, Trace, growing
 
 
 def trace_of(spikes: dict, outputs=None) -> Trace:
@@ -94,6 +96,59 @@ def test_a_trace_survives_its_file(tmp_path):
     np.testing.assert_array_equal(back.outputs, trace.outputs)
     assert (back.producer, back.precision, back.time_steps) == ("reference", "float", 4)
     assert list(tmp_path.iterdir()) == [tmp_path / "run.h5"]
+
+
+def test_a_file_grows_by_parts_into_the_trace_of_all_images(tmp_path):
+    rng = np.random.default_rng(0)
+    trace = trace_of({"z": rng.random((37, 2, 2, 5)) < 0.3, "a": rng.random((37, 2, 7)) < 0.3})
+    trace = replace(trace, membranes={"z": rng.integers(-9, 9, (37, 2, 5), np.int32), "a": np.zeros((37, 7), np.int32)})
+    trace.write(tmp_path / "whole.h5")
+    with growing(tmp_path / "parts.h5") as add:
+        for images in (slice(0, 3), slice(3, 30), slice(30, 37)):
+            add(Trace.read(tmp_path / "whole.h5", images))
+    for back in (Trace.read(tmp_path / "whole.h5"), Trace.read(tmp_path / "parts.h5")):
+        report = compare(back, trace)
+        assert (report.exact, report.membranes_compared) == (True, 37 * 17)
+        assert list(back.spikes) == ["z", "a"]
+    assert (tmp_path / "parts.h5").stat().st_size < 100_000  # what was set aside is given back
+
+
+def test_what_fails_while_a_file_grows_leaves_nothing(tmp_path):
+    def fail():
+        with growing(tmp_path / "run.h5") as add:
+            add(trace_of({"a": np.zeros((20, 2, 4), np.bool_)}))
+            raise RefusedInput("later")
+
+    with pytest.raises(RefusedInput, match="later"):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+def test_reports_of_parts_merge_into_the_report_of_the_whole():
+    rng = np.random.default_rng(0)
+    expected = {"a": rng.random((9, 2, 5)) < 0.5, "b": rng.random((9, 2, 3, 4)) < 0.5}
+    outputs = rng.normal(size=(9, 2, 3)).astype(np.float32)
+    for wrong in ([], [(4, "b"), (7, "a")]):
+        found = {name: spikes.copy() for name, spikes in expected.items()}
+        for image, name in wrong:
+            found[name][image, 1] ^= True
+        shifted = outputs + np.float32(0.5) * bool(wrong) * (np.arange(9) == 8)[:, None, None]
+        parts = [
+            compare(trace_of({n: x[p] for n, x in found.items()}, shifted[p]),
+                    trace_of({n: x[p] for n, x in expected.items()}, outputs[p]))
+            for p in (slice(0, 4), slice(4, 5), slice(5, 9))
+        ]  # fmt: skip
+        assert merged(parts) == compare(trace_of(found, shifted), trace_of(expected, outputs))
+
+
+def test_totals_of_parts_are_those_of_the_whole():
+    rng = np.random.default_rng(0)
+    spikes, outputs = rng.random((5, 2, 6)) < 0.5, rng.normal(size=(5, 2, 3)).astype(np.float32)
+    whole = trace_of({"a": spikes}, outputs)
+    totals = Totals.joined([Totals.of(trace_of({"a": spikes[p]}, outputs[p])) for p in (slice(0, 2), slice(2, 5))])
+    assert totals.counts == whole.counts == {"a": SpikeCount(6, int(spikes.sum()))}
+    assert (totals.images, totals.time_steps) == (5, 2)
+    np.testing.assert_array_equal(totals.predictions, whole.predictions)
 
 
 def with_readout(weights, bias):
