@@ -128,6 +128,7 @@ def measure(checkpoint: str, spec: str, limit: int, rounds: int, report: Callabl
     """
     loaded = spikeclip.load(checkpoint)
     images = load_images(spec, loaded.config.image_size, limit).images
+    fast.WORTHWHILE = 0  # however few images there are
     with TemporaryDirectory() as folder:
         floats, runs = contenders(loaded, Path(folder), images, report)
         taken: dict[str, list[tuple[float, float]]] = {key: [] for key in runs}

@@ -103,10 +103,10 @@ class Reference(Target):
 
 @dataclass(frozen=True)
 class Fast(Target):
-    """The same in fast kernels (`execution.fast`): float32 where that is exact."""
+    """The same in fast kernels (`execution.fast`): numpy's, or compiled ones in long runs."""
 
     name: ClassVar = "fast"
-    says: ClassVar = "numpy's fast kernels"
+    says: ClassVar = "fast kernels, compiled in long runs"
 
     def refuses(self, graph: Graph) -> list[str]:
         """Nothing."""
