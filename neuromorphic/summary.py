@@ -10,7 +10,7 @@ from rich.table import Table
 
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport
-from neuromorphic.ir.trace import Totals, Trace
+from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import WidthCertificate
 from neuromorphic.loihi2.scheme import KEY
 from neuromorphic.ops import Overflows
@@ -21,11 +21,7 @@ ROWS = 12
 
 
 def table(
-    graph: Graph,
-    trace: Trace | Totals,
-    names: Sequence[str],
-    labels: NDArray[np.int64] | None,
-    label_names: Sequence[str],
+    graph: Graph, trace: Trace, names: Sequence[str], labels: NDArray[np.int64] | None, label_names: Sequence[str]
 ) -> Table:
     """The predictions of the first images.
 
@@ -66,16 +62,15 @@ def assumptions(graph: Graph) -> list[str]:
     return lines
 
 
-def sentences(trace: Trace | Totals, accuracy: float | None, report: ParityReport | None) -> list[str]:
+def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None) -> list[str]:
     """The run in sentences: images, spikes, accuracy, and whether PyTorch did the same."""
-    counts = trace.counts
-    neurons = sum(count.neurons for count in counts.values())
-    spikes = sum(count.spikes for count in counts.values())
+    neurons = sum(train.neurons for train in trace.spikes.values())
+    spikes = sum(train.count() for train in trace.spikes.values())
     rate = spikes / max(1, neurons * trace.images * trace.time_steps)
     lines = [f"... and {trace.images - ROWS} more"] if trace.images > ROWS else []
     lines.append(
-        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(counts)} "
-        f"population{'s' * (len(counts) != 1)}: {spikes:,} spikes (rate {rate:.3f})"
+        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "
+        f"population{'s' * (len(trace.spikes) != 1)}: {spikes:,} spikes (rate {rate:.3f})"
     )
     if not spikes:
         lines.append("nothing spiked in the whole run: are dt, --integrators and the frames what the file means?")
@@ -83,8 +78,8 @@ def sentences(trace: Trace | Totals, accuracy: float | None, report: ParityRepor
         lines.append(f"accuracy {accuracy:.2%} of {trace.images} images")
     if report is None:
         return lines
-    if len(report.nodes) < len(counts):
-        apart = len(counts) - len(report.nodes)
+    if len(report.nodes) < len(trace.spikes):
+        apart = len(trace.spikes) - len(report.nodes)
         lines.append(f"{apart} populations have no layer in PyTorch to compare with")
     agree = f"{report.predictions_agree} of {report.images} predictions agree"
     lines.append(
@@ -94,24 +89,12 @@ def sentences(trace: Trace | Totals, accuracy: float | None, report: ParityRepor
         lines.append(
             f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches"
         )
-    if outputs_differ(trace, report):
-        lines.append(f"outputs differ by up to {report.output_difference:.3g}; the largest is {_largest(trace):.3g}")
+    if report.frames is not None:
+        lines.append(f"frames, by the file and by the checkpoint: {report.frames}")
+    lines += [f"outputs: {report.outputs}", f"scores: {report.scores}"]
     if report.first_mismatch is not None:
         lines.append(f"first mismatch: {report.first_mismatch}")
     return lines
-
-
-ROUNDING = 1e-4
-"""What rounding may take from outputs that no certificate covers, relative to the largest."""
-
-
-def outputs_differ(trace: Trace | Totals, report: ParityReport) -> bool:
-    """Whether the real-valued outputs are further from PyTorch's than rounding brings them."""
-    return report.output_difference > ROUNDING * _largest(trace)
-
-
-def _largest(trace: Trace | Totals) -> float:
-    return float(np.abs(trace.outputs).max(initial=0))
 
 
 def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]:
@@ -132,16 +115,21 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
 
 
 def displaced(graph: Graph) -> list[str]:
-    """How far the spikes of an integer graph are from the float graph's, on the calibration frames, in a sentence."""
+    """What integers change: whose numbers none, and how far spikes are from the float graph's on calibration frames."""
     populations = graph.metadata.document.get(KEY, {}).get("populations", {})
+    kept = sum(bool(found.get("as_it_was")) for found in populations.values())
+    said = (
+        [f"integers: numbers of {kept} of {len(populations)} populations are the chip's already: kept"] if kept else []
+    )
     shares = {name: float(found["disagreement"]) for name, found in populations.items()}
     moved = sorted((name for name, share in shares.items() if share), key=lambda name: -shares[name])
     if not moved:
-        return ["integers: every spike as in floats, on the calibration frames"] if shares else []
+        return [*said, "integers: every spike as in floats, on the calibration frames"] if shares else []
     listed = ", ".join(f"{name} {shares[name]:.1%}" for name in moved[:DISPLACED])
     more = f" and {len(moved) - DISPLACED} more populations" if len(moved) > DISPLACED else ""
     return [
-        f"integers: neurons and steps that differ from the float graph's, on the calibration frames: {listed}{more}"
+        *said,
+        f"integers: neurons and steps that differ from the float graph's, on the calibration frames: {listed}{more}",
     ]
 
 
@@ -183,9 +171,7 @@ def cores(placement: Placement) -> list[str]:
     ]
 
 
-def document(
-    graph: Graph, trace: Trace | Totals, report: ParityReport | None, accuracy: float | None
-) -> dict[str, Any]:
+def document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: float | None) -> dict[str, Any]:
     """A run as a JSON-compatible dictionary.
 
     Args:
@@ -205,7 +191,7 @@ def document(
         "dt": graph.metadata.dt,
         "predictions": [names[p] if names else int(p) for p in trace.predictions] if classifies(graph) else None,
         "accuracy": accuracy,
-        "spikes": {name: count.spikes for name, count in trace.counts.items()},
+        "spikes": {name: train.count() for name, train in trace.spikes.items()},
         **({} if report is None else report.to_dict()),
         **({} if trace.precision == "float" else {"output_unit": output_unit(graph)}),
         **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),

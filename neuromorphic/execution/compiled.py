@@ -63,11 +63,11 @@ COUNTS: Type = np.dtype(np.uint8)
 """Of spikes, and of sums of them."""
 
 
-def fits(graph: Graph, frames: NDArray[np.float32]) -> bool:
+def fits(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
     """Whether every sum of this graph on these frames is exact in any order, and no edge takes a time step."""
     if graph.recurrent or any(isinstance(node.operation, Delay) for node in graph.nodes.values()):
         return False
-    return graph.precision == "loihi2" or exact_on(graph, frames)
+    return graph.precision == "loihi2" or exact_on(graph, frames, time_steps)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import nir
 import numpy as np
 import typer
 
+from neuromorphic.analysis.rounding import proven
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.inspection.describe import size
@@ -79,20 +79,14 @@ def _proof(graph: Graph, path: Path, prove: bool) -> Proof:
     whole = integer_graph(graph)
     if whole is not None:
         return Proof(claimed, prove_widths(whole).to_dict())
-    settings, bits, steps = graph.metadata.preprocessing, graph.metadata.input_bits, graph.metadata.time_steps
-    if not isinstance(settings, Mapping) or bits is None or steps is None:
-        return Proof(claimed, None, "the file doesn't say what its frames are")
-    from export.certificate import certify
-    from export.frames import frame_range
-    from spikeclip.preprocess import Preprocessing
-
     try:
         with np.errstate(divide="raise", invalid="raise"):
-            pixels = frame_range(Preprocessing.from_dict(dict(settings)), bits)
-            proven = certify(nir.read(path, type_check=False), pixels, steps, graph.metadata.dt)
-    except (ArithmeticError, ValueError) as error:  # frames of another shape, or nodes that the proof doesn't know
+            found = proven(graph)
+    except (ArithmeticError, ValueError) as error:  # numbers beyond what the proof knows
         return Proof(claimed, None, str(error))
-    return Proof(claimed, proven.to_dict())
+    if found is None:
+        return Proof(claimed, None, "the file doesn't say what its frames are")
+    return Proof(claimed, found.to_dict())
 
 
 def _claim(graph: Graph) -> Mapping[str, Any] | None:

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,23 +62,24 @@ class SpikeTrain:
 
 
 @dataclass(frozen=True)
-class SpikeCount:
-    """How many spikes a population of so many neurons sent."""
-
-    neurons: int
-    spikes: int
-
-
-class Answers:
-    """The outputs of a run, and what follows from them.
+class Trace:
+    """What a run of a graph showed, aligned to the image: step t of every population answers frame t.
 
     Attributes:
+        producer: what ran: `reference`, `lava` or `torch`.
+        precision: `float` or `loihi2`.
+        spikes: by node name, in topological order.
         outputs: float32 `[images, T, *output shape]`, the output node at every step.
         readout: how outputs become scores; None for the mean over time.
+        membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None but for `loihi2`.
     """
 
+    producer: str
+    precision: str
+    spikes: Mapping[str, SpikeTrain]
     outputs: NDArray[np.float32]
-    readout: Readout | None
+    readout: Readout | None = None
+    membranes: Mapping[str, NDArray[np.int32]] | None = None
 
     @property
     def images(self) -> int:
@@ -102,27 +103,6 @@ class Answers:
         """The class of the highest score per image: int64 `[images]`."""
         return np.asarray(self.scores.argmax(1), dtype=np.int64)
 
-
-@dataclass(frozen=True)
-class Trace(Answers):
-    """What a run of a graph showed, aligned to the image: step t of every population answers frame t.
-
-    Attributes:
-        producer: what ran: `reference`, `lava` or `torch`.
-        precision: `float` or `loihi2`.
-        spikes: by node name, in topological order.
-        outputs: float32 `[images, T, *output shape]`, the output node at every step.
-        readout: how outputs become scores; None for the mean over time.
-        membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None but for `loihi2`.
-    """
-
-    producer: str
-    precision: str
-    spikes: Mapping[str, SpikeTrain]
-    outputs: NDArray[np.float32]
-    readout: Readout | None = None
-    membranes: Mapping[str, NDArray[np.int32]] | None = None
-
     @classmethod
     def joined(cls, parts: Sequence["Trace"]) -> "Trace":
         """The trace of all images of `parts`, which are of the same graph and T, in their order."""
@@ -137,11 +117,6 @@ class Trace(Answers):
             membranes = {name: np.concatenate([v[name] for v in of_parts]) for name in first.membranes}
         outputs = np.concatenate([part.outputs for part in parts])
         return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes)
-
-    @property
-    def counts(self) -> dict[str, SpikeCount]:
-        """Neurons and spikes by population."""
-        return {name: SpikeCount(train.neurons, train.count()) for name, train in self.spikes.items()}
 
     def write(self, path: Path) -> None:
         """Write the trace as HDF5, whole or not at all.
@@ -180,35 +155,6 @@ class Trace(Answers):
             if isinstance(error, RefusedInput):
                 raise
             raise RefusedInput(f"{path}: not a readable trace ({error})") from error
-
-
-@dataclass(frozen=True)
-class Totals(Answers):
-    """What a run showed in all, without the spikes themselves; attributes as of `Trace`.
-
-    Attributes:
-        counts: neurons and spikes by population.
-    """
-
-    producer: str
-    precision: str
-    counts: Mapping[str, SpikeCount]
-    outputs: NDArray[np.float32]
-    readout: Readout | None = None
-
-    @classmethod
-    def of(cls, trace: Trace) -> "Totals":
-        """Of one trace."""
-        return cls(trace.producer, trace.precision, trace.counts, trace.outputs, trace.readout)
-
-    @classmethod
-    def joined(cls, parts: Sequence["Totals"]) -> "Totals":
-        """Of all images of `parts`, which are of the same graph and T, in their order."""
-        counts = {
-            name: SpikeCount(count.neurons, sum(part.counts[name].spikes for part in parts))
-            for name, count in parts[0].counts.items()
-        }
-        return replace(parts[0], counts=counts, outputs=np.concatenate([part.outputs for part in parts]))
 
 
 @contextmanager

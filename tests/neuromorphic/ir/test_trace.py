@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.metadata import Readout
-from neuromorphic.ir.parity import compare, merged
-from neuromorphic.ir.trace import SpikeCount, SpikeTrain, Totals, Trace, growing
+from neuromorphic.ir.parity import compare
+from neuromorphic.ir.trace import SpikeTrain, Trace, growing
 
 
 def trace_of(spikes: dict, outputs=None) -> Trace:
@@ -122,33 +122,6 @@ def test_what_fails_while_a_file_grows_leaves_nothing(tmp_path):
     with pytest.raises(RefusedInput, match="later"):
         fail()
     assert not list(tmp_path.iterdir())
-
-
-def test_reports_of_parts_merge_into_the_report_of_the_whole():
-    rng = np.random.default_rng(0)
-    expected = {"a": rng.random((9, 2, 5)) < 0.5, "b": rng.random((9, 2, 3, 4)) < 0.5}
-    outputs = rng.normal(size=(9, 2, 3)).astype(np.float32)
-    for wrong in ([], [(4, "b"), (7, "a")]):
-        found = {name: spikes.copy() for name, spikes in expected.items()}
-        for image, name in wrong:
-            found[name][image, 1] ^= True
-        shifted = outputs + np.float32(0.5) * bool(wrong) * (np.arange(9) == 8)[:, None, None]
-        parts = [
-            compare(trace_of({n: x[p] for n, x in found.items()}, shifted[p]),
-                    trace_of({n: x[p] for n, x in expected.items()}, outputs[p]))
-            for p in (slice(0, 4), slice(4, 5), slice(5, 9))
-        ]  # fmt: skip
-        assert merged(parts) == compare(trace_of(found, shifted), trace_of(expected, outputs))
-
-
-def test_totals_of_parts_are_those_of_the_whole():
-    rng = np.random.default_rng(0)
-    spikes, outputs = rng.random((5, 2, 6)) < 0.5, rng.normal(size=(5, 2, 3)).astype(np.float32)
-    whole = trace_of({"a": spikes}, outputs)
-    totals = Totals.joined([Totals.of(trace_of({"a": spikes[p]}, outputs[p])) for p in (slice(0, 2), slice(2, 5))])
-    assert totals.counts == whole.counts == {"a": SpikeCount(6, int(spikes.sum()))}
-    assert (totals.images, totals.time_steps) == (5, 2)
-    np.testing.assert_array_equal(totals.predictions, whole.predictions)
 
 
 def with_readout(weights, bias):
