@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedRandom, BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from neuromorphic.errors import RefusedInput
 
@@ -132,6 +132,16 @@ def in_memory(path: Path) -> Iterator[BytesIO]:
     buffer = BytesIO()
     yield buffer
     write_bytes(path, buffer.getbuffer())
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Have the system set aside so many bytes for a file in all, where it can.
+
+    Raises:
+        OSError: there is no room for them.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:

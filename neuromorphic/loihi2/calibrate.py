@@ -172,12 +172,10 @@ def _weighed(node: Node, operation: Linear, read: tuple[NDArray[np.uint8], ...],
     """
     images, steps = read[0].shape[:2]
     sent = np.empty((images, steps, *node.shape), dtype)
-    for part in batches(images, BATCH):
-        count = part.stop - part.start
-        kernel = operation.kernel(node.shapes, count, dtype, np.zeros(node.input_shape))
-        for t in range(steps):
-            first, *others = (spikes[part, t].reshape(count, *node.input_shape) for spikes in read)
-            sent[part, t] = kernel(sum(others, start=first))
+    kernel = operation.kernel(node.shapes, steps, dtype, np.zeros(node.input_shape))
+    for i in range(images):  # the steps of one image at once: they stay in the cache
+        first, *others = (spikes[i].reshape(steps, *node.input_shape) for spikes in read)
+        sent[i] = kernel(sum(others, start=first))
     return sent
 
 
