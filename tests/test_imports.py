@@ -28,12 +28,14 @@ ROOMS = (
     "ops",
     "ir",
     "analysis",
+    "netx",
     "reading",
     "execution",
     "loihi2",
     "lava",
     "placement",
     "inspection",
+    "deploy",
 )
 """Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""
 

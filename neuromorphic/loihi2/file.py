@@ -15,6 +15,7 @@ from neuromorphic.files import in_memory
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import FORMAT_VERSION
 from neuromorphic.ir.metadata import KEY as METADATA
+from neuromorphic.loihi2.certificate import check
 from neuromorphic.loihi2.flat_file import written_flat
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
@@ -26,9 +27,17 @@ from neuromorphic.reading.read import read_nir
 def integer_graph(graph: Graph) -> Graph | None:
     """The integers of a graph that was read from a quantised file; None where the file holds no scheme.
 
+    A graph that consists of integers already, as one of a netx file, stays what it is.
+
     Raises:
-        RefusedInput: the scheme is not understood, or doesn't fit the graph.
+        RefusedInput: the scheme is not understood, or doesn't fit the graph; or an integer is outside its width.
     """
+    if graph.precision == "loihi2":
+        try:
+            check(graph)
+        except RefusedInput as error:  # which names the node only
+            raise RefusedInput(f"{graph.source}: {error}") from error
+        return graph
     document = graph.metadata.document.get(KEY)
     if document is None:
         return None

@@ -130,10 +130,12 @@ def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
     """`clip(round(input_scale x), -128, 127)`: frames as the integers that `graph` reads, float32 of the same shape.
 
     Args:
-        graph: in integers, with its scheme in the metadata's document.
+        graph: in integers, with its scheme in the metadata's document; without one no floats are behind it, and frames
+            stay what they are.
         frames: as the float graph reads them.
     """
-    return scaled(frames, graph.metadata.document[KEY]["input_scale"])
+    scheme = graph.metadata.document.get(KEY)
+    return frames if scheme is None else scaled(frames, scheme["input_scale"])
 
 
 def scaled(frames: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
