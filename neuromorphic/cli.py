@@ -1,20 +1,21 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
 
+from neuromorphic.analysis.exactness import rounds
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.parity import ParityReport, compare_common
+from neuromorphic.ir.parity import ROUNDING, NumberParity, ParityReport, compare_common
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
@@ -23,7 +24,7 @@ from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
-from neuromorphic.placement import picture, place
+from neuromorphic.placement import PROFILES, Limits, ProfileName, picture, place
 from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.provenance import Asked, asked
 from neuromorphic.reading.read import read_graph
@@ -35,7 +36,6 @@ from neuromorphic.summary import (
     counted,
     displaced,
     document,
-    outputs_differ,
     sentences,
     table,
     widths,
@@ -65,7 +65,7 @@ from spikeclip.options import (
     WrittenByOption,
 )
 from spikeclip.predictions import Truth, describe_images, find_truth
-from spikeclip.preprocess import stated_resize
+from spikeclip.preprocess import Preprocessing, stated_resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,6 +82,10 @@ Backend = StrEnum("Backend", list(TARGETS))  # type: ignore[misc]
 DEFAULT = Backend(Lava.name)
 
 BACKENDS = "; ".join(f"{name}: {kind.says}" for name, kind in TARGETS.items())
+
+
+Profile = StrEnum("Profile", list(PROFILES))  # type: ignore[misc]
+DEFAULT_PROFILE = Profile(Limits().profile)
 
 
 class Precision(StrEnum):
@@ -136,9 +140,17 @@ def simulate(
     quantized: Annotated[
         Path | None, typer.Option("--save-quantized", help="Write the quantised graph (.nir); it needs no --calibrate.")
     ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option("--save-onnx", help="Write the integers as a model of integer operators (.onnx; docs/onnx.md)."),
+    ] = None,
     placement: Annotated[
         Path | None, typer.Option(help="Place the graph on Loihi 2's cores: JSON here, a picture (.svg) beside it.")
     ] = None,
+    profile: Annotated[
+        Profile,
+        typer.Option("--limits", help="Of a core: as Intel's compiler fills them, or as the chip's brief states them."),
+    ] = DEFAULT_PROFILE,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the trace (HDF5).")] = None,
     json_path: JsonOption = None,
     timeout: Annotated[
@@ -149,7 +161,7 @@ def simulate(
     """Simulate a graph in Lava, step by step as on Loihi, and compare every spike with the PyTorch model.
 
     In the integers of the chip (`--precision loihi2`) a graph is quantised first, on `--calibrate` images, unless its
-    file is quantised already; final membranes are compared too.
+    file is quantised already; final membranes are compared too. `--save-onnx` writes these integers for any runtime.
 
     Graphs of other libraries say nothing of preprocessing, time steps and dt: `--frames`, `--time-steps`, `--dt`.
 
@@ -169,11 +181,13 @@ def simulate(
         if own is not None and (precision is Precision.loihi2 or check is not None):
             raise RefusedInput(f"--module {own.spec} is compared in floats; expected no --check and --precision float")
         drawing = None if placement is None else placement.with_suffix(".svg")
+        limits = Limits.of(cast(ProfileName, profile.value))
         check_outputs(
             {
                 "-o": output,
                 "--json": json_path,
                 "--save-quantized": quantized,
+                "--save-onnx": onnx,
                 "--placement": placement,
                 "--placement's picture": drawing,
             },
@@ -194,22 +208,35 @@ def simulate(
             floats = timed(floats, None if found.images is not None else found.frames, time_steps)
             assert model is not None  # a module is refused above
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
-        elif calibrate or quantized:
-            raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
+            if onnx is not None:
+                from export.onnx.integers import save
+
+                save(graph, onnx)
+        elif calibrate or quantized or onnx:
+            raise RefusedInput(
+                "--calibrate, --save-quantized and --save-onnx are of the integers; expected --precision loihi2"
+            )
         truth = _truth(graph, found)
         frames = _frames(graph, found)
         # Before the run, which takes longer: a graph or a checkpoint that doesn't fit is refused at once.
         if reasons := target.refuses(graph):
             raise RefusedInput("; ".join(reasons))
         if placement is not None:
-            place(graph)
-        reference = None if check is None else _reference(check, floats, graph, frames, heads, labels)
+            place(graph, limits)
+        reference = None
+        if check is not None:
+            reference, compared = _reference(check, floats, graph, frames, heads, labels, str(images), limit)
         with progress_bar(backend.value) as advance:
             trace = target.run(graph, frames, time_steps, progress=advance)
-        report = None if reference is None else compare_common(trace, reference)
+        report = None
+        if reference is not None:
+            found_parity = compare_common(
+                trace, reference, ROUNDING if rounds(graph, frames, trace.outputs.shape[1]) else 0.0
+            )
+            report = replace(found_parity, frames=compared)
         if prepared is not None:
             report = _compared(prepared, trace, frames)
-        placed = None if placement is None else place(graph, trace=trace)
+        placed = None if placement is None else place(graph, limits, trace, frames=found.frames)
         accuracy = truth.accuracy(trace.predictions)
         assumed = [*assumptions(graph), *truth.assumed, *found.assumed]
         said = [*assumed, *sentences(trace, accuracy, report)]
@@ -232,8 +259,8 @@ def simulate(
             if classifies(graph):
                 result["per_image"] = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
             write_json(json_path, result)
-        written(quantized, output, placement, drawing, json_path)
-        if report is not None and (not report.exact or outputs_differ(trace, report)):
+        written(quantized, onnx, output, placement, drawing, json_path)
+        if report is not None and not report.exact:
             raise typer.Exit(1)
 
 
@@ -354,14 +381,25 @@ def _integers(
 
 
 def _reference(
-    checkpoint: str, floats: Graph, graph: Graph, frames: "NDArray[np.float32]", heads: int | None, labels: str | None
-) -> Trace:
+    checkpoint: str,
+    floats: Graph,
+    graph: Graph,
+    frames: "NDArray[np.float32]",
+    heads: int | None,
+    labels: str | None,
+    images: str,
+    limit: int | None,
+) -> tuple[Trace, NumberParity | None]:
+    """What PyTorch does on `images`, from the checkpoint's own preprocessing on; and how the file's frames compare."""
     from export.checking import torch_trace
+
+    def own(settings: Preprocessing) -> "NDArray[np.uint8]":
+        return load_images(images, settings.image_size, limit, settings.resize).images
 
     size = None if heads is None else image_size(floats)
     with progress_bar("PyTorch") as advance:
         return torch_trace(
-            checkpoint, floats, graph, frames, heads=heads, image_size=size, labels=labels, progress=advance
+            checkpoint, floats, graph, frames, heads=heads, image_size=size, labels=labels, own=own, progress=advance
         )
 
 

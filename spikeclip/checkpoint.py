@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import nn
 
-from neuromorphic.files import whole
+from neuromorphic.files import write_bytes
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
@@ -176,8 +176,7 @@ def write_tensors(model: nn.Module, kind: str, metadata: Mapping[str, Any], path
     """Write the tensors of `model` and `metadata` of that format to `path`, whole or not at all, for `read_tensors`."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     document = json.dumps({"format": kind, "format_version": FORMAT_VERSION, **metadata})
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata={"spikeclip": document})
+    write_bytes(path, serialised(tensors, metadata={"spikeclip": document}))
 
 
 def read_tensors(path: Path, expected: dict[str, type] = METADATA) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
