@@ -15,7 +15,7 @@ from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.parity import ROUNDING, NumberParity, ParityReport, compare_common
+from neuromorphic.ir.parity import ROUNDING, NumberParity, compare_common
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
@@ -40,7 +40,7 @@ from neuromorphic.summary import (
     table,
     widths,
 )
-from neuromorphic.targets import TARGETS, Lava, Target
+from neuromorphic.targets import TARGETS, Lava
 from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
@@ -195,7 +195,8 @@ def simulate(
         )
         floats, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
         precision, graph = _arithmetic(floats, precision), floats
-        target = _target(backend, timeout)
+        kind = TARGETS[backend.value]
+        target = kind(timeout=timeout) if kind is Lava and timeout is not None else kind()
         if prepared is not None and images is None and frames_path is None:
             found = _random(prepared, limit)
         else:
@@ -235,7 +236,9 @@ def simulate(
             )
             report = replace(found_parity, frames=compared)
         if prepared is not None:
-            report = _compared(prepared, trace, frames)
+            from export.frontend.parity import compare_module
+
+            report = compare_module(prepared, trace, prepared.record(frames))
         placed = None if placement is None else place(graph, limits, trace, frames=found.frames)
         accuracy = truth.accuracy(trace.predictions)
         assumed = [*assumptions(graph), *truth.assumed, *found.assumed]
@@ -245,7 +248,7 @@ def simulate(
         said += [] if placed is None else cores(placed)
         if classifies(graph):
             # Labels are the model's class numbers now, whatever they were in the images' source.
-            names = () if graph.metadata.label_names else found.label_names
+            names = () if graph.metadata.label_names or found.images is None else found.images.label_names
             results.print(table(graph, trace, found.names, truth.classes, names))
         for line in said:
             results.print(line, markup=False)
@@ -271,11 +274,6 @@ def _arithmetic(graph: Graph, asked_for: Precision | None) -> Precision:
     return asked_for or Precision(graph.precision)
 
 
-def _target(backend: Backend, timeout: float | None) -> Target:
-    kind = TARGETS[backend.value]
-    return kind(timeout=timeout) if kind is Lava and timeout is not None else kind()
-
-
 @dataclass(frozen=True)
 class _Shown:
     """What a graph is run on: images, or frames as they are."""
@@ -284,11 +282,6 @@ class _Shown:
     frames: "NDArray[np.float32]"
     names: Sequence[str]
     assumed: Sequence[str] = ()
-
-    @property
-    def label_names(self) -> Sequence[str]:
-        """Names that the images' own labels index."""
-        return () if self.images is None else self.images.label_names
 
 
 def _opened(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tuple[Graph, PreparedModule | None]":
@@ -309,22 +302,8 @@ def _random(prepared: "PreparedModule", limit: int | None) -> _Shown:
     return _Shown(None, frames, [f"input {i}" for i in range(len(frames))], (said,))
 
 
-def _compared(prepared: "PreparedModule", trace: Trace, frames: "NDArray[np.float32]") -> ParityReport:
-    from export.frontend.parity import compare_module
-
-    return compare_module(prepared, trace, prepared.record(frames))
-
-
 def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | None, *, only_images: bool) -> _Shown:
-    """The images or the frames that were named; exactly one of the two has to be.
-
-    Args:
-        graph: that reads them.
-        images: SPEC of images.
-        frames: file of frames.
-        limit: take the first N only.
-        only_images: whether something was asked for that takes images.
-    """
+    """The first `limit` of the images or the frames that were named; exactly one of the two has to be."""
     if (images is None) == (frames is None):
         raise RefusedInput("nothing to run on, or two things; expected either --images SPEC or --frames FILE.npy")
     if frames is not None:
