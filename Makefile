@@ -65,6 +65,8 @@ bench: $(READY) ## Lava against PyTorch, in floats, in integers and at full size
 	$(BIN)/python -m benchmarks.loihi2
 	$(BIN)/python -m benchmarks.lava paper-base --random --no-stock
 	$(BIN)/python -m benchmarks.onnx_runtime
+	mkdir -p build && $(BIN)/spikeclip-export spike-driven-small -o build/integers.nir
+	$(BIN)/python -m benchmarks.onnx_integers build/integers.nir
 
 counters: $(READY) ## other people's counters beside ours (docs/counters.md)
 	$(PIP) install --no-deps --target build/counters -r benchmarks/counters/requirements.txt

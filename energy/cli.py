@@ -129,8 +129,9 @@ def energy(
             graph = with_input_kind(graph, None if input_kind is None else input_kind.value)
         shown = {"--images": images, "--frames": frames_path, "--time-steps": time_steps, "--limit": limit}
         if trace is not None:
-            given = [option for option, value in shown.items() if value is not None]
-            run = _stored(graph, trace, frames_path, [] if own is not None and given == ["--time-steps"] else given)
+            of_module = set() if own is None else {"--time-steps"}
+            given = [option for option, value in shown.items() if value is not None and option not in of_module]
+            run = _stored(graph, trace, frames_path, given)
         else:
             run = _running(graph, _inputs(graph, prepared, images, frames_path, limit), time_steps)
         counts = run.counts

@@ -17,7 +17,7 @@ import nir
 from export.frontend.output import Readout
 from export.populations import DT
 from export.snap import Grid
-from neuromorphic.analysis.certificate import Certificate
+from neuromorphic.analysis.rounding import Certificate
 from neuromorphic.ops.extensions import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.twin import twin_table

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
@@ -24,7 +24,7 @@ from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
-from neuromorphic.placement import picture, place
+from neuromorphic.placement import PROFILES, Limits, ProfileName, picture, place
 from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.provenance import Asked, asked
 from neuromorphic.reading.read import read_graph
@@ -84,6 +84,10 @@ DEFAULT = Backend(Lava.name)
 BACKENDS = "; ".join(f"{name}: {kind.says}" for name, kind in TARGETS.items())
 
 
+Profile = StrEnum("Profile", list(PROFILES))  # type: ignore[misc]
+DEFAULT_PROFILE = Profile(Limits().profile)
+
+
 class Precision(StrEnum):
     """The arithmetic."""
 
@@ -136,9 +140,17 @@ def simulate(
     quantized: Annotated[
         Path | None, typer.Option("--save-quantized", help="Write the quantised graph (.nir); it needs no --calibrate.")
     ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option("--save-onnx", help="Write the integers as a model of integer operators (.onnx; docs/onnx.md)."),
+    ] = None,
     placement: Annotated[
         Path | None, typer.Option(help="Place the graph on Loihi 2's cores: JSON here, a picture (.svg) beside it.")
     ] = None,
+    profile: Annotated[
+        Profile,
+        typer.Option("--limits", help="Of a core: as Intel's compiler fills them, or as the chip's brief states them."),
+    ] = DEFAULT_PROFILE,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the trace (HDF5).")] = None,
     json_path: JsonOption = None,
     timeout: Annotated[
@@ -149,7 +161,7 @@ def simulate(
     """Simulate a graph in Lava, step by step as on Loihi, and compare every spike with the PyTorch model.
 
     In the integers of the chip (`--precision loihi2`) a graph is quantised first, on `--calibrate` images, unless its
-    file is quantised already; final membranes are compared too.
+    file is quantised already; final membranes are compared too. `--save-onnx` writes these integers for any runtime.
 
     Graphs of other libraries say nothing of preprocessing, time steps and dt: `--frames`, `--time-steps`, `--dt`.
 
@@ -169,11 +181,13 @@ def simulate(
         if own is not None and (precision is Precision.loihi2 or check is not None):
             raise RefusedInput(f"--module {own.spec} is compared in floats; expected no --check and --precision float")
         drawing = None if placement is None else placement.with_suffix(".svg")
+        limits = Limits.of(cast(ProfileName, profile.value))
         check_outputs(
             {
                 "-o": output,
                 "--json": json_path,
                 "--save-quantized": quantized,
+                "--save-onnx": onnx,
                 "--placement": placement,
                 "--placement's picture": drawing,
             },
@@ -194,15 +208,21 @@ def simulate(
             floats = timed(floats, None if found.images is not None else found.frames, time_steps)
             assert model is not None  # a module is refused above
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
-        elif calibrate or quantized:
-            raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
+            if onnx is not None:
+                from export.onnx.integers import save
+
+                save(graph, onnx)
+        elif calibrate or quantized or onnx:
+            raise RefusedInput(
+                "--calibrate, --save-quantized and --save-onnx are of the integers; expected --precision loihi2"
+            )
         truth = _truth(graph, found)
         frames = _frames(graph, found)
         # Before the run, which takes longer: a graph or a checkpoint that doesn't fit is refused at once.
         if reasons := target.refuses(graph):
             raise RefusedInput("; ".join(reasons))
         if placement is not None:
-            place(graph)
+            place(graph, limits)
         reference = None
         if check is not None:
             reference, compared = _reference(check, floats, graph, frames, heads, labels, str(images), limit)
@@ -210,11 +230,13 @@ def simulate(
             trace = target.run(graph, frames, time_steps, progress=advance)
         report = None
         if reference is not None:
-            found_parity = compare_common(trace, reference, ROUNDING if rounds(graph, frames) else 0.0)
+            found_parity = compare_common(
+                trace, reference, ROUNDING if rounds(graph, frames, trace.outputs.shape[1]) else 0.0
+            )
             report = replace(found_parity, frames=compared)
         if prepared is not None:
             report = _compared(prepared, trace, frames)
-        placed = None if placement is None else place(graph, trace=trace)
+        placed = None if placement is None else place(graph, limits, trace, frames=found.frames)
         accuracy = truth.accuracy(trace.predictions)
         assumed = [*assumptions(graph), *truth.assumed, *found.assumed]
         said = [*assumed, *sentences(trace, accuracy, report)]
@@ -237,7 +259,7 @@ def simulate(
             if classifies(graph):
                 result["per_image"] = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
             write_json(json_path, result)
-        written(quantized, output, placement, drawing, json_path)
+        written(quantized, onnx, output, placement, drawing, json_path)
         if report is not None and not report.exact:
             raise typer.Exit(1)
 

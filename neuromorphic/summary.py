@@ -89,7 +89,8 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
     )
     if report.membranes_compared:
         lines.append(
-            f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches"
+            f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches "
+            "(0 where a neuron has just fired; a chip reports 128 there: docs/loihi2.md)"
         )
     if report.frames is not None:
         lines.append(f"frames, by the file and by the checkpoint: {report.frames}")
@@ -118,16 +119,21 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
 
 
 def displaced(graph: Graph) -> list[str]:
-    """How far the spikes of an integer graph are from the float graph's, on the calibration frames, in a sentence."""
+    """What integers change: whose numbers none, and how far spikes are from the float graph's on calibration frames."""
     populations = graph.metadata.document.get(KEY, {}).get("populations", {})
+    kept = sum(bool(found.get("as_it_was")) for found in populations.values())
+    said = (
+        [f"integers: numbers of {kept} of {len(populations)} populations are the chip's already: kept"] if kept else []
+    )
     shares = {name: float(found["disagreement"]) for name, found in populations.items()}
     moved = sorted((name for name, share in shares.items() if share), key=lambda name: -shares[name])
     if not moved:
-        return ["integers: every spike as in floats, on the calibration frames"] if shares else []
+        return [*said, "integers: every spike as in floats, on the calibration frames"] if shares else []
     listed = ", ".join(f"{name} {shares[name]:.1%}" for name in moved[:DISPLACED])
     more = f" and {len(moved) - DISPLACED} more populations" if len(moved) > DISPLACED else ""
     return [
-        f"integers: neurons and steps that differ from the float graph's, on the calibration frames: {listed}{more}"
+        *said,
+        f"integers: neurons and steps that differ from the float graph's, on the calibration frames: {listed}{more}",
     ]
 
 
@@ -161,7 +167,7 @@ def cores(placement: Placement) -> list[str]:
     steps = placement.time_steps or 1
     return [
         f"placement: {number} on {chips} of Loihi 2, {used['neurons']:.0%} of their neurons and "
-        f"{used['memory']:.0%} of their memory in use",
+        f"{used['memory']:.0%} of their memory in use (--limits {placement.limits.profile}: an estimate, no proof)",
         f"busiest core, {how}: {busiest.population} channels {busiest.channels[0]} to {busiest.channels[1] - 1}, "
         f"{int(activity.operations[time.busiest]) / activity.steps:,.0f} operations per step",
         f"messages to cores, {how}: {int(activity.messages.sum()) / activity.steps * steps:,.0f} per image; at most "

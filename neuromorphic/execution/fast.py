@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.biases import biases
-from neuromorphic.analysis.exactness import doubles, exact_on
+from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import frame, per_step
 from neuromorphic.ir.graph import Graph, Node
@@ -39,18 +39,16 @@ class Activity:
     overflows: Mapping[str, Overflows] = field(default_factory=dict)
 
 
-def run(graph: Graph, frames: NDArray[np.float32], time_steps: int, *, double: bool = False) -> Activity:
+def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
     """All spikes of `frames` `[B, *input shape]`, each presented for T steps, or of `[B, T, *input shape]`.
 
     Args:
         graph: any validated graph.
         frames: float32.
         time_steps: T.
-        double: as of `Execution`.
     """
     batch = len(frames)
-    unproven = graph.precision == "float" and not exact_on(graph, frames)
-    execution = Execution(graph, batch, time_steps, double=double or unproven)
+    execution = Execution(graph, batch, time_steps, doubles=doubles_on(graph, frames, time_steps))
     spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
     outputs = np.zeros((batch, time_steps, *graph.nodes[graph.output].shape), np.float64)
     for t in range(time_steps):
@@ -98,14 +96,19 @@ class Execution:
         batch: maps at once.
         time_steps: that will be taken, at most.
         names: of the nodes to compute; all of them by default.
-        double: sums in float64 even where the certificate asks for no more than float32: it holds for the graph's own
-            weights, and others round in an order that differs between processors.
+        doubles: names of the nodes that sum in float64 (`analysis.exactness`); all of them by default: what float32
+            rounds, it rounds in an order that differs between processors.
     """
 
     def __init__(
-        self, graph: Graph, batch: int, time_steps: int, names: Collection[str] | None = None, *, double: bool = False
+        self,
+        graph: Graph,
+        batch: int,
+        time_steps: int,
+        names: Collection[str] | None = None,
+        doubles: Collection[str] | None = None,
     ) -> None:
-        self.graph, self.batch, self.double = graph, batch, double
+        self.graph, self.batch, self.doubles = graph, batch, doubles
         self.biases = biases(graph)
         chosen = [node for node in graph.nodes.values() if names is None or node.name in names]
         self.nodes = [node for node in chosen if not isinstance(node.operation, Source)]
@@ -190,7 +193,7 @@ class Execution:
                 assert_never(unknown)
 
     def _dtype(self, name: str) -> type[np.floating]:
-        return np.float64 if self.double or name in doubles(self.graph) else np.float32
+        return np.float64 if self.doubles is None or name in self.doubles else np.float32
 
 
 def count_overflows(

@@ -1,15 +1,17 @@
 """`spikeclip-inspect`: what is in a `.nir` file, in words, as JSON and as a picture."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
-from neuromorphic.analysis.certificate import LIMIT, READOUT_LIMIT, certify
-from neuromorphic.analysis.exactness import as_nir, frame_range
+from neuromorphic.analysis.rounding import proven
 from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.inspection.describe import size
 from neuromorphic.inspection.drawing import draw
@@ -18,12 +20,29 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import Readout
 from neuromorphic.loihi2.certificate import certify as prove_widths
 from neuromorphic.loihi2.file import integer_graph
+from neuromorphic.reading.frames import encode, image_size, read_frames
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
+from neuromorphic.verdicts import Verdict, verdicts
 from spikeclip.console import console, refusals, results, written
-from spikeclip.options import DtOption, IntegratorsOption, JsonOption, ModelArgument, ResetOption, WrittenByOption
+from spikeclip.data import load_images
+from spikeclip.options import (
+    DtOption,
+    FramesOption,
+    ImagesOption,
+    IntegratorsOption,
+    JsonOption,
+    ModelArgument,
+    ResetOption,
+    TimeStepsOption,
+    WrittenByOption,
+)
+from spikeclip.preprocess import stated_resize
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+MEASURED = 8
+"""Images that the targets are measured on."""
 
 NAMES = 6
 """Labels that are listed before the rest is counted."""
@@ -38,33 +57,45 @@ def inspect_file(
     reset: ResetOption = None,
     integrators: IntegratorsOption = None,
     written_by: WrittenByOption = None,
+    images: ImagesOption = None,
+    frames_path: FramesOption = None,
+    time_steps: TimeStepsOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Take the first N of them.")] = MEASURED,
     prove: Annotated[
         bool, typer.Option(help="Prove the file's certificate again from its weights; else it is only quoted.")
     ] = True,
 ) -> None:
     """Show what is in a `.nir` file: nodes, shapes, parameters, latencies, extensions, precision, certificate.
 
-    Nothing is run, and nothing of the file is believed that its weights can prove: `certificate` says which it is.
+    Nothing of the file is believed that its weights can prove: `certificate` says which it is. `targets` says of
+    everything that could run it whether it computes every spike (faithful), others (approximate), or refuses, and why.
+    Nothing is run but where `--images` or `--frames` ask how many spikes differ.
 
     Exit codes: 0 done, 1 the file claims to be exact where its weights are not, 2 the input was refused.
 
-    Examples: `spikeclip-inspect model.nir --svg model.svg --json model.json`, `spikeclip-inspect theirs.nir --dt 1e-3`
+    Examples: `spikeclip-inspect model.nir --svg model.svg --json model.json`, `spikeclip-inspect theirs.nir --dt 1e-3`,
+    `spikeclip-inspect theirs.nir --frames spikes.npy --dt 1e-3`
     """
     with refusals():
-        check_outputs({"--json": json_path, "--svg": svg}, (model,))
+        check_outputs({"--json": json_path, "--svg": svg}, (model, images, frames_path))
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
+        shown = _shown(graph, images, frames_path, limit)
         with console.status("proving"):
-            proof = _proof(graph, prove)
+            proof = _proof(graph, model, prove)
+        with console.status("judging targets"):
+            judged = _verdicts(graph if shown is None else timed(graph, shown, time_steps), proof, shown)
         found = inspect(graph, synapses(graph), proof)
         for line in _lines(found):
             results.print(line, markup=False)
         results.print()
         for title, said in _summary(found):
             results.print(f"{title:<12} {said}", markup=False)
+        for title, verdict in zip(("targets", *[""] * len(judged)), judged, strict=False):
+            results.print(f"{title:<12} {verdict.target}: {verdict}", markup=False)
         for sentence in graph.metadata.assumed:
             results.print(f"{'assumed':<12} {sentence}", markup=False)
         if json_path is not None:
-            write_json(json_path, found.to_dict())
+            write_json(json_path, {**found.to_dict(), "targets": [asdict(verdict) for verdict in judged]})
         if svg is not None:
             write_text(svg, draw(found))
         written(json_path, svg)
@@ -72,25 +103,43 @@ def inspect_file(
             raise typer.Exit(1)
 
 
-def _proof(graph: Graph, prove: bool) -> Proof:
-    """What the file claims of its arithmetic, and what its weights prove."""
+def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int) -> NDArray[np.float32] | None:
+    """What the targets are measured on, as a graph of floats reads it; None where nothing was given."""
+    if images is not None and frames is not None:
+        raise RefusedInput("both --images and --frames: expected one of them")
+    if frames is not None:
+        return read_frames(graph, frames, limit)
+    if images is None:
+        return None
+    resize = stated_resize(graph.metadata.preprocessing, graph.source)
+    return encode(graph, load_images(images, image_size(graph), limit, resize).images)
+
+
+def _verdicts(graph: Graph, proof: Proof, frames: NDArray[np.float32] | None) -> tuple[Verdict, ...]:
+    from export.onnx.integers import refusals as no_onnx
+
+    exact = (
+        proof.proven is not None and "nodes" in proof.proven and all(n["exact"] for n in proof.proven["nodes"].values())
+    )
+    return verdicts(graph, exact, frames, {"onnx integers": no_onnx})
+
+
+def _proof(graph: Graph, path: Path, prove: bool) -> Proof:
+    """What the file claims of its arithmetic, and what its weights prove, without torch."""
     claimed = _claim(graph)
     if not prove:
         return Proof(claimed, None, "not asked for")
     whole = integer_graph(graph)
     if whole is not None:
         return Proof(claimed, prove_widths(whole).to_dict())
-    steps, limit = graph.metadata.time_steps, (claimed or {}).get("limit")
     try:
-        frames = frame_range(graph)
-        if frames is None or steps is None:
-            return Proof(claimed, None, "the file doesn't say what its frames are")
         with np.errstate(divide="raise", invalid="raise"):
-            bits = READOUT_LIMIT if limit == READOUT_LIMIT else LIMIT
-            proven = certify(as_nir(graph), frames, steps, graph.metadata.dt, bits)
-    except (ArithmeticError, ValueError) as error:  # frames of another shape, or nodes that the proof doesn't know
+            found = proven(graph)
+    except (ArithmeticError, ValueError) as error:  # numbers beyond what the proof knows
         return Proof(claimed, None, str(error))
-    return Proof(claimed, proven.to_dict())
+    if found is None:
+        return Proof(claimed, None, "the file doesn't say what its frames are")
+    return Proof(claimed, found.to_dict())
 
 
 def _claim(graph: Graph) -> Mapping[str, Any] | None:

@@ -41,8 +41,8 @@ def simulate(
     """Run `graph` in Lava on `frames`, each presented for T steps, images back to back.
 
     The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
-    population, in float64 as the graph's weights prove it of such frames; without that proof all in float64.
-    Integers need no certificate: `loihi2.bounds` bounds every sum.
+    population, in float64 as the graph's weights prove it for every node and such frames (`analysis.rounding`); without
+    that proof all in float64.  Integers need none: their sums are bounded (`analysis.exactness`).
 
     Args:
         graph: a validated graph.
@@ -71,7 +71,7 @@ def simulate(
     if reasons := refusals(graph, stock=models == "stock"):
         raise RefusedInput("; ".join(reasons))
     repeats = frames.strides[1] == 0
-    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles_on(graph, frames))
+    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles_on(graph, frames, steps))
     depth = schedule(graph).depth
 
     def on_line(line: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.certificate import LIMIT
+from neuromorphic.analysis.rounding import SINGLE
 from neuromorphic.execution.fast import Execution, batches, run
 from neuromorphic.execution.frames import frame, still
 from neuromorphic.ir.graph import Graph, Node
@@ -43,7 +43,7 @@ class Whole:
     def fits(self, sources: int) -> bool:
         """Whether float32 holds all sums of spikes from so many sources."""
         largest = np.abs(self.weights).reshape(len(self.weights), -1).sum(1).max() * sources
-        return bool(largest < 2**LIMIT)
+        return bool(largest < 2**SINGLE)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Calibration:
         for part in batches(images, BATCH):
             frames = self.frames[part]
             count = steps or self.time_steps
-            execution = Execution(graph, len(frames), count, names - found.keys() | {name}, double=True)
+            execution = Execution(graph, len(frames), count, names - found.keys() | {name})
             sent = []
             for t in range(count):
                 values = {n: each[part, t] for n, each in found.items()}

@@ -75,7 +75,8 @@ def _layer(name: str) -> str:
 
 
 def _words(core: Core, operations: float) -> str:
-    block = f"channels {core.channels[0]}-{core.channels[1] - 1}, rows {core.rows[0]}-{core.rows[1] - 1}"
+    axes = (("channels", core.channels), ("rows", core.rows), ("columns", core.columns))
+    block = ", ".join(f"{axis} {first}-{last - 1}" for axis, (first, last) in axes)
     return (
         f"core {core.index}: {core.population}, {block}; {core.neurons} neurons, {core.memory} bytes, "
         f"{operations:.0f} operations per step"

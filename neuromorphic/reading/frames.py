@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import normalisation
+from neuromorphic.ops.dyadic import on_grid
 from neuromorphic.reading.recordings import is_recording, read_recording
 
 
@@ -49,7 +50,7 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     if found != expected or mean.shape != expected[:1]:
         raise RefusedInput(f"images have the shape {list(found)}; {graph.source} reads {list(expected)}")
     x = np.ascontiguousarray(((images - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
-    return x if graph.metadata.input_bits is None else snap(x, graph.metadata.input_bits)
+    return x if graph.metadata.input_bits is None else on_grid(x, graph.metadata.input_bits)
 
 
 def read_frames(graph: Graph, path: Path, limit: int | None = None) -> NDArray[np.float32]:
@@ -101,9 +102,3 @@ def _array(path: Path) -> NDArray[Any]:
     except (OSError, ValueError, EOFError) as error:
         raise RefusedInput(f"{path}: not a readable .npy array ({error})") from error
     return found  # type: ignore[no-any-return]
-
-
-def snap(x: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """`round(2^bits x) / 2^bits`, halves to even: the nearest multiples of `2^-bits`."""
-    scale = np.float32(2.0**bits)
-    return np.asarray(np.round(x * scale) / scale, dtype=np.float32)

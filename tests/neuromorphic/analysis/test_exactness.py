@@ -6,7 +6,8 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.analysis.exactness import doubles, doubles_on, exact_on, proven
+from neuromorphic.analysis.exactness import doubles, doubles_on, exact_on
+from neuromorphic.analysis.rounding import proven
 from neuromorphic.execution import fast, reference
 from neuromorphic.ir.parity import compare
 from neuromorphic.reading.build import from_nir
@@ -47,12 +48,12 @@ def test_what_the_weights_prove_is_computed_in_float32():
         {"fc": affine([[2.0**20, 2.0**-10]]), "lif": lif((1,))},
         {"fc": affine([[0.5, 0.5]]), "if": nir.IF(*(np.full(1, x, np.float32) for x in (0.3 / DT, 1.0, 0.0)))},
         {"fc": affine([[0.5, 0.5]]), "i": nir.I(np.full(1, 0.3 / DT, np.float32)), "t": nir.Threshold(np.ones(1))},
-        {"pool": nir.AvgPool2d(np.array([1, 2]), np.array([1, 2]), np.array([0, 0])), "lif": lif((1, 1, 1))},
+        {"pool": nir.AvgPool2d(np.array([1, 3]), np.array([1, 3]), np.array([0, 0])), "lif": lif((1, 1, 1))},
     ],
     ids=["weights", "bias", "decay", "gain", "reset", "range", "integrator", "membranes", "a mean"],
 )
 def test_a_claim_that_the_weights_do_not_bear_out_is_not_believed(nodes):
-    shape = (1, 1, 2) if "pool" in nodes else (2,)
+    shape = (1, 1, 3) if "pool" in nodes else (2,)
     graph = claimed(nodes, shape, (1, 1, 1) if "pool" in nodes else (1,))
     assert doubles(graph) == computing(graph)
 
@@ -93,8 +94,8 @@ def test_nothing_is_proven_where_the_file_does_not_say_what_its_frames_are():
 def test_a_proof_covers_the_frames_that_it_is_of(frames, covered):
     graph = claimed({"fc": affine([[0.5, -0.25]]), "lif": lif((1,))}, (2,), (1,))
     frames = np.asarray(frames, np.float32)
-    assert exact_on(graph, frames) is covered
-    assert doubles_on(graph, frames) == (set() if covered else computing(graph))
+    assert exact_on(graph, frames, 4) is covered
+    assert doubles_on(graph, frames, 4) == (set() if covered else computing(graph))
 
 
 def test_preprocessing_bounds_the_frames_of_pixels():
@@ -112,9 +113,9 @@ def test_preprocessing_bounds_the_frames_of_pixels():
     graph = from_nir(net)
     frames = np.zeros((1, 2, 6, 6), np.float32)
     frames[0, :, 0, 0], frames[0, :, 0, 1] = (-2, -1), (127 / 64, 191 / 64)
-    assert exact_on(graph, frames)
+    assert exact_on(graph, frames, 4)
     frames[0, 0, 0, 0] = -2 - 1 / 64
-    assert not exact_on(graph, frames)
+    assert not exact_on(graph, frames, 4)
 
 
 def test_a_map_that_a_matrix_reads_is_flattened_for_the_proof():

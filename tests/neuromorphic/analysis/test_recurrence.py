@@ -217,7 +217,7 @@ def scaled_currents():
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
-        (chain({"li": nir.LI(*[ONE[0]] * 3), "lif": lif((1,))}, (1,), (1,)), "node 'li' sends its membranes to other"),
+        (chain({"i": nir.I(ONE[0]), "lif": lif((1,))}, (1,), (1,)), "node 'i' sends its membranes to other"),
         (of_one(nir.LI(*[ONE[0]] * 3)), "it has no neurons that spike"),
         (scaled_currents(), "node 'scale' scales currents"),
         (chain({"d": late(64), "lif": lif((1,))}, (1,), (1,)), "node 'd' waits 64 steps; expected at most 63, which"),

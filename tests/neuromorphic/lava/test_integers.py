@@ -6,11 +6,12 @@ import h5py
 import numpy as np
 import pytest
 
+from neuromorphic.analysis.exactness import doubles
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.execution.reference import run, run_in_batches
 from neuromorphic.ir.parity import compare
 from neuromorphic.ir.trace import Trace
-from neuromorphic.lava.simulation import doubles, simulate
+from neuromorphic.lava.simulation import simulate
 from neuromorphic.lava.stock_limits import LARGEST_CURRENT
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
 from neuromorphic.ops.widths import shift

@@ -31,13 +31,13 @@ def squares(svg):
 
 def test_every_core_is_drawn_twice(placement):
     words = [found[2].partition(":")[0] for found in squares(picture(placement))]
-    assert sorted(words) == sorted(2 * [f"core {i}" for i in range(4)])
-    assert placement.chips == 2
+    assert sorted(words) == sorted(2 * [f"core {i}" for i in range(6)])
+    assert placement.chips == 3
 
 
 def test_a_core_says_what_it_holds(placement):
     (_, _, words), _ = (found for found in squares(picture(placement)) if found[2].startswith("core 1:"))
-    assert "lif, channels 0-3, rows 3-5; 72 neurons" in words
+    assert "lif, channels 0-3, rows 0-5, columns 2-3; 48 neurons" in words
     assert f"{placement.full_rate.operations[1]} operations per step" in words
 
 
@@ -46,7 +46,7 @@ def test_layers_share_a_colour_and_the_busiest_core_has_the_strongest(placement)
     found = squares(picture(placement))
     left = {words.split()[1]: fill for x, fill, words in found if x < middle}
     right = {words.split()[1]: fill for x, fill, words in found if x > middle}
-    assert left["0:"] == left["1:"] != left["2:"]
+    assert left["0:"] == left["2:"] != left["3:"]
     busiest = placement.full_rate.operations.argmax()
     assert right[f"{busiest}:"] == "#b22234"
 
@@ -55,8 +55,8 @@ def test_free_cores_are_drawn_and_silence_is_no_division_by_zero():
     graph = from_nir(small_net())
     silent = place(graph, trace=run(graph, np.zeros((1, 2, 6, 6), np.float32)))
     found = squares(picture(silent))
-    assert len(found) == 2 * 128
-    assert sum(words.endswith("free") for _, _, words in found) == 2 * 125
+    assert len(found) == 2 * 122
+    assert sum(words.endswith("free") for _, _, words in found) == 2 * 119
 
 
 def test_names_are_text_and_nothing_is_loaded():
