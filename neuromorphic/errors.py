@@ -22,5 +22,10 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
+def number(count: int, noun: str) -> str:
+    """A number with its noun, as messages say it: `1 path`, `1,234 paths`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 SHOWN = 80
 """Characters of a value that a message quotes."""

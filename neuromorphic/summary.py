@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
+from neuromorphic.errors import number
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport
 from neuromorphic.ir.trace import Trace
@@ -69,18 +70,19 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
     rate = spikes / max(1, neurons * trace.images * trace.time_steps)
     lines = [f"... and {trace.images - ROWS} more"] if trace.images > ROWS else []
     lines.append(
-        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "
-        f"population{'s' * (len(trace.spikes) != 1)}: {spikes:,} spikes (rate {rate:.3f})"
+        f"{number(trace.images, 'image')}, {number(trace.time_steps, 'time step')}, {number(neurons, 'neuron')} in "
+        f"{number(len(trace.spikes), 'population')}: {number(spikes, 'spike')} (rate {rate:.3f})"
     )
     if not spikes:
         lines.append("nothing spiked in the whole run: are dt, --integrators and the frames what the file means?")
     if accuracy is not None:
-        lines.append(f"accuracy {accuracy:.2%} of {trace.images} images")
+        lines.append(f"accuracy {accuracy:.2%} of {number(trace.images, 'image')}")
     if report is None:
         return lines
     if len(report.nodes) < len(trace.spikes):
         apart = len(trace.spikes) - len(report.nodes)
-        lines.append(f"{apart} populations have no layer in PyTorch to compare with")
+        have = "has" if apart == 1 else "have"
+        lines.append(f"{number(apart, 'population')} {have} no layer in PyTorch to compare with")
     agree = f"{report.predictions_agree} of {report.images} predictions agree"
     lines.append(
         f"parity with PyTorch: {report.spikes_compared:,} spikes compared, {report.mismatches:,} mismatches; {agree}"
@@ -106,7 +108,8 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
         found: of a run, at least for the populations that are not proven.
     """
     if not proof.unproven:
-        return [f"widths: no u wraps and no v saturates in {len(proof.populations)} populations, whatever the input"]
+        populations = number(len(proof.populations), "population")
+        return [f"widths: no u wraps and no v saturates in {populations}, whatever the input"]
     lines = []
     for name in proof.unproven:
         wraps, saturations = found[name].wraps, found[name].saturations

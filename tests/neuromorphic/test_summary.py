@@ -2,7 +2,9 @@
 
 import nir
 import numpy as np
+import pytest
 
+from neuromorphic.errors import number
 from neuromorphic.execution.reference import run
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
@@ -44,6 +46,11 @@ def test_floats_have_no_unit_of_their_own():
     graph = from_nir(readout())
     assert output_unit(graph) is None
     assert counted(graph) == []
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 paths"), (1, "1 path"), (2, "2 paths"), (1234, "1,234 paths")])
+def test_numbers_agree_with_their_nouns(count, said):
+    assert number(count, "path") == said
 
 
 def test_populations_whose_numbers_were_the_chips_are_counted():

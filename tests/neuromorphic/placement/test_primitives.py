@@ -205,7 +205,7 @@ def test_a_cycle_with_more_synapses_than_it_is_late_is_refused():
     edges = [("input", "a"), ("a", "x"), ("x", "y"), ("y", "a"), ("a", "output")]
     nodes = {"a": lif((1, 2, 2))} | {name: conv([[[[0.5]]]], hw=(2, 2)) for name in "xy"}
     graph = graph_of(nodes, edges, (1, 2, 2), (1, 2, 2))
-    with pytest.raises(RefusedInput, match="takes 1 steps more on the chip than it is late; expected a Delay"):
+    with pytest.raises(RefusedInput, match="takes 1 time step more on the chip than it is late; expected a Delay"):
         place(graph)
     # A Delay of two steps is late enough.  What x sends is summed before y's synapses, by neurons of their own.
     edges = [("input", "a"), ("a", "late"), ("late", "x"), ("x", "y"), ("y", "a"), ("a", "output")]
@@ -220,7 +220,7 @@ def test_an_echo_of_spikes_is_refused():
         place(graph_of(nodes, edges, (1,), (1,)))
 
 
-REFUSED = ("is a Delay of the currents of", "steps more on the chip than it is late", "expected one shape",
+REFUSED = ("is a Delay of the currents of", "more on the chip than it is late", "expected one shape",
            "nothing to place", "one neuron takes")  # fmt: skip
 
 
