@@ -22,13 +22,15 @@ from energy.table import table
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import InputKind
-from neuromorphic.reading.frames import as_floats, encode, image_size, read_frames, stored_frames
+from neuromorphic.reading.events import parse_bin
+from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies
 from spikeclip.console import progress_bar, refusals, results
-from spikeclip.data import load_images
+from spikeclip.data import ImageSet, load_images
 from spikeclip.options import (
+    BinOption,
     DtOption,
     FramesOption,
     ImagesOption,
@@ -37,6 +39,7 @@ from spikeclip.options import (
     LimitOption,
     ModelArgument,
     ResetOption,
+    TimeFirstOption,
     TimeStepsOption,
     WrittenByOption,
 )
@@ -53,6 +56,8 @@ def energy(
     model: ModelArgument,
     images: ImagesOption = None,
     frames_path: FramesOption = None,
+    bin_size: BinOption = None,
+    time_first: TimeFirstOption = False,
     time_steps: TimeStepsOption = None,
     limit: LimitOption = None,
     trace: Annotated[Path | None, typer.Option(help="Count in this trace of spikeclip-simulate (.h5) instead.")] = None,
@@ -104,11 +109,19 @@ def energy(
         devices = read_devices(names)
         read = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         graph = with_input_kind(read, cast(InputKind | None, input_kind and input_kind.value))
-        shown = {"--images": images, "--frames": frames_path, "--time-steps": time_steps, "--limit": limit}
+        layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
+        shown = {
+            "--images": images,
+            "--frames": frames_path,
+            "--bin": bin_size,
+            "--time-steps": time_steps,
+            "--limit": limit,
+        }
         if trace is not None:
-            run = _stored(graph, trace, frames_path, [option for option, value in shown.items() if value is not None])
+            given = [option for option, value in shown.items() if value is not None]
+            run = _stored(graph, trace, frames_path, layout, given)
         else:
-            run = _running(graph, images, frames_path, time_steps, limit)
+            run = _running(graph, images, frames_path, layout, limit)
         counts = run.counts
         if dense:
             counts = counts.model_copy(update={"ann": dense_baseline(run.graph, counts.images)})
@@ -121,11 +134,16 @@ def energy(
             "--input-kind": input_kind,
             "--ann-accuracy": ann_accuracy,
         }
-        flags = [flag for flag, given in (("--dense-baseline", dense), ("--bit-matched", matched)) if given]
+        switches = {"--time-first": time_first, "--dense-baseline": dense, "--bit-matched": matched}
+        flags = [flag for flag, given in switches.items() if given]
         command = [*_command(model, options, names), *flags]
         narrow = [bit_matched(one, counts.time_steps) for one in devices] if matched else []
         if matched and not any(narrow):
-            raise RefusedInput("--bit-matched needs a device of integers; expected one such as --device 45nm-int8")
+            bits = counts.time_steps.bit_length()
+            raise RefusedInput(
+                f"--bit-matched needs a device of integers of more than {bits} bits (T = {counts.time_steps}); "
+                "expected one such as --device 45nm-int8"
+            )
         accuracy = Accuracy(
             snn=run.truth.accuracy(counts.predictions), ann=_ann_accuracy(run.graph, ann_accuracy, dense)
         )
@@ -167,13 +185,14 @@ class _Run:
     truth: Truth
 
 
-def _stored(graph: Graph, path: Path, frames_path: Path | None, given: list[str]) -> _Run:
+def _stored(graph: Graph, path: Path, frames_path: Path | None, layout: FrameOptions, given: list[str]) -> _Run:
     """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
     spiking = graph.metadata.input_kind in ("spikes", "counts")
-    if odd := [option for option in given if not (spiking and option == "--frames")]:
+    if odd := [option for option in given if not (spiking and option in ("--frames", "--bin"))]:
         raise RefusedInput(f"{path}: a trace already holds its run; expected no {' and no '.join(odd)} with it")
-    frames = None if frames_path is None else read_frames(graph, frames_path)
-    assumed = [] if frames is None else with_kind_of(graph, frames, frames.dtype)[1]
+    found = None if frames_path is None else find_frames(graph, frames_path, layout)
+    frames = None if found is None else found.floats()
+    assumed = [] if found is None or frames is None else [*found.assumed, *with_kind_of(graph, frames, found.kind)[1]]
     with progress_bar("counting") as advance:
         counts, trace = count_stored(graph, path, progress=advance, frames=frames)
     return _Run(
@@ -188,28 +207,30 @@ def _stored(graph: Graph, path: Path, frames_path: Path | None, given: list[str]
 
 
 def _running(
-    graph: Graph, images: str | None, frames_path: Path | None, time_steps: int | None, limit: int | None
+    graph: Graph, images: str | None, frames_path: Path | None, layout: FrameOptions, limit: int | None
 ) -> _Run:
     """Counts of the numpy reference on images or frames."""
     if (images is None) == (frames_path is None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
-    truth = Truth(None)
+    shown: Frames | ImageSet
     if frames_path is not None:
-        stored = stored_frames(graph, frames_path)[:limit]
-        frames, dtype = as_floats(stored, frames_path), stored.dtype
-        data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
+        shown = find_frames(graph, frames_path, layout, limit)
+        frames, kind, said = shown.floats(), shown.kind, shown.assumed
+        data = Data(spec=str(frames_path), sha256=sha256_of(frames_path) if frames_path.is_file() else shown.sha256)
     else:
+        if layout.bin is not None or layout.time_first:
+            raise RefusedInput("--bin and --time-first are of frames; expected --frames")
         resize = stated_resize(graph.metadata.preprocessing, graph.source)
-        loaded = load_images(str(images), image_size(graph), limit, resize)
-        frames, data = encode(graph, loaded.images), Data(spec=str(images), sha256=loaded.sha256)
-        dtype = frames.dtype
-        if loaded.labels is not None and classifies(graph) and graph.metadata.label_names:
-            outputs = graph.nodes[graph.output].shape[0]
-            truth = find_truth(loaded, graph.metadata.label_names, outputs, graph.source)
-    graph, assumed = with_kind_of(graph, frames, dtype)
+        shown = load_images(str(images), image_size(graph), limit, resize)
+        frames, kind, said = encode(graph, shown.images), None, ()
+        data = Data(spec=str(images), sha256=shown.sha256)
+    truth = Truth(None)
+    if shown.labels is not None and classifies(graph) and (frames_path is not None or graph.metadata.label_names):
+        truth = find_truth(shown, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
+    graph, assumed = with_kind_of(graph, frames, kind)
     with progress_bar("running and counting") as advance:
-        counts = count_running(graph, frames, time_steps, progress=advance)
-    return _Run(graph, counts, data, "reference", graph.precision, assumed, truth)
+        counts = count_running(graph, frames, layout.time_steps, progress=advance)
+    return _Run(graph, counts, data, "reference", graph.precision, [*said, *assumed], truth)
 
 
 def _ann_accuracy(graph: Graph, given: float | None, dense: bool) -> float | None:

@@ -1,7 +1,5 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +22,8 @@ from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
 from neuromorphic.placement import picture, place
-from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.events import parse_bin
+from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.reading.recordings import is_recording
@@ -44,6 +43,7 @@ from neuromorphic.targets import TARGETS, Lava, Target
 from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
 from spikeclip.options import (
+    BinOption,
     DtOption,
     FramesOption,
     HeadsOption,
@@ -55,6 +55,7 @@ from spikeclip.options import (
     ModelArgument,
     ModuleOption,
     ResetOption,
+    TimeFirstOption,
     TimeStepsOption,
     WeightsOption,
     WrittenByOption,
@@ -96,6 +97,8 @@ def simulate(
     model: ModelArgument,
     images: ImagesOption = None,
     frames_path: FramesOption = None,
+    bin_size: BinOption = None,
+    time_first: TimeFirstOption = False,
     time_steps: TimeStepsOption = None,
     dt: DtOption = None,
     reset: ResetOption = None,
@@ -161,14 +164,15 @@ def simulate(
         )
         floats = graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         target = _target(backend, timeout)
-        found = _shown(floats, images, frames_path, limit, only_images=check is not None)
+        layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
+        found = _shown(floats, images, frames_path, limit, layout, only_images=check is not None)
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(
                     f"{model}: --check knows attention in standard nodes in floats only; expected no --check"
                 )
-            floats = timed(floats, None if found.images is not None else found.frames, time_steps)
-            graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
+            floats = timed(floats, None if isinstance(found, ImageSet) else found.floats(), time_steps)
+            graph = _integers(model, floats, calibrate, calibration_images, layout, granularity.value, quantized)
             if module is not None:
                 raise RefusedInput(f"{model}: --module compares graphs in floats; expected no --precision loihi2")
         elif calibrate or quantized:
@@ -188,7 +192,7 @@ def simulate(
             report = _of_module(module, weights, graph, trace, frames)
         placed = None if placement is None else place(graph, trace=trace)
         accuracy = truth.accuracy(trace.predictions)
-        assumed = [*assumptions(graph), *truth.assumed]
+        assumed = [*assumptions(graph), *(found.assumed if isinstance(found, Frames) else ()), *truth.assumed]
         said = [*assumed, *sentences(trace, accuracy, report)]
         if precision is Precision.loihi2:
             said += [*displaced(graph), *counted(graph), *_widths(graph, frames)]
@@ -219,21 +223,19 @@ def _target(backend: Backend, timeout: float | None) -> Target:
     return kind(timeout=timeout) if kind is Lava and timeout is not None else kind()
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """What a graph is run on: images, or frames as they are."""
-
-    images: ImageSet | None
-    frames: "NDArray[np.float32]"
-    names: Sequence[str]
-
-    @property
-    def label_names(self) -> Sequence[str]:
-        """Names that the images' own labels index."""
-        return () if self.images is None else self.images.label_names
+Shown = ImageSet | Frames
+"""What a graph is run on: images, or frames as they are; both have names, labels and names of these."""
 
 
-def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | None, *, only_images: bool) -> _Shown:
+def _shown(
+    graph: Graph,
+    images: str | None,
+    frames: Path | None,
+    limit: int | None,
+    layout: FrameOptions,
+    *,
+    only_images: bool = False,
+) -> Shown:
     """The images or the frames that were named; exactly one of the two has to be.
 
     Args:
@@ -241,6 +243,7 @@ def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | N
         images: SPEC of images.
         frames: file of frames.
         limit: take the first N only.
+        layout: what a file of frames leaves open.
         only_images: whether something was asked for that takes images.
     """
     if (images is None) == (frames is None):
@@ -248,31 +251,37 @@ def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | N
     if frames is not None:
         if only_images:
             raise RefusedInput(f"{frames}: --check takes images; expected --images SPEC")
-        read = read_frames(graph, frames, limit)
-        return _Shown(None, read, [f"frames {i}" for i in range(len(read))])
+        return find_frames(graph, frames, layout, limit)
+    if layout.bin is not None or layout.time_first:
+        raise RefusedInput("--bin and --time-first are of frames; expected --frames")
     resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    found = load_images(str(images), image_size(graph), limit, resize)
-    return _Shown(found, np.zeros(0, np.float32), found.names)
+    return load_images(str(images), image_size(graph), limit, resize)
 
 
-def _truth(graph: Graph, found: _Shown) -> Truth:
+def _truth(graph: Graph, found: Shown) -> Truth:
     """The right class of each image in the graph's numbering, where images have labels and outputs are classes."""
-    if found.images is None or not classifies(graph):
+    if not classifies(graph):
         return Truth(None)
-    if "checkpoint" in graph.metadata.document and not graph.metadata.label_names:
+    if isinstance(found, ImageSet) and "checkpoint" in graph.metadata.document and not graph.metadata.label_names:
         return Truth(None, ("the outputs are an embedding, not scores of classes: labels are not compared",))
-    return find_truth(found.images, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
+    return find_truth(found, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
 
 
-def _frames(graph: Graph, found: _Shown) -> "NDArray[np.float32]":
+def _frames(graph: Graph, found: Shown) -> "NDArray[np.float32]":
     """What `graph` reads, in its integers where it consists of some."""
-    if found.images is not None:
-        return encode(graph, found.images.images)
-    return graded(graph, found.frames) if graph.precision == "loihi2" else found.frames
+    if isinstance(found, ImageSet):
+        return encode(graph, found.images)
+    return graded(graph, found.floats()) if graph.precision == "loihi2" else found.floats()
 
 
 def _integers(
-    model: Path, floats: Graph, calibrate: str | None, count: int, granularity: Granularity, quantized: Path | None
+    model: Path,
+    floats: Graph,
+    calibrate: str | None,
+    count: int,
+    layout: FrameOptions,
+    granularity: Granularity,
+    quantized: Path | None,
 ) -> Graph:
     """The integer graph of the file `model`, quantised here unless it is already."""
     graph = integer_graph(floats)
@@ -284,9 +293,9 @@ def _integers(
         raise RefusedInput(
             f"{model}: is not quantised; expected --calibrate SPEC, images (or FILE.npy, frames) to quantise it on"
         )
-    recorded = calibrate.endswith(".npy") or is_recording(Path(calibrate))
-    images, path = (None, Path(calibrate)) if recorded else (calibrate, None)
-    shown = _shown(floats, images, path, count, only_images=False)
+    path = Path(calibrate)
+    recorded = floats.metadata.preprocessing is None or path.suffix == ".npy" or is_recording(path)
+    shown = _shown(floats, None if recorded else calibrate, path if recorded else None, count, layout)
     with progress_bar("quantising") as advance:
         rounded, scheme = find_scheme(floats, _frames(floats, shown), granularity, progress=advance)
     if quantized is not None:
