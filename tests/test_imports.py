@@ -25,6 +25,7 @@ ALLOWED = {
 ROOMS = (
     "errors",
     "files",
+    "pages",
     "ops",
     "ir",
     "analysis",
@@ -34,6 +35,7 @@ ROOMS = (
     "lava",
     "placement",
     "inspection",
+    "run_page",
 )
 """Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""
 
