@@ -1,8 +1,9 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -11,6 +12,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
+from neuromorphic.inspection.report import inspect, synapses
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport, compare_common
 from neuromorphic.ir.trace import Trace
@@ -21,7 +23,7 @@ from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
-from neuromorphic.placement import picture, place
+from neuromorphic.placement import Placement, picture, place
 from neuromorphic.reading.events import parse_bin
 from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
 from neuromorphic.reading.provenance import asked
@@ -39,7 +41,7 @@ from neuromorphic.summary import (
     table,
     widths,
 )
-from neuromorphic.targets import TARGETS, Lava, Target
+from neuromorphic.targets import TARGETS, Fast, Lava, Target
 from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
 from spikeclip.options import (
@@ -130,6 +132,7 @@ def simulate(
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the trace (HDF5).")] = None,
     json_path: JsonOption = None,
+    html_path: Annotated[Path | None, typer.Option("--html", help="Write the run as one page to look at.")] = None,
     timeout: Annotated[
         float | None,
         typer.Option(min=0.001, help="Seconds that Lava may take in all; else 300 without progress end it."),
@@ -148,7 +151,7 @@ def simulate(
     Examples: `spikeclip-simulate model.nir --images samples --check spike-driven-small -o run.h5`,
     `spikeclip-simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2
     --calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json`,
-    `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4`
+    `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4 --html run.html`
     """
     with refusals():
         drawing = None if placement is None else placement.with_suffix(".svg")
@@ -156,6 +159,7 @@ def simulate(
             {
                 "-o": output,
                 "--json": json_path,
+                "--html": html_path,
                 "--save-quantized": quantized,
                 "--placement": placement,
                 "--placement's picture": drawing,
@@ -208,12 +212,19 @@ def simulate(
         if placed is not None and placement is not None and drawing is not None:
             write_json(placement, placed.to_dict())
             write_text(drawing, picture(placed))
+        described = []
+        if classifies(graph):
+            described = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
         if json_path is not None:
             result = {**document(graph, trace, report, accuracy), "assumed": assumed}
-            if classifies(graph):
-                result["per_image"] = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
-            write_json(json_path, result)
-        written(quantized, output, placement, drawing, json_path)
+            write_json(json_path, {**result, "per_image": described} if classifies(graph) else result)
+        if html_path is not None:
+            references = {} if reference is None else {"PyTorch": reference}
+            if graph is not floats:
+                references["floats"] = _in_floats(floats, found, time_steps)
+            pixels = found.images if isinstance(found, ImageSet) else None
+            write_text(html_path, _page(graph, trace, references, pixels, described, accuracy, placed, said, model))
+        written(quantized, output, placement, drawing, json_path, html_path)
         if report is not None and (not report.exact or outputs_differ(trace, report)):
             raise typer.Exit(1)
 
@@ -322,6 +333,34 @@ def _of_module(
 
     console.print(f"runs the Python of {module}", markup=False)
     return check_module(module, weights, graph, trace, frames)
+
+
+def _in_floats(floats: Graph, found: Shown, time_steps: int | None) -> Trace:
+    """The run before it was quantised."""
+    with progress_bar("in floats") as advance:
+        return Fast().run(floats, _frames(floats, found), time_steps, progress=advance)
+
+
+def _page(
+    graph: Graph,
+    trace: Trace,
+    references: dict[str, Trace],
+    images: "NDArray[np.uint8] | None",
+    described: list[dict[str, Any]],
+    accuracy: float | None,
+    placed: Placement | None,
+    said: list[str],
+    model: Path,
+) -> str:
+    """The page of a run; its graph is placed, where it can be."""
+    from neuromorphic.inspection.cli import find_proof
+    from neuromorphic.run_page import Run, html  # jinja2 takes a while
+
+    if placed is None:
+        with suppress(RefusedInput):
+            placed = place(graph, trace=trace)
+    found = inspect(graph, synapses(graph), find_proof(graph, model, prove=graph.precision == "float"))
+    return html(Run(found, trace, references, images, described, accuracy, placed, said))
 
 
 def _widths(graph: Graph, frames: "NDArray[np.float32]") -> list[str]:

@@ -53,7 +53,7 @@ def inspect_file(
         check_outputs({"--json": json_path, "--svg": svg}, (model,))
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         with console.status("proving"):
-            proof = _proof(graph, model, prove)
+            proof = find_proof(graph, model, prove=prove)
         found = inspect(graph, synapses(graph), proof)
         for line in _lines(found):
             results.print(line, markup=False)
@@ -71,7 +71,7 @@ def inspect_file(
             raise typer.Exit(1)
 
 
-def _proof(graph: Graph, path: Path, prove: bool) -> Proof:
+def find_proof(graph: Graph, path: Path, *, prove: bool) -> Proof:
     """What the file claims of its arithmetic, and what its weights prove, without torch."""
     claimed = _claim(graph)
     if not prove:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from energy.report import figures, html
-from tests.energy import chromium
+from tests import chromium
 from tests.energy.documents import document
 
 pytestmark = pytest.mark.skipif(chromium.PATH is None, reason="no Chromium here (Debian's package: chromium)")
@@ -29,11 +29,17 @@ FAINTEST = """(() => {
             .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
-    const paper = shade(getComputedStyle(document.body).backgroundColor);
-    const inks = [...document.querySelectorAll("p, h1, h2, td, th, summary, figcaption, li, svg .ink, svg .faint")]
-        .map(element => getComputedStyle(element)[element.closest("svg") ? "fill" : "color"]);
-    return Math.min(...[...new Set(inks)].map(shade).map(ink =>
-        (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05)));
+    const paper = element => {
+        const own = getComputedStyle(element).backgroundColor;
+        return own === "rgba(0, 0, 0, 0)" && element.parentElement ? paper(element.parentElement) : own;
+    };
+    const contrast = element => {
+        const ink = shade(getComputedStyle(element)[element.closest("svg") ? "fill" : "color"]);
+        const ground = shade(paper(element));
+        return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+    };
+    const texts = document.querySelectorAll("p, h1, h2, td, th, summary, figcaption, li, svg .ink, svg .faint");
+    return Math.min(...[...texts].filter(element => element.checkVisibility()).map(contrast));
 })()"""
 
 CHARTS = """[...document.querySelectorAll(".bar, .dot, .heat td")].filter(mark => mark.checkVisibility()).map(mark => {
@@ -69,7 +75,7 @@ def test_page_shows_every_figure_and_fits(browser, page, width, dark):
     for left, right, height in charts:
         assert 0 <= left <= right <= width
         assert height > 8
-    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true) ?? 0")
     drawn = browser.evaluate(DRAWN)
     assert len(drawn) >= 2
     for panel in drawn:
