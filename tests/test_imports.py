@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
-    "spikeclip": ("spikeclip", "neuromorphic.errors", "neuromorphic.files"),
+    "spikeclip": ("spikeclip", "neuromorphic.errors", "neuromorphic.files", "neuromorphic.pages"),
     "export": (
         "export",
         "spikeclip",
