@@ -106,6 +106,6 @@ def _draw(place: "Axes", panel: Panel, shades: "Colormap") -> None:
     place.set_yticks(range(len(panel.classes)), panel.classes)
     for (i, j), share in np.ndenumerate(shares):
         if j < len(panel.names) and panel.classes[i] == panel.names[j]:
-            place.plot(*(FRAME + (j, i)).T, color=FAINT, linewidth=0.8)
+            place.plot(j + FRAME[:, 0], i + FRAME[:, 1], color=FAINT, linewidth=0.8)
         if count := panel.counts[i, j]:
             place.text(j, i, count, ha="center", va="center", color=PAPER if share > 0.85 else INK)
