@@ -1,5 +1,6 @@
 """Events of cameras as frames: the bytes of each layout, written by hand, and steps counted one event at a time."""
 
+import json
 import struct
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+import neuromorphic.cli
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.reading.build import from_nir
@@ -296,3 +299,34 @@ def test_nir_events_that_share_a_step_are_counts(tmp_path: Path) -> None:
     data = nir.EventData(np.array([[1, 1]]), np.array([[0.0, 1e-5]]), 3, 1e-4)
     nir.write_data(tmp_path / "e.h5", nir.NIRGraphData({"input": nir.NIRNodeData({"spikes": data})}))
     assert find_frames(graph_of(3), tmp_path / "e.h5").kind == "counts"
+
+
+def test_events_run_by_the_command_in_floats_and_integers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    nodes = {
+        "flat": nir.Flatten({"input": np.array([2, 3, 3])}, 0, -1),
+        "fc": nir.Affine(rng.normal(size=(2, 18)).astype(np.float32), np.zeros(2, np.float32)),
+        "lif": lif((2,)),
+    }
+    graph = chain(nodes, (2, 3, 3), (2,))
+    graph.metadata = {}
+    nir.write(tmp_path / "m.nir", graph)
+    for name in "01":
+        (tmp_path / "Test" / name).mkdir(parents=True)
+        events = np.zeros(30, TONIC)
+        for field, high in (("x", 3), ("y", 3), ("t", 5000), ("p", 2)):
+            events[field] = rng.integers(0, high, 30)
+        np.save(tmp_path / "Test" / name / "a.npy", events)
+    asked = ["--frames", tmp_path / "Test", "--bin", "1ms", "--dt", "1e-4", "--backend", "reference"]
+    integers = ["--precision", "loihi2", "--calibrate", tmp_path / "Test"]
+    for more in ([], integers):
+        words = [tmp_path / "m.nir", *asked, *more, "--json", tmp_path / "r.json", "--html", tmp_path / "r.html"]
+        result = CliRunner().invoke(neuromorphic.cli.app, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        found = json.loads((tmp_path / "r.json").read_text())
+        assert [image["file"] for image in found["per_image"]] == ["0/a.npy", "1/a.npy"]
+        assert [image["label"] for image in found["per_image"]] == [0, 1]
+        assert found["time_steps"] == 5
+        assert found["accuracy"] in (0, 0.5, 1)
+        assert "labels are taken to be the model's class numbers" in " ".join(found["assumed"])
+        assert "1/a.npy" in (tmp_path / "r.html").read_text()
