@@ -73,7 +73,7 @@ def draw(document: Document) -> Figures:
             name: DeviceFigures(
                 totals=_totals(name, report),
                 layers={scheme: _layers(name, scheme, account) for scheme, account in report.accounts.items()},
-                break_even=_break_even(name, report),
+                break_even=break_even(name, report),
             )
             for name, report in document.devices.items()
         },
@@ -151,7 +151,8 @@ def _ratios(document: Document) -> Figure | None:
     return Figure("Energy of the SNN over that of its ANN", panels)
 
 
-def _break_even(name: str, report: DeviceReport) -> Figure | None:
+def break_even(name: str, report: DeviceReport) -> Figure | None:
+    """Cost against firing rate, a panel per device of the twin; None without comparisons."""
     panels = [break_even_panel(title, ones) for title, ones in _pairs(name, report).items()]
     drawn = [panel for panel in panels if panel is not None]
     return Figure(f"Cost ratio against firing rate, SNN on {name}", drawn) if drawn else None

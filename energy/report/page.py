@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from energy.document import Account, Comparison, Document, Part
 from energy.report.alignment import Pair, align
-from energy.report.figures import draw, groups, operations
+from energy.report.figures import break_even, draw, groups, operations
 from energy.report.heatmap import BRIGHT, RAMP, shade_of, step_rates
 from energy.report.parts import MEMORY, PARTS, SCHEMES
 from energy.report.ratios import ratio_ends
@@ -51,7 +51,7 @@ def html(document: Document | Mapping[str, Any]) -> str:
         every=every,
         answer=_answer(every),
         axis=Scale(*ratio_ends(every), 0, 100, logarithmic=True) if every else None,
-        drawn=draw(read),
+        break_even={name: break_even(name, report) for name, report in read.devices.items()},
         pairs=pairs,
         operations=_operations(read, pairs),
         layers=_layers,

@@ -217,8 +217,10 @@ def _check_shape(graph: Graph, found: NDArray[Any], path: Path) -> NDArray[Any]:
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """What numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        return {"frames": found} if isinstance(found, np.ndarray) else dict(found)
+        if path.suffix.lower() != ".npz":
+            return {"frames": np.load(path, mmap_mode="r", allow_pickle=False)}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            return dict(found)
     except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
         raise RefusedInput(f"{path}: not a readable {path.suffix or '.npy'} array ({shown(str(error))})") from error
 

@@ -16,6 +16,9 @@ from neuromorphic.ir.parity import Mismatch, ParityReport
 from neuromorphic.pages import render
 from neuromorphic.run_page.content import SHOWN, Run, nodes, raster
 
+THUMBNAIL = 96
+"""Pixels of a picture's longer side, at most."""
+
 
 def html(run: Run) -> str:
     """The whole page."""
@@ -74,7 +77,9 @@ def _place(first: Mismatch, shape: tuple[int, ...]) -> dict[str, Any]:
 
 def _png(image: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", optimize=True)
+    picture = Image.fromarray(image)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 

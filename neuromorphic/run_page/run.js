@@ -167,7 +167,7 @@ function drawSchedule() {
   const now = Number(slider.value);
   const names = Math.min(230, gantt.parentElement.clientWidth * 0.45), tall = 15;
   const most = Math.floor(names / 6.8);
-  const cell = Math.max(3, Math.min(22, 900 / moments));
+  const cell = Math.max(1, Math.min(22, 900 / moments));
   const pen = sheet(gantt, names + moments * cell + 10, rows.length * tall + 22);
   const shades = [colour("--blue"), colour("--sky")];
   pen.font = mono;
@@ -177,7 +177,7 @@ function drawSchedule() {
     for (let t = 0; t < run.steps; t++) {
       const x = names + (node.latency + t) * cell;
       pen.fillStyle = node.latency + t === now ? colour("--amber") : shades[t % 2];
-      pen.fillRect(x, i * tall + 2, cell - 1, tall - 3);
+      pen.fillRect(x, i * tall + 2, Math.max(1, cell - 1), tall - 3);
       if (cell > 12) {
         pen.fillStyle = t % 2 || node.latency + t === now ? "#10151a" : colour("--paper");
         pen.textAlign = "center";

@@ -54,16 +54,22 @@ def event_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
         RefusedInput: it isn't readable.
     """
     try:
-        with path.open("rb") as file:
-            found = np.load(file, allow_pickle=False)
-            arrays = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else {"": found}
+        if path.suffix.lower() != ".npz":
+            return _fields(np.load(path, mmap_mode="r", allow_pickle=False))
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            columns = columns_of(set(found.files))
+            if columns is not None:
+                return {key: found[name] for key, name in columns.items()}
+            arrays = [] if "frames" in found else [found[name] for name in found.files]
     except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
         raise RefusedInput(f"{path}: not a readable {path.suffix} file ({shown(str(error))})") from error
-    for array in arrays.values():
-        if array.dtype.names is not None and (columns := columns_of(array.dtype.names)) is not None:
-            return {key: array[field] for key, field in columns.items()}
-    columns = columns_of(set(arrays))
-    return None if columns is None else {key: arrays[field] for key, field in columns.items()}
+    return next((fields for fields in map(_fields, arrays) if fields is not None), None)
+
+
+def _fields(array: NDArray[Any]) -> dict[str, NDArray[Any]] | None:
+    """x, y, t and p of a structured array; None of another."""
+    columns = columns_of(array.dtype.names or ())
+    return None if columns is None else {key: array[field] for key, field in columns.items()}
 
 
 def _read_bin(path: Path, name: str) -> Recording:
