@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from energy.ann import dense_baseline
 from energy.assemble import assemble
@@ -20,40 +22,53 @@ from energy.provenance import provenance, sha256_of
 from energy.streaming import count_running, count_stored
 from energy.table import table
 from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.reference import run as run_reference
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import InputKind
+from neuromorphic.ir.parity import ParityReport
 from neuromorphic.reading.events import parse_bin
 from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
-from neuromorphic.reading.provenance import asked
+from neuromorphic.reading.provenance import Asked, asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies
 from spikeclip.console import progress_bar, refusals, results
 from spikeclip.data import ImageSet, load_images
+from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
+    AxesOption,
+    BatchOption,
     BinOption,
     DtOption,
+    FrameOption,
     FramesOption,
     ImagesOption,
+    InputKindOption,
     IntegratorsOption,
     JsonOption,
     LimitOption,
-    ModelArgument,
+    ModelOrModuleArgument,
+    ModuleOption,
     ResetOption,
     TimeFirstOption,
     TimeStepsOption,
+    WeightsOption,
     WrittenByOption,
 )
 from spikeclip.predictions import Truth, find_truth
 from spikeclip.preprocess import stated_resize
 
+if TYPE_CHECKING:
+    from export.frontend.door import PreparedModule
+
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
-InputKindOption = StrEnum("InputKindOption", list(get_args(InputKind)))  # type: ignore[misc]
+COMPARED_INPUTS = 4
+"""The first ones, on which a module's spikes are compared with those that are counted."""
 
 
 @app.command()
 def energy(
-    model: ModelArgument,
+    model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
     frames_path: FramesOption = None,
     bin_size: BinOption = None,
@@ -65,13 +80,12 @@ def energy(
     reset: ResetOption = None,
     integrators: IntegratorsOption = None,
     written_by: WrittenByOption = None,
-    input_kind: Annotated[
-        InputKindOption | None,
-        typer.Option(
-            "--input-kind",
-            help="Input of spikes or counts is added up (SOPs), real input multiplied; where the file doesn't say.",
-        ),
-    ] = None,
+    input_kind: InputKindOption = None,
+    module: ModuleOption = None,
+    weights: WeightsOption = None,
+    frame: FrameOption = None,
+    axes: AxesOption = None,
+    batch: BatchOption = None,
     device: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,7 +94,10 @@ def energy(
     ] = None,
     dense: Annotated[
         bool,
-        typer.Option("--dense-baseline", help="Compare with the graph's own layers, once on real values."),
+        typer.Option(
+            "--dense-baseline",
+            help="Compare with the graph's own layers, once on real values, whatever ANN the file describes.",
+        ),
     ] = False,
     matched: Annotated[
         bool, typer.Option("--bit-matched", help="Compare also with an ANN of activations of ceil(log2(T + 1)) bits.")
@@ -100,15 +117,22 @@ def energy(
     Spikes come from the numpy reference, or from a trace, as of Lava. Counts are exact; prices are published figures,
     none of them measured on the hardware that you may have in mind: the report names the source of each.
 
-    Example: `spikeclip-energy model.nir --images samples --html report.html --json counts.json`
+    With `--module` it counts your own network, without a file: this runs your Python, and compares its spikes with
+    those that are counted (docs/frontend.md). The ANN is the one that a file describes, else the same layers, once.
+
+    Examples: `spikeclip-energy model.nir --images samples --html report.html --json counts.json`,
+    `spikeclip-energy --module mynet.py:make --weights best.pth --input 3,32,32 -T 4 --neurobench mynet.json`
     """
     outputs = Outputs(json_path, csv_path, per_image, html_path, svg, neurobench)
     with refusals():
         names = list(SHIPPED) if device is None else device
-        outputs.check((model, images, frames_path, trace, *names))
+        own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
+        outputs.check((model, images, frames_path, trace, *(() if own is None else own.files), *names))
         devices = read_devices(names)
-        read = read_graph(model, asked=asked(dt, reset, integrators, written_by))
-        graph = with_input_kind(read, cast(InputKind | None, input_kind and input_kind.value))
+        meant = {"--dt": dt, "--reset": reset, "--integrators": integrators, "--written-by": written_by}
+        graph, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
+        if own is None:
+            graph = with_input_kind(graph, None if input_kind is None else input_kind.value)
         layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
         shown = {
             "--images": images,
@@ -119,18 +143,23 @@ def energy(
         }
         if trace is not None:
             given = [option for option, value in shown.items() if value is not None]
+            given = [] if own is not None and given == ["--time-steps"] else given
             run = _stored(graph, trace, frames_path, layout, given)
         else:
-            run = _running(graph, images, frames_path, layout, limit)
+            run = _running(graph, _inputs(graph, prepared, images, frames_path, layout, limit), time_steps)
         counts = run.counts
-        if dense:
-            counts = counts.model_copy(update={"ann": dense_baseline(run.graph, counts.images)})
-        meant = {"--reset": reset, "--integrators": integrators, "--written-by": written_by}
+        own_layers = dense_baseline(run.graph, counts.images)
+        if dense or (counts.ann is None and own_layers.macs):
+            counts = counts.model_copy(update={"ann": own_layers})
         options = {
             **shown,
             "--trace": trace,
-            "--dt": dt,
             **meant,
+            "--module": module,
+            "--weights": weights,
+            "--input": frame,
+            "--axes": axes,
+            "--batch": batch,
             "--input-kind": input_kind,
             "--ann-accuracy": ann_accuracy,
         }
@@ -158,9 +187,16 @@ def energy(
             accuracy,
             [one for one in narrow if one is not None],
         )
+        compared = None if prepared is None or run.frames is None else _compared(prepared, graph, run.frames)
+        parity = None if compared is None else _parity(compared)
+        report = report.model_copy(update={"notes": [*report.notes, *([] if parity is None else [parity])]})
     results.print(table(counts, report))
+    if parity is not None:
+        results.print(parity, markup=False)
     with refusals():
         outputs.write(report, counts)
+    if compared is not None and compared.mismatches:
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
@@ -174,6 +210,7 @@ class _Run:
         producer, precision: what ran.
         assumed: of the input.
         truth: the labels of the images.
+        frames: that ran; None of a trace.
     """
 
     graph: Graph
@@ -183,6 +220,7 @@ class _Run:
     precision: str
     assumed: list[str]
     truth: Truth
+    frames: NDArray[np.float32] | None = None
 
 
 def _stored(graph: Graph, path: Path, frames_path: Path | None, layout: FrameOptions, given: list[str]) -> _Run:
@@ -206,31 +244,87 @@ def _stored(graph: Graph, path: Path, frames_path: Path | None, layout: FrameOpt
     )
 
 
-def _running(
-    graph: Graph, images: str | None, frames_path: Path | None, layout: FrameOptions, limit: int | None
-) -> _Run:
-    """Counts of the numpy reference on images or frames."""
+def _opened(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tuple[Graph, PreparedModule | None]":
+    """The graph in a file, or of a module; and the module, where one was named."""
+    if own is not None:
+        from export.frontend.command import opened
+
+        return opened(model, own, meant)
+    if model is None:
+        raise RefusedInput("nothing to count; expected a graph (.nir), or --module FILE.py:FACTORY")
+    return read_graph(model, asked=meant), None
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a graph runs on: frames, of the kind that their file says, and what is known of them."""
+
+    frames: NDArray[np.float32]
+    kind: InputKind | None
+    data: Data
+    truth: Truth
+    assumed: tuple[str, ...] = ()
+
+
+def _inputs(
+    graph: Graph,
+    prepared: "PreparedModule | None",
+    images: str | None,
+    frames_path: Path | None,
+    layout: FrameOptions,
+    limit: int | None,
+) -> _Inputs:
+    """Images or frames as they were named; of a module, random frames where none were."""
+    if images is None and frames_path is None and prepared is not None:
+        from export.frontend.command import random_inputs
+
+        frames, said = random_inputs(prepared, limit)
+        data = Data(spec=f"{len(frames)} random inputs", sha256=sha256(frames.tobytes()).hexdigest())
+        return _Inputs(frames, None, data, Truth(None), (said,))
     if (images is None) == (frames_path is None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
-    shown: Frames | ImageSet
     if frames_path is not None:
-        shown = find_frames(graph, frames_path, layout, limit)
-        frames, kind, said = shown.floats(), shown.kind, shown.assumed
-        data = Data(spec=str(frames_path), sha256=sha256_of(frames_path) if frames_path.is_file() else shown.sha256)
-    else:
-        if layout.bin is not None or layout.time_first:
-            raise RefusedInput("--bin and --time-first are of frames; expected --frames")
-        resize = stated_resize(graph.metadata.preprocessing, graph.source)
-        shown = load_images(str(images), image_size(graph), limit, resize)
-        frames, kind, said = encode(graph, shown.images), None, ()
-        data = Data(spec=str(images), sha256=shown.sha256)
-    truth = Truth(None)
-    if shown.labels is not None and classifies(graph) and (frames_path is not None or graph.metadata.label_names):
-        truth = find_truth(shown, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
-    graph, assumed = with_kind_of(graph, frames, kind)
+        found = find_frames(graph, frames_path, layout, limit)
+        digest = sha256_of(frames_path) if frames_path.is_file() else found.sha256
+        data = Data(spec=str(frames_path), sha256=digest)
+        return _Inputs(found.floats(), found.kind, data, _truth(graph, found), found.assumed)
+    if layout.bin is not None or layout.time_first:
+        raise RefusedInput("--bin and --time-first are of frames; expected --frames")
+    resize = stated_resize(graph.metadata.preprocessing, graph.source)
+    loaded = load_images(str(images), image_size(graph), limit, resize)
+    data = Data(spec=str(images), sha256=loaded.sha256)
+    truth = _truth(graph, loaded) if graph.metadata.label_names else Truth(None)
+    return _Inputs(encode(graph, loaded.images), None, data, truth)
+
+
+def _truth(graph: Graph, shown: Frames | ImageSet) -> Truth:
+    """The right classes, where there are labels and outputs are classes."""
+    if shown.labels is None or not classifies(graph):
+        return Truth(None)
+    return find_truth(shown, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
+
+
+def _running(graph: Graph, inputs: _Inputs, time_steps: int | None) -> _Run:
+    """Counts of the numpy reference on them."""
+    graph, assumed = with_kind_of(graph, inputs.frames, inputs.kind)
     with progress_bar("running and counting") as advance:
-        counts = count_running(graph, frames, layout.time_steps, progress=advance)
-    return _Run(graph, counts, data, "reference", graph.precision, [*said, *assumed], truth)
+        counts = count_running(graph, inputs.frames, time_steps, progress=advance)
+    said = [*inputs.assumed, *assumed]
+    return _Run(graph, counts, inputs.data, "reference", graph.precision, said, inputs.truth, inputs.frames)
+
+
+def _compared(prepared: "PreparedModule", graph: Graph, frames: NDArray[np.float32]) -> ParityReport:
+    """The spikes of the first inputs, counted ones against those of the module's own forward."""
+    from export.frontend.parity import compare_module
+
+    first = frames[:COMPARED_INPUTS]
+    return compare_module(prepared, run_reference(graph, first), prepared.record(first))
+
+
+def _parity(report: ParityReport) -> str:
+    compared = f"{report.spikes_compared:,} spikes of {report.images} inputs"
+    wrong = f"{report.mismatches:,}" if report.mismatches else "none"
+    return f"parity: {compared}, your own forward against the graph that was counted: {wrong} different"
 
 
 def _ann_accuracy(graph: Graph, given: float | None, dense: bool) -> float | None:
@@ -243,9 +337,9 @@ def _ann_accuracy(graph: Graph, given: float | None, dense: bool) -> float | Non
     return float(stated)
 
 
-def _command(model: Path, options: Mapping[str, object], devices: list[str]) -> list[str]:
+def _command(model: Path | None, options: Mapping[str, object], devices: list[str]) -> list[str]:
     """What was asked for, without the files that it was written to."""
-    words = ["spikeclip-energy", str(model)]
+    words = ["spikeclip-energy", *([] if model is None else [str(model)])]
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]
     return words + [word for device in devices for word in ("--device", device)]

@@ -1,9 +1,8 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -12,7 +11,6 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
-from neuromorphic.inspection.report import inspect, synapses
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport, compare_common
 from neuromorphic.ir.trace import Trace
@@ -23,10 +21,10 @@ from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
-from neuromorphic.placement import Placement, picture, place
+from neuromorphic.placement import picture, place
 from neuromorphic.reading.events import parse_bin
 from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
-from neuromorphic.reading.provenance import asked
+from neuromorphic.reading.provenance import Asked, asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.reading.recordings import is_recording
 from neuromorphic.summary import (
@@ -44,17 +42,22 @@ from neuromorphic.summary import (
 from neuromorphic.targets import TARGETS, Fast, Lava, Target
 from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
+from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
+    AxesOption,
+    BatchOption,
     BinOption,
     DtOption,
+    FrameOption,
     FramesOption,
     HeadsOption,
     ImagesOption,
+    InputKindOption,
     IntegratorsOption,
     JsonOption,
     LabelsOption,
     LimitOption,
-    ModelArgument,
+    ModelOrModuleArgument,
     ModuleOption,
     ResetOption,
     TimeFirstOption,
@@ -67,6 +70,8 @@ from spikeclip.preprocess import stated_resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from export.frontend.door import PreparedModule
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -96,7 +101,7 @@ class Grain(StrEnum):
 
 @app.command()
 def simulate(
-    model: ModelArgument,
+    model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
     frames_path: FramesOption = None,
     bin_size: BinOption = None,
@@ -107,15 +112,22 @@ def simulate(
     integrators: IntegratorsOption = None,
     written_by: WrittenByOption = None,
     check: Annotated[
-        str | None, typer.Option(help="Checkpoint (path or shipped name) to compare every spike with.")
+        str | None,
+        typer.Option(help="Checkpoint (path or shipped name) to compare every spike with; or a module, as --module."),
     ] = None,
     heads: HeadsOption = None,
     labels: LabelsOption = None,
     module: ModuleOption = None,
     weights: WeightsOption = None,
+    frame: FrameOption = None,
+    axes: AxesOption = None,
+    input_kind: InputKindOption = None,
+    batch: BatchOption = None,
     limit: LimitOption = None,
     backend: Annotated[Backend, typer.Option(help=f"What runs the graph. {BACKENDS}.")] = DEFAULT,
-    precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
+    precision: Annotated[
+        Precision | None, typer.Option(help="The arithmetic to simulate; float, but for files of integers (netx).")
+    ] = None,
     calibrate: Annotated[
         str | None,
         typer.Option(help="Images to quantise on for --precision loihi2, as for --images; or frames: FILE.npy."),
@@ -151,9 +163,15 @@ def simulate(
     Examples: `spikeclip-simulate model.nir --images samples --check spike-driven-small -o run.h5`,
     `spikeclip-simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2
     --calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json`,
-    `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4 --html run.html`
+    `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4 --html run.html`,
+    `spikeclip-simulate --module mynet.py:make --weights best.pth --input 3,32,32 -T 4`
     """
     with refusals():
+        if check is not None and module is None and ":" in check:
+            check, module = None, check
+        own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
+        if own is not None and (precision is Precision.loihi2 or check is not None):
+            raise RefusedInput(f"--module {own.spec} is compared in floats; expected no --check and --precision float")
         drawing = None if placement is None else placement.with_suffix(".svg")
         check_outputs(
             {
@@ -164,21 +182,24 @@ def simulate(
                 "--placement": placement,
                 "--placement's picture": drawing,
             },
-            (model, images, frames_path, calibrate, check, weights),
+            (model, images, frames_path, calibrate, check, *(() if own is None else own.files)),
         )
-        floats = graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
+        floats, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
+        precision, graph = _arithmetic(floats, precision), floats
         target = _target(backend, timeout)
         layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
-        found = _shown(floats, images, frames_path, limit, layout, only_images=check is not None)
+        if prepared is not None and images is None and frames_path is None:
+            found = _random(prepared, limit)
+        else:
+            found = _shown(floats, images, frames_path, limit, layout, only_images=check is not None)
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(
                     f"{model}: --check knows attention in standard nodes in floats only; expected no --check"
                 )
             floats = timed(floats, None if isinstance(found, ImageSet) else found.floats(), time_steps)
+            assert model is not None  # a module is refused above
             graph = _integers(model, floats, calibrate, calibration_images, layout, granularity.value, quantized)
-            if module is not None:
-                raise RefusedInput(f"{model}: --module compares graphs in floats; expected no --precision loihi2")
         elif calibrate or quantized:
             raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
         truth = _truth(graph, found)
@@ -192,8 +213,8 @@ def simulate(
         with progress_bar(backend.value) as advance:
             trace = target.run(graph, frames, time_steps, progress=advance)
         report = None if reference is None else compare_common(trace, reference)
-        if module is not None:
-            report = _of_module(module, weights, graph, trace, frames)
+        if prepared is not None:
+            report = _compared(prepared, trace, frames)
         placed = None if placement is None else place(graph, trace=trace)
         accuracy = truth.accuracy(trace.predictions)
         assumed = [*assumptions(graph), *(found.assumed if isinstance(found, Frames) else ()), *truth.assumed]
@@ -212,21 +233,30 @@ def simulate(
         if placed is not None and placement is not None and drawing is not None:
             write_json(placement, placed.to_dict())
             write_text(drawing, picture(placed))
-        described = []
-        if classifies(graph):
-            described = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
+        names = graph.metadata.label_names
+        described = describe_images(found.names, trace.scores, names, truth) if classifies(graph) else []
         if json_path is not None:
             result = {**document(graph, trace, report, accuracy), "assumed": assumed}
             write_json(json_path, {**result, "per_image": described} if classifies(graph) else result)
         if html_path is not None:
+            from neuromorphic.run_page import Run, described_graph, html  # jinja2 takes a while
+
             references = {} if reference is None else {"PyTorch": reference}
             if graph is not floats:
-                references["floats"] = _in_floats(floats, found, time_steps)
+                references["floats"] = Fast().run(floats, _frames(floats, found), time_steps)
             pixels = found.images if isinstance(found, ImageSet) else None
-            write_text(html_path, _page(graph, trace, references, pixels, described, accuracy, placed, said, model))
+            run = Run(described_graph(graph, model), trace, references, pixels, described, accuracy, placed, said)
+            write_text(html_path, html(run))
         written(quantized, output, placement, drawing, json_path, html_path)
         if report is not None and (not report.exact or outputs_differ(trace, report)):
             raise typer.Exit(1)
+
+
+def _arithmetic(graph: Graph, asked_for: Precision | None) -> Precision:
+    """As asked for; else that of the graph."""
+    if asked_for is Precision.float and graph.precision != Precision.float.value:
+        raise RefusedInput(f"{graph.source}: holds the integers of the chip; expected no --precision float")
+    return asked_for or Precision(graph.precision)
 
 
 def _target(backend: Backend, timeout: float | None) -> Target:
@@ -236,6 +266,31 @@ def _target(backend: Backend, timeout: float | None) -> Target:
 
 Shown = ImageSet | Frames
 """What a graph is run on: images, or frames as they are; both have names, labels and names of these."""
+
+
+def _opened(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tuple[Graph, PreparedModule | None]":
+    """The graph in a file, or of a module; and the module, where one was named."""
+    if own is not None:
+        from export.frontend.command import opened
+
+        return opened(model, own, meant)
+    if model is None:
+        raise RefusedInput("nothing to simulate; expected a graph (.nir), or --module FILE.py:FACTORY")
+    return read_graph(model, asked=meant), None
+
+
+def _random(prepared: "PreparedModule", limit: int | None) -> Frames:
+    from export.frontend.command import random_inputs
+
+    frames, said = random_inputs(prepared, limit)
+    names = tuple(f"input {i}" for i in range(len(frames)))
+    return Frames(frames, names, prepared.graph.source, assumed=(said,))
+
+
+def _compared(prepared: "PreparedModule", trace: Trace, frames: "NDArray[np.float32]") -> ParityReport:
+    from export.frontend.parity import compare_module
+
+    return compare_module(prepared, trace, prepared.record(frames))
 
 
 def _shown(
@@ -296,6 +351,10 @@ def _integers(
 ) -> Graph:
     """The integer graph of the file `model`, quantised here unless it is already."""
     graph = integer_graph(floats)
+    if graph is floats and quantized is None:  # a netx file: integers without floats behind them
+        if calibrate is not None:
+            console.print("the file holds integers: --calibrate changes nothing", markup=False)
+        return graph
     if graph is not None:
         if calibrate or quantized:
             raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")
@@ -324,43 +383,6 @@ def _reference(
         return torch_trace(
             checkpoint, floats, graph, frames, heads=heads, image_size=size, labels=labels, progress=advance
         )
-
-
-def _of_module(
-    module: str, weights: Path | None, graph: Graph, trace: Trace, frames: "NDArray[np.float32]"
-) -> ParityReport:
-    from export.checking import check_module
-
-    console.print(f"runs the Python of {module}", markup=False)
-    return check_module(module, weights, graph, trace, frames)
-
-
-def _in_floats(floats: Graph, found: Shown, time_steps: int | None) -> Trace:
-    """The run before it was quantised."""
-    with progress_bar("in floats") as advance:
-        return Fast().run(floats, _frames(floats, found), time_steps, progress=advance)
-
-
-def _page(
-    graph: Graph,
-    trace: Trace,
-    references: dict[str, Trace],
-    images: "NDArray[np.uint8] | None",
-    described: list[dict[str, Any]],
-    accuracy: float | None,
-    placed: Placement | None,
-    said: list[str],
-    model: Path,
-) -> str:
-    """The page of a run; its graph is placed, where it can be."""
-    from neuromorphic.inspection.cli import find_proof
-    from neuromorphic.run_page import Run, html  # jinja2 takes a while
-
-    if placed is None:
-        with suppress(RefusedInput):
-            placed = place(graph, trace=trace)
-    found = inspect(graph, synapses(graph), find_proof(graph, model, prove=graph.precision == "float"))
-    return html(Run(found, trace, references, images, described, accuracy, placed, said))
 
 
 def _widths(graph: Graph, frames: "NDArray[np.float32]") -> list[str]:

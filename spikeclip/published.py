@@ -59,6 +59,11 @@ def load_published(path: Path, heads: int | None, image_size: int | None = None)
         RefusedInput: the file is not readable or holds other tensors; each one that is wrong is named.
     """
     state, taken = read_state(path)
+    if "patch_embed.block0_conv.weight" not in state:
+        raise RefusedInput(
+            f"{path}: tensor patch_embed.block0_conv.weight is missing: not the published Vision_Encoder; expected, of "
+            f"another network, the code that makes it: --module FILE.py:FACTORY --weights {path}"
+        )
     config = find_config(state, path, heads, image_size or IMAGE_SIZE)
     check_state(state, published_shapes(config), path, "Vision_Encoder")
     encoder = Encoder(config)
@@ -91,7 +96,7 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> tuple[dict[str, Tens
         raise RefusedInput(f"{path}: {_why_unreadable(error)}") from error
     entry, state = _choose(content)
     if state is None:
-        raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of the published {kind}")
+        raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of {kind}")
     named = {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
     if len(named) < len(state):
         twice = next(str(n) for n in state if str(n).startswith("module.") and str(n).removeprefix("module.") in state)

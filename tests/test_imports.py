@@ -29,6 +29,7 @@ ROOMS = (
     "ops",
     "ir",
     "analysis",
+    "netx",
     "reading",
     "execution",
     "loihi2",
@@ -36,6 +37,7 @@ ROOMS = (
     "placement",
     "inspection",
     "run_page",
+    "deploy",
 )
 """Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""
 

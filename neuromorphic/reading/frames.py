@@ -218,7 +218,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """What numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
     try:
         if path.suffix.lower() != ".npz":
-            return {"frames": np.lib.format.open_memmap(path, mode="r")}
+            return {"frames": np.lib.format.open_memmap(path, mode="r")}  # type: ignore[no-untyped-call]
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             return dict(found)
     except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to

@@ -2,17 +2,21 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.inspection.report import Inspection
+from neuromorphic.errors import RefusedInput
+from neuromorphic.inspection.report import Inspection, inspect, synapses
+from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import Mismatch, ParityReport, compare_common
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import Weighted
-from neuromorphic.placement import Placement
+from neuromorphic.placement import Placement, place
 
 BINS = 31
 """Of a histogram of weights."""
@@ -38,7 +42,7 @@ class Run:
         images: uint8 `[N, H, W, 3]`; None where frames were run.
         described: per image its file, label and best classes (`predictions.describe_images`); empty without classes.
         accuracy: where labels are known.
-        placement: on cores; None where nothing was placed.
+        placement: on cores; None where nothing was placed, so that the graph is placed here if it can be.
         said: sentences on the run.
     """
 
@@ -51,6 +55,12 @@ class Run:
     placement: Placement | None = None
     said: Sequence[str] = ()
 
+    def placed(self) -> Placement | None:
+        """The placement; None where the graph can't be placed."""
+        with suppress(RefusedInput):
+            return self.placement or place(self.found.graph, trace=self.trace)
+        return None
+
     def comparisons(self) -> dict[str, ParityReport]:
         """The run against each reference, on the populations that both have; final membranes are left out."""
         return {
@@ -59,7 +69,19 @@ class Run:
         }
 
 
-def nodes(run: Run, comparisons: Mapping[str, ParityReport]) -> list[dict[str, Any]]:
+def described_graph(graph: Graph, model: Path | None) -> Inspection:
+    """`graph`, inspected; in floats with its proof, where it comes from a file.
+
+    Raises:
+        RefusedInput: its certificate is none.
+    """
+    from neuromorphic.inspection.cli import find_proof
+
+    proof = None if model is None else find_proof(graph, model, prove=graph.precision == "float")
+    return inspect(graph, synapses(graph), proof)
+
+
+def nodes(run: Run, comparisons: Mapping[str, ParityReport], placement: Placement | None) -> list[dict[str, Any]]:
     """Every node: shapes, edges, settings, weights, rates, latency, proof, cores and agreement, JSON-compatible."""
     proofs = (run.found.proof.proven or run.found.proof.claimed or {}).get("nodes", {})
     readers: dict[str, list[str]] = {}
@@ -67,7 +89,7 @@ def nodes(run: Run, comparisons: Mapping[str, ParityReport]) -> list[dict[str, A
         for source in node.sources:
             readers.setdefault(source, []).append(node.name)
     cores: dict[str, int] = {}
-    for core in () if run.placement is None else run.placement.cores:
+    for core in () if placement is None else placement.cores:
         cores[core.population] = cores.get(core.population, 0) + 1
     return [
         {

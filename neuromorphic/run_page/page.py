@@ -24,7 +24,8 @@ def html(run: Run) -> str:
     """The whole page."""
     comparisons = run.comparisons()
     first = next((report.first_mismatch for report in comparisons.values() if report.first_mismatch), None)
-    every = nodes(run, comparisons)
+    placement = run.placed()
+    every = nodes(run, comparisons, placement)
     data = {
         "nodes": every,
         "depth": run.found.timing.depth,
@@ -53,7 +54,7 @@ def html(run: Run) -> str:
         nodes=every,
         populations=[node for node in every if node["rates"] is not None],
         said=run.said,
-        placement=run.placement,
+        placement=placement,
         graph=Markup(inline(run.found)),
         graph_style=Markup(f".graph {{ {STYLE} }}"),
         data=_json(data),

@@ -55,7 +55,7 @@ def event_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     """
     try:
         if path.suffix.lower() != ".npz":
-            return _fields(np.lib.format.open_memmap(path, mode="r"))
+            return _fields(np.lib.format.open_memmap(path, mode="r"))  # type: ignore[no-untyped-call]
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             columns = columns_of(set(found.files))
             if columns is not None:

@@ -71,7 +71,7 @@ def test_hostile_names_come_back_from_the_data_as_they_are():
 
 def test_every_node_says_what_is_known_of_it():
     run = a_run()
-    found = {node["name"]: node for node in nodes(run, run.comparisons())}
+    found = {node["name"]: node for node in nodes(run, run.comparisons(), run.placed())}
     assert list(found) == [node.name for node in run.found.nodes]
     conv, lif = found["block.0.conv"], found["block.1.lif"]
     assert (conv["input_shape"], conv["shape"], conv["latency"]) == ([2, 5, 4], [3, 5, 4], 1)
