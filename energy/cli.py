@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -24,17 +24,20 @@ from energy.table import table
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run as run_reference
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import InputKind
 from neuromorphic.ir.parity import ParityReport
-from neuromorphic.reading.frames import as_floats, encode, image_size, read_frames, stored_frames
+from neuromorphic.reading.events import parse_bin
+from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
 from neuromorphic.reading.provenance import Asked, asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.summary import assumptions, classifies
 from spikeclip.console import progress_bar, refusals, results
-from spikeclip.data import load_images
+from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
     BatchOption,
+    BinOption,
     DtOption,
     FrameOption,
     FramesOption,
@@ -46,6 +49,7 @@ from spikeclip.options import (
     ModelOrModuleArgument,
     ModuleOption,
     ResetOption,
+    TimeFirstOption,
     TimeStepsOption,
     WeightsOption,
     WrittenByOption,
@@ -67,6 +71,8 @@ def energy(
     model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
     frames_path: FramesOption = None,
+    bin_size: BinOption = None,
+    time_first: TimeFirstOption = False,
     time_steps: TimeStepsOption = None,
     limit: LimitOption = None,
     trace: Annotated[Path | None, typer.Option(help="Count in this trace of spikeclip-simulate (.h5) instead.")] = None,
@@ -127,13 +133,20 @@ def energy(
         graph, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
         if own is None:
             graph = with_input_kind(graph, None if input_kind is None else input_kind.value)
-        shown = {"--images": images, "--frames": frames_path, "--time-steps": time_steps, "--limit": limit}
+        layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
+        shown = {
+            "--images": images,
+            "--frames": frames_path,
+            "--bin": bin_size,
+            "--time-steps": time_steps,
+            "--limit": limit,
+        }
         if trace is not None:
             of_module = set() if own is None else {"--time-steps"}
             given = [option for option, value in shown.items() if value is not None and option not in of_module]
-            run = _stored(graph, trace, frames_path, given)
+            run = _stored(graph, trace, frames_path, layout, given)
         else:
-            run = _running(graph, _inputs(graph, prepared, images, frames_path, limit), time_steps)
+            run = _running(graph, _inputs(graph, prepared, images, frames_path, layout, limit), time_steps)
         counts = run.counts
         own_layers = dense_baseline(run.graph, counts.images)
         if dense or (counts.ann is None and own_layers.macs):
@@ -150,11 +163,16 @@ def energy(
             "--input-kind": input_kind,
             "--ann-accuracy": ann_accuracy,
         }
-        flags = [flag for flag, given in (("--dense-baseline", dense), ("--bit-matched", matched)) if given]
+        switches = {"--time-first": time_first, "--dense-baseline": dense, "--bit-matched": matched}
+        flags = [flag for flag, given in switches.items() if given]
         command = [*_command(model, options, names), *flags]
         narrow = [bit_matched(one, counts.time_steps) for one in devices] if matched else []
         if matched and not any(narrow):
-            raise RefusedInput("--bit-matched needs a device of integers; expected one such as --device 45nm-int8")
+            bits = counts.time_steps.bit_length()
+            raise RefusedInput(
+                f"--bit-matched needs a device of integers of more than {bits} bits (T = {counts.time_steps}); "
+                "expected one such as --device 45nm-int8"
+            )
         accuracy = Accuracy(
             snn=run.truth.accuracy(counts.predictions), ann=_ann_accuracy(run.graph, ann_accuracy, dense)
         )
@@ -205,13 +223,14 @@ class _Run:
     frames: NDArray[np.float32] | None = None
 
 
-def _stored(graph: Graph, path: Path, frames_path: Path | None, given: list[str]) -> _Run:
+def _stored(graph: Graph, path: Path, frames_path: Path | None, layout: FrameOptions, given: list[str]) -> _Run:
     """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
     spiking = graph.metadata.input_kind in ("spikes", "counts")
-    if odd := [option for option in given if not (spiking and option == "--frames")]:
+    if odd := [option for option in given if not (spiking and option in ("--frames", "--bin"))]:
         raise RefusedInput(f"{path}: a trace already holds its run; expected no {' and no '.join(odd)} with it")
-    frames = None if frames_path is None else read_frames(graph, frames_path)
-    assumed = [] if frames is None else with_kind_of(graph, frames, frames.dtype)[1]
+    found = None if frames_path is None else find_frames(graph, frames_path, layout)
+    frames = None if found is None else found.floats()
+    assumed = [] if found is None or frames is None else [*found.assumed, *with_kind_of(graph, frames, found.kind)[1]]
     with progress_bar("counting") as advance:
         counts, trace = count_stored(graph, path, progress=advance, frames=frames)
     return _Run(
@@ -238,17 +257,22 @@ def _opened(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tup
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What a graph runs on: frames, of the type that they were stored in, and what is known of them."""
+    """What a graph runs on: frames, of the kind that their file says, and what is known of them."""
 
     frames: NDArray[np.float32]
-    dtype: np.dtype[Any]
+    kind: InputKind | None
     data: Data
     truth: Truth
     assumed: tuple[str, ...] = ()
 
 
 def _inputs(
-    graph: Graph, prepared: "PreparedModule | None", images: str | None, frames_path: Path | None, limit: int | None
+    graph: Graph,
+    prepared: "PreparedModule | None",
+    images: str | None,
+    frames_path: Path | None,
+    layout: FrameOptions,
+    limit: int | None,
 ) -> _Inputs:
     """Images or frames as they were named; of a module, random frames where none were."""
     if images is None and frames_path is None and prepared is not None:
@@ -256,26 +280,33 @@ def _inputs(
 
         frames, said = random_inputs(prepared, limit)
         data = Data(spec=f"{len(frames)} random inputs", sha256=sha256(frames.tobytes()).hexdigest())
-        return _Inputs(frames, frames.dtype, data, Truth(None), (said,))
+        return _Inputs(frames, None, data, Truth(None), (said,))
     if (images is None) == (frames_path is None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
     if frames_path is not None:
-        stored = stored_frames(graph, frames_path)[:limit]
-        data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
-        return _Inputs(as_floats(stored, frames_path), stored.dtype, data, Truth(None))
-    loaded = load_images(
-        str(images), image_size(graph), limit, stated_resize(graph.metadata.preprocessing, graph.source)
-    )
-    frames, data, truth = encode(graph, loaded.images), Data(spec=str(images), sha256=loaded.sha256), Truth(None)
-    if loaded.labels is not None and classifies(graph) and graph.metadata.label_names:
-        outputs = graph.nodes[graph.output].shape[0]
-        truth = find_truth(loaded, graph.metadata.label_names, outputs, graph.source)
-    return _Inputs(frames, frames.dtype, data, truth)
+        found = find_frames(graph, frames_path, layout, limit)
+        digest = sha256_of(frames_path) if frames_path.is_file() else found.sha256
+        data = Data(spec=str(frames_path), sha256=digest)
+        return _Inputs(found.floats(), found.kind, data, _truth(graph, found), found.assumed)
+    if layout.bin is not None or layout.time_first:
+        raise RefusedInput("--bin and --time-first are of frames; expected --frames")
+    resize = stated_resize(graph.metadata.preprocessing, graph.source)
+    loaded = load_images(str(images), image_size(graph), limit, resize)
+    data = Data(spec=str(images), sha256=loaded.sha256)
+    truth = _truth(graph, loaded) if graph.metadata.label_names else Truth(None)
+    return _Inputs(encode(graph, loaded.images), None, data, truth)
+
+
+def _truth(graph: Graph, shown: Frames | ImageSet) -> Truth:
+    """The right classes, where there are labels and outputs are classes."""
+    if shown.labels is None or not classifies(graph):
+        return Truth(None)
+    return find_truth(shown, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
 
 
 def _running(graph: Graph, inputs: _Inputs, time_steps: int | None) -> _Run:
     """Counts of the numpy reference on them."""
-    graph, assumed = with_kind_of(graph, inputs.frames, inputs.dtype)
+    graph, assumed = with_kind_of(graph, inputs.frames, inputs.kind)
     with progress_bar("running and counting") as advance:
         counts = count_running(graph, inputs.frames, time_steps, progress=advance)
     said = [*inputs.assumed, *assumed]

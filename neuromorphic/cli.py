@@ -1,7 +1,6 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -25,7 +24,8 @@ from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
 from neuromorphic.placement import PROFILES, Limits, ProfileName, picture, place
-from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.events import parse_bin
+from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
 from neuromorphic.reading.provenance import Asked, asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.reading.recordings import is_recording
@@ -40,13 +40,14 @@ from neuromorphic.summary import (
     table,
     widths,
 )
-from neuromorphic.targets import TARGETS, Lava
+from neuromorphic.targets import TARGETS, Fast, Lava
 from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
     BatchOption,
+    BinOption,
     DtOption,
     FrameOption,
     FramesOption,
@@ -60,6 +61,7 @@ from spikeclip.options import (
     ModelOrModuleArgument,
     ModuleOption,
     ResetOption,
+    TimeFirstOption,
     TimeStepsOption,
     WeightsOption,
     WrittenByOption,
@@ -107,6 +109,8 @@ def simulate(
     model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
     frames_path: FramesOption = None,
+    bin_size: BinOption = None,
+    time_first: TimeFirstOption = False,
     time_steps: TimeStepsOption = None,
     dt: DtOption = None,
     reset: ResetOption = None,
@@ -153,6 +157,7 @@ def simulate(
     ] = DEFAULT_PROFILE,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the trace (HDF5).")] = None,
     json_path: JsonOption = None,
+    html_path: Annotated[Path | None, typer.Option("--html", help="Write the run as one page to look at.")] = None,
     timeout: Annotated[
         float | None,
         typer.Option(min=0.001, help="Seconds that Lava may take in all; else 300 without progress end it."),
@@ -171,7 +176,7 @@ def simulate(
     Examples: `spikeclip-simulate model.nir --images samples --check spike-driven-small -o run.h5`,
     `spikeclip-simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2
     --calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json`,
-    `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4`,
+    `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4 --html run.html`,
     `spikeclip-simulate --module mynet.py:make --weights best.pth --input 3,32,32 -T 4`
     """
     with refusals():
@@ -186,6 +191,7 @@ def simulate(
             {
                 "-o": output,
                 "--json": json_path,
+                "--html": html_path,
                 "--save-quantized": quantized,
                 "--save-onnx": onnx,
                 "--placement": placement,
@@ -197,18 +203,19 @@ def simulate(
         precision, graph = _arithmetic(floats, precision), floats
         kind = TARGETS[backend.value]
         target = kind(timeout=timeout) if kind is Lava and timeout is not None else kind()
+        layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
         if prepared is not None and images is None and frames_path is None:
-            found = _random(prepared, limit)
+            found: Shown = _random(prepared, limit)
         else:
-            found = _shown(floats, images, frames_path, limit, only_images=check is not None)
+            found = _shown(floats, images, frames_path, limit, layout, only_images=check is not None)
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(
                     f"{model}: --check knows attention in standard nodes in floats only; expected no --check"
                 )
-            floats = timed(floats, None if found.images is not None else found.frames, time_steps)
+            floats = timed(floats, None if isinstance(found, ImageSet) else found.floats(), time_steps)
             assert model is not None  # a module is refused above
-            graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
+            graph = _integers(model, floats, calibrate, calibration_images, layout, granularity.value, quantized)
             if onnx is not None:
                 from export.onnx.integers import save
 
@@ -239,16 +246,17 @@ def simulate(
             from export.frontend.parity import compare_module
 
             report = compare_module(prepared, trace, prepared.record(frames))
-        placed = None if placement is None else place(graph, limits, trace, frames=found.frames)
+        own_frames = None if isinstance(found, ImageSet) else found.floats()
+        placed = None if placement is None else place(graph, limits, trace, frames=own_frames)
         accuracy = truth.accuracy(trace.predictions)
-        assumed = [*assumptions(graph), *truth.assumed, *found.assumed]
+        assumed = [*assumptions(graph), *(found.assumed if isinstance(found, Frames) else ()), *truth.assumed]
         said = [*assumed, *sentences(trace, accuracy, report)]
         if precision is Precision.loihi2:
             said += [*displaced(graph), *counted(graph), *_widths(graph, frames)]
         said += [] if placed is None else cores(placed)
         if classifies(graph):
             # Labels are the model's class numbers now, whatever they were in the images' source.
-            names = () if graph.metadata.label_names or found.images is None else found.images.label_names
+            names = () if graph.metadata.label_names else found.label_names
             results.print(table(graph, trace, found.names, truth.classes, names))
         for line in said:
             results.print(line, markup=False)
@@ -257,12 +265,21 @@ def simulate(
         if placed is not None and placement is not None and drawing is not None:
             write_json(placement, placed.to_dict())
             write_text(drawing, picture(placed))
+        names = graph.metadata.label_names
+        described = describe_images(found.names, trace.scores, names, truth) if classifies(graph) else []
         if json_path is not None:
             result = {**document(graph, trace, report, accuracy), "assumed": assumed}
-            if classifies(graph):
-                result["per_image"] = describe_images(found.names, trace.scores, graph.metadata.label_names, truth)
-            write_json(json_path, result)
-        written(quantized, onnx, output, placement, drawing, json_path)
+            write_json(json_path, {**result, "per_image": described} if classifies(graph) else result)
+        if html_path is not None:
+            from neuromorphic.run_page import Run, described_graph, html  # jinja2 takes a while
+
+            references = {} if reference is None else {"PyTorch": reference}
+            if graph is not floats:
+                references["floats"] = Fast().run(floats, _frames(floats, found), time_steps)
+            pixels = found.images if isinstance(found, ImageSet) else None
+            run = Run(described_graph(graph, model), trace, references, pixels, described, accuracy, placed, said)
+            write_text(html_path, html(run))
+        written(quantized, onnx, output, placement, drawing, json_path, html_path)
         if report is not None and not report.exact:
             raise typer.Exit(1)
 
@@ -274,14 +291,8 @@ def _arithmetic(graph: Graph, asked_for: Precision | None) -> Precision:
     return asked_for or Precision(graph.precision)
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """What a graph is run on: images, or frames as they are."""
-
-    images: ImageSet | None
-    frames: "NDArray[np.float32]"
-    names: Sequence[str]
-    assumed: Sequence[str] = ()
+Shown = ImageSet | Frames
+"""What a graph is run on: images, or frames as they are; both have names, labels and names of these."""
 
 
 def _opened(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tuple[Graph, PreparedModule | None]":
@@ -295,45 +306,69 @@ def _opened(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tup
     return read_graph(model, asked=meant), None
 
 
-def _random(prepared: "PreparedModule", limit: int | None) -> _Shown:
+def _random(prepared: "PreparedModule", limit: int | None) -> Frames:
     from export.frontend.command import random_inputs
 
     frames, said = random_inputs(prepared, limit)
-    return _Shown(None, frames, [f"input {i}" for i in range(len(frames))], (said,))
+    names = tuple(f"input {i}" for i in range(len(frames)))
+    return Frames(frames, names, prepared.graph.source, assumed=(said,))
 
 
-def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | None, *, only_images: bool) -> _Shown:
-    """The first `limit` of the images or the frames that were named; exactly one of the two has to be."""
+def _shown(
+    graph: Graph,
+    images: str | None,
+    frames: Path | None,
+    limit: int | None,
+    layout: FrameOptions,
+    *,
+    only_images: bool = False,
+) -> Shown:
+    """The images or the frames that were named; exactly one of the two has to be.
+
+    Args:
+        graph: that reads them.
+        images: SPEC of images.
+        frames: file of frames.
+        limit: take the first N only.
+        layout: what a file of frames leaves open.
+        only_images: whether something was asked for that takes images.
+    """
     if (images is None) == (frames is None):
         raise RefusedInput("nothing to run on, or two things; expected either --images SPEC or --frames FILE.npy")
     if frames is not None:
         if only_images:
             raise RefusedInput(f"{frames}: --check takes images; expected --images SPEC")
-        read = read_frames(graph, frames, limit)
-        return _Shown(None, read, [f"frames {i}" for i in range(len(read))])
+        return find_frames(graph, frames, layout, limit)
+    if layout.bin is not None or layout.time_first:
+        raise RefusedInput("--bin and --time-first are of frames; expected --frames")
     resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    found = load_images(str(images), image_size(graph), limit, resize)
-    return _Shown(found, np.zeros(0, np.float32), found.names)
+    return load_images(str(images), image_size(graph), limit, resize)
 
 
-def _truth(graph: Graph, found: _Shown) -> Truth:
+def _truth(graph: Graph, found: Shown) -> Truth:
     """The right class of each image in the graph's numbering, where images have labels and outputs are classes."""
-    if found.images is None or not classifies(graph):
+    if not classifies(graph):
         return Truth(None)
-    if "checkpoint" in graph.metadata.document and not graph.metadata.label_names:
+    if isinstance(found, ImageSet) and "checkpoint" in graph.metadata.document and not graph.metadata.label_names:
         return Truth(None, ("the outputs are an embedding, not scores of classes: labels are not compared",))
-    return find_truth(found.images, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
+    return find_truth(found, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
 
 
-def _frames(graph: Graph, found: _Shown) -> "NDArray[np.float32]":
+def _frames(graph: Graph, found: Shown) -> "NDArray[np.float32]":
     """What `graph` reads, in its integers where it consists of some."""
-    if found.images is not None:
-        return encode(graph, found.images.images)
-    return graded(graph, found.frames) if graph.precision == "loihi2" else found.frames
+    if isinstance(found, ImageSet):
+        return encode(graph, found.images)
+    return graded(graph, found.floats()) if graph.precision == "loihi2" else found.floats()
 
 
 def _integers(
-    model: Path, floats: Graph, calibrate: str | None, count: int, granularity: Granularity, quantized: Path | None
+    model: Path,
+    floats: Graph,
+    calibrate: str | None,
+    count: int,
+    layout: FrameOptions,
+    granularity: Granularity,
+    quantized: Path | None,
 ) -> Graph:
     """The integer graph of the file `model`, quantised here unless it is already."""
     graph = integer_graph(floats)
@@ -349,9 +384,9 @@ def _integers(
         raise RefusedInput(
             f"{model}: is not quantised; expected --calibrate SPEC, images (or FILE.npy, frames) to quantise it on"
         )
-    recorded = calibrate.endswith(".npy") or is_recording(Path(calibrate))
-    images, path = (None, Path(calibrate)) if recorded else (calibrate, None)
-    shown = _shown(floats, images, path, count, only_images=False)
+    path = Path(calibrate)
+    recorded = floats.metadata.preprocessing is None or path.suffix == ".npy" or is_recording(path)
+    shown = _shown(floats, None if recorded else calibrate, path if recorded else None, count, layout)
     with progress_bar("quantising") as advance:
         rounded, scheme = find_scheme(floats, _frames(floats, shown), granularity, progress=advance)
     if quantized is not None:

@@ -162,8 +162,8 @@ def check_labels(path: str | Path, config: SpikeClipConfig, card: dict[str, Any]
 
 
 def _load_published(path: Path, heads: int | None, image_size: int | None, labels: LabelSet | None) -> Checkpoint:
-    encoder, preprocessing = published.load_published(path, heads, image_size)
-    found = published.describe(encoder.config)
+    encoder, preprocessing, taken = published.load_published(path, heads, image_size)
+    found = "; ".join(filter(None, (published.describe(encoder.config), taken)))
     readout, names = encoder.head, ()
     if labels is not None:
         check_labels(path, encoder.config, {}, labels)

@@ -37,8 +37,15 @@ ImagesOption = Annotated[
 ]
 FramesOption = Annotated[
     Path | None,
-    typer.Option("--frames", help="Instead of images, what the input reads: .npy or NIR's data (docs/data.md)."),
+    typer.Option(
+        "--frames", help="Instead of images, what the input reads: .npy, .npz, NIR's data or events (docs/data.md)."
+    ),
 ]
+BinOption = Annotated[
+    str | None,
+    typer.Option("--bin", help="Of events: time per step, as 1ms, or steps per recording, as 16 or 16:number."),
+]
+TimeFirstOption = Annotated[bool, typer.Option("--time-first", help="Frames are [T, N, ...], not [N, T, ...].")]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N only.")]
 TimeStepsOption = Annotated[
     int | None,

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
-    "spikeclip": ("spikeclip", "neuromorphic.errors", "neuromorphic.files"),
+    "spikeclip": ("spikeclip", "neuromorphic.errors", "neuromorphic.files", "neuromorphic.pages"),
     "export": (
         "export",
         "spikeclip",
@@ -25,6 +25,7 @@ ALLOWED = {
 ROOMS = (
     "errors",
     "files",
+    "pages",
     "ops",
     "ir",
     "analysis",
@@ -35,6 +36,7 @@ ROOMS = (
     "lava",
     "placement",
     "inspection",
+    "run_page",
     "deploy",
 )
 """Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""

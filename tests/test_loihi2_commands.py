@@ -41,6 +41,7 @@ def simulate(*arguments):
 def test_a_graph_is_quantised_checked_placed_and_written(folder):
     check = ["--check", folder / "a.pth", "--heads", "4"]
     written = ["--save-quantized", folder / "q.nir", "--json", folder / "q.json", "--placement", folder / "p.json"]
+    written += ["--html", folder / "q.html"]
     said = simulate(folder / "a.nir", *SHOWN, *CALIBRATED, *check, *written)
     assert "0 mismatches; 2 of 2 predictions agree" in said
     assert "final membranes: " in said
@@ -55,6 +56,10 @@ def test_a_graph_is_quantised_checked_placed_and_written(folder):
     assert f"placement: {placement['cores']} cores on 1 chip" in said
     assert placement["measured"]["messages_per_image"] > 0
     assert (folder / "p.svg").read_text().startswith("<svg")
+    page = (folder / "q.html").read_text()
+    assert f"Every spike as in PyTorch: {report['spikes_compared']:,} compared, none differs" in page
+    assert "differ from floats" in page
+    assert page.count("data:image/png;base64,") == 2
 
     simulate(folder / "q.nir", *SHOWN, *INTEGERS, *check, "--json", folder / "again.json")
     again = json.loads((folder / "again.json").read_text())

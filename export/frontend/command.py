@@ -105,7 +105,7 @@ def prepare_published(
     """
     if path.suffix not in SUFFIXES or not path.is_file():
         return None
-    state = read_state(path)
+    state, _ = read_state(path)
     if not is_spikformer(state):
         return None
     size, steps = image_size or IMAGE_SIZE, time_steps or PUBLISHED_STEPS

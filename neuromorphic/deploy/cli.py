@@ -17,7 +17,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.file import integer_graph
 from neuromorphic.loihi2.integers import graded
 from neuromorphic.netx.write import to_layers, write_netx
-from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.frames import encode, find_frames, image_size
 from neuromorphic.reading.read import read_graph
 from spikeclip.console import progress_bar, refusals, results, written
 from spikeclip.options import FramesOption, ImagesOption, TimeStepsOption
@@ -94,7 +94,7 @@ def _integers(model: Path) -> Graph:
 def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int) -> NDArray[np.float32]:
     """What the network reads, in its integers."""
     if frames is not None:
-        return graded(graph, read_frames(graph, frames, limit))
+        return graded(graph, find_frames(graph, frames, limit=limit).floats())
     from spikeclip.data import load_images
     from spikeclip.preprocess import stated_resize
 

@@ -20,7 +20,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import Readout
 from neuromorphic.loihi2.certificate import certify as prove_widths
 from neuromorphic.loihi2.file import integer_graph
-from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.frames import encode, find_frames, image_size
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.verdicts import Verdict, verdicts
@@ -81,7 +81,7 @@ def inspect_file(
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         shown = _shown(graph, images, frames_path, limit)
         with console.status("proving"):
-            proof = _proof(graph, model, prove)
+            proof = find_proof(graph, model, prove=prove)
         with console.status("judging targets"):
             judged = _verdicts(graph if shown is None else timed(graph, shown, time_steps), proof, shown)
         found = inspect(graph, synapses(graph), proof)
@@ -108,7 +108,7 @@ def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int) ->
     if images is not None and frames is not None:
         raise RefusedInput("both --images and --frames: expected one of them")
     if frames is not None:
-        return read_frames(graph, frames, limit)
+        return find_frames(graph, frames, limit=limit).floats()
     if images is None:
         return None
     resize = stated_resize(graph.metadata.preprocessing, graph.source)
@@ -124,7 +124,7 @@ def _verdicts(graph: Graph, proof: Proof, frames: NDArray[np.float32] | None) ->
     return verdicts(graph, exact, frames, {"onnx integers": no_onnx})
 
 
-def _proof(graph: Graph, path: Path, prove: bool) -> Proof:
+def find_proof(graph: Graph, path: Path, *, prove: bool) -> Proof:
     """What the file claims of its arithmetic, and what its weights prove, without torch."""
     claimed = _claim(graph)
     if not prove:
