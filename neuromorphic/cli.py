@@ -188,10 +188,11 @@ def simulate(
         precision, graph = _arithmetic(floats, precision), floats
         target = _target(backend, timeout)
         layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
-        if prepared is not None and images is None and frames_path is None:
-            found = _random(prepared, limit)
-        else:
-            found = _shown(floats, images, frames_path, limit, layout, only_images=check is not None)
+        found: Shown = (
+            _random(prepared, limit)
+            if prepared is not None and images is None and frames_path is None
+            else _shown(floats, images, frames_path, limit, layout, only_images=check is not None)
+        )
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(
