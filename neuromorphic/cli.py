@@ -245,9 +245,8 @@ def simulate(
             references = {} if reference is None else {"PyTorch": reference}
             if graph is not floats:
                 references["floats"] = Fast().run(floats, _frames(floats, found), time_steps)
-            pixels = found.images if isinstance(found, ImageSet) else None
-            run = Run(described_graph(graph, model), trace, references, pixels, described, accuracy, placed, said)
-            write_text(html_path, html(run))
+            shown, pixels = described_graph(graph, model), found.images if isinstance(found, ImageSet) else None
+            write_text(html_path, html(Run(shown, trace, references, pixels, described, accuracy, placed, said)))
         written(quantized, output, placement, drawing, json_path, html_path)
         if report is not None and (not report.exact or outputs_differ(trace, report)):
             raise typer.Exit(1)
