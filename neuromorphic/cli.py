@@ -18,17 +18,18 @@ from neuromorphic.ir.parity import ROUNDING, NumberParity, compare_common
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
-from neuromorphic.loihi2.integers import graded, integers
+from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
 from neuromorphic.placement import PROFILES, Limits, ProfileName, picture, place
 from neuromorphic.reading.events import parse_bin
-from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
+from neuromorphic.reading.frames import FrameOptions, Frames, image_size
 from neuromorphic.reading.provenance import Asked, asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.reading.recordings import is_recording
+from neuromorphic.shown import Shown, frames_of, shown, truth_of
 from neuromorphic.summary import (
     assumptions,
     classifies,
@@ -66,8 +67,8 @@ from spikeclip.options import (
     WeightsOption,
     WrittenByOption,
 )
-from spikeclip.predictions import Truth, describe_images, find_truth
-from spikeclip.preprocess import Preprocessing, stated_resize
+from spikeclip.predictions import describe_images
+from spikeclip.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -204,10 +205,11 @@ def simulate(
         kind = TARGETS[backend.value]
         target = kind(timeout=timeout) if kind is Lava and timeout is not None else kind()
         layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
-        if prepared is not None and images is None and frames_path is None:
-            found: Shown = _random(prepared, limit)
-        else:
-            found = _shown(floats, images, frames_path, limit, layout, only_images=check is not None)
+        found: Shown = (
+            _random(prepared, limit)
+            if prepared is not None and images is None and frames_path is None
+            else shown(floats, images, frames_path, limit, layout, only_images=check is not None)
+        )
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(
@@ -224,8 +226,8 @@ def simulate(
             raise RefusedInput(
                 "--calibrate, --save-quantized and --save-onnx are of the integers; expected --precision loihi2"
             )
-        truth = _truth(graph, found)
-        frames = _frames(graph, found)
+        truth = truth_of(graph, found)
+        frames = frames_of(graph, found)
         # Before the run, which takes longer: a graph or a checkpoint that doesn't fit is refused at once.
         if reasons := target.refuses(graph):
             raise RefusedInput("; ".join(reasons))
@@ -275,10 +277,9 @@ def simulate(
 
             references = {} if reference is None else {"PyTorch": reference}
             if graph is not floats:
-                references["floats"] = Fast().run(floats, _frames(floats, found), time_steps)
-            pixels = found.images if isinstance(found, ImageSet) else None
-            run = Run(described_graph(graph, model), trace, references, pixels, described, accuracy, placed, said)
-            write_text(html_path, html(run))
+                references["floats"] = Fast().run(floats, frames_of(floats, found), time_steps)
+            drawn, pixels = described_graph(graph, model), found.images if isinstance(found, ImageSet) else None
+            write_text(html_path, html(Run(drawn, trace, references, pixels, described, accuracy, placed, said)))
         written(quantized, onnx, output, placement, drawing, json_path, html_path)
         if report is not None and not report.exact:
             raise typer.Exit(1)
@@ -289,10 +290,6 @@ def _arithmetic(graph: Graph, asked_for: Precision | None) -> Precision:
     if asked_for is Precision.float and graph.precision != Precision.float.value:
         raise RefusedInput(f"{graph.source}: holds the integers of the chip; expected no --precision float")
     return asked_for or Precision(graph.precision)
-
-
-Shown = ImageSet | Frames
-"""What a graph is run on: images, or frames as they are; both have names, labels and names of these."""
 
 
 def _opened(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tuple[Graph, PreparedModule | None]":
@@ -312,53 +309,6 @@ def _random(prepared: "PreparedModule", limit: int | None) -> Frames:
     frames, said = random_inputs(prepared, limit)
     names = tuple(f"input {i}" for i in range(len(frames)))
     return Frames(frames, names, prepared.graph.source, assumed=(said,))
-
-
-def _shown(
-    graph: Graph,
-    images: str | None,
-    frames: Path | None,
-    limit: int | None,
-    layout: FrameOptions,
-    *,
-    only_images: bool = False,
-) -> Shown:
-    """The images or the frames that were named; exactly one of the two has to be.
-
-    Args:
-        graph: that reads them.
-        images: SPEC of images.
-        frames: file of frames.
-        limit: take the first N only.
-        layout: what a file of frames leaves open.
-        only_images: whether something was asked for that takes images.
-    """
-    if (images is None) == (frames is None):
-        raise RefusedInput("nothing to run on, or two things; expected either --images SPEC or --frames FILE.npy")
-    if frames is not None:
-        if only_images:
-            raise RefusedInput(f"{frames}: --check takes images; expected --images SPEC")
-        return find_frames(graph, frames, layout, limit)
-    if layout.bin is not None or layout.time_first:
-        raise RefusedInput("--bin and --time-first are of frames; expected --frames")
-    resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    return load_images(str(images), image_size(graph), limit, resize)
-
-
-def _truth(graph: Graph, found: Shown) -> Truth:
-    """The right class of each image in the graph's numbering, where images have labels and outputs are classes."""
-    if not classifies(graph):
-        return Truth(None)
-    if isinstance(found, ImageSet) and "checkpoint" in graph.metadata.document and not graph.metadata.label_names:
-        return Truth(None, ("the outputs are an embedding, not scores of classes: labels are not compared",))
-    return find_truth(found, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
-
-
-def _frames(graph: Graph, found: Shown) -> "NDArray[np.float32]":
-    """What `graph` reads, in its integers where it consists of some."""
-    if isinstance(found, ImageSet):
-        return encode(graph, found.images)
-    return graded(graph, found.floats()) if graph.precision == "loihi2" else found.floats()
 
 
 def _integers(
@@ -386,9 +336,9 @@ def _integers(
         )
     path = Path(calibrate)
     recorded = floats.metadata.preprocessing is None or path.suffix == ".npy" or is_recording(path)
-    shown = _shown(floats, None if recorded else calibrate, path if recorded else None, count, layout)
+    calibrated = shown(floats, None if recorded else calibrate, path if recorded else None, count, layout)
     with progress_bar("quantising") as advance:
-        rounded, scheme = find_scheme(floats, _frames(floats, shown), granularity, progress=advance)
+        rounded, scheme = find_scheme(floats, frames_of(floats, calibrated), granularity, progress=advance)
     if quantized is not None:
         write_quantised(model, rounded, scheme, quantized)
     return integers(with_scheme(rounded, scheme), scheme)
