@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from neuromorphic.analysis.exactness import rounds
+from neuromorphic.cli_inputs import Shown, frames_of, shown, truth_of
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import timed
@@ -29,7 +30,6 @@ from neuromorphic.reading.frames import FrameOptions, Frames, image_size
 from neuromorphic.reading.provenance import Asked, asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.reading.recordings import is_recording
-from neuromorphic.shown import Shown, frames_of, shown, truth_of
 from neuromorphic.summary import (
     assumptions,
     classifies,

@@ -79,6 +79,11 @@ def runs_at_import(tree: ast.Module) -> ast.Module:
     return Strip().visit(tree)
 
 
+def of_command_line(path: Path) -> bool:
+    """Whether a file belongs to a command, which may bring packages together: `cli.py`, or a part of it."""
+    return path.stem.split("_")[0] == "cli"
+
+
 def test_the_packages_are_found():
     assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(ALLOWED)
 
@@ -87,12 +92,12 @@ def test_the_packages_are_found():
 def test_imports_follow_the_arrows(path):
     package = path.relative_to(ROOT).parts[0]
     tree = ast.parse(path.read_text())
-    if path.name != "cli.py":
+    if not of_command_line(path):
         found = [(other, line) for other, line in imports(tree) if other.split(".")[0] in ALLOWED]
         wrong = [each for each in found if not any(within(each[0], allowed) for allowed in ALLOWED[package])]
         assert not wrong, f"{name(path)} imports {wrong}"
     if package in TORCH_FREE:
-        scope = runs_at_import(tree) if path.name == "cli.py" else tree
+        scope = runs_at_import(tree) if of_command_line(path) else tree
         torch = [(other, line) for other, line in imports(scope) if other.split(".")[0] in TORCH]
         assert not torch, f"{name(path)} imports {torch}"
 

@@ -20,6 +20,7 @@ from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.exactness import doubles, exact_on
 from neuromorphic.analysis.intervals import fractions, graded_intervals
 from neuromorphic.execution import kernels
+from neuromorphic.execution.positions import by_position, layout, maps, positions
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain
 from neuromorphic.ops import (
@@ -35,7 +36,6 @@ from neuromorphic.ops import (
     Neurons,
     Overflows,
     SelfAttention,
-    Shape,
     Source,
     Stateless,
     SumPool2d,
@@ -198,11 +198,11 @@ class Compiled:
         if node.name in self.neurons:
             return self._fire(node, front, x, ran)
         if front is not None:
-            y = np.empty((*x.shape[:2], *_lying(node.shape)), front.sums)
+            y = np.empty((*x.shape[:2], *layout(node.shape)), front.sums)
             kernels.layer(*front.arguments(x), y)
             return y
         if isinstance(operation, SelfAttention) and node.sources and x.dtype == COUNTS and len(node.sources) == 1:
-            y = np.empty((*x.shape[:2], *_lying(node.shape)), self._floats(node))
+            y = np.empty((*x.shape[:2], *layout(node.shape)), self._floats(node))
             kernels.attention(np.ascontiguousarray(x), operation.heads, y.dtype.type(operation.scale), y)
             return y
         return self._by_itself(node, x, ran)
@@ -213,7 +213,7 @@ class Compiled:
         floats = np.dtype(np.float32) if chip else self._floats(node)
         if front is None:
             front = Front.currents(x.dtype, x.dtype if chip else floats)
-        batch, lying = len(x), _lying(node.shape)
+        batch, lying = len(x), layout(node.shape)
         spikes, v = np.empty((batch, self.time_steps, *lying), COUNTS), np.empty((batch, *lying), floats)
         sums, numbers = np.empty(lying[1], front.sums), self.neurons[node.name]
         if chip:
@@ -361,28 +361,6 @@ def packed(node: Node, spikes: Array) -> SpikeTrain:
     bits = np.empty((batch * steps, size * channels // 8), np.uint8)
     kernels.pack(spikes.reshape(-1, size, channels), bits)
     return SpikeTrain(bits.reshape(batch, steps, -1), node.shape)
-
-
-def _lying(shape: Shape) -> tuple[int, int]:
-    """Positions and channels of `[C, ...]`."""
-    return math.prod(shape[1:]), (shape[0] if shape else 1)
-
-
-def positions(x: Array, shape: Shape) -> Array:
-    """`[B, T, ...]`, maps of a shape `[C, ...]`, as `[B, T, P, C]`."""
-    size, channels = _lying(shape)
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], channels, size).swapaxes(2, 3))
-
-
-def maps(x: Array, shape: Shape) -> Array:
-    """`[B, T, P, C]` as `[B, T, *shape]`."""
-    return np.ascontiguousarray(x.swapaxes(2, 3)).reshape(*x.shape[:2], *shape)
-
-
-def by_position(values: Array, shape: Shape) -> Array:
-    """Numbers of maps as `[P, C]`, or `[1, C]` where all positions have the same."""
-    lying = positions(values[None, None], shape)[0, 0]
-    return np.ascontiguousarray(lying[:1]) if (lying == lying[:1]).all() else lying
 
 
 def _full(values: Array, node: Node, dtype: Any) -> Array:

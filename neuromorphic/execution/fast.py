@@ -64,7 +64,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
     """
     compiled = _compiled(graph, frames, time_steps)
     if compiled is not None:
-        from neuromorphic.execution.compiled import maps
+        from neuromorphic.execution.positions import maps
 
         ran = compiled.run(frames, lambda node, spikes: maps(spikes, node.shape))
         return Activity(ran.kept, ran.outputs, ran.membranes, ran.overflows)
