@@ -308,7 +308,7 @@ def _random(prepared: "PreparedModule", limit: int | None) -> Frames:
 
     frames, said = random_inputs(prepared, limit)
     names = tuple(f"input {i}" for i in range(len(frames)))
-    return Frames(frames, names, prepared.graph.source, assumed=(said,))
+    return Frames(frames, names, "the module", assumed=(said,))
 
 
 def _integers(

@@ -165,7 +165,8 @@ def _threshold(operation: AnyOperation) -> Float32:
     match operation:
         case Lif() | If() | CubaLif() | Threshold():
             return operation.threshold
-    raise TypeError(f"{operation.nir_name} has no threshold")
+        case other:
+            raise TypeError(f"{other.nir_name} has no threshold")
 
 
 def _membrane_error(holder: AnyOperation, threshold: float, current: float, magnitude: float, steps: int) -> float:
@@ -177,7 +178,8 @@ def _membrane_error(holder: AnyOperation, threshold: float, current: float, magn
             resistance = float(np.max(np.abs(holder.gain)))
             largest = resistance * magnitude + float(np.max(np.abs(holder.leak))) + threshold
             return float(steps * (resistance * current + ROUNDED * ROUNDING * largest))
-    raise TypeError(f"{holder.nir_name} has no membrane")
+        case other:
+            raise TypeError(f"{other.nir_name} has no membrane")
 
 
 def _terms(operation: AnyOperation) -> int:
@@ -191,4 +193,5 @@ def _terms(operation: AnyOperation) -> int:
             return 1
         case Delay() | Sink() | MaxPool2d():
             return 0
-    raise TypeError(f"{operation.nir_name} is no sum")
+        case other:
+            raise TypeError(f"{other.nir_name} is no sum")

@@ -166,7 +166,7 @@ def certify(
 
 @fact
 def proven(graph: Graph) -> Certificate | None:
-    """What the weights of a graph of floats prove, with the fewest bits that all of its nodes do with.
+    """What the weights of a graph of floats prove, in float32; in float64 where the file claims no more than that.
 
     None where nothing says how many steps an image takes, or what its frames are (`frame_sums`), and of a graph around
     which currents could grow.
@@ -176,7 +176,8 @@ def proven(graph: Graph) -> Certificate | None:
         return None
     try:
         narrow = certify(graph, frames, steps)
-        return narrow if narrow.exact else certify(graph, frames, steps, DOUBLE)
+        wide = graph.metadata.certificate.get("limit") == DOUBLE
+        return certify(graph, frames, steps, DOUBLE) if wide and not narrow.exact else narrow
     except RefusedInput:
         return None
 

@@ -11,7 +11,7 @@ what is the same in every step has T = 1.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,9 @@ from neuromorphic.ops import (
     MaxPool2d,
     Neurons,
     Overflows,
+    Scale,
     SelfAttention,
+    Sink,
     Source,
     Stateless,
     SumPool2d,
@@ -302,8 +304,10 @@ class Compiled:
                 read = spans(operation.windows, node, node.input_shape[0])
             case Affine():
                 read = ALL
-            case _:
+            case Conv2d() | Scale() | SumPool2d() | SelfAttention() | Source() | Sink() | Delay() | Neurons():
                 return None
+            case unknown:
+                assert_never(unknown)
         flat = operation.weights.reshape(*operation.weights.shape[:2], -1)
         weight = np.ascontiguousarray(flat.transpose(2, 1, 0).reshape(-1, len(flat)), sums)
         mode = kernels.EVENTS if reads == COUNTS else kernels.VALUES
