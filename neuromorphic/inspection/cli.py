@@ -81,7 +81,7 @@ def inspect_file(
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         shown = _shown(graph, images, frames_path, limit)
         with console.status("proving"):
-            proof = find_proof(graph, model, prove=prove)
+            proof = find_proof(graph, prove=prove)
         with console.status("judging targets"):
             judged = _verdicts(graph if shown is None else timed(graph, shown, time_steps), proof, shown)
         found = inspect(graph, synapses(graph), proof)
@@ -124,7 +124,7 @@ def _verdicts(graph: Graph, proof: Proof, frames: NDArray[np.float32] | None) ->
     return verdicts(graph, exact, frames, {"onnx integers": no_onnx})
 
 
-def find_proof(graph: Graph, path: Path, *, prove: bool) -> Proof:
+def find_proof(graph: Graph, *, prove: bool) -> Proof:
     """What the file claims of its arithmetic, and what its weights prove, without torch."""
     claimed = _claim(graph)
     if not prove:

@@ -77,7 +77,7 @@ def described_graph(graph: Graph, model: Path | None) -> Inspection:
     """
     from neuromorphic.inspection.cli import find_proof
 
-    proof = None if model is None else find_proof(graph, model, prove=graph.precision == "float")
+    proof = None if model is None else find_proof(graph, prove=graph.precision == "float")
     return inspect(graph, synapses(graph), proof)
 
 
