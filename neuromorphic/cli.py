@@ -5,18 +5,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-import numpy as np
 import typer
 
-from neuromorphic.analysis.exactness import rounds
-from neuromorphic.cli_inputs import Shown, frames_of, shown, truth_of
+from neuromorphic.cli_comparisons import FLOATS, PYTORCH, with_checkpoint, with_floats, with_module
+from neuromorphic.cli_inputs import Shown, frames_of, presented, shown, truth_of
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.parity import ROUNDING, NumberParity, compare_common
-from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
@@ -26,10 +22,11 @@ from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
 from neuromorphic.placement import PROFILES, Limits, ProfileName, picture, place
 from neuromorphic.reading.events import parse_bin
-from neuromorphic.reading.frames import FrameOptions, Frames, image_size
+from neuromorphic.reading.frames import FrameOptions, Frames
 from neuromorphic.reading.provenance import Asked, asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.reading.recordings import is_recording
+from neuromorphic.streaming import Presented, passed
 from neuromorphic.summary import (
     assumptions,
     classifies,
@@ -41,7 +38,7 @@ from neuromorphic.summary import (
     table,
     widths,
 )
-from neuromorphic.targets import TARGETS, Fast, Lava
+from neuromorphic.targets import TARGETS, Lava
 from spikeclip.console import console, progress_bar, refusals, results, written
 from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
@@ -71,6 +68,7 @@ from spikeclip.predictions import describe_images
 from spikeclip.preprocess import Preprocessing
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from export.frontend.door import PreparedModule
@@ -227,59 +225,62 @@ def simulate(
                 "--calibrate, --save-quantized and --save-onnx are of the integers; expected --precision loihi2"
             )
         truth = truth_of(graph, found)
-        frames = frames_of(graph, found)
         # Before the run, which takes longer: a graph or a checkpoint that doesn't fit is refused at once.
         if reasons := target.refuses(graph):
             raise RefusedInput("; ".join(reasons))
         if placement is not None:
             place(graph, limits)
-        reference = None
+        given = presented(graph, found, time_steps)
+        comparisons, compared = {}, None
         if check is not None:
-            reference, compared = _reference(check, floats, graph, frames, heads, labels, str(images), limit)
-        with progress_bar(backend.value) as advance:
-            trace = target.run(graph, frames, time_steps, progress=advance)
-        report = None
-        if reference is not None:
-            found_parity = compare_common(
-                trace, reference, ROUNDING if rounds(graph, frames, trace.outputs.shape[1]) else 0.0
-            )
-            report = replace(found_parity, frames=compared)
-        if prepared is not None:
-            from export.frontend.parity import compare_module
 
-            report = compare_module(prepared, trace, prepared.record(frames))
-        own_frames = None if isinstance(found, ImageSet) else found.floats()
-        placed = None if placement is None else place(graph, limits, trace, frames=own_frames)
-        accuracy = truth.accuracy(trace.predictions)
+            def images_for(settings: Preprocessing) -> "NDArray[np.uint8]":
+                return load_images(str(images), settings.image_size, limit, settings.resize).images
+
+            comparisons[PYTORCH], compared = with_checkpoint(check, floats, given, heads, labels, images_for)
+        if prepared is not None:
+            comparisons[PYTORCH] = with_module(prepared, given)
+        if html_path is not None and graph is not floats:
+            comparisons[FLOATS] = with_floats(presented(floats, found, time_steps))
+        first = 0
+        if html_path is not None:
+            from neuromorphic.run_page import SHOWN  # jinja2 takes a while
+
+            first = SHOWN
+        with progress_bar(backend.value) as advance:
+            run = passed(given.traces(target, advance), comparisons, output, first, of_neurons=bool(placement or first))
+        totals, report = run.totals, run.reports.get(PYTORCH)
+        if report is not None:
+            report = replace(report, frames=compared)
+        own_frames = None if isinstance(found, ImageSet) else found.values
+        placed = None if placement is None else place(graph, limits, totals, frames=own_frames)
+        accuracy = truth.accuracy(totals.answers.predictions)
         assumed = [*assumptions(graph), *(found.assumed if isinstance(found, Frames) else ()), *truth.assumed]
-        said = [*assumed, *sentences(trace, accuracy, report)]
+        said = [*assumed, *sentences(totals, accuracy, report)]
         if precision is Precision.loihi2:
-            said += [*displaced(graph), *counted(graph), *_widths(graph, frames)]
+            said += [*displaced(graph), *counted(graph), *_widths(given)]
         said += [] if placed is None else cores(placed)
         if classifies(graph):
             # Labels are the model's class numbers now, whatever they were in the images' source.
             names = () if graph.metadata.label_names else found.label_names
-            results.print(table(graph, trace, found.names, truth.classes, names))
+            results.print(table(graph, totals, found.names, truth.classes, names))
         for line in said:
             results.print(line, markup=False)
-        if output is not None:
-            trace.write(output)
         if placed is not None and placement is not None and drawing is not None:
             write_json(placement, placed.to_dict())
             write_text(drawing, picture(placed))
         names = graph.metadata.label_names
-        described = describe_images(found.names, trace.scores, names, truth) if classifies(graph) else []
+        described = describe_images(found.names, totals.answers.scores, names, truth) if classifies(graph) else []
         if json_path is not None:
-            result = {**document(graph, trace, report, accuracy), "assumed": assumed}
+            result = {**document(graph, totals, report, accuracy), "assumed": assumed}
             write_json(json_path, {**result, "per_image": described} if classifies(graph) else result)
         if html_path is not None:
-            from neuromorphic.run_page import Run, described_graph, html  # jinja2 takes a while
+            from neuromorphic.run_page import Run, described_graph, html
 
-            references = {} if reference is None else {"PyTorch": reference}
-            if graph is not floats:
-                references["floats"] = Fast().run(floats, frames_of(floats, found), time_steps)
-            drawn, pixels = described_graph(graph, model), found.images if isinstance(found, ImageSet) else None
-            write_text(html_path, html(Run(drawn, trace, references, pixels, described, accuracy, placed, said)))
+            assert run.first is not None
+            inspected, pixels = described_graph(graph, model), found.images if isinstance(found, ImageSet) else None
+            page = Run(inspected, totals, run.first, run.reports, pixels, described, accuracy, placed, said)
+            write_text(html_path, html(page))
         written(quantized, onnx, output, placement, drawing, json_path, html_path)
         if report is not None and not report.exact:
             raise typer.Exit(1)
@@ -344,36 +345,13 @@ def _integers(
     return integers(with_scheme(rounded, scheme), scheme)
 
 
-def _reference(
-    checkpoint: str,
-    floats: Graph,
-    graph: Graph,
-    frames: "NDArray[np.float32]",
-    heads: int | None,
-    labels: str | None,
-    images: str,
-    limit: int | None,
-) -> tuple[Trace, NumberParity | None]:
-    """What PyTorch does on `images`, from the checkpoint's own preprocessing on; and how the file's frames compare."""
-    from export.checking import torch_trace
-
-    def own(settings: Preprocessing) -> "NDArray[np.uint8]":
-        return load_images(images, settings.image_size, limit, settings.resize).images
-
-    size = None if heads is None else image_size(floats)
-    with progress_bar("PyTorch") as advance:
-        return torch_trace(
-            checkpoint, floats, graph, frames, heads=heads, image_size=size, labels=labels, own=own, progress=advance
-        )
-
-
-def _widths(graph: Graph, frames: "NDArray[np.float32]") -> list[str]:
+def _widths(given: Presented) -> list[str]:
     """Whether u and v keep to their widths: by proof, and where there is none, in this run."""
-    proof = certify(graph)
+    proof = certify(given.graph)
     found: dict[str, Overflows] = {}
     if proof.unproven:
         with progress_bar("widths") as advance:
-            found = count_overflows(graph, frames, advance)
+            found = given.overflows(advance)
     return widths(proof, found)
 
 

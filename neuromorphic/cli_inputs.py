@@ -9,6 +9,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.integers import graded
 from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
+from neuromorphic.streaming import Presented
 from neuromorphic.summary import classifies
 from spikeclip.data import ImageSet, load_images
 from spikeclip.predictions import Truth, find_truth
@@ -58,8 +59,14 @@ def truth_of(graph: Graph, found: Shown) -> Truth:
     return find_truth(found, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
 
 
-def frames_of(graph: Graph, found: Shown) -> NDArray[np.float32]:
-    """What `graph` reads, in its integers where it consists of some."""
+def frames_of(graph: Graph, found: Shown, images: slice = slice(None)) -> NDArray[np.float32]:
+    """What `graph` reads of some of the images, in its integers where it consists of some."""
     if isinstance(found, ImageSet):
-        return encode(graph, found.images)
-    return graded(graph, found.floats()) if graph.precision == "loihi2" else found.floats()
+        return encode(graph, found.images[images])
+    frames = found.floats(images)
+    return graded(graph, frames) if graph.precision == "loihi2" else frames
+
+
+def presented(graph: Graph, found: Shown, time_steps: int | None) -> Presented:
+    """What `graph` is shown, checked; `time_steps` where nobody else says T."""
+    return Presented.checked(graph, len(found.names), time_steps, lambda images: frames_of(graph, found, images))
