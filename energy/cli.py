@@ -233,6 +233,9 @@ def _stored(graph: Graph, path: Path, frames_path: Path | None, layout: FrameOpt
     assumed = [] if found is None or frames is None else [*found.assumed, *with_kind_of(graph, frames, found.kind)[1]]
     with progress_bar("counting") as advance:
         counts, trace = count_stored(graph, path, progress=advance, frames=frames)
+    from neuromorphic.analysis.fingerprint import check_trace
+
+    assumed = [*assumed, *check_trace(graph, trace)]
     return _Run(
         graph,
         counts,

@@ -53,6 +53,7 @@ class Graph:
         metadata: what the exporter wrote of time, images, labels and grids.
         source: file that it was read from, for messages.
         recurrent: edges on cycles that deliver a step later, as (neuron, reader) (`analysis.recurrence`).
+        made_of: fingerprints of the graphs that it was made of, nearest first (`analysis.fingerprint`).
         facts: what was derived from it, by what derives it (`analysis.facts`).
         wiring: the same of facts that follow from names, sources, shapes and types of operations alone.
     """
@@ -63,6 +64,7 @@ class Graph:
     metadata: GraphMetadata
     source: str
     recurrent: frozenset[tuple[str, str]] = frozenset()
+    made_of: tuple[str, ...] = field(default=(), compare=False)
     facts: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     wiring: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 

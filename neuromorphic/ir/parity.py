@@ -195,6 +195,8 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
         )
     if trace.precision != reference.precision:
         raise RefusedInput(f"traces of different precision: {trace.precision} and {reference.precision}")
+    if trace.graphs and reference.graphs and trace.graphs[0] != reference.graphs[0]:
+        raise RefusedInput("traces of different graphs: of other parameters or edges")
     nodes: dict[str, NodeParity] = {}
     first: tuple[tuple[int, int, int], Mismatch] | None = None
     for position, (name, train) in enumerate(trace.spikes.items()):

@@ -2,9 +2,10 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.files import reserve, whole
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.ir.metadata import Readout
@@ -72,6 +73,8 @@ class Trace:
         outputs: float32 `[images, T, *output shape]`, the output node at every step.
         readout: how outputs become scores; None for the mean over time.
         membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None but for `loihi2`.
+        graphs: fingerprints of the graph that ran, and of those that it was made of (`analysis.fingerprint`); none
+            where nobody said.
     """
 
     producer: str
@@ -80,6 +83,7 @@ class Trace:
     outputs: NDArray[np.float32]
     readout: Readout | None = None
     membranes: Mapping[str, NDArray[np.int32]] | None = None
+    graphs: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def images(self) -> int:
@@ -116,7 +120,7 @@ class Trace:
             of_parts = [part.membranes for part in parts if part.membranes is not None]
             membranes = {name: np.concatenate([v[name] for v in of_parts]) for name in first.membranes}
         outputs = np.concatenate([part.outputs for part in parts])
-        return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes)
+        return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes, first.graphs)
 
     def write(self, path: Path) -> None:
         """Write the trace as HDF5, whole or not at all.
@@ -150,7 +154,8 @@ class Trace:
                 readout = _readout(file["readout"], outputs, path) if "readout" in file else None
                 membranes = _membranes(file["membranes"], images, spikes, path) if "membranes" in file else None
                 producer, precision = str(file.attrs["producer"]), str(file.attrs["precision"])
-                return cls(producer, precision, spikes, outputs, readout, membranes)
+                graphs = _graphs(file.attrs.get("graphs", ()), path)
+                return cls(producer, precision, spikes, outputs, readout, membranes, graphs)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, RefusedInput):
                 raise
@@ -217,12 +222,21 @@ def _append(file: h5py.File, stored: IO[bytes], trace: Trace) -> None:
 def _describe(file: h5py.File, trace: Trace) -> None:
     """What a file says once of all images."""
     file.attrs.update(format_version=FORMAT_VERSION, producer=trace.producer, precision=trace.precision)
+    if trace.graphs:
+        file.attrs["graphs"] = list(trace.graphs)
     if trace.readout is not None:
         for key, numbers in vars(trace.readout).items():
             file[f"readout/{key}"] = numbers
     file.create_group("spikes", track_order=True)
     if trace.membranes is not None:
         file.create_group("membranes", track_order=True)
+
+
+def _graphs(found: Any, path: Path) -> tuple[str, ...]:
+    graphs = tuple(str(each) for each in found)
+    if not all(re.fullmatch("[0-9a-f]{64}", each) for each in graphs):
+        raise RefusedInput(f"{path}: its graphs are {shown(graphs)}; expected a sha256 of each")
+    return graphs
 
 
 def _train(data: h5py.Dataset, images: slice, frames: tuple[int, ...], where: str) -> SpikeTrain:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.arrivals import arrivals, check_delays
+from neuromorphic.analysis.fingerprint import check_trace
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
@@ -165,6 +166,8 @@ def place(
     """
     limits = limits or Limits()
     _check(graph, limits)
+    if trace is not None:
+        check_trace(graph, trace)
     found = populations(graph, residual)
     if not found:
         raise RefusedInput(f"{graph.source}: nothing to place: its output is its input")

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from dataclasses import replace
 from importlib import resources
 
 import nir
@@ -218,6 +219,20 @@ def test_events_in_folders_of_classes_are_synaptic_operations_with_an_accuracy(t
     assert "its frames are booleans or events" in " ".join(found["assumed"])
     trace = invoke(tmp_path / "m.nir", "--frames", tmp_path / "Test", "--dt", "1e-4")
     assert (trace.exit_code, "expected the time that a step takes" in trace.stderr) == (2, True)
+
+
+def test_a_trace_of_another_graph_is_refused_and_one_of_an_unknown_graph_an_assumption(model, tmp_path):
+    _, trace = expected(model, 2)
+    replace(trace, graphs=("0" * 64,)).write(tmp_path / "other.h5")
+    result = invoke(model, "--trace", tmp_path / "other.h5")
+    assert result.exit_code == 2
+    assert "model.nir: the trace is of another graph (000000000000; expected" in result.stderr
+    assert not result.stdout
+    replace(trace, graphs=()).write(tmp_path / "old.h5")
+    result = invoke(model, "--trace", tmp_path / "old.h5", "--json", tmp_path / "c.json")
+    assert result.exit_code == 0, result.output
+    assert "the trace doesn't say which graph ran" in result.stdout
+    assert any("which graph ran" in said for said in json.loads((tmp_path / "c.json").read_text())["assumed"])
 
 
 def test_a_trace_of_input_spikes_is_counted_with_its_frames(tmp_path):
