@@ -4,30 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from energy.ann import dense_baseline
-from energy.assemble import assemble
-from energy.bit_matched import bit_matched
-from energy.counts import OperationCounts
-from energy.document import Accuracy, Data
-from energy.inputs import with_input_kind, with_kind_of
-from energy.outputs import Outputs
-from energy.prices import SHIPPED, read_devices
-from energy.provenance import provenance, sha256_of
-from energy.streaming import count_running, count_stored
-from energy.table import table
+from energy.shipped import SHIPPED
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.metadata import InputKind
-from neuromorphic.reading.frames import as_floats, encode, image_size, read_frames, stored_frames
-from neuromorphic.reading.provenance import asked
-from neuromorphic.reading.read import read_graph
-from neuromorphic.summary import assumptions, classifies
-from spikeclip.console import progress_bar, refusals, results
-from spikeclip.data import load_images
+from spikeclip.console import command_line, examples, progress_bar, refusals, results
 from spikeclip.options import (
     DtOption,
     FramesOption,
@@ -40,15 +23,31 @@ from spikeclip.options import (
     TimeStepsOption,
     WrittenByOption,
 )
-from spikeclip.predictions import Truth, find_truth
-from spikeclip.preprocess import stated_resize
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+if TYPE_CHECKING:  # --help loads nothing that counting takes
+    from energy.counts import OperationCounts
+    from energy.document import Data
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.metadata import InputKind
+    from spikeclip.predictions import Truth
 
-InputKindOption = StrEnum("InputKindOption", list(get_args(InputKind)))  # type: ignore[misc]
+app = command_line()
 
 
-@app.command()
+class InputKindOption(StrEnum):
+    """The choices of `--input-kind`: `metadata.InputKind`."""
+
+    REAL = "real"
+    SPIKES = "spikes"
+    COUNTS = "counts"
+
+
+@app.command(
+    epilog=examples(
+        "spikeclip energy model.nir --images samples --html report.html --json counts.json",
+        "spikeclip energy theirs.nir --frames spikes.npy --dt 1e-4 --device 45nm-int8",
+    )
+)
 def energy(
     model: ModelArgument,
     images: ImagesOption = None,
@@ -94,16 +93,27 @@ def energy(
 
     Spikes come from the numpy reference, or from a trace, as of Lava. Counts are exact; prices are published figures,
     none of them measured on the hardware that you may have in mind: the report names the source of each.
-
-    Example: `spikeclip-energy model.nir --images samples --html report.html --json counts.json`
     """
-    outputs = Outputs(json_path, csv_path, per_image, html_path, svg, neurobench)
     with refusals():
+        from energy.ann import dense_baseline
+        from energy.assemble import assemble
+        from energy.bit_matched import bit_matched
+        from energy.document import Accuracy
+        from energy.inputs import with_input_kind
+        from energy.outputs import Outputs
+        from energy.prices import read_devices
+        from energy.provenance import provenance
+        from energy.table import table
+        from neuromorphic.reading.provenance import asked
+        from neuromorphic.reading.read import read_graph
+        from neuromorphic.summary import assumptions
+
+        outputs = Outputs(json_path, csv_path, per_image, html_path, svg, neurobench)
         names = list(SHIPPED) if device is None else device
         outputs.check((model, images, frames_path, trace, *names))
         devices = read_devices(names)
         read = read_graph(model, asked=asked(dt, reset, integrators, written_by))
-        graph = with_input_kind(read, cast(InputKind | None, input_kind and input_kind.value))
+        graph = with_input_kind(read, cast("InputKind | None", input_kind and input_kind.value))
         shown = {"--images": images, "--frames": frames_path, "--time-steps": time_steps, "--limit": limit}
         if trace is not None:
             run = _stored(graph, trace, frames_path, [option for option, value in shown.items() if value is not None])
@@ -140,8 +150,7 @@ def energy(
             accuracy,
             [one for one in narrow if one is not None],
         )
-    results.print(table(counts, report))
-    with refusals():
+        results.print(table(counts, report))
         outputs.write(report, counts)
 
 
@@ -158,17 +167,24 @@ class _Run:
         truth: the labels of the images.
     """
 
-    graph: Graph
-    counts: OperationCounts
-    data: Data
+    graph: "Graph"
+    counts: "OperationCounts"
+    data: "Data"
     producer: str
     precision: str
     assumed: list[str]
-    truth: Truth
+    truth: "Truth"
 
 
-def _stored(graph: Graph, path: Path, frames_path: Path | None, given: list[str]) -> _Run:
+def _stored(graph: "Graph", path: Path, frames_path: Path | None, given: list[str]) -> _Run:
     """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
+    from energy.document import Data
+    from energy.inputs import with_kind_of
+    from energy.provenance import sha256_of
+    from energy.streaming import count_stored
+    from neuromorphic.reading.frames import read_frames
+    from spikeclip.predictions import Truth
+
     spiking = graph.metadata.input_kind in ("spikes", "counts")
     if odd := [option for option in given if not (spiking and option == "--frames")]:
         raise RefusedInput(f"{path}: a trace already holds its run; expected no {' and no '.join(odd)} with it")
@@ -188,9 +204,19 @@ def _stored(graph: Graph, path: Path, frames_path: Path | None, given: list[str]
 
 
 def _running(
-    graph: Graph, images: str | None, frames_path: Path | None, time_steps: int | None, limit: int | None
+    graph: "Graph", images: str | None, frames_path: Path | None, time_steps: int | None, limit: int | None
 ) -> _Run:
     """Counts of the numpy reference on images or frames."""
+    from energy.document import Data
+    from energy.inputs import with_kind_of
+    from energy.provenance import sha256_of
+    from energy.streaming import count_running
+    from neuromorphic.reading.frames import as_floats, encode, image_size, stored_frames
+    from neuromorphic.summary import classifies
+    from spikeclip.data import load_images
+    from spikeclip.predictions import Truth, find_truth
+    from spikeclip.preprocess import stated_resize
+
     if (images is None) == (frames_path is None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
     truth = Truth(None)
@@ -212,7 +238,7 @@ def _running(
     return _Run(graph, counts, data, "reference", graph.precision, assumed, truth)
 
 
-def _ann_accuracy(graph: Graph, given: float | None, dense: bool) -> float | None:
+def _ann_accuracy(graph: "Graph", given: float | None, dense: bool) -> float | None:
     """As given, or as the file's table of the twin says."""
     stated = None if dense or graph.metadata.twin is None else graph.metadata.twin.get("accuracy")
     if given is not None or stated is None:

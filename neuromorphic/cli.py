@@ -6,43 +6,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.fast import count_overflows
-from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
-from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.parity import ParityReport, compare_common
-from neuromorphic.ir.trace import Trace
-from neuromorphic.loihi2.certificate import certify
-from neuromorphic.loihi2.file import integer_graph, write_quantised
-from neuromorphic.loihi2.integers import graded, integers
-from neuromorphic.loihi2.quantise import calibrate as find_scheme
-from neuromorphic.loihi2.quantise import with_scheme
-from neuromorphic.loihi2.scheme import Granularity
-from neuromorphic.ops import Overflows
-from neuromorphic.placement import picture, place
-from neuromorphic.reading.frames import encode, image_size, read_frames
-from neuromorphic.reading.provenance import asked
-from neuromorphic.reading.read import read_graph
-from neuromorphic.reading.recordings import is_recording
-from neuromorphic.summary import (
-    assumptions,
-    classifies,
-    cores,
-    counted,
-    displaced,
-    document,
-    outputs_differ,
-    sentences,
-    table,
-    widths,
-)
 from neuromorphic.targets import TARGETS, Lava, Target
-from spikeclip.console import console, progress_bar, refusals, results, written
-from spikeclip.data import ImageSet, load_images
+from spikeclip.console import command_line, console, examples, progress_bar, refusals, results, written
 from spikeclip.options import (
     DtOption,
     FramesOption,
@@ -59,13 +28,20 @@ from spikeclip.options import (
     WeightsOption,
     WrittenByOption,
 )
-from spikeclip.predictions import Truth, describe_images, find_truth
-from spikeclip.preprocess import stated_resize
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # --help loads nothing that a run takes
+    import numpy as np
     from numpy.typing import NDArray
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.parity import ParityReport
+    from neuromorphic.ir.trace import Trace
+    from neuromorphic.loihi2.scheme import Granularity
+    from neuromorphic.ops import Overflows
+    from spikeclip.data import ImageSet
+    from spikeclip.predictions import Truth
+
+app = command_line()
 
 CALIBRATION_IMAGES = 64
 """Images that units and rounding are chosen on."""
@@ -91,7 +67,14 @@ class Grain(StrEnum):
     channel = "channel"
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip simulate model.nir --images samples --check spike-driven-small -o run.h5",
+        "spikeclip simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2 "
+        "--calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json",
+        "spikeclip simulate theirs.nir --frames spikes.npy --dt 1e-4",
+    )
+)
 def simulate(
     model: ModelArgument,
     images: ImagesOption = None,
@@ -141,13 +124,26 @@ def simulate(
 
     Exit codes: 0 done, 1 the comparison found a difference, 2 the input was refused, 3 the simulation failed, 70 a bug
     of ours.
-
-    Examples: `spikeclip-simulate model.nir --images samples --check spike-driven-small -o run.h5`,
-    `spikeclip-simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2
-    --calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json`,
-    `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4`
     """
     with refusals():
+        from neuromorphic.execution.frames import timed
+        from neuromorphic.ir.parity import compare_common
+        from neuromorphic.placement import picture, place
+        from neuromorphic.reading.provenance import asked
+        from neuromorphic.reading.read import read_graph
+        from neuromorphic.summary import (
+            assumptions,
+            classifies,
+            cores,
+            counted,
+            displaced,
+            document,
+            outputs_differ,
+            sentences,
+            table,
+        )
+        from spikeclip.predictions import describe_images
+
         drawing = None if placement is None else placement.with_suffix(".svg")
         check_outputs(
             {
@@ -223,7 +219,7 @@ def _target(backend: Backend, timeout: float | None) -> Target:
 class _Shown:
     """What a graph is run on: images, or frames as they are."""
 
-    images: ImageSet | None
+    images: "ImageSet | None"
     frames: "NDArray[np.float32]"
     names: Sequence[str]
 
@@ -233,7 +229,7 @@ class _Shown:
         return () if self.images is None else self.images.label_names
 
 
-def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | None, *, only_images: bool) -> _Shown:
+def _shown(graph: "Graph", images: str | None, frames: Path | None, limit: int | None, *, only_images: bool) -> _Shown:
     """The images or the frames that were named; exactly one of the two has to be.
 
     Args:
@@ -243,6 +239,12 @@ def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | N
         limit: take the first N only.
         only_images: whether something was asked for that takes images.
     """
+    import numpy as np
+
+    from neuromorphic.reading.frames import image_size, read_frames
+    from spikeclip.data import load_images
+    from spikeclip.preprocess import stated_resize
+
     if (images is None) == (frames is None):
         raise RefusedInput("nothing to run on, or two things; expected either --images SPEC or --frames FILE.npy")
     if frames is not None:
@@ -255,8 +257,11 @@ def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int | N
     return _Shown(found, np.zeros(0, np.float32), found.names)
 
 
-def _truth(graph: Graph, found: _Shown) -> Truth:
+def _truth(graph: "Graph", found: _Shown) -> "Truth":
     """The right class of each image in the graph's numbering, where images have labels and outputs are classes."""
+    from neuromorphic.summary import classifies
+    from spikeclip.predictions import Truth, find_truth
+
     if found.images is None or not classifies(graph):
         return Truth(None)
     if "checkpoint" in graph.metadata.document and not graph.metadata.label_names:
@@ -264,17 +269,26 @@ def _truth(graph: Graph, found: _Shown) -> Truth:
     return find_truth(found.images, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
 
 
-def _frames(graph: Graph, found: _Shown) -> "NDArray[np.float32]":
+def _frames(graph: "Graph", found: _Shown) -> "NDArray[np.float32]":
     """What `graph` reads, in its integers where it consists of some."""
+    from neuromorphic.loihi2.integers import graded
+    from neuromorphic.reading.frames import encode
+
     if found.images is not None:
         return encode(graph, found.images.images)
     return graded(graph, found.frames) if graph.precision == "loihi2" else found.frames
 
 
 def _integers(
-    model: Path, floats: Graph, calibrate: str | None, count: int, granularity: Granularity, quantized: Path | None
-) -> Graph:
+    model: Path, floats: "Graph", calibrate: str | None, count: int, granularity: "Granularity", quantized: Path | None
+) -> "Graph":
     """The integer graph of the file `model`, quantised here unless it is already."""
+    from neuromorphic.loihi2.file import integer_graph, write_quantised
+    from neuromorphic.loihi2.integers import integers
+    from neuromorphic.loihi2.quantise import calibrate as find_scheme
+    from neuromorphic.loihi2.quantise import with_scheme
+    from neuromorphic.reading.recordings import is_recording
+
     graph = integer_graph(floats)
     if graph is not None:
         if calibrate or quantized:
@@ -295,9 +309,15 @@ def _integers(
 
 
 def _reference(
-    checkpoint: str, floats: Graph, graph: Graph, frames: "NDArray[np.float32]", heads: int | None, labels: str | None
-) -> Trace:
+    checkpoint: str,
+    floats: "Graph",
+    graph: "Graph",
+    frames: "NDArray[np.float32]",
+    heads: int | None,
+    labels: str | None,
+) -> "Trace":
     from export.checking import torch_trace
+    from neuromorphic.reading.frames import image_size
 
     size = None if heads is None else image_size(floats)
     with progress_bar("PyTorch") as advance:
@@ -307,16 +327,20 @@ def _reference(
 
 
 def _of_module(
-    module: str, weights: Path | None, graph: Graph, trace: Trace, frames: "NDArray[np.float32]"
-) -> ParityReport:
+    module: str, weights: Path | None, graph: "Graph", trace: "Trace", frames: "NDArray[np.float32]"
+) -> "ParityReport":
     from export.checking import check_module
 
     console.print(f"runs the Python of {module}", markup=False)
     return check_module(module, weights, graph, trace, frames)
 
 
-def _widths(graph: Graph, frames: "NDArray[np.float32]") -> list[str]:
+def _widths(graph: "Graph", frames: "NDArray[np.float32]") -> list[str]:
     """Whether u and v keep to their widths: by proof, and where there is none, in this run."""
+    from neuromorphic.execution.fast import count_overflows
+    from neuromorphic.loihi2.certificate import certify
+    from neuromorphic.summary import widths
+
     proof = certify(graph)
     found: dict[str, Overflows] = {}
     if proof.unproven:

@@ -6,14 +6,16 @@ A target says all that it can't do with a graph before it runs it, and returns t
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.trace import Trace
+
+if TYPE_CHECKING:  # their names are shown by --help, which loads no array
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.trace import Trace
 
 Progress = Callable[[int, int], None]
 
@@ -35,20 +37,22 @@ class Target(ABC):
     says: ClassVar[str]
 
     @abstractmethod
-    def refuses(self, graph: Graph) -> list[str]:
+    def refuses(self, graph: "Graph") -> list[str]:
         """All reasons why it can't run `graph`, one sentence each; none if it can."""
 
     @abstractmethod
-    def _run(self, graph: Graph, frames: NDArray[np.float32], time_steps: int | None, progress: Progress) -> Trace:
+    def _run(
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Trace":
         """As of `run`, for a graph that it can run."""
 
     def run(
         self,
-        graph: Graph,
-        frames: NDArray[np.float32],
+        graph: "Graph",
+        frames: "NDArray[np.float32]",
         time_steps: int | None = None,
         progress: Progress = _silent,
-    ) -> Trace:
+    ) -> "Trace":
         """The trace of `graph` on `frames`.
 
         Args:
@@ -73,11 +77,13 @@ class Reference(Target):
     name: ClassVar = "reference"
     says: ClassVar = "the numpy definition"
 
-    def refuses(self, graph: Graph) -> list[str]:
+    def refuses(self, graph: "Graph") -> list[str]:
         """Nothing: what a graph means is what this computes."""
         return []
 
-    def _run(self, graph: Graph, frames: NDArray[np.float32], time_steps: int | None, progress: Progress) -> Trace:
+    def _run(
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Trace":
         from neuromorphic.execution.reference import run_in_batches
 
         return run_in_batches(graph, frames, time_steps, progress=progress)
@@ -90,11 +96,13 @@ class Fast(Target):
     name: ClassVar = "fast"
     says: ClassVar = "numpy's fast kernels"
 
-    def refuses(self, graph: Graph) -> list[str]:
+    def refuses(self, graph: "Graph") -> list[str]:
         """Nothing."""
         return []
 
-    def _run(self, graph: Graph, frames: NDArray[np.float32], time_steps: int | None, progress: Progress) -> Trace:
+    def _run(
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Trace":
         from neuromorphic.execution.fast import run_in_batches
 
         return run_in_batches(graph, frames, time_steps, progress=progress)
@@ -115,13 +123,15 @@ class Lava(Target):
     stock: bool = False
     timeout: float | None = None
 
-    def refuses(self, graph: Graph) -> list[str]:
+    def refuses(self, graph: "Graph") -> list[str]:
         """A cycle that no schedule fits; and what Lava's own processes lack, if they shall compute."""
         from neuromorphic.lava.stock_limits import refusals
 
         return refusals(graph, stock=self.stock)
 
-    def _run(self, graph: Graph, frames: NDArray[np.float32], time_steps: int | None, progress: Progress) -> Trace:
+    def _run(
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Trace":
         from neuromorphic.lava.simulation import simulate
 
         return simulate(

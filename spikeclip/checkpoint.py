@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from neuromorphic.errors import meant
 from neuromorphic.files import whole
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
@@ -105,7 +106,7 @@ def load(
         if str(name_or_path) not in known:
             raise RefusedInput(
                 f"checkpoint {str(name_or_path)!r}: no such file, and none of that name ships with the package; "
-                f"those that do: {', '.join(known) or 'none'}"
+                f"those that do: {', '.join(known) or 'none'}{meant(str(name_or_path), known)}"
             )
         path = known[str(name_or_path)]
     if path.suffix in published.SUFFIXES:

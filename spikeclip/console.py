@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import re
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 import typer
-from click import Abort, ClickException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from spikeclip.errors import first_line
+from spikeclip.missing import why_missing
 
 # SpikingJelly makes PyTorch say so twice on every machine without Triton, which nothing here uses.
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
@@ -26,6 +27,33 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 results = Console(highlight=False, soft_wrap=True)
 """What a command was run for: standard output."""
+
+
+def command_line() -> typer.Typer:
+    """An application of one command, whose `--help` is plain text: it can be pasted, and takes no time to load."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def examples(*commands: str) -> str:
+    """What `--help` ends with: commands as they can be pasted, long ones continued on the next line by a backslash."""
+    shown = "\n".join(line for command in commands for line in _continued(command))
+    return f"\b\nExample{'s' * (len(commands) > 1)}:\n{shown}"  # \b: click leaves the lines of this paragraph alone
+
+
+def _continued(command: str) -> Iterator[str]:
+    """The lines of a command, each but the first begun by an option."""
+    line, *options = re.split(r" (?=-)", f"  {command}")
+    for option in options:
+        if len(line) + len(option) + 3 > HELP_WIDTH:
+            yield f"{line} \\"
+            line = f"      {option}"
+        else:
+            line += f" {option}"
+    yield line
+
+
+HELP_WIDTH = 78
+"""Columns that `--help` fills."""
 
 
 class CosineOption(StrEnum):
@@ -45,12 +73,12 @@ SYSTEM_LIMITS = frozenset(
 def refusals() -> Iterator[None]:
     """End a command as every command ends: with one sentence on standard error, and an exit code that says why.
 
-    2: the input was refused, or the system has no room for what was asked; 3: the simulation failed; 70: a bug of ours,
-    whose traceback goes to a file.
+    2: the input was refused, a package is missing, or the system has no room for what was asked; 3: the simulation
+    failed; 70: a bug of ours, whose traceback goes to a file.
     """
     try:
         yield
-    except (typer.Exit, ClickException, Abort):
+    except (typer.Exit, typer.Abort):
         raise
     except RefusedInput as error:
         raise _ended(str(error), 2) from error
@@ -59,6 +87,8 @@ def refusals() -> Iterator[None]:
     except MemoryError as error:
         raise _ended("out of memory; expected fewer images at once, or a smaller model", 2) from error
     except Exception as error:
+        if isinstance(error, ImportError) and (reason := why_missing(error)) is not None:
+            raise _ended(reason, 2) from error
         if isinstance(error, OSError) and error.errno in SYSTEM_LIMITS:
             place = "" if error.filename is None else f"{error.filename}: "
             raise _ended(f"{place}{error.strerror}", 2) from error

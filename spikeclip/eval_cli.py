@@ -8,17 +8,23 @@ import typer
 from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import CosineOption, progress_bar, refusals, results
+from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results
 
 if TYPE_CHECKING:
     from spikeclip.confusion import Panel
     from spikeclip.data import ImageSet
     from spikeclip.evaluation import Row
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 
-@app.command(name="eval")
+@app.command(
+    "eval",
+    epilog=examples(
+        "spikeclip eval spike-driven-small --images cifar10:DIR:test --labels embeddings.npz:cifar10 "
+        "--extend embeddings.npz:imagenet --replace unseen.npz --confusion confusion.svg --json evaluation.json",
+    ),
+)
 def evaluate(
     checkpoints: Annotated[list[str], typer.Argument(help="Paths, names of those that ship, or published .pth files.")],
     images: Annotated[str, typer.Option(help="Labelled images: cifar10:DIR:test, FILE.npz or a folder of folders.")],
@@ -51,9 +57,6 @@ def evaluate(
     another name (`--replace`). What both mean, and the two cosines: docs/evaluation.md.
 
     Exit codes: 0 done, 2 the input was refused.
-
-    Example: `spikeclip-eval spike-driven-small --images cifar10:DIR:test --labels embeddings.npz:cifar10
-    --extend embeddings.npz:imagenet --replace unseen.npz --confusion confusion.svg --json evaluation.json`
     """
     with refusals():
         from spikeclip.candidates import expanded, own, unseen

@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuromorphic.files import check_outputs
-from spikeclip.console import read_lines, refusals, results
+from spikeclip.console import command_line, examples, read_lines, refusals, results
 
 if TYPE_CHECKING:
     from spikeclip.label_sets import TextEncoder
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        'spikeclip labels cat dog --clip openai/clip-vit-base-patch16 --template "a photo of a {}." -o pets.npz',
+        "spikeclip labels tabby beagle --from embeddings.npz:imagenet -o unseen.npz",
+    )
+)
 def labels(
     output: Annotated[Path, typer.Option("-o", "--output", help="The label set to write (.npz).")],
     names: Annotated[list[str] | None, typer.Argument(help="Names, in the order of the classes.")] = None,
@@ -45,9 +50,6 @@ def labels(
     there; without names, all of them, the first set's where two have the same name.
 
     Exit codes: 0 done, 2 the input was refused.
-
-    Examples: `spikeclip-labels cat dog --clip openai/clip-vit-base-patch16 --template "a photo of a {}." -o pets.npz`,
-    `spikeclip-labels tabby beagle --from embeddings.npz:imagenet -o unseen.npz`
     """
     with refusals():
         from dataclasses import replace

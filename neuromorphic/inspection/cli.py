@@ -2,33 +2,32 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import nir
-import numpy as np
 import typer
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
-from neuromorphic.inspection.describe import size
-from neuromorphic.inspection.drawing import draw
-from neuromorphic.inspection.report import Inspection, NodeReport, Proof, inspect, synapses
-from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.metadata import Readout
-from neuromorphic.loihi2.certificate import certify as prove_widths
-from neuromorphic.loihi2.file import integer_graph
-from neuromorphic.reading.provenance import asked
-from neuromorphic.reading.read import read_graph
-from spikeclip.console import console, refusals, results, written
+from spikeclip.console import command_line, console, examples, refusals, results, written
 from spikeclip.options import DtOption, IntegratorsOption, JsonOption, ModelArgument, ResetOption, WrittenByOption
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+if TYPE_CHECKING:  # --help loads nothing that a graph takes
+    from neuromorphic.inspection.report import Inspection, NodeReport, Proof
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.metadata import Readout
+
+app = command_line()
 
 NAMES = 6
 """Labels that are listed before the rest is counted."""
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip inspect model.nir --svg model.svg --json model.json",
+        "spikeclip inspect theirs.nir --dt 1e-3",
+    )
+)
 def inspect_file(
     model: ModelArgument,
     json_path: JsonOption = None,
@@ -46,10 +45,13 @@ def inspect_file(
     Nothing is run, and nothing of the file is believed that its weights can prove: `certificate` says which it is.
 
     Exit codes: 0 done, 1 the file claims to be exact where its weights are not, 2 the input was refused.
-
-    Examples: `spikeclip-inspect model.nir --svg model.svg --json model.json`, `spikeclip-inspect theirs.nir --dt 1e-3`
     """
     with refusals():
+        from neuromorphic.inspection.drawing import draw
+        from neuromorphic.inspection.report import inspect, synapses
+        from neuromorphic.reading.provenance import asked
+        from neuromorphic.reading.read import read_graph
+
         check_outputs({"--json": json_path, "--svg": svg}, (model,))
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         with console.status("proving"):
@@ -71,8 +73,15 @@ def inspect_file(
             raise typer.Exit(1)
 
 
-def _proof(graph: Graph, path: Path, prove: bool) -> Proof:
+def _proof(graph: "Graph", path: Path, prove: bool) -> "Proof":
     """What the file claims of its arithmetic, and what its weights prove, without torch."""
+    import nir
+    import numpy as np
+
+    from neuromorphic.inspection.report import Proof
+    from neuromorphic.loihi2.certificate import certify as prove_widths
+    from neuromorphic.loihi2.file import integer_graph
+
     claimed = _claim(graph)
     if not prove:
         return Proof(claimed, None, "not asked for")
@@ -95,7 +104,7 @@ def _proof(graph: Graph, path: Path, prove: bool) -> Proof:
     return Proof(claimed, proven.to_dict())
 
 
-def _claim(graph: Graph) -> Mapping[str, Any] | None:
+def _claim(graph: "Graph") -> Mapping[str, Any] | None:
     """The exporter's certificate, where the file has one.
 
     Raises:
@@ -110,8 +119,10 @@ def _claim(graph: Graph) -> Mapping[str, Any] | None:
     return dict(claim)
 
 
-def _lines(found: Inspection) -> Iterator[str]:
+def _lines(found: "Inspection") -> Iterator[str]:
     """Two lines per node: what it is, and below it its settings, its size and what it reads."""
+    from neuromorphic.inspection.describe import size
+
     heads = [("node", "type", "shape", "latency")]
     heads += [(n.name, n.type + " *" * n.extension, size(n.shape), str(n.latency)) for n in found.nodes]
     widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
@@ -126,13 +137,13 @@ def _lines(found: Inspection) -> Iterator[str]:
             yield "    " + "; ".join(detail for detail in details if detail)
 
 
-def _source(found: Inspection, source: str, node: NodeReport) -> str:
+def _source(found: "Inspection", source: str, node: "NodeReport") -> str:
     if (source, node.name) in found.graph.recurrent:
         return f"{source} (a step late)"
     return f"{source} (waits {node.delays[source]})" if source in node.delays else source
 
 
-def _summary(found: Inspection) -> Iterator[tuple[str, str]]:
+def _summary(found: "Inspection") -> Iterator[tuple[str, str]]:
     graph, metadata = found.graph, found.graph.metadata
     totals = found.totals
     yield "graph", f"{graph.source}: {totals['nodes']} nodes, {totals['edges']} edges"
@@ -155,7 +166,7 @@ def _summary(found: Inspection) -> Iterator[tuple[str, str]]:
     yield from _certificate(found.proof)
 
 
-def _precision(found: Inspection) -> str:
+def _precision(found: "Inspection") -> str:
     scheme = found.to_dict()["scheme"]
     if scheme is None:
         bits = found.graph.metadata.input_bits
@@ -164,14 +175,14 @@ def _precision(found: Inspection) -> str:
     return f"loihi2: quantised per {scheme['granularity']} on {images} images, frames times {scheme['input_scale']:g}"
 
 
-def _readout(readout: Readout | None) -> str:
+def _readout(readout: "Readout | None") -> str:
     if readout is None or len(set(readout.time_weights)) == 1 == round(float(readout.time_weights.sum()), 12):
         return "mean of the outputs over time" + (", plus a bias" if readout is not None and readout.bias.size else "")
     weights = ", ".join(f"{w:.4g}" for w in readout.time_weights)
     return f"outputs over time, weighted by {weights}" + (", plus a bias" if readout.bias.size else "")
 
 
-def _certificate(proof: Proof) -> list[tuple[str, str]]:
+def _certificate(proof: "Proof") -> list[tuple[str, str]]:
     if proof.proven is None:
         if proof.claimed is None:
             return [("certificate", "none: the file says nothing of rounding")]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from neuromorphic.errors import meant
 from spikeclip.data import cifar, flowers102, oxford_pets, stl10
 from spikeclip.data.caltech101 import find_caltech101
 from spikeclip.data.folder import find_in_folder
@@ -91,7 +92,7 @@ def _find(spec: str, limit: int | None) -> Found:
     if not path.is_file():
         raise RefusedInput(
             f"images {spec!r}: no such file or folder; expected an .npz, an image, a folder, 'samples', or "
-            f"KIND:DIR[:SPLIT] with a KIND of {', '.join(LAYOUTS)}"
+            f"KIND:DIR[:SPLIT] with a KIND of {', '.join(LAYOUTS)}{meant(kind, (*LAYOUTS, 'samples'))}"
         )
     return find_in_npz(path, limit) if path.suffix == ".npz" else Found([path], (path.name,))
 
