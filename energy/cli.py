@@ -10,7 +10,7 @@ import typer
 
 from energy.shipped import SHIPPED
 from neuromorphic.errors import RefusedInput
-from spikeclip.console import command_line, examples, progress_bar, refusals, results
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, start
 from spikeclip.options import (
     DtOption,
     FramesOption,
@@ -258,4 +258,4 @@ def _command(model: Path, options: Mapping[str, object], devices: list[str]) -> 
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -208,7 +208,7 @@ class _Run:
         """What the events that arrive at `node` on one way cause in it."""
         name, fan_outs = arrival.sender.name, fan_out(node).reshape(-1)
         per_step = self.events.carried(arrival, fan_outs)
-        sent = self.events.carried(arrival, fan_outs, late=False) if arrival.lag.any() else per_step
+        sent = self.events.carried(arrival, fan_outs, delayed=False) if arrival.lag.any() else per_step
         return SourceCounts(
             source=name,
             spikes=self.events.total(name),

@@ -1,4 +1,4 @@
-"""Delivery: spikes in the step in which they are summed, `y[t, f] = x[t - late[f], f]`; what arrives behind it is lost.
+"""Delivery: spikes in the step in which they are summed, `y[t, f] = x[t - lag[f], f]`; what arrives behind it is lost.
 
 Nothing of one image is summed in the next, so that what is under way when an image ends never arrives.
 """

@@ -146,19 +146,19 @@ class Events:
             return len(found) == 1 and self.single(found[0].sender)
         return sender.spiking or (isinstance(operation, Source) and self.graph.metadata.input_kind == "spikes")
 
-    def carried(self, arrival: Arrival, fan_outs: Int64, late: bool = True, once: bool = False) -> Int64:
-        """`Σ_f events[f] · fan_out[f]`, in the step in which they arrive, or, if not `late`, in which they are sent.
+    def carried(self, arrival: Arrival, fan_outs: Int64, delayed: bool = True, once: bool = False) -> Int64:
+        """`Σ_f events[f] · fan_out[f]`, in the step in which they arrive, or, if not `delayed`, in which they are sent.
 
         Args:
             arrival: of one of the senders.
             fan_outs: int64 `[elements of the sender]`.
-            late: whether the arrival's lag counts.
+            delayed: whether the arrival's lag counts.
             once: whether several events of one element and step count as one.
 
         Returns:
             int64 `[images, T]`.
         """
-        lag = arrival.lag if late else np.zeros((), np.int64)
+        lag = arrival.lag if delayed else np.zeros((), np.int64)
         if arrival.sender.spiking:
             return synaptic_operations(delivered(self.spikes[arrival.sender.name], lag), fan_outs)
         sent = self.counts[arrival.sender.name]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import command_line, console, examples, progress_bar, refusals, results
+from spikeclip.console import command_line, console, examples, progress_bar, refusals, results, start
 from spikeclip.errors import RefusedInput
 
 if TYPE_CHECKING:
@@ -291,4 +291,4 @@ def _export_twin(
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

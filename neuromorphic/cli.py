@@ -11,7 +11,7 @@ import typer
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.targets import TARGETS, Lava, Target
-from spikeclip.console import command_line, console, examples, progress_bar, refusals, results, written
+from spikeclip.console import command_line, console, examples, progress_bar, refusals, results, start, written
 from spikeclip.options import (
     DtOption,
     FramesOption,
@@ -351,4 +351,4 @@ def _widths(graph: "Graph", frames: "NDArray[np.float32]") -> list[str]:
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

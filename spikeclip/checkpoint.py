@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -64,16 +65,12 @@ def shipped() -> dict[str, Path]:
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write `checkpoint` to `path`, whole or not at all."""
     metadata = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
         "config": checkpoint.config.to_dict(),
         "label_names": list(checkpoint.label_names),
         "preprocessing": checkpoint.preprocessing.to_dict(),
         "card": checkpoint.card,
     }
-    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
+    write_tensors(checkpoint.model, FORMAT, metadata, path)
 
 
 def load(
@@ -174,6 +171,14 @@ def _load_published(path: Path, heads: int | None, image_size: int | None, label
         readout, names = fold_readout(encoder, torch.from_numpy(labels.unit())), labels.names
     model = SpikeClip(encoder, copy.deepcopy(readout), names).requires_grad_(False)
     return Checkpoint(model.eval(), preprocessing, {"published": found}, path)
+
+
+def write_tensors(model: nn.Module, kind: str, metadata: Mapping[str, Any], path: Path) -> None:
+    """Write the tensors of `model` and `metadata` of that format to `path`, whole or not at all, for `read_tensors`."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    document = json.dumps({"format": kind, "format_version": FORMAT_VERSION, **metadata})
+    with whole(path) as partial:
+        save_file(tensors, partial, metadata={"spikeclip": document})
 
 
 def read_tensors(path: Path, expected: dict[str, type] = METADATA) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results
+from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, start
 from spikeclip.errors import RefusedInput
 from spikeclip.recipe import Recipe, find_recipe, parse_schedule
 
@@ -194,4 +194,4 @@ def _default_recipe(
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

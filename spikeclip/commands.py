@@ -1,18 +1,17 @@
 """`spikeclip COMMAND`: every command under one name; what a command needs is loaded when it is called.
 
-Each is a console script of its own too, `spikeclip-COMMAND`, as `pyproject.toml` lists them.
+Each but `doctor` is a console script of its own too, `spikeclip-COMMAND`.
 """
 
 import sys
 from importlib import import_module
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from spikeclip.console import examples, refusals, results
+from spikeclip.console import examples, refusals, results, start
 
 
 class Command(NamedTuple):
@@ -42,14 +41,13 @@ class _Loaded(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, listed, rest = super().resolve_command(ctx, args)
-        return name, listed if name is None else _load(name), rest
+        return name, listed if name is None else get_command(_application(name)), rest
 
 
-def _load(name: str) -> Any:
+def _application(name: str) -> typer.Typer:
     with refusals():
-        command = get_command(import_module(COMMANDS[name].module).app)
-    command.name = name
-    return command
+        found: typer.Typer = import_module(COMMANDS[name].module).app
+    return found
 
 
 def _version(asked: bool) -> None:
@@ -86,23 +84,10 @@ for _name, _command in COMMANDS.items():
 def main() -> None:
     """The entry point of `spikeclip`."""
     name, *rest = sys.argv[1:] or [""]
-    if name in COMMANDS:
-        _run(name, rest, f"spikeclip {name}")
-    app(prog_name="spikeclip")
-
-
-def alone() -> None:
-    """The entry point of each `spikeclip-COMMAND`, which its own name tells apart."""
-    called = Path(sys.argv[0]).stem
-    _run(called.removeprefix("spikeclip-"), sys.argv[1:], called)
-
-
-def _run(name: str, arguments: list[str], called: str) -> NoReturn:
+    if name not in COMMANDS:
+        app(prog_name="spikeclip")
     try:
-        command = _load(name)
+        found = _application(name)
     except typer.Exit as ended:  # which only a running application understands
         sys.exit(ended.exit_code)
-    if "--help" in arguments:  # shown without parsing, for which typer loads pydantic
-        results.print(command.get_help(typer.Context(command, info_name=called)), markup=False)
-        sys.exit()
-    sys.exit(command(arguments, prog_name=called))
+    start(found, rest, f"spikeclip {name}")

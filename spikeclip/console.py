@@ -3,17 +3,19 @@
 import errno
 import logging
 import re
+import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.main import get_command
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from spikeclip.errors import first_line
@@ -32,6 +34,23 @@ results = Console(highlight=False, soft_wrap=True)
 def command_line() -> typer.Typer:
     """An application of one command, whose `--help` is plain text: it can be pasted, and takes no time to load."""
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def start(app: typer.Typer, arguments: Sequence[str] | None = None, called: str | None = None) -> NoReturn:
+    """Run the one command of `app`.
+
+    Args:
+        app: made by `command_line`.
+        arguments: of the command; those of this process by default.
+        called: what the command calls itself; as this process is called by default.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    called = called or Path(sys.argv[0]).stem
+    command = get_command(app)
+    if "--help" in arguments:  # shown without parsing, for which typer loads pydantic
+        results.print(command.get_help(typer.Context(command, info_name=called)), markup=False)
+        sys.exit()
+    sys.exit(command(arguments, prog_name=called))
 
 
 def examples(*commands: str) -> str:

@@ -47,8 +47,3 @@ def doctor(
         needed = {each.name for each in found if each.core} | ({"lava-nc"} if install_lava else set())
         if any(not each.ok and each.name in needed for each in found):
             raise typer.Exit(1)
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    app()

@@ -8,7 +8,7 @@ import typer
 from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results
+from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, start
 
 if TYPE_CHECKING:
     from spikeclip.confusion import Panel
@@ -97,12 +97,12 @@ def evaluate(
             # A class that --labels lacks may be among the other candidates.
             label_set = (union([label_set, foreign]) if foreign else label_set).ordered(classes)
             candidates = [own(label_set), *([expanded(label_set, foreign)] if foreign else []), *candidates]
-        ways = [way.value for way in cosine or []]
+        cosines = [each.value for each in cosine or []]
         rows: list[Row] = []
         for name, checkpoint in loaded.items():
             its = pictures(checkpoint.preprocessing.image_size, checkpoint.preprocessing.resize)
             with progress_bar(name) as advance:
-                rows += evaluate_checkpoint(name, checkpoint, its, classes, candidates, ways, chosen, advance)
+                rows += evaluate_checkpoint(name, checkpoint, its, classes, candidates, cosines, chosen, advance)
         for kind, spec in (("twin", twin), ("teacher", teacher)):
             if spec is not None:
                 from spikeclip.teacher import load_teacher
@@ -110,7 +110,7 @@ def evaluate(
                 encoder = load_teacher(spec, chosen)
                 its = pictures(first.image_size, encoder.resize)
                 with progress_bar(spec) as advance:
-                    compared = ways or [encoder.cosine]
+                    compared = cosines or [encoder.cosine]
                     rows += evaluate_encoder(spec, kind, encoder, its, classes, candidates, compared, advance)
         if confusion is not None:
             draw(_panels(rows), confusion)
@@ -164,4 +164,4 @@ def _print(rows: "list[Row]") -> None:
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, progress_bar, refusals, results
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, start
 
 app = command_line()
 
@@ -59,4 +59,4 @@ def head(
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, read_lines, refusals, results
+from spikeclip.console import command_line, examples, read_lines, refusals, results, start
 
 if TYPE_CHECKING:
     from spikeclip.label_sets import TextEncoder
@@ -94,4 +94,4 @@ def _encoder(clip: str, text_encoder: Path | None) -> "TextEncoder":
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

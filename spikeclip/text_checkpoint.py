@@ -3,18 +3,16 @@
 CLIP's tables of tokens and positions are among the weights, since they are trained too; its tokenizer is not.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from neuromorphic.files import whole, write_json
-from spikeclip.checkpoint import FORMAT_VERSION, check_tensors, read_tensors
+from neuromorphic.files import write_json
+from spikeclip.checkpoint import check_tensors, read_tensors, write_tensors
 from spikeclip.errors import RefusedInput
 from spikeclip.published import SUFFIXES, check_state, find_shape, read_state
 from spikeclip.text_config import TextEncoderConfig
@@ -52,14 +50,10 @@ class TextCheckpoint:
 def save_text(checkpoint: TextCheckpoint, path: Path) -> None:
     """Write `checkpoint` to `path`, whole or not at all, and its card as JSON beside it."""
     metadata = {
-        "format": TEXT_FORMAT,
-        "format_version": FORMAT_VERSION,
         "config": checkpoint.config.to_dict(),
         "card": checkpoint.card,
     }
-    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
+    write_tensors(checkpoint.model, TEXT_FORMAT, metadata, path)
     write_json(path.with_suffix(".json"), checkpoint.card)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from neuromorphic.errors import meant
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, progress_bar, read_lines, refusals, results
+from spikeclip.console import command_line, examples, progress_bar, read_lines, refusals, results, start
 from spikeclip.errors import RefusedInput
 
 app = command_line()
@@ -112,4 +112,4 @@ def _summary(what: str, measured: dict[str, Any]) -> str:
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

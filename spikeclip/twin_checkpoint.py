@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from neuromorphic.errors import meant
-from neuromorphic.files import whole, write_json
-from spikeclip.checkpoint import FORMAT_VERSION, check_tensors, read_tensors
+from neuromorphic.files import write_json
+from spikeclip.checkpoint import check_tensors, read_tensors, write_tensors
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import Preprocessing
@@ -48,17 +47,13 @@ class TwinCheckpoint:
 def save_twin(checkpoint: TwinCheckpoint, path: Path) -> None:
     """Write `checkpoint` to `path`, whole or not at all, and its card as JSON beside it."""
     metadata = {
-        "format": TWIN_FORMAT,
-        "format_version": FORMAT_VERSION,
         "config": checkpoint.config.to_dict(),
         "preprocessing": checkpoint.preprocessing.to_dict(),
         "label_names": list(checkpoint.label_names),
         "cosines": {"scale": checkpoint.scale, "centred": checkpoint.centred},
         "card": checkpoint.card,
     }
-    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata={"spikeclip": json.dumps(metadata)})
+    write_tensors(checkpoint.model, TWIN_FORMAT, metadata, path)
     write_json(path.with_suffix(".json"), checkpoint.card)
 
 

@@ -6,7 +6,7 @@ that is a power of two.  A synaptic current `i = k i + x` is `j += d' (x - j)` w
 then s = f g / (d d').
 
 A soft reset takes h from the membrane, as a current one step later: `u += ...  - b s'`, s' the spikes of the step
-before.  One at once decays with the membrane, `b = (1 - d) h`; a late one doesn't, `b = h`.
+before.  One at once decays with the membrane, `b = (1 - d) h`; a delayed one doesn't, `b = h`.
 """
 
 from typing import TYPE_CHECKING
@@ -92,8 +92,8 @@ def add_population(
             raise RefusedInput(f"module {name!r} integrates a constant, which NIR's IF can't; expected leaky neurons")
         leak = leak + resistance * node.leak.numpy()
     if neurons.recurrence is not None:
-        late = neurons.reset is not Reset.HARD
-        inputs = (*inputs, _recurrent(lowering, name, neurons.recurrence, shape, factor, late))
+        delayed = neurons.reset is not Reset.HARD
+        inputs = (*inputs, _recurrent(lowering, name, neurons.recurrence, shape, factor, delayed))
     match neurons.reset:
         case Reset.HARD:
             lowering.put(name, _hard(neurons, shape, resistance, limit, rest, leak), *inputs)
@@ -143,27 +143,30 @@ def _soft(
 ) -> None:
     """Membranes, a comparison, and what a spike takes away one step later."""
     back = threshold * (1 - neurons.decay if neurons.reset is Reset.SOFT else 1.0)
-    late = () if neurons.reset is Reset.NONE else (f"{name}.late",)
+    reset = () if neurons.reset is Reset.NONE else (f"{name}.reset",)
     if neurons.decay == 0:
-        lowering.put(f"{name}.membrane", nir.I(_full(shape, 1 / DT)), *inputs, *late)
+        lowering.put(f"{name}.membrane", nir.I(_full(shape, 1 / DT)), *inputs, *reset)
     else:
         tau = _full(shape, seconds(neurons.decay))
         membrane = nir.LI(tau=tau, r=_full(shape, resistance), v_leak=_full(shape, leak))
-        lowering.put(f"{name}.membrane", membrane, *inputs, *late)
+        lowering.put(f"{name}.membrane", membrane, *inputs, *reset)
         back /= decay_of(tau) * resistance
     lowering.put(name, nir.Threshold(_full(shape, limit)), f"{name}.membrane")
-    if late:
+    if reset:
         lowering.put(f"{name}.back", nir.Scale(_full(shape, -back)), name)
-        lowering.put(f"{name}.late", nir.Delay(_full(shape, DT)), f"{name}.back")
+        lowering.put(f"{name}.reset", nir.Delay(_full(shape, DT)), f"{name}.back")
 
 
-def _recurrent(lowering: "Lowering", name: str, recurrence: Recurrence, shape: Shape, factor: float, late: bool) -> str:
+def _recurrent(
+    lowering: "Lowering", name: str, recurrence: Recurrence, shape: Shape, factor: float, delayed: bool
+) -> str:
     """The node through which spikes come back one step later, divided by the factor of the other currents.
 
-    A cycle of one neuron delivers them late by itself; `late`: a delay does, where membranes are a node of their own.
+    A cycle of one neuron delivers them one step later by itself; `delayed`: a delay does, where membranes are
+    a node of their own.
     """
     own, source = f"{name}.recurrent", name
-    if late:
+    if delayed:
         source = f"{name}.before"
         lowering.put(source, nir.Delay(_full(shape, DT)), name)
     weight = np.asarray(recurrence.weight.numpy() / factor, np.float32)

@@ -8,7 +8,7 @@ import typer
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
-from spikeclip.console import command_line, console, examples, refusals, results, written
+from spikeclip.console import command_line, console, examples, refusals, results, start, written
 from spikeclip.options import DtOption, IntegratorsOption, JsonOption, ModelArgument, ResetOption, WrittenByOption
 
 if TYPE_CHECKING:  # --help loads nothing that a graph takes
@@ -205,4 +205,4 @@ def _certificate(proof: "Proof") -> list[tuple[str, str]]:
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

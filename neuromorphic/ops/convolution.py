@@ -1,16 +1,16 @@
 """Convolution: `Conv2d`, which NIR's `Conv1d` becomes while it is read; and its fast kernels."""
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, Self, final
+from typing import ClassVar, final
 
 import nir
 import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.ops.operation import Weighted
+from neuromorphic.ops.operation import Biased
 from neuromorphic.ops.parameters import finite, pair, per_channel, single
 from neuromorphic.ops.types import Array, Conventions, Float32, Float64, Int64, Kernel, Kind, Mask, Shape, Shapes, Typed
 from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
@@ -18,7 +18,7 @@ from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
 
 @final
 @dataclass(frozen=True)
-class Conv2d(Weighted):
+class Conv2d(Biased):
     """`y[o, i, j] = b[o] + Σ w[o, c, m, n] x[c, i s - p + d m, j s - p + d n]` (cross-correlation, zero padding).
 
     Its groups decide how it is computed, counted and placed; the file declares them (`reading.grouping`).
@@ -37,8 +37,6 @@ class Conv2d(Weighted):
     kind: ClassVar[Kind] = "conv2d"
     weighs: ClassVar = "always"
 
-    weight: Float32
-    bias: Float32
     stride: Pair
     padding: Pair
     dilation: Pair
@@ -87,20 +85,6 @@ class Conv2d(Weighted):
         return Windows(
             (self.weight.shape[2], self.weight.shape[3]), self.stride, self.padding, self.dilation, self.beyond
         )
-
-    @property
-    def weights(self) -> Float32:
-        return self.weight
-
-    def with_weights(self, weights: Float32) -> Self:
-        return replace(self, weight=weights)
-
-    @property
-    def bias_values(self) -> Float32:
-        return self.bias
-
-    def with_bias(self, bias: Float32) -> Self:
-        return replace(self, bias=bias)
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
         if not x.any():  # a graph's biases are followed through it on zeros, again and again

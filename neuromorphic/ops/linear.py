@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.operation import Weighted
+from neuromorphic.ops.operation import Biased, Weighted
 from neuromorphic.ops.parameters import finite, per_channel
 from neuromorphic.ops.types import (
     Conventions,
@@ -28,15 +28,12 @@ from neuromorphic.ops.types import (
 
 @final
 @dataclass(frozen=True)
-class Affine(Weighted):
+class Affine(Biased):
     """`y = W x + b`, W float32 `[out, in]`, b float32 `[out]`."""
 
     nir_types: ClassVar = (nir.Affine, nir.Linear)
     kind: ClassVar[Kind] = "linear"
     weighs: ClassVar = "always"
-
-    weight: Float32
-    bias: Float32
 
     @classmethod
     def read(cls, node: nir.Affine | nir.Linear, shape: Shape, where: str, given: Conventions) -> Typed:
@@ -53,20 +50,6 @@ class Affine(Weighted):
         if self.bias.any() or isinstance(like, nir.Affine):
             return nir.Affine(self.weight, self.bias)
         return nir.Linear(self.weight)
-
-    @property
-    def weights(self) -> Float32:
-        return self.weight
-
-    def with_weights(self, weights: Float32) -> Self:
-        return replace(self, weight=weights)
-
-    @property
-    def bias_values(self) -> Float32:
-        return self.bias
-
-    def with_bias(self, bias: Float32) -> Self:
-        return replace(self, bias=bias)
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
         return np.asarray(x @ self.weight.T.astype(np.float64) + self.bias)

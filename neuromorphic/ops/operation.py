@@ -19,7 +19,7 @@ lacks one (`ops.READERS`); whoever runs into such a gap all the same raises `Typ
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar, Literal, NoReturn, Self
 
@@ -256,6 +256,33 @@ class Weighted(Linear):
         )
         low, high = x.low[None], x.high[None]
         return Interval((rising(low) + falling(high))[0], (rising(high) + falling(low))[0])
+
+
+@dataclass(frozen=True)
+class Biased(Weighted):
+    """`y = W x + b`, one bias for each output or each channel of them.
+
+    Attributes:
+        weight: float32 `[out, ...]`.
+        bias: float32 `[out]`.
+    """
+
+    weight: Float32
+    bias: Float32
+
+    @property
+    def weights(self) -> Float32:
+        return self.weight
+
+    def with_weights(self, weights: Float32) -> Self:
+        return replace(self, weight=weights)
+
+    @property
+    def bias_values(self) -> Float32:
+        return self.bias
+
+    def with_bias(self, bias: Float32) -> Self:
+        return replace(self, bias=bias)
 
 
 @dataclass(frozen=True)
