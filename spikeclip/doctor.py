@@ -58,14 +58,14 @@ PACKAGES = (
     _Package("numpy", "every command"),
     _Package("nir", "every command"),
     _Package("h5py", "every command"),
-    _Package("scipy", "energy"),
+    _Package("pillow", "images"),
     _Package("pydantic", "energy"),
     _Package("torch", "export, train, eval, labels, head, simulate --check", "torch"),
     _Package("spikingjelly", "the same", "torch"),
     _Package("onnx", "export --format onnx", "onnx"),
     _Package("onnxruntime", "running what that writes", "onnx"),
     _Package("transformers", "labels --clip, train-text, CLIP as a teacher", "clip"),
-    _Package("scikit-image", "--images samples", "samples"),
+    _Package("scikit-image", "--images samples", "data"),
     _Package("matplotlib", "plots of traces, eval --confusion", "plot"),
 )
 

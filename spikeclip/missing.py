@@ -15,7 +15,8 @@ EXTRAS = MappingProxyType(
         "transformers": "clip",
         "tokenizers": "clip",
         "matplotlib": "plot",
-        "skimage": "samples",
+        "skimage": "data",
+        "scipy": "data",
     }
 )
 """The extra of `pyproject.toml` that brings a package, by the name that it is imported by."""
