@@ -206,3 +206,15 @@ def test_without_lava_its_target_refuses_in_one_sentence(monkeypatch):
 
     monkeypatch.setattr(stock_limits, "installed", lambda: False)
     assert TARGETS["lava"]().refuses(from_nir(small_net(), "small.nir")) == [lava.MISSING]
+
+
+def test_the_citation_names_the_same_version():
+    assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+@pytest.mark.parametrize("package", ["spikeclip", "export", "neuromorphic", "energy"])
+def test_types_and_data_files_are_in_the_wheel(package):
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][package]
+    files = [path for path in (ROOT / package).rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    shipped = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
+    assert set(files) == shipped
