@@ -42,7 +42,7 @@ def head(
         from spikeclip.device import pick_device
         from spikeclip.labels import load_labels
         from spikeclip.plain_head import with_plain_head
-        from spikeclip.run import check_output
+        from spikeclip.training_run import check_output
 
         check_outputs({"-o": output}, (checkpoint, labels, data, test))
         check_output(output)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.shown import Shown
 from neuromorphic.ir.trace import SpikeTrain, Trace
 
 
@@ -42,8 +43,8 @@ class NodeParity:
     membrane_mismatches: int = 0
 
 
-@dataclass(frozen=True)
-class ParityReport:
+@dataclass(frozen=True, repr=False, eq=False)
+class ParityReport(Shown):
     """The outcome of a comparison.
 
     Attributes:
@@ -84,6 +85,18 @@ class ParityReport:
     def exact(self) -> bool:
         """Whether every spike, every membrane compared and every prediction agrees."""
         return self.mismatches == self.membrane_mismatches == 0 and self.predictions_agree == self.images
+
+    def title(self) -> str:
+        """The outcome in one line."""
+        return (
+            f"{self.spikes_compared:,} spikes of {self.images} images compared, {self.mismatches:,} mismatches; "
+            f"{self.predictions_agree} predictions agree"
+            + (f"; first: {self.first_mismatch}" if self.first_mismatch is not None else "")
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each population."""
+        return [{"population": name, **asdict(node)} for name, node in self.nodes.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a JSON-compatible dictionary."""
