@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy.ann import dense_baseline
-    from energy.assemble import assemble
-    from energy.bit_matched import bit_matched
+    from energy.assembly import assemble
+    from energy.bit_matching import bit_matched
     from energy.counting import count
     from energy.counts import AnnCounts, AnnLayer, LayerCounts, OperationCounts, PopulationCounts, SourceCounts
     from energy.document import Accuracy, Document
     from energy.inputs import with_input_kind
+    from energy.origin import provenance
     from energy.outputs import Outputs
     from energy.prices import Device, read_device, read_devices
-    from energy.provenance import provenance
     from energy.shipped import SHIPPED
     from energy.streaming import count_running, count_stored
 
@@ -56,13 +56,13 @@ _ROOMS = {
     "Outputs": "outputs",
     "PopulationCounts": "counts",
     "SourceCounts": "counts",
-    "assemble": "assemble",
-    "bit_matched": "bit_matched",
+    "assemble": "assembly",
+    "bit_matched": "bit_matching",
     "count": "counting",
     "count_running": "streaming",
     "count_stored": "streaming",
     "dense_baseline": "ann",
-    "provenance": "provenance",
+    "provenance": "origin",
     "read_device": "prices",
     "read_devices": "prices",
     "with_input_kind": "inputs",

@@ -96,13 +96,13 @@ def energy(
     """
     with refusals():
         from energy.ann import dense_baseline
-        from energy.assemble import assemble
-        from energy.bit_matched import bit_matched
+        from energy.assembly import assemble
+        from energy.bit_matching import bit_matched
         from energy.document import Accuracy
         from energy.inputs import with_input_kind
+        from energy.origin import provenance
         from energy.outputs import Outputs
         from energy.prices import read_devices
-        from energy.provenance import provenance
         from energy.table import table
         from neuromorphic.reading.provenance import asked
         from neuromorphic.reading.read import read_graph
@@ -180,7 +180,7 @@ def _stored(graph: "Graph", path: Path, frames_path: Path | None, given: list[st
     """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
     from energy.document import Data
     from energy.inputs import with_kind_of
-    from energy.provenance import sha256_of
+    from energy.origin import sha256_of
     from energy.streaming import count_stored
     from neuromorphic.reading.frames import read_frames
     from spikeclip.predictions import Truth
@@ -209,7 +209,7 @@ def _running(
     """Counts of the numpy reference on images or frames."""
     from energy.document import Data
     from energy.inputs import with_kind_of
-    from energy.provenance import sha256_of
+    from energy.origin import sha256_of
     from energy.streaming import count_running
     from neuromorphic.reading.frames import as_floats, encode, image_size, stored_frames
     from neuromorphic.summary import classifies

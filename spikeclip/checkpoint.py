@@ -17,7 +17,7 @@ from neuromorphic.errors import meant
 from neuromorphic.files import whole
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
-from spikeclip.encoder import Encoder, SpikeClip, fold_readout
+from spikeclip.encoder import Encoder, SpikeClip, fold_readout, unfold_readout
 from spikeclip.errors import RefusedInput, first_line
 from spikeclip.labels import Cosine, LabelSet, different_spaces
 from spikeclip.preprocess import Preprocessing
@@ -60,6 +60,19 @@ def shipped() -> dict[str, Path]:
     """Checkpoints that come with the package: name to path."""
     folder = Path(str(resources.files("spikeclip") / "checkpoints"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def label_set(name_or_path: str | Path) -> LabelSet:
+    """The label vectors that a checkpoint's readout was made of, as far as its head can see (`unfold_readout`).
+
+    Raises:
+        RefusedInput: as of `load`, or the checkpoint was trained without a readout of names.
+    """
+    found = load(name_or_path)
+    if not found.label_names:
+        raise RefusedInput(f"{name_or_path}: has no names of classes; expected a checkpoint with a readout")
+    vectors = unfold_readout(found.model.encoder, found.model.readout).float().numpy()
+    return LabelSet(found.label_names, vectors, str(found.card.get("clip", "")))
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:

@@ -217,3 +217,11 @@ def test_types_and_data_files_are_in_the_wheel(package):
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][package]
     found = {path for path in (ROOT / package).rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert found == {path for pattern in patterns for path in (ROOT / package).glob(pattern) if path.is_file()}
+
+
+@pytest.mark.parametrize("package", ["spikeclip", "export", "neuromorphic", "energy"])
+def test_no_public_name_is_also_a_module_whose_import_would_take_its_place(package):
+    module = import_module(package)
+    modules = {path.stem for path in (ROOT / package).glob("*.py")}
+    shadowed = [name for name in module.__all__ if name in modules and type(getattr(module, name)) is not type(module)]
+    assert not shadowed
