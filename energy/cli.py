@@ -10,7 +10,7 @@ import typer
 
 from energy.shipped import SHIPPED
 from neuromorphic.errors import RefusedInput
-from spikeclip.console import command_line, examples, progress_bar, refusals, results, start
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
 from spikeclip.options import (
     DtOption,
     FramesOption,
@@ -20,6 +20,7 @@ from spikeclip.options import (
     LimitOption,
     ModelArgument,
     ResetOption,
+    SkipBrokenOption,
     TimeStepsOption,
     WrittenByOption,
 )
@@ -54,6 +55,7 @@ def energy(
     frames_path: FramesOption = None,
     time_steps: TimeStepsOption = None,
     limit: LimitOption = None,
+    skip_broken: SkipBrokenOption = False,
     trace: Annotated[Path | None, typer.Option(help="Count in this trace of spikeclip-simulate (.h5) instead.")] = None,
     dt: DtOption = None,
     reset: ResetOption = None,
@@ -118,7 +120,7 @@ def energy(
         if trace is not None:
             run = _stored(graph, trace, frames_path, [option for option, value in shown.items() if value is not None])
         else:
-            run = _running(graph, images, frames_path, time_steps, limit)
+            run = _running(graph, images, frames_path, time_steps, limit, skip_broken)
         counts = run.counts
         if dense:
             counts = counts.model_copy(update={"ann": dense_baseline(run.graph, counts.images)})
@@ -131,7 +133,8 @@ def energy(
             "--input-kind": input_kind,
             "--ann-accuracy": ann_accuracy,
         }
-        flags = [flag for flag, given in (("--dense-baseline", dense), ("--bit-matched", matched)) if given]
+        switches = {"--skip-broken": skip_broken, "--dense-baseline": dense, "--bit-matched": matched}
+        flags = [flag for flag, given in switches.items() if given]
         command = [*_command(model, options, names), *flags]
         narrow = [bit_matched(one, counts.time_steps) for one in devices] if matched else []
         if matched and not any(narrow):
@@ -152,6 +155,7 @@ def energy(
         )
         results.print(table(counts, report))
         outputs.write(report, counts)
+        written(json_path, csv_path, per_image, html_path, svg, neurobench)
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,12 @@ def _stored(graph: "Graph", path: Path, frames_path: Path | None, given: list[st
 
 
 def _running(
-    graph: "Graph", images: str | None, frames_path: Path | None, time_steps: int | None, limit: int | None
+    graph: "Graph",
+    images: str | None,
+    frames_path: Path | None,
+    time_steps: int | None,
+    limit: int | None,
+    skip_broken: bool,
 ) -> _Run:
     """Counts of the numpy reference on images or frames."""
     from energy.document import Data
@@ -219,20 +228,22 @@ def _running(
 
     if (images is None) == (frames_path is None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
-    truth = Truth(None)
+    truth, left_out = Truth(None), []
     if frames_path is not None:
         stored = stored_frames(graph, frames_path)[:limit]
         frames, dtype = as_floats(stored, frames_path), stored.dtype
         data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
     else:
         resize = stated_resize(graph.metadata.preprocessing, graph.source)
-        loaded = load_images(str(images), image_size(graph), limit, resize)
+        loaded = load_images(str(images), image_size(graph), limit, resize, skip_broken=skip_broken)
+        left_out = list(loaded.left_out)
         frames, data = encode(graph, loaded.images), Data(spec=str(images), sha256=loaded.sha256)
         dtype = frames.dtype
         if loaded.labels is not None and classifies(graph) and graph.metadata.label_names:
             outputs = graph.nodes[graph.output].shape[0]
             truth = find_truth(loaded, graph.metadata.label_names, outputs, graph.source)
     graph, assumed = with_kind_of(graph, frames, dtype)
+    assumed += left_out
     with progress_bar("running and counting") as advance:
         counts = count_running(graph, frames, time_steps, progress=advance)
     return _Run(graph, counts, data, "reference", graph.precision, assumed, truth)

@@ -24,6 +24,7 @@ from spikeclip.options import (
     ModelArgument,
     ModuleOption,
     ResetOption,
+    SkipBrokenOption,
     TimeStepsOption,
     WeightsOption,
     WrittenByOption,
@@ -92,6 +93,7 @@ def simulate(
     module: ModuleOption = None,
     weights: WeightsOption = None,
     limit: LimitOption = None,
+    skip_broken: SkipBrokenOption = False,
     backend: Annotated[Backend, typer.Option(help=f"What runs the graph. {BACKENDS}.")] = DEFAULT,
     precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
     calibrate: Annotated[
@@ -157,7 +159,7 @@ def simulate(
         )
         floats = graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         target = _target(backend, timeout)
-        found = _shown(floats, images, frames_path, limit, only_images=check is not None)
+        found = _shown(floats, images, frames_path, limit, only_images=check is not None, skip_broken=skip_broken)
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(
@@ -184,7 +186,8 @@ def simulate(
             report = _of_module(module, weights, graph, trace, frames)
         placed = None if placement is None else place(graph, trace=trace)
         accuracy = truth.accuracy(trace.predictions)
-        assumed = [*assumptions(graph), *truth.assumed]
+        left_out = () if found.images is None else found.images.left_out
+        assumed = [*assumptions(graph), *truth.assumed, *left_out]
         said = [*assumed, *sentences(trace, accuracy, report)]
         if precision is Precision.loihi2:
             said += [*displaced(graph), *counted(graph), *_widths(graph, frames)]
@@ -229,7 +232,15 @@ class _Shown:
         return () if self.images is None else self.images.label_names
 
 
-def _shown(graph: "Graph", images: str | None, frames: Path | None, limit: int | None, *, only_images: bool) -> _Shown:
+def _shown(
+    graph: "Graph",
+    images: str | None,
+    frames: Path | None,
+    limit: int | None,
+    *,
+    only_images: bool,
+    skip_broken: bool = False,
+) -> _Shown:
     """The images or the frames that were named; exactly one of the two has to be.
 
     Args:
@@ -238,6 +249,7 @@ def _shown(graph: "Graph", images: str | None, frames: Path | None, limit: int |
         frames: file of frames.
         limit: take the first N only.
         only_images: whether something was asked for that takes images.
+        skip_broken: whether files that can't be read are left out.
     """
     import numpy as np
 
@@ -253,7 +265,7 @@ def _shown(graph: "Graph", images: str | None, frames: Path | None, limit: int |
         read = read_frames(graph, frames, limit)
         return _Shown(None, read, [f"frames {i}" for i in range(len(read))])
     resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    found = load_images(str(images), image_size(graph), limit, resize)
+    found = load_images(str(images), image_size(graph), limit, resize, skip_broken=skip_broken)
     return _Shown(found, np.zeros(0, np.float32), found.names)
 
 

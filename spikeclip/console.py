@@ -5,9 +5,11 @@ import logging
 import re
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -155,10 +157,30 @@ class Advance(Protocol):
     def __call__(self, done: int, total: int, text: str | None = None) -> None: ...
 
 
+@dataclass
+class _Lines:
+    """Progress where nobody sees a bar move, as in a log: a line after every `EVERY` seconds of work."""
+
+    description: str
+    said: float = field(default_factory=lambda: time.monotonic())
+
+    def __call__(self, done: int, total: int, text: str | None = None) -> None:
+        if time.monotonic() - self.said >= EVERY:
+            self.said = time.monotonic()
+            console.print(f"{text or self.description}: {done:,} of {total:,}", markup=False)
+
+
+EVERY = 30.0
+"""Seconds between two lines of progress."""
+
+
 @contextmanager
 def progress_bar(description: str) -> Iterator[Advance]:
-    """A progress bar on standard error while it is a terminal, gone when the work is done."""
+    """A progress bar on standard error while it is a terminal, gone when the work is done; else a line now and then."""
+    if not console.is_terminal:
+        yield _Lines(description)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total, text=None: bar.update(task, completed=done, total=total, description=text)

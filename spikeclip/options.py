@@ -31,6 +31,9 @@ FramesOption = Annotated[
     Path | None,
     typer.Option("--frames", help="Instead of images, what the input reads: .npy or NIR's data (docs/data.md)."),
 ]
+SkipBrokenOption = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out image files that can't be read, and say which.")
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N only.")]
 TimeStepsOption = Annotated[
     int | None, typer.Option("--time-steps", min=1, max=4096, help="Time steps per image, where the file doesn't say.")

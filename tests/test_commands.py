@@ -225,3 +225,23 @@ def test_no_public_name_is_also_a_module_whose_import_would_take_its_place(packa
     modules = {path.stem for path in (ROOT / package).glob("*.py")}
     shadowed = [name for name in module.__all__ if name in modules and type(getattr(module, name)) is not type(module)]
     assert not shadowed
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch, capsys):
+    from spikeclip import console
+
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with console.progress_bar("Lava") as advance:
+        for done in range(1, 401):
+            now[0] += 0.25
+            advance(done, 1000)
+    assert capsys.readouterr().err == "Lava: 120 of 1,000\nLava: 240 of 1,000\nLava: 360 of 1,000\n"
+
+
+def test_short_work_without_a_terminal_says_nothing(capsys):
+    from spikeclip import console
+
+    with console.progress_bar("Lava") as advance:
+        advance(1, 2)
+    assert capsys.readouterr().err == ""
