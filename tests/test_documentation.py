@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import nir
 import numpy as np
@@ -124,3 +125,19 @@ def run(folder: Path, command: str) -> None:
 def test_a_page_runs_from_its_first_command_to_its_last(page, folder):
     for command in commands(ROOT / page):
         run(folder, command)
+
+
+@pytest.mark.parametrize("package", ["spikeclip", "export", "neuromorphic", "energy"])
+def test_every_public_name_has_a_docstring_that_the_reference_shows(package):
+    shown = re.findall(r"^::: (.*)$", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE)
+    for name in import_module(package).__all__:
+        value = getattr(import_module(package), name)
+        home = value.__name__ if isinstance(value, ModuleType) else f"{getattr(value, '__module__', '')}.{name}"
+        if isinstance(value, ModuleType) or callable(value):
+            assert value.__doc__, name
+            assert home in shown, name
+
+
+def test_the_site_has_every_page():
+    listed = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text())
+    assert sorted(listed) == sorted(p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md"))
