@@ -16,7 +16,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lint test test-fast test-slow demo bench counters readers zoo wheel site clean
+.PHONY: help .venv lint test test-fast test-slow demo bench counters readers netx zoo wheel site clean
 
 help: ## list these commands
 	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -75,11 +75,16 @@ readers: $(READY) ## our files in other people's NIR readers, every spike compar
 	PYTHONPATH=build/readers $(BIN)/python -m benchmarks.readers
 	PYTHONPATH=build/readers $(BIN)/python -m pytest -q tests/export/test_readers.py
 
+# NETX names netx files from elsewhere; lava-dl's metadata refuses Python 3.11, as Lava's does (docs/install.md).
+netx: $(READY) ## chains of ours and files of NETX in lava-dl's own reader, every spike, u and v compared (docs/deploy.md)
+	$(PIP) install --no-deps --ignore-requires-python --target build/netx -r benchmarks/netx/requirements.txt
+	PYTHONPATH=build/netx:. $(BIN)/python -m benchmarks.netx $(NETX)
+
 # CLONES holds clones of the public repositories (docs/frontend.md).
 zoo: $(READY) ## other people's networks through the front door, every spike compared (docs/frontend.md)
 	$(PIP) install --no-deps --target build/zoo -r benchmarks/zoo/requirements.txt
 	PYTHONPATH=build/zoo $(BIN)/python -m benchmarks.zoo $(or $(CLONES),build/clones)
-	PYTHONPATH=build/zoo $(BIN)/python -m pytest -q tests/export/frontend/test_neurons.py
+	PYTHONPATH=build/zoo $(BIN)/python -m pytest -q tests/export/frontend/test_neurons.py tests/export/frontend/test_norse.py
 
 wheel: $(READY) ## the wheel, built and tried apart from the sources, with the core's dependencies only
 	@test -f demo/model.nir || $(BIN)/python -m spikeclip export spike-driven-small -o demo/model.nir

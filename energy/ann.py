@@ -42,12 +42,16 @@ def ann_counts(graph: Graph, images: int) -> AnnCounts | None:
 def dense_baseline(graph: Graph, images: int) -> AnnCounts:
     """The MACs of the graph's own layers, each evaluated once per image on real values, taps on the padding included.
 
-    That is the ANN that a graph from elsewhere is compared with, for want of a twin.  Self-attention counts both of its
-    products; pools and neurons multiply nothing.
+    That is the ANN that a graph is compared with for want of a twin: an activation stands for each population.
+    Self-attention counts both of its products; pools and neurons multiply nothing.  Where the file says which nodes are
+    layers of the network that it was made of, they alone are counted.
     """
+    own = graph.metadata.layers
     layers: dict[str, AnnLayer] = {}
     parameters = 0
     for name, node in graph.nodes.items():
+        if own is not None and name not in own:
+            continue
         inputs, outputs = prod(node.input_shape), prod(node.shape)
         match node.operation:
             case Weighted() as weighted:

@@ -2,55 +2,62 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from energy.shipped import SHIPPED
 from neuromorphic.errors import RefusedInput
 from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
+from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
+    AxesOption,
+    BatchOption,
     DtOption,
+    FrameOption,
     FramesOption,
     ImagesOption,
+    InputKindOption,
     IntegratorsOption,
     JsonOption,
     LimitOption,
-    ModelArgument,
+    ModelOrModuleArgument,
+    ModuleOption,
     ResetOption,
     SkipBrokenOption,
     TimeStepsOption,
+    WeightsOption,
     WrittenByOption,
 )
 
 if TYPE_CHECKING:  # --help loads nothing that counting takes
+    import numpy as np
+    from numpy.typing import NDArray
+
     from energy.counts import OperationCounts
     from energy.document import Data
+    from export.frontend.door import PreparedModule
     from neuromorphic.ir.graph import Graph
-    from neuromorphic.ir.metadata import InputKind
+    from neuromorphic.ir.parity import ParityReport
+    from neuromorphic.reading.provenance import Asked
     from spikeclip.predictions import Truth
 
 app = command_line()
 
-
-class InputKindOption(StrEnum):
-    """The choices of `--input-kind`: `metadata.InputKind`."""
-
-    REAL = "real"
-    SPIKES = "spikes"
-    COUNTS = "counts"
+COMPARED_INPUTS = 4
+"""The first ones, on which a module's spikes are compared with those that are counted."""
 
 
 @app.command(
     epilog=examples(
         "spikeclip energy model.nir --images samples --html report.html --json counts.json",
         "spikeclip energy theirs.nir --frames spikes.npy --dt 1e-4 --device 45nm-int8",
+        "spikeclip energy --module mynet.py:make --weights best.pth --input 3,32,32 -T 4 --neurobench mynet.json",
     )
 )
 def energy(
-    model: ModelArgument,
+    model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
     frames_path: FramesOption = None,
     time_steps: TimeStepsOption = None,
@@ -61,13 +68,12 @@ def energy(
     reset: ResetOption = None,
     integrators: IntegratorsOption = None,
     written_by: WrittenByOption = None,
-    input_kind: Annotated[
-        InputKindOption | None,
-        typer.Option(
-            "--input-kind",
-            help="Input of spikes or counts is added up (SOPs), real input multiplied; where the file doesn't say.",
-        ),
-    ] = None,
+    input_kind: InputKindOption = None,
+    module: ModuleOption = None,
+    weights: WeightsOption = None,
+    frame: FrameOption = None,
+    axes: AxesOption = None,
+    batch: BatchOption = None,
     device: Annotated[
         list[str] | None,
         typer.Option(
@@ -76,7 +82,10 @@ def energy(
     ] = None,
     dense: Annotated[
         bool,
-        typer.Option("--dense-baseline", help="Compare with the graph's own layers, once on real values."),
+        typer.Option(
+            "--dense-baseline",
+            help="Compare with the graph's own layers, once on real values, whatever ANN the file describes.",
+        ),
     ] = False,
     matched: Annotated[
         bool, typer.Option("--bit-matched", help="Compare also with an ANN of activations of ceil(log2(T + 1)) bits.")
@@ -95,6 +104,9 @@ def energy(
 
     Spikes come from the numpy reference, or from a trace, as of Lava. Counts are exact; prices are published figures,
     none of them measured on the hardware that you may have in mind: the report names the source of each.
+
+    With `--module` it counts your own network, without a file: this runs your Python, and compares its spikes with
+    those that are counted (docs/frontend.md). The ANN is the one that a file describes, else the same layers, once.
     """
     with refusals():
         from energy.ann import dense_baseline
@@ -107,29 +119,36 @@ def energy(
         from energy.prices import read_devices
         from energy.table import table
         from neuromorphic.reading.provenance import asked
-        from neuromorphic.reading.read import read_graph
         from neuromorphic.summary import assumptions
 
         outputs = Outputs(json_path, csv_path, per_image, html_path, svg, neurobench)
         names = list(SHIPPED) if device is None else device
-        outputs.check((model, images, frames_path, trace, *names))
+        own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
+        outputs.check((model, images, frames_path, trace, *(() if own is None else own.files), *names))
         devices = read_devices(names)
-        read = read_graph(model, asked=asked(dt, reset, integrators, written_by))
-        graph = with_input_kind(read, cast("InputKind | None", input_kind and input_kind.value))
+        meant = {"--dt": dt, "--reset": reset, "--integrators": integrators, "--written-by": written_by}
+        graph, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
+        if own is None:
+            graph = with_input_kind(graph, None if input_kind is None else input_kind.value)
         shown = {"--images": images, "--frames": frames_path, "--time-steps": time_steps, "--limit": limit}
         if trace is not None:
-            run = _stored(graph, trace, frames_path, [option for option, value in shown.items() if value is not None])
+            given = [option for option, value in shown.items() if value is not None]
+            run = _stored(graph, trace, frames_path, [] if own is not None and given == ["--time-steps"] else given)
         else:
-            run = _running(graph, images, frames_path, time_steps, limit, skip_broken)
+            run = _running(graph, _inputs(graph, prepared, images, frames_path, limit, skip_broken), time_steps)
         counts = run.counts
-        if dense:
-            counts = counts.model_copy(update={"ann": dense_baseline(run.graph, counts.images)})
-        meant = {"--reset": reset, "--integrators": integrators, "--written-by": written_by}
+        own_layers = dense_baseline(run.graph, counts.images)
+        if dense or (counts.ann is None and own_layers.macs):
+            counts = counts.model_copy(update={"ann": own_layers})
         options = {
             **shown,
             "--trace": trace,
-            "--dt": dt,
             **meant,
+            "--module": module,
+            "--weights": weights,
+            "--input": frame,
+            "--axes": axes,
+            "--batch": batch,
             "--input-kind": input_kind,
             "--ann-accuracy": ann_accuracy,
         }
@@ -153,9 +172,16 @@ def energy(
             accuracy,
             [one for one in narrow if one is not None],
         )
+        compared = None if prepared is None or run.frames is None else _compared(prepared, graph, run.frames)
+        parity = None if compared is None else _parity(compared)
+        report = report.model_copy(update={"notes": [*report.notes, *([] if parity is None else [parity])]})
         results.print(table(counts, report))
+        if parity is not None:
+            results.print(parity, markup=False)
         outputs.write(report, counts)
         written(json_path, csv_path, per_image, html_path, svg, neurobench)
+        if compared is not None and compared.mismatches:
+            raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
@@ -169,6 +195,7 @@ class _Run:
         producer, precision: what ran.
         assumed: of the input.
         truth: the labels of the images.
+        frames: that ran; None of a trace.
     """
 
     graph: "Graph"
@@ -178,6 +205,7 @@ class _Run:
     precision: str
     assumed: list[str]
     truth: "Truth"
+    frames: "NDArray[np.float32] | None" = None
 
 
 def _stored(graph: "Graph", path: Path, frames_path: Path | None, given: list[str]) -> _Run:
@@ -207,46 +235,95 @@ def _stored(graph: "Graph", path: Path, frames_path: Path | None, given: list[st
     )
 
 
-def _running(
+def _opened(model: Path | None, own: ModuleOptions | None, meant: "Asked") -> "tuple[Graph, PreparedModule | None]":
+    """The graph in a file, or of a module; and the module, where one was named."""
+    if own is not None:
+        from export.frontend.command import opened
+
+        return opened(model, own, meant)
+    if model is None:
+        raise RefusedInput("nothing to count; expected a graph (.nir), or --module FILE.py:FACTORY")
+    from neuromorphic.reading.read import read_graph
+
+    return read_graph(model, asked=meant), None
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a graph runs on: frames, of the type that they were stored in, and what is known of them."""
+
+    frames: "NDArray[np.float32]"
+    dtype: "np.dtype[Any]"
+    data: "Data"
+    truth: "Truth"
+    assumed: tuple[str, ...] = ()
+
+
+def _inputs(
     graph: "Graph",
+    prepared: "PreparedModule | None",
     images: str | None,
     frames_path: Path | None,
-    time_steps: int | None,
     limit: int | None,
     skip_broken: bool,
-) -> _Run:
-    """Counts of the numpy reference on images or frames."""
+) -> _Inputs:
+    """Images or frames as they were named; of a module, random frames where none were."""
     from energy.document import Data
-    from energy.inputs import with_kind_of
     from energy.origin import sha256_of
-    from energy.streaming import count_running
     from neuromorphic.reading.frames import as_floats, encode, image_size, stored_frames
     from neuromorphic.summary import classifies
     from spikeclip.data import load_images
     from spikeclip.predictions import Truth, find_truth
     from spikeclip.preprocess import stated_resize
 
+    if images is None and frames_path is None and prepared is not None:
+        from hashlib import sha256
+
+        from export.frontend.command import random_inputs
+
+        frames, said = random_inputs(prepared, limit)
+        data = Data(spec=f"{len(frames)} random inputs", sha256=sha256(frames.tobytes()).hexdigest())
+        return _Inputs(frames, frames.dtype, data, Truth(None), (said,))
     if (images is None) == (frames_path is None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
-    truth, left_out = Truth(None), []
     if frames_path is not None:
         stored = stored_frames(graph, frames_path)[:limit]
-        frames, dtype = as_floats(stored, frames_path), stored.dtype
         data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
-    else:
-        resize = stated_resize(graph.metadata.preprocessing, graph.source)
-        loaded = load_images(str(images), image_size(graph), limit, resize, skip_broken=skip_broken)
-        left_out = list(loaded.left_out)
-        frames, data = encode(graph, loaded.images), Data(spec=str(images), sha256=loaded.sha256)
-        dtype = frames.dtype
-        if loaded.labels is not None and classifies(graph) and graph.metadata.label_names:
-            outputs = graph.nodes[graph.output].shape[0]
-            truth = find_truth(loaded, graph.metadata.label_names, outputs, graph.source)
-    graph, assumed = with_kind_of(graph, frames, dtype)
-    assumed += left_out
+        return _Inputs(as_floats(stored, frames_path), stored.dtype, data, Truth(None))
+    resize = stated_resize(graph.metadata.preprocessing, graph.source)
+    loaded = load_images(str(images), image_size(graph), limit, resize, skip_broken=skip_broken)
+    frames, data, truth = encode(graph, loaded.images), Data(spec=str(images), sha256=loaded.sha256), Truth(None)
+    if loaded.labels is not None and classifies(graph) and graph.metadata.label_names:
+        outputs = graph.nodes[graph.output].shape[0]
+        truth = find_truth(loaded, graph.metadata.label_names, outputs, graph.source)
+    return _Inputs(frames, frames.dtype, data, truth, loaded.left_out)
+
+
+def _running(graph: "Graph", inputs: _Inputs, time_steps: int | None) -> _Run:
+    """Counts of the numpy reference on them."""
+    from energy.inputs import with_kind_of
+    from energy.streaming import count_running
+
+    graph, assumed = with_kind_of(graph, inputs.frames, inputs.dtype)
     with progress_bar("running and counting") as advance:
-        counts = count_running(graph, frames, time_steps, progress=advance)
-    return _Run(graph, counts, data, "reference", graph.precision, assumed, truth)
+        counts = count_running(graph, inputs.frames, time_steps, progress=advance)
+    said = [*inputs.assumed, *assumed]
+    return _Run(graph, counts, inputs.data, "reference", graph.precision, said, inputs.truth, inputs.frames)
+
+
+def _compared(prepared: "PreparedModule", graph: "Graph", frames: "NDArray[np.float32]") -> "ParityReport":
+    """The spikes of the first inputs, counted ones against those of the module's own forward."""
+    from export.frontend.parity import compare_module
+    from neuromorphic.execution.reference import run as run_reference
+
+    first = frames[:COMPARED_INPUTS]
+    return compare_module(prepared, run_reference(graph, first), prepared.record(first))
+
+
+def _parity(report: "ParityReport") -> str:
+    compared = f"{report.spikes_compared:,} spikes of {report.images} inputs"
+    wrong = f"{report.mismatches:,}" if report.mismatches else "none"
+    return f"parity: {compared}, your own forward against the graph that was counted: {wrong} different"
 
 
 def _ann_accuracy(graph: "Graph", given: float | None, dense: bool) -> float | None:
@@ -259,9 +336,9 @@ def _ann_accuracy(graph: "Graph", given: float | None, dense: bool) -> float | N
     return float(stated)
 
 
-def _command(model: Path, options: Mapping[str, object], devices: list[str]) -> list[str]:
+def _command(model: Path | None, options: Mapping[str, object], devices: list[str]) -> list[str]:
     """What was asked for, without the files that it was written to."""
-    words = ["spikeclip-energy", str(model)]
+    words = ["spikeclip-energy", *([] if model is None else [str(model)])]
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]
     return words + [word for device in devices for word in ("--device", device)]

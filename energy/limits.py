@@ -110,6 +110,8 @@ def notes(counts: OperationCounts, devices: Sequence[Device], ann_devices: Seque
         found.append(DENSE)
     if ann_devices:
         found.append(MATCHED)
+    if not any(population.spikes for population in counts.populations.values()):
+        found.append("No neuron fired in this run.")
     if counts.images == 1:
         found.append("One image: there is no interval, and no verdict but undecided.")
     return found

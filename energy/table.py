@@ -113,7 +113,9 @@ def summary(counts: OperationCounts) -> list[str]:
     if counts.comparisons:
         lines.append(f"     and {_per_image(counts.comparisons, counts)} comparisons of max-pooling")
     if counts.ann is None:
-        lines.append("ANN twin: the file describes none, so that there is nothing to compare with (--dense-baseline)")
+        lines.append(
+            "ANN: the file describes none, and no layer of the graph multiplies: there is nothing to compare with"
+        )
         return lines
     word = {"twin": "ANN twin", "dense": "ANN of the same layers, once"}[counts.ann.baseline]
     lines.append(f"{word}: {_per_image(counts.ann.macs, counts)} MACs per image")

@@ -2,24 +2,16 @@
 
 from collections.abc import Callable
 from math import prod
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from export.convert import Prepared, prepare
-from export.frontend.axes import Axes
-from export.frontend.door import PreparedModule, to_nir
-from export.frontend.loading import load_module
-from export.frontend.parity import compare_module
 from export.integer import integer_model, record_integer
 from export.recording import record
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.ir.parity import ParityReport
 from neuromorphic.ir.trace import SpikeTrain, Trace
-from neuromorphic.reading.build import from_nir
 from spikeclip.checkpoint import load
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import load_labels
@@ -79,49 +71,3 @@ def _integer_trace(prepared: Prepared, graph: Graph, frames: NDArray[np.float32]
     recorded = record_integer(integer_model(prepared, numbers), frames, progress=progress)
     spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
     return Trace("torch", "loihi2", spikes, recorded.outputs, graph.metadata.readout, recorded.membranes)
-
-
-def check_module(
-    spec: str, weights: Path | None, graph: Graph, trace: Trace, frames: NDArray[np.float32], images: int = 2
-) -> ParityReport:
-    """Compare a trace of a graph with the user's module that it was exported from.  Runs the user's Python.
-
-    Args:
-        spec: `FILE.py:FACTORY` or `package.module:factory`.
-        weights: the state dictionary that it was exported with.
-        graph: as it was exported, in floats.
-        trace: of it on `frames`.
-        frames: float32 `[N, *frame]`, of timed inputs `[N, T, *frame]`.
-        images: side by side while the module is traced.
-
-    Raises:
-        RefusedInput: the graph was not exported from a module, or from another.
-    """
-    found = graph.metadata.document.get("input")
-    if not isinstance(found, dict) or graph.metadata.time_steps is None:
-        raise RefusedInput(f"{graph.source}: doesn't say what its module reads; expected a file of --module")
-    frame, steps = graph.nodes[graph.input].shape, graph.metadata.time_steps
-    axes = Axes(str(found["axes"]))
-    prepared = to_nir(
-        load_module(spec, weights),
-        torch.zeros(axes.shape(frame, images, steps)),
-        time_steps=steps,
-        input_kind=found["kind"],
-        axes=axes.names,
-        bounds=(float(found["low"]), float(found["high"])),
-        bits=int(found["bits"]),
-    )
-    _check_same(prepared, graph, spec)
-    return compare_module(prepared, trace, prepared.record(frames))
-
-
-def _check_same(prepared: PreparedModule, graph: Graph, spec: str) -> None:
-    """Refuse a graph other than the module's own, by the first node that differs."""
-    own = from_nir(prepared.graph, spec)
-    odd = sorted(set(own.nodes) ^ set(graph.nodes))
-    if odd:
-        raise RefusedInput(f"{graph.source}: not exported from {spec}: only one has node {odd[0]!r}")
-    for name, node in own.nodes.items():
-        for key, value in vars(node.operation).items():
-            if not np.array_equal(value, vars(graph.nodes[name].operation).get(key, ())):
-                raise RefusedInput(f"{graph.source}: not exported from {spec}: node {name!r} has another {key}")

@@ -1,6 +1,5 @@
 """`spikeclip-export`: a NIR graph or an ONNX model of a network, with the proof that its spikes are the same."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -11,12 +10,20 @@ import typer
 from neuromorphic.files import check_outputs, write_json
 from spikeclip.console import command_line, console, examples, progress_bar, refusals, results, start
 from spikeclip.errors import RefusedInput
+from spikeclip.module_options import ModuleOptions
+from spikeclip.options import (
+    AxesOption,
+    BatchOption,
+    FrameOption,
+    InputKindOption,
+    ModuleOption,
+    TimeStepsOption,
+    WeightsOption,
+)
 
 if TYPE_CHECKING:
+    from export.frontend.door import PreparedModule
     from spikeclip.labels import LabelSet
-
-CHECKED_IMAGES = 4
-"""Random inputs that a module's spikes are compared on."""
 
 app = command_line()
 
@@ -75,19 +82,13 @@ def export(
     ] = None,
     test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N of them only.")] = None,
-    module: Annotated[
-        str | None, typer.Option("--module", help="Your own network: FILE.py:FACTORY or package.module:factory.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Its state dictionary: .safetensors, or torch.save's.")] = None,
-    frame: Annotated[str | None, typer.Option("--input", help="Shape of its frames: C,H,W.")] = None,
-    time_steps: Annotated[int | None, typer.Option("-T", min=1, help="Time steps of an input.")] = None,
-    axes: Annotated[
-        str, typer.Option(help="Axes of its input: BCHW of images that it presents itself, TBCHW, BTCHW, BF, ...")
-    ] = "BCHW",
-    input_kind: Annotated[str, typer.Option(help="Numbers of its input: real, spikes or counts.")] = "real",
-    images: Annotated[
-        int, typer.Option(min=1, help="Images side by side while it is traced; with 1, mixing of images goes unseen.")
-    ] = 2,
+    module: ModuleOption = None,
+    weights: WeightsOption = None,
+    frame: FrameOption = None,
+    time_steps: TimeStepsOption = None,
+    axes: AxesOption = None,
+    input_kind: InputKindOption = None,
+    batch: BatchOption = None,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Whether its every spike is compared with the graph's.")
     ] = True,
@@ -95,8 +96,8 @@ def export(
 ) -> None:
     """Export a spiking network as a NIR graph, or an encoder as an ONNX model.
 
-    With `--module` any network of SpikingJelly's or snnTorch's neurons: this runs your own Python, to trace it and to
-    compare every spike (docs/frontend.md).
+    With `--module` any network of SpikingJelly's, snnTorch's or Norse's neurons: this runs your own Python, to trace it
+    and to compare every spike (docs/frontend.md).
 
     A spike-driven encoder takes standard nodes of NIR only. The published one takes two extension nodes more, which
     readers have to know; `--standard-nodes` spells one of them, self-attention, out in neurons. A published checkpoint
@@ -121,10 +122,12 @@ def export(
         from spikeclip.labels import load_labels
         from spikeclip.twin_checkpoint import is_twin
 
-        check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, module, weights))
-        if module is not None:
-            given_axes = ModuleInput(frame, time_steps, axes, input_kind, images)
-            document = _export_module(checkpoint, module, weights, given_axes, output, check)
+        own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
+        read = () if own is None else own.files
+        check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, *read))
+        ours = _own_module(checkpoint, own, heads, image_size, time_steps)
+        if ours is not None:
+            document = _export_module(ours, output, check)
             if json_path is not None:
                 write_json(json_path, document)
             results.print(table(document))
@@ -133,6 +136,8 @@ def export(
             return
         if checkpoint is None:
             raise RefusedInput("nothing to export; expected a checkpoint, or --module FILE.py:FACTORY")
+        if time_steps is not None or input_kind is not None:
+            raise RefusedInput(f"{checkpoint}: says T and its input itself; expected -T and --input-kind with --module")
         to_onnx = _find_format(kind, output) is Format.ONNX
         onnx = import_module("export.onnx.model") if to_onnx else None
         options = {
@@ -203,72 +208,38 @@ def _check_options(given: list[str], to_onnx: bool) -> None:
         raise RefusedInput("--outputs is for --format onnx; every population of a .nir can be read out as it is")
 
 
-@dataclass(frozen=True)
-class ModuleInput:
-    """What is said on the command line of a module's input."""
+def _own_module(
+    checkpoint: str | None, own: ModuleOptions | None, heads: int | None, size: int | None, time_steps: int | None
+) -> "PreparedModule | None":
+    """The user's module, or that of a published checkpoint of another network than SpikeCLIP's; None for neither."""
+    from export.frontend.command import prepare_module, prepare_published
 
-    frame: str | None
-    time_steps: int | None
-    axes: str
-    kind: str
-    images: int
-
-    def shape(self) -> tuple[int, ...]:
-        """Of a frame.
-
-        Raises:
-            RefusedInput: it isn't said, or is no shape.
-        """
-        if self.frame is None or self.time_steps is None:
-            raise RefusedInput("--module needs --input C,H,W and -T STEPS: the shape of a frame, and time steps")
-        sizes = self.frame.split(",")
-        if not all(size.isdecimal() and int(size) > 0 for size in sizes):
-            raise RefusedInput(f"--input is {self.frame!r}; expected the shape of a frame, as 3,32,32")
-        return tuple(map(int, sizes))
-
-
-def _export_module(
-    checkpoint: str | None, spec: str, weights: Path | None, given: ModuleInput, output: Path, check: bool
-) -> dict[str, Any]:
-    import torch
-
-    from export.convert import write
-    from export.frontend.axes import Axes
-    from export.frontend.door import to_nir
-    from export.frontend.inputs import InputKind
-    from export.frontend.loading import load_module
-    from export.summary import describe_module
-
+    if own is None:
+        return None if checkpoint is None else prepare_published(Path(checkpoint), heads, size, time_steps)
     if checkpoint is not None:
         raise RefusedInput(f"{checkpoint}: expected a checkpoint or --module, not both")
-    if given.kind not in set(InputKind):
-        raise RefusedInput(f"--input-kind is {given.kind!r}; expected one of {', '.join(InputKind)}")
-    frame = given.shape()
-    assert given.time_steps is not None
-    console.print(f"running {spec}: your own Python", markup=False)
-    module = load_module(spec, weights)
-    shape = Axes(given.axes).shape(frame, given.images, given.time_steps)
-    with console.status("tracing, folding, snapping, certifying"):
-        prepared = to_nir(
-            module, torch.zeros(shape), time_steps=given.time_steps, input_kind=given.kind, axes=given.axes
-        )
-    for note in prepared.notes:
-        console.print(note, markup=False)
-    bounds = f"frames are {given.kind}, {prepared.inputs.low:g} to {prepared.inputs.high:g}"
-    console.print(f"assumed: {bounds}, on multiples of 2^-{prepared.inputs.bits}", markup=False)
-    report = None
-    if check:
-        from export.frontend.parity import compare_module
-        from neuromorphic.execution.reference import run_in_batches
-        from neuromorphic.reading.build import from_nir
+    return prepare_module(own)
 
-        frames = prepared.inputs.random(CHECKED_IMAGES, given.time_steps, seed=0)
+
+def _export_module(prepared: "PreparedModule", output: Path, check: bool) -> dict[str, Any]:
+    from export.convert import write
+    from export.frontend.command import CHECKED_IMAGES
+    from export.frontend.margin import margins
+    from export.frontend.parity import compare_module
+    from export.summary import describe_module
+    from neuromorphic.execution.reference import run_in_batches
+    from neuromorphic.reading.build import from_nir
+
+    report, run = None, {}
+    if check:
+        frames = prepared.inputs.random(CHECKED_IMAGES, prepared.time_steps, seed=0)
         with console.status(f"comparing every spike on {CHECKED_IMAGES} random inputs"):
             trace = run_in_batches(from_nir(prepared.graph, output), frames)
             report = compare_module(prepared, trace, prepared.record(frames))
+            run = {} if prepared.certificate.exact else margins(prepared, frames)
     with console.status(f"writing {output}"):
         write(prepared.graph, output)
-    return describe_module(prepared, output, report)
+    return describe_module(prepared, output, report, run)
 
 
 def _export_twin(

@@ -1,5 +1,6 @@
 """What an export wrote: as a JSON document, and as a table for people."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from export.accuracy import AccuracyChange
 from export.bounds import POPULATIONS
 from export.convert import Prepared
 from export.frontend.door import PreparedModule
+from export.frontend.margin import Margin
 from export.metadata import extensions
 from neuromorphic.ir.parity import ParityReport
 from spikeclip.twin import twin_table
@@ -53,13 +55,16 @@ def describe(
     }
 
 
-def describe_module(prepared: PreparedModule, output: Path, parity: ParityReport | None) -> dict[str, Any]:
+def describe_module(
+    prepared: PreparedModule, output: Path, parity: ParityReport | None, run: Mapping[str, Margin]
+) -> dict[str, Any]:
     """The document of a user's module.
 
     Args:
         prepared: what was converted.
         output: the file that was written.
         parity: of its spikes; None where they were not compared.
+        run: margins of the inputs that they were compared on; empty where a proof covers every input.
     """
     graph, certificate = prepared.graph, prepared.certificate
     spiking = [node for node in graph.nodes.values() if isinstance(node, POPULATIONS)]
@@ -78,8 +83,10 @@ def describe_module(prepared: PreparedModule, output: Path, parity: ParityReport
         "certificate": certificate.to_dict(),
         "rungs": certificate.rungs,
         "notes": list(prepared.notes),
+        "assumed": [prepared.inputs.assumption],
         "accuracy": None,
         "parity": None if parity is None else parity.to_dict(),
+        "margins": {name: margin.to_dict() for name, margin in run.items()},
     }
 
 
@@ -156,12 +163,23 @@ def _add_encoder(found: Table, document: dict[str, Any]) -> None:
         compared = f"{parity['spikes_compared']:,} spikes of {parity['images']} random inputs"
         wrong = parity["mismatches"]
         found.add_row("parity", f"{compared}, your own forward against the graph: {wrong or 'none'} different")
+    if margins := document.get("margins"):
+        found.add_row("margin", _margin(margins))
     if (accuracy := document["accuracy"]) is not None:
         n = accuracy["images"]
         before, after = accuracy["original"] / n, accuracy["exported"] / n
         found.add_row(
             "accuracy", f"{before:.2%} before, {after:.2%} after ({accuracy['points']:+.2f} points), {n} images"
         )
+
+
+def _margin(margins: dict[str, dict[str, Any]]) -> str:
+    """Whether the inputs that were compared are proven, where not every input is."""
+    name, least = min(margins.items(), key=lambda item: item[1]["nearest"] / item[1]["error"])
+    near = f"{least['nearest']:.2g} from a membrane to its threshold ({name}), float64 errs by {least['error']:.2g}"
+    if all(margin["covered"] for margin in margins.values()):
+        return f"{near} at most: no order of sums sends other spikes on these inputs"
+    return f"{near}: another order of sums may send other spikes"
 
 
 def _bits(nodes: dict[str, dict[str, Any]]) -> str:

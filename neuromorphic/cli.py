@@ -12,16 +12,21 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.targets import TARGETS, Lava, Target
 from spikeclip.console import command_line, console, examples, progress_bar, refusals, results, start, written
+from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
+    AxesOption,
+    BatchOption,
     DtOption,
+    FrameOption,
     FramesOption,
     HeadsOption,
     ImagesOption,
+    InputKindOption,
     IntegratorsOption,
     JsonOption,
     LabelsOption,
     LimitOption,
-    ModelArgument,
+    ModelOrModuleArgument,
     ModuleOption,
     ResetOption,
     SkipBrokenOption,
@@ -34,11 +39,13 @@ if TYPE_CHECKING:  # --help loads nothing that a run takes
     import numpy as np
     from numpy.typing import NDArray
 
+    from export.frontend.door import PreparedModule
     from neuromorphic.ir.graph import Graph
     from neuromorphic.ir.parity import ParityReport
     from neuromorphic.ir.trace import Trace
     from neuromorphic.loihi2.scheme import Granularity
     from neuromorphic.ops import Overflows
+    from neuromorphic.reading.provenance import Asked
     from spikeclip.data import ImageSet
     from spikeclip.predictions import Truth
 
@@ -74,10 +81,11 @@ class Grain(StrEnum):
         "spikeclip simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2 "
         "--calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json",
         "spikeclip simulate theirs.nir --frames spikes.npy --dt 1e-4",
+        "spikeclip simulate --module mynet.py:make --weights best.pth --input 3,32,32 -T 4",
     )
 )
 def simulate(
-    model: ModelArgument,
+    model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
     frames_path: FramesOption = None,
     time_steps: TimeStepsOption = None,
@@ -86,16 +94,23 @@ def simulate(
     integrators: IntegratorsOption = None,
     written_by: WrittenByOption = None,
     check: Annotated[
-        str | None, typer.Option(help="Checkpoint (path or shipped name) to compare every spike with.")
+        str | None,
+        typer.Option(help="Checkpoint (path or shipped name) to compare every spike with; or a module, as --module."),
     ] = None,
     heads: HeadsOption = None,
     labels: LabelsOption = None,
     module: ModuleOption = None,
     weights: WeightsOption = None,
+    frame: FrameOption = None,
+    axes: AxesOption = None,
+    input_kind: InputKindOption = None,
+    batch: BatchOption = None,
     limit: LimitOption = None,
     skip_broken: SkipBrokenOption = False,
     backend: Annotated[Backend, typer.Option(help=f"What runs the graph. {BACKENDS}.")] = DEFAULT,
-    precision: Annotated[Precision, typer.Option(help="The arithmetic to simulate.")] = Precision.float,
+    precision: Annotated[
+        Precision | None, typer.Option(help="The arithmetic to simulate; float, but for files of integers (netx).")
+    ] = None,
     calibrate: Annotated[
         str | None,
         typer.Option(help="Images to quantise on for --precision loihi2, as for --images; or frames: FILE.npy."),
@@ -132,7 +147,6 @@ def simulate(
         from neuromorphic.ir.parity import compare_common
         from neuromorphic.placement import picture, place
         from neuromorphic.reading.provenance import asked
-        from neuromorphic.reading.read import read_graph
         from neuromorphic.summary import (
             assumptions,
             classifies,
@@ -146,6 +160,11 @@ def simulate(
         )
         from spikeclip.predictions import describe_images
 
+        if check is not None and module is None and ":" in check:
+            check, module = None, check
+        own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
+        if own is not None and (precision is Precision.loihi2 or check is not None):
+            raise RefusedInput(f"--module {own.spec} is compared in floats; expected no --check and --precision float")
         drawing = None if placement is None else placement.with_suffix(".svg")
         check_outputs(
             {
@@ -155,20 +174,23 @@ def simulate(
                 "--placement": placement,
                 "--placement's picture": drawing,
             },
-            (model, images, frames_path, calibrate, check, weights),
+            (model, images, frames_path, calibrate, check, *(() if own is None else own.files)),
         )
-        floats = graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
+        floats, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
+        precision, graph = _arithmetic(floats, precision), floats
         target = _target(backend, timeout)
-        found = _shown(floats, images, frames_path, limit, only_images=check is not None, skip_broken=skip_broken)
+        if prepared is not None and images is None and frames_path is None:
+            found = _random(prepared, limit)
+        else:
+            found = _shown(floats, images, frames_path, limit, only_images=check is not None, skip_broken=skip_broken)
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(
                     f"{model}: --check knows attention in standard nodes in floats only; expected no --check"
                 )
             floats = timed(floats, None if found.images is not None else found.frames, time_steps)
+            assert model is not None  # a module is refused above
             graph = _integers(model, floats, calibrate, calibration_images, granularity.value, quantized)
-            if module is not None:
-                raise RefusedInput(f"{model}: --module compares graphs in floats; expected no --precision loihi2")
         elif calibrate or quantized:
             raise RefusedInput("--calibrate and --save-quantized are of the integers; expected --precision loihi2")
         truth = _truth(graph, found)
@@ -182,12 +204,11 @@ def simulate(
         with progress_bar(backend.value) as advance:
             trace = target.run(graph, frames, time_steps, progress=advance)
         report = None if reference is None else compare_common(trace, reference)
-        if module is not None:
-            report = _of_module(module, weights, graph, trace, frames)
+        if prepared is not None:
+            report = _compared(prepared, trace, frames)
         placed = None if placement is None else place(graph, trace=trace)
         accuracy = truth.accuracy(trace.predictions)
-        left_out = () if found.images is None else found.images.left_out
-        assumed = [*assumptions(graph), *truth.assumed, *left_out]
+        assumed = [*assumptions(graph), *truth.assumed, *found.assumed]
         said = [*assumed, *sentences(trace, accuracy, report)]
         if precision is Precision.loihi2:
             said += [*displaced(graph), *counted(graph), *_widths(graph, frames)]
@@ -213,6 +234,13 @@ def simulate(
             raise typer.Exit(1)
 
 
+def _arithmetic(graph: "Graph", asked_for: Precision | None) -> Precision:
+    """As asked for; else that of the graph."""
+    if asked_for is Precision.float and graph.precision != Precision.float.value:
+        raise RefusedInput(f"{graph.source}: holds the integers of the chip; expected no --precision float")
+    return asked_for or Precision(graph.precision)
+
+
 def _target(backend: Backend, timeout: float | None) -> Target:
     kind = TARGETS[backend.value]
     return kind(timeout=timeout) if kind is Lava and timeout is not None else kind()
@@ -225,11 +253,38 @@ class _Shown:
     images: "ImageSet | None"
     frames: "NDArray[np.float32]"
     names: Sequence[str]
+    assumed: Sequence[str] = ()
 
     @property
     def label_names(self) -> Sequence[str]:
         """Names that the images' own labels index."""
         return () if self.images is None else self.images.label_names
+
+
+def _opened(model: Path | None, own: ModuleOptions | None, meant: "Asked") -> "tuple[Graph, PreparedModule | None]":
+    """The graph in a file, or of a module; and the module, where one was named."""
+    if own is not None:
+        from export.frontend.command import opened
+
+        return opened(model, own, meant)
+    if model is None:
+        raise RefusedInput("nothing to simulate; expected a graph (.nir), or --module FILE.py:FACTORY")
+    from neuromorphic.reading.read import read_graph
+
+    return read_graph(model, asked=meant), None
+
+
+def _random(prepared: "PreparedModule", limit: int | None) -> _Shown:
+    from export.frontend.command import random_inputs
+
+    frames, said = random_inputs(prepared, limit)
+    return _Shown(None, frames, [f"input {i}" for i in range(len(frames))], (said,))
+
+
+def _compared(prepared: "PreparedModule", trace: "Trace", frames: "NDArray[np.float32]") -> "ParityReport":
+    from export.frontend.parity import compare_module
+
+    return compare_module(prepared, trace, prepared.record(frames))
 
 
 def _shown(
@@ -266,7 +321,7 @@ def _shown(
         return _Shown(None, read, [f"frames {i}" for i in range(len(read))])
     resize = stated_resize(graph.metadata.preprocessing, graph.source)
     found = load_images(str(images), image_size(graph), limit, resize, skip_broken=skip_broken)
-    return _Shown(found, np.zeros(0, np.float32), found.names)
+    return _Shown(found, np.zeros(0, np.float32), found.names, found.left_out)
 
 
 def _truth(graph: "Graph", found: _Shown) -> "Truth":
@@ -302,6 +357,10 @@ def _integers(
     from neuromorphic.reading.recordings import is_recording
 
     graph = integer_graph(floats)
+    if graph is floats and quantized is None:  # a netx file: integers without floats behind them
+        if calibrate is not None:
+            console.print("the file holds integers: --calibrate changes nothing", markup=False)
+        return graph
     if graph is not None:
         if calibrate or quantized:
             raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")
@@ -336,15 +395,6 @@ def _reference(
         return torch_trace(
             checkpoint, floats, graph, frames, heads=heads, image_size=size, labels=labels, progress=advance
         )
-
-
-def _of_module(
-    module: str, weights: Path | None, graph: "Graph", trace: "Trace", frames: "NDArray[np.float32]"
-) -> "ParityReport":
-    from export.checking import check_module
-
-    console.print(f"runs the Python of {module}", markup=False)
-    return check_module(module, weights, graph, trace, frames)
 
 
 def _widths(graph: "Graph", frames: "NDArray[np.float32]") -> list[str]:

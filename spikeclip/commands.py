@@ -25,6 +25,7 @@ COMMANDS = {
     "inspect": Command("neuromorphic.inspection.cli", "Show what is in a .nir file."),
     "simulate": Command("neuromorphic.cli", "Run a graph, compare every spike with PyTorch."),
     "energy": Command("energy.cli", "Count and price the operations of a graph and of its ANN twin."),
+    "deploy": Command("neuromorphic.deploy.cli", "Hand a graph over as a folder of Lava's own processes."),
     "export": Command("export.cli", "Make a .nir or .onnx of a checkpoint or of your own module."),
     "train": Command("spikeclip.cli", "Train an image encoder."),
     "train-text": Command("spikeclip.text_cli", "Train a spiking text encoder."),

@@ -21,6 +21,14 @@ class Integrators(StrEnum):
     step = "step"
 
 
+class Numbers(StrEnum):
+    """The numbers that frames hold."""
+
+    real = "real"
+    spikes = "spikes"
+    counts = "counts"
+
+
 ImagesOption = Annotated[
     str | None,
     typer.Option(
@@ -36,7 +44,8 @@ SkipBrokenOption = Annotated[
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N only.")]
 TimeStepsOption = Annotated[
-    int | None, typer.Option("--time-steps", min=1, max=4096, help="Time steps per image, where the file doesn't say.")
+    int | None,
+    typer.Option("-T", "--time-steps", min=1, max=4096, help="Time steps per image, where the file doesn't say."),
 ]
 DtOption = Annotated[float | None, typer.Option("--dt", help="Seconds per time step, where the file doesn't say.")]
 ResetOption = Annotated[
@@ -59,8 +68,17 @@ LabelsOption = Annotated[
     typer.Option("--labels", help="Label embeddings, not the checkpoint's own: FILE.npz or FILE.npz:KEY."),
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")]
-ModelArgument = Annotated[
-    Path, typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")
+_MODEL = typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")
+ModelArgument = Annotated[Path, _MODEL]
+ModelOrModuleArgument = Annotated[Path | None, _MODEL]
+"""Of commands that take a module instead."""
+
+InputKindOption = Annotated[
+    Numbers | None,
+    typer.Option(
+        "--input-kind",
+        help="Input of spikes or counts is added up (SOPs), real input multiplied; where the file doesn't say.",
+    ),
 ]
 ModuleOption = Annotated[
     str | None,
@@ -68,4 +86,17 @@ ModuleOption = Annotated[
 ]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", help="The module's state dictionary: .safetensors, or torch.save's.")
+]
+FrameOption = Annotated[str | None, typer.Option("--input", help="Shape of the module's frames: C,H,W.")]
+AxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--axes", help="Axes of the module's input: BCHW, or BF, of what it presents itself (default); TBCHW, BTF, ..."
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch", min=1, help="Images side by side while the module is traced, else 2; with 1, mixing goes unseen."
+    ),
 ]

@@ -33,6 +33,9 @@ CLIP_STD = tuple(255 * std for std in (0.26862954, 0.26130258, 0.27577711))
 SHOWN = 5
 """Tensors that a refusal lists by name."""
 
+STATES = ("state_dict", "model", "net", "model_state_dict")
+"""Where training scripts keep the tensors within what they save."""
+
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 _PARTS = ("q", "k", "v")
@@ -50,6 +53,11 @@ def load_published(path: Path, heads: int | None, image_size: int | None = None)
         RefusedInput: the file is not readable or holds other tensors; each one that is wrong is named.
     """
     state = read_state(path)
+    if "patch_embed.block0_conv.weight" not in state:
+        raise RefusedInput(
+            f"{path}: tensor patch_embed.block0_conv.weight is missing: not the published Vision_Encoder; expected, of "
+            f"another network, the code that makes it: --module FILE.py:FACTORY --weights {path}"
+        )
     config = find_config(state, path, heads, image_size or IMAGE_SIZE)
     check_state(state, published_shapes(config), path, "Vision_Encoder")
     encoder = Encoder(config)
@@ -73,9 +81,11 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle and its own unpickler do
         raise RefusedInput(f"{path}: {_why_unreadable(error)}") from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    state = content
+    if isinstance(content, Mapping):
+        state = next((content[key] for key in STATES if isinstance(content.get(key), Mapping)), content)
     if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
-        raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of the published {kind}")
+        raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of {kind}")
     named = {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
     if len(named) < len(state):
         twice = next(str(n) for n in state if str(n).startswith("module.") and str(n).removeprefix("module.") in state)

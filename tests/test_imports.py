@@ -30,12 +30,14 @@ ROOMS = (
     "ops",
     "ir",
     "analysis",
+    "netx",
     "reading",
     "execution",
     "loihi2",
     "lava",
     "placement",
     "inspection",
+    "deploy",
 )
 """Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""
 

@@ -3,20 +3,21 @@
 FOLDER holds clones of the public repositories, under their own names (`docs/frontend.md`); without them their networks
 are reported as missing.  Prints a table in Markdown.
 
-python -m benchmarks.zoo FOLDER [NAME ...] [--images N] [--seeds N] [--lava] [--json zoo.json]        (make zoo)
+python -m benchmarks.zoo FOLDER [NAME ...] [--images N] [--seeds N] [--lava] [--chip] [--counts] [--json zoo.json]
 """
 
 import json
 import resource
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from benchmarks.zoo import stand_ins
+from benchmarks.zoo import further, stand_ins
 from export.frontend.door import PreparedModule, to_nir
 from export.frontend.parity import compare_module
 from neuromorphic.errors import RefusedInput as RefusedGraph
@@ -31,6 +32,8 @@ def main(
     images: Annotated[int, typer.Option(min=1, help="Random inputs to compare.")] = 16,
     seeds: Annotated[int, typer.Option(min=1, help="Random networks of each kind.")] = 2,
     lava: Annotated[bool, typer.Option(help="Through Lava too.")] = False,
+    chip: Annotated[bool, typer.Option(help="In Loihi 2's integers, on cores.")] = False,
+    counts: Annotated[bool, typer.Option(help="Compare SOPs with those of SpikingJelly and NeuroBench.")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
 ) -> None:
     """Trace, lower, prove and compare."""
@@ -39,16 +42,26 @@ def main(
     from benchmarks.zoo.networks import ZOO
 
     rows = []
+    asked = _Asked(lava, chip, counts)
     print("| network | seconds | nodes | rungs | spikes | different | in Lava |\n|---|---|---|---|---|---|---|")
     for name in names or ZOO:
         for seed in range(seeds):
-            rows.append({"network": name, "seed": seed, **_row(name, folder, images, seed, lava)})
+            rows.append({"network": name, "seed": seed, **_row(name, folder, images, seed, asked)})
             print(_line(rows[-1]), flush=True)
-    if json_path is not None:
-        json_path.write_text(json.dumps(rows, indent=2) + "\n")
+            if json_path is not None:
+                json_path.write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def _row(name: str, folder: Path, images: int, seed: int, lava: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of every network beside its spikes."""
+
+    lava: bool
+    chip: bool
+    counts: bool
+
+
+def _row(name: str, folder: Path, images: int, seed: int, asked: "_Asked") -> dict[str, Any]:
     from benchmarks.zoo.networks import ZOO, made
 
     network = ZOO[name]
@@ -66,19 +79,20 @@ def _row(name: str, folder: Path, images: int, seed: int, lava: bool) -> dict[st
             bounds=bounds,
         )
         seconds = time.process_time() - start
-        return {"seconds": round(seconds, 1), **_compared(prepared, name, images, seed, lava)}
+        return {"seconds": round(seconds, 1), **_compared(prepared, name, images, seed, asked)}
     except (FileNotFoundError, ModuleNotFoundError) as error:
         return {"refused": f"missing: {error}"}
     except (RefusedInput, RefusedGraph) as error:
         return {"refused": str(error)}
 
 
-def _compared(prepared: PreparedModule, name: str, images: int, seed: int, lava: bool) -> dict[str, Any]:
+def _compared(prepared: PreparedModule, name: str, images: int, seed: int, asked: "_Asked") -> dict[str, Any]:
     graph = from_nir(prepared.graph, name)
     frames = prepared.inputs.random(images, prepared.time_steps, seed)
     one_by_one = name.endswith("one image")
     recording = prepared.record(frames, batch=1 if one_by_one else 4)
-    found = compare_module(prepared, run_in_batches(graph, frames, batch=4), recording)
+    trace = run_in_batches(graph, frames, batch=4)
+    found = compare_module(prepared, trace, recording)
     row = {
         "nodes": len(prepared.graph.nodes),
         "rungs": prepared.certificate.rungs,
@@ -89,7 +103,11 @@ def _compared(prepared: PreparedModule, name: str, images: int, seed: int, lava:
         "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "notes": list(prepared.notes),
     }
-    if lava:
+    if asked.chip:
+        row |= further.on_the_chip(graph, frames)
+    if asked.counts:
+        row |= further.other_counts(prepared, graph, trace, frames)
+    if asked.lava:
         from neuromorphic.lava.simulation import simulate
 
         try:

@@ -38,7 +38,14 @@ class Axes:
         return tuple(n for n, name in zip(shape, self.names, strict=True) if name not in "TB")
 
     def shape(self, frame: tuple[int, ...], images: int, time_steps: int) -> tuple[int, ...]:
-        """The shape of an input."""
+        """The shape of an input.
+
+        Raises:
+            RefusedInput: a frame has more or fewer dimensions than the axes name.
+        """
+        named = len(self.names) - 1 - self.timed
+        if len(frame) != named:
+            raise RefusedInput(f"axes {self.names} name {named} dimensions of a frame, which is {list(frame)}")
         rest = iter(frame)
         return tuple(images if a == "B" else time_steps if a == "T" else next(rest) for a in self.names)
 

@@ -17,6 +17,8 @@ from export.frontend.inputs import InputKind, Inputs
 from export.frontend.interpreter import interpret
 from export.frontend.lowering import Lowering
 from export.frontend.metadata import of
+from export.frontend.neurons.equations import Neurons
+from export.frontend.nodes import Population
 from export.frontend.output import Readout, readout
 from export.frontend.proof import prove
 from export.frontend.recording import ModuleRecording, Place, record_module
@@ -25,6 +27,15 @@ from export.frontend.tracing import trace
 from export.frontend.writing_back import write_back
 from export.snap import Grid
 from spikeclip.errors import RefusedInput
+
+
+@dataclass(frozen=True)
+class PlacedNeurons:
+    """Neurons of the module in the graph: their equation, the factor of their currents in it, and their node."""
+
+    neurons: Neurons
+    factor: float
+    node: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class PreparedModule:
         time_steps: T.
         readout: what the host does over time; None where the module returns every time step.
         places: per neuron of the module, where its spikes lie in the graph.
+        neurons: per neuron of the module, its equation in the graph.
         notes: what was rewritten or assumed.
     """
 
@@ -51,6 +63,7 @@ class PreparedModule:
     time_steps: int
     readout: Readout | None
     places: dict[str, tuple[Place, ...]]
+    neurons: dict[str, PlacedNeurons]
     notes: tuple[str, ...]
 
     @property
@@ -90,7 +103,7 @@ def to_nir(
     """The NIR graph of any spiking module, exact where its certificate says so; `module` stays as it is.
 
     Args:
-        module: of SpikingJelly's or snnTorch's neurons and of PyTorch's layers, in whatever layout.
+        module: of SpikingJelly's, snnTorch's or Norse's neurons and of PyTorch's layers, in whatever layout.
         example: an input, of which the shape counts: two images or more, so that a module that mixes them is found.
         time_steps: T.
         input_kind: real, spikes or counts.
@@ -127,6 +140,7 @@ def to_nir(
         time_steps,
         host,
         places,
+        _neurons(proven.lowering),
         (*notes, *context.notes),
     )
 
@@ -160,6 +174,16 @@ def _places(context: Context, lowering: Lowering) -> dict[str, tuple[Place, ...]
         )
         if places:
             found[key] = places
+    return found
+
+
+def _neurons(lowering: Lowering) -> dict[str, PlacedNeurons]:
+    found = {}
+    for index, name in lowering.names.items():
+        operation = lowering.context.nodes[index].operation
+        if isinstance(operation, Population):
+            _, factor = lowering.units[name]
+            found.update({key: PlacedNeurons(operation.neurons, factor, name) for key in operation.key})
     return found
 
 

@@ -62,6 +62,11 @@ class Inputs:
         ones = np.ones((1,) * len(self.frame))
         return Range(max(self.high, 0) * ones, max(-self.low, 0) * ones, self.bits, constant=not self.axes.timed)
 
+    @property
+    def assumption(self) -> str:
+        """What a proof takes for granted of every frame, in a sentence."""
+        return f"frames are {self.kind.value}, {self.low:g} to {self.high:g}, on multiples of 2^-{self.bits}"
+
     def encode(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames on the grid: the nearest multiples of 2^-bits."""
         return snap_frames(frames, self.bits)
@@ -77,7 +82,7 @@ class Inputs:
 
     def tensor(self, frames: NDArray[np.float32], dtype: torch.dtype) -> Tensor:
         """`[images, (T,) *frame]` as the module's input."""
-        x = torch.from_numpy(frames).to(dtype)
+        x = torch.tensor(frames, dtype=dtype)
         time_first = x.transpose(0, 1) if self.axes.timed else x[None]
         return self.axes.from_time_first(time_first)
 

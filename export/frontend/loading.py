@@ -8,13 +8,13 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from spikeclip.errors import RefusedInput
+from spikeclip.published import read_state
 
 
 def load_module(spec: str, weights: Path | None = None) -> nn.Module:
@@ -71,19 +71,20 @@ def _home(home: str) -> ModuleType:
 def _load_weights(module: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file")
+    state = _safetensors(path) if path.suffix == ".safetensors" else read_state(path, type(module).__name__)
     try:
-        loaded: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and safetensors have errors of their own
-        raise RefusedInput(f"{path}: can't be read as weights ({type(error).__name__}: {error})") from error
-    for key in ("state_dict", "model", "net", "model_state_dict"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
-        raise RefusedInput(f"{path}: holds no state dictionary; expected tensors by name")
-    state = {key.removeprefix("module."): value for key, value in loaded.items()}  # of DataParallel
-    missing, unexpected = module.load_state_dict(state, strict=False)
+        missing, unexpected = module.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # tensors of other shapes
+        raise RefusedInput(f"{path}: its weights are not the module's: {' '.join(str(error).split())[:300]}") from error
     if missing or unexpected:
         first = [f"{len(missing)} missing ({missing[0]!r}, ...)"] if missing else []
         first += [f"{len(unexpected)} not in the module ({unexpected[0]!r}, ...)"] if unexpected else []
         raise RefusedInput(f"{path}: its weights are not the module's: {', '.join(first)}; expected every name in both")
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise RefusedInput(f"{path}: not a readable safetensors file ({error})") from error
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}  # of DataParallel

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from export.frontend.inputs import Inputs
+from export.frontend.lowering import Lowering
+from export.frontend.nodes import Attention, Population, Scaled, Weighted
 from export.frontend.output import Readout
 from export.frontend.proof import Proven
 from export.metadata import FORMAT, FORMAT_VERSION, KEY, LIBRARIES, SCORES, extensions, producer, versions
@@ -33,6 +35,7 @@ def of(
         "input_kind": inputs.kind.value,
         "input_bits": inputs.bits,
         "groups": dict(groups),
+        "layers": layers_of(proven.lowering),
         "grids": {name: asdict(grid) for name, grid in proven.grids.items()},
         "certificate": proven.certificate.to_dict(),
         "producer": producer(),
@@ -43,3 +46,15 @@ def of(
     if readout is not None:
         document["readout"] = {"scores": SCORES, **asdict(readout)}
     return {KEY: json.dumps(document, allow_nan=False)}
+
+
+def layers_of(lowering: Lowering) -> list[str]:
+    """The nodes that multiply as the module does: its ANN has them too, unlike sums, choices and parts of neurons."""
+    found = []
+    for index, name in lowering.names.items():
+        match lowering.context.nodes[index].operation:
+            case Weighted(fixed=False) | Scaled() | Attention():
+                found.append(name)
+            case Population(neurons=neurons) if neurons.recurrence is not None:
+                found.append(f"{name}.recurrent")
+    return found

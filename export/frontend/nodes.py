@@ -66,12 +66,14 @@ class Weighted:
         bias: `[out]`.
         window: of a convolution; None of vectors.
         pieces: which of the module's parameters the rows are, one after the other; empty where they are none.
+        fixed: whether it only adds or picks elements, by weights of ones, which the module doesn't multiply by.
     """
 
     weight: Tensor
     bias: Tensor
     window: Window | None
     pieces: tuple[Piece, ...] = ()
+    fixed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,7 @@ class Or:
 
 @dataclass(frozen=True)
 class Relay:
-    """`y = x`: spikes of several populations, which don't overlap, as those of one."""
+    """`y = x_1 ∨ x_2 ∨ ...` of all spikes that arrive: several populations as one, or the maximum of counted ones."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def _fixed(
     key: tuple[object, ...],
 ) -> int:
     """A weight of ones that no parameter of the module holds."""
-    operation = Weighted(weight, torch.zeros(len(weight), dtype=torch.float64), window)
+    operation = Weighted(weight, torch.zeros(len(weight), dtype=torch.float64), window, fixed=True)
     return context.add(label, operation, shape, (index,), ("fixed", index, *key))
 
 

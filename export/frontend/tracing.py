@@ -7,15 +7,14 @@ that nothing of its inside (state, surrogate, backend) is traced.
 
 import copy
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from export.frontend.neurons import snntorch, spikingjelly
 from export.frontend.neurons.equations import Neurons
+from export.frontend.neurons.libraries import neurons_of, returned_states
 from spikeclip.errors import RefusedInput
 
 
@@ -39,10 +38,6 @@ def _(x: Tensor, key: str) -> Tensor:
     return torch.empty_like(x)
 
 
-ADAPTERS: tuple[Callable[[nn.Module, str], Neurons | None], ...] = (spikingjelly.read, snntorch.read)
-"""What reads a neuron's equation off a module of some library; asked in this order."""
-
-
 @dataclass(frozen=True)
 class Traced:
     """A module's code as ATen calls.
@@ -58,21 +53,6 @@ class Traced:
     leaves: frozenset[str]
 
 
-def neurons_of(module: nn.Module) -> dict[str, Neurons]:
-    """The equation of every neuron of a module, by path.
-
-    Raises:
-        RefusedInput: a neuron of a known library that no equation here describes.
-    """
-    found: dict[str, Neurons] = {}
-    for path, part in module.named_modules():
-        for read in ADAPTERS:
-            neurons = read(part, path)
-            if neurons is not None:
-                found[path] = neurons
-    return found
-
-
 def trace(module: nn.Module, example: Tensor) -> Traced:
     """The calls of `module(example)`; the module stays as it is.
 
@@ -82,7 +62,7 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
     neurons = neurons_of(module)
     if not neurons:
         raise RefusedInput(
-            f"{type(module).__name__} has no neurons of a known library; expected some of SpikingJelly or snnTorch"
+            f"{type(module).__name__} has no neurons of a known library; expected SpikingJelly's, snnTorch's or Norse's"
         )
     root = copy.deepcopy(module).eval().requires_grad_(False)
     for path in neurons:
@@ -116,11 +96,7 @@ class _Opaque(nn.Module):
             if hasattr(original, name):
                 value = getattr(original, name)
                 setattr(self, name, value.detach() if isinstance(value, Tensor) else value)
-        # snnTorch's neurons return their states too, unless they keep them.
-        self.states = 0
-        if type(original).__module__.startswith("snntorch"):
-            hidden = original.init_hidden and not original.output
-            self.states = 0 if hidden else 2 if type(original).__name__.endswith("Synaptic") else 1
+        self.states = returned_states(original)
         self.returned = 1 + self.states
         self.recurrent = type(original).__name__ in ("RLeaky", "RSynaptic")
 

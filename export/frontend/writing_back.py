@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from export.frontend.lowering import Lowering
-from export.frontend.neurons import snntorch, spikingjelly
+from export.frontend.neurons import spikingjelly
 from export.frontend.neurons.equations import Neurons, Reset
+from export.frontend.neurons.libraries import set_threshold
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.nodes import Piece, Population, Weighted
 from export.frontend.populations import is_power_of_two
@@ -147,7 +148,7 @@ def _write_neurons(module: nn.Module, key: str, operation: Population, lowering:
         kind = np.float32 if single else np.float64
         spikingjelly.set_threshold(part, float(np.nextafter(kind(threshold), kind(np.inf))))
     else:
-        snntorch.set_threshold(part, threshold)
+        set_threshold(part, threshold)
 
 
 def needs_stepping(neurons: Neurons, module: nn.Module) -> bool:

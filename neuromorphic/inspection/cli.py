@@ -168,6 +168,8 @@ def _summary(found: "Inspection") -> Iterator[tuple[str, str]]:
 
 def _precision(found: "Inspection") -> str:
     scheme = found.to_dict()["scheme"]
+    if scheme is None and found.precision == "loihi2":
+        return "loihi2: the file holds the chip's integers"
     if scheme is None:
         bits = found.graph.metadata.input_bits
         return "float" + ("" if bits is None else f"; frames on multiples of 2^-{bits}")

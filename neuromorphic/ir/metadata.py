@@ -58,6 +58,8 @@ class GraphMetadata:
             the file doesn't say.
         groups: of the convolutions that the file holds as block-diagonal kernels, by node; None for a file of this
             project that is older than the key, whose kernels' values say it.
+        layers: nodes that are layers of the network that the graph was made of, and not a part of its neurons or a sum
+            that an ANN of these layers has no multiplications for; None where the file doesn't say.
         document: the whole JSON document.
         dt_stated: whether the file or whoever read it said what dt is.
         reset: what a spike does to v: `zero` sets it to v_reset, `subtract` takes the threshold off.
@@ -75,6 +77,7 @@ class GraphMetadata:
     twin: Mapping[str, Any] | None = None
     input_kind: InputKind | None = None
     groups: Mapping[str, int] | None = field(default_factory=dict)
+    layers: frozenset[str] | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
     dt_stated: bool = False
     reset: str = "zero"
@@ -131,6 +134,7 @@ class GraphMetadata:
             twin=document.get("twin"),
             input_kind=_input_kind(document.get("input_kind"), source),
             groups=_groups(document.get("groups"), source),
+            layers=_layers(document.get("layers"), source),
             document=document,
             dt_stated=True,
         )
@@ -178,6 +182,12 @@ def _groups(groups: Any, source: str) -> dict[str, int] | None:
     ):
         raise RefusedInput(f"{source}: metadata groups is {shown(groups)}; expected a number of groups by node")
     return groups
+
+
+def _layers(names: Any, source: str) -> frozenset[str] | None:
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise RefusedInput(f"{source}: metadata layers is {shown(names)}; expected a list of names of nodes")
+    return None if names is None else frozenset(names)
 
 
 def _readout(document: Any, steps: int, source: str) -> Readout | None:

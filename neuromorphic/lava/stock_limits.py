@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.schedule import schedule
@@ -27,7 +26,7 @@ from neuromorphic.ops import (
     Source,
     Threshold,
 )
-from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, WEIGHT_BITS, WEIGHT_EXPONENT
+from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, shift
 
 LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
 """Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits, where no current outlasts its step."""
@@ -37,16 +36,6 @@ def largest_current(current_decay: int) -> int:
     """The largest synaptic input that Lava's u wraps rightly, whatever is left of u by then."""
     left = STATE_LIMIT // 2**ALIGNMENT if current_decay < 2**DECAY_BITS else 0
     return int(LARGEST_CURRENT - left)
-
-
-def weight_exponent(weight: NDArray[np.float32]) -> int | None:
-    """The least e with `weight = 2^e q` for 8-bit integers q; None where there is none from 0 to 7."""
-    limit = 2 ** (WEIGHT_BITS - 1)
-    for exponent in range(WEIGHT_EXPONENT + 1):
-        q = weight / 2.0**exponent
-        if q.min(initial=0) >= -limit and q.max(initial=0) < limit:
-            return exponent if (q == np.rint(q)).all() else None
-    return None
 
 
 def refusals(graph: Graph, *, stock: bool) -> list[str]:
@@ -80,16 +69,18 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
             least = min(float(values.min()) for key, values in vars(neurons).items() if key in ("gain", "weight"))
             if least <= 0:
                 yield f"{where} has a gain or weight of {least:g}; expected more than 0"
-        case LoihiLif(drive=drive):
+        case LoihiLif(drive=drive, decay=decay, current_decay=current_decay):
+            if np.ptp(decay) or np.ptp(current_decay):
+                yield f"{where} has several decays; a process of Lava's neurons has one, expected fused models"
             if biased:
                 yield f"{where} reads a bias; in integers Lava's neurons take their own only"
-            if weight_exponent(drive.astype(np.float32)) is None:
+            if shift(drive.astype(np.float32)) is None:
                 yield f"{where} has a drive that is no 8-bit integers times one power of two"
         case Conv2d(beyond=beyond):
             if any(beyond):
                 yield f"{where} pads more below or to the right; Lava's Conv pads both sides alike"
         case Affine() | Scale() as synapses:
-            if graph.precision == "loihi2" and weight_exponent(synapses.weights) is None:
+            if graph.precision == "loihi2" and shift(synapses.weights) is None:
                 process = "Dense" if isinstance(synapses, Affine) else "Sparse"
                 yield (
                     f"{where} has weights that are not 8-bit integers times one power of two; Lava's {process} takes "

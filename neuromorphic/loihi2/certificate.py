@@ -171,7 +171,7 @@ def _least_membrane(lif: LoihiLif, low: NDArray[np.float64], steps: int | None) 
         per_step = np.minimum(least + lif.bias, 0)
         _, sums = growth(lif.decay, 2**DECAY_BITS, steps)
         return np.where(per_step < 0, per_step * sums, 0.0)
-    kept_u, kept_v = (1 - decay / 2.0**DECAY_BITS for decay in (lif.current_decay, lif.decay))
+    kept_u, kept_v = (1 - np.asarray(decay) / 2.0**DECAY_BITS for decay in (lif.current_decay, lif.decay))
     u = v = np.zeros_like(low)
     for _ in range(steps):
         before = u, v
@@ -193,10 +193,10 @@ def check(graph: Graph) -> None:
         match node.operation:
             case LoihiLif() as lif:
                 _check_population(node.name, lif)
-                _check_weights(node.name, "drive", lif.drive.reshape(1, -1))
+                _check_weights(node.name, "drive", lif.drive.reshape(1, -1), WEIGHT_EXPONENT)
             case Weighted() as synapses:
                 if node.name not in host:
-                    _check_weights(node.name, "weights", synapses.weights)
+                    _check_weights(node.name, "weights", synapses.weights, synapses.largest_exponent)
             case SelfAttention(scale=scale):
                 if scale != round(scale) or scale < 1:
                     raise RefusedInput(f"{node.name}: scale is {scale}; expected a whole number of at least 1")
@@ -225,8 +225,10 @@ def _check_population(name: str, lif: LoihiLif) -> None:
             "lower the weight scale",
         ),
         # All of v is lost by a reset in every step, which takes u too.
-        ("decay", lif.decay, 0, 2**DECAY_BITS - int(lif.current_lasts), DECAY_BITS, "lengthen tau"),
-        ("decay of u", lif.current_decay, 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
+        ("decay", int(np.min(lif.decay)), 0, 2**DECAY_BITS, DECAY_BITS, "lengthen tau"),
+        ("decay", _most_remembering(lif), 0, 2**DECAY_BITS - int(lif.current_lasts), DECAY_BITS, "lengthen tau"),
+        ("decay of u", int(np.min(lif.current_decay)), 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
+        ("decay of u", int(np.max(lif.current_decay)), 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
     ):
         if value > most:
             raise RefusedInput(f"{name}: {what} {value} exceeds {most} ({bits} bits); {advice}")
@@ -234,11 +236,18 @@ def _check_population(name: str, lif: LoihiLif) -> None:
             raise RefusedInput(f"{name}: {what} {value} is below {least} ({bits} bits); {advice}")
 
 
-def _check_weights(name: str, what: str, weight: NDArray[np.number[Any]]) -> None:
-    """Every output channel's weights are integers of 8 bits, shifted left by up to 7."""
+def _most_remembering(lif: LoihiLif) -> int:
+    """The largest decay of v, of the neurons whose current lasts if there are some."""
+    decay, current = np.broadcast_arrays(lif.decay, lif.current_decay)
+    lasting = decay[current < 2**DECAY_BITS]
+    return int((lasting if lasting.size else decay).max())
+
+
+def _check_weights(name: str, what: str, weight: NDArray[np.number[Any]], largest_exponent: int) -> None:
+    """Every output channel's weights are integers of 8 bits, shifted left by no more than its synapses hold."""
     rows = weight.reshape(len(weight), -1).astype(np.float64)
     fits = np.zeros(len(rows), np.bool_)
-    for exponent in range(WEIGHT_EXPONENT + 1):
+    for exponent in range(largest_exponent + 1):
         whole = rows / 2**exponent
         inside = (whole >= -(2 ** (WEIGHT_BITS - 1))) & (whole < 2 ** (WEIGHT_BITS - 1)) & (whole == np.round(whole))
         fits |= inside.all(1)
@@ -247,7 +256,7 @@ def _check_weights(name: str, what: str, weight: NDArray[np.number[Any]]) -> Non
         value = rows[channel][np.abs(rows[channel]).argmax()]
         raise RefusedInput(
             f"{name}: the {what} of output channel {channel}, up to {value:g}, are no integers of {WEIGHT_BITS} "
-            f"bits shifted by at most {WEIGHT_EXPONENT}; raise the unit"
+            f"bits shifted by at most {largest_exponent}; raise the unit"
         )
 
 

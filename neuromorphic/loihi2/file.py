@@ -12,21 +12,32 @@ import numpy as np
 
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.files import in_memory
-from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import FORMAT_VERSION
 from neuromorphic.ir.metadata import KEY as METADATA
+from neuromorphic.loihi2.certificate import check
+from neuromorphic.loihi2.flat_file import written_flat
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.scheme import KEY, Scheme
-from neuromorphic.ops import Conv2d
+from neuromorphic.ops import Conv2d, Shapes
+from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_nir
 
 
 def integer_graph(graph: Graph) -> Graph | None:
     """The integers of a graph that was read from a quantised file; None where the file holds no scheme.
 
+    A graph that consists of integers already, as one of a netx file, stays what it is.
+
     Raises:
-        RefusedInput: the scheme is not understood, or doesn't fit the graph.
+        RefusedInput: the scheme is not understood, or doesn't fit the graph; or an integer is outside its width.
     """
+    if graph.precision == "loihi2":
+        try:
+            check(graph)
+        except RefusedInput as error:  # which names the node only
+            raise RefusedInput(f"{graph.source}: {error}") from error
+        return graph
     document = graph.metadata.document.get(KEY)
     if document is None:
         return None
@@ -43,7 +54,8 @@ def integer_graph(graph: Graph) -> Graph | None:
 def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> None:
     """Write the file `model` again, to `path`, with the numbers of its quantised graph; whole or not at all.
 
-    The exporter's certificate and grids are left out: they are of other weights.
+    Nodes stay where they stand, in their subgraphs; but where some were folded, or others were added, the file becomes
+    flat.  The exporter's certificate and grids are left out: they are of other weights.
 
     Args:
         model: the `.nir` file that was quantised, read by `read_graph` before.
@@ -54,7 +66,27 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     Raises:
         RefusedInput: `path` can't be written.
     """
-    raw = read_nir(model)
+    raw, metadata = read_nir(model), graph.metadata
+    given = from_nir(raw, model, metadata.dt)
+    if {name: _wiring(node) for name, node in given.nodes.items()} == {n: _wiring(m) for n, m in graph.nodes.items()}:
+        groups = _put_back(raw, graph)
+    else:
+        raw, groups = written_flat(graph, given, raw)
+    written = {"format_version": FORMAT_VERSION, "dt": metadata.dt, "time_steps": metadata.time_steps}
+    conventions = {"reset": metadata.reset, "integrators": metadata.integrators}
+    kept = {k: v for k, v in metadata.document.items() if k not in ("certificate", "grids")}
+    document = {**written, **conventions, **kept, "groups": groups}
+    raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}
+    with in_memory(path) as buffer:
+        nir.write(buffer, raw)
+
+
+def _wiring(node: Node) -> tuple[type, tuple[str, ...], Shapes]:
+    return type(node.operation), node.sources, node.shapes
+
+
+def _put_back(raw: nir.NIRGraph, graph: Graph) -> dict[str, int]:
+    """Give the nodes of a file the numbers of `graph`; returns the groups of those kernels that are spelled out."""
     groups: dict[str, int] = {}
     for node in graph.nodes.values():
         within, name = _found(raw, node.name)
@@ -63,12 +95,7 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
         within.nodes[name].metadata = was.metadata
         if isinstance(node.operation, Conv2d) and np.all(np.asarray(was.groups) == 1) and node.operation.groups > 1:
             groups[node.name] = node.operation.groups
-    written = {"format_version": FORMAT_VERSION, "dt": graph.metadata.dt, "time_steps": graph.metadata.time_steps}
-    kept = {k: v for k, v in graph.metadata.document.items() if k not in ("certificate", "grids")}
-    document = {**written, **kept, "groups": groups}
-    raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}
-    with in_memory(path) as buffer:
-        nir.write(buffer, raw)
+    return groups
 
 
 def _found(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:

@@ -39,6 +39,7 @@ from neuromorphic.ops import (
     MaxPool2d,
     Scale,
     SelfAttention,
+    Shape,
     Sink,
     Source,
     Threshold,
@@ -129,10 +130,12 @@ def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
     """`clip(round(input_scale x), -128, 127)`: frames as the integers that `graph` reads, float32 of the same shape.
 
     Args:
-        graph: in integers, with its scheme in the metadata's document.
+        graph: in integers, with its scheme in the metadata's document; without one no floats are behind it, and frames
+            stay what they are.
         frames: as the float graph reads them.
     """
-    return scaled(frames, graph.metadata.document[KEY]["input_scale"])
+    scheme = graph.metadata.document.get(KEY)
+    return frames if scheme is None else scaled(frames, scheme["input_scale"])
 
 
 def scaled(frames: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
@@ -191,19 +194,20 @@ def _through_synapses(
             name = f"{node.name}.{source}"
             while name in graph.nodes:  # a subgraph's nodes are named so too
                 name += "+"
-            weight = nearest(carried_unit(graph, scheme, source) / scheme.units[node.name])
-            shape = node.input_shape
-            zeros = np.zeros(shape[0], np.float32)
-            if len(shape) in (2, 3):
-                maps = (*shape, 1)[:3]
-                kernel = np.full((maps[0], 1, 1, 1), weight, np.float32)
-                synapses: AnyOperation = Conv2d(kernel, zeros, (1, 1), (0, 0), (1, 1), maps[0])
-                nodes[name] = Node(name, synapses, (source,), maps, maps)
-            else:
-                factors = Scale(np.full(shape, weight, np.float32))
-                nodes[name] = Node(name, factors, (source,), shape, shape)
+            synapses = one_to_one(node.input_shape)
+            weight = nearest(carried_unit(graph, scheme, source) / scheme.units[node.name], synapses.largest_exponent)
+            shape = (*node.input_shape, 1)[:3] if isinstance(synapses, Conv2d) else node.input_shape
+            nodes[name] = Node(name, synapses.with_weights(synapses.weights * weight), (source,), shape, shape)
         names.append(name)
     return tuple(sorted(names))
+
+
+def one_to_one(shape: Shape) -> Conv2d | Scale:
+    """Synapses of weight 1 from each element of spikes of `shape` to itself: of maps a convolution."""
+    if len(shape) not in (2, 3):
+        return Scale(np.ones(shape, np.float32))
+    kernel, zeros = np.ones((shape[0], 1, 1, 1), np.float32), np.zeros(shape[0], np.float32)
+    return Conv2d(kernel, zeros, (1, 1), (0, 0), (1, 1), shape[0])
 
 
 def carried_unit(graph: Graph, scheme: Scheme, name: str) -> float:
@@ -244,9 +248,9 @@ def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:
     return np.asarray(np.clip(np.round(values * factor), LEAST, MOST) * 2.0**exponents, np.float32)
 
 
-def nearest(value: float) -> np.float32:
-    """The nearest to `value` > 0 of `2^e q`, q of 8 bits, with the least e >= 0."""
-    exponent = max(0, int(np.ceil(np.log2(value / MOST))))
+def nearest(value: float, largest_exponent: int) -> np.float32:
+    """The nearest to `value` > 0 of `2^e q`, q of 8 bits, with the least e from 0 to the largest."""
+    exponent = min(max(0, int(np.ceil(np.log2(value / MOST)))), largest_exponent)
     return np.float32(min(np.round(value / 2.0**exponent), MOST) * 2.0**exponent)
 
 

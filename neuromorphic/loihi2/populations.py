@@ -5,7 +5,7 @@ g is what an input of 1 brings v_float at once: `dt / tau r` of a LIF, `dt r` of
 counted from v_reset; that it rests elsewhere is a bias, `dt / tau (v_leak - v_reset)` per step.  Current-based neurons
 keep `u = 64 i / (dt / tau_syn w_in λ)`; what their synapses' biases bring has to pass u, as a drive.
 
-Decays are multiples of 1/4096 on the chip; others go to the nearest.
+Decays are multiples of 1/4096 on the chip; others go to the nearest.  Neurons of a population may have several.
 """
 
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.ops import AnyOperation, CubaLif, If, Lif, LoihiLif, Threshold
+from neuromorphic.ops.loihi import Decay
 from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS
 
 Floats = NDArray[np.float64]
@@ -41,8 +42,8 @@ class Normal:
         rest: what the leak brings per step, as an input that would bring v the same.
     """
 
-    decay: int
-    current_decay: int
+    decay: Decay
+    current_decay: Decay
     gain: Floats
     threshold: Floats
     rest: Floats
@@ -50,7 +51,12 @@ class Normal:
     @property
     def current_lasts(self) -> bool:
         """Whether currents outlast their step."""
-        return bool(self.current_decay < UNITY)
+        return bool(np.any(np.asarray(self.current_decay) < UNITY))
+
+    @property
+    def decays(self) -> tuple[int, ...]:
+        """All that v and the current of any neuron lose per step, of 4096."""
+        return tuple(int(d) for d in np.unique([*np.ravel(self.decay), *np.ravel(self.current_decay)]))
 
     def bias(self, arriving: Floats) -> Floats:
         """What acts at v, as an input, of the biases that arrive and of the leak."""
@@ -66,16 +72,18 @@ class Normal:
         Args:
             steps: since rest; None for any number.
         """
-        return growth(self.decay, self.current_decay, steps)
+        u, v = growth(self.decay, self.current_decay, steps)
+        return float(u.max()), float(v.max())
 
 
-def growth(decay: int, current_decay: int, steps: int | None) -> tuple[float, float]:
+def growth(decay: Decay, current_decay: Decay, steps: int | None) -> tuple[Floats, Floats]:
     """`Σ_{n<T} k_u^n` and `Σ_{n<T} Σ_{i+j=n} k_u^i k_v^j`, with `k = 1 - decay / 4096`; for T to infinity if None."""
-    kept_u, kept_v = 1 - current_decay / UNITY, 1 - decay / UNITY
+    kept_u, kept_v = (1 - np.asarray(each) / UNITY for each in (current_decay, decay))
     if steps is None:
-        u = 1 / (1 - kept_u)
-        return u, u / (1 - kept_v) if decay else np.inf
-    u = v = 0.0
+        u = np.asarray(1 / (1 - kept_u))
+        with np.errstate(divide="ignore"):
+            return u, np.asarray(u / (1 - kept_v))
+    u, v = np.zeros_like(kept_u), np.zeros_like(kept_v)
     for _ in range(steps):
         u = kept_u * u + 1
         v = kept_v * v + u
@@ -86,7 +94,7 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
     """A population in the chip's terms.
 
     Raises:
-        RefusedInput: neurons of one population decay differently, or a factor is not the chip's.
+        RefusedInput: a factor is not the chip's.
     """
     if neurons.subtracts:
         raise RefusedInput(f"{name}: a spike subtracts the threshold; Lava's neurons in integers are set to 0")
@@ -100,18 +108,17 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
             factor = zero + _positive(name, "r", gain)
             rest = (leak.astype(np.float64) - reset) / factor
             above = threshold.astype(np.float64) - reset
-            result = Normal(_of_4096(name, "tau", decay), UNITY, decay.astype(np.float64) * factor, above, rest)
+            result = Normal(_of_4096(decay), UNITY, decay.astype(np.float64) * factor, above, rest)
         case CubaLif(decay=decay, current_decay=synapse, weight=weight, gain=gain, threshold=threshold):
             factor = zero + _positive(name, "r", gain) * _positive(name, "w_in", weight) * synapse.astype(np.float64)
             rest = (neurons.leak.astype(np.float64) - neurons.reset) / factor
             above = threshold.astype(np.float64) - neurons.reset
-            decays = (_of_4096(name, "tau_mem", decay), _of_4096(name, "tau_syn", synapse))
-            result = Normal(*decays, decay.astype(np.float64) * factor, above, rest)
+            result = Normal(_of_4096(decay), _of_4096(synapse), decay.astype(np.float64) * factor, above, rest)
         case unknown:
             assert_never(unknown)
     if result.threshold.min() < 0:
         raise RefusedInput(f"{name}: its threshold is {result.threshold.min():g}; the chip's are 0 or more")
-    if result.current_lasts and result.decay == UNITY:
+    if np.any((np.asarray(result.decay) == UNITY) & (np.asarray(result.current_decay) < UNITY)):
         raise RefusedInput(
             f"{name}: dt / tau_mem is 1 while its current outlasts its step; the chip's v decays by 4095 of 4096 at "
             "most, and a reset in every step would forget the current too"
@@ -125,14 +132,10 @@ def _positive(name: str, key: str, values: NDArray[np.float32]) -> Floats:
     return values.astype(np.float64)
 
 
-def _of_4096(name: str, key: str, decay: NDArray[np.float32]) -> int:
-    """The nearest of 1/4096 to 4096/4096 to a population's `dt / tau`."""
-    if np.ptp(decay):
-        raise RefusedInput(
-            f"{name}: dt / {key} is {decay.min():g} to {decay.max():g}; in integers Lava's neurons have one decay per "
-            "population"
-        )
-    return max(1, round(float(decay.flat[0]) * int(UNITY)))
+def _of_4096(decay: NDArray[np.float32]) -> Decay:
+    """The nearest of 1/4096 to 4096/4096 to a population's `dt / tau`; one number where it is the same for all."""
+    nearest = np.maximum(1, np.rint(decay.astype(np.float64) * UNITY)).astype(np.int32)
+    return nearest if np.ptp(nearest) else int(nearest.flat[0])
 
 
 def rounded(graph: Graph) -> Graph:
@@ -155,9 +158,9 @@ def rounded(graph: Graph) -> Graph:
     return graph.with_operations(changed)
 
 
-def _kept_product(of_4096: int, decay: NDArray[np.float32], factor: NDArray[np.float32]) -> tuple[Any, Any]:
+def _kept_product(of_4096: Decay, decay: NDArray[np.float32], factor: NDArray[np.float32]) -> tuple[Any, Any]:
     """A decay of so many of 4096, and the factor with which `decay · factor` stays what it was: float32."""
-    chip = np.full_like(decay, of_4096 / UNITY)
+    chip = np.broadcast_to(np.asarray(of_4096) / UNITY, decay.shape).astype(decay.dtype)
     return chip, factor if np.array_equal(chip, decay) else (factor * (decay / chip)).astype(np.float32)
 
 
@@ -187,7 +190,7 @@ def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Schem
         scheme: with its unit.
 
     Raises:
-        RefusedInput: neurons of one population decay differently, or a factor is not the chip's.
+        RefusedInput: a factor is not the chip's.
     """
     form = normal(name, neurons)
     unit, exponent = scheme.units[name], scheme.bias_exponents[name]

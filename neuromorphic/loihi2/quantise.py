@@ -1,6 +1,7 @@
 """Post-training quantisation: a float graph and calibration frames to the integers of the chip.
 
-1. Every stream gets its unit λ: of those that are possible (`units`) the one whose weights, rounded to nearest, do the
+1. Every stream gets its unit λ: the one in which its numbers are the chip's already, and then nothing of it changes
+   (`whole`); or, of those that are possible (`units`), the one whose weights, rounded to nearest, do the
    least damage at the neurons.  Damage is spike disagreement, the fraction of spikes that differ from the float
    graph's, here on the float graph's own inputs.
 2. In topological order, on inputs that are quantised by then: weights are rounded so that their errors cancel
@@ -14,12 +15,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.analysis.fusion import fused
 from neuromorphic.analysis.streams import Stream, host_nodes, streams
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step, still
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import normalisation
 from neuromorphic.loihi2.calibrate import Calibration, Spikes, Whole
+from neuromorphic.loihi2.filters import unfiltered
 from neuromorphic.loihi2.folding import folded
 from neuromorphic.loihi2.integers import (
     MOST,
@@ -32,11 +35,14 @@ from neuromorphic.loihi2.integers import (
     with_snapped_biases,
 )
 from neuromorphic.loihi2.populations import neurons_of, rounded, with_thresholds
+from neuromorphic.loihi2.relays import relayed
 from neuromorphic.loihi2.rounding import Rounding, mean_change, round_in_turn, round_to_nearest, windows
 from neuromorphic.loihi2.scheme import KEY, Choice, Granularity, Scheme
 from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.loihi2.units import Units
+from neuromorphic.loihi2.whole import TOLERANCE, whole_readout
 from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Scale, Weighted
+from neuromorphic.ops.operation import Biased
 from neuromorphic.ops.widths import GRADED_BITS, THRESHOLD_BITS
 
 Progress = Callable[[int, int, str], None]
@@ -131,7 +137,7 @@ def _calibrated(
                 work.round_factors(node, node.operation)
     work.judge()
     whole = integers(work.graph, work.scheme)
-    return dequantised(work.graph, whole, work.scheme), whole, work.scheme
+    return work.as_they_were(dequantised(work.graph, whole, work.scheme)), whole, work.scheme
 
 
 class _Work:
@@ -141,34 +147,58 @@ class _Work:
         self, graph: Graph, frames: NDArray[np.float32], time_steps: tuple[int, int], granularity: Granularity
     ) -> None:
         steps, shown = time_steps  # of a run, and of the calibration frames
-        scale = input_scale(graph, frames)
-        whole = scaled(frames, scale)
         record = {"images": len(frames), "sha256": hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()}
-        unfactored = folded(graph)
+        unfactored = prepared(graph)
         check_supported(unfactored)
-        self.graph = rounded(unfactored)
-        self.calibration = Calibration(graph, frames, (whole / scale).astype(np.float32), shown)
-        kept = {n.name for n in graph.populations if _same_decays(n.operation, self.graph.nodes[n.name].operation)}
-        self.units = Units(self.graph, scale, steps, kept)
-        self.scheme = Scheme(granularity, scale, {}, {}, {}, {}, {}, record)
+        self.given = _said_of_frames(unfactored, frames)
+        self.graph = rounded(self.given)
+        decays = {node.name: _decays_change(node, self.graph.nodes[node.name]) for node in graph.populations}
+        kept = [name for name, change in decays.items() if not change]
+        whole = [name for name, change in decays.items() if change <= TOLERANCE]
+        self.scheme = Scheme(granularity, 1.0, {}, {}, {}, {}, {}, record)
+        self.units = Units(self.graph, 1.0, steps, kept, whole)
+        if not self._integers_arrive(frames):
+            scale = input_scale(graph, frames)
+            self.scheme = replace(self.scheme, input_scale=scale)
+            self.units = Units(self.graph, scale, steps, kept, whole)
+        scale = self.scheme.input_scale
+        right = graph if len(graph.populations) == len(self.given.populations) else _uncertified(self.given)  # relays
+        self.calibration = Calibration(right, frames, (scaled(frames, scale) / scale).astype(np.float32), shown)
         # Around a cycle every population is before every other: what isn't quantised yet stands in as it is.
         self.cyclic = bool(graph.recurrent) or _reads_ahead(graph)
         self.spikes: Spikes = self.calibration.spikes if self.cyclic else {}
         self.streams: dict[str, Stream] = {}
         self.unbiased = _before_delays(self.graph)
+        self.kept: set[str] = set()
+
+    def _integers_arrive(self, frames: NDArray[np.float32]) -> bool:
+        """Whether frames are graded spikes as they are, for synapses that are the chip's already."""
+        if self.graph.metadata.preprocessing is not None or not np.array_equal(frames, scaled(frames, 1.0)):
+            return False
+        first = [stream for stream in streams(self.graph) if _reads_input(self.graph, stream)]
+        return bool(first) and all(self.units.whole(stream, self.scheme) is not None for stream in first)
 
     def choose(self, stream: Stream) -> bool:
-        """Give a stream its unit, and its nodes their exponents; returns whether it is exact."""
-        unit = self.units.exact(stream, self.scheme)
+        """Give a stream its unit, and its nodes their exponents; returns whether none of its weights changes."""
+        whole, unit = self.units.whole(stream, self.scheme), self.units.exact(stream, self.scheme)
         exact = unit is not None
+        if whole is not None:
+            as_it_is = whole.units[stream.populations[0]]
+            like = self.units.like_floats(stream, as_it_is)
+            if like or not exact or self.units.is_stated(stream, self.scheme, as_it_is):
+                self._chosen(stream, whole, Choice(like, as_it_was=True))
+                self.kept.update((*stream.synapses, *stream.passing, *stream.populations))
+                return True
         if unit is None:
             units = self.units.candidates(stream, self.scheme)
             unit = units[0] if len(units) == 1 else min(units, key=lambda u: self._damage(stream, u))
-        self.scheme = self.units.scheme(stream, self.scheme, unit)
-        self.streams.update(dict.fromkeys(stream.synapses, stream))
-        chosen = {name: Choice(exact) for name in stream.populations}
-        self.scheme = replace(self.scheme, populations={**self.scheme.populations, **chosen})
+        self._chosen(stream, self.units.scheme(stream, self.scheme, unit), Choice(exact))
         return exact
+
+    def _chosen(self, stream: Stream, scheme: Scheme, choice: Choice) -> None:
+        self.streams.update(dict.fromkeys(stream.synapses, stream))
+        chosen = dict.fromkeys(stream.populations, choice)
+        self.scheme = replace(scheme, populations={**scheme.populations, **chosen})
 
     def _damage(self, stream: Stream, unit: float) -> float:
         """Spikes per image and step that change in a stream's populations, on the inputs of the float graph."""
@@ -190,16 +220,24 @@ class _Work:
         return disagreeing
 
     def read_out(self) -> None:
-        """Give the host's nodes units: the largest weight of a readout becomes 127."""
+        """Give the host's nodes units: that of integers that it has already; else its largest weight becomes 127."""
         host = host_nodes(self.graph)
         for node in self.graph.nodes.values():
             if node.name not in host or node.name == self.graph.input:
                 continue
-            unit, scheme = pooled_unit(self.graph, self.scheme, node), self.scheme
+            unit, scheme, exponent = pooled_unit(self.graph, self.scheme, node), self.scheme, 0
             if isinstance(node.operation, Weighted):
-                unit *= float(np.abs(node.operation.weights).max()) / MOST
-                exponents, clipping = {**scheme.exponents, node.name: (0,)}, {**scheme.clipping, node.name: (1.0,)}
-                scheme = replace(scheme, exponents=exponents, clipping=clipping)
+                read, found = unit, whole_readout(node.operation, unit)
+                if found is not None:
+                    unit, exponent = found
+                    self.kept.add(node.name)
+                elif node.operation.weights.any():
+                    unit = read * float(np.abs(node.operation.weights).max()) / MOST
+                scheme = replace(
+                    scheme,
+                    exponents={**scheme.exponents, node.name: (exponent,)},
+                    clipping={**scheme.clipping, node.name: (1.0,)},
+                )
             self.scheme = replace(scheme, units={**scheme.units, node.name: unit})
 
     def round(self, node: Node, rounding: Rounding) -> None:
@@ -231,6 +269,14 @@ class _Work:
 
     def fire(self, name: str) -> None:
         """Round a population's thresholds, and keep its spikes for the nodes behind it."""
+        if name not in self.kept:
+            self._round_thresholds(name)
+        if self.cyclic:
+            self.spikes = self.calibration.all(self.graph)
+        else:
+            self.spikes = {**self.spikes, name: self.calibration.fired(self.graph, name, self.spikes)}
+
+    def _round_thresholds(self, name: str) -> None:
         form, unit = self.units.normal(name), self.scheme.units[name]
         count = form.threshold / (form.gain * unit)
         # A unit such as 1/99 is no float: what is an integer but for that counts as one.
@@ -238,10 +284,10 @@ class _Work:
         whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if exact else np.round(count)
         node = self.graph.nodes[name]
         self._replace(node, with_thresholds(neurons_of(node), np.minimum(whole, 2**THRESHOLD_BITS - 1), unit))
-        if self.cyclic:
-            self.spikes = self.calibration.all(self.graph)
-        else:
-            self.spikes = {**self.spikes, name: self.calibration.fired(self.graph, name, self.spikes)}
+
+    def as_they_were(self, graph: Graph) -> Graph:
+        """`graph` with the operations that nothing of was to be changed as the file has them."""
+        return graph.with_operations({name: self.given.nodes[name].operation for name in self.kept})
 
     def judge(self) -> None:
         """Measure how far the populations' spikes are from the float graph's by now."""
@@ -255,12 +301,49 @@ class _Work:
         self.graph = with_snapped_biases(self.graph.with_operations({node.name: operation}), self.scheme)
 
 
-def _same_decays(floats: AnyOperation, chip: AnyOperation) -> bool:
-    return all(
-        np.array_equal(getattr(floats, key), getattr(chip, key))
+def prepared(graph: Graph) -> Graph:
+    """`graph` in floats as the chip can have it: synapses read spikes, delays are no longer than a synapse's."""
+    filtering = relayed(unfiltered(graph))
+    host = host_nodes(filtering)
+    products = [n.name for n in filtering.nodes.values() if isinstance(n.operation, Biased) and n.name not in host]
+    return folded(fused(filtering, products))
+
+
+def _uncertified(graph: Graph) -> Graph:
+    """`graph` without the certificate of the file, which is of other nodes."""
+    return replace(graph, metadata=replace(graph.metadata, certificate={}))
+
+
+def _decays_change(floats: Node, chip: Node) -> float:
+    """By how much of itself a decay of a population changes on the chip, at most."""
+    pairs = [
+        (getattr(floats.operation, key).astype(np.float64), getattr(chip.operation, key))
         for key in ("decay", "current_decay")
-        if hasattr(floats, key)
-    )
+        if hasattr(floats.operation, key)
+    ]
+    return max((float(np.abs(was - now).max() / np.abs(now).min()) for was, now in pairs), default=0.0)
+
+
+def _reads_input(graph: Graph, stream: Stream) -> bool:
+    """Whether frames enter a stream, from the input or from where they have only waited since."""
+    waiting = [s for name in stream.synapses for s in graph.nodes[name].sources] + [s for s, _ in stream.direct]
+    seen = set(waiting)
+    while waiting:
+        name = waiting.pop()
+        if name == graph.input:
+            return True
+        if isinstance(graph.nodes[name].operation, Delay):
+            waiting += [s for s in graph.nodes[name].sources if s not in seen]
+            seen.update(waiting)
+    return False
+
+
+def _said_of_frames(graph: Graph, frames: NDArray[np.float32]) -> Graph:
+    """`graph`, which says so where calibration frames say nothing of the input."""
+    if frames.any() or graph.metadata.preprocessing is not None:
+        return graph
+    note = "all calibration frames are zero: the input is taken for integers from -128 to 127, spikes among them"
+    return replace(graph, metadata=replace(graph.metadata, assumed=(*graph.metadata.assumed, note)))
 
 
 def _reads_ahead(graph: Graph) -> bool:
@@ -284,10 +367,8 @@ def _before_delays(graph: Graph) -> frozenset[str]:
 def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
     """The largest scale with which every pixel level fits 8 bits, signed; without preprocessing, every frame given.
 
-    Frames that the largest such power of two makes integers, as spikes are, get that: they stay what they are.
-
-    Raises:
-        RefusedInput: all values are zero.
+    Frames that the largest such power of two makes integers, as spikes are, get that: they stay what they are.  Where
+    all are zero it is 1.
     """
     values = np.asarray(frames, np.float64)
     if graph.metadata.preprocessing is not None:
@@ -295,7 +376,7 @@ def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
         values = (np.arange(256)[:, None] - mean) / std
     high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
     if not high and not low:
-        raise RefusedInput(f"{graph.source}: all calibration frames are zero; expected some that are not")
+        return 1.0
     limit = 2.0 ** (GRADED_BITS - 1)
     scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
     dyadic = 2.0 ** np.floor(np.log2(scale))

@@ -33,10 +33,13 @@ class Choice:
         exact: whether the integers compute the same spikes as the floats for every input, by proof.
         disagreement: fraction of neurons and steps whose spike differs from the float graph's, when everything before
             the population is quantised too.
+        as_it_was: whether the file's numbers, of the population and of all synapses in its stream, were the chip's
+            already, in the scheme's unit, and stayed as they were.
     """
 
     exact: bool
     disagreement: float = 0.0
+    as_it_was: bool = False
 
 
 @dataclass(frozen=True)

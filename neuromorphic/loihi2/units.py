@@ -16,11 +16,12 @@ from neuromorphic.analysis.intervals import intervals
 from neuromorphic.analysis.streams import Stream, host_nodes
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.biases import chip_biases
-from neuromorphic.loihi2.gates import exact_unit
-from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, pooled_unit
+from neuromorphic.loihi2.gates import exact_unit, halvings
+from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, one_to_one, pooled_unit
 from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
-from neuromorphic.ops import Fixed, SelfAttention, Weighted
+from neuromorphic.loihi2.whole import Numbers, stated_units
+from neuromorphic.ops import Fixed, Linear, SelfAttention, Weighted
 from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
@@ -51,17 +52,75 @@ class Units:
         input_scale: of its frames.
         time_steps: T.
         kept_decays: populations whose decays are the chip's as they are; by default, all.
+        whole_decays: the same, but for what float32 rounds; by default, all.
     """
 
     def __init__(
-        self, graph: Graph, input_scale: float, time_steps: int, kept_decays: Collection[str] | None = None
+        self,
+        graph: Graph,
+        input_scale: float,
+        time_steps: int,
+        kept_decays: Collection[str] | None = None,
+        whole_decays: Collection[str] | None = None,
     ) -> None:
         self.graph, self.time_steps = graph, time_steps
         populations = [node.name for node in graph.populations]
         self.kept_decays = frozenset(populations if kept_decays is None else kept_decays)
+        self.whole_decays = frozenset(populations if whole_decays is None else whole_decays)
         limit = 2.0 ** (GRADED_BITS - 1)
         self.read = intervals(graph, (-limit / input_scale, (limit - 1) / input_scale))
         self.biases = chip_biases(graph, held=host_nodes(graph))
+
+    def whole(self, stream: Stream, scheme: Scheme) -> Scheme | None:
+        """`scheme` with the unit in which a stream's numbers are the chip's already (`whole`); None without one."""
+        if not self.whole_decays.issuperset(stream.populations):
+            return None
+        forms = {name: self.normal(name) for name in stream.populations}
+        operations = [self.graph.nodes[name].operation for name in stream.synapses]
+        own = [o.bias_values.astype(np.float64) for o in operations if isinstance(o, Weighted) and o.biased]
+        lasting = any(form.current_lasts for form in forms.values())
+        numbers = Numbers(
+            {name: (w, self._largest_exponent(name)) for name, w in self._weights(stream, scheme).items()},
+            self._direct(stream, scheme),
+            self._scales(stream),
+            [form.threshold / form.gain for form in forms.values()],
+            [form.bias(self.biases[name]) for name, form in forms.items()] + ([] if lasting else own),
+            [form.drive(self.biases[name]) for name, form in forms.items()] + own if lasting else None,
+        )
+        found = numbers.unit(self._read(stream, scheme))
+        if found is None:
+            return None
+        unit, widths = found
+        names = (*stream.synapses, *stream.passing, *stream.populations)
+        drives = {} if widths.drive_exponent is None else dict.fromkeys(names, widths.drive_exponent)
+        return replace(
+            scheme,
+            units={**scheme.units, **dict.fromkeys(names, unit)},
+            exponents={**scheme.exponents, **{name: (e,) for name, e in widths.exponents.items()}},
+            clipping={**scheme.clipping, **dict.fromkeys(widths.exponents, (1.0,))},
+            bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, widths.bias_exponent)},
+            drive_exponents={**scheme.drive_exponents, **drives},
+        )
+
+    def _read(self, stream: Stream, scheme: Scheme) -> list[float]:
+        """What 1 counts in what the synapses of a stream read."""
+        read = {input_unit(self.graph, scheme, self.graph.nodes[name]) for name in stream.synapses}
+        return sorted(read) or [1.0]
+
+    def is_stated(self, stream: Stream, scheme: Scheme, unit: float) -> bool:
+        """Whether numbers that are whole in a unit are the integers that a file holds, or 64ths as lava-dl's."""
+        return any(unit in stated_units(each) for each in self._read(stream, scheme))
+
+    def like_floats(self, stream: Stream, unit: float) -> bool:
+        """Whether a stream whose numbers are whole sends the float graph's spikes, whatever comes (`gates`).
+
+        The six bits by which currents are shifted have to take all halvings of T steps.
+        """
+        forms = [self.normal(name) for name in stream.populations]
+        halved = max(halvings(decay) for form in forms for decay in form.decays)
+        biased = any(self.biases[name].any() for name in stream.populations) or any(form.rest.any() for form in forms)
+        fits = unit >= max(self._least(stream), self._unsaturated(stream))
+        return fits and halved * (self.time_steps - 1) <= ALIGNMENT and not (biased and halved)
 
     def exact(self, stream: Stream, scheme: Scheme) -> float | None:
         """The unit in which a stream becomes integers without loss (`gates`), if it has one."""
@@ -70,37 +129,35 @@ class Units:
         if biased or not self.kept_decays.issuperset(stream.populations):
             return None
         weighted = self._weighted(stream, scheme)
-        decays = [decay for form in forms for decay in (form.decay, form.current_decay)]
+        decays = [decay for form in forms for decay in form.decays]
         unit = exact_unit([np.array(self._fixed(stream, scheme)), *weighted.values()], decays, self.time_steps)
-        if unit is None or unit < max(self._least(stream), self._unsaturated(stream)):
+        if unit is None or unit < max(self._least(stream), self._unsaturated(stream), self._held(stream, scheme)):
             return None
-        return unit if not any(rounding(w / unit, scheme.granularity)[1] for w in weighted.values()) else None
+        lost = [rounding(w / unit, scheme.granularity, self._largest_exponent(n))[1] for n, w in weighted.items()]
+        return None if any(lost) else unit
 
     def candidates(self, stream: Stream, scheme: Scheme) -> list[float]:
         """The units of an octave that starts with the least possible one; a single one where spikes come unweighted.
 
         It makes what they count powers of two, if they are that of each other; else they are rounded as weights are.
         """
-        weighted, fixed = self._weighted(stream, scheme), self._fixed(stream, scheme)
-        widest = MOST * 2.0**WEIGHT_EXPONENT
-        least = self._least(stream) * (1 + MARGIN)
+        fixed = self._fixed(stream, scheme)
+        least = max(self._least(stream) * (1 + MARGIN), self._held(stream, scheme)) or 1.0
         if fixed:
-            least = max(least, max(fixed) / widest)
             unit = min(fixed) / 2.0 ** np.floor(np.log2(min(fixed) / least))
             if unit <= min(fixed) and all(np.frexp(f / unit)[0] == 0.5 for f in fixed):
                 return [float(unit)]
-        largest = max((float(np.abs(w).max()) for w in weighted.values()), default=0.0)
-        least = max(least, largest / widest)
         return [least * 2.0 ** (k / CANDIDATES) for k in range(CANDIDATES)]
 
     def scheme(self, stream: Stream, scheme: Scheme, unit: float) -> Scheme:
         """`scheme` with a stream's unit, and with the exponents that follow from it."""
         exponents, clipping = dict(scheme.exponents), dict(scheme.clipping)
-        for name, values in {**self._weighted(stream, scheme), **self._pooled(stream, scheme)}.items():
-            exponent, _ = rounding(values / unit, scheme.granularity)
+        for name, values in self._weights(stream, scheme).items():
+            exponent, _ = rounding(values / unit, scheme.granularity, self._largest_exponent(name))
             largest = np.abs(values / unit).reshape(len(exponent), -1).max(1)
             exponents[name] = tuple(int(e) for e in exponent)
-            kept = np.minimum(1, MOST * 2.0**exponent / np.maximum(largest, np.finfo(np.float64).tiny))
+            held = MOST * 2.0**exponent
+            kept = held / np.maximum(largest, held)
             clipping[name] = tuple(float(c) for c in kept)
         names = (*stream.synapses, *stream.passing, *stream.populations)
         result = replace(
@@ -184,12 +241,46 @@ class Units:
             least = max(least, -float(self.read[name].low.min()) * STEP * growth / (STATE_LIMIT - 1))
         return least
 
+    def _held(self, stream: Stream, scheme: Scheme) -> float:
+        """The least unit with which every synapse holds its largest weight."""
+        largest = [
+            (float(np.abs(values).max()), self._largest_exponent(name))
+            for name, values in self._weights(stream, scheme).items()
+        ]
+        largest += self._direct(stream, scheme)
+        return max((weight / (MOST * 2.0**exponent) for weight, exponent in largest), default=0.0)
+
+    def _largest_exponent(self, name: str) -> int:
+        """Of the weights of a node's synapses."""
+        node = self.graph.nodes[name]
+        if not isinstance(node.operation, Linear):
+            raise TypeError(f"node {name!r}: {type(node.operation).__name__} is no synapse")
+        return node.operation.synapses(node.shapes).largest_exponent
+
+    def _direct(self, stream: Stream, scheme: Scheme) -> list[tuple[float, int]]:
+        """What spikes count that come without a node of their own, and the largest exponent of their synapses."""
+        return [
+            (
+                carried_unit(self.graph, scheme, source),
+                one_to_one(self.graph.nodes[reader].input_shape).largest_exponent,
+            )
+            for source, reader in stream.direct
+        ]
+
     def _fixed(self, stream: Stream, scheme: Scheme) -> list[float]:
         """What spikes count where no weight can be rounded: 1 or a scale, in units of the stream's currents."""
-        counted = [carried_unit(self.graph, scheme, source) for source, _ in stream.direct]
+        counted = [weight for weight, _ in self._direct(stream, scheme)]
         counted += [float(values.flat[0]) for values in self._pooled(stream, scheme).values()]
+        return counted + self._scales(stream)
+
+    def _scales(self, stream: Stream) -> list[float]:
+        """Of the attention in a stream."""
         operations = [self.graph.nodes[name].operation for name in stream.synapses]
-        return counted + [operation.scale for operation in operations if isinstance(operation, SelfAttention)]
+        return [operation.scale for operation in operations if isinstance(operation, SelfAttention)]
+
+    def _weights(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
+        """What the synapses of a stream weigh with, in units of its currents: `_weighted` and `_pooled`."""
+        return {**self._weighted(stream, scheme), **self._pooled(stream, scheme)}
 
     def _pooled(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
         nodes = [self.graph.nodes[name] for name in stream.synapses]
@@ -223,14 +314,19 @@ def _widest_drive(stream: Stream, share: float) -> float:
     return float(max(share * MOST - len(stream.synapses), 1.0))
 
 
-def rounding(values: Floats, granularity: Granularity) -> tuple[NDArray[np.int64], float]:
+def rounding(values: Floats, granularity: Granularity, largest_exponent: int) -> tuple[NDArray[np.int64], float]:
     """Exponents e of the least squared error of `2^e clip(round(values / 2^e))`, and that error.
 
     For all channels together, or for each; either none of the weights is clipped, or the exponent is one less.
+
+    Args:
+        values: weights in units of their stream, `[out, ...]`.
+        granularity: of the exponents.
+        largest_exponent: that the synapses have.
     """
     rows = values.reshape(len(values) if granularity == "channel" else 1, -1)
     largest = np.maximum(np.abs(rows).max(1), np.finfo(np.float64).tiny)
-    whole = np.clip(np.ceil(np.log2(largest / MOST)), 0, WEIGHT_EXPONENT).astype(np.int64)
+    whole = np.clip(np.ceil(np.log2(largest / MOST)), 0, largest_exponent).astype(np.int64)
     options = np.stack([whole, np.maximum(whole - 1, 0)])
     step = 2.0 ** options[..., None]
     errors = ((np.clip(np.round(rows / step), LEAST, MOST) * step - rows) ** 2).sum(-1)

@@ -13,6 +13,7 @@ from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ops.operation import Biased
 from neuromorphic.ops.parameters import finite, pair, per_channel, single
 from neuromorphic.ops.types import Array, Conventions, Float32, Float64, Int64, Kernel, Kind, Mask, Shape, Shapes, Typed
+from neuromorphic.ops.widths import CONV_EXPONENT
 from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
 
 
@@ -36,6 +37,7 @@ class Conv2d(Biased):
     nir_types: ClassVar = (nir.Conv2d, nir.Conv1d)
     kind: ClassVar[Kind] = "conv2d"
     weighs: ClassVar = "always"
+    largest_exponent: ClassVar = CONV_EXPONENT
 
     stride: Pair
     padding: Pair

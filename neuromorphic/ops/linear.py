@@ -24,6 +24,7 @@ from neuromorphic.ops.types import (
     Shapes,
     Typed,
 )
+from neuromorphic.ops.widths import WEIGHT_EXPONENT
 
 
 @final
@@ -34,6 +35,7 @@ class Affine(Biased):
     nir_types: ClassVar = (nir.Affine, nir.Linear)
     kind: ClassVar[Kind] = "linear"
     weighs: ClassVar = "always"
+    largest_exponent: ClassVar = WEIGHT_EXPONENT
 
     @classmethod
     def read(cls, node: nir.Affine | nir.Linear, shape: Shape, where: str, given: Conventions) -> Typed:
@@ -80,6 +82,7 @@ class Scale(Weighted):
     nir_types: ClassVar = (nir.Scale,)
     kind: ClassVar[Kind] = "scale"
     weighs: ClassVar = "spikes"
+    largest_exponent: ClassVar = WEIGHT_EXPONENT
 
     scale: Float32
 

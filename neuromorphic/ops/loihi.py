@@ -37,6 +37,9 @@ from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
 
 Int32 = NDArray[np.int32]
 
+Decay = int | Int32
+"""Of a population: one for all its neurons, or one for each."""
+
 UNITY = 2**DECAY_BITS
 """What decays are counted of."""
 
@@ -47,23 +50,25 @@ class LoihiLif(ChipPopulation):
     """A population in the integers of the chip; x are integers too.
 
     Attributes:
-        decay: of 4096, what v loses per time step; all 4096 of a neuron without a memory, which the chip resets in
-            every step, since 12 bits end at 4095.
+        decay: of 4096, what v loses per time step, one number or int32 of the population's shape; all 4096 of a neuron
+            without a memory, which the chip resets in every step, since 12 bits end at 4095.  Neurons of several decays
+            are several populations of Lava's.
         threshold: int32 of the population's shape.
         bias_mantissa: int32 of the population's shape.
         bias_exponent: of the whole population.
-        current_decay: of 4096, what u loses per time step, 1 to 4096; all of it where no current outlasts its step.
+        current_decay: of 4096, what u loses per time step, 1 to 4096, likewise; all of it where no current outlasts its
+            step.
         drive: int32 of the population's shape or a single number: what synapses of a neuron that fires in every step
             bring, since biases act behind u.
     """
 
     nir_types: ClassVar = ()  # a file holds floats, and the scheme that makes integers of them (`loihi2.file`)
 
-    decay: int
+    decay: Decay
     threshold: Int32
     bias_mantissa: Int32
     bias_exponent: int
-    current_decay: int = UNITY
+    current_decay: Decay = UNITY
     drive: Int32 = field(default_factory=lambda: np.zeros((), np.int32))
 
     @classmethod
@@ -110,20 +115,20 @@ class LoihiLif(ChipPopulation):
 
     @property
     def states(self) -> int:
-        return int(self.decay < UNITY) + int(self.current_lasts)
+        return int(np.any(np.asarray(self.decay) < UNITY)) + int(self.current_lasts)
 
     @property
     def multiplications(self) -> int:
-        return multiplies(self.decay / UNITY) + multiplies(self.current_decay / UNITY)
+        return multiplies(np.asarray(self.decay) / UNITY) + multiplies(np.asarray(self.current_decay) / UNITY)
 
     @property
     def leaks(self) -> bool:
         """Where it decays; without a memory there is nothing that could."""
-        return bool(0 < self.decay < UNITY)
+        return bool(np.any((np.asarray(self.decay) > 0) & (np.asarray(self.decay) < UNITY)))
 
     @property
     def current_lasts(self) -> bool:
-        return bool(self.current_decay < UNITY)
+        return bool(np.any(np.asarray(self.current_decay) < UNITY))
 
     rests_after_spike = True
 
@@ -145,9 +150,9 @@ def wrap(x: Array) -> Array:
     return np.asarray(STATE_LIMIT - np.mod(STATE_LIMIT - x, 2 * STATE_LIMIT))
 
 
-def decayed(v: Array, decay: int) -> Array:
+def decayed(v: Array, decay: Decay) -> Array:
     """`sign(v) floor(|v| (4096 - decay) / 4096)`."""
-    return np.asarray(np.trunc(v * float(UNITY - decay) / UNITY))
+    return np.asarray(np.trunc(v * (UNITY - np.asarray(decay, v.dtype)) / v.dtype.type(UNITY)))
 
 
 class LoihiNeurons:
@@ -163,12 +168,12 @@ class LoihiNeurons:
     """
 
     def __init__(self, lif: LoihiLif, shape: tuple[int, ...]) -> None:
-        kept = UNITY - lif.decay
-        dtype: type[np.floating] = np.float64 if lif.current_lasts or kept & (kept - 1) else np.float32
+        kept = UNITY - np.asarray(lif.decay)
+        dtype: type[np.floating] = np.float64 if lif.current_lasts or np.any(kept & (kept - 1)) else np.float32
         self.v: Array = np.zeros(shape, dtype)
         self.u: Array = np.zeros(shape if lif.current_lasts else (), dtype)
         self.lif, self.overflows = lif, Overflows()
-        self.kept = dtype(kept / UNITY)
+        self.kept = (kept / UNITY).astype(dtype)
         self.drive = single_number(lif.drive)
         self.bias = single_number(lif.bias.astype(dtype))
         self.threshold = single_number(lif.threshold.astype(dtype)) * dtype(2**ALIGNMENT)

@@ -187,4 +187,7 @@ class Membranes(Neurons):
 
     def refusal(self, reads_currents: bool) -> str:
         """Always: the chip's neurons send spikes."""
-        return "sends its membranes to other neurons; the chip's neurons send spikes, expected it as a readout only"
+        return (
+            "sends its membranes to other neurons; the chip's neurons send spikes, expected it as a readout, or an LI "
+            "as the filter that all currents of leaky neurons have passed, with one tau"
+        )

@@ -220,7 +220,13 @@ class Linear(Stateless):
 
 @dataclass(frozen=True)
 class Weighted(Linear):
-    """A linear operation whose W is made of an array of numbers."""
+    """A linear operation whose W is made of an array of numbers.
+
+    Attributes:
+        largest_exponent: the largest e of the weights `2^e q`, q of 8 bits, that its synapses hold on the chip.
+    """
+
+    largest_exponent: ClassVar[int]
 
     @property
     @abstractmethod

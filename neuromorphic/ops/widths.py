@@ -3,6 +3,11 @@
 Lava declares most of these widths and enforces few; here every one is enforced (`check`).
 """
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 STATE_BITS = 24
 """Current u and membrane v, signed: u wraps, v saturates at ±(2^23 - 1)."""
 
@@ -33,4 +38,17 @@ DELAY_BITS = 6
 """Unsigned: the steps that a synapse lets a spike wait, besides its own (Lava's `DelayDense`, `lava/proc/dense`)."""
 
 WEIGHT_EXPONENT = 7
-"""Weights of a synapse may be shifted left by up to so many bits (Loihi's weight exponents reach from -8 to 7)."""
+"""Dense and Sparse may shift their weights left by up to so many bits (Loihi's weight exponents reach from -8 to 7)."""
+
+CONV_EXPONENT = 1
+"""Those of Conv, which has no exponent: its mixed-sign weights are -256 to 254, even beyond 8 bits."""
+
+
+def shift(values: NDArray[Any], largest: int = WEIGHT_EXPONENT, bits: int = WEIGHT_BITS) -> int | None:
+    """The least e with `values = 2^e q` for signed integers q of so many bits; None where none up to `largest` does."""
+    limit = 2 ** (bits - 1)
+    for exponent in range(largest + 1):
+        q = values / 2.0**exponent
+        if q.min(initial=0) >= -limit and q.max(initial=0) < limit:
+            return exponent if (q == np.rint(q)).all() else None
+    return None

@@ -1,4 +1,4 @@
-"""Reading `.nir` files that may come from anywhere.
+"""Reading `.nir` files, and lava-dl's netx files, that may come from anywhere.
 
 `nir.read` follows links into other files, believes any declared size and checks by `assert`.  So the file is surveyed
 first (`hdf5.survey`), and what was read is checked by `graph.from_nir`.  HDF5's library, which a damaged file can crash
@@ -15,29 +15,33 @@ from nir.serialization import hdf2dict
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.hdf5 import survey
+from neuromorphic.netx.file import read_layers
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.documents import check_kind, lenient, without_reset
+from neuromorphic.reading.netx import from_layers
 from neuromorphic.reading.provenance import Asked, Origin
 from neuromorphic.reading.rehearsal import rehearse
 
 
 def read_graph(path: str | Path, dt: float | None = None, asked: Asked | None = None) -> Graph:
-    """The validated graph in the file at `path`.
+    """The validated graph in the file at `path`: of a netx file in the integers of the chip.
 
     Args:
-        path: a `.nir` file.
+        path: a `.nir` file, or a netx file of lava-dl.
         dt: seconds per time step, where the file doesn't say.
         asked: the same, and what else the file leaves open.
 
     Raises:
-        RefusedInput: the file is missing, truncated, not NIR, reaches outside itself, declares too much, or its
-            graph is refused by `from_nir`; or HDF5's library crashes or hangs on it.
+        RefusedInput: the file is missing, truncated, neither NIR nor netx, reaches outside itself, declares too much,
+            or its graph is refused by `from_nir` or `from_layers`; or HDF5's library crashes or hangs on it.
     """
     path = Path(path)
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file; expected a .nir graph")
     check_kind(path)
-    rehearse(lambda: read_nir(path), path)
+    rehearse(lambda: read_layers(path) or read_nir(path), path)
+    if layers := read_layers(path):
+        return from_layers(layers, path, asked or Asked(dt=dt))
     graph, origin = read_with_origin(path)
     return from_nir(graph, path, dt, asked=asked, origin=origin)
 

@@ -78,12 +78,12 @@ def test_a_trace_gives_the_same_counts_as_the_run_it_is_of(model, tmp_path):
     assert json.loads((tmp_path / "c.json").read_text())["snn"] == json.loads(counts.model_dump_json())
 
 
-def test_a_graph_without_a_twin_says_so(tmp_path):
+def test_a_graph_without_a_twin_and_without_weights_says_so(tmp_path):
     path = tmp_path / "other.nir"
     nir.write(path, chain({"lif": lif((3, 4, 4))}, (3, 4, 4), (3, 4, 4), preprocessing=PREPROCESSING))
     result = invoke(path, "--images", "samples", "--limit", 1, "--json", tmp_path / "c.json")
     assert result.exit_code == 0, result.output
-    assert "ANN twin: the file describes none" in result.stdout
+    assert "no layer of the graph multiplies" in result.stdout
     assert json.loads((tmp_path / "c.json").read_text())["ann"] is None
 
 

@@ -291,7 +291,7 @@ def test_files_of_other_libraries_are_counted_by_the_command(path, tmp_path):
         outputs = ["--csv", tmp_path / "c.csv", "--html", tmp_path / "r.html", "--json", tmp_path / "r.json"]
         result = CliRunner().invoke(app, [str(word) for word in (path, *dt, *source, *outputs)])
         assert result.exit_code == 0, result.output
-        assert "ANN twin: the file describes none" in result.stdout
+        assert "ANN of the same layers, once" in result.stdout
         counts = energy.count(graph, run(graph, frames))
         report = Document.model_validate_json((tmp_path / "r.json").read_text())
         assert (report.snn.sops, report.snn.macs, report.snn.sops_under_way) == (

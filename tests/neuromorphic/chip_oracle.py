@@ -80,11 +80,12 @@ class ChipOracle:
         u, v = u.copy(), v.copy()
         lif = node.operation
         drive = np.broadcast_to(lif.drive, node.shape)
+        of_u, of_v = (np.broadcast_to(decay, node.shape) for decay in (lif.current_decay, lif.decay))
         for n in np.ndindex(node.shape):
-            current = lost(u[n], lif.current_decay) + 64 * (int(x[n]) + int(drive[n]))
+            current = lost(u[n], int(of_u[n])) + 64 * (int(x[n]) + int(drive[n]))
             current = (current + LIMIT - 1) % (2 * LIMIT) - LIMIT + 1
             bias = int(lif.bias_mantissa[n]) * 2**lif.bias_exponent
-            u[n], v[n] = current, max(1 - LIMIT, min(LIMIT - 1, lost(v[n], lif.decay) + current + bias))
+            u[n], v[n] = current, max(1 - LIMIT, min(LIMIT - 1, lost(v[n], int(of_v[n])) + current + bias))
             if v[n] > 64 * int(lif.threshold[n]):
                 spikes[n], v[n] = 1, 0
         return spikes, (u, v)

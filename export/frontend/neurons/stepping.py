@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from export.frontend.neurons.equations import Neurons, Reset
+from export.frontend.neurons.libraries import returned_states
 
 
 class Stepping(nn.Module):
@@ -63,10 +64,7 @@ class Stepping(nn.Module):
             numbers["synapse"] = _decay(nodes[f"{name}.synapse"].tau)
         if "decay" in numbers:
             numbers["resistance"] = _first(membrane.r)
-        states = 0
-        if type(original).__module__.startswith("snntorch") and (original.output or not original.init_hidden):
-            states = 2 if type(original).__name__.endswith("Synaptic") else 1
-        made = cls(neurons, factor, numbers, states)
+        made = cls(neurons, factor, numbers, returned_states(original))
         made._feed_back(nodes.get(f"{name}.recurrent"))
         return made
 
@@ -94,8 +92,9 @@ class Stepping(nn.Module):
     def forward(self, x: Tensor, *states: Tensor, **named: Tensor) -> Any:
         if self.neurons.multi_step:
             self.reset()
-            return torch.stack([self._step(current) for current in x])
-        spikes = self._step(x)
+            spikes = torch.stack([self._step(current) for current in x])
+        else:
+            spikes = self._step(x)
         return (spikes, *(torch.zeros_like(x) for _ in range(self.states))) if self.states else spikes
 
     def _step(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from export.frontend.context import Context
 from export.frontend.nodes import MaxWindows, Or, Pair, SumWindows, Window
 from export.frontend.operators.sums import even, over_elements
+from export.frontend.operators.tokens import max_over_tokens
 from export.frontend.selection import picked
 from export.frontend.signals import Signal, Term
 
@@ -105,6 +106,9 @@ def max_pool_3d(
         raise context.refused(f"takes the maximum over windows of {sizes}; expected 1 along the first dimension")
     whole = x if len(x.shape) == 5 else x.laid_out(lambda codes: codes.unsqueeze(0))
     moment, _ = context.decode(whole.terms[0])
+    tokens = max_over_tokens(context, x, sizes[1:], steps[1:], pads[1:]) if len(x.shape) == 5 else None
+    if tokens is not None:
+        return tokens
     if bool((moment == moment[:, :, :1]).all()):  # the first of the three are channels
         rows = whole.shape[:2]
         flat = whole.laid_out(lambda codes: codes.flatten(0, 1))

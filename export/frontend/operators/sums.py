@@ -244,7 +244,7 @@ def _over_channels(shape: Shape, element: Tensor) -> _Found | None:
     sets, which = torch.unique(channel.sort(1).values, dim=0, return_inverse=True)
     weight = torch.zeros(len(sets), shape[0], 1, 1, dtype=torch.float64)
     weight[:, :, 0, 0].scatter_add_(1, sets, torch.ones(sets.shape, dtype=torch.float64))
-    operation = Weighted(weight, torch.zeros(len(sets), dtype=torch.float64), Window())
+    operation = Weighted(weight, torch.zeros(len(sets), dtype=torch.float64), Window(), fixed=True)
     return operation, tuple(sets.reshape(-1).tolist()), (len(sets), *shape[1:]), which * space + position[:, 0]
 
 
@@ -279,8 +279,8 @@ def _over_groups(shape: Shape, element: Tensor) -> _Found:
     bias = torch.zeros(len(sets), dtype=torch.float64)
     key = tuple(sets.reshape(-1).tolist())
     if len(shape) == 1:
-        return Weighted(weight, bias, None), key, (len(sets),), which
-    return Weighted(weight.view(len(sets), *shape), bias, Window()), key, (len(sets), 1, 1), which
+        return Weighted(weight, bias, None, fixed=True), key, (len(sets),), which
+    return Weighted(weight.view(len(sets), *shape), bias, Window(), fixed=True), key, (len(sets), 1, 1), which
 
 
 TABLE: dict[Any, Callable[..., Any]] = {

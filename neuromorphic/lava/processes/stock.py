@@ -35,7 +35,7 @@ from neuromorphic.lava.ports import in_port
 from neuromorphic.lava.processes.delay import BorderProcess, DelayProcess
 from neuromorphic.lava.processes.extension import ExtensionProcess
 from neuromorphic.lava.processes.layer import LayerProcess
-from neuromorphic.lava.stock_limits import largest_current, weight_exponent
+from neuromorphic.lava.stock_limits import largest_current
 from neuromorphic.ops import (
     Affine,
     Conv2d,
@@ -51,9 +51,9 @@ from neuromorphic.ops import (
     Sink,
     Source,
     Threshold,
-    Weighted,
 )
-from neuromorphic.ops.widths import DECAY_BITS
+from neuromorphic.ops.matrices import matrix
+from neuromorphic.ops.widths import DECAY_BITS, shift
 
 GRADED = 24
 """Message bits: any number but 0 makes Lava pass values on, where 0 would clip sums of spikes to 0 and 1."""
@@ -169,11 +169,12 @@ class StockModel(AbstractSubProcessModel):
             case Lif() | If() | CubaLif() | Threshold() as neurons_of_floats:
                 parameters = _in_units(neurons_of_floats, layer.members[-1].bias)
             case LoihiLif() as lif:
-                forgets = lif.decay == 2**DECAY_BITS
+                decay, current_decay = (int(np.max(each)) for each in (lif.decay, lif.current_decay))
+                forgets = decay == 2**DECAY_BITS
                 interval = 1 if forgets else interval
                 parameters = {
-                    "du": lif.current_decay - 1,  # Lava adds 1
-                    "dv": 0 if forgets else lif.decay,
+                    "du": current_decay - 1,  # Lava adds 1
+                    "dv": 0 if forgets else decay,
                     "vth": lif.threshold,
                     "bias_mant": lif.bias_mantissa,
                     "bias_exp": lif.bias_exponent,
@@ -208,7 +209,7 @@ class StockModel(AbstractSubProcessModel):
             case Conv2d() as conv:
                 return self._conv(node, conv)
             case Fixed() as fixed:
-                return self._sparse(matrix(node, fixed.synapses(node.shapes)) / fixed.divisor, node.shape)
+                return self._sparse(matrix(node.shapes, fixed.synapses(node.shapes)) / fixed.divisor, node.shape)
             case Nonlinear():
                 process = self._keep(ExtensionProcess(node=node, bias=member.bias))
                 return lambda port: port.connect(process.s_in), process.a_out
@@ -220,7 +221,7 @@ class StockModel(AbstractSubProcessModel):
     def _dense(self, weight: NDArray[np.float32]) -> dict[str, Any]:
         if self.dtype is not np.int32:
             return {"weights": weight.astype(self.dtype)}
-        exponent = weight_exponent(weight)
+        exponent = shift(weight)
         if exponent is None:
             raise ValueError("weights without a common exponent")
         doubled = (weight / 2.0 ** (exponent - 1)).astype(self.dtype)
@@ -282,25 +283,3 @@ def _one(values: NDArray[np.float64]) -> Any:
 
 def _shaped(port: Any, shape: tuple[int, ...]) -> Any:
     return port if port.shape == shape else port.reshape(shape)
-
-
-def matrix(node: Node, synapses: Weighted) -> csr_matrix:
-    """Synapses as a sparse matrix, float64 `[outputs, inputs]`, both flattened."""
-    if isinstance(synapses, Conv2d):
-        return _of_windows(node, synapses)
-    weights = synapses.weights.astype(np.float64)
-    return diags_array(weights.reshape(-1), format="csr") if isinstance(synapses, Scale) else csr_matrix(weights)
-
-
-def _of_windows(node: Node, conv: Conv2d) -> csr_matrix:
-    out, per_group, *_ = conv.weight.shape
-    # Number the inputs from 1, and see which number every output's window holds at which weight.
-    numbers = np.arange(1, math.prod(node.input_shape) + 1, dtype=np.float64).reshape(1, *node.input_shape)
-    windows = conv.windows.seen(numbers)[0]
-    seen = windows.reshape(conv.groups, 1, per_group, *windows.shape[1:]).transpose(0, 1, 3, 4, 2, 5, 6)
-    seen = np.broadcast_to(seen, (conv.groups, out // conv.groups, *seen.shape[2:])).reshape(out, *seen.shape[2:])
-    weights = np.broadcast_to(conv.weight[:, None, None], seen.shape)
-    outputs = np.broadcast_to(np.arange(math.prod(node.shape)).reshape(*node.shape, 1, 1, 1), seen.shape)
-    inside = seen > 0
-    entries = (weights[inside].astype(np.float64), (outputs[inside], seen[inside].astype(np.int64) - 1))
-    return csr_matrix(entries, shape=(math.prod(node.shape), math.prod(node.input_shape)))

@@ -108,3 +108,15 @@ def test_the_command_refuses_an_input_that_it_does_not_understand(file, tmp_path
     assert done.exit_code == 2
     assert words in done.output
     assert not (tmp_path / "net.nir").exists()
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_weights_that_do_not_fit_or_cannot_be_read_are_refused(file, tmp_path, suffix):
+    path = tmp_path / f"weights.{suffix}"
+    path.write_bytes(b"no tensors")
+    with pytest.raises(RefusedInput, match=r"weights.*read"):
+        load_module(f"{file}:Net", path)
+    state = {**load_module(f"{file}:Net").state_dict(), "conv.weight": torch.zeros(4, 3, 5, 5)}
+    save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
+    with pytest.raises(RefusedInput, match=r"size mismatch for conv.weight"):
+        load_module(f"{file}:Net", path)

@@ -11,8 +11,9 @@ from neuromorphic.execution.reference import run, run_in_batches
 from neuromorphic.ir.parity import compare
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.simulation import doubles, simulate
-from neuromorphic.lava.stock_limits import LARGEST_CURRENT, weight_exponent
+from neuromorphic.lava.stock_limits import LARGEST_CURRENT
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
+from neuromorphic.ops.widths import shift
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, conv, lif, small_net
 from tests.neuromorphic.lava.test_simulation import published, spike_driven
@@ -182,7 +183,7 @@ def test_currents_wrap_in_lava(models):
     ],
 )
 def test_the_exponent_is_the_least_that_leaves_eight_bits(weight, exponent):
-    assert weight_exponent(np.array(weight, np.float32)) == exponent
+    assert shift(np.array(weight, np.float32)) == exponent
 
 
 def test_sums_beyond_24_bits_are_computed_in_float64():

@@ -6,8 +6,8 @@ import pytest
 
 from neuromorphic.lava.layers import Layer, Member
 from neuromorphic.lava.processes.layer import FusedModel
-from neuromorphic.lava.processes.stock import matrix
 from neuromorphic.ops import Conv2d, Stateless
+from neuromorphic.ops.matrices import matrix
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, one_neuron
 
@@ -89,7 +89,7 @@ def test_the_sparse_matrix_equals_the_reference(name):
     conv = node.operation.synapses(node.shapes)
     assert isinstance(conv, Conv2d)
     x = np.random.default_rng(3).integers(-4, 5, (1, *node.input_shape)).astype(np.float64)
-    np.testing.assert_array_equal(matrix(node, conv) @ x.reshape(-1), without_bias(node, x).reshape(-1))
+    np.testing.assert_array_equal(matrix(node.shapes, conv) @ x.reshape(-1), without_bias(node, x).reshape(-1))
 
 
 def test_a_population_is_not_linear():

@@ -1,0 +1,40 @@
+"""Which library a neuron is of, and what differs between them: who reads its equation, and what it returns."""
+
+from typing import Any
+
+from torch import nn
+
+from export.frontend.neurons import norse, snntorch, spikingjelly
+from export.frontend.neurons.equations import Neurons
+
+READERS = (spikingjelly.read, snntorch.read, norse.read)
+"""What reads a neuron's equation off a module of some library; asked in this order."""
+
+
+def neurons_of(module: nn.Module) -> dict[str, Neurons]:
+    """The equation of every neuron of a module, by path.
+
+    Raises:
+        RefusedInput: a neuron of a known library that no equation here describes.
+    """
+    found: dict[str, Neurons] = {}
+    for path, part in module.named_modules():
+        for read in READERS:
+            neurons = read(part, path)
+            if neurons is not None:
+                found[path] = neurons
+    return found
+
+
+def returned_states(module: Any) -> int:
+    """How many states a neuron returns beside its spikes: snnTorch's unless it keeps them, Norse's as one tuple."""
+    if norse.is_of_norse(module):
+        return 1
+    if not type(module).__module__.startswith("snntorch") or (module.init_hidden and not module.output):
+        return 0
+    return 2 if type(module).__name__.endswith("Synaptic") else 1
+
+
+def set_threshold(module: Any, threshold: float) -> None:
+    """Give a neuron that fires above its threshold another one, in place."""
+    (norse if norse.is_of_norse(module) else snntorch).set_threshold(module, threshold)

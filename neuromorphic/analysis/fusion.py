@@ -1,0 +1,95 @@
+"""Matrices and convolutions that read others' currents, as one node: `W2 (W1 x + b1) + b2 = (W2 W1) x + W2 b1 + b2`.
+
+What a fused graph sends is what the given one sends, but for the rounding of products.  The second node keeps its
+name, and reads what the first one reads; where it sums several, there is a product for each, and whoever reads the
+second reads them all.  Nodes that nothing reads any more are gone.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from neuromorphic.analysis.order import arranged
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops import Affine, Conv2d, Linear
+from neuromorphic.ops.products import product
+
+
+def fused(graph: Graph, names: Collection[str]) -> Graph:
+    """`graph`, in which matrices and convolutions read no currents, where a product of a sensible size does instead.
+
+    Args:
+        graph: any validated graph.
+        names: of the nodes whose products are wanted.
+    """
+    nodes = dict(graph.nodes)
+    waiting = [name for name in graph.nodes if name in names]
+    while waiting:
+        node = nodes[waiting.pop(0)]
+        made = _products(nodes, node)
+        if made is None:
+            continue
+        nodes |= {each.name: each for each in made}
+        _read_all(nodes, node.name, [each.name for each in made])
+        waiting += [each.name for each in made if any(_linear(nodes, s) for s in each.sources)]
+    if all(node is graph.nodes.get(name) for name, node in nodes.items()):
+        return graph
+    unread = {name for name in graph.nodes if _linear(nodes, name) and graph.readers(name)}
+    return arranged(graph, _without_unread(nodes, unread))
+
+
+def _linear(nodes: dict[str, Node], name: str) -> bool:
+    return isinstance(nodes[name].operation, Linear)
+
+
+def _products(nodes: dict[str, Node], node: Node) -> list[Node] | None:
+    """Nodes that send together what `node` does, of which the first has its name; None where none can be one."""
+    found: list[Node] = []
+    left, second = list(node.sources), node.operation
+    if not isinstance(second, Affine | Conv2d):
+        return None
+    for source in node.sources:
+        before = nodes[source]
+        if not isinstance(before.operation, Linear):
+            continue
+        # The bias is added once.
+        one = product(before.operation, before.shapes, _unbiased(second) if found else second, node.shapes)
+        if one is None:
+            return None
+        operation, shapes = one
+        left.remove(source)
+        found.append(Node(node.name, operation, before.sources, *shapes))
+    if not found:
+        return None
+    if left:  # its other sources, which are no currents
+        found.append(replace(node, operation=_unbiased(second), sources=tuple(left)))
+    return [each if not i else replace(each, name=_free(nodes, f"{node.name}.{i}")) for i, each in enumerate(found)]
+
+
+def _unbiased(operation: Affine | Conv2d) -> Affine | Conv2d:
+    return operation.with_bias(np.zeros_like(operation.bias))
+
+
+def _free(nodes: dict[str, Node], name: str) -> str:
+    while name in nodes:
+        name += "+"
+    return name
+
+
+def _read_all(nodes: dict[str, Node], name: str, parts: list[str]) -> None:
+    """Have every reader of `name` read all of `parts`."""
+    if len(parts) == 1:
+        return
+    for reader in [node for node in nodes.values() if name in node.sources]:
+        sources = [s for source in reader.sources for s in (parts if source == name else [source])]
+        nodes[reader.name] = replace(reader, sources=tuple(sorted(sources)))
+
+
+def _without_unread(nodes: dict[str, Node], some: set[str]) -> dict[str, Node]:
+    """Without those of `some` that nothing reads, and those that only such read."""
+    left = dict(nodes)
+    while unread := some & (left.keys() - {s for node in left.values() for s in node.sources}):
+        for name in unread:
+            del left[name]
+    return left

@@ -1,0 +1,116 @@
+"""`spikeclip-deploy`: a graph in integers as a folder that Lava runs by itself, or as a netx file of lava-dl."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.files import check_outputs
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
+from spikeclip.options import FramesOption, ImagesOption, TimeStepsOption
+
+if TYPE_CHECKING:  # --help loads nothing that a graph takes
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from neuromorphic.ir.graph import Graph
+
+app = command_line()
+
+IMAGES = 8
+"""Whose spikes a folder holds, to be compared with."""
+
+
+@app.command(
+    epilog=examples(
+        "spikeclip deploy quantised.nir --images samples -o loihi",
+        "spikeclip deploy quantised.nir --frames spikes.npy -o loihi",
+        "spikeclip deploy network.net --netx again.net",
+    )
+)
+def deploy(
+    model: Annotated[Path, typer.Argument(help="A quantised graph (.nir), or a netx file of lava-dl.")],
+    images: ImagesOption = None,
+    frames_path: FramesOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Take the first N only.")] = IMAGES,
+    time_steps: TimeStepsOption = None,
+    folder: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the folder; --images or --frames fill it.")
+    ] = None,
+    netx: Annotated[Path | None, typer.Option(help="Write a chain of layers for lava-dl's reader (.net).")] = None,
+) -> None:
+    """Hand over a network in the integers of Loihi 2: a folder that needs lava-nc only, or a netx file.
+
+    The folder holds one program of Lava's own processes (`network.py --sim` and `--hw`), its integers, and the spikes
+    and membranes to expect on a few images. What Lava's processes lack is named before anything is written.
+
+    Exit codes: 0 done, 2 the input was refused, 70 a bug of ours.
+    """
+    with refusals():
+        from neuromorphic.deploy.folder import FILES, check_folder, write_folder
+        from neuromorphic.deploy.plan import plan
+        from neuromorphic.execution.fast import run_in_batches
+        from neuromorphic.execution.frames import per_step
+        from neuromorphic.netx.write import to_layers, write_netx
+
+        check_outputs({"--netx": netx}, (model, images, frames_path), {"--netx": ".net"})
+        if folder is None and netx is None:
+            raise RefusedInput("nothing to write; expected -o FOLDER or --netx FILE.net")
+        if folder is not None:
+            check_folder(folder)
+            if (images is None) == (frames_path is None):
+                raise RefusedInput(
+                    "nothing to expect spikes on, or two things; expected --images SPEC or --frames FILE"
+                )
+        graph = _integers(model)
+        planned = None if folder is None else plan(graph)
+        if netx is not None:
+            to_layers(graph)
+        if folder is not None and planned is not None:
+            frames = per_step(graph, _shown(graph, images, frames_path, limit), time_steps)
+            with progress_bar("running") as advance:
+                trace = run_in_batches(graph, frames, progress=advance)
+            write_folder(folder, graph, planned, frames, trace)
+            synapses = sum(len(population.synapses) for population in planned.populations)
+            relays = sum(len(population.relays) for population in planned.populations)
+            results.print(
+                f"{len(planned.populations)} populations, {synapses} processes of synapses, {relays} relays; "
+                f"{trace.images} images of {trace.time_steps} steps to compare with: python {folder / FILES[0]} --sim",
+                markup=False,
+            )
+        if netx is not None:
+            write_netx(graph, netx)
+        written(*([] if folder is None else [folder / name for name in FILES]), netx)
+
+
+def _integers(model: Path) -> "Graph":
+    from neuromorphic.loihi2.file import integer_graph
+    from neuromorphic.reading.read import read_graph
+
+    graph = integer_graph(read_graph(model))
+    if graph is None:
+        raise RefusedInput(
+            f"{model}: is not quantised; expected integers: spikeclip-simulate {model} --precision loihi2 --calibrate "
+            "SPEC --save-quantized FILE.nir writes them"
+        )
+    return graph
+
+
+def _shown(graph: "Graph", images: str | None, frames: Path | None, limit: int) -> "NDArray[np.float32]":
+    """What the network reads, in its integers."""
+    from neuromorphic.loihi2.integers import graded
+    from neuromorphic.reading.frames import encode, image_size, read_frames
+
+    if frames is not None:
+        return graded(graph, read_frames(graph, frames, limit))
+    from spikeclip.data import load_images
+    from spikeclip.preprocess import stated_resize
+
+    resize = stated_resize(graph.metadata.preprocessing, graph.source)
+    return encode(graph, load_images(str(images), image_size(graph), limit, resize).images)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    start(app)

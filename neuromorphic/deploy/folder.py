@@ -1,0 +1,164 @@
+"""The folder that is handed over: `network.py`, `weights.npz`, `expected.npz` and `README.md`.
+
+`expected.npz` holds what the fast executor did, in Lava's order of axes:
+
+    frames                      int8 [N, T, W, H, C]
+    spikes NAME, v NAME         packed bits [N, T, ...] of a population, and its v behind the last step, int32
+    outputs, constant, sums ... what the host makes of spikes, and how
+    counted, counts             synaptic operations, neuron updates and spikes per image
+"""
+
+from io import BytesIO
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.deploy.plan import FRAMES, Plan, to_lava
+from neuromorphic.deploy.program import program, rendered
+from neuromorphic.errors import RefusedInput
+from neuromorphic.files import write_bytes, write_text
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.trace import Trace
+from neuromorphic.ops.widths import GRADED_BITS
+
+FILES = ("network.py", "weights.npz", "expected.npz", "README.md")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a place where the folder can't be made.
+
+    Raises:
+        RefusedInput: something else is there, or a folder with other files than this writes.
+    """
+    if not folder.exists():
+        if not folder.resolve().parent.is_dir():
+            raise RefusedInput(f"-o {folder}: its folder does not exist")
+        return
+    if not folder.is_dir():
+        raise RefusedInput(f"-o {folder}: is a file; expected a folder, or nothing yet")
+    if others := sorted({path.name for path in folder.iterdir()} - set(FILES)):
+        raise RefusedInput(f"-o {folder}: holds {', '.join(others[:4])}; expected a folder of its own")
+
+
+def write_folder(folder: Path, graph: Graph, plan: Plan, frames: NDArray[np.float32], trace: Trace) -> None:
+    """Write all files.
+
+    Args:
+        folder: checked before; it is made where there is none.
+        graph: in integers.
+        plan: of it.
+        frames: `[N, T, *input shape]` that it ran on.
+        trace: of that run.
+
+    Raises:
+        RefusedInput: the system refuses.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RefusedInput(f"-o {folder}: can't be made ({error.strerror})") from error
+    spikes_only = bool(np.isin(frames, (0, 1)).all())
+    title = Path(graph.source).stem
+    bits = 0 if spikes_only else GRADED_BITS
+    counts = counted(plan, graph, frames, trace)
+    _write_arrays(folder / "weights.npz", _weights(plan))
+    _write_arrays(folder / "expected.npz", _expected(graph, plan, frames, trace, counts))
+    write_text(folder / "network.py", program(plan, title, trace.time_steps, bits))
+    write_text(folder / "README.md", readme(plan, title, trace, counts))
+
+
+def _write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getbuffer())
+
+
+def _weights(plan: Plan) -> dict[str, NDArray[Any]]:
+    found: dict[str, NDArray[Any]] = {}
+    for population in plan.populations:
+        found |= population.arrays
+        for synapses in population.synapses:
+            found |= synapses.arrays
+    return found
+
+
+def _expected(
+    graph: Graph, plan: Plan, frames: NDArray[np.float32], trace: Trace, counts: dict[str, float]
+) -> dict[str, NDArray[Any]]:
+    found: dict[str, NDArray[Any]] = {"frames": to_lava(frames.astype(np.int8), len(plan.input_shape))}
+    for population in plan.populations:
+        axes = len(population.shape)
+        sent = to_lava(trace.spikes[population.name].unpack(), axes)
+        found[f"spikes {population.name}"] = np.packbits(sent.reshape(*sent.shape[:2], -1), axis=-1)
+        found[f"v {population.name}"] = to_lava((trace.membranes or {})[population.name], axes)
+    found["labels"] = np.array(graph.metadata.label_names, dtype=np.str_)
+    found["counted"], found["counts"] = np.array(list(counts)), np.array(list(counts.values()))
+    if plan.sums is not None:
+        for name, sums in plan.sums.items():
+            found |= {f"sums {name} {part}": getattr(sums, part) for part in ("data", "indices", "indptr")}
+        outputs = trace.outputs.reshape(*trace.outputs.shape[:2], -1)
+        readout = trace.readout
+        weights = np.full(trace.time_steps, 1 / trace.time_steps) if readout is None else readout.time_weights
+        bias = np.zeros(1) if readout is None or not readout.bias.size else readout.bias
+        found |= {"constant": plan.constant, "outputs": outputs, "time_weights": weights, "bias": bias}
+    return found
+
+
+def counted(plan: Plan, graph: Graph, frames: NDArray[np.float32], trace: Trace) -> dict[str, float]:
+    """Synaptic operations, neuron updates and spikes per image, of all processes of the plan, relays among them."""
+    arriving = {FRAMES: (frames != 0).reshape(*frames.shape[:2], -1).sum((0, 1), dtype=np.int64)}
+    sent = {name: train.unpack().reshape(*frames.shape[:2], -1) for name, train in trace.spikes.items()}
+    arriving |= {name: spikes.sum((0, 1), dtype=np.int64) for name, spikes in sent.items()}
+    neurons = sum(prod(population.shape) for population in plan.populations)
+    operations = 0
+    spikes = sum(int(arriving[name].sum()) for name in sent)
+    for population in plan.populations:
+        for relay in population.relays:
+            arriving[relay.name] = arriving[relay.source]
+            operations += int(arriving[relay.source].sum())
+            spikes += int(arriving[relay.source].sum())
+            neurons += prod(relay.shape)
+        operations += sum(int(arriving[each.source] @ each.fan_out) for each in population.synapses)
+    images = trace.images
+    return {
+        "synaptic operations": operations / images,
+        "neuron updates": float(neurons * trace.time_steps),
+        "spikes": spikes / images,
+    }
+
+
+def readme(plan: Plan, title: str, trace: Trace, counts: dict[str, float]) -> str:
+    """The text of `README.md`."""
+    kinds: dict[str, int] = {"LIFReset": len(plan.populations)}
+    relays = [relay for population in plan.populations for relay in population.relays]
+    waits = False
+    for population in plan.populations:
+        for synapses in population.synapses:
+            kind = synapses.kind if synapses.kind == "Conv" or not synapses.wait else f"Delay{synapses.kind}"
+            kinds[kind] = kinds.get(kind, 0) + 1
+    for relay in relays:
+        kind = "DelaySparse" if relay.wait > 1 else "Sparse"
+        kinds[kind] = kinds.get(kind, 0) + 1
+        kinds["LIF"] = kinds.get("LIF", 0) + 1
+        waits = True
+    steps = trace.time_steps
+    return rendered(
+        "README.md.j2",
+        title=title,
+        images=trace.images,
+        steps=steps,
+        power_of_two=not steps & (steps - 1),
+        depth=plan.depth,
+        kinds=sorted(kinds.items(), key=lambda kind: -kind[1]),
+        neurons=sum(prod(population.shape) for population in plan.populations),
+        repeated=sum(prod(relay.shape) for relay in relays),
+        relays=len(relays),
+        waits=waits,
+        resets_each_step=any("reset_interval" in population.settings for population in plan.populations),
+        has_sums=plan.sums is not None,
+        unproven=plan.unproven,
+        counts=counts,
+    )

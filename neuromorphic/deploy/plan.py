@@ -1,0 +1,361 @@
+"""Which of Lava's own processes make a graph: Conv, Dense, Sparse, their delays, LIFReset and LIF; or why none do.
+
+Synapses read spikes or frames, and each connects to one population.  What waits for a deeper branch waits in synapses
+that have delays (DelayDense, DelaySparse); Conv has none, so that what it reads waits in neurons that repeat it a step
+after it has passed such synapses, one to each (a relay).
+
+Lava holds maps as [W, H, C]: so do all arrays here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, identity
+
+from neuromorphic.analysis.biases import biases
+from neuromorphic.analysis.schedule import schedule
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.loihi2.certificate import PopulationProof, certify
+from neuromorphic.ops import (
+    Affine,
+    ChipPopulation,
+    Conv2d,
+    Delay,
+    Fixed,
+    LoihiLif,
+    Neurons,
+    Nonlinear,
+    Scale,
+    Shape,
+    Sink,
+    Source,
+)
+from neuromorphic.ops.loihi import UNITY
+from neuromorphic.ops.matrices import matrix
+from neuromorphic.ops.widths import ALIGNMENT, DELAY_BITS, shift
+
+FRAMES = "frames"
+"""What synapses read that read the graph's input."""
+
+MOST_WAIT = 2**DELAY_BITS - 1
+"""Steps that synapses with delays wait besides their own."""
+
+Ints = NDArray[np.int32]
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """A connection process from one source to one population.
+
+    Attributes:
+        kind: Conv, Dense or Sparse.
+        name: of its arrays.
+        source: a population, a relay, or the frames.
+        wait: steps besides its own; none of Conv.
+        arrays: weights; of Sparse in the parts of a CSR matrix.
+        settings: of the process.
+        fan_out: synapses of each element of the source, flat, in the graph's order.
+    """
+
+    kind: str
+    name: str
+    source: str
+    wait: int
+    arrays: Arrays
+    settings: dict[str, Any]
+    fan_out: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Relay:
+    """Neurons that repeat what a source has sent so many steps before."""
+
+    name: str
+    source: str
+    shape: Shape
+    wait: int
+
+
+@dataclass(frozen=True)
+class Population:
+    """A LIFReset process and what it reads.
+
+    Attributes:
+        name: in the graph.
+        shape: in Lava's order.
+        arrays: vth and bias_mant, where neurons differ in them.
+        settings: of the process.
+        latency: step of the network, from 0, in which it answers a frame of step 0.
+        relays: that its synapses read and no population before it does.
+        synapses: that lead to it.
+    """
+
+    name: str
+    shape: Shape
+    arrays: Arrays
+    settings: dict[str, Any]
+    latency: int
+    relays: tuple[Relay, ...]
+    synapses: tuple[Synapses, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The processes of a graph, in topological order.
+
+    Attributes:
+        input_shape: of a frame, in Lava's order.
+        populations: of the chip.
+        depth: steps that the last population's answer is late.
+        unproven: sentences on populations whose u or v could leave 24 bits.
+        sums: on the host, by population: matrix from its spikes to the outputs, of a step; None where the host does
+            more than sum.
+        constant: what the host adds in every step.
+    """
+
+    input_shape: Shape
+    populations: tuple[Population, ...]
+    depth: int
+    unproven: tuple[str, ...]
+    sums: dict[str, csr_matrix] | None
+    constant: NDArray[np.float64]
+
+
+def plan(graph: Graph) -> Plan:
+    """The plan of `graph`, which consists of integers.
+
+    Raises:
+        RefusedInput: all that Lava's own processes lack for it, one sentence each.
+    """
+    planner = _Planner(graph)
+    populations = tuple(planner.population(node) for node in graph.populations)
+    if planner.reasons:
+        raise RefusedInput(f"{graph.source}: {'; '.join(dict.fromkeys(planner.reasons))}")
+    sums, constant = host(graph)
+    return Plan(
+        in_lava(graph.nodes[graph.input].shape),
+        populations,
+        max(each.latency for each in populations),
+        tuple(proof.sentence(name) for name, proof in planner.proofs.items() if not proof.proven),
+        sums,
+        constant,
+    )
+
+
+def in_lava(shape: Shape) -> Shape:
+    """`[W, H, C]` of `[C, H, W]`."""
+    return shape[::-1]
+
+
+def to_lava(values: NDArray[Any], axes: int) -> NDArray[Any]:
+    """The last `axes` axes in Lava's order."""
+    kept = values.ndim - axes
+    return np.ascontiguousarray(values.transpose(*range(kept), *reversed(range(kept, values.ndim))))
+
+
+def order(shape: Shape) -> NDArray[np.int64]:
+    """For each element in Lava's order, its place in the graph's."""
+    return to_lava(np.arange(prod(shape)).reshape(shape), len(shape)).reshape(-1)
+
+
+@dataclass
+class _Path:
+    """How something that a population sums gets to it: from a source through one node of synapses, or through none."""
+
+    source: Node
+    synapses: Node | None
+    wait: int
+
+
+@dataclass
+class _Planner:
+    """A plan in the making.
+
+    Attributes:
+        graph: in integers.
+        reasons: what Lava's processes lack.
+        relayed: relays that there are, by source and wait.
+    """
+
+    graph: Graph
+    reasons: list[str] = field(default_factory=list)
+    relayed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.timing = schedule(self.graph)
+        self.proofs = certify(self.graph).populations
+        if self.graph.recurrent:
+            edges = ", ".join(f"{a} -> {b}" for a, b in sorted(self.graph.recurrent)[:4])
+            self.reasons.append(
+                f"spikes that lead back ({edges}) would reach the next image; Lava's processes can't hold them up"
+            )
+
+    def population(self, node: Node) -> Population:
+        """A population and all that leads to it."""
+        lif = node.operation
+        if not isinstance(lif, LoihiLif):
+            raise TypeError(f"node {node.name!r}: {type(lif).__name__} is no neuron of Lava's")
+        settings, arrays = self._neurons(node, lif)
+        relays: list[Relay] = []
+        synapses: list[Synapses] = []
+        for path in self._paths(node):
+            synapses.append(self._connection(node, path, relays))
+        latency = self.timing.latency[node.name]
+        return Population(node.name, in_lava(node.shape), arrays, settings, latency, tuple(relays), tuple(synapses))
+
+    def _neurons(self, node: Node, lif: LoihiLif) -> tuple[dict[str, Any], Arrays]:
+        decays = [np.unique(each) for each in (lif.decay, lif.current_decay)]
+        if any(len(each) > 1 for each in decays):
+            self.reasons.append(f"{node.name} has several decays; expected one, which is what a process of Lava has")
+        if np.any(lif.drive):
+            self.reasons.append(f"{node.name} has a drive, biases in front of currents that last; expected none")
+        decay, current = (int(each[0]) for each in decays)
+        proof = self.proofs[node.name]
+        settings: dict[str, Any] = {"du": current - 1, "dv": decay, "bias_exp": lif.bias_exponent}
+        if decay == UNITY:  # no memory
+            settings |= {"dv": UNITY - 1} if _forgets(lif, proof) else {"dv": 0, "reset_interval": 1}
+        arrays: Arrays = {}
+        for key, values in (("vth", lif.threshold), ("bias_mant", lif.bias_mantissa)):
+            if np.ptp(values):
+                arrays[f"{node.name}.{key}"] = to_lava(values.astype(np.int32), values.ndim)
+            else:
+                settings[key] = int(values.flat[0])
+        return settings, arrays
+
+    def _paths(self, population: Node) -> Iterator[_Path]:
+        """All ways from spikes or frames to a population."""
+        waiting: list[tuple[Node, Node | None, int]] = [(population, None, 0)]
+        while waiting:
+            node, synapses, wait = waiting.pop()
+            for name in node.sources:
+                before, late = self.graph.nodes[name], wait + self.timing.delay[name, node.name]
+                match before.operation:
+                    case Source() | Neurons():
+                        yield _Path(before, synapses, late)
+                    case Nonlinear():
+                        self.reasons.append(
+                            f"{name} is a {before.operation.nir_name}, which no process of Lava's computes"
+                        )
+                    case Delay():
+                        self.reasons.append(
+                            f"{name} holds up spikes of one image, which would reach the next; expected none"
+                        )
+                    case Affine() | Scale() | Conv2d() | Fixed():
+                        if synapses is not None:
+                            self.reasons.append(f"{synapses.name} reads currents ({name}); expected spikes")
+                        else:
+                            waiting.append((before, before, late))
+                    case Sink():
+                        raise TypeError(f"node {name!r} is an output, and is read")
+                    case unknown:
+                        assert_never(unknown)
+
+    def _connection(self, population: Node, path: _Path, relays: list[Relay]) -> Synapses:
+        """The process of a path; its relay, where it is the first that needs it, joins `relays`."""
+        source = FRAMES if isinstance(path.source.operation, Source) else path.source.name
+        node = path.synapses
+        label = f"{population.name} <- {source}" if node is None else node.name
+        if node is not None and len(node.sources) > 1:
+            label = f"{label} <- {source}"
+        if node is not None and isinstance(node.operation, Conv2d) and _is_conv(path, node.operation, population):
+            wait = path.wait
+            if wait and source != FRAMES:
+                source, wait = self._relay(path.source, wait, relays), 0
+            arrays, settings = _kernel(label, node.operation)
+            fan_out = node.operation.fan_out(node.shapes).reshape(-1)
+            return Synapses("Conv", label, source, wait, arrays, settings, fan_out)
+        wait = path.wait
+        if wait > MOST_WAIT and source != FRAMES:
+            source, wait = self._relay(path.source, wait - MOST_WAIT, relays), MOST_WAIT
+        weights = identity(prod(path.source.shape), format="csr") if node is None else _matrix(node)
+        fan_out = np.diff(weights.tocsc().indptr).astype(np.int64)
+        weights = csr_matrix(weights[order(population.shape)][:, order(path.source.shape)])
+        weights.sort_indices()
+        exponent = self._exponent(label, weights.data)
+        doubled = csr_matrix(weights * 2.0 ** (1 - exponent)).astype(np.int16)
+        settings = {"weight_exp": exponent - 1}
+        if node is not None and isinstance(node.operation, Affine):
+            fan_out = np.full(fan_out.shape, doubled.shape[0])
+            arrays = {f"{label}.weights": doubled.toarray()}
+            return Synapses("Dense", label, source, wait, arrays, settings, fan_out)
+        parts = {"data": doubled.data, "indices": doubled.indices, "indptr": doubled.indptr}
+        arrays = {f"{label}.{part}": values for part, values in parts.items()}
+        return Synapses("Sparse", label, source, wait, arrays, settings, fan_out)
+
+    def _exponent(self, name: str, weight: NDArray[Any]) -> int:
+        exponent = shift(weight)
+        if exponent is None:
+            self.reasons.append(f"{name} has weights that are not 8-bit integers times one power of two")
+        return exponent or 0
+
+    def _relay(self, source: Node, wait: int, relays: list[Relay]) -> str:
+        """The relay that repeats `source` after `wait` steps; beyond what synapses hold up, relays in a row."""
+        before = source.name
+        while wait:
+            steps = min(wait, MOST_WAIT + 1)
+            name = f"{before} after {steps}"
+            if name not in self.relayed:
+                self.relayed.add(name)
+                relays.append(Relay(name, before, in_lava(source.shape), steps))
+            before, wait = name, wait - steps
+        return before
+
+
+def _is_conv(path: _Path, conv: Conv2d, population: Node) -> bool:
+    """Whether Lava's Conv computes a convolution: of all channels, padded alike, between maps as they are."""
+    shapes = (path.source.shape, population.shape)
+    ends = () if path.synapses is None else (path.synapses.input_shape, path.synapses.shape)
+    return bool(conv.groups == 1 and not any(conv.beyond) and shapes == ends)
+
+
+def _forgets(lif: LoihiLif, proof: PopulationProof) -> bool:
+    """Whether v, unless it fires, is so small that losing 4095 of 4096 is losing all."""
+    return bool(max(int(lif.threshold.max()) << ALIGNMENT, -proof.membrane) < UNITY)
+
+
+def _kernel(label: str, conv: Conv2d) -> tuple[Arrays, dict[str, Any]]:
+    """A true convolution: Lava flips kernels, which are cross-correlations here."""
+    kernel = conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
+    settings = {key: tuple(getattr(conv, key)[::-1]) for key in ("stride", "padding", "dilation")}
+    return {f"{label}.weight": np.ascontiguousarray(kernel, np.int32)}, settings
+
+
+def _matrix(node: Node) -> csr_matrix:
+    """A node's synapses, `[outputs, inputs]`, both flat."""
+    match node.operation:
+        case Affine() | Scale() | Conv2d() as weighted:
+            return matrix(node.shapes, weighted)
+        case Fixed() as fixed:
+            return matrix(node.shapes, fixed.synapses(node.shapes))
+        case other:
+            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+
+
+def host(graph: Graph) -> tuple[dict[str, csr_matrix] | None, NDArray[np.float64]]:
+    """The outputs of a step from the spikes of a step, as sums; None where the host does more than that."""
+    shape = graph.nodes[graph.output].shape
+    constant = biases(graph)[graph.output].reshape(-1)
+    found: dict[str, csr_matrix] = {}
+    waiting: list[tuple[str, Any]] = [
+        (s, identity(prod(shape), format="csr")) for s in graph.nodes[graph.output].sources
+    ]
+    while waiting:
+        name, rows = waiting.pop()
+        node = graph.nodes[name]
+        match node.operation:
+            case ChipPopulation():
+                behind = csr_matrix(rows[:, order(node.shape)])
+                found[name] = found[name] + behind if name in found else behind
+            case Affine() | Scale() | Conv2d():
+                waiting += [(s, rows @ _matrix(node)) for s in node.sources]
+            case Fixed() as fixed:
+                waiting += [(s, rows @ _matrix(node) / fixed.divisor) for s in node.sources]
+            case _:
+                return None, constant
+    return found, constant

@@ -1,0 +1,93 @@
+"""A graph as NIR's nodes side by side, for files whose nodes are no longer those that were read."""
+
+from math import prod
+
+import nir
+import numpy as np
+
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops import Conv2d, Shape
+from neuromorphic.reading.nesting import flat
+
+
+def written_flat(graph: Graph, given: Graph, raw: nir.NIRGraph) -> tuple[nir.NIRGraph, dict[str, int]]:
+    """The nodes and edges of `graph`, and the groups of kernels that are spelled out, as metadata names them.
+
+    Between shapes that differ stands a `Flatten`, which graphs do without.
+
+    Args:
+        graph: to be written.
+        given: the graph that the file holds.
+        raw: the file, whose nodes are written again as they were where `graph` has them still.
+    """
+    before, _ = flat(raw, graph.source)
+    written: dict[str, nir.NIRNode] = {}
+    edges: list[tuple[str, str]] = []
+    groups: dict[str, int] = {}
+    leaves: dict[str, Shape] = {name: _shape(node, node.shape, graph) for name, node in graph.nodes.items()}
+    for name, node in graph.nodes.items():
+        same = name in given.nodes and _same(node, given.nodes[name])
+        like = before.get(name) if same else None
+        written[name] = _conv1d(node) if like is None and _is_1d(node, graph) else _node(node, graph, like)
+        if isinstance(node.operation, Conv2d) and node.operation.groups > 1 and np.all(written[name].groups == 1):
+            groups[name] = node.operation.groups
+        for index, source in enumerate(node.sources):
+            shape = _shape(node, node.input_shape, graph)
+            if leaves[source] == shape:
+                edges.append((source, name))
+                continue
+            flatten = _free(graph, written, f"{name}.flat{index}")
+            written[flatten] = _flatten(leaves[source], shape)
+            edges += [(source, flatten), (flatten, name)]
+    return nir.NIRGraph(written, edges, metadata=raw.metadata, type_check=False), groups
+
+
+def _node(node: Node, graph: Graph, like: nir.NIRNode | None) -> nir.NIRNode:
+    written = node.operation.write(node.shapes, graph.metadata.dt, like)
+    if like is not None:
+        written.metadata = like.metadata
+    return written
+
+
+def _same(node: Node, other: Node) -> bool:
+    return (type(node.operation), node.sources, node.shapes) == (type(other.operation), other.sources, other.shapes)
+
+
+def _is_1d(node: Node, graph: Graph) -> bool:
+    """Whether a convolution reads what NIR calls `[C, N]`: a graph has maps `[C, N, 1]` for its convolutions only."""
+    return isinstance(node.operation, Conv2d) and any(_flat_source(graph, source) for source in node.sources)
+
+
+def _flat_source(graph: Graph, name: str) -> bool:
+    node = graph.nodes[name]
+    return _is_1d(node, graph) if isinstance(node.operation, Conv2d) else len(node.shape) == 2
+
+
+def _shape(node: Node, shape: Shape, graph: Graph) -> Shape:
+    """In NIR's eyes."""
+    return shape[:2] if _is_1d(node, graph) else shape
+
+
+def _conv1d(node: Node) -> nir.Conv1d:
+    conv = node.operation
+    if not isinstance(conv, Conv2d):
+        raise TypeError(f"node {node.name!r} is no convolution")
+    one = Conv2d.write(conv, node.shapes, 1.0)
+    return nir.Conv1d(
+        node.input_shape[1], one.weight[..., 0], conv.stride[0], conv.padding[0], conv.dilation[0], one.groups, one.bias
+    )
+
+
+def _flatten(shape: Shape, wanted: Shape) -> nir.Flatten:
+    """The node that makes `wanted` of `shape`."""
+    for start in range(len(shape)):
+        for end in range(start, len(shape)):
+            if (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :]) == wanted:
+                return nir.Flatten({"input": np.array(shape)}, start, end)
+    raise TypeError(f"no Flatten makes {list(wanted)} of {list(shape)}")
+
+
+def _free(graph: Graph, written: dict[str, nir.NIRNode], name: str) -> str:
+    while name in graph.nodes or name in written:
+        name += "+"
+    return name

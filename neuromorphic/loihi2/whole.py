@@ -1,0 +1,200 @@
+"""Numbers that are the chip's already: in some unit λ each of them is whole, so that none has to be rounded.
+
+    w λ_in / λ      h / (g λ)      64 b / λ      4096 dt / tau      all integers, within their widths
+
+(weights of a stream, thresholds above v_reset, biases and leaks, decays; `scheme`).  Networks that were trained in the
+chip's integers are such, whatever a file counts them in: lava-dl's weights are 2 k / 64, its thresholds k / 64.
+
+A file holds float32 numbers, and `dt / tau` or g are quotients and products of several.  So a number is whole if it
+differs from an integer by no more than 2^-21 of itself, which is four of float32's roundings.
+
+Where λ fits, so does λ / 2, and on the chip the two differ in how decays round.  The unit is the first that fits of
+
+1. 1, for files that hold the integers themselves;
+2. 1 / 64, the one of lava-dl;
+3. the largest one in which weights of both signs are even numbers, which Lava's synapses hold;
+4. the largest one.
+
+The first two count in what the synapses read: 1 of a spike, `1 / input_scale` of a frame.  Numbers that are whole in
+the others only may be a float network's: a finer unit with a proof that no spike differs (`gates`) goes before them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.ops import Weighted
+from neuromorphic.ops.widths import (
+    ALIGNMENT,
+    BIAS_EXPONENT_BITS,
+    BIAS_MANTISSA_BITS,
+    THRESHOLD_BITS,
+    WEIGHT_BITS,
+    WEIGHT_EXPONENT,
+    shift,
+)
+
+Floats = NDArray[np.float64]
+
+TOLERANCE = 2.0**-21
+"""Of a number, by which it may differ from a whole one."""
+
+MOST_WEIGHTS = 256
+"""Different magnitudes that 8-bit weights with one exponent have, at most."""
+
+LARGEST = 2**THRESHOLD_BITS
+"""What no weight of the chip, times its exponent, and no threshold exceeds."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How a stream's numbers are held, in a unit in which they are whole.
+
+    Attributes:
+        exponents: e of the weights, by node.
+        bias_exponent: E of the biases.
+        drive_exponent: e of the drives; None where no current lasts.
+    """
+
+    exponents: Mapping[str, int]
+    bias_exponent: int
+    drive_exponent: int | None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """All numbers of a stream, in units of its currents.
+
+    Attributes:
+        weights: by node, with the largest exponent that its synapses have.
+        direct: weights of spikes without a node of their own, likewise.
+        scales: of attention.
+        thresholds: above v_reset, over g.
+        biases: of each node, and what arrives at the populations of them and of their leaks; multiples of λ / 64.
+        drives: likewise, where currents last; None where none does.
+    """
+
+    weights: Mapping[str, tuple[Floats, int]]
+    direct: Sequence[tuple[float, int]]
+    scales: Sequence[float]
+    thresholds: Sequence[Floats]
+    biases: Sequence[Floats]
+    drives: Sequence[Floats] | None
+
+    def unit(self, read: Sequence[float]) -> tuple[float, Widths] | None:
+        """The first unit in which all numbers are whole and within their widths.
+
+        Args:
+            read: what 1 counts in what synapses read.
+        """
+        sizes = {name: _magnitudes(weights) for name, (weights, _) in self.weights.items()}
+        held = {name: found for name, found in sizes.items() if found is not None}
+        if len(held) < len(sizes):
+            return None
+        coarse = [*held.values(), *self.thresholds, *(self.drives or ()), np.array(self.scales)]
+        coarse.append(np.array([weight for weight, _ in self.direct]))
+        every = np.concatenate([np.abs(v).reshape(-1) for v in (*coarse, *(2**ALIGNMENT * b for b in self.biases))])
+        every = np.unique(every[every > 0])
+        mixed = [held[name] for name, (weights, _) in self.weights.items() if weights.min() < 0 < weights.max()]
+        for unit in _units(every, np.concatenate([np.zeros(0), *mixed]), read):
+            if (widths := self._held(unit)) is not None:
+                return unit, widths
+        return None
+
+    def _held(self, unit: float) -> Widths | None:
+        """How the numbers are held in a unit in which they are whole; None where one is too large."""
+        exponents = {name: shift(np.rint(w / unit), most) for name, (w, most) in self.weights.items()}
+        direct = [shift(np.rint(np.array([w]) / unit), most) for w, most in self.direct]
+        whole = {name: e for name, e in exponents.items() if e is not None}
+        largest = max((float(h.max(initial=0)) for h in self.thresholds), default=0.0)
+        bias = _exponent(self.biases, unit / 2**ALIGNMENT, 2**BIAS_EXPONENT_BITS - 1, BIAS_MANTISSA_BITS)
+        if len(whole) < len(exponents) or None in direct or np.rint(largest / unit) >= LARGEST or bias is None:
+            return None
+        if self.drives is None:
+            return Widths(whole, bias, None)
+        drive = _exponent(self.drives, unit, WEIGHT_EXPONENT, WEIGHT_BITS)
+        return None if drive is None else Widths(whole, bias, drive)
+
+
+def whole_readout(readout: Weighted, read: float) -> tuple[float, int] | None:
+    """The unit and the exponent with which a host's weights and biases are integers already; None without them.
+
+    Args:
+        readout: of floats.
+        read: what 1 counts in what it reads.
+    """
+    weights = {"": (readout.weights.astype(np.float64) * read, WEIGHT_EXPONENT)}
+    # The host has no bits to count: its biases are whole as they are, not 64-fold.
+    found = Numbers(weights, [], [], [readout.bias_values.astype(np.float64)], [np.zeros(1)], None).unit([read])
+    return None if found is None else (found[0], found[1].exponents[""])
+
+
+def _exponent(values: Sequence[Floats], unit: float, largest: int, bits: int) -> int | None:
+    """The least e with which all of `values` are `unit 2^e m` for integers m of so many bits; None without one."""
+    whole = np.concatenate([np.rint(each / unit).reshape(-1) for each in values])
+    return shift(whole, largest, bits)
+
+
+def is_whole(values: Floats) -> bool:
+    """Whether all of `values` are integers but for float32's rounding."""
+    return bool((np.abs(values - np.rint(values)) <= TOLERANCE * np.abs(values)).all())
+
+
+def _magnitudes(values: Floats) -> Floats | None:
+    """The different magnitudes of weights but 0, ascending; None where there are too many for the chip's integers."""
+    flat = np.abs(values.reshape(-1))
+    for some in (flat[: 16 * MOST_WEIGHTS], flat):  # most weights that aren't the chip's show it at once
+        found = np.unique(some[some > 0])
+        if len(found) > MOST_WEIGHTS:
+            return None
+    return found
+
+
+def stated_units(read: float) -> tuple[float, float]:
+    """Units in which files hold the chip's integers: as they are, or as 64ths of what 1 counts in what is read."""
+    return read, read / 2.0**ALIGNMENT
+
+
+def _units(every: Floats, mixed: Floats, read: Sequence[float]) -> Iterator[float]:
+    """Units in which all of `every` are whole, in the order above.
+
+    Args:
+        every: magnitudes but 0, ascending, those of biases 64-fold.
+        mixed: magnitudes of the weights in nodes that have some of both signs.
+        read: what 1 counts in what synapses read.
+    """
+    for unit in (unit for units in zip(*map(stated_units, read), strict=True) for unit in units):
+        if is_whole(every / unit):
+            yield unit
+    common = common_unit(every) if every.size else None
+    if common is not None:
+        if (np.rint(mixed / common) % 2).any():
+            yield common / 2
+        yield common
+
+
+def common_unit(values: Floats) -> float | None:
+    """The largest number of which all `values` > 0 are multiples; None where there is none that they are small ones of.
+
+    Euclid's algorithm on numbers that were rounded: the quotient of two is taken for the simplest fraction near it.
+    """
+    least = unit = float(values[0])
+    for value in values[1:]:
+        unit /= _denominator(Fraction(float(value)) / Fraction(unit))
+        if least / unit > LARGEST:
+            return None
+    return unit if is_whole(values / unit) else None
+
+
+def _denominator(number: Fraction) -> int:
+    """Of the first convergent of its continued fraction that is `number` but for float32's rounding."""
+    rest, (p, q), (p_before, q_before) = number, (1, 0), (0, 1)
+    while True:
+        whole = rest.numerator // rest.denominator
+        (p, q), (p_before, q_before) = (whole * p + p_before, whole * q + q_before), (p, q)
+        if abs(Fraction(p, q) - number) <= Fraction(TOLERANCE) * number:
+            return q
+        rest = 1 / (rest - whole)
