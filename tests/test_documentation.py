@@ -29,7 +29,7 @@ from tests.spikeclip.published import random_state
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-WHOLE = ["README.md", "docs/howto.md", "docs/energy.md", "docs/inspect.md", "docs/primitives.md"]
+WHOLE = ["README.md"]
 """Pages whose commands are run, in their order, in one folder."""
 
 COLUMNS, LINES = 120, 120
