@@ -60,11 +60,15 @@ test-slow: $(READY) ## tests that take more than 20 s each
 demo: $(READY) ## a shipped checkpoint from export to energy, on sample photographs (under 3 minutes)
 	$(BIN)/python scripts/demo.py
 
-bench: $(READY) ## Lava against PyTorch, in floats, in integers and at full size, side by side (about ten minutes)
+bench: $(READY) ## Lava and the fast executor against PyTorch and ONNX Runtime, side by side (about 15 minutes)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.loihi2
 	$(BIN)/python -m benchmarks.lava paper-base --random --no-stock
 	$(BIN)/python -m benchmarks.onnx_runtime
+	mkdir -p build && $(BIN)/spikeclip-export spike-driven-small -o build/integers.nir
+	$(BIN)/python -m benchmarks.onnx_integers build/integers.nir
+	$(BIN)/python -m benchmarks.executor spike-driven-small
+	$(BIN)/python -m benchmarks.executor paper-small
 
 counters: $(READY) ## other people's counters beside ours (docs/counters.md)
 	$(PIP) install --no-deps --target build/counters -r benchmarks/counters/requirements.txt

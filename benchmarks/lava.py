@@ -202,7 +202,7 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
 ) -> None:
     """Time Lava against PyTorch; exit code 1 where the ratio is over the bar or a spike differs."""
-    with refusals(neuromorphic.RefusedInput), console.status("loading") as status:
+    with refusals(), console.status("loading") as status:
         document = measure(checkpoint, images, random, rounds, stock, status.update)
     show(document)
     if json_path is not None:

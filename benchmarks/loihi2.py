@@ -136,7 +136,7 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
 ) -> None:
     """Time loihi2 in Lava; exit code 1 where a spike or a membrane differs from the reference."""
-    with refusals(neuromorphic.RefusedInput), console.status("loading") as status:
+    with refusals(), console.status("loading") as status:
         document = measure(checkpoint, images, rounds, stock, status.update)
     show(document)
     if json_path is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
     BatchOption,
+    BinOption,
     DtOption,
     FrameOption,
     FramesOption,
@@ -26,6 +27,7 @@ from spikeclip.options import (
     ModuleOption,
     ResetOption,
     SkipBrokenOption,
+    TimeFirstOption,
     TimeStepsOption,
     WeightsOption,
     WrittenByOption,
@@ -39,8 +41,9 @@ if TYPE_CHECKING:  # --help loads nothing that counting takes
     from energy.document import Data
     from export.frontend.door import PreparedModule
     from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.metadata import InputKind
     from neuromorphic.ir.parity import ParityReport
-    from neuromorphic.reading.provenance import Asked
+    from neuromorphic.reading.frames import FrameOptions
     from spikeclip.predictions import Truth
 
 app = command_line()
@@ -60,6 +63,8 @@ def energy(
     model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
     frames_path: FramesOption = None,
+    bin_size: BinOption = None,
+    time_first: TimeFirstOption = False,
     time_steps: TimeStepsOption = None,
     limit: LimitOption = None,
     skip_broken: SkipBrokenOption = False,
@@ -118,6 +123,9 @@ def energy(
         from energy.outputs import Outputs
         from energy.prices import read_devices
         from energy.table import table
+        from neuromorphic.cli_inputs import open_graph
+        from neuromorphic.reading.events import parse_bin
+        from neuromorphic.reading.frames import FrameOptions
         from neuromorphic.reading.provenance import asked
         from neuromorphic.summary import assumptions
 
@@ -127,15 +135,24 @@ def energy(
         outputs.check((model, images, frames_path, trace, *(() if own is None else own.files), *names))
         devices = read_devices(names)
         meant = {"--dt": dt, "--reset": reset, "--integrators": integrators, "--written-by": written_by}
-        graph, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
+        graph, prepared = open_graph(model, own, asked(dt, reset, integrators, written_by))
         if own is None:
             graph = with_input_kind(graph, None if input_kind is None else input_kind.value)
-        shown = {"--images": images, "--frames": frames_path, "--time-steps": time_steps, "--limit": limit}
+        layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
+        shown = {
+            "--images": images,
+            "--frames": frames_path,
+            "--bin": bin_size,
+            "--time-steps": time_steps,
+            "--limit": limit,
+        }
         if trace is not None:
-            given = [option for option, value in shown.items() if value is not None]
-            run = _stored(graph, trace, frames_path, [] if own is not None and given == ["--time-steps"] else given)
+            of_module = set() if own is None else {"--time-steps"}
+            given = [option for option, value in shown.items() if value is not None and option not in of_module]
+            run = _stored(graph, trace, frames_path, layout, given)
         else:
-            run = _running(graph, _inputs(graph, prepared, images, frames_path, limit, skip_broken), time_steps)
+            inputs = _inputs(graph, prepared, images, frames_path, layout, limit, skip_broken)
+            run = _running(graph, inputs, time_steps)
         counts = run.counts
         own_layers = dense_baseline(run.graph, counts.images)
         if dense or (counts.ann is None and own_layers.macs):
@@ -152,12 +169,21 @@ def energy(
             "--input-kind": input_kind,
             "--ann-accuracy": ann_accuracy,
         }
-        switches = {"--skip-broken": skip_broken, "--dense-baseline": dense, "--bit-matched": matched}
+        switches = {
+            "--time-first": time_first,
+            "--skip-broken": skip_broken,
+            "--dense-baseline": dense,
+            "--bit-matched": matched,
+        }
         flags = [flag for flag, given in switches.items() if given]
         command = [*_command(model, options, names), *flags]
         narrow = [bit_matched(one, counts.time_steps) for one in devices] if matched else []
         if matched and not any(narrow):
-            raise RefusedInput("--bit-matched needs a device of integers; expected one such as --device 45nm-int8")
+            bits = counts.time_steps.bit_length()
+            raise RefusedInput(
+                f"--bit-matched needs a device of integers of more than {bits} bits (T = {counts.time_steps}); "
+                "expected one such as --device 45nm-int8"
+            )
         accuracy = Accuracy(
             snn=run.truth.accuracy(counts.predictions), ann=_ann_accuracy(run.graph, ann_accuracy, dense)
         )
@@ -208,20 +234,21 @@ class _Run:
     frames: "NDArray[np.float32] | None" = None
 
 
-def _stored(graph: "Graph", path: Path, frames_path: Path | None, given: list[str]) -> _Run:
+def _stored(graph: "Graph", path: Path, frames_path: Path | None, layout: "FrameOptions", given: list[str]) -> _Run:
     """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
     from energy.document import Data
     from energy.inputs import with_kind_of
     from energy.origin import sha256_of
     from energy.streaming import count_stored
-    from neuromorphic.reading.frames import read_frames
+    from neuromorphic.reading.frames import find_frames
     from spikeclip.predictions import Truth
 
     spiking = graph.metadata.input_kind in ("spikes", "counts")
-    if odd := [option for option in given if not (spiking and option == "--frames")]:
+    if odd := [option for option in given if not (spiking and option in ("--frames", "--bin"))]:
         raise RefusedInput(f"{path}: a trace already holds its run; expected no {' and no '.join(odd)} with it")
-    frames = None if frames_path is None else read_frames(graph, frames_path)
-    assumed = [] if frames is None else with_kind_of(graph, frames, frames.dtype)[1]
+    found = None if frames_path is None else find_frames(graph, frames_path, layout)
+    frames = None if found is None else found.floats()
+    assumed = [] if found is None or frames is None else [*found.assumed, *with_kind_of(graph, frames, found.kind)[1]]
     with progress_bar("counting") as advance:
         counts, trace = count_stored(graph, path, progress=advance, frames=frames)
     return _Run(
@@ -235,25 +262,12 @@ def _stored(graph: "Graph", path: Path, frames_path: Path | None, given: list[st
     )
 
 
-def _opened(model: Path | None, own: ModuleOptions | None, meant: "Asked") -> "tuple[Graph, PreparedModule | None]":
-    """The graph in a file, or of a module; and the module, where one was named."""
-    if own is not None:
-        from export.frontend.command import opened
-
-        return opened(model, own, meant)
-    if model is None:
-        raise RefusedInput("nothing to count; expected a graph (.nir), or --module FILE.py:FACTORY")
-    from neuromorphic.reading.read import read_graph
-
-    return read_graph(model, asked=meant), None
-
-
 @dataclass(frozen=True)
 class _Inputs:
-    """What a graph runs on: frames, of the type that they were stored in, and what is known of them."""
+    """What a graph runs on: frames, of the kind that their file says, and what is known of them."""
 
     frames: "NDArray[np.float32]"
-    dtype: "np.dtype[Any]"
+    kind: "InputKind | None"
     data: "Data"
     truth: "Truth"
     assumed: tuple[str, ...] = ()
@@ -264,39 +278,23 @@ def _inputs(
     prepared: "PreparedModule | None",
     images: str | None,
     frames_path: Path | None,
+    layout: "FrameOptions",
     limit: int | None,
     skip_broken: bool,
 ) -> _Inputs:
     """Images or frames as they were named; of a module, random frames where none were."""
     from energy.document import Data
     from energy.origin import sha256_of
-    from neuromorphic.reading.frames import as_floats, encode, image_size, stored_frames
-    from neuromorphic.summary import classifies
-    from spikeclip.data import load_images
-    from spikeclip.predictions import Truth, find_truth
-    from spikeclip.preprocess import stated_resize
+    from neuromorphic.cli_inputs import assumed_of, frames_of, inputs_for, truth_of
+    from spikeclip.data import ImageSet
 
-    if images is None and frames_path is None and prepared is not None:
-        from hashlib import sha256
-
-        from export.frontend.command import random_inputs
-
-        frames, said = random_inputs(prepared, limit)
-        data = Data(spec=f"{len(frames)} random inputs", sha256=sha256(frames.tobytes()).hexdigest())
-        return _Inputs(frames, frames.dtype, data, Truth(None), (said,))
-    if (images is None) == (frames_path is None):
+    if (images is None) == (frames_path is None) and not (images is None and prepared is not None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
-    if frames_path is not None:
-        stored = stored_frames(graph, frames_path)[:limit]
-        data = Data(spec=str(frames_path), sha256=sha256_of(frames_path))
-        return _Inputs(as_floats(stored, frames_path), stored.dtype, data, Truth(None))
-    resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    loaded = load_images(str(images), image_size(graph), limit, resize, skip_broken=skip_broken)
-    frames, data, truth = encode(graph, loaded.images), Data(spec=str(images), sha256=loaded.sha256), Truth(None)
-    if loaded.labels is not None and classifies(graph) and graph.metadata.label_names:
-        outputs = graph.nodes[graph.output].shape[0]
-        truth = find_truth(loaded, graph.metadata.label_names, outputs, graph.source)
-    return _Inputs(frames, frames.dtype, data, truth, loaded.left_out)
+    found = inputs_for(graph, prepared, images, frames_path, layout, limit, skip_broken=skip_broken)
+    spec = str(images or frames_path or f"{len(found.names)} random inputs")
+    digest = sha256_of(frames_path) if frames_path is not None and frames_path.is_file() else found.sha256
+    frames, kind = frames_of(graph, found), None if isinstance(found, ImageSet) else found.kind
+    return _Inputs(frames, kind, Data(spec=spec, sha256=digest), truth_of(graph, found), assumed_of(found))
 
 
 def _running(graph: "Graph", inputs: _Inputs, time_steps: int | None) -> _Run:
@@ -304,7 +302,7 @@ def _running(graph: "Graph", inputs: _Inputs, time_steps: int | None) -> _Run:
     from energy.inputs import with_kind_of
     from energy.streaming import count_running
 
-    graph, assumed = with_kind_of(graph, inputs.frames, inputs.dtype)
+    graph, assumed = with_kind_of(graph, inputs.frames, inputs.kind)
     with progress_bar("running and counting") as advance:
         counts = count_running(graph, inputs.frames, time_steps, progress=advance)
     said = [*inputs.assumed, *assumed]

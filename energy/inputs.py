@@ -31,13 +31,13 @@ def with_input_kind(graph: Graph, kind: InputKind | None) -> Graph:
     return replace(graph, metadata=replace(graph.metadata, input_kind=kind))
 
 
-def with_kind_of(graph: Graph, frames: NDArray[np.generic], dtype: np.dtype[np.generic]) -> tuple[Graph, list[str]]:
+def with_kind_of(graph: Graph, frames: NDArray[np.generic], kind: InputKind | None) -> tuple[Graph, list[str]]:
     """`graph` with the kind that its frames have, and what was taken for granted, in sentences.
 
     Args:
         graph: of a stated kind or none.
         frames: that its input reads, `[N, ...]`.
-        dtype: that they had before anyone converted them: booleans are spikes.
+        kind: that their file says: booleans are spikes, events are spikes or counts.
 
     Raises:
         RefusedInput: frames that are not of the stated kind.
@@ -45,9 +45,9 @@ def with_kind_of(graph: Graph, frames: NDArray[np.generic], dtype: np.dtype[np.g
     if graph.metadata.input_kind is not None:
         check_kind(graph, frames)
         return graph, []
-    if dtype == np.bool_:
-        return with_input_kind(graph, "spikes"), [
-            "the input is taken for spikes: its frames are booleans (--input-kind)"
+    if kind is not None:
+        return with_input_kind(graph, kind), [
+            f"the input is taken for {kind}: its frames are booleans or events (--input-kind)"
         ]
     if ((frames == 0) | (frames == 1)).all():
         return graph, [

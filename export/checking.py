@@ -11,10 +11,13 @@ from export.integer import integer_model, record_integer
 from export.recording import record
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ir.parity import NumberParity
 from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.reading.frames import encode
 from spikeclip.checkpoint import load
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import load_labels
+from spikeclip.preprocess import Preprocessing
 
 Progress = Callable[[int, int], None]
 
@@ -28,18 +31,22 @@ def torch_trace(
     heads: int | None = None,
     image_size: int | None = None,
     labels: str | None = None,
+    own: Callable[[Preprocessing], NDArray[np.uint8]] | None = None,
     progress: Progress = lambda done, total: None,
-) -> Trace:
-    """The trace of a checkpoint's folded and snapped PyTorch model, or of the same in integers, on `frames`.
+) -> tuple[Trace, NumberParity | None]:
+    """The trace of a checkpoint's folded and snapped PyTorch model, or of the same in integers.
+
+    The frames of floats are the checkpoint's own, made of images by its own preprocessing, and compared with `frames`.
 
     Args:
         checkpoint: path or shipped name.
         floats: the graph that was exported from it.
         graph: what runs: the same, or its integers.
-        frames: float32 `[N, *input shape]`.
+        frames: float32 `[N, *input shape]`, as `graph` reads them.
         heads: of a published checkpoint.
         image_size: of a published checkpoint.
         labels: label embeddings that a published checkpoint was exported with.
+        own: the images, uint8 `[N, S, S, C]`, for a preprocessing; without it PyTorch gets `frames`.
         progress: called with (images done, images in all).
 
     Raises:
@@ -56,13 +63,24 @@ def torch_trace(
         raise RefusedInput(
             f"{floats.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}"
         )
+    made, compared = frames, None
+    if own is not None:
+        images = own(loaded.preprocessing)
+        made = prepared.encode(images)
+        expected = floats.nodes[floats.input].shape
+        if made.shape[1:] != expected:
+            raise RefusedInput(
+                f"{floats.source}: reads frames of {list(expected)}; checkpoint {checkpoint!r} makes such of "
+                f"{list(made.shape[1:])}"
+            )
+        compared = NumberParity.of(frames if graph is floats else encode(floats, images), made)
     if graph is not floats:
-        return _integer_trace(prepared, graph, frames, progress)
-    recorded = record(prepared, frames, progress=progress)
+        return _integer_trace(prepared, graph, frames, progress), compared
+    recorded = record(prepared, made, progress=progress)
     # Populations inside of attention that was expanded into standard nodes have no layer in PyTorch.
     spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names if name in recorded.spikes}
     readout = GraphMetadata.of(prepared.graph.metadata, checkpoint).readout
-    return Trace("torch", "float", spikes, recorded.outputs, readout)
+    return Trace("torch", "float", spikes, recorded.outputs, readout), compared
 
 
 def _integer_trace(prepared: Prepared, graph: Graph, frames: NDArray[np.float32], progress: Progress) -> Trace:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export import frames, metadata
-from export.certificate import Certificate, certify
 from export.classifier import Classifier
 from export.frontend.axes import Axes
 from export.frontend.grouping import groups_of
@@ -20,9 +19,11 @@ from export.frontend.output import add_output, readout
 from export.frontend.tracing import trace
 from export.frontend.writing_back import write_back
 from export.populations import DT
-from export.snap import Grid, snap
+from export.snap import Grid, snap, write_weights
 from export.standard_nodes import CHIP_NEURONS, Cost, cost, expand, grouped
+from neuromorphic.analysis.rounding import Certificate, certify
 from neuromorphic.files import in_memory
+from neuromorphic.reading.build import from_nir
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
 from spikeclip.layers import ConvNorm
@@ -102,8 +103,9 @@ def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: 
     expanded = tuple(node.name for node in attention)
     groups = groups_of(lowering, model) | {name: count for node in attention for name, count in grouped(node).items()}
 
-    grids = snap(graph, pixels, config.time_steps, DT)
-    certificate = certify(graph, pixels, config.time_steps, DT, obstacles=lowering.obstacles)
+    snapped, grids = snap(from_nir(graph, "the encoder", DT), pixels, config.time_steps)
+    write_weights(snapped, graph)
+    certificate = certify(snapped, pixels, config.time_steps, obstacles=lowering.obstacles)
     host = readout(result)
     if host is None:
         raise RefusedInput("the encoder returns every time step; expected scores, a sum over time")

@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bounds import Range
+from neuromorphic.analysis.frame_sums import pixel_sums
+from neuromorphic.ops import Sums
+from neuromorphic.ops.dyadic import on_grid
 from spikeclip.preprocess import Preprocessing
 
 FINEST_BITS = 12
@@ -24,25 +26,21 @@ def input_bits(preprocessing: Preprocessing) -> int:
     return min(FINEST_BITS, max(0, int(np.ceil(np.log2(max(preprocessing.std))))) + 2)
 
 
-def frame_range(preprocessing: Preprocessing, bits: int) -> Range:
+def frame_range(preprocessing: Preprocessing, bits: int) -> Sums:
     """Bounds of the frames of any image, per channel: over all pixel levels, and 0 for padding."""
-    levels = snap_frames(_levels(preprocessing), bits).astype(np.float64)
-    positive, negative = (np.maximum(s * levels, 0).max(0)[:, None, None] for s in (1, -1))
-    return Range(positive, negative, bits, constant=True)
+    return pixel_sums(*_normalisation(preprocessing), bits)
 
 
 def encode(preprocessing: Preprocessing, bits: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Preprocessed images on the grid 2^-bits: uint8 `[N, H, W, C]` to float32 `[N, C, H, W]`."""
-    return snap_frames(preprocessing(images), bits)
-
-
-def snap_frames(x: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """`round(2^bits x) / 2^bits`, halves to even: the nearest multiples of 2^-bits."""
-    scale = np.float32(2.0**bits)
-    return np.asarray(np.round(x * scale) / scale, np.float32)
+    return on_grid(preprocessing(images), bits)
 
 
 def _levels(preprocessing: Preprocessing) -> NDArray[np.float32]:
     """What the 256 pixel levels become: float32 `[256, C]`."""
-    mean, std = (np.asarray(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
+    mean, std = _normalisation(preprocessing)
     return np.asarray((np.arange(256, dtype=np.uint8)[:, None] - mean) / std, np.float32)
+
+
+def _normalisation(preprocessing: Preprocessing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return np.asarray(preprocessing.mean, np.float32), np.asarray(preprocessing.std, np.float32)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.bounds import fraction_bits, magnitude_bits
-from export.certificate import LIMIT
+from neuromorphic.analysis.rounding import SINGLE
+from neuromorphic.ops.dyadic import fraction_bits, magnitude_bits
 from spikeclip.errors import RefusedInput
 from spikeclip.neurons import SpikingSelfAttention
 
@@ -47,7 +47,7 @@ class IntegerConv(nn.Module):
             raise RefusedInput(f"node {path!r} has weights that are no integers, or a bias; expected neither")
         sums = largest * np.abs(weight).sum((1, 2, 3))
         self.bound = float(sums.max())
-        exact = all(magnitude_bits(s, fraction_bits(row)) <= LIMIT for s, row in zip(sums, weight, strict=True))
+        exact = all(magnitude_bits(s, fraction_bits(row)) <= SINGLE for s, row in zip(sums, weight, strict=True))
         self.weight: Tensor
         self.register_buffer("weight", torch.tensor(weight, dtype=torch.float32 if exact else torch.float64))
         self.settings = (node["stride"], node["padding"], node["dilation"], node["groups"])

@@ -14,10 +14,10 @@ from typing import Any
 
 import nir
 
-from export.certificate import Certificate
 from export.frontend.output import Readout
 from export.populations import DT
 from export.snap import Grid
+from neuromorphic.analysis.rounding import Certificate
 from neuromorphic.ops.extensions import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.twin import twin_table

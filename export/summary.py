@@ -9,12 +9,12 @@ import nir
 from rich.table import Table
 
 from export.accuracy import AccuracyChange
-from export.bounds import POPULATIONS
 from export.convert import Prepared
 from export.frontend.door import PreparedModule
 from export.frontend.margin import Margin
 from export.metadata import extensions
 from neuromorphic.ir.parity import ParityReport
+from neuromorphic.ops import READERS, Operation, Population
 from spikeclip.twin import twin_table
 from spikeclip.twin_checkpoint import TwinCheckpoint
 
@@ -45,7 +45,7 @@ def describe(
             for a in (() if prepared.expansion is None else prepared.expansion.attention)
         },
         "populations": len(prepared.populations),
-        "neurons": sum(spiking_size(node) for node in nodes if isinstance(node, POPULATIONS)),
+        "neurons": sum(spiking_size(node) for node in populations(prepared.graph)),
         "weights": sum(int((node.weight != 0).sum()) for node in layers),
         "time_steps": prepared.certificate.time_steps,
         "input_bits": prepared.input_bits,
@@ -67,7 +67,7 @@ def describe_module(
         run: margins of the inputs that they were compared on; empty where a proof covers every input.
     """
     graph, certificate = prepared.graph, prepared.certificate
-    spiking = [node for node in graph.nodes.values() if isinstance(node, POPULATIONS)]
+    spiking = populations(graph)
     layers = [node for node in graph.nodes.values() if isinstance(node, nir.Conv2d | nir.Affine)]
     return {
         **_file(output, None),
@@ -88,6 +88,11 @@ def describe_module(
         "parity": None if parity is None else parity.to_dict(),
         "margins": {name: margin.to_dict() for name, margin in run.items()},
     }
+
+
+def populations(graph: nir.NIRGraph) -> list[nir.NIRNode]:
+    """The nodes that send spikes."""
+    return [node for node in graph.nodes.values() if issubclass(READERS.get(type(node), Operation), Population)]
 
 
 def spiking_size(node: nir.NIRNode) -> int:

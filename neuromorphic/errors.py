@@ -33,5 +33,10 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {spelled[close[0]]!r}?" if close else ""
 
 
+def number(count: int, noun: str) -> str:
+    """A number with its noun, as messages say it: `1 path`, `1,234 paths`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 SHOWN = 80
 """Characters of a value that a message quotes."""

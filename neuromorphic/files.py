@@ -1,21 +1,22 @@
 """Files that are written: checked before anything is computed, then written whole or not at all.
 
-Every file of this project is written through here.  A file is made beside its place and moved there when it is
-complete, so that whoever looks finds the old one or the new one; what fails leaves the old one, and nothing else.
+Every file of this project is written through here.  A file is made apart and put in its place when it is complete, so
+that whoever looks finds the old one or the new one; what fails leaves the old one, and nothing else.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from io import BytesIO
+from io import BufferedRandom, BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from neuromorphic.errors import RefusedInput
 
 PARTIAL = ".partial"
-"""What the name of a file ends in while it is made."""
+"""What the name of a file ends in while it is made, where it needs one."""
 
 
 def check_outputs(
@@ -80,9 +81,10 @@ def _identity(path: Path) -> object:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; what was written there becomes `path` if nothing is raised.
+    """A path to open and write to; what was written there becomes `path` if nothing is raised.
 
-    A link at `path` stays, and the file that it leads to is replaced.
+    Where the system can, the file has no name until it is complete, so that not even a `kill -9` leaves half a file.
+    Elsewhere it is made beside `path`.  A link at `path` stays, and the file that it leads to is replaced.
 
     Raises:
         RefusedInput: the system refuses: the disk is full, the folder is gone, the file is too large.
@@ -90,12 +92,32 @@ def whole(path: Path) -> Iterator[Path]:
     target = path.resolve()
     partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
     try:
-        yield partial
+        nameless = _nameless(target.parent)
+        if nameless is None:
+            yield partial
+        else:
+            with nameless as file:
+                place = f"/proc/self/fd/{file.fileno()}"
+                yield Path(place)
+                # With any folder for its first path, `link` follows that, a link itself, to the file without a name.
+                os.link(place, partial, src_dir_fd=file.fileno())
         partial.replace(target)
     except OSError as error:
         raise RefusedInput(f"{path}: can't be written ({error.strerror or error})") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _nameless(folder: Path) -> BufferedRandom | None:
+    """A file on the disk of `folder` that vanishes with this process; None where there is no such thing."""
+    try:
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
+    except (AttributeError, IsADirectoryError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return None
+        raise
 
 
 @contextmanager
@@ -110,6 +132,16 @@ def in_memory(path: Path) -> Iterator[BytesIO]:
     buffer = BytesIO()
     yield buffer
     write_bytes(path, buffer.getbuffer())
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Have the system set aside so many bytes for a file in all, where it can.
+
+    Raises:
+        OSError: there is no room for them.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:

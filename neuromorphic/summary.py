@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
+from neuromorphic.errors import number
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport
 from neuromorphic.ir.trace import Trace
@@ -69,44 +70,34 @@ def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None)
     rate = spikes / max(1, neurons * trace.images * trace.time_steps)
     lines = [f"... and {trace.images - ROWS} more"] if trace.images > ROWS else []
     lines.append(
-        f"{trace.images} images, {trace.time_steps} time steps, {neurons:,} neurons in {len(trace.spikes)} "
-        f"population{'s' * (len(trace.spikes) != 1)}: {spikes:,} spikes (rate {rate:.3f})"
+        f"{number(trace.images, 'image')}, {number(trace.time_steps, 'time step')}, {number(neurons, 'neuron')} in "
+        f"{number(len(trace.spikes), 'population')}: {number(spikes, 'spike')} (rate {rate:.3f})"
     )
     if not spikes:
         lines.append("nothing spiked in the whole run: are dt, --integrators and the frames what the file means?")
     if accuracy is not None:
-        lines.append(f"accuracy {accuracy:.2%} of {trace.images} images")
+        lines.append(f"accuracy {accuracy:.2%} of {number(trace.images, 'image')}")
     if report is None:
         return lines
     if len(report.nodes) < len(trace.spikes):
         apart = len(trace.spikes) - len(report.nodes)
-        lines.append(f"{apart} populations have no layer in PyTorch to compare with")
+        have = "has" if apart == 1 else "have"
+        lines.append(f"{number(apart, 'population')} {have} no layer in PyTorch to compare with")
     agree = f"{report.predictions_agree} of {report.images} predictions agree"
     lines.append(
         f"parity with PyTorch: {report.spikes_compared:,} spikes compared, {report.mismatches:,} mismatches; {agree}"
     )
     if report.membranes_compared:
         lines.append(
-            f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches"
+            f"final membranes: {report.membranes_compared:,} compared, {report.membrane_mismatches:,} mismatches "
+            "(0 where a neuron has just fired; a chip reports 128 there: docs/loihi2.md)"
         )
-    if outputs_differ(trace, report):
-        lines.append(f"outputs differ by up to {report.output_difference:.3g}; the largest is {_largest(trace):.3g}")
+    if report.frames is not None:
+        lines.append(f"frames, by the file and by the checkpoint: {report.frames}")
+    lines += [f"outputs: {report.outputs}", f"scores: {report.scores}"]
     if report.first_mismatch is not None:
         lines.append(f"first mismatch: {report.first_mismatch}")
     return lines
-
-
-ROUNDING = 1e-4
-"""What rounding may take from outputs that no certificate covers, relative to the largest."""
-
-
-def outputs_differ(trace: Trace, report: ParityReport) -> bool:
-    """Whether the real-valued outputs are further from PyTorch's than rounding brings them."""
-    return report.output_difference > ROUNDING * _largest(trace)
-
-
-def _largest(trace: Trace) -> float:
-    return float(np.abs(trace.outputs).max(initial=0))
 
 
 def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]:
@@ -117,7 +108,8 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
         found: of a run, at least for the populations that are not proven.
     """
     if not proof.unproven:
-        return [f"widths: no u wraps and no v saturates in {len(proof.populations)} populations, whatever the input"]
+        populations = number(len(proof.populations), "population")
+        return [f"widths: no u wraps and no v saturates in {populations}, whatever the input"]
     lines = []
     for name in proof.unproven:
         wraps, saturations = found[name].wraps, found[name].saturations
@@ -127,16 +119,21 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
 
 
 def displaced(graph: Graph) -> list[str]:
-    """How far the spikes of an integer graph are from the float graph's, on the calibration frames, in a sentence."""
+    """What integers change: whose numbers none, and how far spikes are from the float graph's on calibration frames."""
     populations = graph.metadata.document.get(KEY, {}).get("populations", {})
+    kept = sum(bool(found.get("as_it_was")) for found in populations.values())
+    said = (
+        [f"integers: numbers of {kept} of {len(populations)} populations are the chip's already: kept"] if kept else []
+    )
     shares = {name: float(found["disagreement"]) for name, found in populations.items()}
     moved = sorted((name for name, share in shares.items() if share), key=lambda name: -shares[name])
     if not moved:
-        return ["integers: every spike as in floats, on the calibration frames"] if shares else []
+        return [*said, "integers: every spike as in floats, on the calibration frames"] if shares else []
     listed = ", ".join(f"{name} {shares[name]:.1%}" for name in moved[:DISPLACED])
     more = f" and {len(moved) - DISPLACED} more populations" if len(moved) > DISPLACED else ""
     return [
-        f"integers: neurons and steps that differ from the float graph's, on the calibration frames: {listed}{more}"
+        *said,
+        f"integers: neurons and steps that differ from the float graph's, on the calibration frames: {listed}{more}",
     ]
 
 
@@ -170,7 +167,7 @@ def cores(placement: Placement) -> list[str]:
     steps = placement.time_steps or 1
     return [
         f"placement: {number} on {chips} of Loihi 2, {used['neurons']:.0%} of their neurons and "
-        f"{used['memory']:.0%} of their memory in use",
+        f"{used['memory']:.0%} of their memory in use (--limits {placement.limits.profile}: an estimate, no proof)",
         f"busiest core, {how}: {busiest.population} channels {busiest.channels[0]} to {busiest.channels[1] - 1}, "
         f"{int(activity.operations[time.busiest]) / activity.steps:,.0f} operations per step",
         f"messages to cores, {how}: {int(activity.messages.sum()) / activity.steps * steps:,.0f} per image; at most "

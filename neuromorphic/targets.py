@@ -4,7 +4,7 @@ A target says all that it can't do with a graph before it runs it, and returns t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,10 +41,10 @@ class Target(ABC):
         """All reasons why it can't run `graph`, one sentence each; none if it can."""
 
     @abstractmethod
-    def _run(
+    def _parts(
         self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
-    ) -> "Trace":
-        """As of `run`, for a graph that it can run."""
+    ) -> "Iterator[Trace]":
+        """As of `parts`, for a graph that it can run."""
 
     def run(
         self,
@@ -65,9 +65,25 @@ class Target(ABC):
             RefusedInput: it refuses the graph, with all reasons; or the frames don't fit it.
             SimulationFailed: what runs it died, or ran over a limit.
         """
+        from neuromorphic.ir.trace import Trace
+
+        return Trace.joined(list(self.parts(graph, frames, time_steps, progress)))
+
+    def parts(
+        self,
+        graph: "Graph",
+        frames: "NDArray[np.float32]",
+        time_steps: int | None = None,
+        progress: Progress = _silent,
+    ) -> "Iterator[Trace]":
+        """The same as traces of some images each, in their order, as soon as there are any.
+
+        Raises:
+            RefusedInput, SimulationFailed: as of `run`.
+        """
         if reasons := self.refuses(graph):
             raise RefusedInput("; ".join(reasons))
-        return self._run(graph, frames, time_steps, progress)
+        return self._parts(graph, frames, time_steps, progress)
 
 
 @dataclass(frozen=True)
@@ -81,31 +97,31 @@ class Reference(Target):
         """Nothing: what a graph means is what this computes."""
         return []
 
-    def _run(
+    def _parts(
         self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
-    ) -> "Trace":
-        from neuromorphic.execution.reference import run_in_batches
+    ) -> "Iterator[Trace]":
+        from neuromorphic.execution.reference import traces
 
-        return run_in_batches(graph, frames, time_steps, progress=progress)
+        return traces(graph, frames, time_steps, progress=progress)
 
 
 @dataclass(frozen=True)
 class Fast(Target):
-    """The same in fast kernels (`execution.fast`): float32 where that is exact."""
+    """The same in fast kernels (`execution.fast`): numpy's, or compiled ones in long runs."""
 
     name: ClassVar = "fast"
-    says: ClassVar = "numpy's fast kernels"
+    says: ClassVar = "fast kernels, compiled in long runs"
 
     def refuses(self, graph: "Graph") -> list[str]:
         """Nothing."""
         return []
 
-    def _run(
+    def _parts(
         self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
-    ) -> "Trace":
-        from neuromorphic.execution.fast import run_in_batches
+    ) -> "Iterator[Trace]":
+        from neuromorphic.execution.fast import traces
 
-        return run_in_batches(graph, frames, time_steps, progress=progress)
+        return traces(graph, frames, time_steps, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -129,12 +145,12 @@ class Lava(Target):
 
         return refusals(graph, stock=self.stock)
 
-    def _run(
+    def _parts(
         self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
-    ) -> "Trace":
+    ) -> "Iterator[Trace]":
         from neuromorphic.lava.simulation import simulate
 
-        return simulate(
+        yield simulate(
             graph,
             frames,
             time_steps,

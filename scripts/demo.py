@@ -42,7 +42,8 @@ def main(name: str) -> int:
     trace.write(OUT / "trace.h5")
     console.print(f"2. simulated {len(images)} photographs in Lava, {trace.time_steps} time steps each")
 
-    report = neuromorphic.compare(trace, torch_trace(name, graph, graph, frames))
+    expected, _ = torch_trace(name, graph, graph, frames)
+    report = neuromorphic.compare(trace, expected)
     (OUT / "parity.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n")
     console.print("3. compared every spike with the PyTorch (SpikingJelly) model")
 

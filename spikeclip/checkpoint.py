@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import nn
 
 from neuromorphic.errors import meant
-from neuromorphic.files import whole
+from neuromorphic.files import write_bytes
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout, unfold_readout
@@ -176,8 +176,8 @@ def check_labels(path: str | Path, config: SpikeClipConfig, card: dict[str, Any]
 
 
 def _load_published(path: Path, heads: int | None, image_size: int | None, labels: LabelSet | None) -> Checkpoint:
-    encoder, preprocessing = published.load_published(path, heads, image_size)
-    found = published.describe(encoder.config)
+    encoder, preprocessing, taken = published.load_published(path, heads, image_size)
+    found = "; ".join(filter(None, (published.describe(encoder.config), taken)))
     readout, names = encoder.head, ()
     if labels is not None:
         check_labels(path, encoder.config, {}, labels)
@@ -190,8 +190,7 @@ def write_tensors(model: nn.Module, kind: str, metadata: Mapping[str, Any], path
     """Write the tensors of `model` and `metadata` of that format to `path`, whole or not at all, for `read_tensors`."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     document = json.dumps({"format": kind, "format_version": FORMAT_VERSION, **metadata})
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata={"spikeclip": document})
+    write_bytes(path, serialised(tensors, metadata={"spikeclip": document}))
 
 
 def read_tensors(path: Path, expected: dict[str, type] = METADATA) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -3,16 +3,40 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.files import whole
+from neuromorphic.pages.svg import BLUE, FAINT, INK, LINE, PAPER
 from spikeclip.errors import RefusedInput
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 SUFFIXES = (".png", ".svg", ".pdf")
 MOST_CELLS = 20
 """Classes up to which cells hold their counts and axes their names."""
+
+STYLE = {
+    "svg.hashsalt": "spikeclip",  # the same figure is the same file
+    "text.color": INK,
+    "axes.labelcolor": FAINT,
+    "axes.edgecolor": LINE,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+}
+"""Of matplotlib's settings, what makes a picture look as the pages do."""
+
+FRAME = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
+"""Corners of a cell, about its middle."""
 
 FOREIGN = "(foreign)"
 """What the column of all foreign names is called."""
@@ -53,26 +77,35 @@ def draw(panels: Sequence[Sequence[Panel]], path: Path) -> None:
         path: PNG, SVG or PDF, by its suffix.
     """
     import matplotlib  # takes a second to import
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
+    shades = LinearSegmentedColormap.from_list("page", [PAPER, BLUE])
     across = max(len(row) for row in panels)
-    figure = Figure(figsize=(6.0 * across, 5.6 * len(panels)), layout="constrained")
-    axes = figure.subplots(len(panels), across, squeeze=False)
-    for places, row in zip(axes, panels, strict=True):
-        for place in places[len(row) :]:
-            place.set_axis_off()
-        for place, panel in zip(places, row, strict=False):
-            shares = panel.counts / np.maximum(panel.counts.sum(1, keepdims=True), 1)
-            place.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-            place.set(title=panel.title, xlabel="taken for", ylabel="class")
-            if max(shares.shape) <= MOST_CELLS + 1:
-                names = [*panel.names, FOREIGN][: shares.shape[1]]
-                place.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-                place.set_yticks(range(len(panel.classes)), panel.classes)
-                for (i, j), share in np.ndenumerate(shares):
-                    if count := panel.counts[i, j]:
-                        place.text(j, i, count, ha="center", va="center", color="w" if share > 0.5 else "k")
-    with matplotlib.rc_context({"svg.hashsalt": "spikeclip"}):  # the same figure is the same file
-        kind = path.suffix.lower().removeprefix(".")
-        with whole(path) as partial:
-            figure.savefig(partial, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
+    kind = path.suffix.lower().removeprefix(".")
+    with matplotlib.rc_context(STYLE), whole(path) as partial:
+        figure = Figure(figsize=(6.0 * across, 5.6 * len(panels)), layout="constrained")
+        axes = figure.subplots(len(panels), across, squeeze=False)
+        for places, row in zip(axes, panels, strict=True):
+            for place in places[len(row) :]:
+                place.set_axis_off()
+            for place, panel in zip(places, row, strict=False):
+                _draw(place, panel, shades)
+        figure.savefig(partial, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
+
+
+def _draw(place: "Axes", panel: Panel, shades: "Colormap") -> None:
+    """One matrix; of few classes with its counts, and a frame around every right one."""
+    shares = panel.counts / np.maximum(panel.counts.sum(1, keepdims=True), 1)
+    place.imshow(shares, cmap=shades, vmin=0, vmax=1, interpolation="nearest")
+    place.set(title=panel.title, xlabel="taken for", ylabel="class")
+    if max(shares.shape) > MOST_CELLS + 1:
+        return
+    names = [*panel.names, FOREIGN][: shares.shape[1]]
+    place.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    place.set_yticks(range(len(panel.classes)), panel.classes)
+    for (i, j), share in np.ndenumerate(shares):
+        if j < len(panel.names) and panel.classes[i] == panel.names[j]:
+            place.plot(j + FRAME[:, 0], i + FRAME[:, 1], color=FAINT, linewidth=0.8)
+        if count := panel.counts[i, j]:
+            place.text(j, i, count, ha="center", va="center", color=PAPER if share > 0.85 else INK)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import meant
 from neuromorphic.files import whole
 from spikeclip.class_names import find_classes
-from spikeclip.errors import RefusedInput, first_line
+from spikeclip.errors import RefusedInput
 
 Cosine = Literal["centred", "plain"]
 """With what an embedding is compared: label vectors less the mean of the classes', or label vectors as they are."""
@@ -94,7 +94,7 @@ def load_labels(spec: str, first_of_repeated: bool = False) -> LabelSet:
     except RefusedInput:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
-        raise RefusedInput(f"{path}: not a readable .npz file ({first_line(error)})") from error
+        raise RefusedInput(f"{path}: not a readable .npz file; expected such as spikeclip-labels writes") from error
     if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(names) or not np.isfinite(vectors).all():
         raise RefusedInput(
             f"{path}: label set {key!r} has vectors {vectors.dtype} {list(vectors.shape)} for {len(names)} names; "

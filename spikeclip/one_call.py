@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.cli_inputs import find_inputs, frames_of
 from neuromorphic.errors import RefusedInput, meant
 from neuromorphic.execution.frames import timed
 from neuromorphic.ir.graph import Graph
@@ -17,12 +18,10 @@ from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
-from neuromorphic.reading.frames import encode, image_size, read_frames
+from neuromorphic.reading.frames import encode, find_frames
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.targets import TARGETS, Lava
-from spikeclip.data import load_images
-from spikeclip.preprocess import stated_resize
 
 CALIBRATED = 64
 """Images, or frames, that a graph is quantised on at most, where no others are given."""
@@ -93,12 +92,11 @@ def run(
 def _frames(graph: Graph, frames: Any, images: Any, limit: int | None) -> NDArray[np.float32]:
     """Float32 of one of the two."""
     if isinstance(frames, str | Path):
-        return read_frames(graph, Path(frames), limit)
+        return find_frames(graph, Path(frames), limit=limit).floats()
     if frames is not None:
         return np.asarray(frames, np.float32)[:limit]
     if isinstance(images, str | Path):
-        resize = stated_resize(graph.metadata.preprocessing, graph.source)
-        return encode(graph, load_images(str(images), image_size(graph), limit, resize).images)
+        return frames_of(graph, find_inputs(graph, str(images), None, limit=limit))
     return encode(graph, np.asarray(images, np.uint8)[:limit])
 
 

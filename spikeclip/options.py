@@ -37,8 +37,15 @@ ImagesOption = Annotated[
 ]
 FramesOption = Annotated[
     Path | None,
-    typer.Option("--frames", help="Instead of images, what the input reads: .npy or NIR's data (docs/data.md)."),
+    typer.Option(
+        "--frames", help="Instead of images, what the input reads: .npy, .npz, NIR's data or events (docs/data.md)."
+    ),
 ]
+BinOption = Annotated[
+    str | None,
+    typer.Option("--bin", help="Of events: time per step, as 1ms, or steps per recording, as 16 or 16:number."),
+]
+TimeFirstOption = Annotated[bool, typer.Option("--time-first", help="Frames are [T, N, ...], not [N, T, ...].")]
 SkipBrokenOption = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out image files that can't be read, and say which.")
 ]

@@ -6,17 +6,36 @@ every command.  No torch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeclip.class_names import find_classes, same_list
-from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
 
 TOP = 5
 """Classes that are listed for each image."""
+
+
+class Labelled(Protocol):
+    """What has labels and names: images (`data.ImageSet`), or frames.
+
+    Attributes:
+        names: of each image.
+        labels: int64 `[N]`, or None.
+        label_names: names that the labels index, or none.
+        source: named in sentences.
+    """
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def labels(self) -> NDArray[np.int64] | None: ...
+    @property
+    def label_names(self) -> Sequence[str]: ...
+    @property
+    def source(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +55,7 @@ class Truth:
         return None if self.classes is None else float((predictions == self.classes).mean())
 
 
-def find_truth(images: ImageSet, names: Sequence[str], outputs: int, model: str) -> Truth:
+def find_truth(images: Labelled, names: Sequence[str], outputs: int, model: str) -> Truth:
     """The labels of `images` as the model's classes: by name, or by number where one of the two has no names.
 
     Args:
@@ -67,7 +86,7 @@ def find_truth(images: ImageSet, names: Sequence[str], outputs: int, model: str)
     return Truth(labels, (assumption(images, names, model),))
 
 
-def assumption(images: ImageSet, names: Sequence[str], model: str) -> str:
+def assumption(images: Labelled, names: Sequence[str], model: str) -> str:
     """The sentence that labels are taken for the model's class numbers, for want of names."""
     without = f"{model} has no names of classes" if images.label_names else "the images come without names of classes"
     known = list(images.label_names or names)

@@ -33,16 +33,22 @@ CLIP_STD = tuple(255 * std for std in (0.26862954, 0.26130258, 0.27577711))
 SHOWN = 5
 """Tensors that a refusal lists by name."""
 
-STATES = ("state_dict", "model", "net", "model_state_dict")
-"""Where training scripts keep the tensors within what they save."""
-
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 _PARTS = ("q", "k", "v")
 
 
-def load_published(path: Path, heads: int | None, image_size: int | None = None) -> tuple[Encoder, Preprocessing]:
-    """The encoder of a published checkpoint, in evaluation mode, and the preprocessing of the published recipe.
+WEIGHTS = ("state_dict", "model_state_dict", "model", "net")
+"""Entries that training scripts save their tensors as, the preferred first; or a file is the dictionary itself."""
+
+AVERAGED = ("state_dict_ema", "model_ema", "ema", "ema_state_dict", "model_ema_state_dict")
+"""Entries of weights averaged over training (EMA): read where there are no others."""
+
+
+def load_published(path: Path, heads: int | None, image_size: int | None = None) -> tuple[Encoder, Preprocessing, str]:
+    """The encoder of a published checkpoint in evaluation mode, the published recipe's preprocessing, and a sentence.
+
+    The sentence says which of the file's tensors were taken, where it has several sets of them.
 
     Args:
         path: a PyTorch file; read with `weights_only=True`, so that nothing in it is executed.
@@ -52,7 +58,7 @@ def load_published(path: Path, heads: int | None, image_size: int | None = None)
     Raises:
         RefusedInput: the file is not readable or holds other tensors; each one that is wrong is named.
     """
-    state = read_state(path)
+    state, taken = read_state(path)
     if "patch_embed.block0_conv.weight" not in state:
         raise RefusedInput(
             f"{path}: tensor patch_embed.block0_conv.weight is missing: not the published Vision_Encoder; expected, of "
@@ -65,11 +71,18 @@ def load_published(path: Path, heads: int | None, image_size: int | None = None)
     channels = config.image_channels
     if channels != len(CLIP_MEAN):
         raise RefusedInput(f"{path}: reads {channels} channels; expected 3, as CLIP's image normalisation has")
-    return encoder.eval(), Preprocessing(config.image_size, CLIP_MEAN, CLIP_STD, CLIP_SAMPLES)
+    return encoder.eval(), Preprocessing(config.image_size, CLIP_MEAN, CLIP_STD, CLIP_SAMPLES), taken
 
 
-def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
-    """The tensors of a PyTorch file by name, without `module.`, in float32 (counters as they are); `kind` is the class.
+def read_state(path: Path, kind: str = "Vision_Encoder") -> tuple[dict[str, Tensor], str]:
+    """The tensors of a PyTorch file by name, without `module.`, in float32 (counters as they are).
+
+    Args:
+        path: of the file.
+        kind: the class that it is expected to be of.
+
+    Returns:
+        The tensors, and a sentence on which of several sets of them these are; empty where there is one.
 
     Raises:
         RefusedInput: the file is not readable without executing code from it, or holds no tensors.
@@ -81,10 +94,8 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle and its own unpickler do
         raise RefusedInput(f"{path}: {_why_unreadable(error)}") from error
-    state = content
-    if isinstance(content, Mapping):
-        state = next((content[key] for key in STATES if isinstance(content.get(key), Mapping)), content)
-    if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
+    entry, state = _choose(content)
+    if state is None:
         raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of {kind}")
     named = {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
     if len(named) < len(state):
@@ -93,7 +104,30 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> dict[str, Tensor]:
     for name, tensor in named.items():
         if odd := _odd(tensor):
             raise RefusedInput(f"{path}: {shown(name)} is {odd}; expected ordinary numbers, all of them in the file")
-    return {name: t.float() if t.is_floating_point() else t for name, t in named.items()}
+    others = [key for key in (*WEIGHTS, *AVERAGED) if entry and key != entry and _tensors(content.get(key))]
+    taken = f"weights: {entry}" + (" (averaged, EMA)" if entry in AVERAGED else "") if entry else ""
+    taken += f"; not its {', '.join(others)}" if others else ""
+    found = {name: t.float() if t.is_floating_point() else t for name, t in named.items()}
+    return found, taken if others or entry in AVERAGED else ""
+
+
+def _choose(content: object) -> tuple[str, Mapping[str, Tensor] | None]:
+    """The entry with the tensors, "" where the file has no entries, and the tensors; None where there are none."""
+    if not isinstance(content, Mapping):
+        return "", None
+    for key in (*WEIGHTS, *AVERAGED):
+        if key in content and not isinstance(content[key], Tensor):
+            state = _tensors(content[key])
+            if state is not None or key == WEIGHTS[0]:
+                return key, state
+    return "", _tensors(content)
+
+
+def _tensors(state: object) -> Mapping[str, Tensor] | None:
+    """`state`, if it is a dictionary of nothing but tensors, and of some."""
+    if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
+        return None
+    return state
 
 
 def _odd(tensor: Tensor) -> str:

@@ -2,12 +2,12 @@
 
 A channel's weights, folded with the batch normalisation behind them (`s = gamma / sqrt(variance + eps)`), become
 
-    step round(s w / step)        step = 2^-k M / 127,  k the largest of 0, ..., 7 with  max |s w| <= 2^-k M
+    step round(s w / step)        step = 2^-k M / 127,  k the largest of 0 and 1 with  max |s w| <= 2^-k M
 
-M is the largest `|s w|` of all synapses whose currents a neuron adds up: they count in one unit, M / (127 · 2^7), and
-their weights are integers of 8 bits, shifted left by 7 - k.  All branches onto the residual stream share one M; any
-other convolution has its own.  Gradients pass through the rounding as if it weren't there.  Thresholds and biases stay
-as they are: the chip has 17 and 13 bits for them.
+M is the largest `|s w|` of all synapses whose currents a neuron adds up: they count in one unit, M / (127 · 2), and
+the weights of a convolution are integers of 8 bits, all shifted left by 1 - k, since Lava's Conv holds no larger ones.
+All branches onto the residual stream share one M; any other convolution has its own.  Gradients pass through the
+rounding as if it weren't there.  Thresholds and biases stay as they are: the chip has 17 and 13 bits for them.
 """
 
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ from spikeclip.layers import ConvNorm, SpikingConv
 LARGEST = 127
 """Of the integers; -128 is left out, so that the grid is symmetric."""
 
-EXPONENT_RANGE = 7
+EXPONENT_RANGE = 1
 """Powers of two between the coarsest and the finest step of one stream."""
 
 SLACK = 2.0**-12
-"""Relative, of a channel's largest weight: what was rounded to 127 steps is not to take the next larger step because
-float32 has it a little above."""
+"""Relative, of a convolution's largest weight: what was rounded to 127 steps is not to take the next larger step
+because float32 has it a little above."""
 
 
 def rounded_weights(encoder: Encoder) -> dict[str, Tensor]:
@@ -39,13 +39,13 @@ def rounded_weights(encoder: Encoder) -> dict[str, Tensor]:
     for stream in _streams(encoder):
         with torch.no_grad():
             scales = {name: _scale(part.bn) for name, part in stream.items()}
-            most = {name: (scales[name] * part.conv.weight).abs().amax((1, 2, 3)) for name, part in stream.items()}
-            unit = torch.stack([channels.max() for channels in most.values()]).max()
+            most = {name: (scales[name] * part.conv.weight).abs().max() for name, part in stream.items()}
+            unit = torch.stack([*most.values()]).max()
         for name, part in stream.items():
             weight = part.conv.weight
             with torch.no_grad():
-                exponents = torch.ceil(torch.log2((1 - SLACK) * most[name] / unit)).clamp(-EXPONENT_RANGE, 0)
-                steps = (unit / LARGEST * torch.exp2(exponents))[:, None, None, None] / scales[name]
+                exponent = torch.ceil(torch.log2((1 - SLACK) * most[name] / unit)).clamp(-EXPONENT_RANGE, 0)
+                steps = unit / LARGEST * torch.exp2(exponent) / scales[name]
                 change = steps * torch.round(weight / steps) - weight
                 change[~torch.isfinite(change)] = 0  # of channels that are zero whatever their weights
             found[f"{name}.conv.weight"] = weight + change

@@ -66,7 +66,8 @@ def load_text(path: Path) -> TextCheckpoint:
     if not path.is_file():
         raise RefusedInput(f"text encoder {path}: no such file; expected a checkpoint of spikeclip-train-text")
     if path.suffix in SUFFIXES:
-        model, card = load_published_text(path), {"published": PUBLISHED}
+        model, taken = load_published_text(path)
+        card = {"published": "; ".join(filter(None, (PUBLISHED, taken)))}
     else:
         tensors, metadata = read_tensors(path, METADATA)
         if metadata.get("format") != TEXT_FORMAT:
@@ -83,20 +84,20 @@ def load_text(path: Path) -> TextCheckpoint:
     return TextCheckpoint(model.eval().requires_grad_(False), card, path)
 
 
-def load_published_text(path: Path) -> SpikingTextEncoder:
-    """The encoder of a published checkpoint, whose every size follows from the shapes of its tensors.
+def load_published_text(path: Path) -> tuple[SpikingTextEncoder, str]:
+    """The encoder of a published checkpoint, whose every size follows from its tensors, and which of them it is of.
 
     Raises:
         RefusedInput: the file is not readable or holds other tensors; each one that is wrong is named.
     """
-    state = read_state(path, PUBLISHED)
+    state, taken = read_state(path, PUBLISHED)
     # Older versions of transformers keep the numbers 0, 1, ... of the positions among the tensors.
     state.pop("clip_embedding.position_ids", None)
     model = _skeleton(find_text_config(state, path))
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     check_state(state, expected, path, PUBLISHED)
     model.load_state_dict(state, assign=True)
-    return model
+    return model, taken
 
 
 def find_text_config(state: Mapping[str, Tensor], path: Path) -> TextEncoderConfig:

@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -9,6 +11,9 @@ from typer.testing import CliRunner
 import export.cli
 import neuromorphic.cli
 import neuromorphic.inspection.cli
+from neuromorphic.ir.trace import Trace
+from spikeclip.data import load_images
+from spikeclip.preprocess import stated_resize
 from tests.spikeclip.published import random_state
 from tests.test_refusals import refused
 
@@ -36,9 +41,11 @@ def simulate(*arguments):
 def test_a_graph_is_quantised_checked_placed_and_written(folder):
     check = ["--check", folder / "a.pth", "--heads", "4"]
     written = ["--save-quantized", folder / "q.nir", "--json", folder / "q.json", "--placement", folder / "p.json"]
+    written += ["--html", folder / "q.html"]
     said = simulate(folder / "a.nir", *SHOWN, *CALIBRATED, *check, *written)
     assert "0 mismatches; 2 of 2 predictions agree" in said
     assert "final membranes: " in said
+    assert "a chip reports 128 there" in said
     assert "can leave 24 bits in the worst case" in said
     assert "in this run none did" in said
     report = json.loads((folder / "q.json").read_text())
@@ -49,6 +56,10 @@ def test_a_graph_is_quantised_checked_placed_and_written(folder):
     assert f"placement: {placement['cores']} cores on 1 chip" in said
     assert placement["measured"]["messages_per_image"] > 0
     assert (folder / "p.svg").read_text().startswith("<svg")
+    page = (folder / "q.html").read_text()
+    assert f"Every spike as in PyTorch: {report['spikes_compared']:,} compared, none differs" in page
+    assert "differ from floats" in page
+    assert page.count("data:image/png;base64,") == 2
 
     simulate(folder / "q.nir", *SHOWN, *INTEGERS, *check, "--json", folder / "again.json")
     again = json.loads((folder / "again.json").read_text())
@@ -99,3 +110,25 @@ def test_what_does_not_fit_is_refused(folder):
     refused(app, folder / "twice.nir", *SHOWN, *CALIBRATED, words=["twice.nir", "is quantised already"])
     nowhere = folder / "none" / "q.nir"
     refused(app, folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", nowhere, words=["q.nir", "folder"])
+
+
+def test_integers_leave_as_onnx_that_computes_the_same(folder):
+    simulate(folder / "a.nir", *SHOWN, *CALIBRATED, "--save-onnx", folder / "a.onnx", "-o", folder / "t.h5")
+    trace = Trace.read(folder / "t.h5")
+    session = onnxruntime.InferenceSession(folder / "a.onnx", providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    document = json.loads(session.get_modelmeta().custom_metadata_map["spikeclip"])
+    images = load_images("samples", 32, 2, stated_resize(document["preprocessing"], "a.onnx")).images
+    found = dict(zip(names, session.run(None, {"images": images}), strict=True))
+    for name, train in trace.spikes.items():
+        np.testing.assert_array_equal(found[name].reshape(train.unpack().shape), train.unpack(), err_msg=name)
+        np.testing.assert_array_equal(found[f"{name}/membranes"].reshape(2, -1), trace.membranes[name].reshape(2, -1))
+    outputs = found["outputs"].reshape(trace.outputs.shape)
+    np.testing.assert_array_equal(outputs.astype(np.float32), trace.outputs)
+    # The metadata's readout makes the scores of them, as the host does.
+    weights = np.array(document["readout"]["time_weights"])
+    scores = (weights[:, None] * outputs).sum(1) + np.array(document["readout"]["bias"] or 0)
+    np.testing.assert_allclose(scores, trace.scores, rtol=1e-6)
+    refused(
+        neuromorphic.cli.app, folder / "a.nir", *SHOWN, "--save-onnx", folder / "b.onnx", words=["--precision loihi2"]
+    )

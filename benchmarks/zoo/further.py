@@ -35,8 +35,8 @@ def on_the_chip(graph: Graph, frames: NDArray[np.float32]) -> dict[str, Any]:
 def other_counts(prepared: PreparedModule, graph: Graph, trace: Trace, frames: NDArray[np.float32]) -> dict[str, Any]:
     """How many layers that read one population have the SOPs that SpikingJelly and NeuroBench find in the module.
 
-    Both tell spikes by their values, so that sums of spikes are none to them.  A node that fuses several of the
-    module's layers is compared with their sum.
+    Both tell spikes by their values, so that sums of spikes, and means over time, are none to them.  A node that fuses
+    several of the module's layers is compared with their sum.
     """
     counts = energy.count(graph, trace, frames=frames)
     found = _counted(prepared, frames)
@@ -54,7 +54,7 @@ def other_counts(prepared: PreparedModule, graph: Graph, trace: Trace, frames: N
 
 
 def _counted(prepared: PreparedModule, frames: NDArray[np.float32]) -> dict[str, tuple[int, int]]:
-    """SpikingJelly's and NeuroBench's SOPs of each convolution and matrix of the module, by path."""
+    """SpikingJelly's and NeuroBench's SOPs of each convolution and matrix of the module that reads 0 and 1, by path."""
     module = prepared.module
     calls: dict[str, list[Tensor]] = {}
     layers = {path: m for path, m in module.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)}
@@ -70,7 +70,8 @@ def _counted(prepared: PreparedModule, frames: NDArray[np.float32]) -> dict[str,
     for handle in handles:
         handle.remove()
     scopes = {scope.partition(".")[2]: sum(ops.values()) for scope, ops in counter.get_counts().items()}
-    return {path: (scopes.get(path, 0), _effective(layers[path], inputs)) for path, inputs in calls.items()}
+    spikes = {path: inputs for path, inputs in calls.items() if all(((x == 0) | (x == 1)).all() for x in inputs)}
+    return {path: (scopes.get(path, 0), _effective(layers[path], inputs)) for path, inputs in spikes.items()}
 
 
 def _effective(layer: nn.Module, inputs: list[Tensor]) -> int:

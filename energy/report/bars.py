@@ -8,7 +8,7 @@ from markupsafe import Markup
 from energy.document import Part
 from energy.report.parts import PARTS, swatch
 from energy.report.scales import Scale
-from energy.report.svg import WIDTH, Panel, label, line, name_label, pages
+from neuromorphic.pages.svg import WIDTH, Panel, label, line, name_label, pages
 
 ROW = 25.0
 ROWS = 30

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from energy.document import Comparison, Scheme
 from energy.report.parts import SCHEMES
 from energy.report.scales import Scale, decades, ratio_text
-from energy.report.svg import INK, PAPER, WIDTH, Panel, element, label, line
+from neuromorphic.pages.svg import INK, PAPER, WIDTH, Panel, element, label, line
 
 LINES: dict[Scheme, tuple[str, str | None]] = {
     "papers": ("#56b4e9", "2 3"),

@@ -11,7 +11,7 @@ from energy.report.heatmap import rates
 from energy.report.parts import SCHEMES, legend
 from energy.report.ratios import ratio_ends, ratio_panel
 from energy.report.scales import count_text, energy_text
-from energy.report.svg import Figure
+from neuromorphic.pages.svg import Figure
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,15 @@ def draw(document: Document) -> Figures:
             name: DeviceFigures(
                 totals=_totals(name, report),
                 layers={scheme: _layers(name, scheme, account) for scheme, account in report.accounts.items()},
-                break_even=_break_even(name, report),
+                break_even=break_even(name, report),
             )
             for name, report in document.devices.items()
         },
     )
 
 
-def _operations(document: Document) -> Figure:
-    """Operations per image: SOPs, MACs, additions, comparisons and neuron updates of each node."""
+def operations(document: Document) -> tuple[dict[str, dict[Part, float]], dict[str, dict[Part, float]]]:
+    """Operations per image of each node of the encoder, by part, and of each layer of the twin."""
     snn, images = document.snn, document.images
     nodes: dict[str, dict[Part, float]] = {}
     for name, layer in snn.layers.items():
@@ -97,9 +97,18 @@ def _operations(document: Document) -> Figure:
     if document.ann is not None:
         for name, twins in document.ann.layers.items():
             twin[name] = {"macs": twins.macs, "additions": twins.additions or 0}
-    sides = [("SNN, operations per image", _bars(nodes, images))]
-    if twin:
-        sides.append(("ANN, operations per image", _bars(twin, images)))
+    ours, theirs = (
+        {name: {part: value / images for part, value in parts.items()} for name, parts in side.items()}
+        for side in (nodes, twin)
+    )
+    return ours, theirs
+
+
+def _operations(document: Document) -> Figure:
+    ours, theirs = operations(document)
+    sides = [("SNN, operations per image", _bars(ours))]
+    if theirs:
+        sides.append(("ANN, operations per image", _bars(theirs)))
     return _side_by_side("Operations per layer", sides, count=True)
 
 
@@ -142,14 +151,15 @@ def _ratios(document: Document) -> Figure | None:
     return Figure("Energy of the SNN over that of its ANN", panels)
 
 
-def _break_even(name: str, report: DeviceReport) -> Figure | None:
+def break_even(name: str, report: DeviceReport) -> Figure | None:
+    """Cost against firing rate, a panel per device of the twin; None without comparisons."""
     panels = [break_even_panel(title, ones) for title, ones in _pairs(name, report).items()]
     drawn = [panel for panel in panels if panel is not None]
     return Figure(f"Cost ratio against firing rate, SNN on {name}", drawn) if drawn else None
 
 
-def _bars(layers: Mapping[str, Mapping[Part, float]], images: int = 1) -> list[Bar]:
-    bars = [Bar(name, {part: value / images for part, value in parts.items()}) for name, parts in layers.items()]
+def _bars(layers: Mapping[str, Mapping[Part, float]]) -> list[Bar]:
+    bars = [Bar(name, parts) for name, parts in layers.items()]
     return [bar for bar in bars if bar.total > 0]
 
 

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from energy.counts import PopulationCounts
 from energy.report.scales import ratio_text
-from energy.report.svg import FAINT, INK, LINE, PAPER, WIDTH, Figure, Panel, element, label, name_label, pages
+from neuromorphic.pages.svg import FAINT, INK, LINE, PAPER, WIDTH, Figure, Panel, element, label, name_label, pages
 
 ROW = 18.0
 ROWS = 40
@@ -80,7 +80,7 @@ def _cells(
 
 def _cell(x: float, y: float, width: float, rate: float, highest: float, name: str) -> Markup:
     """One step: coloured by its rate; an empty frame where nothing fires."""
-    shade = _shade(rate, highest)
+    shade = shade_of(rate, highest)
     gap = 1.0 if width > 6 else 0.0
     marks = [
         element("title", f"{name}: {ratio_text(rate)}"),
@@ -98,7 +98,8 @@ def _cell(x: float, y: float, width: float, rate: float, highest: float, name: s
     return element("g", *marks)
 
 
-def _shade(rate: float, highest: float) -> int:
+def shade_of(rate: float, highest: float) -> int:
+    """Which colour of the ramp a rate has."""
     return min(int(rate / highest * len(RAMP)), len(RAMP) - 1) if highest else 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from markupsafe import Markup
 
 from energy.document import Part, Scheme
-from energy.report.svg import WIDTH, Panel, element, label
+from neuromorphic.pages.svg import WIDTH, Panel, element, label
 
 PARTS: dict[Part, tuple[str, str]] = {
     "synapses": ("SOPs", "#0072b2"),

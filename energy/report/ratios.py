@@ -7,7 +7,7 @@ from markupsafe import Markup
 from energy.document import Comparison, Scheme, Verdict
 from energy.report.parts import SCHEMES
 from energy.report.scales import Scale, decades, ratio_text
-from energy.report.svg import INK, PAPER, WIDTH, Panel, element, label, line
+from neuromorphic.pages.svg import INK, PAPER, WIDTH, Panel, element, label, line
 
 COLOURS: dict[Verdict, str] = {"cheaper": "#0072b2", "not cheaper": "#d55e00", "undecided": "#5c6670"}
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.certificate import Certificate
 from export.frontend.axes import Axes
 from export.frontend.context import Context
 from export.frontend.grouping import groups_of
@@ -26,6 +25,7 @@ from export.frontend.rewriting import rewritten
 from export.frontend.tracing import trace
 from export.frontend.writing_back import write_back
 from export.snap import Grid
+from neuromorphic.analysis.rounding import Certificate
 from spikeclip.errors import RefusedInput
 
 
@@ -123,7 +123,7 @@ def to_nir(
     own, notes = rewritten(own)
     traced = trace(own, example)
     context, result = interpret(traced, names, time_steps)
-    proven = prove(context, result, inputs.range)
+    proven = prove(context, result, inputs.sums)
     groups = groups_of(proven.lowering, own)
     own = own.double()
     write_back(own, proven.lowering)

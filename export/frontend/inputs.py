@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.bounds import Range
-from export.frames import snap_frames
 from export.frontend.axes import Axes
+from neuromorphic.analysis.frame_sums import bounded
+from neuromorphic.ops import Sums
+from neuromorphic.ops.dyadic import on_grid
 
 
 class InputKind(StrEnum):
@@ -57,10 +58,9 @@ class Inputs:
         return cls(kind, axes, frame, low, high, (6 if bits is None else bits) if real else 0)
 
     @property
-    def range(self) -> Range:
-        """Bounds of a frame."""
-        ones = np.ones((1,) * len(self.frame))
-        return Range(max(self.high, 0) * ones, max(-self.low, 0) * ones, self.bits, constant=not self.axes.timed)
+    def sums(self) -> Sums:
+        """Bounds and grid of a frame."""
+        return bounded(self.low, self.high, self.bits, constant=not self.axes.timed)
 
     @property
     def assumption(self) -> str:
@@ -69,7 +69,7 @@ class Inputs:
 
     def encode(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames on the grid: the nearest multiples of 2^-bits."""
-        return snap_frames(frames, self.bits)
+        return on_grid(frames, self.bits)
 
     def random(self, images: int, time_steps: int, seed: int) -> NDArray[np.float32]:
         """Frames to try: `[images, *frame]`, or `[images, T, *frame]`; a fifth of spikes and counts is not 0."""

@@ -71,7 +71,7 @@ def _home(home: str) -> ModuleType:
 def _load_weights(module: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file")
-    state = _safetensors(path) if path.suffix == ".safetensors" else read_state(path, type(module).__name__)
+    state = _safetensors(path) if path.suffix == ".safetensors" else read_state(path, type(module).__name__)[0]
     try:
         missing, unexpected = module.load_state_dict(state, strict=False)
     except RuntimeError as error:  # tensors of other shapes

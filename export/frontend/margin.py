@@ -16,17 +16,36 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-import nir
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.bounds import POPULATIONS, propagate, sources
 from export.frontend.door import PreparedModule
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.recording import rest, watched
-from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
+from neuromorphic.analysis.partial_sums import partial_sums
+from neuromorphic.ops import (
+    Affine,
+    AnyOperation,
+    Conv2d,
+    CubaLif,
+    Delay,
+    Float32,
+    If,
+    Integrator,
+    Li,
+    Lif,
+    MaxPool2d,
+    Population,
+    Scale,
+    SelfAttention,
+    Sink,
+    Source,
+    SumPool2d,
+    Threshold,
+)
+from neuromorphic.reading.build import from_nir
 
 ROUNDING = 1.01 * 2.0**-53
 """What one operation in float64 is off by, relative to its result, and some room for products of errors."""
@@ -113,59 +132,66 @@ def _shadowed(prepared: PreparedModule) -> dict[str, tuple[str, Stepping]]:
 
 def errors_of(prepared: PreparedModule) -> dict[str, float]:
     """What float64 is off by at most in the membranes of each population, by name."""
-    graph, steps = prepared.graph, prepared.time_steps
-    reads, _ = propagate(graph, prepared.inputs.range, steps)
-    before = sources(graph)
+    graph, steps = from_nir(prepared.graph, "the module"), prepared.time_steps
+    reads, _ = partial_sums(graph, prepared.inputs.sums, steps)
 
     @cache
     def terms(name: str) -> int:
-        """The most numbers that are added on the way to what a node returns, since the last exact ones."""
-        node = graph.nodes[name]
-        if isinstance(node, (*POPULATIONS, nir.Input)):
-            return 0
-        return read(name) + _terms(node)
+        """The most numbers that are added on the way to what a node sends, since the last exact ones."""
+        operation = graph.nodes[name].operation
+        return 0 if isinstance(operation, Population | Source) else read(name) + _terms(operation)
 
     def read(name: str) -> int:
         # Two more of each, for factors and means that the module multiplies by and the graph folds.
-        return len(before[name]) + 2 + max(terms(source) for source in before[name])
+        sources = graph.nodes[name].sources
+        return len(sources) + 2 + max(terms(source) for source in sources)
 
     found = {}
-    for name, node in graph.nodes.items():
-        if not isinstance(node, POPULATIONS):
-            continue
-        membrane, synapse = f"{name}.membrane", f"{name}.synapse"
-        holder = membrane if membrane in graph.nodes else name
+    for node in graph.populations:
+        membrane, synapse = f"{node.name}.membrane", f"{node.name}.synapse"
+        holder = membrane if membrane in graph.nodes else node.name
         entrance = synapse if synapse in graph.nodes else holder
-        magnitude = float(np.max(reads[entrance].positive + reads[entrance].negative))
+        reach = reads[entrance].reach
+        magnitude = float((reach.high - reach.low).max())
         current = read(entrance) * ROUNDING * magnitude
-        if synapse in graph.nodes or isinstance(node, nir.CubaLIF):
+        if synapse in graph.nodes or isinstance(node.operation, CubaLif):
             current = steps * (current + ROUNDED * ROUNDING * magnitude)
-        found[name] = _membrane_error(graph.nodes[holder], node, current, magnitude, steps)
+        threshold = float(np.max(np.abs(_threshold(node.operation))))
+        found[node.name] = _membrane_error(graph.nodes[holder].operation, threshold, current, magnitude, steps)
     return found
 
 
-def _membrane_error(holder: nir.NIRNode, node: nir.NIRNode, current: float, magnitude: float, steps: int) -> float:
-    threshold = np.max(np.abs(node.threshold if isinstance(node, nir.Threshold) else node.v_threshold))
+def _threshold(operation: AnyOperation) -> Float32:
+    match operation:
+        case Lif() | If() | CubaLif() | Threshold():
+            return operation.threshold
+        case other:
+            raise TypeError(f"{other.nir_name} has no threshold")
+
+
+def _membrane_error(holder: AnyOperation, threshold: float, current: float, magnitude: float, steps: int) -> float:
     match holder:
-        case nir.IF() | nir.I():
+        case If() | Integrator():
             largest = steps * magnitude + threshold
             return float(steps * (current + ROUNDED * ROUNDING * largest))
-        case nir.LIF() | nir.LI() | nir.CubaLIF():
-            resistance = float(np.max(np.abs(holder.r)))
-            largest = resistance * magnitude + float(np.max(np.abs(holder.v_leak))) + threshold
+        case Lif() | Li() | CubaLif():
+            resistance = float(np.max(np.abs(holder.gain)))
+            largest = resistance * magnitude + float(np.max(np.abs(holder.leak))) + threshold
             return float(steps * (resistance * current + ROUNDED * ROUNDING * largest))
-    raise TypeError(f"{type(holder).__name__} has no membrane")
+        case other:
+            raise TypeError(f"{other.nir_name} has no membrane")
 
 
-def _terms(node: nir.NIRNode) -> int:
-    """How many products and a bias a node adds up in one of its outputs."""
-    match node:
-        case nir.Conv2d() | nir.Affine():
-            return int(np.prod(node.weight.shape[1:])) + 1
-        case nir.SumPool2d():
-            return int(np.prod(np.broadcast_to(node.kernel_size, 2)))
-        case nir.Scale() | SpikingSelfAttention():  # whose sums are of spikes, exact but for the factor
+def _terms(operation: AnyOperation) -> int:
+    """How many products and a bias an operation adds up in one of its outputs."""
+    match operation:
+        case Conv2d() | Affine():
+            return int(np.prod(operation.weight.shape[1:])) + 1
+        case SumPool2d():
+            return int(np.prod(operation.kernel_size))
+        case Scale() | SelfAttention():  # whose sums are of spikes, exact but for the factor
             return 1
-        case nir.Flatten() | nir.Delay() | nir.Output() | MaxPool2d():
+        case Delay() | Sink() | MaxPool2d():
             return 0
-    raise TypeError(f"{type(node).__name__} is no sum")
+        case other:
+            raise TypeError(f"{other.nir_name} is no sum")

@@ -18,15 +18,11 @@ from numpy.typing import NDArray
 from export.frontend.neurons.equations import Neurons, Recurrence, Reset
 from export.frontend.nodes import Population, Shape
 from export.populations import DT, strict
+from neuromorphic.ops.dyadic import is_power_of_two
 from spikeclip.errors import RefusedInput
 
 if TYPE_CHECKING:
     from export.frontend.lowering import Lowering
-
-
-def is_power_of_two(x: float) -> bool:
-    """Whether a number is one, so that multiplying by it never rounds."""
-    return bool(np.frexp(abs(x))[0] == 0.5)
 
 
 def unit(neurons: Neurons, factor: float) -> tuple[float, float]:

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 import nir
 import numpy as np
 
-from export.bounds import Range, fraction_bits, propagate
-from export.certificate import COARSE_DECAY, LIMIT, READOUT_LIMIT, Certificate, certify
 from export.frontend.context import Context
 from export.frontend.lowering import Lowering, lower
 from export.frontend.neurons.equations import Neurons
@@ -24,10 +22,19 @@ from export.frontend.output import add_output
 from export.frontend.populations import decay_of, seconds
 from export.frontend.signals import Signal
 from export.populations import DT
-from export.snap import Grid, snap
+from export.snap import Grid, snap, write_weights
+from neuromorphic.analysis.partial_sums import partial_sums
+from neuromorphic.analysis.rounding import DOUBLE, SINGLE, Certificate, certify
+from neuromorphic.ops import CubaLif, Li, Lif, Sums
+from neuromorphic.ops.charging import COARSE_DECAY
+from neuromorphic.ops.dyadic import fraction_bits
+from neuromorphic.reading.build import from_nir
 
 LEAST_DECAY_BITS = 6
 """Decays are not snapped to multiples coarser than 2^-6: that would be another neuron."""
+
+SOURCE = "the module"
+"""What messages call the graph."""
 
 WEIGHT_BITS = 10
 """Fraction bits that snapped decays leave to weights."""
@@ -43,7 +50,7 @@ class Proven:
     certificate: Certificate
 
 
-def prove(context: Context, result: Signal, frames: Range) -> Proven:
+def prove(context: Context, result: Signal, frames: Sums) -> Proven:
     """Lower, snap and certify; decays are snapped where that makes every node exact.
 
     Args:
@@ -54,10 +61,10 @@ def prove(context: Context, result: Signal, frames: Range) -> Proven:
     steps = context.time_steps
     lowering = lower(context, result)
     add_output(lowering, result)
-    best = _snapped(lowering, frames, steps, LIMIT, {})
+    best = _snapped(lowering, frames, steps, SINGLE, {})
     if best.certificate.exact:
         return best
-    best = _snapped(lowering, frames, steps, READOUT_LIMIT, {})
+    best = _snapped(lowering, frames, steps, DOUBLE, {})
     odd = _odd_decays(context, lowering)
     if best.certificate.exact or not odd:
         return best
@@ -69,7 +76,7 @@ def prove(context: Context, result: Signal, frames: Range) -> Proven:
             context.nodes[index] = replace(node, operation=replace(node.operation, neurons=neurons))
         lowering = lower(context, result)
         add_output(lowering, result)
-        found = _snapped(lowering, frames, steps, READOUT_LIMIT, dict.fromkeys(_neuron_names(lowering, odd), bits))
+        found = _snapped(lowering, frames, steps, DOUBLE, dict.fromkeys(_neuron_names(lowering, odd), bits))
         if found.certificate.exact:
             return found
     for index, node in originals.items():
@@ -77,10 +84,11 @@ def prove(context: Context, result: Signal, frames: Range) -> Proven:
     return best
 
 
-def _snapped(lowering: Lowering, frames: Range, steps: int, limit: int, decays: Mapping[str, int]) -> Proven:
+def _snapped(lowering: Lowering, frames: Sums, steps: int, limit: int, decays: Mapping[str, int]) -> Proven:
     graph = nir.NIRGraph(copy.deepcopy(lowering.nodes), list(lowering.edges))
-    grids = snap(graph, frames, steps, DT, limit)
-    certificate = certify(graph, frames, steps, DT, limit, lowering.obstacles, decays)
+    snapped, grids = snap(from_nir(graph, SOURCE, DT), frames, steps, limit)
+    write_weights(snapped, graph)
+    certificate = certify(snapped, frames, steps, limit, lowering.obstacles, decays)
     return Proven(replace(lowering, nodes=graph.nodes), graph, grids, certificate)
 
 
@@ -100,13 +108,13 @@ def _rates(neurons: Neurons) -> tuple[float, ...]:
     return (neurons.decay,) if neurons.synapse is None else (neurons.decay, 1 - neurons.synapse)
 
 
-def _decay_bits(lowering: Lowering, frames: Range, steps: int) -> int:
+def _decay_bits(lowering: Lowering, frames: Sums, steps: int) -> int:
     """A with `log2 B + 10 + a T <= 53` for the largest current B; at most 10."""
-    graph = nir.NIRGraph(lowering.nodes, lowering.edges)
-    reads, _ = propagate(graph, frames, steps)
-    kinds = nir.LIF | nir.LI | nir.CubaLIF
-    bound = max((reads[name].bound for name, node in graph.nodes.items() if isinstance(node, kinds)), default=1.0)
-    room = READOUT_LIMIT - WEIGHT_BITS - max(0, int(np.ceil(np.log2(max(bound, 1.0)))))
+    graph = from_nir(nir.NIRGraph(lowering.nodes, lowering.edges), SOURCE, DT)
+    reads, _ = partial_sums(graph, frames, steps)
+    leaky = (name for name, node in graph.nodes.items() if isinstance(node.operation, Lif | Li | CubaLif))
+    bound = max((reads[name].bound for name in leaky), default=1.0)
+    room = DOUBLE - WEIGHT_BITS - max(0, int(np.ceil(np.log2(max(bound, 1.0)))))
     return min(COARSE_DECAY, room // steps)
 
 

@@ -18,7 +18,7 @@ from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import set_threshold
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.nodes import Piece, Population, Weighted
-from export.frontend.populations import is_power_of_two
+from neuromorphic.ops.dyadic import is_power_of_two
 from spikeclip.errors import RefusedInput
 
 

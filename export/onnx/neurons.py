@@ -28,7 +28,7 @@ def add_population(builder: Builder, name: str, lif: nir.LIF, current: str, cons
 
     That is NIR's `v += d (r x - v)` in the order with the fewest operations, of which one, `d r x`, is done for all
     steps at once.  A certificate covers it: with d = 2^-a, `d r x` and `(1 - d) v = v - d v` are numbers that it proves
-    to need no more bits than a float32 has (`export.certificate`), so neither they nor their sum round.
+    to need no more bits than a float32 has (`neuromorphic.analysis.rounding`), so neither they nor their sum round.
 
     Requires: v_leak and v_reset are 0, as lowering makes them.
 

@@ -8,15 +8,16 @@ Tensors are named after the nodes that they leave; those within a node, below it
 """
 
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 import nir
 import numpy as np
 
-from export.bounds import sources
-from export.certificate import LIMIT, limits
 from export.onnx.builder import Builder
 from export.onnx.neurons import add_population
 from export.onnx.operators import add_operator
+from neuromorphic.analysis.rounding import readout_nodes
+from neuromorphic.reading.build import from_nir
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def unroll(builder: Builder, graph: nir.NIRGraph, frames: str, time_steps: int) 
     values: dict[str, Value] = {}
     fired: dict[str, tuple[str, ...]] = {}
     outputs: tuple[str, ...] = ()
-    limit = limits(graph)
-    for name, read in sources(graph).items():
+    wide = readout_nodes(from_nir(graph, "the encoder"))
+    for name, read in _sources(graph).items():
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
             values[name] = Value(frames, constant=True)
@@ -76,9 +77,18 @@ def unroll(builder: Builder, graph: nir.NIRGraph, frames: str, time_steps: int) 
         elif isinstance(node, nir.Output):
             outputs = _steps(builder, _cast(builder, name, x, np.float32), time_steps)
         else:
-            x = _cast(builder, name, x, np.float32 if limit[name] == LIMIT else np.float64)
+            if not isinstance(node, nir.Flatten):
+                x = _cast(builder, name, x, np.float64 if name in wide else np.float32)
             values[name] = Value(add_operator(builder, name, node, x.name, x.dtype), x.constant, x.dtype)
     return Unrolled(outputs, fired)
+
+
+def _sources(graph: nir.NIRGraph) -> dict[str, list[str]]:
+    """What each node sums, by name, in topological order."""
+    found: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for before, after in graph.edges:
+        found[after].append(before)
+    return {name: found[name] for name in TopologicalSorter(found).static_order()}
 
 
 def _sum(builder: Builder, name: str, values: list[Value], time_steps: int) -> Value:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuromorphic.analysis.recurrence import components
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, number
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Delay, Int64
 
@@ -85,6 +85,6 @@ def check_delays(graph: Graph) -> None:
         row[name] = 1 + max((row[s] for s in fan_in[name]), default=0)
         if paths[name] > MAX_PATHS or row[name] > MAX_DELAYS:
             raise RefusedInput(
-                f"{where} is reached along {paths[name]} paths through {row[name]} Delay nodes in a row; expected at "
-                f"most {MAX_PATHS} and {MAX_DELAYS}"
+                f"{where} is reached along {number(paths[name], 'path')} through "
+                f"{number(row[name], 'Delay node')} in a row; expected at most {MAX_PATHS} and {MAX_DELAYS}"
             )

@@ -4,29 +4,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.facts import fact
+from neuromorphic.analysis.frame_sums import frame_sums
 from neuromorphic.analysis.intervals import fractions, graded_intervals
+from neuromorphic.analysis.rounding import SINGLE, proven, readout_nodes
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.metadata import normalisation
 from neuromorphic.ops import Sink, Source
-
-SINGLE = 24
-"""Bits of a float32's significand, and the limit of a proof that names none."""
 
 
 @fact
 def doubles(graph: Graph) -> frozenset[str]:
     """Names of the nodes that have to compute in float64.
 
-    Those whose sums the exporter's certificate proves exact in float64 only (`limit` 53, not 24 bits); and, where it
-    leaves a single node unproven, every node.  Of a graph in integers, those whose sums may need more than 24 bits.
+    Of floats, those of a readout, whose sums are proven exact in float64 only; and, where the weights leave a single
+    node unproven, every node (`rounding`).  Of a graph in integers, those whose sums may need more than 24 bits.
     """
     if graph.precision == "loihi2":
         return _wide(graph)
-    proofs = graph.metadata.certificate.get("nodes", {})
-    computing = [n.name for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink)]
-    if not all(proofs.get(name, {}).get("exact") is True for name in computing):
-        return frozenset(computing)
-    return frozenset(name for name in computing if proofs[name].get("limit", SINGLE) != SINGLE)
+    proof = proven(graph)
+    if proof is None or not proof.exact or proof.limit != SINGLE:
+        return _computing(graph)
+    return readout_nodes(graph) & _computing(graph)
+
+
+def _computing(graph: Graph) -> frozenset[str]:
+    return frozenset(n.name for n in graph.nodes.values() if not isinstance(n.operation, Source | Sink))
 
 
 def _wide(graph: Graph) -> frozenset[str]:
@@ -40,18 +41,43 @@ def _wide(graph: Graph) -> frozenset[str]:
     return frozenset(name for name in graph.nodes if name in large or not large.isdisjoint(readers[name]))
 
 
-def exact_on(graph: Graph, frames: NDArray[np.float32]) -> bool:
-    """Whether a graph of floats computes `frames` without rounding: as its file proves, for pixels on its grid.
+def doubles_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> frozenset[str]:
+    """`doubles` where `frames` are such as the proof holds for; else every node that computes.
+
+    Arguments as of `exact_on`.
+    """
+    if graph.precision == "loihi2" or exact_on(graph, frames, time_steps):
+        return doubles(graph)
+    return _computing(graph)
+
+
+def exact_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
+    """Whether a graph of floats computes `frames` without rounding: as its weights prove, for such frames.
 
     Args:
-        graph: with the exporter's certificate in its metadata.
-        frames: float32 `[N, *input shape]` or `[N, T, *input shape]`.
+        graph: whose file says what its frames are.
+        frames: float32 `[N, *input shape]`, the same at every time step, or `[N, T, *input shape]`.
+        time_steps: T.
     """
-    settings, bits = graph.metadata.preprocessing, graph.metadata.input_bits
-    if graph.precision != "float" or not graph.metadata.certificate.get("exact") or not settings or bits is None:
+    proof, expected = proven(graph), frame_sums(graph)
+    if proof is None or expected is None or expected.bits is None or not proof.exact or time_steps > proof.time_steps:
         return False
-    mean, std = normalisation(graph.metadata, graph.source)
-    grid = 2.0**bits
-    low, high = np.floor(((0 - mean) / std).min() * grid), np.ceil(((255 - mean) / std).max() * grid)
-    on_grid = frames.astype(np.float64) * grid
-    return bool((on_grid == np.rint(on_grid)).all() and on_grid.min() >= low and on_grid.max() <= high)
+    if expected.constant and frames.ndim > len(graph.nodes[graph.input].shape) + 1:
+        if frames.strides[1] != 0 and not (frames == frames[:, :1]).all():
+            return False
+        frames = frames[:, 0]
+    values = frames.astype(np.float64)
+    scaled = values * 2.0**expected.bits
+    within = (values >= expected.reach.low).all() and (values <= expected.reach.high).all()
+    return bool(within and (scaled == np.rint(scaled)).all())
+
+
+def rounds(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
+    """Whether outputs on `frames` may differ by rounding between two programs: no proof covers them.
+
+    The exporter's certificate is heard too, since it alone knows of PyTorch's side, which may round where a graph
+    doesn't.  Arguments as of `exact_on`.
+    """
+    if graph.precision == "loihi2":
+        return graph.output in fractions(graph)
+    return graph.metadata.certificate.get("exact") is not True or not exact_on(graph, frames, time_steps)

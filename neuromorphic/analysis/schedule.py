@@ -27,7 +27,7 @@ from itertools import pairwise
 
 from neuromorphic.analysis.facts import fact
 from neuromorphic.analysis.longest_paths import EndlessCycle, longest_paths
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, number
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ops import Delay, Neurons, Source
 
@@ -78,8 +78,8 @@ def _latencies(graph: Graph, paths: Mapping[str, list[tuple[str, int]]]) -> dict
         steps = sum(synapse(graph, s, n) for s, n in cycle)
         lags = sum(graph.lag(s, n) for s, n in cycle)
         raise RefusedInput(
-            f"{graph.source}: the cycle {error} passes {steps} synapses, each of which takes a time step on the chip, "
-            f"and has {lags} steps for them; expected a Delay of {steps} steps on it"
+            f"{graph.source}: the cycle {error} takes {number(steps, 'time step')} on the chip, one for every synapse "
+            f"on it, and has {lags} for them; expected a Delay of {number(steps, 'time step')} on it"
         ) from error
 
 

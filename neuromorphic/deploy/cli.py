@@ -11,9 +11,6 @@ from spikeclip.console import command_line, examples, progress_bar, refusals, re
 from spikeclip.options import FramesOption, ImagesOption, TimeStepsOption
 
 if TYPE_CHECKING:  # --help loads nothing that a graph takes
-    import numpy as np
-    from numpy.typing import NDArray
-
     from neuromorphic.ir.graph import Graph
 
 app = command_line()
@@ -48,6 +45,7 @@ def deploy(
     Exit codes: 0 done, 2 the input was refused, 70 a bug of ours.
     """
     with refusals():
+        from neuromorphic.cli_inputs import find_inputs, frames_of
         from neuromorphic.deploy.folder import FILES, check_folder, write_folder
         from neuromorphic.deploy.plan import plan
         from neuromorphic.execution.fast import run_in_batches
@@ -68,7 +66,8 @@ def deploy(
         if netx is not None:
             to_layers(graph)
         if folder is not None and planned is not None:
-            frames = per_step(graph, _shown(graph, images, frames_path, limit), time_steps)
+            found = find_inputs(graph, images, frames_path, limit=limit)
+            frames = per_step(graph, frames_of(graph, found), time_steps)
             with progress_bar("running") as advance:
                 trace = run_in_batches(graph, frames, progress=advance)
             write_folder(folder, graph, planned, frames, trace)
@@ -95,20 +94,6 @@ def _integers(model: Path) -> "Graph":
             "SPEC --save-quantized FILE.nir writes them"
         )
     return graph
-
-
-def _shown(graph: "Graph", images: str | None, frames: Path | None, limit: int) -> "NDArray[np.float32]":
-    """What the network reads, in its integers."""
-    from neuromorphic.loihi2.integers import graded
-    from neuromorphic.reading.frames import encode, image_size, read_frames
-
-    if frames is not None:
-        return graded(graph, read_frames(graph, frames, limit))
-    from spikeclip.data import load_images
-    from spikeclip.preprocess import stated_resize
-
-    resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    return encode(graph, load_images(str(images), image_size(graph), limit, resize).images)
 
 
 def main() -> None:

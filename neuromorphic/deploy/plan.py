@@ -356,6 +356,8 @@ def host(graph: Graph) -> tuple[dict[str, csr_matrix] | None, NDArray[np.float64
                 waiting += [(s, rows @ _matrix(node)) for s in node.sources]
             case Fixed() as fixed:
                 waiting += [(s, rows @ _matrix(node) / fixed.divisor) for s in node.sources]
-            case _:
+            case Source() | Sink() | Delay() | Nonlinear() | Neurons():
                 return None, constant
+            case unknown:
+                assert_never(unknown)
     return found, constant

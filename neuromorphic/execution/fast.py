@@ -2,24 +2,39 @@
 
 Nodes compute in float32 where that holds every sum exactly (`analysis.exactness`), else in float64; biases act at the
 neurons.  Neurons of integers keep what holds them exactly (`ops.loihi`).
+
+Where Numba is installed (the extra `fast`), runs that are long enough for it are computed by `execution.compiled`,
+which gives the same to the bit.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import assert_never
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.biases import biases
-from neuromorphic.analysis.exactness import doubles
+from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import frame, per_step
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import Array, ChipPopulation, Delay, DelayLine, Neurons, Overflows, Sink, Source, Stateless
 from neuromorphic.ops.types import ChipKernel, NeuronKernel
+
+if TYPE_CHECKING:
+    from neuromorphic.execution.compiled import Compiled
+
+COMPILES = find_spec("numba") is not None
+"""Whether kernels can be compiled here."""
+
+WORTHWHILE = 2**35
+"""Products of a run from which on they are: they take a second to load, and the first time half a minute to compile."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +54,22 @@ class Activity:
     overflows: Mapping[str, Overflows] = field(default_factory=dict)
 
 
-def run(graph: Graph, frames: NDArray[np.float32], time_steps: int, *, double: bool = False) -> Activity:
+def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
     """All spikes of `frames` `[B, *input shape]`, each presented for T steps, or of `[B, T, *input shape]`.
 
     Args:
         graph: any validated graph.
         frames: float32.
         time_steps: T.
-        double: as of `Execution`.
     """
+    compiled = _compiled(graph, frames, time_steps)
+    if compiled is not None:
+        from neuromorphic.execution.positions import maps
+
+        ran = compiled.run(frames, lambda node, spikes: maps(spikes, node.shape))
+        return Activity(ran.kept, ran.outputs, ran.membranes, ran.overflows)
     batch = len(frames)
-    execution = Execution(graph, batch, time_steps, double=double)
+    execution = Execution(graph, batch, time_steps, doubles=doubles_on(graph, frames, time_steps))
     spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
     outputs = np.zeros((batch, time_steps, *graph.nodes[graph.output].shape), np.float64)
     for t in range(time_steps):
@@ -68,25 +88,83 @@ def run_in_batches(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trace:
     """The trace of `graph` on `frames`, some images at a time; arguments and errors as of the reference's."""
+    return Trace.joined(list(traces(graph, frames, time_steps, batch, progress)))
+
+
+def traces(
+    graph: Graph,
+    frames: NDArray[np.float32],
+    time_steps: int | None = None,
+    batch: int = 16,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Trace]:
+    """The same in parts, in their order, each for some images; only a few of them are in memory at a time."""
     frames = per_step(graph, frames, time_steps)
-    parts = []
-    for part in batches(len(frames), batch):
-        progress(part.start, len(frames))
-        parts.append(_trace(graph, run(graph, frames[part], frames.shape[1])))
-    progress(len(frames), len(frames))
-    return Trace.joined(parts)
+    images, steps = frames.shape[:2]
+    compiled = _compiled(graph, frames, steps)
+    results: Iterator[Trace]
+    if compiled is None:
+        results = (_trace(graph, run(graph, frames[part], steps)) for part in batches(images, batch))
+    else:
+        results = _side_by_side(lambda part: _compiled_trace(compiled, frames[part]), batches(images, compiled.batch))
+    done = 0
+    progress(done, images)
+    for result in results:
+        done += result.images
+        progress(done, images)
+        yield result
+
+
+def _side_by_side(task: Callable[[slice], Trace], parts: Iterator[slice]) -> Iterator[Trace]:
+    """What `task` makes of each part, in their order, on all of this process's cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
+        waiting: deque[Future[Trace]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(task, part))
+            if len(waiting) > 2 * cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _compiled(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> "Compiled | None":
+    """The graph in compiled kernels, if there are any, it is exact in them, and the run is long enough."""
+    products = sum(node.operation.products(node.shapes) for node in graph.nodes.values())
+    if not COMPILES or products * time_steps * len(frames) < WORTHWHILE:
+        return None
+    from neuromorphic.execution.compiled import Compiled, fits
+
+    if not fits(graph, frames, time_steps):
+        return None
+    key = (Compiled, time_steps)
+    if key not in graph.facts:
+        graph.facts[key] = Compiled(graph, time_steps)
+    return graph.facts[key]  # type: ignore[no-any-return]
+
+
+def _compiled_trace(compiled: "Compiled", frames: NDArray[np.float32]) -> Trace:
+    from neuromorphic.execution.compiled import packed
+
+    ran = compiled.run(frames, packed)
+    return _shown(compiled.graph, ran.kept, ran.outputs, ran.membranes)
 
 
 def _trace(graph: Graph, activity: Activity) -> Trace:
-    with np.errstate(over="ignore"):
-        outputs = activity.outputs.astype(np.float32)
-    if not np.isfinite(outputs).all():
-        raise RefusedInput(f"{graph.source}: its output leaves the range of float32; expected smaller weights")
     spikes = {name: SpikeTrain.pack(train.view(np.bool_)) for name, train in activity.spikes.items()}
+    return _shown(graph, spikes, activity.outputs, activity.membranes)
+
+
+def _shown(graph: Graph, spikes: Mapping[str, SpikeTrain], outputs: Array, v: Mapping[str, Array]) -> Trace:
+    """A trace of what a batch caused; v is that of all neurons."""
+    with np.errstate(over="ignore"):
+        single = outputs.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise RefusedInput(f"{graph.source}: its output leaves the range of float32; expected smaller weights")
     membranes = None
     if graph.precision == "loihi2":
-        membranes = {node.name: activity.membranes[node.name].astype(np.int32) for node in graph.populations}
-    return Trace("fast", graph.precision, spikes, outputs, graph.metadata.readout, membranes)
+        membranes = {node.name: v[node.name].astype(np.int32) for node in graph.populations}
+    return Trace("fast", graph.precision, spikes, single, graph.metadata.readout, membranes)
 
 
 class Execution:
@@ -97,14 +175,19 @@ class Execution:
         batch: maps at once.
         time_steps: that will be taken, at most.
         names: of the nodes to compute; all of them by default.
-        double: sums in float64 even where the certificate asks for no more than float32: it holds for the graph's own
-            weights, and others round in an order that differs between processors.
+        doubles: names of the nodes that sum in float64 (`analysis.exactness`); all of them by default: what float32
+            rounds, it rounds in an order that differs between processors.
     """
 
     def __init__(
-        self, graph: Graph, batch: int, time_steps: int, names: Collection[str] | None = None, *, double: bool = False
+        self,
+        graph: Graph,
+        batch: int,
+        time_steps: int,
+        names: Collection[str] | None = None,
+        doubles: Collection[str] | None = None,
     ) -> None:
-        self.graph, self.batch, self.double = graph, batch, double
+        self.graph, self.batch, self.doubles = graph, batch, doubles
         self.biases = biases(graph)
         chosen = [node for node in graph.nodes.values() if names is None or node.name in names]
         self.nodes = [node for node in chosen if not isinstance(node.operation, Source)]
@@ -178,7 +261,8 @@ class Execution:
                 # A kernel may use up what it gets, and a single source's values are still its own.
                 return lambda x: neurons(x.astype(dtype) if constant is None else np.add(x, constant, dtype=dtype))
             case Sink():
-                return with_bias
+                # In float64, as of what may arrive: a trace rounds outputs once.
+                return lambda x: x + bias if constant is not None else x
             case Delay(lag=lag) as delay:
                 line = DelayLine(delay, (self.batch, *node.shape))
                 return lambda x: line(with_bias(x) if self.t >= lag else x, self.t)
@@ -188,7 +272,7 @@ class Execution:
                 assert_never(unknown)
 
     def _dtype(self, name: str) -> type[np.floating]:
-        return np.float64 if self.double or name in doubles(self.graph) else np.float32
+        return np.float64 if self.doubles is None or name in self.doubles else np.float32
 
 
 def count_overflows(

@@ -5,7 +5,7 @@ latency here: what a frame causes, it causes in its own step, but for what passe
 image starts from rest, with nothing under way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import assert_never
 
 import numpy as np
@@ -103,10 +103,19 @@ def run_in_batches(
         batch: images side by side.
         progress: told (images done, images in all).
     """
+    return Trace.joined(list(traces(graph, frames, time_steps, batch, progress)))
+
+
+def traces(
+    graph: Graph,
+    frames: NDArray[np.float32],
+    time_steps: int | None = None,
+    batch: int = 16,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Trace]:
+    """The same in parts, in their order, each for some images; arguments as of `run_in_batches`."""
     frames = per_step(graph, frames, time_steps)
-    parts = []
     for i in range(0, len(frames), batch):
         progress(i, len(frames))
-        parts.append(run(graph, frames[i : i + batch]))
+        yield run(graph, frames[i : i + batch])
     progress(len(frames), len(frames))
-    return Trace.joined(parts)

@@ -1,6 +1,7 @@
 """`spikeclip-inspect`: what is in a `.nir` file, in words, as JSON and as a picture."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,14 +10,31 @@ import typer
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
 from spikeclip.console import command_line, console, examples, refusals, results, start, written
-from spikeclip.options import DtOption, IntegratorsOption, JsonOption, ModelArgument, ResetOption, WrittenByOption
+from spikeclip.options import (
+    DtOption,
+    FramesOption,
+    ImagesOption,
+    IntegratorsOption,
+    JsonOption,
+    ModelArgument,
+    ResetOption,
+    TimeStepsOption,
+    WrittenByOption,
+)
 
 if TYPE_CHECKING:  # --help loads nothing that a graph takes
+    import numpy as np
+    from numpy.typing import NDArray
+
     from neuromorphic.inspection.report import Inspection, NodeReport, Proof
     from neuromorphic.ir.graph import Graph
     from neuromorphic.ir.metadata import Readout
+    from neuromorphic.verdicts import Verdict
 
 app = command_line()
+
+MEASURED = 8
+"""Images that the targets are measured on."""
 
 NAMES = 6
 """Labels that are listed before the rest is counted."""
@@ -26,6 +44,7 @@ NAMES = 6
     epilog=examples(
         "spikeclip inspect model.nir --svg model.svg --json model.json",
         "spikeclip inspect theirs.nir --dt 1e-3",
+        "spikeclip inspect theirs.nir --frames spikes.npy --dt 1e-3",
     )
 )
 def inspect_file(
@@ -36,36 +55,51 @@ def inspect_file(
     reset: ResetOption = None,
     integrators: IntegratorsOption = None,
     written_by: WrittenByOption = None,
+    images: ImagesOption = None,
+    frames_path: FramesOption = None,
+    time_steps: TimeStepsOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Take the first N of them.")] = MEASURED,
     prove: Annotated[
         bool, typer.Option(help="Prove the file's certificate again from its weights; else it is only quoted.")
     ] = True,
 ) -> None:
     """Show what is in a `.nir` file: nodes, shapes, parameters, latencies, extensions, precision, certificate.
 
-    Nothing is run, and nothing of the file is believed that its weights can prove: `certificate` says which it is.
+    Nothing of the file is believed that its weights can prove: `certificate` says which it is. `targets` says of
+    everything that could run it whether it computes every spike (faithful), others (approximate), or refuses, and why.
+    Nothing is run but where `--images` or `--frames` ask how many spikes differ.
 
     Exit codes: 0 done, 1 the file claims to be exact where its weights are not, 2 the input was refused.
     """
     with refusals():
+        from neuromorphic.cli_inputs import find_inputs, frames_of
+        from neuromorphic.execution.frames import timed
         from neuromorphic.inspection.drawing import draw
         from neuromorphic.inspection.report import inspect, synapses
         from neuromorphic.reading.provenance import asked
         from neuromorphic.reading.read import read_graph
 
-        check_outputs({"--json": json_path, "--svg": svg}, (model,))
+        check_outputs({"--json": json_path, "--svg": svg}, (model, images, frames_path))
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
+        shown = None
+        if images is not None or frames_path is not None:
+            shown = frames_of(graph, find_inputs(graph, images, frames_path, limit=limit))
         with console.status("proving"):
-            proof = _proof(graph, model, prove)
+            proof = find_proof(graph, prove=prove)
+        with console.status("judging targets"):
+            judged = _verdicts(graph if shown is None else timed(graph, shown, time_steps), proof, shown)
         found = inspect(graph, synapses(graph), proof)
         for line in _lines(found):
             results.print(line, markup=False)
         results.print()
         for title, said in _summary(found):
             results.print(f"{title:<12} {said}", markup=False)
+        for title, verdict in zip(("targets", *[""] * len(judged)), judged, strict=False):
+            results.print(f"{title:<12} {verdict.target}: {verdict}", markup=False)
         for sentence in graph.metadata.assumed:
             results.print(f"{'assumed':<12} {sentence}", markup=False)
         if json_path is not None:
-            write_json(json_path, found.to_dict())
+            write_json(json_path, {**found.to_dict(), "targets": [asdict(verdict) for verdict in judged]})
         if svg is not None:
             write_text(svg, draw(found))
         written(json_path, svg)
@@ -73,11 +107,21 @@ def inspect_file(
             raise typer.Exit(1)
 
 
-def _proof(graph: "Graph", path: Path, prove: bool) -> "Proof":
+def _verdicts(graph: "Graph", proof: "Proof", frames: "NDArray[np.float32] | None") -> "tuple[Verdict, ...]":
+    from export.onnx.integers import refusals as no_onnx
+    from neuromorphic.verdicts import verdicts
+
+    exact = (
+        proof.proven is not None and "nodes" in proof.proven and all(n["exact"] for n in proof.proven["nodes"].values())
+    )
+    return verdicts(graph, exact, frames, {"onnx integers": no_onnx})
+
+
+def find_proof(graph: "Graph", *, prove: bool) -> "Proof":
     """What the file claims of its arithmetic, and what its weights prove, without torch."""
-    import nir
     import numpy as np
 
+    from neuromorphic.analysis.rounding import proven
     from neuromorphic.inspection.report import Proof
     from neuromorphic.loihi2.certificate import certify as prove_widths
     from neuromorphic.loihi2.file import integer_graph
@@ -88,20 +132,14 @@ def _proof(graph: "Graph", path: Path, prove: bool) -> "Proof":
     whole = integer_graph(graph)
     if whole is not None:
         return Proof(claimed, prove_widths(whole).to_dict())
-    settings, bits, steps = graph.metadata.preprocessing, graph.metadata.input_bits, graph.metadata.time_steps
-    if not isinstance(settings, Mapping) or bits is None or steps is None:
-        return Proof(claimed, None, "the file doesn't say what its frames are")
-    from export.certificate import certify
-    from export.frames import frame_range
-    from spikeclip.preprocess import Preprocessing
-
     try:
         with np.errstate(divide="raise", invalid="raise"):
-            pixels = frame_range(Preprocessing.from_dict(dict(settings)), bits)
-            proven = certify(nir.read(path, type_check=False), pixels, steps, graph.metadata.dt)
-    except (ArithmeticError, ValueError) as error:  # frames of another shape, or nodes that the proof doesn't know
+            found = proven(graph)
+    except (ArithmeticError, ValueError) as error:  # numbers beyond what the proof knows
         return Proof(claimed, None, str(error))
-    return Proof(claimed, proven.to_dict())
+    if found is None:
+        return Proof(claimed, None, "the file doesn't say what its frames are")
+    return Proof(claimed, found.to_dict())
 
 
 def _claim(graph: "Graph") -> Mapping[str, Any] | None:

@@ -55,6 +55,15 @@ def draw(found: Inspection) -> str:
     return _Drawing(found).text()
 
 
+def inline(found: Inspection) -> str:
+    """The same as an element of a page, which gives it `STYLE` below `.graph`.
+
+    Nodes have their names in `data-node`, edges in `data-from` and `data-to`.
+    """
+    drawing = _Drawing(found)
+    return drawing.root(f'class="graph" role="group" aria-label="{_clean(Path(found.graph.source).name)}"', "")
+
+
 class _Drawing:
     """The layout in pixels."""
 
@@ -72,6 +81,14 @@ class _Drawing:
         self.height = HEAD + self.layout.rows * ROW + MARGIN
 
     def text(self) -> str:
+        title = _clean(Path(self.found.graph.source).name)
+        return self.root(
+            f'xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}"',
+            f"<title>{title}</title>\n<style>{STYLE}</style>\n",
+        )
+
+    def root(self, attributes: str, head: str) -> str:
+        """The element with everything in it."""
         parts = [*self._bands(), *self._edges(), *(self._node(node) for node in self.found.nodes), *self._legend()]
         totals = self.found.totals
         title = Path(self.found.graph.source).name
@@ -83,10 +100,8 @@ class _Drawing:
         )
         return "\n".join(
             [
-                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width:.0f} {self.height:.0f}" '
-                f'width="{self.width:.0f}" height="{self.height:.0f}" role="img" aria-label="{_clean(title)}">',
-                f"<title>{_clean(title)}</title>",
-                f"<style>{STYLE}</style>",
+                f'<svg {attributes} viewBox="0 0 {self.width:.0f} {self.height:.0f}" width="{self.width:.0f}" '
+                f'height="{self.height:.0f}">\n{head}'
                 f'<rect class="ground" width="{self.width:.0f}" height="{self.height:.0f}"/>',
                 f'<text x="{MARGIN}" y="28" class="title">{_clean(title)}</text>',
                 f'<text x="{MARGIN}" y="46">{_clean(said)}</text>',
@@ -119,7 +134,7 @@ class _Drawing:
         operation = self.found.graph.nodes[node.name].operation
         below = f"{node.type}{window(operation)} → {size(node.shape)}"
         parts = [
-            f"<g><title>{_clean(_everything(node))}</title>",
+            f'<g data-node="{_clean(node.name)}"><title>{_clean(_everything(node))}</title>',
             _shape(kind, x - self.box / 2, y, self.box),
             f'<text {centred} y="{y + 13:.1f}" class="name">{_clean(_shortened(node.name))}</text>',
             f'<text {centred} y="{y + 24.5:.1f}">{_clean(below)}</text>',
@@ -149,7 +164,7 @@ class _Drawing:
             to, end = self._x(reader), self._top(reader)
             bend = min(end - y, ROW) * 0.6
             path = f"M{x:.1f} {y:.1f}C{x:.1f} {y + bend:.1f} {to:.1f} {end - bend - 3:.1f} {to:.1f} {end - 4:.1f}"
-            parts += [_line("edge", path, f"{source} → {reader}"), _tip("tip", to, end, 0, 1)]
+            parts += [_line("edge", path, source, reader), _tip("tip", to, end, 0, 1)]
         for lane in sorted(self.layout.lanes, key=lambda lane: -lane.index):
             parts += self._lane(lane)
         return parts
@@ -174,8 +189,7 @@ class _Drawing:
                 path += f"H{to + side * 4:.1f}Q{to:.1f} {turn:.1f} {to:.1f} {turn + 2:.1f}"
                 tip = _tip(f"{kind}tip", to, self._top(reader), 0, 1)
             waits = self._delay(lane.source, reader)
-            words = f"{lane.source} → {reader}" + (f", waits {waits} steps" if waits else "")
-            parts += [_line(kind, path, words), tip]
+            parts += [_line(kind, path, lane.source, reader, waits), tip]
         return parts
 
     def _delay(self, source: str, reader: str) -> int:
@@ -222,8 +236,10 @@ def _shape(kind: str, x: float, y: float, width: float, height: float = BOX) -> 
     return f'<rect class="box {kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height}" rx="{radius:.1f}"/>'
 
 
-def _line(kind: str, path: str, words: str) -> str:
-    return f'<path class="{kind}" d="{path}"><title>{_clean(words)}</title></path>'
+def _line(kind: str, path: str, source: str, reader: str, waits: int = 0) -> str:
+    words = f"{source} → {reader}" + (f", waits {waits} steps" if waits else "")
+    ends = f'data-from="{_clean(source)}" data-to="{_clean(reader)}"'
+    return f'<path class="{kind}" {ends} d="{path}"><title>{_clean(words)}</title></path>'
 
 
 def _tip(kind: str, x: float, y: float, right: int, down: int) -> str:

@@ -1,9 +1,14 @@
-"""Parity: two traces compared, every node, every step, every spike; in integers every final membrane too."""
+"""Parity: two runs compared: frames, every spike of every node and step, outputs, scores, predictions.
+
+In integers every final membrane too.  What is proven exact has to be equal in every bit; what no proof covers may
+differ by the rounding that the report states.
+"""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.shown import Shown
@@ -43,6 +48,50 @@ class NodeParity:
     membrane_mismatches: int = 0
 
 
+ROUNDING = 1e-4
+"""What rounding may take from numbers that no proof covers, relative to the largest of them."""
+
+
+@dataclass(frozen=True)
+class NumberParity:
+    """Numbers compared.
+
+    Attributes:
+        compared: how many.
+        differ: how many of them are not equal.
+        difference: the greatest absolute difference.
+        tolerance: the greatest that is allowed; 0 where the numbers are proven exact.
+        largest: the greatest magnitude that was expected.
+    """
+
+    compared: int
+    differ: int
+    difference: float
+    tolerance: float
+    largest: float
+
+    @classmethod
+    def of(cls, found: NDArray[Any], expected: NDArray[Any], rounding: float = 0.0) -> Self:
+        """The numbers of two arrays of one shape, which may differ by `rounding` times the largest."""
+        apart = np.abs(found - expected)
+        largest = float(np.abs(expected).max(initial=0.0))
+        return cls(apart.size, int((apart != 0).sum()), float(apart.max(initial=0.0)), rounding * largest, largest)
+
+    @property
+    def agree(self) -> bool:
+        """Whether no difference, nor one that is no number, is greater than allowed."""
+        return self.difference <= self.tolerance
+
+    def __str__(self) -> str:
+        if not self.differ:
+            return f"{self.compared:,} compared, equal in every bit"
+        allowed = f"{self.tolerance:.3g} for rounding" if self.tolerance else "none, since they are exact"
+        return (
+            f"{self.compared:,} compared, {self.differ:,} differ, by up to {self.difference:.3g} "
+            f"(allowed: {allowed}); the largest is {self.largest:.3g}"
+        )
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class ParityReport(Shown):
     """The outcome of a comparison.
@@ -51,15 +100,25 @@ class ParityReport(Shown):
         images: images compared.
         nodes: by population, in topological order.
         first_mismatch: None where every spike agrees.
-        output_difference: greatest absolute difference of the real-valued outputs.
+        outputs: the real-valued outputs.
+        scores: what the readout makes of them.
         predictions_agree: images with the same prediction.
+        frames: what the graph's file makes of the images, against what the checkpoint makes of them; None where both
+            ran on the same frames, which were not made here.
     """
 
     images: int
     nodes: dict[str, NodeParity]
     first_mismatch: Mismatch | None
-    output_difference: float
+    outputs: NumberParity
+    scores: NumberParity
     predictions_agree: int
+    frames: NumberParity | None = None
+
+    @property
+    def output_difference(self) -> float:
+        """Greatest absolute difference of the real-valued outputs."""
+        return self.outputs.difference
 
     @property
     def spikes_compared(self) -> int:
@@ -83,8 +142,10 @@ class ParityReport(Shown):
 
     @property
     def exact(self) -> bool:
-        """Whether every spike, every membrane compared and every prediction agrees."""
-        return self.mismatches == self.membrane_mismatches == 0 and self.predictions_agree == self.images
+        """The verdict: whether all that was compared agrees, numbers within what is allowed of them."""
+        numbers = (self.outputs, self.scores, *(() if self.frames is None else (self.frames,)))
+        spikes = self.mismatches == self.membrane_mismatches == 0
+        return spikes and self.predictions_agree == self.images and all(each.agree for each in numbers)
 
     def title(self) -> str:
         """The outcome in one line."""
@@ -119,13 +180,21 @@ class ParityReport(Shown):
                 "found": first.found,
             },
             "nodes": {name: asdict(node) for name, node in self.nodes.items()},
+            "frames": None if self.frames is None else asdict(self.frames),
+            "outputs": asdict(self.outputs),
+            "scores": asdict(self.scores),
             "output_difference": self.output_difference,
             "predictions_agree": self.predictions_agree,
         }
 
 
-def compare(trace: Trace, reference: Trace) -> ParityReport:
+def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityReport:
     """Compare every spike of `trace` with `reference`, and every final membrane where both have them.
+
+    Args:
+        trace: of a run.
+        reference: what it should be.
+        rounding: what outputs and scores may differ by, relative to the largest; 0 where they are proven exact.
 
     Raises:
         RefusedInput: the traces are not of the same graph, precision, number of images or steps.
@@ -158,19 +227,20 @@ def compare(trace: Trace, reference: Trace) -> ParityReport:
         images=trace.images,
         nodes=nodes,
         first_mismatch=None if first is None else first[1],
-        output_difference=float(np.abs(trace.outputs - reference.outputs).max(initial=0.0)),
+        outputs=NumberParity.of(trace.outputs, reference.outputs, rounding),
+        scores=NumberParity.of(trace.scores, reference.scores, rounding),
         predictions_agree=int((trace.predictions == reference.predictions).sum()),
     )
 
 
-def compare_common(trace: Trace, reference: Trace) -> ParityReport:
+def compare_common(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityReport:
     """`compare` of the populations that the reference has: some of a graph may have no layer in PyTorch.
 
     Raises:
         RefusedInput: as of `compare`.
     """
     common = {name: train for name, train in trace.spikes.items() if name in reference.spikes}
-    return compare(replace(trace, spikes=common), reference)
+    return compare(replace(trace, spikes=common), reference, rounding)
 
 
 def _membranes(name: str, trace: Trace, reference: Trace) -> tuple[int, int]:

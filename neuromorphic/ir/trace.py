@@ -1,23 +1,31 @@
 """A trace: every spike of every population, bit-packed, and the real-valued output; kept in HDF5."""
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.files import in_memory
+from neuromorphic.files import reserve, whole
 from neuromorphic.ir import plots
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.ir.metadata import Readout
 from neuromorphic.ir.shown import Shown
 
 FORMAT_VERSION = 1
+
+TOGETHER = 16
+"""Images in one compressed piece of a file."""
+
+ROOM = 2**22
+"""Bytes of a file that are kept free for what HDF5 notes beside the data."""
 
 
 @dataclass(frozen=True)
@@ -146,21 +154,13 @@ class Trace(Shown):
         return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes)
 
     def write(self, path: str | Path) -> None:
-        """Write the trace as HDF5, whole or not at all."""
-        with in_memory(Path(path)) as buffer, h5py.File(buffer, "w", track_order=True) as file:
-            file.attrs.update(format_version=FORMAT_VERSION, producer=self.producer, precision=self.precision)
-            file.create_dataset("outputs", data=self.outputs, compression="gzip", compression_opts=1)
-            if self.readout is not None:
-                for key, numbers in vars(self.readout).items():
-                    file[f"readout/{key}"] = numbers
-            group = file.create_group("spikes", track_order=True)
-            for name, train in self.spikes.items():
-                data = group.create_dataset(name, data=train.bits, compression="gzip", compression_opts=1)
-                data.attrs["shape"] = train.shape
-            if self.membranes is not None:
-                group = file.create_group("membranes", track_order=True)
-                for name, v in self.membranes.items():
-                    group.create_dataset(name, data=v, compression="gzip", compression_opts=1)
+        """Write the trace as HDF5, whole or not at all.
+
+        Raises:
+            RefusedInput: the system refuses, as of `files.whole`.
+        """
+        with growing(Path(path)) as add:
+            add(self)
 
     @classmethod
     def read(cls, path: str | Path, images: slice = slice(None)) -> "Trace":
@@ -191,6 +191,74 @@ class Trace(Shown):
             if isinstance(error, RefusedInput):
                 raise
             raise RefusedInput(f"{path}: not a readable trace ({error})") from error
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[Callable[[Trace], None]]:
+    """A file, whole or not at all, to which traces of some images each are added while they are made.
+
+    They are of one graph and T; the file holds the trace of all of their images, in that order.
+
+    Raises:
+        RefusedInput: the system refuses, as of `files.whole`.
+    """
+    with whole(path) as partial, partial.open("w+b") as stored:
+        with h5py.File(stored, "w", track_order=True) as file:
+            waiting: list[Trace] = []
+
+            def flush(least: int) -> None:
+                if waiting and sum(trace.images for trace in waiting) >= least:
+                    _append(file, stored, Trace.joined(waiting))
+                    waiting.clear()
+
+            def add(trace: Trace) -> None:
+                waiting.append(trace)
+                flush(TOGETHER)
+
+            yield add
+            flush(0)
+        stored.flush()
+        os.fsync(stored.fileno())
+
+
+def _append(file: h5py.File, stored: IO[bytes], trace: Trace) -> None:
+    """Add images to a file.  Space is taken beforehand: HDF5's library dies where a disk fills up."""
+    arrays: dict[str, NDArray[Any]] = {"outputs": trace.outputs}
+    arrays.update({f"spikes/{name}": train.bits for name, train in trace.spikes.items()})
+    arrays.update({f"membranes/{name}": v for name, v in (trace.membranes or {}).items()})
+    taken = sum(file[name].id.get_storage_size() for name in arrays if name in file)
+    added = sum(array.nbytes for array in arrays.values())  # gzip adds little where it saves nothing
+    reserve(stored, ROOM + int(1.05 * (taken + added)))
+    if "outputs" not in file:
+        _describe(file, trace)
+    for name, array in arrays.items():
+        if name not in file:
+            data = file.create_dataset(
+                name,
+                shape=(0, *array.shape[1:]),
+                maxshape=(None, *array.shape[1:]),
+                chunks=(min(TOGETHER, len(array)), *(max(n, 1) for n in array.shape[1:])),
+                dtype=array.dtype,
+                compression="gzip",
+                compression_opts=1,
+            )
+            if name.startswith("spikes/"):
+                data.attrs["shape"] = trace.spikes[name.removeprefix("spikes/")].shape
+        images = len(file[name])
+        file[name].resize(images + len(array), 0)
+        file[name][images:] = array
+    file.flush()
+
+
+def _describe(file: h5py.File, trace: Trace) -> None:
+    """What a file says once of all images."""
+    file.attrs.update(format_version=FORMAT_VERSION, producer=trace.producer, precision=trace.precision)
+    if trace.readout is not None:
+        for key, numbers in vars(trace.readout).items():
+            file[f"readout/{key}"] = numbers
+    file.create_group("spikes", track_order=True)
+    if trace.membranes is not None:
+        file.create_group("membranes", track_order=True)
 
 
 def _train(data: h5py.Dataset, images: slice, frames: tuple[int, ...], where: str) -> SpikeTrain:

@@ -5,24 +5,20 @@ Whatever Lava prints goes to standard error.  Lava's runtime waits for ever for 
 outlives a parent that was killed; so both are watched here.
 """
 
-import multiprocessing
 import os
 import resource
-import shutil
 import signal
 import sys
 import traceback
-from contextlib import suppress
+from multiprocessing import shared_memory
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Event, Lock, Thread
-from time import sleep
+from threading import Event, Thread
 
 from neuromorphic.lava.job import Job
+from neuromorphic.lava.keeper import segments
 from neuromorphic.lava.network import Network
-
-_ENDING = Lock()
-"""Held by the thread that ends this process, for ever: what it has begun to tidy up, it finishes."""
 
 
 def main() -> None:
@@ -30,14 +26,17 @@ def main() -> None:
     folder = Path(sys.argv[1])
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    Thread(target=_end_with_parent, daemon=True).start()
+    started, done = _noting_started(), Event()
+    Thread(target=_end_with_any, args=(started, done), daemon=True).start()
+    # Named after the folder, so that whoever removes that finds them.
+    prefix = f"/{segments(folder)}"
+    vars(shared_memory).update(_SHM_NAME_PREFIX=prefix, _SHM_SAFE_NAME_LENGTH=len(prefix) + 8)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # Lava keeps some ten files open for each process
     try:
         network = Network(Job.read(folder), folder)
         network.start()
-        done = Event()
-        Thread(target=_end_with_any, args=(multiprocessing.active_children(), done), daemon=True).start()
         total, at_once = network.steps, network.job.time_steps
         print(0, total, file=lines)
         for start in range(0, total, at_once):
@@ -50,41 +49,49 @@ def main() -> None:
         _exit(1)
 
 
-def _end_with_parent(folder: Path) -> None:
-    """Standard input ends when the parent does, however it ends; then leave nothing behind.
+def _noting_started() -> list[BaseProcess]:
+    """A list that every process which Python's `multiprocessing` starts from now on is added to.
 
-    Lava's processes may still write into the folder, so they end before it is removed, and this one last.
+    Its own `active_children` leaves out, and forgets, such as have ended by then.
     """
+    started: list[BaseProcess] = []
+    start = BaseProcess.start
+
+    def noted(process: BaseProcess) -> None:
+        start(process)
+        started.append(process)
+
+    BaseProcess.start = noted  # type: ignore[method-assign, assignment]
+    return started
+
+
+def _end_with_parent() -> None:
+    """Standard input ends when the parent does, however it ends: then end with all of Lava's processes."""
     while os.read(0, 4096):
         pass
-    _ENDING.acquire()
-    for process in multiprocessing.active_children():
-        with suppress(ValueError):  # closed by Lava since
-            process.kill()
-    for _ in range(500):  # what is dying may have been about to write, and so may the main thread
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            break
-        sleep(0.02)
     os.killpg(0, signal.SIGTERM)
 
 
-def _end_with_any(processes: list[multiprocessing.Process], done: Event) -> None:
-    """End when one of Lava's processes does before its time, saying why."""
-    ended = wait([process.sentinel for process in processes])
-    if done.is_set():
-        return
-    for process in processes:
-        if process.sentinel in ended:
-            multiprocessing.Process.join(process, timeout=5)  # Lava's own join takes no limit
-            found = getattr(process, "exception", None)  # Lava's: (exception, traceback as text)
-            sys.stderr.write(found[1] if found else f"a process of Lava ended with exit code {process.exitcode}\n")
-    _exit(1)
+def _end_with_any(started: list[BaseProcess], done: Event) -> None:
+    """End when one of Lava's processes does before its time, saying why; from the first one's start on."""
+    while not done.is_set():
+        watched = list(started)
+        sentinels = wait([process.sentinel for process in watched], timeout=0.2)
+        ended = [process for process in watched if process.sentinel in sentinels]
+        if ended and not done.is_set():
+            sys.stderr.writelines(map(_last_words, ended))
+            _exit(1)
+
+
+def _last_words(process: BaseProcess) -> str:
+    """Why a process of Lava ended: its traceback, or how it exited."""
+    BaseProcess.join(process, timeout=5)  # Lava's own join takes no limit
+    found = getattr(process, "exception", None)  # Lava's: (exception, traceback as text)
+    return found[1] if found else f"a process of Lava ended with exit code {process.exitcode}\n"
 
 
 def _exit(code: int) -> None:
     """Exit without waiting for Lava's processes; the parent ends their group."""
-    _ENDING.acquire()
     sys.stderr.flush()
     os._exit(code)
 

@@ -1,31 +1,77 @@
 """Runs a command in a process group of its own, and ends the whole group, whatever happens.
 
 The command's standard output is read line by line; its standard input stays open as long as this process lives, so
-that it can notice if this one is killed.  Linux's /proc tells which processes the group has and which shared memory
-they map: a group that had to be killed can't remove its segments itself.  Without /proc, the group is still ended.
+that it can notice if this one is killed.  What a killed process can't tidy up, a keeper does (`keeper`).
 """
 
 import os
 import selectors
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from neuromorphic.errors import SimulationFailed
-
-GRACE = 5.0
-"""Seconds that a group has to end after SIGTERM, before SIGKILL."""
+from neuromorphic.lava import keeper
 
 SILENCE = 300.0
 """Seconds without a line after which a command counts as hung."""
 
 _LAST_WORDS = 2000
-_PROC, _SHARED_MEMORY = Path("/proc"), Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a keeper looks after.
+
+    Attributes:
+        folder: private to the run, empty at first.
+        mind: told the id of the process group that is to end with this process, 0 when it has ended.
+    """
+
+    folder: Path
+    mind: Callable[[int], None]
+
+
+@contextmanager
+def kept() -> Iterator[Kept]:
+    """A folder, which is removed at the end with the shared memory that is named after it; even if this is killed.
+
+    Raises:
+        SimulationFailed: no folder can be made.
+    """
+    command = (sys.executable, "-I", "-S", keeper.__file__)
+    with subprocess.Popen(
+        command,
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+        if stdin is None or stdout is None or stderr is None:
+            raise ValueError("the keeper has no pipes")
+        folder = Path(os.fsdecode(stdout.readline().rstrip(b"\n")))
+        if not folder.name:
+            raise SimulationFailed(f"no folder can be made for Lava's files{_last_words(stderr.read())}")
+
+        def mind(group: int) -> None:
+            with suppress(BrokenPipeError):  # somebody killed the keeper: then this process tidies up alone
+                stdin.write(b"%d\n" % group)
+
+        try:
+            yield Kept(folder, mind)
+        finally:
+            stdin.close()
+            process.wait()
+            keeper.remove(folder)  # which somebody may have killed
 
 
 def run_group(
@@ -35,8 +81,9 @@ def run_group(
     timeout: float | None = None,
     silence: float = SILENCE,
     environment: Mapping[str, str] | None = None,
+    mind: Callable[[int], None] = lambda group: None,
 ) -> None:
-    """Run `command` to its end; afterwards no process of its group and no shared memory of theirs is left.
+    """Run `command` to its end; afterwards no process of its group is left.
 
     Args:
         command: program and arguments.
@@ -44,6 +91,7 @@ def run_group(
         timeout: seconds that it may take in all; None for no limit.
         silence: seconds that it may take for one line.
         environment: variables beside this process's own.
+        mind: of the keeper that ends the group if this process is killed.
 
     Raises:
         SimulationFailed: it ran over a limit or ended with another exit code than 0.
@@ -57,14 +105,19 @@ def run_group(
             start_new_session=True,
             env={**os.environ, **(environment or {})},
         )
-        segments: set[Path] = set()
         try:
-            if code := _follow(process, on_line, segments, timeout, silence):
-                raise SimulationFailed(f"Lava failed ({_outcome(code)}){_last_words(errors)}")
+            mind(process.pid)
+            if code := _follow(process, on_line, timeout, silence):
+                raise SimulationFailed(f"Lava failed ({_outcome(code)}){_last_words(_tail(errors))}")
         except _OutOfTimeError as over:
-            raise SimulationFailed(f"Lava {over} and was ended{_last_words(errors)}") from None
+            raise SimulationFailed(f"Lava {over} and was ended{_last_words(_tail(errors))}") from None
         finally:
-            _end(process, segments)
+            keeper.end_group(process.pid)
+            mind(0)  # before its id may be another's
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
 
 
 class _OutOfTimeError(Exception):
@@ -74,7 +127,6 @@ class _OutOfTimeError(Exception):
 def _follow(
     process: subprocess.Popen[bytes],
     on_line: Callable[[str], None],
-    segments: set[Path],
     timeout: float | None,
     silence: float,
 ) -> int:
@@ -93,8 +145,6 @@ def _follow(
             *lines, rest = (rest + chunk).split(b"\n")
             if lines:
                 heard = now
-                # Noted as soon as there are any: nobody can be asked for them once the group was killed from outside.
-                segments |= segments or _shared_memory([process.pid])
             for line in lines:
                 on_line(line.decode(errors="replace"))
             code = _exit_code(process.pid)
@@ -116,55 +166,16 @@ def _exit_code(pid: int) -> int | None:
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
-def _end(process: subprocess.Popen[bytes], segments: set[Path]) -> None:
-    """End every process of the group, reap its leader, remove the segments that its processes map."""
-    group = process.pid
-    segments |= _shared_memory(_members(group))
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE
-    while _members(group) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            stream.close()
-    for segment in segments:
-        segment.unlink(missing_ok=True)
-
-
-def _members(group: int) -> list[int]:
-    """The living processes of a group."""
-    found = []
-    for entry in _PROC.glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # "pid (name) state parent group ...", where the name may hold anything
-            state, _, member_of = entry.read_text(errors="replace").rpartition(")")[2].split()[:3]
-            if int(member_of) == group and state not in "ZX":
-                found.append(int(entry.parent.name))
-    return found
-
-
-def _shared_memory(pids: list[int]) -> set[Path]:
-    """The segments of Python's `multiprocessing.shared_memory` that processes map."""
-    found = set()
-    for pid in pids:
-        with suppress(OSError):
-            for line in (_PROC / str(pid) / "maps").read_text().splitlines():
-                path = Path(line.split(maxsplit=5)[-1])
-                if path.parent == _SHARED_MEMORY and path.name.startswith("psm_"):
-                    found.add(path)
-    return found
-
-
 def _outcome(code: int) -> str:
     return f"exit code {code}" if code > 0 else f"ended by {signal.Signals(-code).name}"
 
 
-def _last_words(errors: IO[bytes]) -> str:
-    """The end of what it wrote on standard error, to be put behind a sentence."""
+def _tail(errors: IO[bytes]) -> bytes:
     errors.seek(max(0, errors.seek(0, os.SEEK_END) - _LAST_WORDS))
-    text = errors.read().decode(errors="replace").strip()
+    return errors.read()
+
+
+def _last_words(written: bytes) -> str:
+    """The end of what a process wrote on standard error, to be put behind a sentence."""
+    text = written.decode(errors="replace").strip()
     return f"; its last words:\n{text}" if text else ""

@@ -1,21 +1,20 @@
 """A graph simulated in Lava: in a child process, step by step as on the chip, every spike recorded."""
 
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.exactness import doubles
+from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.job import Job, Models
-from neuromorphic.lava.runner import SILENCE, run_group
+from neuromorphic.lava.runner import SILENCE, kept, run_group
 from neuromorphic.lava.stock_limits import refusals
 
 BATCH = 16
@@ -42,8 +41,8 @@ def simulate(
     """Run `graph` in Lava on `frames`, each presented for T steps, images back to back.
 
     The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
-    population, in float64 as the graph's certificate proves it for every node; without that proof all in float64.
-    Integers need no certificate: `loihi2.bounds` bounds every sum.
+    population, in float64 as the graph's weights prove it for every node and such frames (`analysis.rounding`); without
+    that proof all in float64.  Integers need none: their sums are bounded (`analysis.exactness`).
 
     Args:
         graph: a validated graph.
@@ -72,7 +71,7 @@ def simulate(
     if reasons := refusals(graph, stock=models == "stock"):
         raise RefusedInput("; ".join(reasons))
     repeats = frames.strides[1] == 0
-    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles(graph))
+    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles_on(graph, frames, steps))
     depth = schedule(graph).depth
 
     def on_line(line: str) -> None:
@@ -80,13 +79,13 @@ def simulate(
             done = max(0, int(line.split()[0]) - depth) // steps * batch
             progress(min(done, images), images)
 
-    with tempfile.TemporaryDirectory(prefix="spikeclip-") as name:
-        folder = Path(name)
+    with kept() as place:
+        folder = place.folder
         job.write(folder)
-        command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", name)
+        command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", str(folder))
         # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
-        environment = {**_ENVIRONMENT, "TMPDIR": name}
-        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment)
+        environment = {**_ENVIRONMENT, "TMPDIR": str(folder)}
+        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment, mind=place.mind)
         return job.trace(folder)
 
 

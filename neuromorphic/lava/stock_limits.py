@@ -76,7 +76,9 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
                 yield f"{where} reads a bias; in integers Lava's neurons take their own only"
             if shift(drive.astype(np.float32)) is None:
                 yield f"{where} has a drive that is no 8-bit integers times one power of two"
-        case Conv2d(beyond=beyond):
+        case Conv2d(beyond=beyond) as conv:
+            if graph.precision == "loihi2" and shift(conv.weight, conv.largest_exponent) is None:
+                yield f"{where} has weights that are no 8-bit integers nor all twice such; Lava's Conv takes no others"
             if any(beyond):
                 yield f"{where} pads more below or to the right; Lava's Conv pads both sides alike"
         case Affine() | Scale() as synapses:

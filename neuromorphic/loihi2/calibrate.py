@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.exactness import SINGLE, exact_on
+from neuromorphic.analysis.rounding import SINGLE
 from neuromorphic.execution.fast import Execution, batches, run
 from neuromorphic.execution.frames import frame, still
 from neuromorphic.ir.graph import Graph, Node
@@ -128,7 +128,7 @@ class Calibration:
         for part in batches(images, BATCH):
             frames = self.frames[part]
             count = steps or self.time_steps
-            execution = Execution(graph, len(frames), count, names - found.keys() | {name}, double=True)
+            execution = Execution(graph, len(frames), count, names - found.keys() | {name})
             sent = []
             for t in range(count):
                 values = {n: each[part, t] for n, each in found.items()}
@@ -172,20 +172,15 @@ def _weighed(node: Node, operation: Linear, read: tuple[NDArray[np.uint8], ...],
     """
     images, steps = read[0].shape[:2]
     sent = np.empty((images, steps, *node.shape), dtype)
-    for part in batches(images, BATCH):
-        count = part.stop - part.start
-        kernel = operation.kernel(node.shapes, count, dtype, np.zeros(node.input_shape))
-        for t in range(steps):
-            first, *others = (spikes[part, t].reshape(count, *node.input_shape) for spikes in read)
-            sent[part, t] = kernel(sum(others, start=first))
+    kernel = operation.kernel(node.shapes, steps, dtype, np.zeros(node.input_shape))
+    for i in range(images):  # the steps of one image at once: they stay in the cache
+        first, *others = (spikes[i].reshape(steps, *node.input_shape) for spikes in read)
+        sent[i] = kernel(sum(others, start=first))
     return sent
 
 
 def _spikes(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Spikes:
-    # A certificate holds for the exporter's weights and frames on its grid; other numbers round in float32, in an
-    # order that differs between processors.
-    double = not exact_on(graph, frames)
-    parts = [run(graph, frames[part], time_steps, double=double).spikes for part in batches(len(frames), BATCH)]
+    parts = [run(graph, frames[part], time_steps).spikes for part in batches(len(frames), BATCH)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -245,7 +245,8 @@ def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:
     """`2^e clip(round(w λ_in / (λ 2^e)), -128, 127)`, e per output channel: integers, float32 of the same shape."""
     exponents = np.asarray(scheme.exponents[name], np.float64).reshape(-1, *(1 for _ in values.shape[1:]))
     factor = read / (scheme.units[name] * 2.0**exponents)
-    return np.asarray(np.clip(np.round(values * factor), LEAST, MOST) * 2.0**exponents, np.float32)
+    least = LEAST if values.max(initial=0) > 0 else -MOST  # of none but negative weights, Lava's synapses begin at -255
+    return np.asarray(np.clip(np.round(values * factor), least, MOST) * 2.0**exponents, np.float32)
 
 
 def nearest(value: float, largest_exponent: int) -> np.float32:

@@ -26,6 +26,9 @@ Floats = NDArray[np.float64]
 FloatNeurons = Lif | If | CubaLif | Threshold
 """Populations of floats that the chip's neurons can be."""
 
+TINY = 2.0**-20
+"""Of the largest threshold of a population, by which others may be below 0."""
+
 UNITY = 2**DECAY_BITS
 STEP = 2**ALIGNMENT
 
@@ -116,6 +119,8 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
             result = Normal(_of_4096(decay), _of_4096(synapse), decay.astype(np.float64) * factor, above, rest)
         case unknown:
             assert_never(unknown)
+    if -TINY * result.threshold.max() <= result.threshold.min() < 0:  # what training left of a 0
+        result = replace(result, threshold=np.maximum(result.threshold, 0))
     if result.threshold.min() < 0:
         raise RefusedInput(f"{name}: its threshold is {result.threshold.min():g}; the chip's are 0 or more")
     if np.any((np.asarray(result.decay) == UNITY) & (np.asarray(result.current_decay) < UNITY)):

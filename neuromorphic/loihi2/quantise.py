@@ -184,7 +184,7 @@ class _Work:
         exact = unit is not None
         if whole is not None:
             as_it_is = whole.units[stream.populations[0]]
-            like = self.units.like_floats(stream, as_it_is)
+            like = self.units.like_floats(stream, self.scheme, as_it_is)
             if like or not exact or self.units.is_stated(stream, self.scheme, as_it_is):
                 self._chosen(stream, whole, Choice(like, as_it_was=True))
                 self.kept.update((*stream.synapses, *stream.passing, *stream.populations))

@@ -20,7 +20,7 @@ from neuromorphic.loihi2.gates import exact_unit, halvings
 from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, one_to_one, pooled_unit
 from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
-from neuromorphic.loihi2.whole import Numbers, stated_units
+from neuromorphic.loihi2.whole import Numbers, magnitudes, stated_units
 from neuromorphic.ops import Fixed, Linear, SelfAttention, Weighted
 from neuromorphic.ops.widths import (
     ALIGNMENT,
@@ -73,18 +73,21 @@ class Units:
 
     def whole(self, stream: Stream, scheme: Scheme) -> Scheme | None:
         """`scheme` with the unit in which a stream's numbers are the chip's already (`whole`); None without one."""
-        if not self.whole_decays.issuperset(stream.populations):
+        weights = self._weights(stream, scheme)
+        many = any(magnitudes(values) is None for values in weights.values())
+        if many or not self.whole_decays.issuperset(stream.populations):
             return None
         forms = {name: self.normal(name) for name in stream.populations}
         operations = [self.graph.nodes[name].operation for name in stream.synapses]
         own = [o.bias_values.astype(np.float64) for o in operations if isinstance(o, Weighted) and o.biased]
+        acting = [form.bias(self.biases[name]) for name, form in forms.items()]
         lasting = any(form.current_lasts for form in forms.values())
         numbers = Numbers(
-            {name: (w, self._largest_exponent(name)) for name, w in self._weights(stream, scheme).items()},
+            {name: (w, self._largest_exponent(name)) for name, w in weights.items()},
             self._direct(stream, scheme),
             self._scales(stream),
             [form.threshold / form.gain for form in forms.values()],
-            [form.bias(self.biases[name]) for name, form in forms.items()] + ([] if lasting else own),
+            [*(form.rest for form in forms.values()), *acting, *([] if lasting else own)],
             [form.drive(self.biases[name]) for name, form in forms.items()] + own if lasting else None,
         )
         found = numbers.unit(self._read(stream, scheme))
@@ -111,16 +114,19 @@ class Units:
         """Whether numbers that are whole in a unit are the integers that a file holds, or 64ths as lava-dl's."""
         return any(unit in stated_units(each) for each in self._read(stream, scheme))
 
-    def like_floats(self, stream: Stream, unit: float) -> bool:
+    def like_floats(self, stream: Stream, scheme: Scheme, unit: float) -> bool:
         """Whether a stream whose numbers are whole sends the float graph's spikes, whatever comes (`gates`).
 
         The six bits by which currents are shifted have to take all halvings of T steps.
         """
         forms = [self.normal(name) for name in stream.populations]
+        numbers = [*self._weights(stream, scheme).values(), *(form.threshold / form.gain for form in forms)]
+        same = all(np.array_equal(np.rint(each / unit) * unit, each) for each in numbers)
         halved = max(halvings(decay) for form in forms for decay in form.decays)
         biased = any(self.biases[name].any() for name in stream.populations) or any(form.rest.any() for form in forms)
         fits = unit >= max(self._least(stream), self._unsaturated(stream))
-        return fits and halved * (self.time_steps - 1) <= ALIGNMENT and not (biased and halved)
+        decays = self.kept_decays.issuperset(stream.populations) and halved * (self.time_steps - 1) <= ALIGNMENT
+        return same and fits and decays and not (biased and halved)
 
     def exact(self, stream: Stream, scheme: Scheme) -> float | None:
         """The unit in which a stream becomes integers without loss (`gates`), if it has one."""

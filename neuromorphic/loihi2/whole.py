@@ -90,10 +90,11 @@ class Numbers:
         Args:
             read: what 1 counts in what synapses read.
         """
-        sizes = {name: _magnitudes(weights) for name, (weights, _) in self.weights.items()}
-        held = {name: found for name, found in sizes.items() if found is not None}
-        if len(held) < len(sizes):
-            return None
+        held = {}
+        for name, (weights, _) in self.weights.items():
+            if (found := magnitudes(weights)) is None:
+                return None
+            held[name] = found
         coarse = [*held.values(), *self.thresholds, *(self.drives or ()), np.array(self.scales)]
         coarse.append(np.array([weight for weight, _ in self.direct]))
         every = np.concatenate([np.abs(v).reshape(-1) for v in (*coarse, *(2**ALIGNMENT * b for b in self.biases))])
@@ -143,11 +144,11 @@ def is_whole(values: Floats) -> bool:
     return bool((np.abs(values - np.rint(values)) <= TOLERANCE * np.abs(values)).all())
 
 
-def _magnitudes(values: Floats) -> Floats | None:
+def magnitudes(values: Floats) -> Floats | None:
     """The different magnitudes of weights but 0, ascending; None where there are too many for the chip's integers."""
-    flat = np.abs(values.reshape(-1))
+    flat = values.reshape(-1)
     for some in (flat[: 16 * MOST_WEIGHTS], flat):  # most weights that aren't the chip's show it at once
-        found = np.unique(some[some > 0])
+        found = np.unique(np.abs(some[some != 0]))
         if len(found) > MOST_WEIGHTS:
             return None
     return found

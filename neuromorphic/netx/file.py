@@ -40,8 +40,11 @@ LARGEST = 2**31 - 1
 
 
 def is_netx(file: h5py.File) -> bool:
-    """Whether an HDF5 file holds layers, and no graph of NIR."""
-    return "layer" in file and "node" not in file
+    """Whether an HDF5 file holds layers, and no graph of NIR; one that is too damaged to say holds none."""
+    try:
+        return "layer" in file and "node" not in file
+    except (RuntimeError, OSError, KeyError, ValueError):  # whatever HDF5's library finds wrong
+        return False
 
 
 def read_layers(path: Path) -> tuple[Layer, ...] | None:

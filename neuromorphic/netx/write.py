@@ -27,7 +27,20 @@ from neuromorphic.netx.layers import (
     Layer,
     Neuron,
 )
-from neuromorphic.ops import Affine, Conv2d, Delay, LoihiLif, Scale, Shape, Sink, Weighted
+from neuromorphic.ops import (
+    Affine,
+    Conv2d,
+    Delay,
+    Fixed,
+    LoihiLif,
+    Neurons,
+    Nonlinear,
+    Scale,
+    Shape,
+    Sink,
+    Source,
+    Weighted,
+)
 from neuromorphic.ops.widths import BIAS_MANTISSA_BITS
 
 
@@ -143,9 +156,11 @@ class _Writer:
                 matrix = self._weights(node, np.diag(scale.reshape(-1)))
             case Conv2d() as conv:
                 return self._conv(link, node, conv, plain=not waits and link.recurrent is None)
-            case other:
+            case Source() | Sink() | Delay() | Fixed() | Nonlinear() | Neurons() as other:
                 self.reasons.append(f"{node.name} is a {other.nir_name}; expected a matrix or a convolution")
                 return []
+            case unknown:
+                assert_never(unknown)
         delay = self._delay(waits[0], matrix.shape, behind=waits[0] is link.before[-1]) if waits else None
         dense = Dense(
             matrix, self._bias(link, (len(matrix),)), self._neuron(link.population), delay, self._recurrent(link)

@@ -32,6 +32,7 @@ from neuromorphic.ops.types import (
     Shape,
     Shapes,
     State,
+    Sums,
     Typed,
 )
 
@@ -77,6 +78,7 @@ __all__ = [
     "State",
     "Stateless",
     "SumPool2d",
+    "Sums",
     "Threshold",
     "Typed",
     "Weighted",

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ops import extensions
+from neuromorphic.ops.dyadic import fraction_bits
 from neuromorphic.ops.operation import Nonlinear, lacks
 from neuromorphic.ops.parameters import agree
 from neuromorphic.ops.types import Array, Conventions, Float64, Int64, Interval, Kernel, Mask, Shape, Shapes, Typed
@@ -71,6 +72,10 @@ class SelfAttention(Nonlinear):
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         size, tokens = self.head(shapes)
         return Interval(np.zeros(shapes.output), np.full(shapes.output, self.scale * size * tokens))
+
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        """Whole counts of spikes, times the scale."""
+        return fraction_bits(np.array(self.scale))
 
     def products(self, shapes: Shapes) -> int:
         return 2 * prod(shapes.output) * (shapes.output[0] // self.heads)

@@ -101,7 +101,7 @@ class Conv2d(Biased):
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
         """`W x`, by matrix products; channels that are all apart, tap by tap."""
         if shapes.input[1:] == (1, 1):
-            return _Impulses(self, shapes, dtype)
+            return _Position(self, shapes, dtype)
         if self.groups == shapes.input[0] == shapes.output[0]:
             return _Taps(self, shapes, batch, dtype)
         return _Columns(self, shapes, batch, dtype)
@@ -166,16 +166,21 @@ class _Taps:
         return y
 
 
-class _Impulses:
-    """`y = Σ_c x[c] response[c]` for maps of a single position: the kernel's answers to unit impulses."""
+class _Position:
+    """`y[o, i, j] = Σ_c w[o, c, m, n] x[c]` for maps of a single position: m and n are the weights that lie on it."""
 
     def __init__(self, conv: Conv2d, shapes: Shapes, dtype: DTypeLike) -> None:
+        taps = [
+            {(pad - out * stride) // step: out for out in range(size) if (pad - out * stride) % step == 0}
+            for pad, stride, step, size in zip(conv.padding, conv.stride, conv.dilation, shapes.output[1:], strict=True)
+        ]
         size = shapes.input[0] // conv.groups
-        # Impulse c stands at channel c of every group at once: groups don't see each other.
-        impulses = np.tile(np.eye(size), (1, conv.groups))[..., None, None]
-        answers = conv.apply(impulses, shapes) - conv.bias[:, None, None]
-        by_group = answers.reshape(size, conv.groups, -1).transpose(1, 0, 2)
-        self.response = np.ascontiguousarray(by_group, dtype=dtype)
+        response = np.zeros((conv.groups, size, shapes.output[0] // conv.groups, *shapes.output[1:]), dtype)
+        weight = conv.weight.reshape(conv.groups, -1, *conv.weight.shape[1:]).swapaxes(1, 2)
+        for m, n in np.ndindex(conv.weight.shape[2:]):
+            if m in taps[0] and n in taps[1]:
+                response[..., taps[0][m], taps[1][n]] = weight[..., m, n]
+        self.response = response.reshape(conv.groups, size, -1)
         self.shape = shapes.output
 
     def __call__(self, x: Array) -> Array:

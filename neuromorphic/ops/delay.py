@@ -50,6 +50,9 @@ class Delay(Operation):
         """The same, and 0, which leaves it in the first steps."""
         return Interval(np.minimum(x.low, 0), np.maximum(x.high, 0))
 
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        return bits
+
     def products(self, shapes: Shapes) -> int:
         return prod(shapes.input)
 

@@ -21,6 +21,9 @@ class End(Operation):
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         return x
 
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        return bits
+
     def products(self, shapes: Shapes) -> int:
         return prod(shapes.input)
 

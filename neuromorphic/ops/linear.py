@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ops.dyadic import fraction_bits
 from neuromorphic.ops.operation import Biased, Weighted
 from neuromorphic.ops.parameters import finite, per_channel
 from neuromorphic.ops.types import (
@@ -125,6 +126,9 @@ class Scale(Weighted):
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         return Interval.between(self.scale * x.low, self.scale * x.high)
+
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        return None if bits is None else bits + fraction_bits(self.scale)
 
     def fan_out(self, shapes: Shapes) -> Int64:
         return np.ones(shapes.input, np.int64)

@@ -195,7 +195,7 @@ class LoihiNeurons:
             self.overflows.saturations += int(np.count_nonzero(v < 1 - STATE_LIMIT))
             np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=v)
         fired = v > self.threshold
-        np.copyto(v, 0, where=fired)
+        v *= ~fired  # several times as fast as to copy zeros there
         return np.asarray(fired.view(np.uint8))
 
     def _current(self, x: Array) -> Array:
@@ -209,7 +209,7 @@ class LoihiNeurons:
             u += decayed(self.u, self.lif.current_decay)
         if u.max() > STATE_LIMIT or u.min() <= -STATE_LIMIT:
             self.overflows.wraps += int(np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT)))
-            u = wrap(u)
+            u = wrap(u.astype(np.float64))  # 2^23 - u needs more than 24 bits where u is below -2^30 + 2^23
         u = u.astype(dtype, copy=False)
         if self.lif.current_lasts:
             self.u = u

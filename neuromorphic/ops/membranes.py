@@ -1,5 +1,6 @@
 """Neurons of NIR without a threshold, in time steps: what leaves them are their membranes."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -7,8 +8,10 @@ import nir
 import numpy as np
 from numpy.typing import DTypeLike
 
+from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons
 from neuromorphic.ops.neuron_roles import FloatState, Membranes
+from neuromorphic.ops.operation import lacks
 from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
@@ -33,9 +36,19 @@ class FloatMembranes(FloatState, Membranes):
 
     gain: Float32
 
+    @property
+    @abstractmethod
+    def charging(self) -> Charging:
+        """The numbers that v is computed with."""
+        lacks(self, "charge")
+
     def advance(self, state: State, x: Float64) -> Float64:
         self.charge(state, x)
         return state.v.copy()
+
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        """Every decay makes it finer, step by step (`charging`)."""
+        return None if bits is None else self.charging.membrane_grid(bits, steps)
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
         return GeneralNeurons(vars(self), self.start, (batch, *shape), dtype)
@@ -62,6 +75,10 @@ class Integrator(FloatMembranes):
     @property
     def start(self) -> Float32:
         return np.zeros((), np.float32)
+
+    @property
+    def charging(self) -> Charging:
+        return Charging(self.gain)
 
     def charge(self, state: State, x: Float64) -> None:
         state.v += self.gain * x
@@ -103,6 +120,10 @@ class Li(FloatMembranes):
     @property
     def start(self) -> Float32:
         return self.leak
+
+    @property
+    def charging(self) -> Charging:
+        return Charging(self.gain, (self.decay,), self.leak)
 
     def charge(self, state: State, x: Float64) -> None:
         state.v += self.decay * (self.leak + self.gain * x - state.v)
@@ -161,6 +182,10 @@ class CubaLi(FloatMembranes):
     @property
     def start(self) -> Float32:
         return self.leak
+
+    @property
+    def charging(self) -> Charging:
+        return Charging(self.gain.astype(np.float64) * self.weight, (self.current_decay, self.decay), self.leak)
 
     def charge(self, state: State, x: Float64) -> None:
         state.i += self.current_decay * (self.weight * x - state.i)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.operation import Operation, lacks
 from neuromorphic.ops.types import ChipKernel, Float32, Float64, Interval, Mask, NeuronKernel, Shape, Shapes, State
 
@@ -119,6 +120,12 @@ class FloatState(Neurons):
         """V where an image begins: float32 of their shape, or a single number."""
         lacks(self, "v to begin with")
 
+    @property
+    @abstractmethod
+    def charging(self) -> Charging | None:
+        """The numbers that v is computed with; None of a neuron that computes nothing."""
+        lacks(self, "charge")
+
     @abstractmethod
     def charge(self, state: State, x: Float64) -> None:
         """Update `state` with what arrives, before spikes are sent."""
@@ -152,6 +159,10 @@ class Population(Neurons):
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         """A spike lies in [0, 1], whatever caused it."""
         return Interval(np.zeros(shapes.output), np.ones(shapes.output))
+
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        """A spike is 0 or 1."""
+        return 0
 
     def refusal(self, reads_currents: bool) -> str:
         """None: which neurons the chip can be is the matter of their numbers (`loihi2.populations`)."""

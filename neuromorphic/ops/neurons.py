@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
 from neuromorphic.ops.neuron_roles import FloatState, Population
 from neuromorphic.ops.parameters import check_threshold, decay, full, gain, per_input, per_neuron
@@ -55,6 +56,11 @@ class FloatPopulation(FloatState, Population):
             state.v -= self.threshold * fired
         else:
             np.copyto(state.v, self.start, where=fired)
+
+    @property
+    def _lowering(self) -> Float32:
+        """What a spike takes off v."""
+        return self.threshold if self.subtracts else _zero()
 
     @property
     def rests_after_spike(self) -> bool:
@@ -118,6 +124,10 @@ class Lif(FloatPopulation):
     def start(self) -> Float32:
         return self.reset
 
+    @property
+    def charging(self) -> Charging:
+        return Charging(self.gain, (self.decay,), self.leak, self.reset, self._lowering, self.threshold)
+
     def charge(self, state: State, x: Float64) -> None:
         state.v += self.decay * (self.leak + self.gain * x - state.v)
 
@@ -177,6 +187,10 @@ class If(FloatPopulation):
     def start(self) -> Float32:
         return self.reset
 
+    @property
+    def charging(self) -> Charging:
+        return Charging(self.gain, (), _zero(), self.reset, self._lowering, self.threshold)
+
     def charge(self, state: State, x: Float64) -> None:
         state.v += self.gain * x
 
@@ -235,6 +249,17 @@ class CubaLif(FloatPopulation):
     def start(self) -> Float32:
         return self.reset
 
+    @property
+    def charging(self) -> Charging:
+        return Charging(
+            self.gain.astype(np.float64) * self.weight,
+            (self.current_decay, self.decay),
+            self.leak,
+            self.reset,
+            self._lowering,
+            self.threshold,
+        )
+
     def charge(self, state: State, x: Float64) -> None:
         state.i += self.current_decay * (self.weight * x - state.i)
         state.v += self.decay * (self.leak + self.gain * state.i - state.v)
@@ -274,6 +299,8 @@ class Threshold(FloatPopulation):
     @property
     def start(self) -> Float32:
         return _zero()
+
+    charging = None
 
     def charge(self, state: State, x: Float64) -> None:
         state.v[...] = x

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal, NoReturn, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from neuromorphic.ops.dyadic import fraction_bits, is_power_of_two
 from neuromorphic.ops.types import (
     Conventions,
     Float32,
@@ -112,6 +113,19 @@ class Operation(ABC):
             steps: since an image's begin, at most.
         """
         lacks(self, "bounds")
+
+    @abstractmethod
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        """The least known k' such that every y is a multiple of 2^-k', where all terms of x are multiples of 2^-k.
+
+        Args:
+            bits: k; None where x lies on no such grid.
+            steps: since an image's begin, at most.
+
+        Returns:
+            k'; None where y lies on no such grid.
+        """
+        lacks(self, "grid")
 
     @abstractmethod
     def products(self, shapes: Shapes) -> int:
@@ -283,6 +297,10 @@ class Biased(Weighted):
     def with_weights(self, weights: Float32) -> Self:
         return replace(self, weight=weights)
 
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        """Products lie on the product of both grids; the bias may lie on a finer one."""
+        return None if bits is None else max(bits + fraction_bits(self.weight), fraction_bits(self.bias))
+
     @property
     def bias_values(self) -> Float32:
         return self.bias
@@ -305,6 +323,12 @@ class Fixed(Linear):
     def undivided(self) -> Self:
         """The same without that division."""
         lacks(self, "divisor")
+
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        """None where it divides by anything but a power of two."""
+        if bits is None or not is_power_of_two(self.divisor):
+            return None
+        return bits + self.divisor.bit_length() - 1
 
     @property
     def bias_values(self) -> Float32:

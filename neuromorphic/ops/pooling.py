@@ -159,6 +159,10 @@ class MaxPool2d(Nonlinear):
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         return Interval(self.apply(x.low[None], shapes)[0], self.apply(x.high[None], shapes)[0])
 
+    def grid(self, bits: int | None, steps: int) -> int | None:
+        """A maximum is one of the values that it is taken of."""
+        return bits
+
     def products(self, shapes: Shapes) -> int:
         return prod(shapes.output) * prod(self.kernel_size)
 

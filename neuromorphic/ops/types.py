@@ -80,6 +80,31 @@ class Interval:
         return cls(np.min(whole, 0), np.max(whole, 0))
 
 
+@dataclass(frozen=True)
+class Sums:
+    """What is known of the sums that arrive at a node, whatever part of their terms is added, in whatever order.
+
+    Attributes:
+        reach: bounds of all of them: low <= 0 <= high.
+        bits: every term is a multiple of 2^-bits; None where it lies on no such grid.
+        constant: whether they are the same at every time step of an image, as are an image's pixels and what is
+            computed of them before the first neurons.
+    """
+
+    reach: Interval
+    bits: int | None
+    constant: bool = False
+
+    @property
+    def bound(self) -> float:
+        """The largest magnitude of any of them."""
+        return float(max(self.reach.high.max(), -self.reach.low.min()))
+
+    def __add__(self, other: "Sums") -> "Sums":
+        bits = None if self.bits is None or other.bits is None else max(self.bits, other.bits)
+        return Sums(self.reach + other.reach, bits, self.constant and other.constant)
+
+
 Kernel = Callable[[Array], Array]
 """The fast way to compute a stateless node: x `[B, *input shape]` to y `[B, *shape]`."""
 

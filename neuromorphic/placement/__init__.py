@@ -1,7 +1,7 @@
 """Placement: which cores of Loihi 2 a graph needs, under limits that each name their source."""
 
-from neuromorphic.placement.limits import Limits
+from neuromorphic.placement.limits import PROFILES, Limits, ProfileName
 from neuromorphic.placement.picture import picture
 from neuromorphic.placement.report import Core, Placement, place
 
-__all__ = ["Core", "Limits", "Placement", "picture", "place"]
+__all__ = ["PROFILES", "Core", "Limits", "Placement", "ProfileName", "picture", "place"]

@@ -1,8 +1,8 @@
 """What happens on the cores: synaptic operations, spikes sent, and the messages that carry them to cores.
 
-A spike that k cores hear, its own among them, is k messages.  Populations send the spikes of a trace; the input,
-accumulators and neurons without a threshold send a graded spike per element in every time step, as nothing here says
-which of their values are 0.
+A spike that k cores hear, its own among them, is k messages.  Populations send the spikes of a trace, and an input of
+spikes or of counts sends what its frames hold; an input of real numbers, accumulators and neurons without a threshold
+send a graded spike per element in every time step, as nothing here says which of their values are 0.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Activity:
         operations: int64 `[cores]`: spikes times synapses that they arrive at.
         sent: int64 `[cores]`: spikes of the core's neurons.
         messages: int64 `[cores]`: the same, each once per core that hears it.
-        from_host: messages of the graph's input.
+        from_host: messages of the graph's input, a spike or a number each.
     """
 
     steps: int
@@ -92,13 +92,21 @@ def full_rate(placed: tuple[Placed, ...], frame: Map) -> Activity:
     return _activity(placed, {}, frame, 1)
 
 
-def measured(placed: tuple[Placed, ...], frame: Map, trace: Trace) -> Activity:
+def measured(
+    placed: tuple[Placed, ...], frame: Map, trace: Trace, arrived: Mapping[str, Integers] | None = None
+) -> Activity:
     """What a run of the graph did.
+
+    Args:
+        placed: populations, cut.
+        frame: shape of the graph's input.
+        trace: of the run.
+        arrived: spikes of each element of the input over all images and steps, by its name, where they are known.
 
     Raises:
         RefusedInput: the trace lacks a population or has it in another shape.
     """
-    events: dict[str, Integers] = {}
+    events = dict(arrived or {})
     for entry in placed:
         population = entry.population
         if population.kind != "population":
@@ -134,7 +142,7 @@ def _activity(placed: tuple[Placed, ...], events: Mapping[str, Integers], frame:
                 blocks += fan.operations(events.get(sender, every_step))
         operations.append(blocks.reshape(-1))
         for sender, heard in heard_by(entry.population, entry.synapses, shapes, frame).items():
-            cores = heard.sum((0, 1), dtype=np.int64)
+            cores = heard.sum((0, 1, 2), dtype=np.int64)
             listeners[sender] = listeners[sender] + cores if sender in listeners else cores
     sent, messages = [], []
     for entry in placed:
@@ -142,11 +150,15 @@ def _activity(placed: tuple[Placed, ...], events: Mapping[str, Integers], frame:
         spikes = events.get(name, np.full(entry.population.neurons, steps, np.int64)).reshape(shape)
         sent.append(_per_block(spikes, entry))
         messages.append(_per_block(spikes * listeners.get(name, np.zeros(shape, np.int64)), entry))
-    host = sum(int(cores.sum()) * steps for sender, cores in listeners.items() if sender not in shapes)
+    host = 0
+    for sender in listeners.keys() - shapes.keys():
+        spikes = events.get(sender, np.full(prod(frame), steps, np.int64))
+        host += int((spikes.reshape(frame) * listeners[sender]).sum())
     return Activity(steps, np.concatenate(operations), np.concatenate(sent), np.concatenate(messages), host)
 
 
 def _per_block(values: Integers, entry: Placed) -> Integers:
     """Sums over each block of a population: int64 `[blocks]`."""
-    by_channel = np.add.reduceat(values.sum(2), entry.cut.channels[:-1], axis=0)
-    return np.add.reduceat(by_channel, entry.cut.rows[:-1], axis=1).reshape(-1)
+    for axis, edges in enumerate((entry.cut.channels, entry.cut.rows, entry.cut.columns)):
+        values = np.add.reduceat(values, edges[:-1], axis=axis)
+    return values.reshape(-1)

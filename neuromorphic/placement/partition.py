@@ -1,14 +1,20 @@
-"""The cut: every population into as few equal blocks as fit a core each, readers before what they read.
+"""The cut: every population into blocks that fit a core each, readers before what they read.
 
 Around a cycle that order doesn't exist: what is heard by readers that were not cut yet is cut into more blocks once
 they are, where it doesn't fit any more, until all do.
 
-A core holds a block of one population, every synapse that ends in it and the axons to and from it.  Among cuts into
-equally many blocks the one that takes the least memory in all wins: it duplicates the fewest weights and axons.
+A core holds a block of one population, every synapse that ends in it and the axons to and from it.  Blocks are those
+that Intel's compiler makes (its logs are in docs/placement.md):
+
+    maps      a power of two of columns, all rows and channels or 1/2, 1/4 ... of them; the fewest blocks that fit, and
+              among equally many those that take the least memory in all: they duplicate the fewest weights and axons
+    others    n neurons in a row, and what is left in the last block; n begins at what a core holds and, as long as a
+              block takes k times what a core has, is divided by k, rounded up
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +27,20 @@ from neuromorphic.placement.synapses import Cut, FanOut, Integers, fan_out
 
 @dataclass(frozen=True)
 class Demand:
-    """What the blocks of a population take of a core each; every attribute is int64 `[a, b]`, memory in bytes.
+    """What the blocks of a population take of a core each; every array is int64 `[a, b, d]`, memory in bytes.
 
     Attributes:
+        slots: neurons that the largest block counts for, with columns that it leaves empty.
         neurons: in the block.
         synapses: connections that end in it.
         weights: memory of their weights; positions that share a weight store it once.
         state: memory of membranes, accumulators, biases and registers.
         axons_in: positions that it hears, per sender.
         axons_out: positions that it sends from, once per core that hears them.
-        memory: all of it, with the lists that the axons point at.
+        memory: all of it.
     """
 
+    slots: int
     neurons: Integers
     synapses: Integers
     weights: Integers
@@ -42,17 +50,16 @@ class Demand:
     memory: Integers
 
     def exceeded(self, limits: Limits) -> tuple[str, int, int] | None:
-        """The first limit that the largest block exceeds: what, how much, the limit; None where every block fits."""
-        for what, found, limit in (
-            ("neurons", self.neurons, limits.neurons),
-            ("bytes of weights", self.weights, limits.synaptic_memory),
-            ("bytes of memory", self.memory, limits.memory),
-            ("axons in", self.axons_in, limits.axons_in),
-            ("axons out", self.axons_out, limits.axons_out),
-        ):
-            if found.max() > limit:
-                return what, int(found.max()), limit
-        return None
+        """What the largest block exceeds by the largest factor: what it is, how much, the limit; None if it fits."""
+        taken = [
+            ("neurons", self.slots, limits.neurons),
+            ("bytes of weights", int(self.weights.max()), limits.synaptic_memory),
+            ("bytes of memory", int(self.memory.max()), limits.memory),
+            ("axons in", int(self.axons_in.max()), limits.axons_in),
+            ("axons out", int(self.axons_out.max()), limits.axons_out),
+        ]
+        worst = max(taken, key=lambda entry: entry[1] / entry[2])
+        return worst if worst[1] > worst[2] else None
 
 
 @dataclass(frozen=True)
@@ -60,25 +67,29 @@ class Audience:
     """Who hears a population; cores that hear the same of it are counted together.
 
     Attributes:
-        columns: int64 `[k, C, H]`: of each channel's row, how many positions they hear.
+        heard: bool `[k, C, H, W]`: which neurons they hear.
         cores: int64 `[k]`: how many cores do.
     """
 
-    columns: Integers
+    heard: NDArray[np.bool_]
     cores: Integers
 
     @classmethod
     def of(cls, heard: NDArray[np.bool_]) -> "Audience":
-        """From what each block hears, bool `[a, b, C, H, W]`."""
-        columns = heard.reshape(-1, *heard.shape[2:]).sum(3, dtype=np.int64)
+        """From what each block hears, bool `[a, b, d, C, H, W]`."""
+        blocks = heard.reshape(-1, *heard.shape[3:])
         first: dict[bytes, int] = {}
-        same = [first.setdefault(block.tobytes(), index) for index, block in enumerate(columns)]
-        return cls(columns[list(first.values())], np.bincount(same)[list(first.values())])
+        same = [first.setdefault(np.packbits(block).tobytes(), index) for index, block in enumerate(blocks)]
+        kinds = list(first.values())
+        return cls(blocks[kinds], np.bincount(same)[kinds])
 
     def axons_out(self, cut: Cut) -> Integers:
-        """Positions of each block, whatever the channel, once per core that hears them: int64 `[a, b]`."""
-        positions = np.maximum.reduceat(self.columns, cut.channels[:-1], axis=1)
-        return np.asarray(np.einsum("k,kab->ab", self.cores, np.add.reduceat(positions, cut.rows[:-1], axis=2)))
+        """Positions of each block, whatever the channel, once per core that hears them: int64 `[a, b, d]`."""
+        heard = np.logical_or.reduceat(self.heard, cut.channels[:-1], axis=1)
+        positions = np.einsum("k,kayx->ayx", self.cores, heard, dtype=np.int64)
+        return np.asarray(
+            np.add.reduceat(np.add.reduceat(positions, cut.rows[:-1], axis=1), cut.columns[:-1], axis=2), np.int64
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ def partition(found: tuple[Population, ...], limits: Limits, source: str) -> tup
         source: named in messages.
 
     Raises:
-        RefusedInput: a row of one channel is too much for a core, or something waits longer than a synapse can.
+        RefusedInput: one neuron is too much for a core, or something waits longer than a synapse can.
     """
     shapes = {population.name: population.shape for population in found}
     audiences: dict[str, list[Audience]] = {population.name: [] for population in found}
@@ -156,7 +167,7 @@ def _cut(population: Population, audience: tuple[Audience, ...], limits: Limits,
 def heard_by(
     population: Population, synapses: tuple[FanOut, ...], shapes: Mapping[str, Map], frame: Map | None = None
 ) -> dict[str, NDArray[np.bool_]]:
-    """Which neurons of each sender each block of `population` hears: bool `[a, b, *shape]`, by sender.
+    """Which neurons of each sender each block of `population` hears: bool `[a, b, d, *shape]`, by sender.
 
     Args:
         population: that hears.
@@ -175,37 +186,50 @@ def heard_by(
 
 
 def _best(population: Population, audience: tuple[Audience, ...], limits: Limits, where: str, least: int) -> Cut:
-    """The cut into the fewest blocks that fit, `least` or more, and of those the one of the least memory."""
-    channels, height, _ = population.shape
-    found: list[tuple[int, int, Cut]] = []  # blocks, memory, cut
-    for rows in sorted({-(-height // n) for n in range(1, height + 1)}):
-        # No more channel blocks than tie with the best cut so far.
-        most = min(channels, min(blocks for blocks, _, _ in found) // rows) if found else channels
-        first = -(-least // rows)
-        if first > most:
-            continue
-        low, high = first - 1, first  # the fewest channel blocks that fit are more than low and at most high
-        while high < most and not _fits(population, Cut.even(population.shape, high, rows), audience, limits):
-            low, high = high, min(2 * high, most)
-        while low + 1 < high:
-            middle = (low + high) // 2
-            if _fits(population, Cut.even(population.shape, middle, rows), audience, limits):
-                high = middle
-            else:
-                low = middle
-        cut = Cut.even(population.shape, high, rows)
-        demand = _evaluate(population, cut, audience, limits)
-        if demand.exceeded(limits) is None:
-            found.append((cut.blocks, int(demand.memory.sum()), cut))
-    if not found:
-        finest = _evaluate(population, Cut.even(population.shape, channels, height), audience, limits)
+    """The cut of `population` into `least` blocks or more."""
+    channels, _, width = population.shape
+    cuts = _of_row(population, audience, limits) if channels == width == 1 else _of_map(population, audience, limits)
+    cut = next((cut for cut in cuts if cut.blocks >= least), None)
+    if cut is None:
+        finest = _evaluate(population, _halved(population.shape, *population.shape[:2], 1), audience, limits)
         what, much, limit = finest.exceeded(limits) or ("", 0, 0)
-        raise RefusedInput(f"{where}: one row of one channel takes {much} {what}; a core has {limit}")
-    return min(found, key=lambda entry: entry[:2])[2]
+        raise RefusedInput(f"{where}: one neuron takes {much} {what}; a core has {limit}")
+    return cut
 
 
-def _fits(population: Population, cut: Cut, audience: tuple[Audience, ...], limits: Limits) -> bool:
-    return _evaluate(population, cut, audience, limits).exceeded(limits) is None
+def _of_row(population: Population, audience: tuple[Audience, ...], limits: Limits) -> Iterator[Cut]:
+    """Cuts of a row of neurons that fit, the fewest blocks first."""
+    neurons, size = population.neurons, limits.neurons
+    while size:
+        cut = Cut((0, 1), (*range(0, neurons, size), neurons), (0, 1))
+        exceeded = _evaluate(population, cut, audience, limits).exceeded(limits)
+        if exceeded is None:
+            yield cut
+            size //= 2
+        else:
+            _, found, limit = exceeded
+            size //= max(2, -(-found // limit))
+
+
+def _of_map(population: Population, audience: tuple[Audience, ...], limits: Limits) -> Iterator[Cut]:
+    """Cuts of a map that fit, the fewest blocks first, and of those the least memory."""
+    halvings, rows, columns = ([2**n for n in range((size - 1).bit_length() + 1)] for size in population.shape)
+    every = [_halved(population.shape, c, r, w) for c, r, w in product(halvings, rows, columns)]
+    by_blocks = sorted((cut for cut in every if cut.slots <= limits.neurons), key=lambda cut: cut.blocks)
+    for _, equal in groupby(by_blocks, key=lambda cut: cut.blocks):
+        found = [(int(d.memory.sum()), cut) for cut in equal
+                 if (d := _evaluate(population, cut, audience, limits)).exceeded(limits) is None]  # fmt: skip
+        yield from (cut for _, cut in sorted(found, key=lambda entry: entry[0]))
+
+
+def _halved(shape: Map, channels: int, rows: int, columns: int) -> Cut:
+    """Into `channels` × `rows` blocks whose sizes differ by one at most, per axis, of `columns` columns each."""
+    channels, rows = min(channels, shape[0]), min(rows, shape[1])
+    return Cut(
+        tuple(shape[0] * i // channels for i in range(channels + 1)),
+        tuple(shape[1] * i // rows for i in range(rows + 1)),
+        (*range(0, shape[2], columns), shape[2]),
+    )
 
 
 def _evaluate(population: Population, cut: Cut, audience: tuple[Audience, ...], limits: Limits) -> Demand:
@@ -216,22 +240,22 @@ def _evaluate(population: Population, cut: Cut, audience: tuple[Audience, ...], 
 def _demand(
     population: Population, cut: Cut, synapses: tuple[FanOut, ...], audience: tuple[Audience, ...], limits: Limits
 ) -> Demand:
-    neurons = np.multiply.outer(np.diff(cut.channels), np.diff(cut.rows)) * population.shape[2]
+    neurons = cut.neurons
     nothing = np.zeros_like(neurons)
     senders = [len(projection.senders) for projection in population.projections]
-    weights = sum((-(-fan.weights * limits.weight_bits // 8) for fan in synapses), nothing)
+    weights = sum((fan.weights(limits) for fan in synapses), nothing)
     axons_in = sum((n * fan.axons for n, fan in zip(senders, synapses, strict=True)), nothing)
-    lists = sum((fan.lists for fan in synapses), nothing)
     axons_out = sum((part.axons_out(cut) for part in audience), nothing)
     numbers = 1 + population.delay + population.currents + sum(fan.numbers for fan in synapses)
     registers = -(-sum(fan.registers for fan in synapses) // 8)
     each = limits.membrane_bytes + limits.bias_bytes + numbers * limits.accumulator_bytes + registers
     return Demand(
+        slots=cut.slots,
         neurons=neurons,
         synapses=sum((n * fan.synapses for n, fan in zip(senders, synapses, strict=True)), nothing),
         weights=weights,
         state=neurons * each,
         axons_in=axons_in,
         axons_out=axons_out,
-        memory=weights + neurons * each + (axons_in + lists + axons_out) * limits.axon_bytes,
+        memory=weights + neurons * each + (axons_in + axons_out) * limits.axon_bytes,
     )

@@ -1,108 +1,184 @@
-"""The chips as SVG: a square per core, coloured by layer and by what happens on it; no scripts, nothing to load."""
+"""The chips as SVG: a box per core with the name of what it holds, and its operations; no scripts, nothing to load."""
 
+from collections.abc import Iterator
+from itertools import groupby
 from xml.sax.saxutils import escape
 
+from neuromorphic.pages.svg import shortened
 from neuromorphic.placement.report import Core, Placement
 
 COLUMNS = 16
 """Cores in a row: Loihi 2's mesh is 8 × 16."""
-SQUARE, PITCH, MARGIN, LINE = 20, 23, 24, 18
+BOX, HEIGHT, PITCH, ROW, MARGIN, LINE = 44, 24, 46, 27, 24, 18
 PANEL = COLUMNS * PITCH
-LEFT, RIGHT, TOP = MARGIN, MARGIN + PANEL + 48, MARGIN + 2 * LINE
-HUES = ("#2f6fb0", "#c8641b", "#2e8b57", "#7a4fa3", "#b8375f", "#8a7a1f", "#3aa0a8", "#5c6670", "#d98ca6", "#74b05a")
+CHARACTER = 6.1
+"""Width of a character of a name."""
+LEGEND = 3
+"""Columns of the legend."""
+HUES = (
+    *((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0)),
+    *((86, 180, 233), (122, 79, 163), (138, 122, 31), (184, 55, 95), (92, 102, 112)),
+)
+"""Okabe's and Ito's colours, as on every page, and four more."""
+WHITENED = (0.45, 0.66)
+"""How much white a layer's colour is mixed with, from one of its populations to the next: names on it are dark."""
 LOW, HIGH = (225, 232, 240), (178, 34, 52)
 """Colours of no and of the most activity."""
 
-STYLE = """text{font-family:Helvetica,Arial,sans-serif;font-size:13px;fill:#222}
-.title{font-size:14px;font-weight:bold}.ground{fill:#fbfbfc}.free{fill:none;stroke:#b4bac1;stroke-width:1}
-@media (prefers-color-scheme:dark){text{fill:#e6e6e6}.ground{fill:#16191d}.free{stroke:#4a525a}}"""
+STYLE = """text{font-family:system-ui,Helvetica,Arial,sans-serif;font-size:12px;fill:#1b1f24}
+.name{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;font-size:10px}
+.on{fill:#10151a}.bright{fill:#fff}.title{font-size:15px;font-weight:bold}.ground{fill:#fff}
+.free{fill:none;stroke:#b4bac1;stroke-width:1}
+@media (prefers-color-scheme:dark){text{fill:#e8ebee}.on{fill:#10151a}.bright{fill:#fff}.ground{fill:#14181c}
+.free{stroke:#4a525a}}"""
 
 
 def picture(placement: Placement) -> str:
-    """The chips, left by layer and right by synaptic operations per step; hovering over a core says what it holds.
+    """The chips, above by population and below by synaptic operations per step; hovering says what a core holds.
 
-    A layer is a population's name up to its second dot; its populations differ in shade.  Operations are those of the
-    trace; where there is none, of a step in which every neuron fires.
+    Cores have the number of their population in the legend, and its name where it fits.  A layer is a population's name
+    up to its second dot: one colour, in two shades.  Operations are those of the trace; where there is none, of a step
+    in which every neuron fires.
     """
     names = [entry.population.name for entry in placement.placed]
-    colours = {layer: HUES[i % len(HUES)] for i, layer in enumerate(dict.fromkeys(map(_layer, names)))}
-    shades = {name: "" if i % 2 else ' opacity="0.72"' for i, name in enumerate(names)}  # tells neighbours apart
+    fills = _fills(names)
+    numbers = {name: i for i, name in enumerate(names, 1)}
     activity = placement.measured or placement.full_rate
     operations = [int(n) / activity.steps for n in activity.operations]
     most = max(operations)
-
-    per_chip = placement.limits.cores_per_chip
-    chip_height = -(-per_chip // COLUMNS) * PITCH + LINE + 10
-    parts = []
-    for chip in range(placement.chips):
-        y = TOP + chip * chip_height
-        parts += [_text(x, y + LINE - 6, f"chip {chip + 1}") for x in (LEFT, RIGHT)]
-        for slot in range(per_chip):
-            index = chip * per_chip + slot
-            row, column = divmod(slot, COLUMNS)
-            layer = heat = 'class="free"'
-            words = f"core {index}: free"
-            if index < len(placement.cores):
-                core = placement.cores[index]
-                layer = f'fill="{colours[_layer(core.population)]}"{shades[core.population]}'
-                heat = f'fill="{_heat(operations[index] / most if most else 0.0)}"'
-                words = _words(core, operations[index])
-            for x, look in ((LEFT, layer), (RIGHT, heat)):
-                parts.append(_square(x + column * PITCH, y + LINE + row * PITCH, look, words))
-    below = TOP + placement.chips * chip_height + LINE
-    parts += _legend(colours, below) + _scale(most, below)
-
-    width, height = RIGHT + PANEL + MARGIN, below + (len(colours) + 1) // 2 * LINE + LINE + MARGIN
     number = len(placement.cores)
     title = f"{number} core{'s' * (number != 1)} on {placement.chips} chip{'s' if placement.chips > 1 else ''}"
     what = "measured" if placement.measured else "all neurons firing"
+
+    y = MARGIN + LINE
+    parts = [_text(MARGIN, y - 10, f"{title}, by population", "title")]
+    for index, x, top in _places(placement, y):
+        core = placement.cores[index] if index < number else None
+        parts.append(_box(x, top, fills[core.population] if core else None, _words(core, index, operations)))
+    parts += _names(placement, numbers, y)
+    y += _height(placement) + LINE
+    parts += _legend(placement, names, fills, y)
+    y += -(-len(names) // LEGEND) * LINE + 2 * LINE
+    parts.append(_text(MARGIN, y - 10, f"synaptic operations per step, {what}", "title"))
+    for index, x, top in _places(placement, y):
+        core = placement.cores[index] if index < number else None
+        part = operations[index] / most if core and most else 0.0
+        parts.append(_box(x, top, _heat(part) if core else None, _words(core, index, operations)))
+        if core:
+            ink = "name bright" if part > 0.7 else "name on"
+            parts.append(_text(x + BOX / 2, top + 16, _short(operations[index]), ink, middle=True))
+    y += _height(placement) + LINE
+    parts += _scale(most, y)
+    width, height = 2 * MARGIN + PANEL, y + 28 + MARGIN
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
             f'height="{height}" role="img" aria-label="{escape(title)}">',
             f"<style>{STYLE}</style>",
             f'<rect class="ground" width="{width}" height="{height}"/>',
-            _text(LEFT, MARGIN + 6, f"{title}, by layer", "title"),
-            _text(RIGHT, MARGIN + 6, f"synaptic operations per step, {what}", "title"),
             *parts,
             "</svg>\n",
         ]
     )
 
 
+def _fills(names: list[str]) -> dict[str, str]:
+    """The colour of each population."""
+    layers = {layer: HUES[i % len(HUES)] for i, layer in enumerate(dict.fromkeys(map(_layer, names)))}
+    found = {}
+    for _, members in groupby(names, _layer):
+        for i, name in enumerate(members):
+            white = WHITENED[i % len(WHITENED)]
+            found[name] = _hex([c + (255 - c) * white for c in layers[_layer(name)]])
+    return found
+
+
 def _layer(name: str) -> str:
     return ".".join(name.split(".")[:2])
 
 
-def _words(core: Core, operations: float) -> str:
-    block = f"channels {core.channels[0]}-{core.channels[1] - 1}, rows {core.rows[0]}-{core.rows[1] - 1}"
+def _height(placement: Placement) -> int:
+    return placement.chips * _chip_height(placement)
+
+
+def _chip_height(placement: Placement) -> int:
+    return -(-placement.limits.cores_per_chip // COLUMNS) * ROW + LINE + 6
+
+
+def _places(placement: Placement, y: int) -> Iterator[tuple[int, int, int]]:
+    """Index, x and y of every core of every chip, free ones too, below `y`."""
+    for index in range(placement.chips * placement.limits.cores_per_chip):
+        chip, slot = divmod(index, placement.limits.cores_per_chip)
+        row, column = divmod(slot, COLUMNS)
+        yield index, MARGIN + column * PITCH, y + chip * _chip_height(placement) + LINE + row * ROW
+
+
+def _names(placement: Placement, numbers: dict[str, int], y: int) -> list[str]:
+    """The chips' names, and on each row of a population's cores its number, and its name where that fits."""
+    parts = [
+        _text(MARGIN, y + chip * _chip_height(placement) + LINE - 6, f"chip {chip + 1}")
+        for chip in range(placement.chips)
+    ]
+    held = [(top, placement.cores[i].population, x) for i, x, top in _places(placement, y) if i < len(placement.cores)]
+    for (top, name), run in groupby(held, lambda place: place[:2]):
+        xs = [x for _, _, x in run]
+        room = int((len(xs) * PITCH - 8) / CHARACTER)
+        said = f"{numbers[name]} {name}"
+        words = shortened(said, room) if room >= min(len(said), 14) else str(numbers[name])
+        parts.append(_text(xs[0] + 4, top + 16, words, "name on"))
+    return parts
+
+
+def _words(core: Core | None, index: int, operations: list[float]) -> str:
+    if core is None:
+        return f"core {index}: free"
+    axes = (("channels", core.channels), ("rows", core.rows), ("columns", core.columns))
+    block = ", ".join(f"{axis} {first}-{last - 1}" for axis, (first, last) in axes)
     return (
-        f"core {core.index}: {core.population}, {block}; {core.neurons} neurons, {core.memory} bytes, "
-        f"{operations:.0f} operations per step"
+        f"core {index}: {core.population}, {block}; {core.neurons} neurons, {core.memory} bytes, "
+        f"{operations[index]:.0f} operations per step"
     )
 
 
 def _heat(part: float) -> str:
-    red, green, blue = (round(low + (high - low) * part) for low, high in zip(LOW, HIGH, strict=True))
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    return _hex([low + (high - low) * part for low, high in zip(LOW, HIGH, strict=True)])
 
 
-def _square(x: int, y: int, look: str, words: str) -> str:
-    square = f'<rect x="{x}" y="{y}" width="{SQUARE}" height="{SQUARE}" rx="3" {look}>'
-    return f"{square}<title>{escape(words)}</title></rect>"
+def _hex(colour: list[float]) -> str:
+    return "#" + "".join(f"{round(part):02x}" for part in colour)
 
 
-def _text(x: float, y: float, words: str, kind: str = "") -> str:
-    look = f' class="{kind}"' if kind else ""
-    return f'<text x="{x}" y="{y}"{look}>{escape(words)}</text>'
+def _short(number: float) -> str:
+    """A number of operations that fits into a box: 12.3k."""
+    for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= unit * 0.9995:
+            return f"{number / unit:.3g}{suffix}"
+    return f"{number:.0f}"
 
 
-def _legend(colours: dict[str, str], top: int) -> list[str]:
+def _box(x: int, y: int, fill: str | None, words: str) -> str:
+    look = 'class="free"' if fill is None else f'fill="{fill}"'
+    box = f'<rect x="{x}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="3" {look}>'
+    return f"{box}<title>{escape(words)}</title></rect>"
+
+
+def _text(x: float, y: float, words: str, kind: str = "", *, middle: bool = False) -> str:
+    look = (f' class="{kind}"' if kind else "") + (' text-anchor="middle"' if middle else "")
+    return f'<text x="{x:g}" y="{y:g}"{look}>{escape(words)}</text>'
+
+
+def _legend(placement: Placement, names: list[str], fills: dict[str, str], top: int) -> list[str]:
+    """Number, name and cores of every population, column after column."""
+    cores = {name: sum(core.population == name for core in placement.cores) for name in names}
+    rows = -(-len(names) // LEGEND)
+    wide = PANEL / LEGEND
     parts = []
-    for i, (layer, colour) in enumerate(colours.items()):
-        x, y = LEFT + i % 2 * PANEL // 2, top + i // 2 * LINE
-        parts.append(f'<rect x="{x}" y="{y}" width="12" height="12" rx="2" fill="{colour}"/>')
-        parts.append(_text(x + 18, y + 11, layer))
+    for i, name in enumerate(names):
+        x, y = MARGIN + i // rows * wide, top + i % rows * LINE
+        parts.append(f'<rect x="{x:g}" y="{y:g}" width="22" height="14" rx="2" fill="{fills[name]}"/>')
+        parts.append(_text(x + 11, y + 11, str(i + 1), "name on", middle=True))
+        said = f", {cores[name]} core{'s' * (cores[name] != 1)}"
+        parts.append(_text(x + 28, y + 11, shortened(name, int((wide - 34) / CHARACTER) - len(said)) + said, "name"))
     return parts
 
 
@@ -113,7 +189,7 @@ def _scale(most: float, top: int) -> list[str]:
     for i in range(steps):
         fill = _heat(i / (steps - 1))
         parts.append(
-            f'<rect x="{RIGHT + i * width:.2f}" y="{top}" width="{width + 0.5:.2f}" height="12" fill="{fill}"/>'
+            f'<rect x="{MARGIN + i * width:.2f}" y="{top}" width="{width + 0.5:.2f}" height="12" fill="{fill}"/>'
         )
-    busiest = _text(RIGHT + PANEL / 2 - 20, top + 28, f"{most:,.0f}: the busiest core")
-    return [*parts, _text(RIGHT, top + 28, "0"), busiest]
+    busiest = _text(MARGIN + PANEL / 2 + 8, top + 11, f"{most:,.0f}: the busiest core")
+    return [*parts, _text(MARGIN, top + 26, "0"), busiest]

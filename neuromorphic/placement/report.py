@@ -2,9 +2,11 @@
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise, product
+from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuromorphic.analysis.arrivals import arrivals, check_delays
 from neuromorphic.errors import RefusedInput
@@ -27,7 +29,7 @@ class Core:
         index: over all chips.
         population: name of the population that it holds a block of.
         kind: of the population.
-        channels, rows: of the block, first to before last; it has all columns.
+        channels, rows, columns: of the block, first to before last.
         neurons, synapses: counts.
         weights, state, memory: bytes; `memory` has the axons as well.
         axons_in, axons_out: counts.
@@ -38,6 +40,7 @@ class Core:
     kind: Kind
     channels: tuple[int, int]
     rows: tuple[int, int]
+    columns: tuple[int, int]
     neurons: int
     synapses: int
     weights: int
@@ -117,6 +120,7 @@ class Placement(Shown):
             "fullest_core": fullest.index,
             "full_rate": self._activity(self.full_rate),
             "measured": None if self.measured is None else self._activity(self.measured),
+            "profile": self.limits.profile,
             "limits": self.limits.rows(),
             "populations": [
                 {
@@ -150,20 +154,26 @@ class Placement(Shown):
 
 
 def place(
-    graph: Graph, limits: Limits | None = None, trace: Trace | None = None, residual: Residual = "duplicate"
+    graph: Graph,
+    limits: Limits | None = None,
+    trace: Trace | None = None,
+    residual: Residual = "duplicate",
+    frames: NDArray[np.floating] | None = None,
 ) -> Placement:
     """Which cores `graph` needs.
 
     Args:
         graph: a validated graph.
-        limits: of core and chip; Loihi 2's where None.
+        limits: of core and chip; as Intel's compiler fills them where None.
         trace: a run of the graph, for what happens on the cores.
         residual: a current that several populations read is stored once per reader (`duplicate`, which is what
             `schedule` times and Lava simulates), or summed by neurons that pass it on (`relay`).
+        frames: that the run read, as a graph of floats reads them, `[N, *input shape]` or `[N, T, *input shape]`; only
+            needed where metadata declare the input to be spikes or counts.
 
     Raises:
         RefusedInput: the graph needs no neurons, or has a `Delay` of currents or a cycle that takes more steps than it
-            is late; one row of one channel is too much for a core, something waits longer than a synapse can, or the
+            is late; one neuron is too much for a core, something waits longer than a synapse can, or the
             trace is of another graph.
     """
     limits = limits or Limits()
@@ -180,8 +190,29 @@ def place(
         cores=_cores(placed),
         time_steps=graph.metadata.time_steps if trace is None else trace.time_steps,
         full_rate=full_rate(placed, frame),
-        measured=None if trace is None else measured(placed, frame, trace),
+        measured=None if trace is None else measured(placed, frame, trace, _arrived(graph, trace, frames)),
     )
+
+
+def _arrived(graph: Graph, trace: Trace, frames: NDArray[np.floating] | None) -> dict[str, Integers]:
+    """Spikes of each element of the input over a run; nothing for real numbers, which arrive in every step.
+
+    Raises:
+        RefusedInput: there are no frames, or others than the run's.
+    """
+    kind, shape = graph.metadata.input_kind, graph.nodes[graph.input].shape
+    if kind not in ("spikes", "counts"):
+        return {}
+    if frames is None:
+        raise RefusedInput(f"{graph.source}: its input are {kind}, which a trace doesn't hold; expected the frames")
+    repeated = trace.time_steps if frames.ndim == len(shape) + 1 else 1
+    if frames.shape[0] != trace.images or frames.shape[frames.ndim - len(shape) :] != shape:
+        raise RefusedInput(
+            f"{graph.source}: frames have the shape {list(frames.shape)}; expected those of the run's {trace.images} "
+            f"images, of shape {list(shape)}"
+        )
+    sent = frames if kind == "counts" else frames != 0
+    return {graph.input: sent.reshape(-1, prod(shape)).sum(0, dtype=np.int64) * repeated}
 
 
 def _check(graph: Graph, limits: Limits) -> None:
@@ -212,10 +243,10 @@ def _check_wait(graph: Graph, name: str, limits: Limits) -> None:
 def _cores(placed: tuple[Placed, ...]) -> tuple[Core, ...]:
     found: list[Core] = []
     for entry in placed:
-        demand = {key: values.reshape(-1).tolist() for key, values in vars(entry.demand).items()}
-        blocks = product(pairwise(entry.cut.channels), pairwise(entry.cut.rows))
-        for block, (channels, rows) in enumerate(blocks):
+        demand = {key: values.reshape(-1).tolist() for key, values in vars(entry.demand).items() if key != "slots"}
+        blocks = product(*map(pairwise, (entry.cut.channels, entry.cut.rows, entry.cut.columns)))
+        for block, (channels, rows, columns) in enumerate(blocks):
             numbers = {key: values[block] for key, values in demand.items()}
             name, kind = entry.population.name, entry.population.kind
-            found.append(Core(len(found), name, kind, channels, rows, **numbers))
+            found.append(Core(len(found), name, kind, channels, rows, columns, **numbers))
     return tuple(found)

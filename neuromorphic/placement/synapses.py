@@ -1,6 +1,7 @@
 """Synapses between blocks: how many lead from each sending neuron to each core, and what storing them takes.
 
-A population is cut into blocks of channels × rows, with all columns; block (a, b) is channel block a of row block b.
+A population is cut into blocks of channels × rows × columns; block (a, b, d) is channel block a of row block b of
+column block d.
 """
 
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from neuromorphic.ops import (
     SumPool2d,
 )
 from neuromorphic.ops.windows import Windows
+from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.populations import Map, Population, Projection, as_map
 
 Integers = NDArray[np.int64]
@@ -34,144 +36,169 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a population is cut: block a has the channels `channels[a]` to before `channels[a + 1]`; so with rows."""
+    """Where a population is cut, on each axis: block a has the channels `channels[a]` to before `channels[a + 1]`."""
 
     channels: tuple[int, ...]
     rows: tuple[int, ...]
-
-    @classmethod
-    def even(cls, shape: Map, channels: int, rows: int) -> "Cut":
-        """Into `channels` × `rows` blocks whose sizes differ by one at most, per axis."""
-        across = tuple(shape[0] * i // channels for i in range(channels + 1))
-        return cls(across, tuple(shape[1] * i // rows for i in range(rows + 1)))
+    columns: tuple[int, ...]
 
     @property
     def blocks(self) -> int:
         """How many blocks."""
-        return (len(self.channels) - 1) * (len(self.rows) - 1)
+        return prod(len(edges) - 1 for edges in (self.channels, self.rows, self.columns))
+
+    @property
+    def neurons(self) -> Integers:
+        """In each block: int64 `[a, b, d]`."""
+        sizes = (np.diff(edges) for edges in (self.channels, self.rows, self.columns))
+        return np.asarray(_outer(*sizes), np.int64)
+
+    @property
+    def slots(self) -> int:
+        """Neurons that the largest block takes: its columns are counted as a power of two, filled or not."""
+        channels, rows, columns = (
+            max(stop - start for start, stop in pairwise(edges)) for edges in (self.channels, self.rows, self.columns)
+        )
+        return channels * rows * int(2 ** (columns - 1).bit_length())
 
 
 @dataclass(frozen=True)
 class FanOut:
-    """`fan_out[a, b][c, y, x] = channels[a, b, c] · rows[b, y] · columns[x]`: synapses from (c, y, x) to block (a, b).
+    """`fan_out[a, b, d][c, y, x] = channels[a, b, c] · rows[b, y] · columns[d, x]`: synapses from (c, y, x) to a block.
 
     Attributes:
         channels, rows, columns: int64; c, y and x count what the projection reads, flattened or not.  The axis b of
             `channels` has length 1 where every row block is the same.
-        weights: int64 `[a, b]`: numbers that the block stores, each once, however many positions share it.
+        lists: int64 `[b, d]`: lists of synapses that a block stores for each channel that it hears, `channels[a, b, c]`
+            long; None where there is one for each position that it hears.
+        alike: whether the lists of all channels are one.
+        stored: whether there are weights to store.
         registers: bits that each neuron keeps to combine what arrives, besides its sum.
         numbers: sums that it keeps besides its own.
-        shared: whether positions share weights, so that one axon serves a position whatever the channel.
     """
 
     channels: Integers
     rows: Integers
     columns: Integers
-    weights: Integers
+    lists: Integers | None
+    alike: bool = False
+    stored: bool = True
     registers: int = 0
     numbers: int = 0
-    shared: bool = True
+
+    @property
+    def shared(self) -> bool:
+        """Whether positions share weights, so that one axon serves a position whatever the channel."""
+        return self.lists is not None
 
     @property
     def synapses(self) -> Integers:
-        """Synapses that end in each block: int64 `[a, b]`."""
-        return np.asarray(self.channels.sum(2) * self.rows.sum(1) * self.columns.sum(), np.int64)
+        """Synapses that end in each block: int64 `[a, b, d]`."""
+        return np.asarray(self.channels.sum(2)[..., None] * np.multiply.outer(self.rows.sum(1), self.columns.sum(1)))
 
     @property
-    def lists(self) -> Integers:
-        """Lists of synapses that each block stores, one per channel that it hears: int64 `[a, b]`."""
-        return np.broadcast_to((self.channels > 0).sum(2), self.weights.shape)
+    def positions(self) -> Integers:
+        """Positions that each block hears, whatever the channel: int64 `[b, d]`."""
+        return np.asarray(np.multiply.outer((self.rows > 0).sum(1), (self.columns > 0).sum(1)), np.int64)
 
     @property
     def axons(self) -> Integers:
-        """Axons that end in each block, one per position that it hears: int64 `[a, b]`.
+        """Axons that end in each block, one per position that it hears: int64 `[a, b, d]`.
 
         The position says where a list of synapses is applied, the channel (which the spike carries) says which list.
         Where every position has weights of its own, there is one per element.
         """
-        positions = (self.rows > 0).sum(1) * (self.columns > 0).sum()
-        return np.where(self.lists > 0, positions, 0) if self.shared else self.lists * positions
+        heard = (self.channels > 0).sum(2)[..., None]
+        return np.asarray((heard > 0 if self.shared else heard) * self.positions, np.int64)
+
+    def weights(self, limits: Limits) -> Integers:
+        """Bytes of the lists of synapses that each block stores: int64 `[a, b, d]`."""
+        targets, lists = self.channels[:, :, None], self.lists
+        if lists is None:
+            targets = targets * np.multiply.outer(self.rows.max(1), self.columns.max(1))[..., None]
+            lists = self.positions
+        each = limits.list_bytes(targets, self.shared) * self.stored
+        return np.asarray((each.max(3) if self.alike else each.sum(3)) * lists, np.int64)
 
     def reached(self, shape: Map) -> NDArray[np.bool_]:
-        """Which neurons of a sender of that shape each block hears: bool `[a, b, *shape]`."""
-        heard = (self.channels > 0)[..., None, None] & (self.rows > 0)[None, :, None, :, None] & (self.columns > 0)
-        return np.asarray(heard.reshape(*heard.shape[:2], *shape))
+        """Which neurons of a sender of that shape each block hears: bool `[a, b, d, *shape]`."""
+        rows = (self.rows > 0)[None, :, None, None, :, None]
+        heard = (self.channels > 0)[:, :, None, :, None, None] & rows & (self.columns > 0)[:, None, None, :]
+        return np.asarray(heard.reshape(*heard.shape[:3], *shape))
 
     def operations(self, events: Integers) -> Integers:
-        """Synaptic operations in each block, `Σ fan_out · events`: int64 `[a, b]`."""
+        """Synaptic operations in each block, `Σ fan_out · events`: int64 `[a, b, d]`."""
         blocks, _, channels = self.channels.shape
-        seen = events.reshape(channels, self.rows.shape[1], len(self.columns)) @ self.columns
+        seen = events.reshape(channels, self.rows.shape[1], self.columns.shape[1]) @ self.columns.T
         each = np.broadcast_to(self.channels, (blocks, len(self.rows), channels))
-        return np.asarray(np.einsum("abc,cb->ab", each, seen @ self.rows.T), np.int64)
+        return np.asarray(np.einsum("abc,bcd->abd", each, np.einsum("by,cyd->bcd", self.rows, seen)), np.int64)
 
 
 def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
     """The synapses of one projection into `population`, cut so."""
-    a, b = _members(cut.channels), _members(cut.rows)
-    sizes, heights, width = a.sum(1), b.sum(1), population.shape[2]
+    a, b, d = _members(cut.channels), _members(cut.rows), _members(cut.columns)
     node = projection.node
+    one = np.ones((len(b), len(d)), np.int64)
     if projection.kind == "identity" or node is None:
-        return FanOut(a[:, None], b, np.ones(width, np.int64), np.ones((len(a), len(b)), np.int64))
+        return FanOut(a[:, None], b, d, one, alike=True)
     match node.operation:
         case Conv2d() as conv:
-            window = _Window(node, conv.windows, b)
+            window = _Window(node, conv.windows, b, d)
             grouped = a.reshape(len(a), conv.groups, -1).sum(2)
             channels = grouped.repeat(node.input_shape[0] // conv.groups, axis=1)
-            weights = np.multiply.outer(sizes * conv.weight.shape[1], window.taps)
-            return FanOut(channels[:, None], window.rows, window.columns, weights)
+            return FanOut(channels[:, None], window.rows, window.columns, window.taps)
         case Scale():
-            weights = np.multiply.outer(sizes, heights * width)
-            return FanOut(a[:, None], b, np.ones(width, np.int64), weights, shared=False)
+            return FanOut(a[:, None], b, d, None)
         case SumPool2d() | MaxPool2d() as pool:
-            window = _Window(node, pool.windows, b)
+            window = _Window(node, pool.windows, b, d)
             numbers = prod(pool.kernel_size) if isinstance(pool, MaxPool2d) else 0
-            weights = np.multiply.outer(np.ones_like(sizes), window.taps)  # ones, the same for every channel
-            return FanOut(a[:, None], window.rows, window.columns, weights, numbers=numbers)
+            return FanOut(a[:, None], window.rows, window.columns, window.taps, alike=True, numbers=numbers)
         case Fixed() as fixed:
             synapses = cast(AnyOperation, fixed.synapses(node.shapes))
             return fan_out(replace(projection, node=replace(node, operation=synapses)), population, cut)
         case Affine(weight=weight):
-            targets = np.multiply.outer(sizes, heights * width)
-            everything = np.ones((len(b), weight.shape[1]), np.int64)  # nothing is shared: each input is a position
-            return FanOut(targets[..., None], everything, np.ones(1, np.int64), targets * weight.shape[1])
+            # Nothing is shared: each input is a position.  Columns are all of a population that isn't a map.
+            targets = np.multiply.outer(a.sum(1), b.sum(1))
+            everything = np.ones((len(b), weight.shape[1]), np.int64)
+            return FanOut(targets[..., None], everything, d.sum(1)[:, None], None)
         case SelfAttention(heads=heads):
-            return _attention(projection, node, heads, a, b, width)
+            return _attention(projection, node, heads, a, b, d)
         case Source() | Sink() | Delay() | Neurons():
             raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} has no synapses of its own")
         case unknown:
             assert_never(unknown)
 
 
-def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: Integers, width: int) -> FanOut:
+def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: Integers, d: Integers) -> FanOut:
     """`Kᵀ V` has a channel per channel of V and a row per channel of K's head; y has the node's shape."""
     channels, height, columns = as_map(node.input_shape)
-    d = channels // 3 // heads
-    nothing = np.zeros((len(a), len(b)), np.int64)
-    per_head = a.reshape(len(a), heads, d).sum(2)
+    size = channels // 3 // heads
+    one = np.ones((len(b), len(d)), np.int64)
+    per_head = a.reshape(len(a), heads, size).sum(2)
     if projection.kind == "sums":
-        rows = np.multiply.outer(b.sum(1), np.ones(d, np.int64))
-        return FanOut(a[:, None], rows, np.array([width]), nothing, numbers=d)
-    q, k, v = np.zeros((3, len(a), len(b), heads * d), np.int64)
+        rows = np.multiply.outer(b.sum(1), np.ones(size, np.int64))
+        return FanOut(a[:, None], rows, d.sum(1)[:, None], one, stored=False, numbers=size)
+    q, k, v = np.zeros((3, len(a), len(b), heads * size), np.int64)
     if projection.kind == "queries":
-        q[...] = per_head.repeat(d, axis=1)[:, None]
-        return FanOut(np.concatenate([q, k, v], 2), b, np.ones(columns, np.int64), nothing, registers=d)
+        q[...] = per_head.repeat(size, axis=1)[:, None]
+        return FanOut(np.concatenate([q, k, v], 2), b, d, one, stored=False, registers=size)
     k[...] = np.einsum("ah,bi->abhi", per_head, b).reshape(k.shape)
     v[...] = np.multiply.outer(b.sum(1), a).swapaxes(0, 1)
-    everywhere = np.ones((len(b), height), np.int64)
+    everywhere = np.ones((len(b), height), np.int64), np.ones((len(d), columns), np.int64)
     bits = 2 * height * columns  # which tokens K's and V's channel fired at
-    return FanOut(np.concatenate([q, k, v], 2), everywhere, np.ones(columns, np.int64), nothing, registers=bits)
+    return FanOut(np.concatenate([q, k, v], 2), *everywhere, one, stored=False, registers=bits)
 
 
 class _Window:
-    """A sliding window over the rows of every row block and over all columns.
+    """A sliding window over the rows and the columns of every block.
 
     Attributes:
-        rows: int64 `[b, y]`: outputs of block b that see row y.
-        columns: int64 `[x]`: outputs that see column x.
-        taps: int64 `[b]`: taps of the kernel that lie on the map for some output of block b.
+        rows: int64 `[b, y]`: outputs of row block b that see row y.
+        columns: int64 `[d, x]`: outputs of column block d that see column x.
+        taps: int64 `[b, d]`: taps of the kernel that lie on the map for some output of the block.
     """
 
-    def __init__(self, node: Node, windows: Windows, b: Integers) -> None:
+    def __init__(self, node: Node, windows: Windows, b: Integers, d: Integers) -> None:
         vertical, horizontal = (
             _seen(*axis)
             for axis in zip(
@@ -184,9 +211,9 @@ class _Window:
                 strict=True,
             )
         )
-        self.rows = b @ vertical.sum(1)
-        self.columns = horizontal.sum((0, 1))
-        self.taps = (b @ vertical.sum(2) > 0).sum(1) * int((horizontal.sum((0, 2)) > 0).sum())
+        self.rows, self.columns = b @ vertical.sum(1), d @ horizontal.sum(1)
+        tall, wide = (b @ vertical.sum(2) > 0).sum(1), (d @ horizontal.sum(2) > 0).sum(1)
+        self.taps = np.multiply.outer(tall, wide)
 
 
 def _seen(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Integers:
@@ -201,3 +228,7 @@ def _members(edges: tuple[int, ...]) -> Integers:
     for row, (start, stop) in zip(members, pairwise(edges), strict=True):
         row[start:stop] = 1
     return members
+
+
+def _outer(first: Integers, *rest: Integers) -> Integers:
+    return first if not rest else np.multiply.outer(first, _outer(*rest))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from neuromorphic.analysis.longest_paths import EndlessCycle, longest_paths
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, number
 
 
 def latencies(paths: Mapping[str, Sequence[tuple[str, int]]], source: str) -> dict[str, int]:
@@ -22,6 +22,6 @@ def latencies(paths: Mapping[str, Sequence[tuple[str, int]]], source: str) -> di
     except EndlessCycle as error:
         more = sum(max(steps for s, steps in paths[after] if s == before) for before, after in pairwise(error.cycle))
         raise RefusedInput(
-            f"{source}: the cycle {error} takes {more} steps more on the chip than it is late; expected a Delay of as "
-            "many more on it"
+            f"{source}: the cycle {error} takes {number(more, 'time step')} more on the chip than it is late; "
+            "expected a Delay of as many more on it"
         ) from error

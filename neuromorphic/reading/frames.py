@@ -1,14 +1,18 @@
 """The frames that a graph's input node reads: from images, or as they are in a file."""
 
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.metadata import normalisation
+from neuromorphic.ir.metadata import InputKind, normalisation
+from neuromorphic.ops.dyadic import on_grid
+from neuromorphic.reading.events import Bin, bin_events, find_recordings, holds_events
 from neuromorphic.reading.recordings import is_recording, read_recording
 
 
@@ -49,30 +53,160 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     if found != expected or mean.shape != expected[:1]:
         raise RefusedInput(f"images have the shape {list(found)}; {graph.source} reads {list(expected)}")
     x = np.ascontiguousarray(((images - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
-    return x if graph.metadata.input_bits is None else snap(x, graph.metadata.input_bits)
+    return x if graph.metadata.input_bits is None else on_grid(x, graph.metadata.input_bits)
 
 
-def read_frames(graph: Graph, path: Path, limit: int | None = None) -> NDArray[np.float32]:
-    """The frames in the file at `path`, as they are.
+@dataclass(frozen=True)
+class FrameOptions:
+    """What a file of frames leaves open.
+
+    Attributes:
+        bin: the length of a step, of events.
+        time_first: whether arrays are `[T, N, ...]`.
+        time_steps: T of events, where the graph doesn't say it.
+    """
+
+    bin: Bin | None = None
+    time_first: bool = False
+    time_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What an input node reads, with what is known of it.
+
+    Attributes:
+        values: `[N, T, *input shape]` or `[N, *input shape]`, of the type that they are stored in.
+        names: one per sample.
+        source: the file, named in messages.
+        labels: int64 `[N]`, or None.
+        label_names: that the labels index, or none.
+        kind: what the values are, where the file says: events are spikes, or counts of some.
+        assumed: what was taken for granted, in sentences.
+    """
+
+    values: NDArray[Any]
+    names: tuple[str, ...]
+    source: str
+    labels: NDArray[np.int64] | None = None
+    label_names: tuple[str, ...] = ()
+    kind: InputKind | None = None
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the values and the labels, independent of where they were read from."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.values).tobytes())
+        if self.labels is not None:
+            digest.update(self.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def floats(self) -> NDArray[np.float32]:
+        """The values in float32.
+
+        Raises:
+            RefusedInput: some are not finite there.
+        """
+        with np.errstate(over="ignore"):
+            frames = np.asarray(self.values, np.float32)
+        if not np.isfinite(frames).all():
+            raise RefusedInput(f"{self.source}: frames hold values that are not finite")
+        return frames
+
+
+def find_frames(graph: Graph, path: Path, options: FrameOptions = FrameOptions(), limit: int | None = None) -> Frames:
+    """The frames, or the events, at `path`.
 
     Args:
         graph: that reads them.
-        path: `.npy`: numbers `[N, *input shape]`, or `[N, T, *input shape]` for one frame per step; or NIR's data
-            format (`nir.write_data`).
+        path: `.npy` or `.npz`: numbers `[N, *input shape]`, or `[N, T, *input shape]` for one frame per step; NIR's
+            data format (`nir.write_data`); or events (`reading.events`).
+        options: what the file leaves open.
         limit: take the first N only.
 
     Raises:
-        RefusedInput: the file holds no such array, or numbers that are not finite in float32.
+        RefusedInput: there is nothing of the kind, an option is missing or of no use, or shapes don't fit.
     """
-    return as_floats(stored_frames(graph, path)[:limit], path)
+    if options.bin is not None and not holds_events(path):
+        raise RefusedInput(f"{path}: --bin is for events (x, y, p, t) of a camera; expected no --bin")
+    if is_recording(path):
+        values, kind = read_recording(graph, path)
+        return _named(Frames(values, (), str(path), kind=kind), limit)
+    if holds_events(path):
+        return _from_events(graph, path, options, limit)
+    return _named(_stored(graph, path, options.time_first), limit)
 
 
-def stored_frames(graph: Graph, path: Path) -> NDArray[Any]:
-    """The frames in the file at `path`, of the type that they are stored in; see `read_frames`."""
-    found = read_recording(graph, path) if is_recording(path) else _array(path)
+def _from_events(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
+    if options.bin is None:
+        raise RefusedInput(f"{path}: holds events; expected the time that a step takes, as --bin 1ms, or --bin STEPS")
+    if options.time_first:
+        raise RefusedInput(f"{path}: holds events; expected no --time-first")
+    source = find_recordings(path, limit)
+    shape, steps = graph.nodes[graph.input].shape, graph.metadata.time_steps or options.time_steps
+    once = graph.metadata.input_kind == "spikes"
+    grid = bin_events(source, options.bin, shape, steps, path, once=once)
+    names = tuple(recording.name for recording in source.recordings)
+    kind: InputKind = "spikes" if grid.frames.dtype == np.bool_ else "counts"
+    return Frames(grid.frames, names, str(path), source.labels, source.label_names, kind, tuple(grid.assumed))
+
+
+def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
+    """The array in a `.npy`, or `frames` in an `.npz`, with `labels` and `label_names` if it has them."""
+    arrays = _arrays(path)
+    if "frames" not in arrays:
+        raise RefusedInput(f"{path}: has {', '.join(arrays) or 'nothing'}; expected an array 'frames'")
+    values, shape = arrays["frames"], graph.nodes[graph.input].shape
+    assumed: tuple[str, ...] = ()
+    if path.suffix == ".npz" and "labels" not in arrays and values.ndim == len(shape) + 1 and not time_first:
+        values = values[None]  # SpikingJelly keeps each sample in a file of its own
+        assumed = (f"the frames are taken for {values.shape[1]} steps of one sample",)
+    values = _check_shape(graph, values, path)
+    if time_first:
+        if values.ndim == len(shape) + 1:
+            raise RefusedInput(f"{path}: frames {list(values.shape)} have no axis of time; expected no --time-first")
+        values = values.swapaxes(0, 1)
+    elif values.ndim == len(shape) + 2 and not assumed:
+        assumed = _axes(values.shape[:2], graph, path)
+    labels, names = arrays.get("labels"), arrays.get("label_names", np.zeros(0, np.str_))
+    if labels is not None and (labels.shape != values.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0):
+        raise RefusedInput(f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected [{len(values)}] classes")
+    if (
+        names.ndim != 1
+        or names.dtype.kind not in "SU"
+        or (labels is not None and len(names) and labels.max() >= len(names))
+    ):
+        raise RefusedInput(f"{path}: label_names are {names.dtype} {list(names.shape)}; expected a string per class")
+    known = None if labels is None else labels.astype(np.int64)
+    kind: InputKind | None = "spikes" if values.dtype == np.bool_ else None
+    return Frames(values, (), str(path), known, tuple(names.astype(np.str_).tolist()), kind, assumed)
+
+
+def _axes(found: tuple[int, ...], graph: Graph, path: Path) -> tuple[str, ...]:
+    """What is said of `[N, T, ...]` where nobody knows T; refused where it looks like `[T, N, ...]`."""
+    samples, steps = found
+    known = graph.metadata.time_steps
+    if known is None:
+        return (f"frames are taken for {samples} samples of {steps} steps, [N, T, ...] (--time-first for [T, N, ...])",)
+    if steps != known and samples == known:
+        raise RefusedInput(
+            f"{path}: {samples} samples of {steps} steps; {graph.source} takes {known}; expected --time-first if the "
+            "frames are [T, N, ...]"
+        )
+    return ()
+
+
+def _named(found: Frames, limit: int | None) -> Frames:
+    """`found` with names for its samples, up to the limit."""
+    values = found.values[:limit]
+    labels = None if found.labels is None else found.labels[:limit]
+    return replace(found, values=values, labels=labels, names=tuple(f"frames {i}" for i in range(len(values))))
+
+
+def _check_shape(graph: Graph, found: NDArray[Any], path: Path) -> NDArray[Any]:
     shape = graph.nodes[graph.input].shape
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
-        raise RefusedInput(f"{path}: holds no array of numbers; expected [N, T, ...] or [N, ...] in a .npy file")
+    if found.dtype.kind not in "biuf":
+        raise RefusedInput(f"{path}: holds no array of numbers; expected [N, T, ...] or [N, ...]")
     if found.ndim not in (len(shape) + 1, len(shape) + 2) or found.shape[found.ndim - len(shape) :] != shape:
         raise RefusedInput(
             f"{path}: frames have the shape {list(found.shape)}; expected [N, T, ...] or [N, ...] of the input "
@@ -81,29 +215,12 @@ def stored_frames(graph: Graph, path: Path) -> NDArray[Any]:
     return found
 
 
-def as_floats(stored: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    """`stored`, of the file at `path`, in float32.
-
-    Raises:
-        RefusedInput: numbers that are not finite there.
-    """
-    with np.errstate(over="ignore"):
-        frames = np.asarray(stored, np.float32)
-    if not np.isfinite(frames).all():
-        raise RefusedInput(f"{path}: frames hold values that are not finite")
-    return frames
-
-
-def _array(path: Path) -> NDArray[Any]:
-    """What numpy finds in the file, mapped into memory."""
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """What numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RefusedInput(f"{path}: not a readable .npy array ({error})") from error
-    return found  # type: ignore[no-any-return]
-
-
-def snap(x: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """`round(2^bits x) / 2^bits`, halves to even: the nearest multiples of `2^-bits`."""
-    scale = np.float32(2.0**bits)
-    return np.asarray(np.round(x * scale) / scale, dtype=np.float32)
+        if path.suffix.lower() != ".npz":
+            return {"frames": np.lib.format.open_memmap(path, mode="r")}  # type: ignore[no-untyped-call]
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            return dict(found)
+    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
+        raise RefusedInput(f"{path}: not a readable {path.suffix or '.npy'} array ({shown(str(error))})") from error

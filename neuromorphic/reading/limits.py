@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 
 from neuromorphic.analysis.recurrence import check_acyclic, components
-from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.errors import RefusedInput, number, shown
 from neuromorphic.ops import Operation, Shape, Shapes
 
 MAX_NODES = 4096
@@ -47,9 +47,9 @@ def check_names(nodes: Collection[str], edges: Sequence[tuple[str, str]], source
     Raises:
         RefusedInput: too many, or a name that is empty, long, not printable, or a path to HDF5.
     """
-    for what, number, most in (("nodes", len(nodes), MAX_NODES), ("edges", len(edges), MAX_EDGES)):
-        if number > most:
-            raise RefusedInput(f"{source}: {number} {what}; expected at most {most}")
+    for what, count, most in (("nodes", len(nodes), MAX_NODES), ("edges", len(edges), MAX_EDGES)):
+        if count > most:
+            raise RefusedInput(f"{source}: {count} {what}; expected at most {most}")
     for name in nodes:
         if not (0 < len(name) <= MAX_NAME and name.isprintable()) or "/" in name or name == ".":
             raise RefusedInput(
@@ -131,8 +131,8 @@ def check_flattening(fan_in: Mapping[str, Sequence[str]], flattens: Callable[[st
         longest = 1 + max((row.get(s, 0) for s in fan_in[name]), default=0)
         if found > MAX_PATHS or longest > MAX_FLATTENING:
             raise RefusedInput(
-                f"{source}: node {name!r} is reached along {found} paths through up to {longest - 1} flattening nodes; "
-                f"expected at most {MAX_PATHS} and {MAX_FLATTENING - 1}"
+                f"{source}: node {name!r} is reached along {number(found, 'path')} through up to "
+                f"{number(longest - 1, 'flattening node')}; expected at most {MAX_PATHS} and {MAX_FLATTENING - 1}"
             )
         if name in flat:
             paths[name], row[name] = found, longest

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.hdf5 import MAX_BYTES, survey
+from neuromorphic.ir.metadata import InputKind
 
 WHOLE = 1e-9
 """Relative distance within which s / dt is taken for a whole number: float64 keeps times to 1e-16 of their size."""
@@ -25,7 +26,7 @@ def is_recording(path: Path) -> bool:
     return path.is_file() and bool(h5py.is_hdf5(path))
 
 
-def read_recording(graph: Graph, path: Path) -> NDArray[Any]:
+def read_recording(graph: Graph, path: Path) -> tuple[NDArray[Any], InputKind | None]:
     """`x[n, t, f]`: how many events (or the sum of their values) reach neuron f of the input in step t of sample n.
 
     Args:
@@ -34,7 +35,8 @@ def read_recording(graph: Graph, path: Path) -> NDArray[Any]:
         path: HDF5 of `nir.write_data`.
 
     Returns:
-        `[N, T, *input shape]`; boolean where the file holds booleans, or events of which no two share a step.
+        `[N, T, *input shape]`; boolean where the file holds booleans, or events of which no two share a step; and what
+        these are: spikes, or counts of events, or None for values of any kind.
 
     Raises:
         RefusedInput: another kind of HDF5, no such node, another number of neurons, another time step, or events
@@ -54,7 +56,9 @@ def read_recording(graph: Graph, path: Path) -> NDArray[Any]:
             raise RefusedInput(
                 f"{path}: its time step is {data.dt:g} s; {graph.source} runs at {graph.metadata.dt:g} s (--dt)"
             )
-    return found.reshape(*found.shape[:2], *graph.nodes[graph.input].shape)
+    counted = isinstance(data, nir.EventData) and not isinstance(data, nir.ValuedEventData)
+    kind: InputKind | None = "spikes" if found.dtype == np.bool_ else "counts" if counted else None
+    return found.reshape(*found.shape[:2], *graph.nodes[graph.input].shape), kind
 
 
 def _observable(graph: Graph, path: Path) -> "nir.EventData | nir.TimeGriddedData":

@@ -68,7 +68,7 @@ def test_bits_that_match_the_time_steps(steps, bits):
 
 def test_what_has_no_matching_bits():
     assert [bit_matched(device, 4) for device in (FP32, LOIHI)] == [None, None]
-    assert bit_matched(INT8, 255) is None  # 8 bits, as it has
+    assert [bit_matched(INT8, steps) for steps in (255, 5000)] == [None, None]  # 8 bits, as it has, and 13
 
 
 def test_a_bit_matched_twin_is_compared_beside_the_others():

@@ -150,17 +150,20 @@ def test_input_spikes_by_option_by_booleans_and_not_at_all(tmp_path):
     assert result.exit_code == 0, result.output
     found = document()
     assert (found["input_kind"], found["snn"]["layers"]["a"]["macs"]) == ("real", 3 * 8 * 200)
-    assert "although all of its frames are 0 or 1" in found["assumed"][0]
-    assert f"assumed: {found['assumed'][0]}" in result.stdout
+    axes, kind = found["assumed"]
+    assert "frames are taken for 3 samples of 8 steps" in axes
+    assert "although all of its frames are 0 or 1" in kind
+    assert f"assumed: {axes}" in result.stdout
+    assert f"assumed: {kind}" in result.stdout
     assert invoke(*arguments, "--input-kind", "spikes").exit_code == 0
     found = document()
-    assert (found["input_kind"], found["assumed"], found["snn"]["macs"]) == ("spikes", [], 0)
+    assert (found["input_kind"], found["assumed"], found["snn"]["macs"]) == ("spikes", [axes], 0)
     assert found["snn"]["layers"]["a"]["sops"] == 10 * frames.sum()
     arguments, frames, document = spiking(tmp_path, np.bool_)
     assert invoke(*arguments).exit_code == 0
     found = document()
     assert (found["input_kind"], found["snn"]["layers"]["a"]["sops"]) == ("spikes", 10 * frames.sum())
-    assert "its frames are booleans" in found["assumed"][0]
+    assert "its frames are booleans" in found["assumed"][1]
 
 
 def test_a_dense_baseline_bits_that_match_and_neurobench_by_option(tmp_path):
@@ -180,7 +183,41 @@ def test_a_dense_baseline_bits_that_match_and_neurobench_by_option(tmp_path):
     assert found["accuracy"] == {"snn": None, "ann": 0.5}
     refused = invoke(*arguments, "--bit-matched", "--device", "45nm-fp32")
     assert refused.exit_code == 2
-    assert "--bit-matched needs a device of integers" in refused.stderr
+    assert "--bit-matched needs a device of integers of more than 4 bits (T = 8)" in refused.stderr
+
+
+def test_events_in_folders_of_classes_are_synaptic_operations_with_an_accuracy(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = rng.normal(0, 0.5, (3, 2, 3, 3)).astype(np.float32)
+    matrix = rng.normal(size=(2, 3 * 5 * 4)).astype(np.float32)
+    nodes = {
+        "conv": nir.Conv2d((5, 4), weights, 1, 1, 1, 1, np.zeros(3, np.float32)),
+        "lif": lif((3, 5, 4)),
+        "flat": nir.Flatten({"input": np.array([3, 5, 4])}, 0, -1),
+        "fc": nir.Linear(matrix),
+    }
+    graph = chain(nodes, (2, 5, 4), (2,))
+    graph.metadata = {}
+    nir.write(tmp_path / "m.nir", graph)
+    taps = np.outer([2, 3, 3, 3, 2], [2, 3, 3, 2])  # outputs of a 3 × 3 kernel that a pixel reaches, times 3 channels
+    right = 0
+    for name in ("0", "0", "1"):
+        x, y, p, t = (rng.integers(0, high, 40) for high in (4, 5, 2, 6000))
+        right += int(3 * taps[y, x].sum())
+        events = np.stack([x, y, p << 7 | t >> 16, t >> 8 & 255, t & 255], 1).astype(np.uint8)
+        (tmp_path / "Test" / name).mkdir(parents=True, exist_ok=True)
+        events[np.argsort(t, kind="stable")].tofile(tmp_path / "Test" / name / f"{right:05}.bin")
+    result = invoke(
+        tmp_path / "m.nir", "--frames", tmp_path / "Test", "--bin", "1ms", "--dt", "1e-4", "--json", tmp_path / "e.json"
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "e.json").read_text())
+    conv = found["snn"]["layers"]["conv"]
+    assert (found["input_kind"], found["images"], conv["sops"], conv["macs"]) == ("counts", 3, right, 0)
+    assert found["accuracy"]["snn"] in (0, 1 / 3, 2 / 3, 1)
+    assert "its frames are booleans or events" in " ".join(found["assumed"])
+    trace = invoke(tmp_path / "m.nir", "--frames", tmp_path / "Test", "--dt", "1e-4")
+    assert (trace.exit_code, "expected the time that a step takes" in trace.stderr) == (2, True)
 
 
 def test_a_trace_of_input_spikes_is_counted_with_its_frames(tmp_path):

@@ -245,7 +245,7 @@ def test_the_kind_of_a_file_holds(tmp_path):
 def test_frames_of_another_kind_are_refused(kind, frames, word):
     graph = from_nir(chain({"lif": lif((3,))}, (3,), (3,), input_kind=kind))
     with pytest.raises(RefusedInput, match=word):
-        energy.inputs.with_kind_of(graph, np.array(frames, np.float32), np.dtype(np.float32))
+        energy.inputs.with_kind_of(graph, np.array(frames, np.float32), None)
 
 
 def test_counting_checks_the_frames_too():
@@ -258,10 +258,10 @@ def test_counting_checks_the_frames_too():
 def test_what_is_not_said_is_pointed_out():
     graph = from_nir(chain({"lif": lif((3,))}, (3,), (3,)))
     binary = np.array([[0, 1, 0]], np.float32)
-    real, said = energy.inputs.with_kind_of(graph, binary, np.dtype(np.float32))
+    real, said = energy.inputs.with_kind_of(graph, binary, None)
     assert (real.metadata.input_kind, len(said)) == (None, 1)
     assert "although all of its frames are 0 or 1" in said[0]
-    spiking, said = energy.inputs.with_kind_of(graph, binary, np.dtype(np.bool_))
+    spiking, said = energy.inputs.with_kind_of(graph, binary, "spikes")
     assert (spiking.metadata.input_kind, len(said)) == ("spikes", 1)
-    assert energy.inputs.with_kind_of(graph, binary * 0.5, np.dtype(np.float32)) == (graph, [])
-    assert energy.inputs.with_kind_of(with_input_kind(graph, "real"), binary, np.dtype(np.float32))[1] == []
+    assert energy.inputs.with_kind_of(graph, binary * 0.5, None) == (graph, [])
+    assert energy.inputs.with_kind_of(with_input_kind(graph, "real"), binary, None)[1] == []

@@ -333,5 +333,5 @@ def test_delays_side_by_side_in_a_row_are_refused():
 def test_a_row_of_delays_too_long_to_look_through_is_refused():
     nodes = {"a": lif((1,)), **{f"d{i:03}": delay(0) for i in range(65)}}
     graph = from_nir(chain(nodes, (1,), (1,)))
-    with pytest.raises(RefusedInput, match="node 'd064' is reached along 1 paths through 65 Delay nodes in a row"):
+    with pytest.raises(RefusedInput, match="node 'd064' is reached along 1 path through 65 Delay nodes in a row"):
         energy.count(graph, trace_of(graph, a=spikes(*"....")))

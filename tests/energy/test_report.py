@@ -7,15 +7,16 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from energy.document import Comparison
 from energy.report import figures, html
 from energy.report.bars import Bar, bar_panels
 from energy.report.break_even import cost
 from energy.report.figures import draw
-from energy.report.scales import Scale, count_text, decades, energy_text
-from energy.report.svg import WIDTH, element, shortened
+from energy.report.scales import Scale, count_text, decades, energy_text, ratio_text
 from neuromorphic.errors import RefusedInput
+from neuromorphic.pages.svg import WIDTH, element, shortened
 from tests.energy.documents import document
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -71,8 +72,10 @@ def test_everything_that_must_be_said_stands_in_the_page():
     for report in data.devices.values():
         assert report.device.title in page
         for account in report.accounts.values():
+            assert escape(account.title) in page
             for one in account.comparisons:
-                assert one.sentence in page
+                assert f"<b>{ratio_text(one.ratio.mean)}</b>" in page
+                assert all(escape(reason) in page for reason in one.reasons)
         for price in report.device.operations.values():
             assert price.source in page
     for row in data.not_counted:
@@ -83,6 +86,46 @@ def test_everything_that_must_be_said_stands_in_the_page():
     for name, layer in data.snn.layers.items():
         assert name in page
         assert f"{layer.sops / data.images:,.0f}" in page
+
+
+def widths(text):
+    """Of everything that is as wide as a share of its place, in percent."""
+    return [float(width) for width in re.findall(r"(?:width|left|right):([-\d.]+)%", text)]
+
+
+def test_bars_are_shares_of_the_longest_on_both_sides():
+    page = html(document(twin=False, devices=(), chip=False))
+    (chart,) = re.findall(r'<table class="full chart layers.*?</table>', page, re.S)
+    rows = re.findall(r'<tr><th scope="row" class="name">(.*?)</th>.*?class="bar" style="width:([\d.]+)%', chart, re.S)
+    # Node 2 multiplies nothing but coincides 20 times; node 0 takes 500 MACs, node 1 100 SOPs, a population 32 updates.
+    shares = {name: float(width) for name, width in rows}
+    assert shares["layer.0"] == max(shares.values()) == 100
+    assert shares["layer.1"] < 100
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nothing_is_wider_than_its_place(shape):
+    page = html(document(**SHAPES[shape]))
+    assert all(0 <= width <= 100 for width in widths(page))
+    for bar in re.findall(r'<span class="bar".*?</span>', page):
+        parts = [float(width) for width in re.findall(r'<i [^>]*style="width:([\d.]+)%', bar)]
+        assert not parts or sum(parts) == pytest.approx(100, abs=0.01)
+
+
+def test_accuracy_of_both_sides_stands_beside_the_verdicts():
+    page = html(document())
+    facts = page[page.index('class="facts"') : page.index("verdicts", page.index('class="facts"'))]
+    assert "75.00 %</b>accuracy of the SNN" in facts
+    assert "unknown</b>accuracy of the ANN" in facts
+
+
+def test_verdicts_are_counted_in_one_sentence():
+    data = document()
+    every = [
+        one for report in data.devices.values() for account in report.accounts.values() for one in account.comparisons
+    ]
+    cheaper = sum(one.verdict == "cheaper" for one in every)
+    assert f"Cheaper in {cheaper} of {len(every)} comparisons" in html(data)
 
 
 def test_no_names_run_or_close_what_they_stand_in():
@@ -182,7 +225,7 @@ def test_extreme_comparisons_are_drawn_or_left_out(change):
     accounts = {"papers": account.model_copy(update={"comparisons": [one]})}
     devices = {"one": data.devices["one"].model_copy(update={"accounts": accounts})}
     changed = data.model_copy(update={"devices": devices})
-    assert one.sentence in html(changed)
+    assert ratio_text(one.ratio.mean) in html(changed)
     assert all("nan" not in text and "inf" not in text for text in figures(changed).values())
 
 

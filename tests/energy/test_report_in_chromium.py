@@ -5,12 +5,12 @@ import re
 import pytest
 
 from energy.report import figures, html
-from tests.energy import chromium
+from tests import chromium
 from tests.energy.documents import document
 
 pytestmark = pytest.mark.skipif(chromium.PATH is None, reason="no Chromium here (Debian's package: chromium)")
 
-WIDTHS = (375, 1200)
+WIDTHS = (375, 820, 1440)
 
 DRAWN = """[...document.querySelectorAll("svg.panel")].filter(svg => svg.checkVisibility()).map(svg => {
     const box = svg.getBoundingClientRect();
@@ -29,12 +29,23 @@ FAINTEST = """(() => {
             .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
-    const paper = shade(getComputedStyle(document.body).backgroundColor);
-    const inks = [...document.querySelectorAll("p, h1, h2, td, th, summary, figcaption, li, svg .ink, svg .faint")]
-        .map(element => getComputedStyle(element)[element.closest("svg") ? "fill" : "color"]);
-    return Math.min(...[...new Set(inks)].map(shade).map(ink =>
-        (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05)));
+    const paper = element => {
+        const own = getComputedStyle(element).backgroundColor;
+        return own === "rgba(0, 0, 0, 0)" && element.parentElement ? paper(element.parentElement) : own;
+    };
+    const contrast = element => {
+        const ink = shade(getComputedStyle(element)[element.closest("svg") ? "fill" : "color"]);
+        const ground = shade(paper(element));
+        return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+    };
+    const texts = document.querySelectorAll("p, h1, h2, td, th, summary, figcaption, li, svg .ink, svg .faint");
+    return Math.min(...[...texts].filter(element => element.checkVisibility()).map(contrast));
 })()"""
+
+CHARTS = """[...document.querySelectorAll(".bar, .dot, .heat td")].filter(mark => mark.checkVisibility()).map(mark => {
+    const box = mark.getBoundingClientRect();
+    return [box.left, box.right, box.height];
+})"""
 
 PAPER = "getComputedStyle(document.body).backgroundColor"
 
@@ -59,8 +70,14 @@ def test_page_shows_every_figure_and_fits(browser, page, width, dark):
     browser.open(page, width, dark)
     assert browser.requests() == [page]
     assert browser.complaints() == []
+    charts = browser.evaluate(CHARTS)
+    assert len(charts) >= 200
+    for left, right, height in charts:
+        assert 0 <= left <= right <= width
+        assert height > 8
+    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true) ?? 0")
     drawn = browser.evaluate(DRAWN)
-    assert len(drawn) >= 20
+    assert len(drawn) >= 2
     for panel in drawn:
         assert panel["height"] > 15
         assert panel["left"] >= 0

@@ -9,16 +9,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.bounds import Range, fraction_bits, magnitude_bits, propagate
-from export.certificate import LIMIT, certify, population_bits
 from export.frames import encode, frame_range, input_bits
 from export.populations import AND_STEPS, DT, and_gate, or_gate, population, strict
-from export.snap import COARSEST_BITS, snap
+from export.snap import COARSEST_BITS
+from neuromorphic.analysis.rounding import SINGLE
+from neuromorphic.ops import Interval, Sums
+from neuromorphic.ops.dyadic import fraction_bits, magnitude_bits
 from spikeclip.preprocess import Preprocessing
+from tests.export.proofs import certify, propagate, snap, view
 
 PIXELS = Preprocessing(image_size=4, mean=(128.0, 64.0), std=(64.0, 128.0))
 RANGE = frame_range(PIXELS, input_bits(PIXELS))
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def population_bits(lif, top, bits, constant, time_steps):
+    """Bits that a population needs of a current up to `top` in magnitude, on the grid 2^-bits."""
+    shape = np.array(lif.tau.shape)
+    nodes = {"input": nir.Input(shape), "lif": lif, "output": nir.Output(shape)}
+    neurons = view(nir.NIRGraph(nodes, [("input", "lif"), ("lif", "output")])).nodes["lif"].operation
+    reach = Interval(np.full(lif.tau.shape, -top), np.full(lif.tau.shape, top))
+    return neurons.charging.bits_needed(Sums(reach, bits, constant), time_steps)(bits)
 
 
 def fires(lif, currents, dtype=np.float32, rearranged=False):
@@ -100,8 +111,7 @@ def test_populations_that_are_proven_exact(a, decay_input, time_steps, threshold
     top = int(size * 2**bits)
     gain = 1.0 if decay_input else 2.0**a
     lif = population((1, 1, 1), 2.0**a, gain, strict(threshold))
-    bound = np.full((1, 1, 1), top / 2**bits)
-    if population_bits(lif, Range(bound, bound, bits, constant), bits, time_steps, DT) > LIMIT:
+    if population_bits(lif, top / 2**bits, bits, constant, time_steps) > SINGLE:
         return
     near = round(threshold * 2**bits)
     values = st.one_of(
@@ -123,11 +133,10 @@ def test_a_threshold_that_a_membrane_just_reaches(a, time_steps, constant):
     bits = 10
 
     def needed(top, threshold):
-        bound = np.full((1, 1, 1), top / 2**bits)
         lif = population((1, 1, 1), 2.0**a, 1.0, np.float32(threshold))
-        return population_bits(lif, Range(bound, bound, bits, constant), bits, time_steps, DT)
+        return population_bits(lif, top / 2**bits, bits, constant, time_steps)
 
-    top = max(2**n for n in range(25) if needed(2**n, 2**n / 2**bits) <= LIMIT)
+    top = max(2**n for n in range(25) if needed(2**n, 2**n / 2**bits) <= SINGLE)
     rng = np.random.default_rng(a + time_steps)
     for _ in range(300):
         drawn = rng.integers(top // 2, top, 1 if constant else time_steps, endpoint=True)
@@ -153,8 +162,7 @@ def test_a_bit_too_many_can_differ():
     """The other side: at 25 bits there are currents whose spikes depend on the order of operations or on rounding."""
     lif = population((1, 1, 1), 2.0, 1.0, strict(1.0))
     bits = 23
-    bound = np.full((1, 1, 1), 1.0 + 2.0**-bits)
-    assert population_bits(lif, Range(bound, bound, bits), bits, 4, DT) > LIMIT
+    assert population_bits(lif, 1.0 + 2.0**-bits, bits, False, 4) > SINGLE
     rng = np.random.default_rng(0)
     found = 0
     for _ in range(2000):
@@ -204,12 +212,12 @@ def window_sums(node, window, rng, dtype):
 @given(seed=st.integers(0, 2**20), scale=st.sampled_from([0.05, 0.3, 1.0, 6.0]), time_steps=st.integers(1, 6))
 def test_snapped_sums_are_the_same_in_any_order(seed, scale, time_steps):
     graph = net(random_conv(seed, scale), time_steps=time_steps)
-    snap(graph, RANGE, time_steps, DT)
-    certificate = certify(graph, RANGE, time_steps, DT)
+    snap(graph, RANGE, time_steps)
+    certificate = certify(graph, RANGE, time_steps)
     assert certificate.exact, certificate.unproven
     rng = np.random.default_rng(seed)
     levels = encode(PIXELS, RANGE.bits, rng.integers(0, 256, (1, 4, 4, 2), np.uint8))[0, :, :3, :3]
-    low, high = -RANGE.negative, RANGE.positive
+    low, high = RANGE.reach.low, RANGE.reach.high
     for name in ("c0", "c1"):
         node, bound = graph.nodes[name], certificate.nodes[name].bound
         if name == "c0":
@@ -233,18 +241,18 @@ def test_the_bound_of_spikes_is_reached():
     _, returns = propagate(graph, RANGE)
     node = graph.nodes["c1"]
     best = [np.maximum(node.weight[o].astype(np.float64), 0).sum() + max(float(node.bias[o]), 0.0) for o in range(3)]
-    np.testing.assert_allclose(returns["c1"].positive.ravel(), best, rtol=1e-12)
+    np.testing.assert_allclose(returns["c1"].reach.high.max((1, 2)), best, rtol=1e-12)
 
 
 @given(seed=st.integers(0, 1000), node=st.sampled_from(["c0", "c1", "c2"]), part=st.sampled_from(["weight", "bias"]))
 @settings(max_examples=30, deadline=None)
 def test_a_weight_off_the_grid_is_found(seed, node, part):
     graph = net(random_conv(seed, 1.0))
-    grids = snap(graph, RANGE, 4, DT)
-    assert certify(graph, RANGE, 4, DT).exact
+    grids = snap(graph, RANGE, 4)
+    assert certify(graph, RANGE, 4).exact
     values = getattr(graph.nodes[node], part)
     values.flat[seed % values.size] = np.float32(2.0 ** -(grids[node].bias_bits + 8))
-    certificate = certify(graph, RANGE, 4, DT)
+    certificate = certify(graph, RANGE, 4)
     assert not certificate.exact
     population_after = "a" if node == "c0" else "last"
     assert population_after in certificate.unproven or node in certificate.unproven
@@ -252,8 +260,8 @@ def test_a_weight_off_the_grid_is_found(seed, node, part):
 
 def test_a_time_constant_that_is_no_power_of_two_is_named():
     graph = net(random_conv(0, 1.0), tau=3.0)
-    snap(graph, RANGE, 4, DT)
-    certificate = certify(graph, RANGE, 4, DT)
+    snap(graph, RANGE, 4)
+    certificate = certify(graph, RANGE, 4)
     assert certificate.unproven == ("a", "last")
     assert "tau is 3 time steps" in certificate.nodes["a"].reason
 
@@ -261,8 +269,8 @@ def test_a_time_constant_that_is_no_power_of_two_is_named():
 def test_too_many_steps_are_named_and_weights_keep_eight_bits():
     graph = net(random_conv(0, 1.0))
     largest = {n: np.abs(node.weight).max() for n, node in graph.nodes.items() if isinstance(node, nir.Conv2d)}
-    grids = snap(graph, RANGE, 22, DT)
-    assert "last" in certify(graph, RANGE, 22, DT).unproven
+    grids = snap(graph, RANGE, 22)
+    assert "last" in certify(graph, RANGE, 22).unproven
     for name, grid in grids.items():
         assert largest[name] * 2.0**grid.weight_bits >= 2 ** (COARSEST_BITS - 1)
 
@@ -271,7 +279,7 @@ def test_too_many_steps_are_named_and_weights_keep_eight_bits():
 @settings(max_examples=20, deadline=None)
 def test_snapping_moves_weights_by_half_a_step_at_most(seed, scale):
     before, after = net(random_conv(seed, scale)), net(random_conv(seed, scale))
-    for name, grid in snap(after, RANGE, 4, DT).items():
+    for name, grid in snap(after, RANGE, 4).items():
         for part, bits in (("weight", grid.weight_bits), ("bias", grid.bias_bits)):
             moved = np.abs(getattr(after.nodes[name], part).astype(float) - getattr(before.nodes[name], part))
             assert moved.max() <= 2.0 ** -(bits + 1)

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.bounds import propagate
-from export.certificate import LIMIT, READOUT_LIMIT, certify
 from export.frames import frame_range, input_bits
-from export.populations import DT, population, strict
-from export.snap import FINEST_BITS, snap
+from export.populations import population, strict
+from export.snap import FINEST_BITS
+from neuromorphic.analysis import rounding
+from neuromorphic.analysis.frame_sums import bounded
+from neuromorphic.analysis.rounding import DOUBLE, SINGLE
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from spikeclip.preprocess import Preprocessing
+from tests.export.proofs import certify, propagate, snap
 
 PIXELS = Preprocessing(image_size=8, mean=(128.0, 64.0), std=(64.0, 128.0))
 RANGE = frame_range(PIXELS, input_bits(PIXELS))
@@ -60,7 +62,7 @@ def net(seed, scale=1.0, attention_scale=0.125, heads=2, readout_scale=0.1):
 
 def snapped(seed, time_steps=4, **settings):
     graph = net(seed, **settings)
-    return graph, snap(graph, RANGE, time_steps, DT)
+    return graph, snap(graph, RANGE, time_steps)
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,9 +74,9 @@ def snapped(seed, time_steps=4, **settings):
 )
 def test_snapped_graphs_are_proven(seed, scale, readout_scale, time_steps):
     graph, grids = snapped(seed, time_steps, scale=scale, readout_scale=readout_scale)
-    certificate = certify(graph, RANGE, time_steps, DT)
+    certificate = certify(graph, RANGE, time_steps)
     assert certificate.exact, certificate.unproven
-    assert {name for name, node in certificate.nodes.items() if node.limit == READOUT_LIMIT} == {"sum", "readout"}
+    assert {name for name, node in certificate.nodes.items() if node.limit == DOUBLE} == {"sum", "readout"}
     for name, grid in grids.items():
         assert grid.weight_bits <= FINEST_BITS, name
 
@@ -82,7 +84,7 @@ def test_snapped_graphs_are_proven(seed, scale, readout_scale, time_steps):
 def test_the_layer_before_a_maximum_takes_the_grid_of_the_population_behind_it():
     graph, grids = snapped(0)
     # By its own sums alone it would keep the bits that the membranes behind it need: one per time step.
-    own = math.floor(math.log2(2**LIMIT / certify(graph, RANGE, 4, DT).nodes["second"].bound))
+    own = math.floor(math.log2(2**SINGLE / certify(graph, RANGE, 4).nodes["second"].bound))
     assert grids["second"].bias_bits == own - 4
 
 
@@ -92,7 +94,7 @@ def test_a_weight_off_the_grid_is_found(seed, node):
     graph, grids = snapped(seed)
     weight = graph.nodes[node].weight
     weight.flat[seed % weight.size] = np.float32(2.0 ** -(grids[node].weight_bits + 9))
-    unproven = certify(graph, RANGE, 4, DT).unproven
+    unproven = certify(graph, RANGE, 4).unproven
     # The readout's float64 would hold it; the residual stream, which torch adds up in float32, doesn't.
     assert ("b" if node == "second" else "sum") in unproven
 
@@ -100,17 +102,24 @@ def test_a_weight_off_the_grid_is_found(seed, node):
 def test_a_readout_weight_off_the_grid_is_found():
     graph, _ = snapped(0)
     graph.nodes["readout"].weight[0, 0] = np.float32(2.0**-60)
-    certificate = certify(graph, RANGE, 4, DT)
+    certificate = certify(graph, RANGE, 4)
     assert certificate.unproven == ("readout",)
     assert "float64 has 53" in certificate.nodes["readout"].reason
+
+
+def attending(node):
+    """Attention `y` to neurons that read the input."""
+    shape = tuple(node.input_shape)
+    neurons = nir.Threshold(np.full(shape, 0.5, np.float32))
+    nodes = {"input": nir.Input(np.array(shape)), "spikes": neurons, "y": node}
+    return nir.NIRGraph(nodes, [("input", "spikes"), ("spikes", "y")])
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.sampled_from([0.125, 0.5, 4.0]), st.integers(0, 999))
 def test_attention_sums_are_the_same_in_every_type_and_order(heads, channels, size, scale, seed):
     tokens = size * size
     node = SpikingSelfAttention(np.array([3 * heads * channels, size, size]), heads, scale)
-    graph = nir.NIRGraph({"input": nir.Input(np.array(node.input_shape)), "y": node}, [("input", "y")])
-    bound = propagate(graph, RANGE)[1]["y"]
+    bound = propagate(attending(node), bounded(0, 1, 0, constant=True))[1]["y"]
     rng = np.random.default_rng(seed)
     for density in (0.1, 0.5, 1.0):
         q, k, v = (rng.random((3, heads, channels, tokens)) < density).astype(np.float32)
@@ -127,20 +136,16 @@ def test_attention_sums_are_the_same_in_every_type_and_order(heads, channels, si
     ("heads", "scale", "exact", "reason"),
     [
         (2, 0.125, True, ""),
-        (1, 0.125, False, "need 25 bits; float32 has 24"),
+        (1, 0.125, False, "need 13 bits; float32 has 12"),
         (2, 0.3, False, "scale is 0.3; expected a power of two"),
     ],
 )
-def test_what_is_claimed_of_attention(heads, scale, exact, reason):
-    """Heads of 2^12 channels and 2^12 tokens: 2^24 terms. One head of twice the channels is too much."""
-    node = SpikingSelfAttention(np.array([3 * 2**13, 2**6, 2**6]), heads, scale)
-    shape = np.array(node.input_shape)
-    graph = nir.NIRGraph(
-        {"input": nir.Input(shape), "y": node, "output": nir.Output(np.array([2**13, 2**6, 2**6]))},
-        [("input", "y"), ("y", "output")],
-    )
-    found = certify(graph, RANGE, 4, DT).nodes["y"]
-    assert (found.exact, found.limit) == (exact, LIMIT)
+def test_what_is_claimed_of_attention(heads, scale, exact, reason, monkeypatch):
+    """Heads of 2^6 channels and 2^6 tokens: 2^12 terms for 12 bits. One head of twice the channels is too much."""
+    monkeypatch.setattr(rounding, "SINGLE", 12)
+    node = SpikingSelfAttention(np.array([3 * 2**7, 2**3, 2**3]), heads, scale)
+    found = certify(attending(node), bounded(0, 1, 0, constant=True), 4).nodes["y"]
+    assert (found.exact, found.limit) == (exact, 12)
     assert reason in found.reason
 
 
@@ -155,12 +160,12 @@ def test_maxima_lie_in_the_bounds_of_what_they_read(seed):
         best = (sign * weight[seed % 12] > 0).astype(np.float64)
         for spikes in (best, rng.integers(0, 2, best.shape)):
             y = (weight * spikes).sum((1, 2, 3)) + bias
-            assert (y <= returns["max"].positive.ravel()).all()
-            assert (-y <= returns["max"].negative.ravel()).all()
+            assert (y <= returns["max"].reach.high.max((1, 2))).all()
+            assert (y >= returns["max"].reach.low.min((1, 2))).all()
     assert returns["max"].bits == returns["second"].bits
 
 
-@pytest.mark.parametrize(("source", "limit"), [("o", LIMIT), ("attention", READOUT_LIMIT)])
+@pytest.mark.parametrize(("source", "limit"), [("o", SINGLE), ("attention", DOUBLE)])
 @pytest.mark.parametrize("time_steps", [1, 4])
 def test_readouts_without_a_residual_stream(source, limit, time_steps):
     """One of spikes counts, and stays in float32; one of attention sums is one of currents."""
@@ -168,11 +173,11 @@ def test_readouts_without_a_residual_stream(source, limit, time_steps):
     nodes = {name: node for name, node in graph.nodes.items() if name not in ("left", "right")}
     edges = [edge for edge in graph.edges if not {"left", "right"} & set(edge)]
     graph = nir.NIRGraph(nodes, [*edges, (source, "sum")])
-    grids = snap(graph, RANGE, time_steps, DT)
-    certificate = certify(graph, RANGE, time_steps, DT)
+    grids = snap(graph, RANGE, time_steps)
+    certificate = certify(graph, RANGE, time_steps)
     assert certificate.exact
     assert {certificate.nodes[name].limit for name in ("sum", "readout")} == {limit}
-    assert {node.limit for name, node in certificate.nodes.items() if name not in ("sum", "readout")} == {LIMIT}
+    assert {node.limit for name, node in certificate.nodes.items() if name not in ("sum", "readout")} == {SINGLE}
     assert certificate.nodes["readout"].grid_bits == grids["readout"].bias_bits
 
 
@@ -183,7 +188,7 @@ def test_float64_reads_currents_out_without_rounding(seed, readout_scale):
     graph, _ = snapped(seed, readout_scale=readout_scale)
     reads, returns = propagate(graph, RANGE)
     stream, affine = reads["sum"], graph.nodes["readout"].weight.astype(np.float64)
-    p, n = (np.broadcast_to(v, (4, 1, 1)).reshape(4) for v in (stream.positive, stream.negative))
+    p, n = stream.reach.high.max((1, 2)), -stream.reach.low.min((1, 2))
     rng = np.random.default_rng(seed)
     high, low = (np.floor(np.ldexp(v, stream.bits)).astype(np.int64) for v in (p, n))
     row = seed % CLASSES
@@ -208,7 +213,7 @@ def test_float32_would_round_the_readout():
     graph, _ = snapped(0)
     stream = propagate(graph, RANGE)[0]["sum"]
     rng = np.random.default_rng(0)
-    top = int(np.ldexp(stream.positive.max(), stream.bits))
+    top = int(np.ldexp(stream.reach.high.max(), stream.bits))
     values = (rng.integers(top // 2, top, 16) / 2.0**stream.bits).astype(np.float32)
     products = values * graph.nodes["readout"].weight[0, 0]
     assert len({float(np.cumsum(rng.permutation(products), dtype=np.float32)[-1]) for _ in range(50)}) > 1

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.bounds import Range
-from export.certificate import certify
 from export.convert import prepare
-from export.populations import DT, population, strict
-from export.snap import snap
+from export.populations import population, strict
 from export.standard_nodes import CHIP_NEURONS, cost, expand
+from neuromorphic.analysis.exactness import doubles
+from neuromorphic.analysis.frame_sums import bounded
 from neuromorphic.execution.reference import run
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.ops.extensions import SpikingSelfAttention
@@ -21,9 +20,10 @@ from neuromorphic.reading.build import from_nir
 from spikeclip.config import preset
 from spikeclip.errors import RefusedInput
 from tests.export.encoders import checkpoint
+from tests.export.proofs import certify, snap
 from tests.neuromorphic.graphs import conv, metadata
 
-SPIKES = Range(np.ones((1, 1, 1)), np.zeros((1, 1, 1)), 0)
+SPIKES = bounded(0, 1, 0, constant=False)
 
 
 def attention_graph(heads, d, size, *, scale=0.125, tau=2.0, threshold=0.5, gain=1.0, time_steps=4, **more):
@@ -175,11 +175,11 @@ def test_as_many_bits_as_the_neurons_behind_can_tell_apart():
 @pytest.mark.parametrize(("heads", "size", "threshold"), [(1, (2, 3), 0.25), (2, (4, 4), 0.5)])
 def test_in_lava(heads, size, threshold):
     after = expand(attention_graph(heads, 2, size, threshold=threshold))
-    certificate = certify(after, SPIKES, 4, DT)
-    assert certificate.exact
-    after.metadata = metadata(4, certificate=certificate.to_dict())
+    assert certify(after, SPIKES, 4).exact
+    after.metadata = metadata(4, input={"low": 0, "high": 1, "axes": "TBCHW", "bits": 0})
     frames = random_spikes(heads, (3, 4, 6 * heads, *size), 0.5)
     graph = from_nir(after)
+    assert not doubles(graph)
     found = simulate(graph, frames).spikes["out"].unpack()
     assert np.array_equal(found, out_spikes(frames, heads, 0.125, graph.nodes["out"].operation))
     assert 0 < found.mean() < 1
@@ -203,10 +203,10 @@ def test_an_encoder_spikes_as_with_the_extension_node(make_encoder, sizes, bits)
 def test_proven_exact_and_never_snapped():
     graph = expand(attention_graph(2, 4, (8, 8)))
     weights = {name: node.weight.copy() for name, node in graph.nodes.items() if isinstance(node, nir.Conv2d)}
-    snap(graph, SPIKES, 4, DT)
+    snap(graph, SPIKES, 4)
     for name, weight in weights.items():
         assert np.array_equal(graph.nodes[name].weight, weight), name
-    assert certify(graph, SPIKES, 4, DT).exact
+    assert certify(graph, SPIKES, 4).exact
 
 
 def test_a_file_keeps_it(tmp_path):

@@ -1,5 +1,6 @@
 """Outputs: refused before work where they would cost something, written whole or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -73,3 +74,49 @@ def test_a_link_stays_and_its_file_is_replaced(model, tmp_path):
     write_json(link, {"a": 1})
     assert link.is_symlink()
     assert model.read_text() == '{\n  "a": 1\n}\n'
+
+
+def made(monkeypatch: pytest.MonkeyPatch, nameless: bool) -> None:
+    """Where files shall have a name while they are made: as on systems that know no other."""
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="of Linux")
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_file_replaces_the_old_one_only_when_it_is_whole(model, monkeypatch, nameless):
+    made(monkeypatch, nameless)
+    with whole(model) as partial:
+        partial.write_bytes(b"half")
+        assert model.read_bytes() == b"weeks of work"
+        assert (list(model.parent.iterdir()) == [model]) is nameless  # a kill -9 would leave no half of a file
+        with partial.open("ab") as file:
+            file.write(b" and whole")
+    assert model.read_bytes() == b"half and whole"
+    assert list(model.parent.iterdir()) == [model]
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_new_files_have_the_permissions_that_the_user_asks_for(tmp_path, monkeypatch, nameless):
+    if hasattr(os, "O_TMPFILE"):
+        made(monkeypatch, nameless)
+    before = os.umask(0o027)
+    try:
+        write_json(tmp_path / "a.json", 1)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EISDIR])
+def test_a_disk_without_nameless_files_is_written_all_the_same(tmp_path, monkeypatch, code):
+    opened = os.open
+
+    def refuse(path, flags, *rest, **options):
+        if flags & getattr(os, "O_TMPFILE", 0) == getattr(os, "O_TMPFILE", -1):
+            raise OSError(code, os.strerror(code))
+        return opened(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_json(tmp_path / "a.json", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -2,14 +2,16 @@
 
 import nir
 import numpy as np
+import pytest
 
+from neuromorphic.errors import number
 from neuromorphic.execution.reference import run
 from neuromorphic.loihi2.file import integer_graph, write_quantised
-from neuromorphic.loihi2.integers import graded
-from neuromorphic.loihi2.quantise import calibrate
+from neuromorphic.loihi2.integers import graded, integers
+from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
-from neuromorphic.summary import counted, output_unit
+from neuromorphic.summary import counted, displaced, output_unit
 from tests.neuromorphic.graphs import DT, chain, lif
 
 
@@ -44,3 +46,17 @@ def test_floats_have_no_unit_of_their_own():
     graph = from_nir(readout())
     assert output_unit(graph) is None
     assert counted(graph) == []
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 paths"), (1, "1 path"), (2, "2 paths"), (1234, "1,234 paths")])
+def test_numbers_agree_with_their_nouns(count, said):
+    assert number(count, "path") == said
+
+
+def test_populations_whose_numbers_were_the_chips_are_counted():
+    nodes = {"w": nir.Linear(np.array([[2.0, -4.0]], np.float32)), "lif": lif((1,), 5.0, tau=2.0, r=2.0)}
+    graph = from_nir(chain(nodes, (2,), (1,), time_steps=3))
+    floats, scheme = calibrate(graph, np.ones((1, 3, 2), np.float32))
+    said = displaced(integers(with_scheme(floats, scheme), scheme))
+    assert said[0] == "integers: numbers of 1 of 1 populations are the chip's already: kept"
+    assert said[1] == "integers: every spike as in floats, on the calibration frames"

@@ -291,3 +291,30 @@ def test_a_torchscript_program_and_a_plain_pickle_are_refused_likewise(tmp_path)
 )
 def test_what_a_library_says_is_quoted_without_codes_for_terminals(text, line):
     assert first_line(ValueError(text)) == line
+
+
+def doubled(state):
+    return {name: 2 * tensor if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("entries", "taken", "said"),
+    [
+        (["state_dict", "state_dict_ema"], 1, "weights: state_dict; not its state_dict_ema"),  # timm's CheckpointSaver
+        (["model", "model_ema"], 1, "weights: model; not its model_ema"),  # timm's and DeiT's main.py
+        (["ema", "model"], 1, "weights: model; not its ema"),  # DiT, YOLO
+        (["state_dict_ema"], 2, "weights: state_dict_ema (averaged, EMA)"),
+    ],
+)
+def test_which_of_weights_and_their_average_is_taken_is_said(state, tmp_path, entries, taken, said):
+    content = {key: doubled(state) if "ema" in key else state for key in entries}
+    torch.save({**content, "epoch": 7, "optimizer": {"state": {}, "param_groups": []}}, tmp_path / "last.pth.tar")
+    found = spikeclip.load(tmp_path / "last.pth.tar", heads=2)
+    assert found.card["published"].endswith(said)
+    torch.testing.assert_close(found.model.encoder.head.weight, taken * state["proj.weight"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("entry", ["model", "net", "model_state_dict"])
+def test_a_single_set_of_weights_needs_no_word(state, tmp_path, entry):
+    torch.save({entry: {f"module.{name}": tensor for name, tensor in state.items()}, "epoch": 7}, tmp_path / "a.pth")
+    assert "weights:" not in spikeclip.load(tmp_path / "a.pth", heads=2).card["published"]

@@ -55,15 +55,15 @@ def test_weights_are_8_bit_integers_times_powers_of_two_of_one_unit_per_stream(c
     for stream in streams(encoder):
         most = max(np.abs(before[name]).max() for name in stream)
         for name in stream:
-            for was, now in zip(before[name], folded(encoder, name), strict=True):
-                exponent = max(-7, np.ceil(np.log2(np.abs(was).max() / most)))
-                step = most / 127 * 2**exponent
-                integers = now / step
-                np.testing.assert_allclose(integers, np.round(integers), atol=1e-4)
-                assert np.abs(integers).max() < 127.01
-                np.testing.assert_allclose(now, was, atol=0.5001 * step)
-                exponents.add(exponent)
-    assert len(exponents) > 3
+            was, now = before[name], folded(encoder, name)
+            exponent = max(-1, np.ceil(np.log2(np.abs(was).max() / most)))
+            step = most / 127 * 2**exponent
+            integers = now / step
+            np.testing.assert_allclose(integers, np.round(integers), atol=1e-4)
+            assert np.abs(integers).max() < 127.01
+            np.testing.assert_allclose(now, was, atol=0.5001 * step)
+            exponents.add(exponent)
+    assert exponents <= {0, -1}
 
 
 @pytest.mark.parametrize("config", [SPIKE_DRIVEN, PAPER])
@@ -151,9 +151,9 @@ def test_the_exported_graph_has_the_rounded_weights(fine):
     for stream in streams(checkpoint.model.encoder):
         most = max(np.abs(graph.nodes[f"{name}.conv"].weight).max() for name in stream)
         for name in stream:
-            for row in graph.nodes[f"{name}.conv"].weight:
-                step = most / 127 * 2.0 ** max(-7, np.ceil(np.log2(0.999 * np.abs(row).max() / most)))
-                np.testing.assert_allclose(row / step, np.round(row / step), atol=0.01)
+            weight = graph.nodes[f"{name}.conv"].weight
+            step = most / 127 * 2.0 ** max(-1, np.ceil(np.log2(0.999 * np.abs(weight).max() / most)))
+            np.testing.assert_allclose(weight / step, np.round(weight / step), atol=0.02)
 
 
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(fine, trained, task, labels, tmp_path):

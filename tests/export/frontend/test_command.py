@@ -102,6 +102,17 @@ def test_energy_counts_a_module_without_a_file_as_it_counts_the_file(folder):
     assert any("your own forward" in note for note in found["notes"])
 
 
+def test_energy_counts_a_module_in_a_trace_of_it(folder):
+    trace = folder / "run.h5"
+    frames = ("--frames", folder / "x.npy")
+    own = ("--module", spec(folder), *SHAPE)
+    assert invoke(neuromorphic, *own, *frames, "--backend", "reference", "-o", trace).exit_code == 0
+    assert invoke(energy, *own, "--trace", trace, "--json", folder / "traced.json").exit_code == 0
+    assert invoke(energy, *own, *frames, "--json", folder / "own.json").exit_code == 0
+    traced, ran = (json.loads((folder / name).read_text())["snn"] for name in ("traced.json", "own.json"))
+    assert traced == ran
+
+
 def test_energy_says_that_inputs_were_random(folder):
     done = invoke(energy, "--module", spec(folder), *SHAPE, "--limit", 2, "--json", folder / "e.json")
     assert done.exit_code == 0, done.output

@@ -78,14 +78,17 @@ def test_a_cycle_fits_where_it_is_as_late_as_its_synapses_are_many(synapses, ste
         np.testing.assert_array_equal(channels.run(graph, frames)[0]["a"], trace.spikes["a"].unpack())
         return
     with pytest.raises(
-        RefusedInput, match=rf"passes {synapses} synapses.*has {steps} steps for them.*Delay of {synapses} steps"
+        RefusedInput,
+        match=rf"takes {synapses} time steps on the chip.*has {steps} for them.*Delay of {synapses} time steps",
     ):
         schedule(graph)
 
 
 def test_two_synapses_without_a_neuron_between_them_do_not_fit_a_recurrent_edge():
     graph = from_nir(ring("a", "v", "w", v=nir.Linear(ONE), w=nir.Linear(ONE)))
-    with pytest.raises(RefusedInput, match=r"graph: the cycle .*a -> v.* passes 2 synapses.* has 1 steps for them"):
+    with pytest.raises(
+        RefusedInput, match=r"graph: the cycle .*a -> v.* takes 2 time steps on the chip.* has 1 for them"
+    ):
         schedule(graph)
 
 
@@ -214,7 +217,7 @@ def scaled_currents():
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
-        (chain({"li": nir.LI(*[ONE[0]] * 3), "lif": lif((1,))}, (1,), (1,)), "node 'li' sends its membranes to other"),
+        (chain({"i": nir.I(ONE[0]), "lif": lif((1,))}, (1,), (1,)), "node 'i' sends its membranes to other"),
         (of_one(nir.LI(*[ONE[0]] * 3)), "it has no neurons that spike"),
         (scaled_currents(), "node 'scale' scales currents"),
         (chain({"d": late(64), "lif": lif((1,))}, (1,), (1,)), "node 'd' waits 64 steps; expected at most 63, which"),

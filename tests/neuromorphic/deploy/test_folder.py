@@ -42,14 +42,15 @@ def run(folder, *arguments):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_folder_runs_by_itself_and_every_spike_and_v_is_as_ours(tmp_path):
+@pytest.mark.parametrize("quick", [[], ["--quick"]])
+def test_a_folder_runs_by_itself_and_every_spike_and_v_is_as_ours(tmp_path, quick):
     graph, frames = quantised(*branching())
     planned, trace, _ = deployed(tmp_path / "loihi", graph, frames[:2])
     kinds = {synapses.kind for population in planned.populations for synapses in population.synapses}
     assert kinds == {"Conv", "Dense", "Sparse"}
     assert [relay.name for population in planned.populations for relay in population.relays] == ["a after 1"]
     assert {s.wait for population in planned.populations for s in population.synapses} == {0, 2}  # of frames
-    code, said = run(tmp_path / "loihi", "--sim")
+    code, said = run(tmp_path / "loihi", "--sim", *quick)
     assert code == 0, said
     neurons = sum(train.neurons for train in trace.spikes.values())
     assert f"2 images: {2 * 5 * neurons:,} spikes and final v compared, 0 differ" in said

@@ -1,5 +1,7 @@
 """Traces survive their file; their comparison finds every difference and names the first."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.metadata import Readout
 from neuromorphic.ir.parity import compare
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import SpikeTrain, Trace, growing
 
 
 def trace_of(spikes: dict, outputs=None) -> Trace:
@@ -94,6 +96,32 @@ def test_a_trace_survives_its_file(tmp_path):
     np.testing.assert_array_equal(back.outputs, trace.outputs)
     assert (back.producer, back.precision, back.time_steps) == ("reference", "float", 4)
     assert list(tmp_path.iterdir()) == [tmp_path / "run.h5"]
+
+
+def test_a_file_grows_by_parts_into_the_trace_of_all_images(tmp_path):
+    rng = np.random.default_rng(0)
+    trace = trace_of({"z": rng.random((37, 2, 2, 5)) < 0.3, "a": rng.random((37, 2, 7)) < 0.3})
+    trace = replace(trace, membranes={"z": rng.integers(-9, 9, (37, 2, 5), np.int32), "a": np.zeros((37, 7), np.int32)})
+    trace.write(tmp_path / "whole.h5")
+    with growing(tmp_path / "parts.h5") as add:
+        for images in (slice(0, 3), slice(3, 30), slice(30, 37)):
+            add(Trace.read(tmp_path / "whole.h5", images))
+    for back in (Trace.read(tmp_path / "whole.h5"), Trace.read(tmp_path / "parts.h5")):
+        report = compare(back, trace)
+        assert (report.exact, report.membranes_compared) == (True, 37 * 17)
+        assert list(back.spikes) == ["z", "a"]
+    assert (tmp_path / "parts.h5").stat().st_size < 100_000  # what was set aside is given back
+
+
+def test_what_fails_while_a_file_grows_leaves_nothing(tmp_path):
+    def fail():
+        with growing(tmp_path / "run.h5") as add:
+            add(trace_of({"a": np.zeros((20, 2, 4), np.bool_)}))
+            raise RefusedInput("later")
+
+    with pytest.raises(RefusedInput, match="later"):
+        fail()
+    assert not list(tmp_path.iterdir())
 
 
 def with_readout(weights, bias):

@@ -3,14 +3,16 @@
 from dataclasses import replace
 
 import h5py
+import nir
 import numpy as np
 import pytest
 
+from neuromorphic.analysis.exactness import doubles
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.execution.reference import run, run_in_batches
 from neuromorphic.ir.parity import compare
 from neuromorphic.ir.trace import Trace
-from neuromorphic.lava.simulation import doubles, simulate
+from neuromorphic.lava.simulation import simulate
 from neuromorphic.lava.stock_limits import LARGEST_CURRENT
 from neuromorphic.ops import Affine, Conv2d, Lif, LoihiLif, SelfAttention
 from neuromorphic.ops.widths import shift
@@ -153,20 +155,27 @@ def one_synapse(weight):
     return replace(graph, nodes={**graph.nodes, "lif": replace(node, operation=operation)})
 
 
+def one_weight(weight):
+    """The same with a matrix, whose weights have an exponent."""
+    matrix = nir.Affine(np.array([[weight]], np.float32), np.zeros(1, np.float32))
+    graph = from_nir(chain({"fc": matrix, "lif": lif((1,))}, (1,), (1,)))
+    operation = LoihiLif(2048, np.full(1, 131071, np.int32), np.zeros(1, np.int32), 0)
+    return replace(graph, nodes={**graph.nodes, "lif": replace(graph.nodes["lif"], operation=operation)})
+
+
 def test_stock_neurons_refuse_a_current_that_lava_does_not_wrap():
-    graph = one_synapse(LARGEST_CURRENT + 1)
-    one = np.ones((1, 1, 1, 1), np.float32)
+    assert LARGEST_CURRENT + 1 == 96 * 2**7 * 32
     with pytest.raises(SimulationFailed, match=f"node 'lif': a current of {LARGEST_CURRENT + 1}"):
-        simulate(graph, one, precision="loihi2", models="stock")
+        simulate(one_weight(96 * 2**7), np.full((1, 1), 32, np.float32), precision="loihi2", models="stock")
 
 
 @pytest.mark.parametrize("models", ["fused", "stock"])
 def test_currents_wrap_in_lava(models):
-    graph = one_synapse(2**17 + 5)
-    one = np.ones((1, 1, 1, 1), np.float32)
-    trace = simulate(graph, one, precision="loihi2", models=models)
-    assert compare(trace, run(graph, one)).exact
-    assert trace.membranes["lif"].item() < -(2**23) + 1000
+    assert 41 * 2**7 * 25 == 2**17 + 128
+    graph, frames = one_weight(41 * 2**7), np.full((1, 1), 25, np.float32)
+    trace = simulate(graph, frames, precision="loihi2", models=models)
+    assert compare(trace, run(graph, frames)).exact
+    assert trace.membranes["lif"].item() < -(2**23) + 10_000
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from neuromorphic.errors import SimulationFailed
+from neuromorphic.lava import keeper
 from neuromorphic.lava.job import Job
-from neuromorphic.lava.runner import run_group
+from neuromorphic.lava.runner import kept, run_group
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import small_net
@@ -39,6 +40,25 @@ def run_spk(self):
     healthy(self)
 
 FusedModel.run_spk = run_spk
+neuromorphic.lava.child.main()
+"""
+
+
+START = """
+import os, signal
+from multiprocessing.process import BaseProcess
+import neuromorphic.lava.child
+
+healthy, count = BaseProcess.start, 0
+
+def start(self):
+    global count
+    healthy(self)
+    count += 1
+    if count == {number}:
+        os.kill(self.pid, signal.{how})
+
+BaseProcess.start = start
 neuromorphic.lava.child.main()
 """
 
@@ -78,19 +98,27 @@ def mark(tmp_path):
 
 def sabotaged(tmp_path, what, where="lif2"):
     """A command that runs a small net in Lava and does `what` in the sixth step of a layer."""
+    return job_of(tmp_path, SABOTAGE.format(what=what, where=where))
+
+
+def job_of(tmp_path, program):
+    """A command that gives a small net to a `program` beside which Lava's child process runs."""
     graph = from_nir(small_net())
     frames = np.ones((4, 1, *graph.nodes[graph.input].shape), np.float32)
-    folder = tmp_path / "job"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=keeper.PREFIX, dir=tmp_path))
     Job(graph, frames, time_steps=4, batch=1, models="fused", doubles=()).write(folder)
     script = tmp_path / "sabotage.py"
-    script.write_text(SABOTAGE.format(what=what, where=where))
+    script.write_text(program)
     return [sys.executable, str(script), str(folder)]
 
 
 def run_marked(command, mark, lines=None, **limits):
     environment = {MARK: mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run_group(command, [].append if lines is None else lines.append, environment=environment, **limits)
+    try:
+        run_group(command, [].append if lines is None else lines.append, environment=environment, **limits)
+    finally:
+        if (folder := Path(command[-1])).is_dir():
+            keeper.remove(folder)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +135,17 @@ def run_marked(command, mark, lines=None, **limits):
 def test_a_death_in_the_group_is_an_error_at_once(tmp_path, mark, what, where, message):
     with pytest.raises(SimulationFailed, match=message):
         run_marked(sabotaged(tmp_path, what, where), mark)
+
+
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [(1, "SIGKILL"), (2, "SIGTERM"), (6, "SIGSEGV")],
+    ids=["shared memory's", "the first", "the last"],
+)
+def test_a_death_while_lava_starts_is_an_error_long_before_the_limit(tmp_path, mark, number, how):
+    with pytest.raises(SimulationFailed) as raised:
+        run_marked(job_of(tmp_path, START.format(number=number, how=how)), mark)
+    assert "made no step" not in str(raised.value)
 
 
 def test_a_layer_that_hangs_is_an_error_after_the_limit(tmp_path, mark):
@@ -163,23 +202,66 @@ def test_an_error_of_the_caller_leaves_nothing_behind(mark, monkeypatch):
         simulate(graph, np.ones((1, 2, 6, 6), np.float32), progress=interrupt)
 
 
-def test_a_killed_parent_leaves_nothing_behind(mark):
-    code = (
-        "import sys, time, numpy as np\n"
-        "from neuromorphic.reading.build import from_nir\n"
-        "from neuromorphic.lava.simulation import simulate\n"
-        "from tests.neuromorphic.graphs import small_net\n"
-        "def wait(done, total):\n"
-        "    print('started', flush=True)\n"
-        "    time.sleep(600)\n"
-        "simulate(from_nir(small_net()), np.ones((1, 2, 6, 6), np.float32), progress=wait)\n"
-    )
+CALLER = """
+import os, signal, sys, time
+import numpy as np
+from neuromorphic.lava import job, simulation
+from neuromorphic.reading.build import from_nir
+from tests.neuromorphic.graphs import small_net
+
+def stop(*ignored, **options):
+    print("there", flush=True)
+    time.sleep(600)
+
+def run(**options):
+    return simulation.simulate(from_nir(small_net()), np.ones((1, 2, 6, 6), np.float32), **options)
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "how"),
+    [
+        pytest.param("job._create = stop\nrun()", "SIGKILL", id="the job is written"),
+        pytest.param("simulation.run_group = stop\nrun()", "SIGTERM", id="before the child"),
+        pytest.param(
+            "Popen = simulation.run_group.__globals__['subprocess'].Popen\n"
+            "start = Popen.__init__\n"
+            "Popen.__init__ = lambda self, command, **options: ("
+            "start(self, command, **options), 'neuromorphic.lava.child' in command and stop())[0]\n"
+            "run()",
+            "SIGKILL",
+            id="the child has just started",
+        ),
+        pytest.param("run(progress=stop)", "SIGKILL", id="it runs"),
+        pytest.param("simulation.Job.trace = stop\nrun()", "SIGTERM", id="results are read"),
+    ],
+)
+def test_a_killed_parent_leaves_nothing_behind(mark, where, how):
     with tempfile.TemporaryDirectory() as name:  # pytest's own are too long for the name of a socket
         environment = {**os.environ, MARK: mark, "TMPDIR": name, "PYTHONPATH": str(ROOT)}
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as parent:
-            assert parent.stdout.readline() == b"started\n"
+        with subprocess.Popen(
+            [sys.executable, "-c", CALLER + where], stdout=subprocess.PIPE, env=environment
+        ) as parent:
+            assert parent.stdout.readline() == b"there\n"
             assert list(Path(name).iterdir())
-            parent.send_signal(signal.SIGKILL)
+            parent.send_signal(signal.Signals[how])
         while processes(mark):  # pytest's own limit ends it, were it for ever
             time.sleep(0.1)
         assert list(Path(name).iterdir()) == []
+
+
+def test_a_killed_keeper_is_made_up_for(monkeypatch, mark, tmp_path):
+    monkeypatch.setenv(MARK, mark)
+    with kept() as place:
+        (pid,) = processes(mark)
+        os.kill(pid, signal.SIGKILL)
+        (place.folder / "frames").write_text("some")
+        run_group([sys.executable, "-c", "pass"], print, mind=place.mind)
+    assert not place.folder.exists()
+
+
+def test_no_room_for_a_folder_is_said(monkeypatch):
+    monkeypatch.setattr(keeper, "__file__", "/nowhere/keeper.py")
+    with pytest.raises(SimulationFailed, match=r"no folder can be made(.|\n)*No such file"), kept():
+        pass

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from neuromorphic.analysis.exactness import doubles, doubles_on
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.parity import compare
-from neuromorphic.lava.simulation import doubles, simulate
+from neuromorphic.lava.simulation import simulate
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, one_neuron, small_net
 from tests.properties.random_graphs import examples
@@ -133,43 +134,71 @@ def test_takes_a_frame_for_every_step(models):
     assert_equal(simulate(graph, x, models=models), run(graph, x))
 
 
-def test_single_precision_is_used_where_it_is_proven():
-    computing = ("conv", "lif", "pool", "lif2", "readout")
-    proofs = {name: {"exact": True} for name in computing}
-    graph = small_net()
-    rest = {key: value for key, value in graph.nodes.items() if key not in ("input", "output")}
-    certified = from_nir(chain(rest, (2, 6, 6), (5,), certificate={"nodes": proofs}))
-    assert doubles(certified) == set()
-    x = frames(certified, 3)
-    assert_equal(simulate(certified, x), run(certified, x))
-    for missing in computing:
-        less = {name: {"exact": name != missing} for name in computing}
-        assert doubles(from_nir(chain(rest, (2, 6, 6), (5,), certificate={"nodes": less}))) == set(computing)
+EXACT = {"input": {"low": -2, "high": 2, "axes": "BCHW", "bits": 4}}
+"""What a file says of frames as `frames` makes them."""
 
 
-@pytest.mark.parametrize(("limit", "difference"), [(24, 0.0), (53, 1.0)])
-def test_double_precision_is_used_where_only_it_is_proven(limit, difference):
-    """2^24 + 1 - 2^24, the first sum of two currents, is 0 where float32 rounds it and 1 where float64 doesn't."""
-    large, one = np.zeros((2, 2, 1, 1)), np.zeros((2, 2, 1, 1))
-    large[[0, 1], [0, 1]], one[0, 0] = 2.0**24, 1.0
-    proofs = {name: {"exact": True} for name in ("lif", "large", "one")} | {"readout": {"exact": True, "limit": limit}}
-    graph = chain(
-        {
-            "lif": lif((2, 1, 1)),
-            "large": conv(large, hw=(1, 1)),
-            "flat": nir.Flatten({"input": np.array((2, 1, 1))}, 0, -1),
-            "readout": nir.Affine(np.array([[1, -1]], np.float32), np.zeros(1, np.float32)),
-        },
-        (2, 1, 1),
-        (1,),
-        certificate={"nodes": proofs},
-    )
-    graph.nodes["one"] = conv(one, hw=(1, 1))
-    graph.edges += [("lif", "one"), ("one", "flat")]
-    view = from_nir(graph)
-    assert doubles(view) == (set() if limit == 24 else {"readout"})
-    outputs = simulate(view, np.full((1, 2, 1, 1), 4, np.float32)).outputs
-    np.testing.assert_array_equal(outputs, np.full((1, 4, 1), difference, np.float32))
+def coarse_net(**nudged):
+    """The nodes of `small_net` with weights on multiples of 2^-4, one of them moved by as much as is said."""
+    nodes = {name: node for name, node in small_net().nodes.items() if name not in ("input", "output")}
+    for name, node in nodes.items():
+        if hasattr(node, "weight"):
+            node.weight = (np.round(node.weight * 16) / 16).astype(np.float32)
+            node.bias = (np.round(node.bias * 16) / 16).astype(np.float32)
+            node.weight.flat[0] += nudged.get(name, 0)
+    return from_nir(chain(nodes, (2, 6, 6), (5,), **EXACT))
+
+
+def test_single_precision_is_used_where_the_weights_prove_it():
+    graph = coarse_net()
+    assert doubles(graph) == set()
+    x = frames(graph, 3)
+    assert_equal(simulate(graph, x), run(graph, x))
+
+
+@pytest.mark.parametrize("nudged", ["conv", "readout"])
+def test_double_precision_is_used_everywhere_where_one_weight_is_too_fine(nudged):
+    assert doubles(coarse_net(**{nudged: 2.0**-20})) == {"conv", "lif", "pool", "lif2", "readout"}
+
+
+def test_double_precision_is_used_on_frames_that_the_proof_does_not_hold_for():
+    graph, computing = coarse_net(), {"conv", "lif", "pool", "lif2", "readout"}
+    x = frames(graph, 2)
+    assert doubles_on(graph, x, 4) == set()
+    assert doubles_on(graph, 2 * x, 4) == computing, "out of bounds"
+    assert doubles_on(graph, x + np.float32(2.0**-6), 4) == computing, "off the grid"
+    assert doubles_on(graph, x, 5) == computing, "more steps than were proven"
+    assert doubles_on(graph, frames(graph, 2, steps=4), 4) == computing, "frames of every step"
+
+
+def test_double_precision_is_used_in_a_readout_of_currents():
+    """`(1 + 2^-12) (1 + 2^-14) - (1 + 2^-12 + 2^-14)` is 2^-26, which float32 rounds to 0."""
+    currents = np.zeros((2, 2, 1, 1))
+    currents[0, 0], currents[1, 1] = 1 + 2.0**-12, 1 + 2.0**-12 + 2.0**-14
+    nodes = {
+        "lif": lif((2, 1, 1)),
+        "conv": conv(currents, hw=(1, 1)),
+        "flat": nir.Flatten({"input": np.array((2, 1, 1))}, 0, -1),
+        "readout": nir.Affine(np.array([[1 + 2.0**-14, -1]], np.float32), np.zeros(1, np.float32)),
+    }
+    graph = from_nir(chain(nodes, (2, 1, 1), (1,), input={"low": 0, "high": 4, "axes": "BCHW", "bits": 0}))
+    assert doubles(graph) == {"readout"}
+    outputs = simulate(graph, np.full((1, 2, 1, 1), 4, np.float32)).outputs
+    np.testing.assert_array_equal(outputs, np.full((1, 4, 1), 2.0**-26, np.float32))
+
+
+def test_a_certificate_that_the_weights_contradict_is_not_believed():
+    """In float32 0.3 + 0.1 is 0.4, no more than the threshold; in float64 the sum of these float32 is more."""
+    claim = {"bound": 1.0, "grid_bits": 0, "bits_needed": 1, "limit": 24, "exact": True, "reason": ""}
+    lie = {"exact": True, "limit": 24, "time_steps": 1, "nodes": {"fc": claim, "thr": claim}}
+    nodes = {
+        "fc": nir.Affine(np.array([[0.3, 0.1]], np.float32), np.zeros(1, np.float32)),
+        "thr": nir.Threshold(np.array([0.4], np.float32)),
+    }
+    stated = {"input": {"low": 0, "high": 1, "axes": "BF", "bits": 0}}
+    graph = from_nir(chain(nodes, (2,), (1,), time_steps=1, certificate=lie, **stated))
+    ones = np.ones((1, 2), np.float32)
+    assert_equal(simulate(graph, ones), run(graph, ones))
 
 
 def test_the_trace_scores_as_the_graph_says():

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.loihi2.file import integer_graph
+from neuromorphic.netx.file import read_layers
 from neuromorphic.ops import Delay, LoihiLif
+from neuromorphic.reading.netx import from_layers
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
 from tests.neuromorphic.netx.files import NEURON, conv, correlated, dense, population, write
@@ -199,6 +201,25 @@ def test_what_is_not_understood_is_refused_by_layer(tmp_path, case):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_damaged_files_are_refused_or_read(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("netx") / "n.net"
+    damaged = bytearray(write(path, dense(W), dense(np.ones((2, 2)))).read_bytes())
+    places = st.tuples(st.integers(0, len(damaged) - 1), st.integers(0, 255))
+    for place, byte in data.draw(st.lists(places, min_size=1, max_size=3)):
+        damaged[place] = byte
+    path.write_bytes(damaged)
+    said = ""
+    try:
+        layers = read_layers(path)
+        if layers is not None:
+            from_layers(layers, path)
+    except RefusedInput as error:
+        said = str(error)
+    assert not said or said.startswith(str(path))
 
 
 def test_layers_that_are_missing_are_refused(tmp_path):

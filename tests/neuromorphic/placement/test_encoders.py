@@ -8,10 +8,10 @@ from neuromorphic.reading.build import from_nir
 from tests.export.encoders import checkpoint
 
 CORES = {
-    ("paper", "duplicate"): 493,
-    ("paper", "relay"): 328,
-    ("spike-driven", "duplicate"): 419,
-    ("spike-driven", "relay"): 250,
+    ("paper", "duplicate"): 1018,
+    ("paper", "relay"): 730,
+    ("spike-driven", "duplicate"): 894,
+    ("spike-driven", "relay"): 606,
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import fields
 from math import prod
 
 import nir
@@ -22,6 +23,7 @@ from tests.neuromorphic.synapses import synapses
 from tests.properties.random_graphs import examples
 
 RESIDUALS = ("duplicate", "relay")
+CHIP = Limits.of("chip")
 
 
 def cores_of(placement, population):
@@ -31,7 +33,7 @@ def cores_of(placement, population):
 def in_block(core, shape):
     """Flat indices of a core's neurons."""
     indices = np.arange(prod(shape)).reshape(shape)
-    return set(indices[slice(*core.channels), slice(*core.rows)].reshape(-1).tolist())
+    return set(indices[slice(*core.channels), slice(*core.rows), slice(*core.columns)].reshape(-1).tolist())
 
 
 def residual():
@@ -44,7 +46,7 @@ def residual():
 
 
 def test_a_small_net_by_hand():
-    placement = place(from_nir(small_net()))
+    placement = place(from_nir(small_net()), CHIP)
     lif1, lif2, output = placement.cores
     assert [core.population for core in placement.cores] == ["lif", "lif2", "output"]
     assert [core.kind for core in placement.cores] == ["population", "population", "accumulator"]
@@ -52,7 +54,7 @@ def test_a_small_net_by_hand():
     assert (lif1.neurons, lif1.synapses, lif1.weights) == (4 * 36, 16 * 16 * 2 * 4, 4 * 2 * 9)
     assert (lif1.axons_in, lif1.axons_out) == (36, 36)  # a position each, whatever the channel
     assert lif1.state == 144 * (3 + 3 + 2)  # v, the sum, the bias
-    assert lif1.memory == lif1.weights + lif1.state + 4 * (36 + 2 + 36)  # axons, and a list per channel heard
+    assert lif1.memory == lif1.weights + lif1.state + 4 * (36 + 36)  # axons
     assert (lif2.neurons, lif2.synapses, lif2.weights, lif2.axons_in, lif2.axons_out) == (36, 144, 4, 36, 9)
     # The readout's currents are summed where the host reads them: nothing is shared, so every input is an axon.
     assert (output.neurons, output.synapses, output.weights, output.axons_in, output.axons_out) == (5, 180, 180, 36, 0)
@@ -60,25 +62,56 @@ def test_a_small_net_by_hand():
     assert placement.utilisation()["neurons"] == (144 + 36 + 5) / (3 * 8192)
 
 
-def test_a_cut_takes_the_shape_that_needs_the_least_memory():
-    # 144 neurons on cores of 72.  By channels: 2 × 36 weights, 2 × 36 axons in, 2 × 36 out, 2 × 2 lists.  By rows:
-    # 2 × 72 weights, and of the 6 rows 4 are heard by each half: 2 × 24 axons in, 2 × 18 out, 2 × 2 lists.
+def test_lists_of_synapses_as_the_compiler_stores_them():
+    lif1, lif2, output = place(from_nir(small_net())).cores
+    # A list per channel in and tap: 4 weights of 8 bits and 12 bits are a word; 1 weight and 12 bits are another.
+    assert (lif1.weights, lif2.weights) == (2 * 9 * 8, 4 * 8)
+    # A list per input: 5 weights of 8 bits, each with the 12 bits of its neuron, and 12 bits: 112, two words.
+    assert output.weights == 36 * 16
+    assert output.memory == output.weights + 5 * 8 + 36 * 8
+
+
+def test_a_map_is_cut_into_powers_of_two_of_columns_and_halves():
+    # 4 channels of 6 rows and 6 columns on cores of 72.  All columns count as 8: 96 neurons with 2 rows or channels
+    # less would still be too many for three blocks, and 2 columns of all rows and channels are 48, 4 would be 96.
     placement = place(from_nir(small_net()), Limits(neurons=72))
-    upper, lower = cores_of(placement, "lif")
-    assert (upper.channels, upper.rows, lower.rows) == ((0, 4), (0, 3), (3, 6))
-    assert (upper.weights, upper.axons_in, upper.axons_out) == (72, 24, 18)
-    # Without room for all weights on one core it has to be by channels.
-    left, right = cores_of(place(from_nir(small_net()), Limits(neurons=72, synaptic_memory=71)), "lif")
-    assert (left.channels, right.channels, left.rows) == ((0, 2), (2, 4), (0, 6))
+    first, second, third = cores_of(placement, "lif")
+    assert [core.columns for core in (first, second, third)] == [(0, 2), (2, 4), (4, 6)]
+    assert {(core.channels, core.rows, core.neurons) for core in (first, second, third)} == {((0, 4), (0, 6), 48)}
+    # Columns -1 to 2, which is 3 of the map, and 1 to 4: a position each.
+    assert [core.axons_in for core in (first, second, third)] == [18, 24, 18]
+    # Without room for all weights on one core it has to be by channels: 18 lists of 2 weights are 36 bytes.
+    left, right = cores_of(place(from_nir(small_net()), Limits.of("chip", synaptic_memory=71)), "lif")
+    assert (left.channels, right.channels, left.rows, left.columns) == ((0, 2), (2, 4), (0, 6), (0, 6))
     assert (left.weights, left.axons_in, left.axons_out) == (36, 36, 36)
 
 
+def test_equally_many_blocks_take_the_least_memory():
+    # Two channels of 4×4 and cores of 16: halves of channels store half of the weights and hear all 16 positions;
+    # halves of rows or columns hear 12 of them, and store all weights.
+    def half(channels_in, taps):
+        kernel = conv(np.ones((2, channels_in, taps, taps)), padding=taps // 2, hw=(4, 4))
+        nodes = {"a": lif((channels_in, 4, 4)), "conv": kernel, "b": lif((2, 4, 4))}
+        graph = from_nir(chain(nodes, (channels_in, 4, 4), (2, 4, 4)))
+        return cores_of(place(graph, Limits.of("chip", neurons=16)), "b")[0]
+
+    assert half(1, 3).channels == (0, 2)
+    assert half(9, 3).channels == (0, 1)
+
+
+def test_a_row_of_neurons_is_divided_as_the_compiler_divides_it():
+    # 784 lists of 128 synapses are 41 words each, 2.3 times 14,000: 4095 neurons become 1365, 455, 151 and 50.
+    graph = from_nir(chain({"w": nir.Linear(np.ones((128, 784), np.float32)), "a": lif((128,))}, (784,), (128,)))
+    assert [core.neurons for core in place(graph).cores] == [50, 50, 28]
+
+
 def test_taps_that_no_position_of_a_block_uses_are_not_stored():
-    # A value spread over 4 rows by a 4×1 kernel with padding 3: each row uses one of its taps.
+    # A value spread over 4 rows by a 4×4 kernel with padding 3: each position uses one of its taps.
     spread = conv(np.ones((1, 1, 4, 4)), padding=3, hw=(1, 1))
     graph = from_nir(chain({"one": lif((1, 1, 1)), "spread": spread, "lif": lif((1, 4, 4))}, (1, 1, 1), (1, 4, 4)))
-    assert [core.weights for core in cores_of(place(graph, Limits(neurons=4)), "lif")] == [4, 4, 4, 4]
-    assert [core.weights for core in cores_of(place(graph), "lif")] == [16]
+    assert [core.weights for core in cores_of(place(graph, Limits.of("chip", neurons=4)), "lif")] == [4, 4, 4, 4]
+    assert [core.weights for core in cores_of(place(graph, Limits.of("chip", neurons=1)), "lif")] == [1] * 16
+    assert [core.weights for core in cores_of(place(graph, CHIP), "lif")] == [16]
 
 
 def test_a_spike_is_a_message_per_core_that_hears_it():
@@ -86,17 +119,17 @@ def test_a_spike_is_a_message_per_core_that_hears_it():
     trace = run(graph, np.random.default_rng(0).normal(size=(3, 2, 6, 6)).astype(np.float32))
     placement = place(graph, Limits(neurons=72), trace)
     spikes = trace.spikes["lif"].unpack().sum((0, 1))
-    # The halves of lif send their spikes to the one core of lif2, that one to the output, and nobody hears the output.
-    assert placement.measured.sent.tolist()[:2] == [spikes[:, :3].sum(), spikes[:, 3:].sum()]
-    assert placement.measured.messages.tolist() == [*placement.measured.sent.tolist()[:3], 0]
-    assert placement.measured.operations[2] == spikes.sum()
-    # The input's rows 2 and 3 are heard by both halves: (6 + 2) · 6 positions of 2 channels, 12 steps.
-    assert placement.measured.from_host == 12 * 8 * 6 * 2
+    # The thirds of lif send their spikes to the one core of lif2, that one to the output, and nobody hears the output.
+    assert placement.measured.sent.tolist()[:3] == [spikes[:, :, i : i + 2].sum() for i in (0, 2, 4)]
+    assert placement.measured.messages.tolist() == [*placement.measured.sent.tolist()[:4], 0]
+    assert placement.measured.operations[3] == spikes.sum()
+    # Columns of the input are heard by 1, 2, 2, 2, 2 and 1 of them: 10 times 6 positions of 2 channels, 12 steps.
+    assert placement.measured.from_host == 12 * 10 * 6 * 2
     assert placement.measured.steps == 12
 
 
 def test_currents_are_stored_once_per_reader_or_relayed():
-    duplicate, relay = (place(residual(), residual=kind) for kind in RESIDUALS)
+    duplicate, relay = (place(residual(), CHIP, residual=kind) for kind in RESIDUALS)
     assert [core.population for core in duplicate.cores] == ["a", "b", "c"]
     assert [core.weights for core in duplicate.cores] == [1, 1, 2]  # x on b's core and on c's
     assert [core.population for core in relay.cores] == ["a", "b.relay", "b", "c"]
@@ -131,7 +164,7 @@ def test_a_maximum_reads_sums_that_accumulators_send():
             (2, 2, 2),
         )
     )
-    sums, neurons = place(graph).cores
+    sums, neurons = place(graph, CHIP).cores
     assert (sums.population, sums.kind, sums.neurons, sums.synapses, sums.weights) == ("pool", "accumulator", 32, 32, 2)
     # 3×3 windows, stride 2, padding 1 on 4×4: 5 taps per axis meet the map.  Nine numbers to compare, per neuron.
     assert (neurons.neurons, neurons.synapses, neurons.axons_in) == (8, 2 * 25, 16)
@@ -167,11 +200,14 @@ SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filte
 def test_random_graphs_one_by_one(example, residual, neurons, memory, axons):
     graph = from_nir(example.graph)
     trace = run(graph, example.frames)
-    limits = Limits(neurons=neurons, synaptic_memory=memory, memory=4 * memory, axons_in=2 * axons, axons_out=axons)
+    profile = ("compiler", "chip")[neurons % 2]
+    memory *= (8, 1)[neurons % 2]
+    sizes = {"neurons": neurons, "synaptic_memory": memory, "memory": 4 * memory}
+    limits = Limits.of(profile, **sizes, axons_in=2 * axons, axons_out=axons)
     try:
         placement = place(graph, limits, trace, residual)
     except RefusedInput as error:
-        if "one row of one channel takes" not in str(error):
+        if "one neuron takes" not in str(error):
             raise
         reject()
     cores = [(core, in_block(core, shape)) for core, shape in zip(placement.cores, _shapes(placement), strict=True)]
@@ -266,30 +302,40 @@ def test_json_tells_everything():
     assert (found["cores"], found["chips"], found["neurons"], found["residual"]) == (3, 1, 185, "duplicate")
     assert found["placement"][0]["population"] == "lif"
     assert found["limits"]["axons_in"] == {"value": 5000, "unit": "axons per core", "grade": "set", "source": "given"}
-    assert found["limits"]["neurons"]["grade"] == "published"
+    assert found["limits"]["neurons"]["grade"] == "logged"
+    assert found["profile"] == "compiler"
     assert found["measured"]["messages_per_image"] == 4 * found["measured"]["messages_per_step"]
     assert place(graph).to_dict()["measured"] is None
 
 
-def test_every_limit_names_its_source():
-    for name, row in Limits().rows().items():
-        assert row["grade"] in ("published", "derived", "assumption"), name
+@pytest.mark.parametrize("profile", ["compiler", "chip"])
+def test_every_limit_of_a_profile_names_its_source(profile):
+    rows = Limits.of(profile).rows()
+    assert set(rows) == {field.name for field in fields(Limits)} - {"profile"}
+    for name, row in rows.items():
+        assert row["grade"] in ("published", "logged", "derived", "assumption"), name
+        assert row["value"] == getattr(Limits.of(profile), name)
         assert row["unit"]
         assert row["source"]
+
+
+def test_profiles_differ_and_a_number_of_one_is_set_in_the_other():
+    assert (Limits().neurons, CHIP.neurons) == (4095, 8192)
+    assert Limits.of("chip", neurons=4095).rows()["neurons"]["grade"] == "set"
+    assert Limits(list_bits=0).list_bits == 0
 
 
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"neurons": 5}, "node 'lif': one row of one channel takes 6 neurons; a core has 5"),
-        ({"synaptic_memory": 35}, "node 'output': one row of one channel takes 36 bytes of weights; a core has 35"),
-        ({"memory": 40}, "node 'output': one row of one channel takes 192 bytes of memory; a core has 40"),
-        ({"axons_in": 3}, "node 'output': one row of one channel takes 36 axons in; a core has 3"),
+        ({"synaptic_memory": 35}, "node 'output': one neuron takes 36 bytes of weights; a core has 35"),
+        ({"memory": 40}, "node 'output': one neuron takes 188 bytes of memory; a core has 40"),
+        ({"axons_in": 3}, "node 'output': one neuron takes 36 axons in; a core has 3"),
     ],
 )
 def test_what_cannot_be_cut_finely_enough_is_refused(limits, message):
     with pytest.raises(RefusedInput, match=message):
-        place(from_nir(small_net()), Limits(**limits))
+        place(from_nir(small_net()), Limits.of("chip", **limits))
 
 
 def test_what_waits_too_long_is_refused():
@@ -303,7 +349,7 @@ def test_what_waits_too_long_is_refused():
         place(graph, Limits(delay=1))
 
 
-@pytest.mark.parametrize("value", [0, -1, 2.5, True, "8192"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "8192", float("nan")])
 def test_limits_that_are_none_are_refused(value):
     with pytest.raises(RefusedInput, match="limit neurons is"):
         Limits(neurons=value)

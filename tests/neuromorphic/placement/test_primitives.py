@@ -17,6 +17,7 @@ from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.compositions import Composer
 from tests.neuromorphic.graphs import DT, chain, conv, lif, metadata
 from tests.neuromorphic.placement.test_placement import (
+    CHIP,
     _on_exactly_one_core,
     _shapes,
     _synapses_one_by_one,
@@ -48,27 +49,27 @@ def latency(placement):
 
 def test_a_scale_is_one_synapse_per_neuron_with_a_weight_of_its_own():
     graph = from_nir(chain({"a": lif((2, 3)), "scale": nir.Scale(np.ones((2, 3))), "b": lif((2, 3))}, (2, 3), (2, 3)))
-    a, b = place(graph).cores
+    a, b = place(graph, CHIP).cores
     # Two channels of three rows.  No position shares a weight, so that each element is an axon.
     assert (b.neurons, b.synapses, b.weights, b.axons_in, b.axons_out) == (6, 6, 6, 6, 0)
     assert a.axons_out == 3
-    assert b.memory == 6 + 6 * 8 + 4 * (6 + 2)
+    assert b.memory == 6 + 6 * 8 + 4 * 6
     # Without it there is one weight of one, and an axon per position.
     bare = from_nir(chain({"a": lif((2, 3)), "b": lif((2, 3))}, (2, 3), (2, 3)))
-    _, b = place(bare).cores
+    _, b = place(bare, CHIP).cores
     assert (b.synapses, b.weights, b.axons_in) == (6, 1, 3)
     # Cut by rows or channels, each block stores the weights of its own neurons.
-    assert [core.weights for core in cores_of(place(graph, Limits(neurons=2)), "b")] == [2, 2, 2]
+    assert [core.weights for core in cores_of(place(graph, Limits.of("chip", neurons=2)), "b")] == [2, 2, 2]
 
 
 def test_a_one_dimensional_convolution_shares_its_weights_along_its_positions():
     along = nir.Conv1d(None, np.ones((4, 2, 3), np.float32), 1, 1, 1, 1, np.zeros(4, np.float32))
     graph = from_nir(chain({"a": lif((2, 6)), "conv": along, "b": lif((4, 6))}, (2, 6), (4, 6)))
-    _, b = place(graph).cores
+    _, b = place(graph, CHIP).cores
     # 3 taps with padding 1 on 6: 16 of 18 meet the map; 2 channels in, 4 out.
     assert (b.neurons, b.synapses, b.weights, b.axons_in) == (24, 16 * 8, 4 * 2 * 3, 6)
-    assert b.memory == 24 + 24 * 8 + 4 * (6 + 2)
-    upper, lower = cores_of(place(graph, Limits(neurons=12, axons_in=5)), "b")
+    assert b.memory == 24 + 24 * 8 + 4 * 6
+    upper, lower = cores_of(place(graph, Limits.of("chip", neurons=12, axons_in=5)), "b")
     # By rows, since each half then hears 4 of the 6 positions.
     assert (upper.rows, lower.rows, upper.axons_in, upper.weights) == ((0, 3), (3, 6), 4, 24)
 
@@ -77,7 +78,7 @@ def test_a_loop_through_a_matrix_is_synapses_like_others():
     edges = [("input", "a"), ("a", "w"), ("w", "a"), ("a", "output")]
     graph = graph_of({"a": lif((3,)), "w": nir.Linear(np.ones((3, 3), np.float32))}, edges, (3,), (3,))
     trace = run(graph, np.ones((2, 3), np.float32))
-    placement = place(graph, trace=trace)
+    placement = place(graph, CHIP, trace)
     (a,) = placement.cores
     # One identity from the input, nine synapses from a; three axons of each, and three out, to its own core.
     assert (a.neurons, a.synapses, a.weights, a.axons_in, a.axons_out) == (3, 3 + 9, 1 + 9, 3 + 3, 3)
@@ -110,20 +111,20 @@ def test_what_is_heard_around_a_cycle_is_cut_until_it_fits():
     graph = graph_of({"a": lif((4,)), "w": nir.Linear(np.ones((4, 4), np.float32))}, edges, (4,), (4,))
     two = place(graph, Limits(neurons=2))
     assert [(core.axons_in, core.axons_out) for core in two.cores] == [(2 + 4, 2 * 2)] * 2
-    with pytest.raises(RefusedInput, match="node 'a': one row of one channel takes 4 axons out; a core has 3"):
+    with pytest.raises(RefusedInput, match="node 'a': one neuron takes 4 axons out; a core has 3"):
         place(graph, Limits(neurons=2, axons_out=3))
-    # On one core a would have 16 axons out, since a and b hear it; each of its halves has 4 to a and 4 to b.
+    # On one core a would have 16 axons out, since a and b hear it; 4095, 2047 ... 7 neurons on a core would be 7 too.
     wide = graph_of({"a": lif((8,)), "b": lif((8,))},
                     [("input", "a"), ("a", "a"), ("a", "b"), ("b", "output")], (8,), (8,))  # fmt: skip
     placement = place(wide, Limits(axons_out=12))
-    assert [core.axons_out for core in cores_of(placement, "a")] == [8, 8]
+    assert [core.axons_out for core in cores_of(placement, "a")] == [6, 6, 4]
 
 
 def test_spikes_wait_in_the_accumulators_of_their_reader():
     # Two steps for one neuron, five for the other: five accumulators more, and b answers as early as without a wait.
     nodes = {"a": lif((2,)), "late": delay(2, 5), "w": nir.Linear(np.ones((3, 2), np.float32)), "b": lif((3,))}
     graph = from_nir(chain(nodes, (2,), (3,)))
-    placement = place(graph)
+    placement = place(graph, CHIP)
     assert latency(placement) == {"a": 1, "b": 1} == {n: schedule(graph).latency[n] for n in "ab"}
     # Sent at t + 1, summed at t + 5 + 1 for the slowest: it arrives at t + 2 and waits 4 steps.
     assert delays(placement) == {"a": 0, "b": 4}
@@ -204,7 +205,7 @@ def test_a_cycle_with_more_synapses_than_it_is_late_is_refused():
     edges = [("input", "a"), ("a", "x"), ("x", "y"), ("y", "a"), ("a", "output")]
     nodes = {"a": lif((1, 2, 2))} | {name: conv([[[[0.5]]]], hw=(2, 2)) for name in "xy"}
     graph = graph_of(nodes, edges, (1, 2, 2), (1, 2, 2))
-    with pytest.raises(RefusedInput, match="takes 1 steps more on the chip than it is late; expected a Delay"):
+    with pytest.raises(RefusedInput, match="takes 1 time step more on the chip than it is late; expected a Delay"):
         place(graph)
     # A Delay of two steps is late enough.  What x sends is summed before y's synapses, by neurons of their own.
     edges = [("input", "a"), ("a", "late"), ("late", "x"), ("x", "y"), ("y", "a"), ("a", "output")]
@@ -219,8 +220,8 @@ def test_an_echo_of_spikes_is_refused():
         place(graph_of(nodes, edges, (1,), (1,)))
 
 
-REFUSED = ("is a Delay of the currents of", "steps more on the chip than it is late", "expected one shape",
-           "nothing to place", "one row of one channel takes")  # fmt: skip
+REFUSED = ("is a Delay of the currents of", "more on the chip than it is late", "expected one shape",
+           "nothing to place", "one neuron takes")  # fmt: skip
 
 
 def gathers_spikes(graph, node):

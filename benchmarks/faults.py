@@ -1,0 +1,284 @@
+"""What the commands do when something breaks: a sentence, nothing left behind, nothing half-written.
+
+Each fault is brought about while a command runs, as often as asked for, and a table says how the command ended, how
+soon, what it said and what it left: processes, temporary files, shared memory, outputs that are not whole.  A full
+disk and a full /dev/shm are small ones of their own, made with `unshare`; where there is none, they are left out.
+
+    python -m benchmarks.faults --tries 20
+"""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import nir
+import numpy as np
+import typer
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.trace import Trace
+from spikeclip.console import results
+from tests.neuromorphic.graphs import small_net
+
+BIN = Path(sys.executable).parent
+MARK = "SPIKECLIP_FAULTS"
+PATIENCE = 400.0
+"""Seconds after a fault by which a command has ended."""
+
+
+@dataclass
+class Run:
+    """A command that was started in a folder of its own.
+
+    Attributes:
+        folder: with `tmp` for temporary files, `out` for what it writes, `said` for what it prints.
+        process: it.
+        fault: when the fault came, by the monotonic clock.
+    """
+
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+    fault: float = field(default_factory=time.monotonic)
+
+    def strike(self, pids: list[int], how: signal.Signals) -> None:
+        """Send a signal to those processes that still live."""
+        self.fault = time.monotonic()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
+
+    def others(self) -> list[int]:
+        """The living processes that the command started."""
+        mark, found = f"{MARK}={self.folder}".encode(), []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                state = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+                if state not in "ZX" and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return sorted(set(found) - {self.process.pid})
+
+
+@dataclass
+class Row:
+    """A line of the table: a fault, and what came of it in all tries."""
+
+    fault: str
+    expected: Collection[int]
+    exits: Counter[int] = field(default_factory=Counter)
+    longest: float = 0.0
+    left: list[str] = field(default_factory=list)
+    said: str = ""
+
+    def __str__(self) -> str:
+        exits = ", ".join(f"{code}{'' if n == 1 else f' ({n} times)'}" for code, n in sorted(self.exits.items()))
+        left = "; ".join(dict.fromkeys(self.left)) or "nothing"
+        return f"| {self.fault} | {exits} | {self.longest:.1f} s | {left} | {self.said} |"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it ended in another way than expected, or left something."""
+        return bool(self.left) or not set(self.exits) <= set(self.expected)
+
+
+def start(
+    command: list[str], root: Path, limits: Callable[[], None] | None = None, wrapper: tuple[str, ...] = ()
+) -> Run:
+    """Start `command`; `OUT` and `TMP` in its arguments are its own folders."""
+    folder = Path(tempfile.mkdtemp(dir=root))
+    for name in ("tmp", "out"):
+        (folder / name).mkdir()
+    words = [word.replace("OUT", str(folder / "out")) for word in command]
+    environment = {**os.environ, MARK: str(folder), "TMPDIR": str(folder / "tmp")}
+    with (folder / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [*(word.replace("TMP", str(folder / "tmp")) for word in wrapper), *words],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=lambda: _prepare(limits),
+        )
+    return Run(folder, process)
+
+
+def _prepare(limits: Callable[[], None] | None) -> None:
+    """A command that is started in the background ignores SIGINT, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if limits is not None:
+        limits()
+
+
+def end(run: Run, row: Row) -> None:
+    """Wait for the command and for all that it started, and note in the table how it went."""
+    try:
+        code = run.process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        row.left.append(f"still ran after {PATIENCE:.0f} s")
+        run.process.kill()
+        code = run.process.wait()
+    row.exits[code] += 1
+    row.longest = max(row.longest, time.monotonic() - run.fault)
+    until = time.monotonic() + 30
+    while run.others() and time.monotonic() < until:
+        time.sleep(0.1)
+    said = (run.folder / "said").read_text(errors="replace")
+    row.said = next((line for line in said.splitlines() if line.startswith("error:")), row.said)[:110].replace("|", "/")
+    row.left += _left(run, said)
+    run.strike(run.others(), signal.SIGKILL)
+    shutil.rmtree(run.folder)
+
+
+def _left(run: Run, said: str) -> Iterator[str]:
+    """What a command that is over has left, in words."""
+    if "Traceback" in said and "its last words" not in said:
+        yield "a traceback"
+    if others := run.others():
+        yield f"{len(others)} processes"
+    for path in (run.folder / "tmp").rglob("*"):
+        yield f"tmp/{path.name}"
+    for path in (run.folder / "out").iterdir():
+        if not _is_whole(path):
+            yield f"{path.name}, not whole"
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+            return True
+        Trace.read(path)
+    except (ValueError, RefusedInput):
+        return False
+    return True
+
+
+def segments() -> set[str]:
+    """Shared memory that no living process maps."""
+    mapped = set()
+    for entry in Path("/proc").glob("[0-9]*/maps"):
+        with suppress(OSError):
+            mapped |= {line.split(maxsplit=5)[-1] for line in entry.read_text().splitlines() if "/dev/shm/" in line}
+    return {str(path) for path in Path("/dev/shm").glob("psm_*")} - mapped
+
+
+def limited(kind: int, most: int) -> Callable[[], None]:
+    """Sets a limit of the system for the command that is to be started."""
+    return lambda: resource.setrlimit(kind, (most, most))
+
+
+def small(place: str, size: str) -> tuple[str, ...]:
+    """What runs a command where `place` is a disk of its own, so large."""
+    script = f'mount -t tmpfs -o size={size} small {place} && mkdir -p {place}/out && exec "$0" "$@"'
+    return ("unshare", "-rm", "sh", "-c", script)
+
+
+def healthy(command: list[str], root: Path) -> float:
+    """Seconds that the command takes when nothing breaks."""
+    row = Row("none", (0,))
+    run = start(command, root)
+    end(run, row)
+    if row.wrong:
+        raise typer.BadParameter(f"without any fault: {row}")
+    return row.longest
+
+
+def signalled(command: list[str], root: Path, tries: int, row: Row, how: signal.Signals) -> Row:
+    """The command itself is sent a signal, at random moments of its life."""
+    seconds = healthy(command, root)
+    for _ in range(tries):
+        run = start(command, root)
+        time.sleep(random.uniform(0, seconds))
+        run.strike([run.process.pid], how)
+        end(run, row)
+    return row
+
+
+def dead_child(command: list[str], root: Path, tries: int, row: Row) -> Row:
+    """One of the processes that it started is killed, at random moments of their lives."""
+    seconds = healthy(command, root)
+    for _ in range(tries):
+        run = start(command, root)
+        moment = time.monotonic() + random.uniform(0, seconds)
+        while run.process.poll() is None and (time.monotonic() < moment or not run.others()):
+            time.sleep(0.01)
+        run.strike(random.sample(run.others(), min(1, len(run.others()))), signal.SIGKILL)
+        end(run, row)
+    return row
+
+
+def once(command: list[str], root: Path, row: Row, *, at_once: int = 1, **options: object) -> Row:
+    """The command runs under a limit, or several times at once."""
+    runs = [start(command, root, **options) for _ in range(at_once)]  # type: ignore[arg-type]
+    for run in runs:
+        end(run, row)
+    return row
+
+
+def table(root: Path, tries: int) -> Iterator[Row]:
+    """The faults, one after the other."""
+    model, frames = str(root / "model.nir"), str(root / "frames.npy")
+    nir.write(model, small_net())
+    np.save(frames, np.ones((4, 2, 6, 6), np.float32))
+    lava = [str(BIN / "spikeclip-simulate"), model, "--frames", frames, "-o", "OUT/run.h5", "--json", "OUT/run.json"]
+    fast = [*lava, "--backend", "fast"]
+    energy = [str(BIN / "spikeclip-energy"), model, "--frames", frames, "--json", "OUT/energy.json"]
+    yield dead_child(lava, root, tries, Row(f"a process of Lava's killed, {tries} random moments", (0, 3)))
+    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        for command, times in ((lava, tries), (fast, -(-tries // 4)), (energy, -(-tries // 4))):
+            name = f"{Path(command[0]).name}{' (fast)' if command is fast else ''}"
+            row = Row(f"{how.name} to {name}, {times} random moments", (0, -how, 128 + how))
+            yield signalled(command, root, times, row, how)
+    for command, size in ((lava, 1 << 10), (lava, 64 << 10), (lava, 1 << 20), (fast, 1 << 10), (energy, 4 << 10)):
+        row = Row(f"files of at most {size >> 10} KiB, {Path(command[0]).name}", (0, 2, 3))
+        yield once(command, root, row, limits=limited(resource.RLIMIT_FSIZE, size))
+    for most in (16, 64, 256):
+        yield once(lava, root, Row(f"`ulimit -n {most}`", (0, 2, 3)), limits=limited(resource.RLIMIT_NOFILE, most))
+    for most in (1, 2, 4):
+        row = Row(f"`ulimit -v` of {most} GiB", (0, 2, 3))
+        yield once(lava, root, row, limits=limited(resource.RLIMIT_AS, most << 30))
+    if shutil.which("unshare") and not subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        for size in ("64k", "1m", "16m"):
+            row = Row(f"/dev/shm of {size}", (0, 3))
+            yield once(lava, root, row, wrapper=small("/dev/shm", size))
+            row = Row(f"a disk of {size} for temporary files", (0, 2, 3))
+            yield once(lava, root, row, wrapper=small("TMP", size))
+        out = [word.replace("OUT", str(root / "disk" / "out")) for word in lava]
+        (root / "disk").mkdir()
+        yield once(out, root, Row("a disk of 64k for outputs", (2,)), wrapper=small(str(root / "disk"), "64k"))
+    both = [word.replace("OUT", str(root)) for word in lava]
+    yield once(both, root, Row("two runs at once that write the same files", (0,)), at_once=2)
+
+
+def main(
+    tries: Annotated[int, typer.Option(min=1, help="Random moments of each fault that has some.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the random moments.")] = 0,
+) -> None:
+    """Print the table of faults; exit code 1 where one ended in another way than it should, or left something."""
+    random.seed(seed)
+    wrong, before = [], segments()
+    results.print("| fault | exit codes | longest, from fault to end | left | said |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        for row in table(Path(folder), tries):
+            if leaked := segments() - before:
+                row.left.append(f"{len(leaked)} segments of shared memory")
+            results.print(str(row), markup=False, soft_wrap=True)
+            wrong += [row.fault] if row.wrong else []
+    if wrong:
+        results.print(f"wrong: {', '.join(wrong)}", markup=False)
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,64 @@
+"""How large any partial sum inside a graph can get, and the finest dyadic grid that its terms lie on.
+
+Each value is bounded by the sum p of its largest positive contributions and the sum n of its largest negative ones, 0
+among both: whatever part of the contributions is summed, in whatever order, the result stays within [-n, p].  For
+synapses with weights w that read values within [-n, p], w+ and w- being the positive and negative parts of w,
+
+    p' = w+ p + w- n + b+        n' = w+ n + w- p + b-
+
+which is what `Operation.interval` says of inputs within [-n, p], and the bias besides.  A spike lies within [0, 1];
+where several nodes are summed, their p and n add up.  A value on the grid of multiples of 2^-k times a weight on 2^-m
+lies on 2^-(k + m).
+
+Whatever sends spikes bounds a cycle: a spike is a spike, whatever caused it.
+"""
+
+from functools import reduce
+from operator import add
+
+import numpy as np
+
+from neuromorphic.analysis.intervals import currents_in_order
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops import Delay, Interval, Neurons, Shape, Source, Stateless, Sums
+
+
+def partial_sums(graph: Graph, frames: Sums, steps: int) -> tuple[dict[str, Sums], dict[str, Sums]]:
+    """What every node reads, its sum in any order, and what it sends, in the shape of the node, by name.
+
+    Args:
+        graph: of floats.
+        frames: of the input, its bounds of any shape that broadcasts to a frame's.
+        steps: T, after which membranes are at rest again.
+
+    Raises:
+        RefusedInput: a cycle without a population, or a parameter that is not finite.
+    """
+    reads: dict[str, Sums] = {}
+    sends = {node.name: _sent(node, frames, steps) for node in graph.populations}
+    for name in currents_in_order(graph):
+        node = graph.nodes[name]
+        if isinstance(node.operation, Source):
+            reads[name] = sends[name] = _shaped(frames, node.shape)
+            continue
+        reads[name] = reduce(add, (_shaped(sends[source], node.input_shape) for source in node.sources))
+        if not node.spiking:
+            sends[name] = _sent(node, reads[name], steps)
+    return reads, sends
+
+
+def _shaped(sums: Sums, shape: Shape) -> Sums:
+    bounds = (sums.reach.low, sums.reach.high)
+    low, high = (x.reshape(shape) if x.size == np.prod(shape) else np.broadcast_to(x, shape) for x in bounds)
+    return Sums(Interval(low, high), sums.bits, sums.constant)
+
+
+def _sent(node: Node, x: Sums, steps: int) -> Sums:
+    operation, shape = node.operation, node.shape
+    y = operation.interval(x.reach, node.shapes, steps)
+    low, high = np.minimum(y.low, 0), np.maximum(y.high, 0)
+    if isinstance(operation, Stateless) and operation.bias_values.size:
+        bias = operation.bias_values.astype(np.float64).reshape(-1, *(1 for _ in shape[1:]))
+        low, high = low + np.minimum(bias, 0), high + np.maximum(bias, 0)
+    constant = x.constant and not isinstance(operation, Neurons | Delay)
+    return Sums(Interval(low, high), operation.grid(x.bits, steps), constant)

@@ -1,0 +1,279 @@
+"""The certificate: which nodes of a graph compute without rounding, for every input and in any order.
+
+An integer of magnitude up to 2^24 is a float32, so a sum is exact in any order where every partial sum is a multiple
+of some 2^-k and at most `2^24 2^-k`.  A weighted sum (convolution, pooling, readout) bounded by B on the grid 2^-k
+therefore needs `log2(B 2^k) <= 24` bits.  Neurons need those of their membranes (`ops.charging`).  A maximum is one of
+the values that it is taken of, so `MaxPool2d` needs the bits of what it reads.
+
+Self-attention of spikes sums products of spikes, 0 or 1: `Kᵀ V` up to H W of them, `Q (Kᵀ V)` up to d H W, nothing
+negative, so `log2(d H W) <= 24` covers every partial sum, of `(Q Kᵀ) V` too.  The factor behind them is exact where it
+is a power of two.
+
+The published encoder reads its residual stream out, not spikes: its values alone may take 24 bits, and their sum over
+tokens times the weights of the readout takes more.  Such nodes, which read currents and have no population behind them,
+are computed in float64 and judged by its 53 bits.  Their results are the same float64 numbers everywhere, which each
+implementation rounds once, to the same float32 outputs.  What is added up in float32, the stream itself, is judged by
+24 bits like the rest (`read_limit`).
+
+These are the rungs: 24 bits, float32; 53 bits, float64, for graphs that 24 are too few for; the same with decays
+snapped to p / 2^a.  Nodes on no rung are named, with the reason, and what a run of theirs shows holds for that run.
+
+What is proven is proven of direct sums of products, with or without fused multiply-add, and of nothing else: Winograd
+and Fourier convolutions, TF32 and bfloat16 round.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, assert_never
+
+from neuromorphic.analysis.facts import fact, wiring_fact
+from neuromorphic.analysis.frame_sums import frame_sums
+from neuromorphic.analysis.intervals import currents_in_order
+from neuromorphic.analysis.partial_sums import partial_sums
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops import (
+    Affine,
+    ChipPopulation,
+    Conv2d,
+    CubaLi,
+    CubaLif,
+    Delay,
+    Fixed,
+    If,
+    Integrator,
+    Li,
+    Lif,
+    Nonlinear,
+    Scale,
+    SelfAttention,
+    Sink,
+    Source,
+    Sums,
+    Threshold,
+)
+from neuromorphic.ops.dyadic import is_power_of_two, magnitude_bits
+
+SINGLE = 24
+"""Bits of a float32's significand: integers up to 2^24 are exact."""
+
+DOUBLE = 53
+"""Bits of a float64's significand, which nodes that read currents may take where nothing behind them spikes."""
+
+
+@dataclass(frozen=True)
+class NodeCertificate:
+    """What was proven of one node.
+
+    Attributes:
+        bound: of any partial sum; of a population, of its current before the gain.
+        grid_bits: k of the grid 2^-k that these sums lie on; None where they lie on none.
+        bits_needed: of the integers that the node computes with, membranes included, without sign.
+        limit: the bits that there are: 24 of a float32, 53 of a float64.
+        exact: whether the node is proven not to round.
+        reason: why not; empty where exact.
+        decay_bits: a, where a decay was snapped to a multiple of 2^-a; None where none was.
+    """
+
+    bound: float
+    grid_bits: int | None
+    bits_needed: int
+    limit: int
+    exact: bool
+    reason: str
+    decay_bits: int | None = None
+
+    @property
+    def rung(self) -> str:
+        """What the proof rests on: the bits of a significand, and snapped decays; or no proof."""
+        if not self.exact:
+            return "no proof"
+        return f"{self.limit} bits" + ("" if self.decay_bits is None else ", snapped decay")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was proven of a graph: `nodes` by name in alphabetical order, for `time_steps` from rest.
+
+    Attributes:
+        time_steps: T.
+        nodes: by name.
+        constant: whether frames are the same at every time step of an image.
+        limit: bits that nodes before the last neurons may take.
+    """
+
+    time_steps: int
+    nodes: dict[str, NodeCertificate]
+    constant: bool = True
+    limit: int = SINGLE
+
+    @property
+    def exact(self) -> bool:
+        """Whether every node is proven exact."""
+        return all(node.exact for node in self.nodes.values())
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """Names of the nodes that are not."""
+        return tuple(name for name, node in self.nodes.items() if not node.exact)
+
+    @property
+    def rungs(self) -> dict[str, int]:
+        """How many nodes stand on each rung."""
+        found = [node.rung for node in self.nodes.values()]
+        return {rung: found.count(rung) for rung in sorted(set(found))}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The certificate as a JSON-compatible dictionary."""
+        return {
+            "exact": self.exact,
+            "limit": self.limit,
+            "frames": "the same at every time step of an image" if self.constant else "any at every time step",
+            "time_steps": self.time_steps,
+            "nodes": {name: {**asdict(node), "rung": node.rung} for name, node in self.nodes.items()},
+        }
+
+
+def certify(
+    graph: Graph,
+    frames: Sums,
+    time_steps: int,
+    limit: int = SINGLE,
+    obstacles: Mapping[str, str] = MappingProxyType({}),
+    decay_bits: Mapping[str, int] = MappingProxyType({}),
+) -> Certificate:
+    """Prove what can be proven, from the graph's own weights.
+
+    Args:
+        graph: of floats.
+        frames: of the input.
+        time_steps: T, after which membranes are at rest again.
+        limit: bits that nodes before the last neurons may take: 24, or 53 where everything computes in float64.
+        obstacles: by node, what makes a proof impossible though its numbers would allow it.
+        decay_bits: by node, a of decays that were snapped to multiples of 2^-a.
+    """
+    reads, sends = partial_sums(graph, frames, time_steps)
+    allowed = limits(graph, limit)
+    nodes: dict[str, NodeCertificate] = {}
+    for name in sorted(graph.nodes):
+        node = graph.nodes[name]
+        claim = _claim(node, reads[name], sends[name], allowed, time_steps)
+        if claim is not None:
+            nodes[name] = _judged(claim, obstacles.get(name, ""), decay_bits.get(name))
+    return Certificate(time_steps, nodes, frames.constant, limit)
+
+
+@fact
+def proven(graph: Graph) -> Certificate | None:
+    """What the weights of a graph of floats prove, in float32; in float64 where the file claims no more than that.
+
+    None where nothing says how many steps an image takes, or what its frames are (`frame_sums`), and of a graph around
+    which currents could grow.
+    """
+    frames, steps = frame_sums(graph), graph.metadata.time_steps
+    if frames is None or steps is None or graph.precision != "float":
+        return None
+    try:
+        narrow = certify(graph, frames, steps)
+        wide = graph.metadata.certificate.get("limit") == DOUBLE
+        return certify(graph, frames, steps, DOUBLE) if wide and not narrow.exact else narrow
+    except RefusedInput:
+        return None
+
+
+@wiring_fact
+def readout_nodes(graph: Graph) -> frozenset[str]:
+    """Names of the nodes that read currents, weighted spikes, and have no population behind them."""
+    analog: set[str] = set()
+    order = currents_in_order(graph)
+    for name in order:
+        node = graph.nodes[name]
+        weighted = isinstance(node.operation, Affine | Conv2d | SelfAttention)
+        if weighted or (not node.spiking and not analog.isdisjoint(node.sources)):
+            analog.add(name)
+    driving = {name for name in order if graph.nodes[name].spiking}
+    for name in reversed(order):
+        if name in driving:
+            driving.update(graph.nodes[name].sources)
+    return frozenset(
+        name for name, node in graph.nodes.items() if name not in driving and not analog.isdisjoint(node.sources)
+    )
+
+
+def limits(graph: Graph, limit: int = SINGLE) -> dict[str, int]:
+    """Bits that each node may take: 53 of a readout's, else `limit`."""
+    wide = readout_nodes(graph)
+    return {name: DOUBLE if name in wide else limit for name in graph.nodes}
+
+
+def read_limit(allowed: Mapping[str, int], read: Collection[str]) -> int:
+    """Bits that the sum of the nodes `read` may take: as they come, it is computed in float32 or in float64."""
+    return max(allowed[source] for source in read)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """That `needed` bits, and no more than `limit`, hold sums up to `bound` on the grid 2^-bits, or why none do."""
+
+    bound: float
+    bits: int | None
+    needed: int
+    limit: int
+    obstacle: str = ""
+
+
+def _claim(node: Node, read: Sums, sent: Sums, allowed: Mapping[str, int], steps: int) -> _Claim | None:
+    """What has to be proven of a node; None of one that computes nothing."""
+    name, operation, sources = node.name, node.operation, node.sources
+    match operation:
+        case Source():
+            return None
+        case Sink() | Delay():
+            return None if len(sources) == 1 else _sum(read, read_limit(allowed, sources))
+        case SelfAttention(scale=scale):
+            size, tokens = operation.head(node.shapes)
+            terms = magnitude_bits(size * tokens, 0)
+            obstacle = "" if is_power_of_two(scale) else f"scale is {scale}; expected a power of two"
+            return _Claim(sent.bound, sent.bits, terms, SINGLE, obstacle)
+        case Affine() | Conv2d() | Scale() | Fixed() | Nonlinear():
+            first, then = _sum(read, read_limit(allowed, sources)), _sum(sent, allowed[name])
+            return _Claim(then.bound, then.bits, max(first.needed, then.needed), then.limit, _excess(first))
+        case Threshold():
+            limit = read_limit(allowed, sources)
+            return _Claim(read.bound, read.bits, 0, limit) if len(sources) == 1 else _sum(read, limit)
+        case Lif() | If() | CubaLif() | Integrator() | Li() | CubaLi():
+            charging = operation.charging
+            if read.bits is None:
+                return _sum(read, allowed[name])
+            needed = charging.bits_needed(read, steps)(read.bits)
+            return _Claim(read.bound, read.bits, needed, allowed[name], charging.obstacle)
+        case ChipPopulation():
+            raise TypeError(f"node {name!r}: integers of a chip need no proof of rounding")
+        case unknown:
+            assert_never(unknown)
+
+
+def _sum(sums: Sums, limit: int) -> _Claim:
+    needed = 0 if sums.bits is None else magnitude_bits(sums.bound, sums.bits)
+    return _Claim(sums.bound, sums.bits, needed, limit)
+
+
+def _excess(claim: _Claim) -> str:
+    """Why the claim doesn't hold; empty where it does."""
+    if claim.obstacle:
+        return claim.obstacle
+    if claim.bits is None:
+        return "what it reads lies on no dyadic grid, so that it is rounded"
+    if claim.needed <= claim.limit:
+        return ""
+    name = "float32" if claim.limit == SINGLE else "float64"
+    return (
+        f"values up to {claim.bound:g} on multiples of 2^{-claim.bits} need {claim.needed} bits; {name} has "
+        f"{claim.limit}"
+    )
+
+
+def _judged(claim: _Claim, obstacle: str, decay_bits: int | None) -> NodeCertificate:
+    reason = _excess(claim) or obstacle
+    return NodeCertificate(claim.bound, claim.bits, claim.needed, claim.limit, not reason, reason, decay_bits)

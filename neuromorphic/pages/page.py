@@ -1,0 +1,49 @@
+"""A page: a template that extends `base.html.j2`, filled.  One file, no font, and no request to anywhere.
+
+Its policy forbids everything that isn't in the file; a page with a script allows that one, by its hash.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from neuromorphic.pages.svg import printable
+
+
+def render(package: str, template: str, *, style: str = "", script: str = "", **values: Any) -> str:
+    """The text of a page.
+
+    Args:
+        package: that holds the template, its style sheet and its script.
+        template: name of its file.
+        style: name of a style sheet that comes behind the shared one; or none.
+        script: name of its script; or none.
+        values: that the template names; functions and filters are among `filters`.
+    """
+    filters: Mapping[str, Any] = values.pop("filters", {})
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("neuromorphic.pages", ".")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= filters
+    code = read(package, script) if script else ""
+    sheet = read("neuromorphic.pages", "style.css") + (read(package, style) if style else "")
+    hashed = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    page = environment.get_template(template).render(
+        style=Markup(sheet), script=Markup(code), policy=f"script-src 'sha256-{hashed}'" if code else "", **values
+    )
+    return page + "\n"
+
+
+def read(package: str, name: str) -> str:
+    """The text of a file of a package."""
+    return (resources.files(package) / name).read_text(encoding="utf-8")

@@ -1,0 +1,7 @@
+"""Events of a camera, (x, y, p, t), as frames of a graph's input: one file for each layout, and the binning."""
+
+from neuromorphic.reading.events.binning import Bin, Grid, bin_events, parse_bin
+from neuromorphic.reading.events.recording import Recording, Source
+from neuromorphic.reading.events.sources import find_recordings, holds_events
+
+__all__ = ["Bin", "Grid", "Recording", "Source", "bin_events", "find_recordings", "holds_events", "parse_bin"]

@@ -1,0 +1,123 @@
+"""The files that events lie in: N-MNIST's `.bin`, `.aedat` of version 3.1, structured arrays, columns in an `.npz`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.reading.events.recording import Recording, columns_of
+
+OVERFLOW = 240
+"""Row of an N-MNIST or N-Caltech101 event that is none: all times from there on are 2^13 µs later."""
+
+PACKET = np.dtype(
+    [
+        ("type", "<u2"),
+        ("source", "<u2"),
+        ("size", "<u4"),
+        ("offset", "<u4"),
+        ("overflow", "<u4"),
+        ("capacity", "<u4"),
+        ("number", "<u4"),
+        ("valid", "<u4"),
+    ]
+)
+"""Head of a packet in AEDAT 3.1, 28 bytes."""
+
+POLARITY = 1
+"""The type of packets that hold events of pixels; others (frames, inertia) are passed over."""
+
+
+def read_recording(path: Path, name: str) -> Recording:
+    """The events in the file, by its ending.
+
+    Raises:
+        RefusedInput: it isn't readable, or holds something else.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".bin":
+        return _read_bin(path, name)
+    if suffix == ".aedat":
+        return _read_aedat(path, name)
+    found = event_arrays(path)
+    if found is None:
+        raise RefusedInput(f"{path}: holds no events; expected a structured array, or arrays x, y, t and p")
+    return Recording.of(found, name, path)
+
+
+def event_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """x, y, t and p in a `.npy` or `.npz`; None where it holds something else.
+
+    Raises:
+        RefusedInput: it isn't readable.
+    """
+    try:
+        if path.suffix.lower() != ".npz":
+            return _fields(np.lib.format.open_memmap(path, mode="r"))  # type: ignore[no-untyped-call]
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            columns = columns_of(set(found.files))
+            if columns is not None:
+                return {key: found[name] for key, name in columns.items()}
+            arrays = [] if "frames" in found else [found[name] for name in found.files]
+    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
+        raise RefusedInput(f"{path}: not a readable {path.suffix} file ({shown(str(error))})") from error
+    return next((fields for fields in map(_fields, arrays) if fields is not None), None)
+
+
+def _fields(array: NDArray[Any]) -> dict[str, NDArray[Any]] | None:
+    """x, y, t and p of a structured array; None of another."""
+    columns = columns_of(array.dtype.names or ())
+    return None if columns is None else {key: array[field] for key, field in columns.items()}
+
+
+def _read_bin(path: Path, name: str) -> Recording:
+    """Five bytes each: x, y, 1 bit of polarity, 23 of microseconds, the highest first (Orchard et al., 2015)."""
+    data = np.fromfile(path, np.uint8)
+    if len(data) % 5:
+        raise RefusedInput(f"{path}: {len(data)} bytes; expected a multiple of 5, as events of N-MNIST take")
+    x, y, *late = data.reshape(-1, 5).T.astype(np.int64)
+    t = (late[0] & 0x7F) << 16 | late[1] << 8 | late[2]
+    mark = y == OVERFLOW
+    t += np.cumsum(mark) << 13
+    columns = {"x": x, "y": y, "p": late[0] >> 7, "t": t}
+    return Recording.of({key: column[~mark] for key, column in columns.items()}, name, path)
+
+
+def _read_aedat(path: Path, name: str) -> Recording:
+    """Packets of 8-byte events: `x << 17 | y << 2 | p << 1 | valid`, then microseconds (inivation's AEDAT 3.1)."""
+    data = path.read_bytes()
+    if not data.startswith(b"#!AER-DAT3.1"):
+        raise RefusedInput(f"{path}: begins with {shown(data[:12])}; expected AEDAT 3.1, as of DVS Gesture")
+    place = _behind_head(data)
+    parts = []
+    while place < len(data):
+        if place + PACKET.itemsize > len(data):
+            raise RefusedInput(f"{path}: cut within a packet's head, at byte {place}")
+        packet = np.frombuffer(data, PACKET, 1, place)[0]
+        place += PACKET.itemsize
+        size, held = int(packet["size"]), int(packet["number"])
+        whole = size * int(packet["capacity"])
+        if packet["type"] == POLARITY:
+            if size != 8 or 8 * held > whole or place + 8 * held > len(data):
+                raise RefusedInput(f"{path}: a packet of {held} events of {size} bytes at byte {place}, cut or damaged")
+            events = np.frombuffer(data, "<u4", 2 * held, place).reshape(-1, 2).astype(np.int64)
+            valid = events[:, 0] & 1 == 1
+            events[:, 1] += int(packet["overflow"]) << 31
+            parts.append(events[valid])
+        place += whole
+    word, t = np.concatenate([np.zeros((0, 2), np.int64), *parts]).T
+    columns = {"x": word >> 17 & 0x7FFF, "y": word >> 2 & 0x7FFF, "p": word >> 1 & 1, "t": t}
+    return Recording.of(columns, name, path)
+
+
+def _behind_head(data: bytes) -> int:
+    """Where lines that begin with `#` end."""
+    place = 0
+    while data[place : place + 1] == b"#":
+        end = data.find(b"\n", place) + 1
+        line, place = data[place:end], end or len(data)
+        if line.startswith(b"#!END-HEADER"):
+            break
+    return place

@@ -1,0 +1,119 @@
+"""A recording: the events of one sample."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput
+
+MICROSECOND = Fraction(1, 10**6)
+SECOND = Fraction(1)
+
+NAMES = {
+    "x": ("x",),
+    "y": ("y",),
+    "p": ("p", "pol", "polarity", "polarities", "on"),
+    "t": ("t", "ts", "time", "timestamp", "timestamps"),
+}
+"""What libraries call the columns of events (tonic, SpikingJelly, Prophesee, DSEC, rpg)."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Events in the order of their times.
+
+    Attributes:
+        x, y: int64 `[events]`, column and row of the pixel, from 0.
+        p: int64 `[events]`, 1 where it became brighter, 0 where darker; None where a file has no polarities.
+        t: `[events]`, int64 ticks or float64 seconds.
+        tick: seconds of 1 in `t`.
+        name: of the sample, as `7/00012.bin`.
+    """
+
+    x: NDArray[np.int64]
+    y: NDArray[np.int64]
+    p: NDArray[np.int64] | None
+    t: NDArray[Any]
+    tick: Fraction
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    @classmethod
+    def of(cls, columns: dict[str, NDArray[Any]], name: str, where: object) -> "Recording":
+        """The recording in columns of any numbers: sorted by time, polarities 0 and 1.
+
+        Integer times are microseconds, as event cameras write them, and times with fractions are seconds.
+
+        Args:
+            columns: `x`, `y`, `t` and, if there is one, `p`, by these names.
+            name: of the sample.
+            where: the file, named in refusals.
+
+        Raises:
+            RefusedInput: columns of different lengths, or no numbers in them; pixels that are not whole or below 0;
+                times that are not finite; polarities other than 0 and 1, or -1 and 1.
+        """
+        lengths = {key: column.shape for key, column in columns.items()}
+        if len(set(lengths.values())) != 1 or columns["t"].ndim != 1:
+            found = ", ".join(f"{key} {list(shape)}" for key, shape in lengths.items())
+            raise RefusedInput(f"{where}: events have {found}; expected columns of one length")
+        if odd := [key for key, column in columns.items() if column.dtype.kind not in "biuf"]:
+            raise RefusedInput(f"{where}: {odd[0]} of its events is {columns[odd[0]].dtype}; expected numbers")
+        x, y = (_whole(columns[key], key, where) for key in "xy")
+        p = _polarities(columns["p"], where) if "p" in columns else None
+        t = columns["t"]
+        if t.dtype.kind == "f":
+            t, tick = t.astype(np.float64), SECOND
+            if not np.isfinite(t).all():
+                raise RefusedInput(f"{where}: times of its events are not finite")
+        else:
+            if t.dtype == np.uint64 and t.max(initial=0) > np.iinfo(np.int64).max:
+                raise RefusedInput(f"{where}: an event at {t.max()}; expected times below 2^63")
+            t, tick = t.astype(np.int64), MICROSECOND
+        order = np.argsort(t, kind="stable")
+        return cls(x[order], y[order], None if p is None else p[order], t[order], tick, name)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Recordings with what is known of them.
+
+    Attributes:
+        recordings: of all samples, in order.
+        labels: int64 `[samples]`, or None.
+        label_names: that the labels index, or none.
+        sensor: rows and columns of the camera, where the layout says them.
+    """
+
+    recordings: list[Recording]
+    labels: NDArray[np.int64] | None = None
+    label_names: tuple[str, ...] = ()
+    sensor: tuple[int, int] | None = None
+
+
+def columns_of(names: "set[str] | tuple[str, ...]") -> dict[str, str] | None:
+    """Which of the names is x, y, p and t; None where they are no events."""
+    folded = {str(name).lower(): str(name) for name in names}
+    found = {key: next((folded[name] for name in known if name in folded), None) for key, known in NAMES.items()}
+    columns = {key: name for key, name in found.items() if name is not None}
+    return columns if {"x", "y", "t"} <= columns.keys() else None
+
+
+def _whole(column: NDArray[Any], key: str, where: object) -> NDArray[np.int64]:
+    if column.dtype.kind == "f" and not (np.isfinite(column) & (column == np.rint(column))).all():
+        raise RefusedInput(f"{where}: {key} of its events is not whole; expected numbers of pixels")
+    if len(column) and column.min() < 0:
+        raise RefusedInput(f"{where}: {key} of its events is {column.min()}; expected numbers of pixels, from 0")
+    return column.astype(np.int64)
+
+
+def _polarities(column: NDArray[Any], where: object) -> NDArray[np.int64]:
+    found = set(np.unique(column).tolist())
+    if not (found <= {0, 1} or found <= {-1, 1}):
+        raise RefusedInput(f"{where}: polarities {sorted(found)[:4]}; expected 0 and 1, or -1 and 1")
+    return (column > 0).astype(np.int64)

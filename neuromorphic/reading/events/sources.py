@@ -1,0 +1,120 @@
+"""Where recordings lie: one file, a folder of them, folders that are classes (N-MNIST), the lists of DVS Gesture."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.reading.events.formats import event_arrays, read_recording
+from neuromorphic.reading.events.recording import Recording, Source
+
+SUFFIXES = frozenset({".bin", ".aedat", ".npy", ".npz"})
+
+GESTURE = (128, 128)
+"""Pixels of the camera of DVS Gesture (DVS128)."""
+
+LIMIT = 10**9
+"""No data set has as many samples."""
+
+
+def holds_events(path: Path) -> bool:
+    """Whether there are events at `path`, and no frames."""
+    if path.is_dir() or path.suffix.lower() in (".bin", ".aedat", ".txt"):
+        return True
+    return path.suffix.lower() in (".npy", ".npz") and path.is_file() and event_arrays(path) is not None
+
+
+def find_recordings(path: Path, limit: int | None = None) -> Source:
+    """The recordings at `path`.
+
+    Args:
+        path: a file of events; a folder of such files, or of one folder for each class, as `N-MNIST/Test`; an `.aedat`
+            whose `_labels.csv` cuts it into samples, or a list of such, as `DvsGesture/trials_to_test.txt`.
+        limit: take the first so many samples.
+
+    Raises:
+        RefusedInput: nothing is there, or a file is broken or of another layout.
+    """
+    most = LIMIT if limit is None else limit
+    if path.is_dir():
+        return _folder(path, most)
+    if not path.is_file():
+        raise RefusedInput(f"{path}: no such file or folder; expected frames or events")
+    if path.suffix.lower() == ".txt":
+        return _gestures(_listed(path), most)
+    if path.suffix.lower() == ".aedat" and _labels_of(path).is_file():
+        return _gestures([path], most)
+    return Source([read_recording(path, path.name)])
+
+
+def _folder(root: Path, most: int) -> Source:
+    """The files in `root`, or those of its folders, each of which is a class."""
+    classes = sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
+    classes.sort(key=lambda name: (int(name), name) if name.isdecimal() else (LIMIT, name))
+    groups = [root / name for name in classes] if classes else [root]
+    found = [
+        (number, file)
+        for number, group in enumerate(groups)
+        for file in sorted(group.iterdir())
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    ][:most]
+    if not found:
+        raise RefusedInput(f"{root}: no events in this folder; expected {', '.join(sorted(SUFFIXES))}")
+    recordings = [read_recording(file, file.relative_to(root).as_posix()) for _, file in found]
+    labels = np.asarray([number for number, _ in found], np.int64) if classes else None
+    return Source(recordings, labels, tuple(classes))
+
+
+def _listed(path: Path) -> list[Path]:
+    """The recordings that a list of DVS Gesture names, one a line, beside the list."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise RefusedInput(f"{path}: not a readable text file ({error})") from error
+    files = [path.parent / line for line in lines if line]
+    if not files or any(file.suffix.lower() != ".aedat" for file in files):
+        raise RefusedInput(f"{path}: expected a list of .aedat files, one a line, as DVS Gesture's trials_to_test.txt")
+    if missing := [file for file in files if not file.is_file()]:
+        raise RefusedInput(f"{missing[0]}: not found; {path.name} lists it")
+    return files
+
+
+def _labels_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_labels.csv")
+
+
+def _gestures(files: list[Path], most: int) -> Source:
+    """The labelled stretches of recordings of DVS Gesture; classes count from 1 in its files, from 0 here."""
+    recordings: list[Recording] = []
+    labels: list[int] = []
+    for file in files:
+        if len(labels) >= most:
+            break
+        whole = read_recording(file, file.name)
+        for number, (label, start, end) in enumerate(_trials(_labels_of(file))):
+            inside = slice(*np.searchsorted(whole.t, (start, end)))
+            columns = {"x": whole.x[inside], "y": whole.y[inside], "t": whole.t[inside]}
+            polarities = {} if whole.p is None else {"p": whole.p[inside]}
+            recordings.append(Recording.of({**columns, **polarities}, f"{file.stem}/{number}", file))
+            labels.append(label - 1)
+    return Source(recordings[:most], np.asarray(labels[:most], np.int64), (), GESTURE)
+
+
+def _trials(path: Path) -> list[tuple[int, int, int]]:
+    """Class, start and end in microseconds of each line.
+
+    Raises:
+        RefusedInput: the file is missing or has other columns.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        trials = [(int(row["class"]), int(row["startTime_usec"]), int(row["endTime_usec"])) for row in rows]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise RefusedInput(
+            f"{path}: expected DVS Gesture's class,startTime_usec,endTime_usec in whole numbers ({shown(str(error))})"
+        ) from error
+    if not trials or min(label for label, _, _ in trials) < 1:
+        raise RefusedInput(f"{path}: expected classes from 1, in at least one line")
+    return trials
