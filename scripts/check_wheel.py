@@ -94,17 +94,9 @@ def main(model: Path) -> None:
         one, other = (json.loads((folder / f"{backend}.json").read_text()) for backend in ("reference", "fast"))
         if one["spikes"] != other["spikes"]:
             raise SystemExit("the reference and the fast executor differ")
-        integers = (
-            "--precision",
-            "loihi2",
-            "--calibrate",
-            "noise.png",
-            "--backend",
-            "fast",
-            "--placement",
-            "cores.json",
-        )
-        run(folder, spikeclip, "simulate", model, "--images", "noise.png", *integers)
+        integers = ("--precision", "loihi2", "--calibrate", "noise.png", "--backend", "fast")
+        pages = ("--placement", "cores.json", "--html", "run.html")
+        run(folder, spikeclip, "simulate", model, "--images", "noise.png", *integers, *pages)
         run(folder, bin_folder / "spikeclip-energy", model, "--images", "noise.png", "--html", "report.html")
         lacking = {
             "torch": ("export", "spike-driven-small", "-o", "model.nir"),

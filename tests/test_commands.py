@@ -208,6 +208,13 @@ def test_without_lava_its_target_refuses_in_one_sentence(monkeypatch):
     assert TARGETS["lava"]().refuses(from_nir(small_net(), "small.nir")) == [lava.MISSING]
 
 
+def test_the_choices_of_limits_are_the_profiles_that_there_are():
+    from neuromorphic.cli import Profile
+    from neuromorphic.placement import PROFILES
+
+    assert [each.value for each in Profile] == list(PROFILES)
+
+
 def test_the_citation_names_the_same_version():
     assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
 

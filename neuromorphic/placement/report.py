@@ -100,7 +100,8 @@ class Placement(Shown):
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each core."""
-        return [asdict(core) | {"channels": str(core.channels), "rows": str(core.rows)} for core in self.cores]
+        ranges = ("channels", "rows", "columns")
+        return [asdict(core) | {name: str(getattr(core, name)) for name in ranges} for core in self.cores]
 
     def to_dict(self) -> dict[str, Any]:
         """The placement as a JSON-compatible dictionary."""
