@@ -215,7 +215,7 @@ def simulate(
             assert model is not None  # a module is refused above
             graph = integers_of(model, floats, calibrate, calibration_images, layout, granularity.value, quantized)
             if onnx is not None:
-                from export.onnx.integers import save
+                from export.onnx.integers.model import save
 
                 save(graph, onnx)
         elif calibrate or quantized or onnx:

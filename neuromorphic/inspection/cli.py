@@ -108,7 +108,7 @@ def inspect_file(
 
 
 def _verdicts(graph: "Graph", proof: "Proof", frames: "NDArray[np.float32] | None") -> "tuple[Verdict, ...]":
-    from export.onnx.integers import refusals as no_onnx
+    from export.onnx.integers.supported import refusals as no_onnx
     from neuromorphic.verdicts import verdicts
 
     exact = (
