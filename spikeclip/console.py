@@ -26,10 +26,10 @@ from spikeclip.missing import why_missing
 # SpikingJelly makes PyTorch say so twice on every machine without Triton, which nothing here uses.
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 """Progress and errors: standard error."""
 
-results = Console(highlight=False, soft_wrap=True)
+results = Console(highlight=False, soft_wrap=True, emoji=False)
 """What a command was run for: standard output."""
 
 

@@ -54,6 +54,14 @@ def test_help_loads_nothing_heavy_and_ends_with_examples_that_fit(name):
         assert words[:2] == ["spikeclip", name] or words[0] == "torchrun"
 
 
+def test_words_between_colons_are_no_pictures(capsys):
+    from spikeclip.console import console, results
+
+    for each, said in ((results, "out"), (console, "err")):
+        each.print("module:factory: your network, :smile:.nir", markup=False)
+        assert getattr(capsys.readouterr(), said) == "module:factory: your network, :smile:.nir\n"
+
+
 def test_the_list_of_commands_loads_none_of_them():
     done = spikeclip("--help")
     assert done.returncode == 0
