@@ -16,7 +16,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lint test test-fast test-slow demo bench counters readers netx zoo clean
+.PHONY: help .venv lint test test-fast test-slow demo bench counters readers netx zoo wheel site clean
 
 help: ## list these commands
 	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -89,6 +89,16 @@ zoo: $(READY) ## other people's networks through the front door, every spike com
 	$(PIP) install --no-deps --target build/zoo -r benchmarks/zoo/requirements.txt
 	PYTHONPATH=build/zoo $(BIN)/python -m benchmarks.zoo $(or $(CLONES),build/clones)
 	PYTHONPATH=build/zoo $(BIN)/python -m pytest -q tests/export/frontend/test_neurons.py tests/export/frontend/test_norse.py
+
+wheel: $(READY) ## the wheel, built and tried apart from the sources, with the core's dependencies only
+	@test -f demo/model.nir || $(BIN)/python -m spikeclip export spike-driven-small -o demo/model.nir
+	$(BIN)/python scripts/check_wheel.py demo/model.nir
+
+# In an environment of its own, as nothing else needs what it installs.
+site: ## the documentation as a site in build/site, without a warning
+	@test -x build/docs/bin/mkdocs || { $(PYTHON) -m venv build/docs && build/docs/bin/pip install -q \
+		$$(sed -n 's/^docs = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",'); }
+	build/docs/bin/mkdocs build --strict
 
 clean: ## remove .venv and everything that tools left behind
 	rm -rf $(VENV) build dist runs demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

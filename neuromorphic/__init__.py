@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from neuromorphic.errors import RefusedInput, SimulationFailed
 
 if TYPE_CHECKING:
+    from neuromorphic.execution.membranes import membranes
+    from neuromorphic.ir import plots
     from neuromorphic.ir.graph import Graph
     from neuromorphic.ir.parity import ParityReport, compare
     from neuromorphic.ir.trace import SpikeTrain, Trace
     from neuromorphic.lava.simulation import simulate
+    from neuromorphic.loihi2.quantise import quantise
+    from neuromorphic.placement.report import Placement, place
     from neuromorphic.reading.build import from_nir
     from neuromorphic.reading.frames import encode
     from neuromorphic.reading.read import read_graph
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Graph",
     "ParityReport",
+    "Placement",
     "RefusedInput",
     "SimulationFailed",
     "SpikeTrain",
@@ -27,6 +32,10 @@ __all__ = [
     "compare",
     "encode",
     "from_nir",
+    "membranes",
+    "place",
+    "plots",
+    "quantise",
     "read_graph",
     "simulate",
 ]
@@ -34,11 +43,16 @@ __all__ = [
 _ROOMS = {
     "Graph": "ir.graph",
     "ParityReport": "ir.parity",
+    "Placement": "placement.report",
     "SpikeTrain": "ir.trace",
     "Trace": "ir.trace",
     "compare": "ir.parity",
     "encode": "reading.frames",
     "from_nir": "reading.build",
+    "membranes": "execution.membranes",
+    "place": "placement.report",
+    "plots": "ir",
+    "quantise": "loihi2.quantise",
     "read_graph": "reading.read",
     "simulate": "lava.simulation",
 }
