@@ -16,7 +16,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lint test test-fast test-slow demo bench counters readers netx zoo wheel site clean
+.PHONY: help .venv lint test test-slow demo bench counters readers netx zoo wheel site clean
 
 help: ## list these commands
 	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,15 +47,12 @@ lint: $(READY) ## style, types and the imports that the layout allows
 # Two processes, each a file at a time: files share what is expensive to make.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
-test: lint ## the whole test suite (five to nine minutes on two cores)
-	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m "not alone" $(SIDE_BY_SIDE)
+test: lint ## style, types and the test suite but for its slow proofs
+	$(BIN)/python -m pytest -m "alone and not slow"
+	$(BIN)/python -m pytest -m "not alone and not slow" $(SIDE_BY_SIDE)
 
-test-fast: $(READY) ## without lint, and without tests of more than 20 s
-	$(BIN)/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE)
-
-test-slow: $(READY) ## tests that take more than 20 s each
-	$(BIN)/python -m pytest -m slow
+test-slow: $(READY) ## proofs that take more than 20 s each; their last figures stand in docs/results.md
+	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
 
 demo: $(READY) ## a shipped checkpoint from export to energy, on sample photographs (under 3 minutes)
 	$(BIN)/python scripts/demo.py

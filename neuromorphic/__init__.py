@@ -1,9 +1,15 @@
 """A NIR graph on Loihi-class hardware: validated, executed in numpy and in Lava, every spike compared.  No torch.
 
-What a name needs is loaded at its first use.
+What a name needs is loaded at its first use.  Modules that have moved are found by their old names too, with a
+`DeprecationWarning`.
 """
 
+import sys
+import warnings
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
@@ -62,3 +68,35 @@ def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"neuromorphic.{_ROOMS[name]}"), name)
+
+
+_MOVED = {
+    "neuromorphic.frames": "neuromorphic.reading.frames",
+    "neuromorphic.graph": "neuromorphic.ir.graph",
+    "neuromorphic.lava_import": "neuromorphic.lava.imports",
+    "neuromorphic.metadata": "neuromorphic.ir.metadata",
+    "neuromorphic.nodes": "neuromorphic.ops.extensions",
+    "neuromorphic.parity": "neuromorphic.ir.parity",
+    "neuromorphic.read": "neuromorphic.reading.read",
+    "neuromorphic.reference": "neuromorphic.execution.reference",
+    "neuromorphic.simulation": "neuromorphic.lava.simulation",
+    "neuromorphic.trace": "neuromorphic.ir.trace",
+}
+
+
+class _Moved(MetaPathFinder, Loader):
+    """Imports of modules by the names that they had: each has the names of the module that it has become."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in _MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to Python to make an empty one."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        new = _MOVED[module.__name__]
+        warnings.warn(f"{module.__name__} has moved to {new}", DeprecationWarning, stacklevel=2)
+        vars(module).update(vars(import_module(new)), __name__=module.__name__, __spec__=module.__spec__)
+
+
+sys.meta_path.append(_Moved())
