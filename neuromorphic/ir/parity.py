@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.shown import Shown
 from neuromorphic.ir.trace import SpikeTrain, Trace
 
 
@@ -91,8 +92,8 @@ class NumberParity:
         )
 
 
-@dataclass(frozen=True)
-class ParityReport:
+@dataclass(frozen=True, repr=False, eq=False)
+class ParityReport(Shown):
     """The outcome of a comparison.
 
     Attributes:
@@ -145,6 +146,18 @@ class ParityReport:
         numbers = (self.outputs, self.scores, *(() if self.frames is None else (self.frames,)))
         spikes = self.mismatches == self.membrane_mismatches == 0
         return spikes and self.predictions_agree == self.images and all(each.agree for each in numbers)
+
+    def title(self) -> str:
+        """The outcome in one line."""
+        return (
+            f"{self.spikes_compared:,} spikes of {self.images} images compared, {self.mismatches:,} mismatches; "
+            f"{self.predictions_agree} predictions agree"
+            + (f"; first: {self.first_mismatch}" if self.first_mismatch is not None else "")
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each population."""
+        return [{"population": name, **asdict(node)} for name, node in self.nodes.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a JSON-compatible dictionary."""

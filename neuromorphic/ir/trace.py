@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.files import reserve, whole
+from neuromorphic.ir import plots
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.ir.metadata import Readout
+from neuromorphic.ir.shown import Shown
 
 FORMAT_VERSION = 1
 
@@ -62,12 +64,12 @@ class SpikeTrain:
         return int(np.bitwise_count(self.bits).sum(dtype=np.int64))
 
 
-@dataclass(frozen=True)
-class Trace:
+@dataclass(frozen=True, repr=False, eq=False)
+class Trace(Shown):
     """What a run of a graph showed, aligned to the image: step t of every population answers frame t.
 
     Attributes:
-        producer: what ran: `reference`, `lava` or `torch`.
+        producer: what ran: `reference`, `lava` or `torch`; traces of two that agree are equal.
         precision: `float` or `loihi2`.
         spikes: by node name, in topological order.
         outputs: float32 `[images, T, *output shape]`, the output node at every step.
@@ -77,7 +79,7 @@ class Trace:
             where nobody said.
     """
 
-    producer: str
+    producer: str = field(compare=False)
     precision: str
     spikes: Mapping[str, SpikeTrain]
     outputs: NDArray[np.float32]
@@ -107,6 +109,39 @@ class Trace:
         """The class of the highest score per image: int64 `[images]`."""
         return np.asarray(self.scores.argmax(1), dtype=np.int64)
 
+    def rate(self, name: str) -> float:
+        """Spikes per neuron and time step of the population of that name."""
+        train = self.spikes[name]
+        return train.count() / max(1, train.neurons * self.images * self.time_steps)
+
+    def title(self) -> str:
+        """The run in one line."""
+        spikes = sum(train.count() for train in self.spikes.values())
+        of = f"trace of {self.producer}, {self.precision}"
+        return f"{of}: {self.images} images, T = {self.time_steps}, {spikes:,} spikes"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each population."""
+        return [
+            {
+                "population": name,
+                "shape": str(list(train.shape)),
+                "neurons": train.neurons,
+                "spikes": train.count(),
+                "rate": self.rate(name),
+            }
+            for name, train in self.spikes.items()
+        ]
+
+    def raster(self, image: int = 0, nodes: Sequence[str] | None = None, axes: Any = None) -> Any:
+        """Every spike of one image (`plots.raster`)."""
+        return plots.raster(self, image, nodes, axes)
+
+    def rates(self, against: "Trace | None" = None, axes: Any = None) -> Any:
+        """Rates of all populations, beside those of another run, as of integers (`plots.rates`)."""
+        runs = [self] if against is None else [self, against]
+        return plots.rates(runs, [f"{run.producer}, {run.precision}" for run in runs], axes)
+
     @classmethod
     def joined(cls, parts: Sequence["Trace"]) -> "Trace":
         """The trace of all images of `parts`, which are of the same graph and T, in their order."""
@@ -122,22 +157,23 @@ class Trace:
         outputs = np.concatenate([part.outputs for part in parts])
         return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes, first.graphs)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the trace as HDF5, whole or not at all.
 
         Raises:
             RefusedInput: the system refuses, as of `files.whole`.
         """
-        with growing(path) as add:
+        with growing(Path(path)) as add:
             add(self)
 
     @classmethod
-    def read(cls, path: Path, images: slice = slice(None)) -> "Trace":
+    def read(cls, path: str | Path, images: slice = slice(None)) -> "Trace":
         """The trace in `path`, or the part of it that holds these images.
 
         Raises:
             RefusedInput: the file is not such a trace, reaches outside itself, or its arrays don't fit each other.
         """
+        path = Path(path)
         try:
             with h5py.File(path, "r") as file:
                 survey(file, path)

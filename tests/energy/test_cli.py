@@ -274,10 +274,6 @@ def test_accuracy_of_labelled_images_stands_beside_the_verdict(tmp_path):
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"]["ann"] is None
 
 
-def test_help_shows_an_example():
-    assert "spikeclip-energy model.nir --images samples" in " ".join(invoke("--help").stdout.split())
-
-
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
