@@ -1,6 +1,5 @@
 """What a run is compared with: a checkpoint's PyTorch model, a module, or the floats behind integers."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,14 +21,18 @@ if TYPE_CHECKING:
 PYTORCH, FLOATS = "PyTorch", "floats"
 """Names of what a run is compared with."""
 
-OwnImages = Callable[[Preprocessing], NDArray[np.uint8]]
-"""The images for a checkpoint's preprocessing: uint8 `[N, S, S, C]`."""
-
 
 def with_checkpoint(
-    checkpoint: str, floats: Graph, shown: Presented, heads: int | None, labels: str | None, own: OwnImages
+    checkpoint: str,
+    floats: Graph,
+    shown: Presented,
+    heads: int | None,
+    labels: str | None,
+    images: str,
+    limit: int | None,
+    skip_broken: bool,
 ) -> tuple[Comparison, NumberParity | None]:
-    """What PyTorch does on the images, from the checkpoint's own preprocessing on; and how the file's frames compare.
+    """What PyTorch does on `images`, from the checkpoint's own preprocessing on; and how the file's frames compare.
 
     Args:
         checkpoint: path or shipped name.
@@ -37,16 +40,22 @@ def with_checkpoint(
         shown: what runs: the same on its frames, or its integers.
         heads: of a published checkpoint.
         labels: that it was exported with.
-        own: the images.
+        images: SPEC of them.
+        limit: take the first N only.
+        skip_broken: whether image files that can't be read are left out.
     """
     from export.checking import torch_runner
+    from spikeclip.data import load_images
+
+    def own(settings: Preprocessing) -> NDArray[np.uint8]:
+        return load_images(images, settings.image_size, limit, settings.resize, skip_broken=skip_broken).images
 
     size = None if heads is None else image_size(floats)
     run, frames = torch_runner(
         checkpoint, floats, shown.graph, shown.frames, heads=heads, image_size=size, labels=labels, own=own
     )
     rounding = shown.rounding
-    return (lambda trace, images: compare_common(trace, run(images), rounding)), frames
+    return (lambda trace, those: compare_common(trace, run(those), rounding)), frames
 
 
 def with_module(prepared: "PreparedModule", shown: Presented) -> Comparison:
@@ -57,10 +66,10 @@ def with_module(prepared: "PreparedModule", shown: Presented) -> Comparison:
 
 
 def with_floats(shown: Presented) -> Comparison:
-    """The graph of floats behind one of integers, on its own frames; final membranes, of another unit, are left out."""
+    """The graph of floats behind one of integers, on its own frames; final membranes, in another unit, are left out."""
 
     def compare(trace: Trace, images: slice) -> ParityReport:
         other = Fast().run(shown.graph, shown.frames(images), shown.time_steps)
-        return compare_common(trace, replace(other, precision=trace.precision, membranes=None))
+        return compare_common(trace, replace(other, precision=trace.precision, membranes=None, graphs=()))
 
     return compare

@@ -35,10 +35,10 @@ def table(
     """
     classes = graph.metadata.label_names
     found = Table(box=None, pad_edge=False)
-    found.add_column("image")
-    found.add_column("prediction" if classes else "largest output")
+    found.add_column("image", overflow="fold")
+    found.add_column("prediction" if classes else "largest output", overflow="fold")
     if labels is not None:
-        found.add_column("label")
+        found.add_column("label", overflow="fold")
     for i, prediction in enumerate(totals.answers.predictions[:ROWS]):
         row = [names[i], classes[prediction] if classes else str(prediction)]
         if labels is not None:

@@ -6,14 +6,16 @@ A target says all that it can't do with a graph before it runs it, and returns t
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.trace import Trace
+
+if TYPE_CHECKING:  # their names are shown by --help, which loads no array
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.trace import Trace
 
 Progress = Callable[[int, int], None]
 
@@ -37,22 +39,22 @@ class Target(ABC):
     restarts: ClassVar[bool] = True
 
     @abstractmethod
-    def refuses(self, graph: Graph) -> list[str]:
+    def refuses(self, graph: "Graph") -> list[str]:
         """All reasons why it can't run `graph`, one sentence each; none if it can."""
 
     @abstractmethod
     def _parts(
-        self, graph: Graph, frames: NDArray[np.float32], time_steps: int | None, progress: Progress
-    ) -> Iterator[Trace]:
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Iterator[Trace]":
         """As of `parts`, for a graph that it can run."""
 
     def run(
         self,
-        graph: Graph,
-        frames: NDArray[np.float32],
+        graph: "Graph",
+        frames: "NDArray[np.float32]",
         time_steps: int | None = None,
         progress: Progress = _silent,
-    ) -> Trace:
+    ) -> "Trace":
         """The trace of `graph` on `frames`.
 
         Args:
@@ -65,15 +67,17 @@ class Target(ABC):
             RefusedInput: it refuses the graph, with all reasons; or the frames don't fit it.
             SimulationFailed: what runs it died, or ran over a limit.
         """
+        from neuromorphic.ir.trace import Trace
+
         return Trace.joined(list(self.parts(graph, frames, time_steps, progress)))
 
     def parts(
         self,
-        graph: Graph,
-        frames: NDArray[np.float32],
+        graph: "Graph",
+        frames: "NDArray[np.float32]",
         time_steps: int | None = None,
         progress: Progress = _silent,
-    ) -> Iterator[Trace]:
+    ) -> "Iterator[Trace]":
         """The same as traces of some images each, in their order, as soon as there are any.
 
         Raises:
@@ -91,13 +95,13 @@ class Reference(Target):
     name: ClassVar = "reference"
     says: ClassVar = "the numpy definition"
 
-    def refuses(self, graph: Graph) -> list[str]:
+    def refuses(self, graph: "Graph") -> list[str]:
         """Nothing: what a graph means is what this computes."""
         return []
 
     def _parts(
-        self, graph: Graph, frames: NDArray[np.float32], time_steps: int | None, progress: Progress
-    ) -> Iterator[Trace]:
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Iterator[Trace]":
         from neuromorphic.execution.reference import traces
 
         return traces(graph, frames, time_steps, progress=progress)
@@ -110,13 +114,13 @@ class Fast(Target):
     name: ClassVar = "fast"
     says: ClassVar = "fast kernels, compiled in long runs"
 
-    def refuses(self, graph: Graph) -> list[str]:
+    def refuses(self, graph: "Graph") -> list[str]:
         """Nothing."""
         return []
 
     def _parts(
-        self, graph: Graph, frames: NDArray[np.float32], time_steps: int | None, progress: Progress
-    ) -> Iterator[Trace]:
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Iterator[Trace]":
         from neuromorphic.execution.fast import traces
 
         return traces(graph, frames, time_steps, progress=progress)
@@ -138,15 +142,15 @@ class Lava(Target):
     stock: bool = False
     timeout: float | None = None
 
-    def refuses(self, graph: Graph) -> list[str]:
+    def refuses(self, graph: "Graph") -> list[str]:
         """A cycle that no schedule fits; and what Lava's own processes lack, if they shall compute."""
         from neuromorphic.lava.stock_limits import refusals
 
         return refusals(graph, stock=self.stock)
 
     def _parts(
-        self, graph: Graph, frames: NDArray[np.float32], time_steps: int | None, progress: Progress
-    ) -> Iterator[Trace]:
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Iterator[Trace]":
         from neuromorphic.lava.simulation import traces
 
         return traces(

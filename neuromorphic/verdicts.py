@@ -7,12 +7,13 @@ refused       it can't be run, for these reasons
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.deploy.plan import plan
+from neuromorphic.deploy import MISSING
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import run_in_batches
 from neuromorphic.ir.graph import Graph
@@ -161,6 +162,10 @@ def _quantised(runs: _Runs, frames: NDArray[np.float32], time_steps: int, reader
 
 def _no_folder(whole: Graph) -> list[str]:
     """Why `spikeclip-deploy` writes no folder of it."""
+    if find_spec("scipy") is None:
+        return [MISSING]
+    from neuromorphic.deploy.plan import plan
+
     try:
         plan(whole)
     except RefusedInput as error:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.shown import Shown
 from neuromorphic.ir.trace import SpikeTrain, Trace
 
 
@@ -111,8 +112,8 @@ class NumberParity:
         )
 
 
-@dataclass(frozen=True)
-class ParityReport:
+@dataclass(frozen=True, repr=False, eq=False)
+class ParityReport(Shown):
     """The outcome of a comparison.
 
     Attributes:
@@ -187,6 +188,18 @@ class ParityReport:
         spikes = self.mismatches == self.membrane_mismatches == 0
         return spikes and self.predictions_agree == self.images and all(each.agree for each in numbers)
 
+    def title(self) -> str:
+        """The outcome in one line."""
+        return (
+            f"{self.spikes_compared:,} spikes of {self.images} images compared, {self.mismatches:,} mismatches; "
+            f"{self.predictions_agree} predictions agree"
+            + (f"; first: {self.first_mismatch}" if self.first_mismatch is not None else "")
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each population."""
+        return [{"population": name, **asdict(node)} for name, node in self.nodes.items()]
+
     def to_dict(self) -> dict[str, Any]:
         """The report as a JSON-compatible dictionary."""
         first = self.first_mismatch
@@ -236,6 +249,8 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
         )
     if trace.precision != reference.precision:
         raise RefusedInput(f"traces of different precision: {trace.precision} and {reference.precision}")
+    if trace.graphs and reference.graphs and trace.graphs[0] != reference.graphs[0]:
+        raise RefusedInput("traces of different graphs: of other parameters or edges")
     nodes: dict[str, NodeParity] = {}
     first: tuple[tuple[int, int, int], Mismatch] | None = None
     for position, (name, train) in enumerate(trace.spikes.items()):

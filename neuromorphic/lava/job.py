@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from neuromorphic.analysis.biases import biases
+from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.trace import SpikeTrain, Trace
@@ -104,7 +105,7 @@ class Job:
             spikes = {name: SpikeTrain(some(path), graph.nodes[name].shape) for name, path in trains.items()}
             membranes = {name: some(path) for name, path in states.items()} if graph.precision == "loihi2" else None
             outputs = some(output_file(folder)).astype(np.float32)
-            yield Trace("lava", graph.precision, spikes, outputs, graph.metadata.readout, membranes)
+            yield Trace("lava", graph.precision, spikes, outputs, graph.metadata.readout, membranes, lineage(graph))
 
 
 def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:

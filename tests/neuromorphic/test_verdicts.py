@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 import neuromorphic.inspection.cli
-from export.onnx.integers import refusals as no_onnx
+import neuromorphic.verdicts
+from export.onnx.integers.supported import refusals as no_onnx
+from neuromorphic.deploy import MISSING
 from neuromorphic.execution.reference import run
 from neuromorphic.loihi2.file import write_quantised
 from neuromorphic.loihi2.integers import graded, integers
@@ -52,6 +54,16 @@ def test_the_integers_disagreement_is_counted_spike_by_spike():
     assert found["onnx"].disagreement == found["loihi2"].disagreement
     assert found["onnx"].kind == "approximate"
     assert f"of {3 * 4 * 180:,} spikes differ, on 3 images" in str(found["loihi2"])
+
+
+def test_without_scipy_a_folder_is_refused_and_nothing_else(monkeypatch):
+    graph = from_nir(small_net())
+    floats, scheme = calibrate(graph, FRAMES)
+    whole = integers(with_scheme(floats, scheme), scheme)
+    monkeypatch.setattr(neuromorphic.verdicts, "find_spec", lambda name: None)
+    found = judged(whole)
+    assert (found["deploy"].kind, found["deploy"].reasons) == ("refused", (MISSING,))
+    assert {verdict.kind for name, verdict in found.items() if name != "deploy"} == {"faithful", "approximate"}
 
 
 def test_a_refusal_names_every_node():
