@@ -9,7 +9,7 @@ import typer
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
-from neuromorphic.targets import TARGETS, Lava
+from neuromorphic.targets.target import TARGETS, Lava
 from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
@@ -151,16 +151,16 @@ def simulate(
     of ours.
     """
     with refusals():
-        from neuromorphic.cli_comparisons import FLOATS, PYTORCH, with_checkpoint, with_floats, with_module
-        from neuromorphic.cli_inputs import assumed_of, inputs_for, open_graph, presented, truth_of
-        from neuromorphic.cli_integers import integers_of, widths_of
         from neuromorphic.execution.frames import timed
         from neuromorphic.placement import Limits, picture, place
         from neuromorphic.reading.events import parse_bin
         from neuromorphic.reading.frames import FrameOptions
         from neuromorphic.reading.provenance import asked
-        from neuromorphic.streaming import passed
-        from neuromorphic.summary import (
+        from neuromorphic.runs.cli_comparisons import FLOATS, PYTORCH, with_checkpoint, with_floats, with_module
+        from neuromorphic.runs.cli_inputs import assumed_of, inputs_for, open_graph, presented, truth_of
+        from neuromorphic.runs.cli_integers import integers_of, widths_of
+        from neuromorphic.runs.streaming import passed
+        from neuromorphic.runs.summary import (
             assumptions,
             classifies,
             cores,
@@ -231,7 +231,7 @@ def simulate(
             comparisons[PYTORCH] = with_module(prepared, shown)
         first = 0
         if html_path is not None:
-            from neuromorphic.run_page import SHOWN  # jinja2 takes a while
+            from neuromorphic.runs.content import SHOWN
 
             first = SHOWN
             if graph is not floats:
@@ -264,7 +264,8 @@ def simulate(
             result = {**document(graph, totals, report, accuracy), "assumed": assumed}
             write_json(json_path, {**result, "per_image": described} if classifies(graph) else result)
         if html_path is not None:
-            from neuromorphic.run_page import Run, described_graph, html
+            from neuromorphic.runs.content import Run, described_graph
+            from neuromorphic.runs.page import html  # jinja2 takes a while
 
             assert run.first is not None
             drawn, pixels = described_graph(graph, model), found.images if isinstance(found, ImageSet) else None

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 import export.cli
 import neuromorphic.cli
-from neuromorphic import streaming
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution import fast, reference
 from neuromorphic.ir.parity import ParityReport, compare
@@ -25,6 +24,7 @@ from neuromorphic.placement import place
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from neuromorphic.reading.read import read_graph
+from neuromorphic.runs import streaming
 from spikeclip.data import load_images
 from spikeclip.preprocess import stated_resize
 from tests.neuromorphic.graphs import small_net

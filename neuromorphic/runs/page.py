@@ -14,7 +14,7 @@ from PIL import Image
 from neuromorphic.inspection.drawing import STYLE, inline
 from neuromorphic.ir.parity import Mismatch, ParityReport
 from neuromorphic.pages import render
-from neuromorphic.run_page.content import SHOWN, Run, nodes, raster
+from neuromorphic.runs.content import SHOWN, Run, nodes, raster
 
 THUMBNAIL = 96
 """Pixels of a picture's longer side, at most."""
@@ -35,7 +35,7 @@ def html(run: Run) -> str:
     }
     shown = [] if run.images is None else [_png(image) for image in run.images[:SHOWN]]
     return render(
-        "neuromorphic.run_page",
+        "neuromorphic.runs",
         "run.html.j2",
         style="run.css",
         script="run.js",

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from neuromorphic.cli_inputs import find_inputs, frames_of
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.certificate import certify
@@ -14,8 +13,9 @@ from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import FrameOptions
 from neuromorphic.reading.recordings import is_recording
-from neuromorphic.streaming import Presented
-from neuromorphic.summary import widths
+from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+from neuromorphic.runs.streaming import Presented
+from neuromorphic.runs.summary import widths
 from spikeclip.console import console, progress_bar
 
 

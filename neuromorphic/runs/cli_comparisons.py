@@ -10,8 +10,8 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import NumberParity, ParityReport, compare_common
 from neuromorphic.ir.trace import Trace
 from neuromorphic.reading.frames import image_size
-from neuromorphic.streaming import Comparison, Presented
-from neuromorphic.targets import Fast
+from neuromorphic.runs.streaming import Comparison, Presented
+from neuromorphic.targets.target import Fast
 from spikeclip.preprocess import Preprocessing
 
 if TYPE_CHECKING:
@@ -70,6 +70,6 @@ def with_floats(shown: Presented) -> Comparison:
 
     def compare(trace: Trace, images: slice) -> ParityReport:
         other = Fast().run(shown.graph, shown.frames(images), shown.time_steps)
-        return compare_common(trace, replace(other, precision=trace.precision, membranes=None, graphs=()))
+        return compare_common(trace, replace(other, precision=trace.precision, membranes=None))
 
     return compare

@@ -20,7 +20,7 @@ from neuromorphic.ir.parity import ROUNDING, ParityReport
 from neuromorphic.ir.totals import Totals
 from neuromorphic.ir.trace import Trace, growing
 from neuromorphic.ops import Overflows
-from neuromorphic.targets import Progress, Target
+from neuromorphic.targets.target import Progress, Target
 
 SOME = 256
 """Images whose frames are made at a time."""
