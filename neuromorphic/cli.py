@@ -9,7 +9,7 @@ import typer
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
-from neuromorphic.targets import TARGETS, Lava
+from neuromorphic.targets.target import TARGETS, Lava
 from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
@@ -158,15 +158,15 @@ def simulate(
     """
     with refusals():
         from neuromorphic.analysis.exactness import rounds
-        from neuromorphic.cli_inputs import assumed_of, frames_of, inputs_for, open_graph, truth_of
-        from neuromorphic.cli_integers import integers_of, widths_of
         from neuromorphic.execution.frames import timed
         from neuromorphic.ir.parity import ROUNDING, compare_common
         from neuromorphic.placement import Limits, picture, place
         from neuromorphic.reading.events import parse_bin
         from neuromorphic.reading.frames import FrameOptions
         from neuromorphic.reading.provenance import asked
-        from neuromorphic.summary import (
+        from neuromorphic.runs.cli_inputs import assumed_of, frames_of, inputs_for, open_graph, truth_of
+        from neuromorphic.runs.cli_integers import integers_of, widths_of
+        from neuromorphic.runs.summary import (
             assumptions,
             classifies,
             cores,
@@ -270,7 +270,8 @@ def simulate(
             result = {**document(graph, trace, report, accuracy), "assumed": assumed}
             write_json(json_path, {**result, "per_image": described} if classifies(graph) else result)
         if html_path is not None:
-            from neuromorphic.run_page import Run, described_graph, html  # jinja2 takes a while
+            from neuromorphic.runs.content import Run, described_graph
+            from neuromorphic.runs.page import html  # jinja2 takes a while
 
             references = {} if reference is None else {"PyTorch": reference}
             if graph is not floats:

@@ -29,17 +29,17 @@ ROOMS = (
     "ops",
     "ir",
     "analysis",
-    "netx",
     "reading",
     "execution",
     "loihi2",
     "lava",
     "placement",
     "inspection",
-    "run_page",
     "deploy",
+    "targets",
+    "runs",
 )
-"""Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""
+"""Of `neuromorphic`: each imports those before it; `cli.py` files import any."""
 
 TORCH = {"torch", "torchvision", "spikingjelly", "nirtorch"}
 TORCH_FREE = ("neuromorphic", "energy")

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.cli_inputs import find_inputs, frames_of
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import count_overflows
 from neuromorphic.ir.graph import Graph
@@ -18,7 +17,8 @@ from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import FrameOptions
 from neuromorphic.reading.recordings import is_recording
-from neuromorphic.summary import widths
+from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+from neuromorphic.runs.summary import widths
 from spikeclip.console import console, progress_bar
 
 

@@ -10,7 +10,7 @@ from neuromorphic.inspection.report import inspect, synapses
 from neuromorphic.ir.trace import SpikeTrain
 from neuromorphic.placement import place
 from neuromorphic.reading.build import from_nir
-from neuromorphic.run_page import Run
+from neuromorphic.runs.content import Run
 from tests.neuromorphic.graphs import conv, lif, metadata
 
 

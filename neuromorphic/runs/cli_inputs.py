@@ -12,7 +12,7 @@ from neuromorphic.loihi2.integers import graded
 from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
-from neuromorphic.summary import classifies
+from neuromorphic.runs.summary import classifies
 from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
 from spikeclip.predictions import Truth, find_truth

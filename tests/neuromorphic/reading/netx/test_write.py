@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.netx.chains import chains
+from neuromorphic.deploy.netx import to_layers, write_netx
 from neuromorphic.errors import RefusedInput
 from neuromorphic.loihi2.quantise import quantise
-from neuromorphic.netx.layers import Conv, Dense, Flatten, Input, Neuron
-from neuromorphic.netx.write import to_layers, write_netx
 from neuromorphic.reading.build import from_nir
-from neuromorphic.reading.netx import from_layers
+from neuromorphic.reading.netx.graph import from_layers
+from neuromorphic.reading.netx.layers import Conv, Dense, Flatten, Input, Neuron
 from neuromorphic.reading.read import read_graph
 from tests.neuromorphic.graphs import small_net
-from tests.neuromorphic.netx.files import dense, write
+from tests.neuromorphic.reading.netx.files import dense, write
 
 NEURON = Neuron(4096, 1024, 25)
 ZEROS = np.zeros(2, np.int64)

@@ -10,7 +10,7 @@ import energy.cli
 import neuromorphic.cli
 import neuromorphic.inspection.cli
 from neuromorphic.ir.trace import Trace
-from tests.neuromorphic.netx.files import NEURON, dense, population, write
+from tests.neuromorphic.reading.netx.files import NEURON, dense, population, write
 
 draw = np.random.default_rng(1)
 FIRST, SECOND = 2 * draw.integers(-20, 21, (9, 12)), 2 * draw.integers(-20, 21, (4, 9))

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from neuromorphic.run_page import html
-from neuromorphic.run_page.content import SAMPLED, nodes, raster
-from tests.neuromorphic.run_page.runs import a_run
+from neuromorphic.runs.content import SAMPLED, nodes, raster
+from neuromorphic.runs.page import html
+from tests.neuromorphic.runs.runs import a_run
 
 NAME = "<script>alert(1)<script>\"'&{{{{ 7*7 }}}}{}"
 WORDS = "</script><script>alert(1)</script>\"'&\x00{{{{ 7*7 }}}}{}"

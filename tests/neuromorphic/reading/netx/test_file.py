@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.loihi2.file import integer_graph
-from neuromorphic.netx.file import read_layers
 from neuromorphic.ops import Delay, LoihiLif
-from neuromorphic.reading.netx import from_layers
+from neuromorphic.reading.netx.file import read_layers
+from neuromorphic.reading.netx.graph import from_layers
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
-from tests.neuromorphic.netx.files import NEURON, conv, correlated, dense, population, write
+from tests.neuromorphic.reading.netx.files import NEURON, conv, correlated, dense, population, write
 
-DATA = Path(__file__).parents[2] / "data" / "netx"
+DATA = Path(__file__).parents[3] / "data" / "netx"
 
 
 @pytest.fixture

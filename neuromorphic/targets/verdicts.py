@@ -23,7 +23,7 @@ from neuromorphic.loihi2.file import integer_graph
 from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.loihi2.supported import refusals as no_integers
-from neuromorphic.targets import Fast, Lava, Reference, Target
+from neuromorphic.targets.target import Fast, Lava, Reference, Target
 
 Kind = Literal["faithful", "approximate", "refused"]
 Others = Mapping[str, Callable[[Graph], list[str]]]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.inspection.proof import find_proof
 from neuromorphic.inspection.report import Inspection, inspect, synapses
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import Mismatch, ParityReport, compare_common
@@ -75,8 +76,6 @@ def described_graph(graph: Graph, model: Path | None) -> Inspection:
     Raises:
         RefusedInput: its certificate is none.
     """
-    from neuromorphic.inspection.cli import find_proof
-
     proof = None if model is None else find_proof(graph, prove=graph.precision == "float")
     return inspect(graph, synapses(graph), proof)
 

@@ -11,7 +11,7 @@ from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
-from neuromorphic.summary import counted, displaced, output_unit
+from neuromorphic.runs.summary import counted, displaced, output_unit
 from tests.neuromorphic.graphs import DT, chain, lif
 
 

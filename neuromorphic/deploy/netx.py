@@ -14,19 +14,6 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import in_memory
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.netx.layers import (
-    BIAS_EXPONENT,
-    LEAST_WEIGHT,
-    MOST_DELAY,
-    MOST_WEIGHT,
-    Conv,
-    Dense,
-    Flatten,
-    Input,
-    Ints,
-    Layer,
-    Neuron,
-)
 from neuromorphic.ops import (
     Affine,
     Conv2d,
@@ -42,6 +29,19 @@ from neuromorphic.ops import (
     Weighted,
 )
 from neuromorphic.ops.widths import BIAS_MANTISSA_BITS
+from neuromorphic.reading.netx.layers import (
+    BIAS_EXPONENT,
+    LEAST_WEIGHT,
+    MOST_DELAY,
+    MOST_WEIGHT,
+    Conv,
+    Dense,
+    Flatten,
+    Input,
+    Ints,
+    Layer,
+    Neuron,
+)
 
 
 def write_netx(graph: Graph, path: Path) -> None:

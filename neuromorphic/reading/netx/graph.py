@@ -20,10 +20,10 @@ from neuromorphic.analysis.order import arranged
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.netx.layers import BIAS_EXPONENT, Conv, Dense, Flatten, Input, Ints, Layer, Neuron
 from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, LoihiLif, Shape, Shapes, Sink, Source
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.reading.limits import Size
+from neuromorphic.reading.netx.layers import BIAS_EXPONENT, Conv, Dense, Flatten, Input, Ints, Layer, Neuron
 from neuromorphic.reading.provenance import Asked
 
 INPUT, OUTPUT = "input", "output"

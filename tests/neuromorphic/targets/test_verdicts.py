@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import neuromorphic.inspection.cli
-import neuromorphic.verdicts
+import neuromorphic.targets.verdicts
 from export.onnx.integers.supported import refusals as no_onnx
 from neuromorphic.deploy import MISSING
 from neuromorphic.execution.reference import run
@@ -18,7 +18,7 @@ from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
-from neuromorphic.verdicts import verdicts
+from neuromorphic.targets.verdicts import verdicts
 from tests.neuromorphic.graphs import attention, chain, conv, lif, small_net
 
 FRAMES = np.random.default_rng(0).normal(size=(3, 2, 6, 6)).astype(np.float32)
@@ -60,7 +60,7 @@ def test_without_scipy_a_folder_is_refused_and_nothing_else(monkeypatch):
     graph = from_nir(small_net())
     floats, scheme = calibrate(graph, FRAMES)
     whole = integers(with_scheme(floats, scheme), scheme)
-    monkeypatch.setattr(neuromorphic.verdicts, "find_spec", lambda name: None)
+    monkeypatch.setattr(neuromorphic.targets.verdicts, "find_spec", lambda name: None)
     found = judged(whole)
     assert (found["deploy"].kind, found["deploy"].reasons) == ("refused", (MISSING,))
     assert {verdict.kind for name, verdict in found.items() if name != "deploy"} == {"faithful", "approximate"}

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from neuromorphic.run_page import html
+from neuromorphic.runs.page import html
 from tests import chromium
-from tests.neuromorphic.run_page.runs import a_run
+from tests.neuromorphic.runs.runs import a_run
 
 pytestmark = pytest.mark.skipif(chromium.PATH is None, reason="no Chromium here (Debian's package: chromium)")
 

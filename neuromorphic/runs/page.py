@@ -14,7 +14,7 @@ from PIL import Image
 from neuromorphic.inspection.drawing import STYLE, inline
 from neuromorphic.ir.parity import Mismatch, ParityReport
 from neuromorphic.pages import render
-from neuromorphic.run_page.content import SHOWN, Run, nodes, raster
+from neuromorphic.runs.content import SHOWN, Run, nodes, raster
 
 THUMBNAIL = 96
 """Pixels of a picture's longer side, at most."""
@@ -37,7 +37,7 @@ def html(run: Run) -> str:
     neurons, spikes = sum(train.neurons for train in trains), sum(train.count() for train in trains)
     shown = [] if run.images is None else [_png(image) for image in run.images[:SHOWN]]
     return render(
-        "neuromorphic.run_page",
+        "neuromorphic.runs",
         "run.html.j2",
         style="run.css",
         script="run.js",

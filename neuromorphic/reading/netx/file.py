@@ -16,7 +16,7 @@ import numpy as np
 
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ir.hdf5 import survey
-from neuromorphic.netx.layers import (
+from neuromorphic.reading.netx.layers import (
     LEAST_WEIGHT,
     MOST_DELAY,
     MOST_WEIGHT,
