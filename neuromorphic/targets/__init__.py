@@ -1,0 +1,1 @@
+"""What can run a graph, and what becomes of it on each."""
