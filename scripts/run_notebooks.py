@@ -72,7 +72,7 @@ def outputs(source: str, names: dict[str, Any], count: int) -> list[dict[str, An
 def _run(source: str, names: dict[str, Any]) -> Any:
     """Run a cell; the value of its last line, where that is an expression and doesn't end in a semicolon."""
     names["_shell"] = _shell
-    python = re.sub(r"^( *)!(.*(?:\\\n.*)*)$", lambda m: f"{m[1]}_shell({m[2]!r})", source, flags=re.MULTILINE)
+    python = re.sub(r"^( *)!((?:.*\\\n)*.*)$", lambda m: f"{m[1]}_shell({m[2]!r})", source, flags=re.MULTILINE)
     body = ast.parse(python).body
     last = body.pop() if body and isinstance(body[-1], ast.Expr) and not source.rstrip().endswith(";") else None
     exec(compile(ast.Module(body, []), "<cell>", "exec"), names)

@@ -1,1 +1,1 @@
-"""What can run a graph, and what becomes of it on each."""
+"""Who runs a graph: targets, and what becomes of a graph on each."""
