@@ -1,9 +1,12 @@
 """Train the SEW-ResNet of `networks.py` on CIFAR-10; a run that was cut off goes on from its last whole epoch.
 
+A run goes on, too, with a longer schedule or with fewer images than before.
+
 python -m benchmarks.trained.train --data cifar10:DIR:train --test cifar10:DIR:test -o sew.pt [--schedule 1x8,4x2]
 """
 
 from collections.abc import Iterator
+from math import cos, pi
 from pathlib import Path
 from typing import Annotated
 
@@ -38,8 +41,7 @@ def main(
     torch.manual_seed(0)
     net = SEWResNet()
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.05)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, len(steps_of) * (len(train) // BATCH))
-    parts, done = {"weights": net, "optimiser": optimiser, "cosine": cosine}, 0
+    parts, done = {"weights": net, "optimiser": optimiser}, 0
     if output.exists():
         state = torch.load(output, weights_only=True)
         for name, part in parts.items():
@@ -47,8 +49,13 @@ def main(
         done = state["epochs"]
     for epoch in range(done, len(steps_of)):
         net.steps = steps_of[epoch]
-        loss = np.mean([_step(net, optimiser, cosine, *batch) for batch in _batches(train, epoch)])
-        console.print(f"epoch {epoch + 1}: T {net.steps}, loss {loss:.3f}, test {100 * accuracy(net, held_out):.2f} %")
+        losses = []
+        for i, batch in enumerate(_batches(train, epoch)):
+            passed = (epoch + i * BATCH / len(train)) / len(steps_of)
+            losses.append(_step(net, optimiser, RATE * (1 + cos(pi * passed)) / 2, *batch))
+        console.print(
+            f"epoch {epoch + 1}: T {net.steps}, loss {np.mean(losses):.3f}, test {100 * accuracy(net, held_out):.2f} %"
+        )
         with whole(output) as file:
             torch.save({"epochs": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, file)
 
@@ -63,19 +70,14 @@ def _batches(images: ImageSet, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield torch.from_numpy(frames(seen.numpy())), labels[which]
 
 
-def _step(
-    net: SEWResNet,
-    optimiser: torch.optim.Optimizer,
-    cosine: torch.optim.lr_scheduler.LRScheduler,
-    x: Tensor,
-    labels: Tensor,
-) -> float:
+def _step(net: SEWResNet, optimiser: torch.optim.Optimizer, rate: float, x: Tensor, labels: Tensor) -> float:
     net.train()
+    for group in optimiser.param_groups:
+        group["lr"] = rate
     loss = torch.nn.functional.cross_entropy(net(x), labels)
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
-    cosine.step()
     functional.reset_net(net)
     return float(loss.detach())
 
