@@ -16,7 +16,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lint test test-fast test-slow demo bench counters readers netx zoo clean
+.PHONY: help .venv lint test test-slow demo bench counters readers netx zoo wheel site clean
 
 help: ## list these commands
 	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,15 +47,12 @@ lint: $(READY) ## style, types and the imports that the layout allows
 # Two processes, each a file at a time: files share what is expensive to make.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
-test: lint ## the whole test suite (five to nine minutes on two cores)
-	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m "not alone" $(SIDE_BY_SIDE)
+test: lint ## style, types and the test suite but for its slow proofs
+	$(BIN)/python -m pytest -m "alone and not slow"
+	$(BIN)/python -m pytest -m "not alone and not slow" $(SIDE_BY_SIDE)
 
-test-fast: $(READY) ## without lint, and without tests of more than 20 s
-	$(BIN)/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE)
-
-test-slow: $(READY) ## tests that take more than 20 s each
-	$(BIN)/python -m pytest -m slow
+test-slow: $(READY) ## proofs that take more than 20 s each; their last figures stand in docs/results.md
+	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
 
 demo: $(READY) ## a shipped checkpoint from export to energy, on sample photographs (under 3 minutes)
 	$(BIN)/python scripts/demo.py
@@ -89,6 +86,16 @@ zoo: $(READY) ## other people's networks through the front door, every spike com
 	$(PIP) install --no-deps --target build/zoo -r benchmarks/zoo/requirements.txt
 	PYTHONPATH=build/zoo $(BIN)/python -m benchmarks.zoo $(or $(CLONES),build/clones)
 	PYTHONPATH=build/zoo $(BIN)/python -m pytest -q tests/export/frontend/test_neurons.py tests/export/frontend/test_norse.py
+
+wheel: $(READY) ## the wheel, built and tried apart from the sources, with the core's dependencies only
+	@test -f demo/model.nir || $(BIN)/python -m spikeclip export spike-driven-small -o demo/model.nir
+	$(BIN)/python scripts/check_wheel.py demo/model.nir
+
+# In an environment of its own, as nothing else needs what it installs.
+site: ## the documentation as a site in build/site, without a warning
+	@test -x build/docs/bin/mkdocs || { $(PYTHON) -m venv build/docs && build/docs/bin/pip install -q \
+		$$(sed -n 's/^docs = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",'); }
+	build/docs/bin/mkdocs build --strict
 
 clean: ## remove .venv and everything that tools left behind
 	rm -rf $(VENV) build dist runs demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

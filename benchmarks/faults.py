@@ -44,7 +44,7 @@ class Run:
     """A command that was started in a folder of its own.
 
     Attributes:
-        folder: with `tmp` for temporary files, `out` for what it writes, `said` for what it prints.
+        folder: with `tmp` for temporary files and `out` for what it writes.
         process: it.
         fault: when the fault came, by the monotonic clock.
     """
@@ -102,14 +102,13 @@ def start(
         (folder / name).mkdir()
     words = [word.replace("OUT", str(folder / "out")) for word in command]
     environment = {**os.environ, MARK: str(folder), "TMPDIR": str(folder / "tmp")}
-    with (folder / "said").open("wb") as said:
-        process = subprocess.Popen(
-            [*(word.replace("TMP", str(folder / "tmp")) for word in wrapper), *words],
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            preexec_fn=lambda: _prepare(limits),
-        )
+    process = subprocess.Popen(
+        [*(word.replace("TMP", str(folder / "tmp")) for word in wrapper), *words],
+        stdout=subprocess.PIPE,  # which has room for what a command says, whatever the limit of its files
+        stderr=subprocess.STDOUT,
+        env=environment,
+        preexec_fn=lambda: _prepare(limits),
+    )
     return Run(folder, process)
 
 
@@ -133,16 +132,25 @@ def end(run: Run, row: Row) -> None:
     until = time.monotonic() + 30
     while run.others() and time.monotonic() < until:
         time.sleep(0.1)
-    said = (run.folder / "said").read_text(errors="replace")
+    said = _said(run)
     row.said = next((line for line in said.splitlines() if line.startswith("error:")), row.said)[:110].replace("|", "/")
     row.left += _left(run, said)
     run.strike(run.others(), signal.SIGKILL)
     shutil.rmtree(run.folder)
 
 
+def _said(run: Run) -> str:
+    """All that a command that is over has printed; something else may hold its console open still."""
+    stream = run.process.stdout
+    assert stream is not None  # as `start` made it
+    with stream:
+        os.set_blocking(stream.fileno(), False)
+        return (stream.read() or b"").decode(errors="replace")
+
+
 def _left(run: Run, said: str) -> Iterator[str]:
     """What a command that is over has left, in words."""
-    if "Traceback" in said and "its last words" not in said:
+    if "Traceback" in said:
         yield "a traceback"
     if others := run.others():
         yield f"{len(others)} processes"
@@ -234,7 +242,7 @@ def table(root: Path, tries: int) -> Iterator[Row]:
     lava = [str(BIN / "spikeclip-simulate"), model, "--frames", frames, "-o", "OUT/run.h5", "--json", "OUT/run.json"]
     fast = [*lava, "--backend", "fast"]
     energy = [str(BIN / "spikeclip-energy"), model, "--frames", frames, "--json", "OUT/energy.json"]
-    yield dead_child(lava, root, tries, Row(f"a process of Lava's killed, {tries} random moments", (0, 3)))
+    yield dead_child(lava, root, tries, Row(f"a process of Lava's killed, {tries} random moments", (0, 2, 3)))
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         for command, times in ((lava, tries), (fast, -(-tries // 4)), (energy, -(-tries // 4))):
             name = f"{Path(command[0]).name}{' (fast)' if command is fast else ''}"
@@ -245,9 +253,9 @@ def table(root: Path, tries: int) -> Iterator[Row]:
         yield once(command, root, row, limits=limited(resource.RLIMIT_FSIZE, size))
     for most in (16, 64, 256):
         yield once(lava, root, Row(f"`ulimit -n {most}`", (0, 2, 3)), limits=limited(resource.RLIMIT_NOFILE, most))
-    for most in (1, 2, 4):
-        row = Row(f"`ulimit -v` of {most} GiB", (0, 2, 3))
-        yield once(lava, root, row, limits=limited(resource.RLIMIT_AS, most << 30))
+    for command, most in ((lava, 256), (lava, 512), (lava, 1024), (fast, 256), (energy, 256)):
+        row = Row(f"`ulimit -v` of {most} MiB, {Path(command[0]).name}", (0, 2, 3))
+        yield once(command, root, row, limits=limited(resource.RLIMIT_AS, most << 20))
     if shutil.which("unshare") and not subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         for size in ("64k", "1m", "16m"):
             row = Row(f"/dev/shm of {size}", (0, 3))

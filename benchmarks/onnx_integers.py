@@ -19,7 +19,7 @@ import onnxruntime
 import typer
 from numpy.typing import NDArray
 
-from export.onnx.integers import build
+from export.onnx.integers.model import build
 from neuromorphic.execution.fast import Activity, run
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.quantise import quantise

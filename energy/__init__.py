@@ -1,16 +1,24 @@
-"""What a run of a graph costs: operations counted exactly, then priced by published figures.  No torch."""
+"""What a run of a graph costs: operations counted exactly, then priced by published figures.  No torch.
 
-from energy.ann import dense_baseline
-from energy.assemble import assemble
-from energy.bit_matched import bit_matched
-from energy.counting import count
-from energy.counts import AnnCounts, AnnLayer, LayerCounts, OperationCounts, PopulationCounts, SourceCounts
-from energy.document import Accuracy, Document
-from energy.inputs import with_input_kind
-from energy.outputs import Outputs
-from energy.prices import SHIPPED, Device, read_device, read_devices
-from energy.provenance import provenance
-from energy.streaming import count_running, count_stored
+What a name needs is loaded at its first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from energy.ann import dense_baseline
+    from energy.assembly import assemble
+    from energy.bit_matching import bit_matched
+    from energy.counting import count
+    from energy.counts import AnnCounts, AnnLayer, LayerCounts, OperationCounts, PopulationCounts, SourceCounts
+    from energy.document import Accuracy, Document
+    from energy.inputs import with_input_kind
+    from energy.origin import provenance
+    from energy.outputs import Outputs
+    from energy.prices import Device, read_device, read_devices
+    from energy.shipped import SHIPPED
+    from energy.streaming import count_running, count_stored
 
 __all__ = [
     "SHIPPED",
@@ -35,3 +43,33 @@ __all__ = [
     "read_devices",
     "with_input_kind",
 ]
+
+_ROOMS = {
+    "SHIPPED": "shipped",
+    "Accuracy": "document",
+    "AnnCounts": "counts",
+    "AnnLayer": "counts",
+    "Device": "prices",
+    "Document": "document",
+    "LayerCounts": "counts",
+    "OperationCounts": "counts",
+    "Outputs": "outputs",
+    "PopulationCounts": "counts",
+    "SourceCounts": "counts",
+    "assemble": "assembly",
+    "bit_matched": "bit_matching",
+    "count": "counting",
+    "count_running": "streaming",
+    "count_stored": "streaming",
+    "dense_baseline": "ann",
+    "provenance": "origin",
+    "read_device": "prices",
+    "read_devices": "prices",
+    "with_input_kind": "inputs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"energy.{_ROOMS[name]}"), name)

@@ -2,37 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from energy.ann import dense_baseline
-from energy.assemble import assemble
-from energy.bit_matched import bit_matched
-from energy.counts import OperationCounts
-from energy.document import Accuracy, Data
-from energy.inputs import with_input_kind, with_kind_of
-from energy.outputs import Outputs
-from energy.prices import SHIPPED, read_devices
-from energy.provenance import provenance, sha256_of
-from energy.streaming import count_running, count_stored
-from energy.table import table
+from energy.shipped import SHIPPED
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.reference import run as run_reference
-from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.metadata import InputKind
-from neuromorphic.ir.parity import ParityReport
-from neuromorphic.reading.events import parse_bin
-from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
-from neuromorphic.reading.provenance import Asked, asked
-from neuromorphic.reading.read import read_graph
-from neuromorphic.summary import assumptions, classifies
-from spikeclip.console import progress_bar, refusals, results
-from spikeclip.data import ImageSet, load_images
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
@@ -49,24 +26,39 @@ from spikeclip.options import (
     ModelOrModuleArgument,
     ModuleOption,
     ResetOption,
+    SkipBrokenOption,
     TimeFirstOption,
     TimeStepsOption,
     WeightsOption,
     WrittenByOption,
 )
-from spikeclip.predictions import Truth, find_truth
-from spikeclip.preprocess import stated_resize
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # --help loads nothing that counting takes
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from energy.counts import OperationCounts
+    from energy.document import Data
     from export.frontend.door import PreparedModule
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.metadata import InputKind
+    from neuromorphic.ir.parity import ParityReport
+    from neuromorphic.reading.frames import FrameOptions
+    from spikeclip.predictions import Truth
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 COMPARED_INPUTS = 4
 """The first ones, on which a module's spikes are compared with those that are counted."""
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip energy model.nir --images samples --html report.html --json counts.json",
+        "spikeclip energy theirs.nir --frames spikes.npy --dt 1e-4 --device 45nm-int8",
+        "spikeclip energy --module mynet.py:make --weights best.pth --input 3,32,32 -T 4 --neurobench mynet.json",
+    )
+)
 def energy(
     model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
@@ -75,6 +67,7 @@ def energy(
     time_first: TimeFirstOption = False,
     time_steps: TimeStepsOption = None,
     limit: LimitOption = None,
+    skip_broken: SkipBrokenOption = False,
     trace: Annotated[Path | None, typer.Option(help="Count in this trace of spikeclip-simulate (.h5) instead.")] = None,
     dt: DtOption = None,
     reset: ResetOption = None,
@@ -119,18 +112,30 @@ def energy(
 
     With `--module` it counts your own network, without a file: this runs your Python, and compares its spikes with
     those that are counted (docs/frontend.md). The ANN is the one that a file describes, else the same layers, once.
-
-    Examples: `spikeclip-energy model.nir --images samples --html report.html --json counts.json`,
-    `spikeclip-energy --module mynet.py:make --weights best.pth --input 3,32,32 -T 4 --neurobench mynet.json`
     """
-    outputs = Outputs(json_path, csv_path, per_image, html_path, svg, neurobench)
     with refusals():
+        from energy.ann import dense_baseline
+        from energy.assembly import assemble
+        from energy.bit_matching import bit_matched
+        from energy.document import Accuracy
+        from energy.inputs import with_input_kind
+        from energy.origin import provenance
+        from energy.outputs import Outputs
+        from energy.prices import read_devices
+        from energy.table import table
+        from neuromorphic.reading.events import parse_bin
+        from neuromorphic.reading.frames import FrameOptions
+        from neuromorphic.reading.provenance import asked
+        from neuromorphic.runs.cli_inputs import open_graph
+        from neuromorphic.runs.summary import assumptions
+
+        outputs = Outputs(json_path, csv_path, per_image, html_path, svg, neurobench)
         names = list(SHIPPED) if device is None else device
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         outputs.check((model, images, frames_path, trace, *(() if own is None else own.files), *names))
         devices = read_devices(names)
         meant = {"--dt": dt, "--reset": reset, "--integrators": integrators, "--written-by": written_by}
-        graph, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
+        graph, prepared = open_graph(model, own, asked(dt, reset, integrators, written_by))
         if own is None:
             graph = with_input_kind(graph, None if input_kind is None else input_kind.value)
         layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
@@ -146,7 +151,8 @@ def energy(
             given = [option for option, value in shown.items() if value is not None and option not in of_module]
             run = _stored(graph, trace, frames_path, layout, given)
         else:
-            run = _running(graph, _inputs(graph, prepared, images, frames_path, layout, limit), time_steps)
+            inputs = _inputs(graph, prepared, images, frames_path, layout, limit, skip_broken)
+            run = _running(graph, inputs, time_steps)
         counts = run.counts
         own_layers = dense_baseline(run.graph, counts.images)
         if dense or (counts.ann is None and own_layers.macs):
@@ -163,7 +169,12 @@ def energy(
             "--input-kind": input_kind,
             "--ann-accuracy": ann_accuracy,
         }
-        switches = {"--time-first": time_first, "--dense-baseline": dense, "--bit-matched": matched}
+        switches = {
+            "--time-first": time_first,
+            "--skip-broken": skip_broken,
+            "--dense-baseline": dense,
+            "--bit-matched": matched,
+        }
         flags = [flag for flag, given in switches.items() if given]
         command = [*_command(model, options, names), *flags]
         narrow = [bit_matched(one, counts.time_steps) for one in devices] if matched else []
@@ -190,13 +201,13 @@ def energy(
         compared = None if prepared is None or run.frames is None else _compared(prepared, graph, run.frames)
         parity = None if compared is None else _parity(compared)
         report = report.model_copy(update={"notes": [*report.notes, *([] if parity is None else [parity])]})
-    results.print(table(counts, report))
-    if parity is not None:
-        results.print(parity, markup=False)
-    with refusals():
+        results.print(table(counts, report))
+        if parity is not None:
+            results.print(parity, markup=False)
         outputs.write(report, counts)
-    if compared is not None and compared.mismatches:
-        raise typer.Exit(1)
+        written(json_path, csv_path, per_image, html_path, svg, neurobench)
+        if compared is not None and compared.mismatches:
+            raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
@@ -213,18 +224,25 @@ class _Run:
         frames: that ran; None of a trace.
     """
 
-    graph: Graph
-    counts: OperationCounts
-    data: Data
+    graph: "Graph"
+    counts: "OperationCounts"
+    data: "Data"
     producer: str
     precision: str
     assumed: list[str]
-    truth: Truth
-    frames: NDArray[np.float32] | None = None
+    truth: "Truth"
+    frames: "NDArray[np.float32] | None" = None
 
 
-def _stored(graph: Graph, path: Path, frames_path: Path | None, layout: FrameOptions, given: list[str]) -> _Run:
+def _stored(graph: "Graph", path: Path, frames_path: Path | None, layout: "FrameOptions", given: list[str]) -> _Run:
     """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
+    from energy.document import Data
+    from energy.inputs import with_kind_of
+    from energy.origin import sha256_of
+    from energy.streaming import count_stored
+    from neuromorphic.reading.frames import find_frames
+    from spikeclip.predictions import Truth
+
     spiking = graph.metadata.input_kind in ("spikes", "counts")
     if odd := [option for option in given if not (spiking and option in ("--frames", "--bin"))]:
         raise RefusedInput(f"{path}: a trace already holds its run; expected no {' and no '.join(odd)} with it")
@@ -233,6 +251,9 @@ def _stored(graph: Graph, path: Path, frames_path: Path | None, layout: FrameOpt
     assumed = [] if found is None or frames is None else [*found.assumed, *with_kind_of(graph, frames, found.kind)[1]]
     with progress_bar("counting") as advance:
         counts, trace = count_stored(graph, path, progress=advance, frames=frames)
+    from neuromorphic.analysis.fingerprint import check_trace
+
+    assumed = [*assumed, *check_trace(graph, trace)]
     return _Run(
         graph,
         counts,
@@ -244,68 +265,46 @@ def _stored(graph: Graph, path: Path, frames_path: Path | None, layout: FrameOpt
     )
 
 
-def _opened(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tuple[Graph, PreparedModule | None]":
-    """The graph in a file, or of a module; and the module, where one was named."""
-    if own is not None:
-        from export.frontend.command import opened
-
-        return opened(model, own, meant)
-    if model is None:
-        raise RefusedInput("nothing to count; expected a graph (.nir), or --module FILE.py:FACTORY")
-    return read_graph(model, asked=meant), None
-
-
 @dataclass(frozen=True)
 class _Inputs:
     """What a graph runs on: frames, of the kind that their file says, and what is known of them."""
 
-    frames: NDArray[np.float32]
-    kind: InputKind | None
-    data: Data
-    truth: Truth
+    frames: "NDArray[np.float32]"
+    kind: "InputKind | None"
+    data: "Data"
+    truth: "Truth"
     assumed: tuple[str, ...] = ()
 
 
 def _inputs(
-    graph: Graph,
+    graph: "Graph",
     prepared: "PreparedModule | None",
     images: str | None,
     frames_path: Path | None,
-    layout: FrameOptions,
+    layout: "FrameOptions",
     limit: int | None,
+    skip_broken: bool,
 ) -> _Inputs:
     """Images or frames as they were named; of a module, random frames where none were."""
-    if images is None and frames_path is None and prepared is not None:
-        from export.frontend.command import random_inputs
+    from energy.document import Data
+    from energy.origin import sha256_of
+    from neuromorphic.runs.cli_inputs import assumed_of, frames_of, inputs_for, truth_of
+    from spikeclip.data import ImageSet
 
-        frames, said = random_inputs(prepared, limit)
-        data = Data(spec=f"{len(frames)} random inputs", sha256=sha256(frames.tobytes()).hexdigest())
-        return _Inputs(frames, None, data, Truth(None), (said,))
-    if (images is None) == (frames_path is None):
+    if (images is None) == (frames_path is None) and not (images is None and prepared is not None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
-    if frames_path is not None:
-        found = find_frames(graph, frames_path, layout, limit)
-        digest = sha256_of(frames_path) if frames_path.is_file() else found.sha256
-        data = Data(spec=str(frames_path), sha256=digest)
-        return _Inputs(found.floats(), found.kind, data, _truth(graph, found), found.assumed)
-    if layout.bin is not None or layout.time_first:
-        raise RefusedInput("--bin and --time-first are of frames; expected --frames")
-    resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    loaded = load_images(str(images), image_size(graph), limit, resize)
-    data = Data(spec=str(images), sha256=loaded.sha256)
-    truth = _truth(graph, loaded) if graph.metadata.label_names else Truth(None)
-    return _Inputs(encode(graph, loaded.images), None, data, truth)
+    found = inputs_for(graph, prepared, images, frames_path, layout, limit, skip_broken=skip_broken)
+    spec = str(images or frames_path or f"{len(found.names)} random inputs")
+    digest = sha256_of(frames_path) if frames_path is not None and frames_path.is_file() else found.sha256
+    frames, kind = frames_of(graph, found), None if isinstance(found, ImageSet) else found.kind
+    return _Inputs(frames, kind, Data(spec=spec, sha256=digest), truth_of(graph, found), assumed_of(found))
 
 
-def _truth(graph: Graph, shown: Frames | ImageSet) -> Truth:
-    """The right classes, where there are labels and outputs are classes."""
-    if shown.labels is None or not classifies(graph):
-        return Truth(None)
-    return find_truth(shown, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
-
-
-def _running(graph: Graph, inputs: _Inputs, time_steps: int | None) -> _Run:
+def _running(graph: "Graph", inputs: _Inputs, time_steps: int | None) -> _Run:
     """Counts of the numpy reference on them."""
+    from energy.inputs import with_kind_of
+    from energy.streaming import count_running
+
     graph, assumed = with_kind_of(graph, inputs.frames, inputs.kind)
     with progress_bar("running and counting") as advance:
         counts = count_running(graph, inputs.frames, time_steps, progress=advance)
@@ -313,21 +312,22 @@ def _running(graph: Graph, inputs: _Inputs, time_steps: int | None) -> _Run:
     return _Run(graph, counts, inputs.data, "reference", graph.precision, said, inputs.truth, inputs.frames)
 
 
-def _compared(prepared: "PreparedModule", graph: Graph, frames: NDArray[np.float32]) -> ParityReport:
+def _compared(prepared: "PreparedModule", graph: "Graph", frames: "NDArray[np.float32]") -> "ParityReport":
     """The spikes of the first inputs, counted ones against those of the module's own forward."""
     from export.frontend.parity import compare_module
+    from neuromorphic.execution.reference import run as run_reference
 
     first = frames[:COMPARED_INPUTS]
     return compare_module(prepared, run_reference(graph, first), prepared.record(first))
 
 
-def _parity(report: ParityReport) -> str:
+def _parity(report: "ParityReport") -> str:
     compared = f"{report.spikes_compared:,} spikes of {report.images} inputs"
     wrong = f"{report.mismatches:,}" if report.mismatches else "none"
     return f"parity: {compared}, your own forward against the graph that was counted: {wrong} different"
 
 
-def _ann_accuracy(graph: Graph, given: float | None, dense: bool) -> float | None:
+def _ann_accuracy(graph: "Graph", given: float | None, dense: bool) -> float | None:
     """As given, or as the file's table of the twin says."""
     stated = None if dense or graph.metadata.twin is None else graph.metadata.twin.get("accuracy")
     if given is not None or stated is None:
@@ -347,4 +347,4 @@ def _command(model: Path | None, options: Mapping[str, object], devices: list[st
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -25,6 +25,7 @@ from energy.events import Events, arriving
 from energy.synaptic_operations import spikes_per_step
 from energy.updates import macs_needed, updates_needed
 from neuromorphic.analysis.arrivals import Arrival, arrivals, check_delays
+from neuromorphic.analysis.fingerprint import check_trace
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import Trace
@@ -193,6 +194,7 @@ def _check(graph: Graph, trace: Trace) -> None:
                 f"{graph.source}: population {name!r} has the shape {list(train.shape)} in packed bits "
                 f"{list(train.bits.shape)} in the trace; expected {list(shape)} in {list(expected)}"
             )
+    check_trace(graph, trace)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Operation counts: exact integers, sums over the images, free of any energy figure; the report's JSON holds them."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy.distribution import Distribution, distribution
 from energy.record import ADDED, InMemory, PerStep, Record, Sum, follows
+from neuromorphic.ir.shown import Shown
 from neuromorphic.ops.types import Kind
 
 
@@ -256,7 +257,7 @@ class AnnCounts(Record):
         return all(layer.shapes is not None for layer in self.layers.values())
 
 
-class OperationCounts(Record):
+class OperationCounts(Shown, Record):
     """What a run of a graph computed, and what its ANN twin would have; nodes stand in topological order.
 
     Attributes:
@@ -314,6 +315,22 @@ class OperationCounts(Record):
     attention_per_image: Distribution = follows(
         lambda of: distribution(_per_image(of["images"], [a.per_step for a in _attention(of["layers"])]))
     )
+
+    def title(self) -> str:
+        """The totals in one line."""
+        images = max(1, self.images)
+        ann = "" if self.ann is None else f"; ANN: {self.ann.macs / images:,.0f} MACs"
+        return (
+            f"{self.images} images, T = {self.time_steps}, per image: {self.sops / images:,.0f} SOPs, "
+            f"{self.macs / images:,.0f} MACs, {self.neuron_updates / images:,.0f} neuron updates{ann}"
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each layer, with sums over the images."""
+        return [
+            {"layer": name, "kind": layer.kind, "rate": layer.rate, "SOPs": layer.sops, "MACs": layer.macs}
+            for name, layer in self.layers.items()
+        ]
 
     @property
     def neurons(self) -> dict[str, NeuronCounts]:

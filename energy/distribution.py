@@ -8,9 +8,9 @@ from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from energy.record import Strict
+from energy.student import two_sided_quantile
 
 CONFIDENCE = 0.95
 
@@ -45,7 +45,7 @@ def distribution(values: NDArray[np.float64] | NDArray[np.int64]) -> Distributio
     deviation = interval = None
     if images > 1:
         deviation = float(values.std(ddof=1))
-        quantile = float(stdtrit(images - 1, (1 + CONFIDENCE) / 2))
+        quantile = two_sided_quantile(CONFIDENCE, images - 1)
         factor = exp(quantile * deviation / (mean * images**0.5)) if mean else 1.0
         interval = (mean / factor, mean * factor)
     low, median, high = (float(p) for p in np.percentile(values, [2.5, 50.0, 97.5]))

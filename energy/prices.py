@@ -14,10 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from energy.record import Strict
-from neuromorphic.errors import RefusedInput
-
-SHIPPED = ("45nm-fp32", "45nm-int8", "loihi1")
-"""Devices that come with the package."""
+from energy.shipped import SHIPPED
+from neuromorphic.errors import RefusedInput, meant
 
 PLAUSIBLE: Mapping[str, float] = {"measured": 1.1, "simulated": 1.5, "estimated": 2.0}
 """Up to what factor, either way, a figure of each grade may be off where its file gives no range: a convention."""
@@ -159,6 +157,7 @@ def read_device(name: str | Path) -> Device:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"not readable ({error})"
         raise RefusedInput(
             f"device {str(name)!r}: {reason}; expected a .toml file or one of {', '.join(SHIPPED)}"
+            f"{meant(str(name), SHIPPED)}"
         ) from error
     try:
         return Device.model_validate(tomllib.loads(text))

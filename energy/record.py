@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 from pydantic.json_schema import SkipJsonSchema
 
+from neuromorphic.ir.shown import same
+
 T = TypeVar("T")
 
 ADDED = object()
@@ -40,6 +42,11 @@ class Record(Strict):
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, json_schema_serialization_defaults_required=True)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and same(vars(self), vars(other))
+
+    __hash__ = None  # type: ignore[assignment]  # arrays are in it
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:

@@ -21,9 +21,9 @@ def table(counts: OperationCounts, report: Document) -> Group:
     """Operations per layer, as means per image, the encoder's totals against its ANN twin's, and what both take."""
     layers = Table(box=None, pad_edge=False)
     layers.add_column("layer", overflow="fold")
-    layers.add_column("kind")
+    layers.add_column("kind", overflow="fold")
     for column in ("rate", "SOPs", *(("attention",) if counts.attention.dense else ()), "at rate 1", "MACs"):
-        layers.add_column(column, justify="right")
+        layers.add_column(column, justify="right", overflow="fold")
     for name, layer in counts.layers.items():
         layers.add_row(*_row(name, layer, counts))
     lines = [Text(line) for line in [*summary(counts), *said(report)]]

@@ -1,13 +1,14 @@
 """`spikeclip-export`: a NIR graph or an ONNX model of a network, with the proof that its spikes are the same."""
 
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import console, progress_bar, refusals, results
+from spikeclip.console import command_line, console, examples, progress_bar, refusals, results, start
 from spikeclip.errors import RefusedInput
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from export.frontend.door import PreparedModule
     from spikeclip.labels import LabelSet
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 
 class Format(StrEnum):
@@ -41,7 +42,15 @@ class Outputs(StrEnum):
     SPIKES = "spikes"
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip export spike-driven-small -o model.nir --test cifar10:DIR:test --json export.json",
+        "spikeclip export --module mynet.py:make --weights best.pth --input 3,32,32 -T 4 -o net.nir",
+        "spikeclip export model_best.pth.tar --heads 8 --labels embeddings.npz:cifar10 -o model.nir",
+        "spikeclip export spike-driven-small --format onnx --outputs spikes -o model.onnx",
+        "spikeclip export twin-small --labels embeddings.npz:cifar10 --format onnx -o twin.onnx",
+    )
+)
 def export(
     checkpoint: Annotated[
         str | None, typer.Argument(help="Path, name of one that ships, or a published .pth or .pth.tar.")
@@ -102,17 +111,10 @@ def export(
     docs/onnx.md.
 
     Exit codes: 0 done, 2 the input was refused.
-
-    Examples: `spikeclip-export --module mynet.py:make --weights best.pth --input 3,32,32 -T 4 -o net.nir`,
-    `spikeclip-export spike-driven-small -o model.nir --test cifar10:DIR:test --json export.json`,
-    `spikeclip-export model_best.pth.tar --heads 8 --labels embeddings.npz:cifar10 -o model.nir`,
-    `spikeclip-export spike-driven-small --format onnx --outputs spikes -o model.onnx`,
-    `spikeclip-export twin-small --labels embeddings.npz:cifar10 --format onnx -o twin.onnx`
     """
     with refusals():
         from export.accuracy import compare_accuracy, find_labels
         from export.convert import prepare, write
-        from export.onnx import model as onnx
         from export.standard_nodes import CHIP_NEURONS
         from export.summary import describe, table
         from spikeclip.checkpoint import load
@@ -137,6 +139,7 @@ def export(
         if time_steps is not None or input_kind is not None:
             raise RefusedInput(f"{checkpoint}: says T and its input itself; expected -T and --input-kind with --module")
         to_onnx = _find_format(kind, output) is Format.ONNX
+        onnx = import_module("export.onnx.model") if to_onnx else None
         options = {
             "--standard-nodes": standard_nodes,
             "--max-neurons": max_neurons,
@@ -169,9 +172,9 @@ def export(
             if test_images is not None and found is not None:
                 with progress_bar("accuracy") as advance:
                     change = compare_accuracy(prepared, test_images, found[0], progress=advance)
-            model = onnx.build(prepared, spikes=outputs is Outputs.SPIKES) if to_onnx else None
+            model = None if onnx is None else onnx.build(prepared, spikes=outputs is Outputs.SPIKES)
             with console.status(f"writing {output}"):
-                if model is None:
+                if onnx is None:
                     write(prepared.graph, output)
                 else:
                     onnx.write(model, output)
@@ -259,4 +262,4 @@ def _export_twin(
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

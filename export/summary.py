@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nir
-import onnx
 from rich.table import Table
 
 from export.accuracy import AccuracyChange
@@ -19,9 +18,12 @@ from neuromorphic.ops import READERS, Operation, Population
 from spikeclip.twin import twin_table
 from spikeclip.twin_checkpoint import TwinCheckpoint
 
+if TYPE_CHECKING:  # a package that a .nir doesn't need
+    from onnx import ModelProto
+
 
 def describe(
-    prepared: Prepared, output: Path, model: onnx.ModelProto | None, change: AccuracyChange | None
+    prepared: Prepared, output: Path, model: "ModelProto | None", change: AccuracyChange | None
 ) -> dict[str, Any]:
     """The document of an encoder.
 
@@ -98,7 +100,7 @@ def spiking_size(node: nir.NIRNode) -> int:
     return int((node.threshold if isinstance(node, nir.Threshold) else node.v_threshold).size)
 
 
-def describe_twin(twin: TwinCheckpoint, output: Path, model: onnx.ModelProto) -> dict[str, Any]:
+def describe_twin(twin: TwinCheckpoint, output: Path, model: "ModelProto") -> dict[str, Any]:
     """The document of an ANN twin; the arguments are those of `describe`."""
     (score,) = model.graph.output
     found = twin_table(twin.config, outputs=score.type.tensor_type.shape.dim[1].dim_value)
@@ -110,7 +112,7 @@ def describe_twin(twin: TwinCheckpoint, output: Path, model: onnx.ModelProto) ->
     }
 
 
-def _file(output: Path, model: onnx.ModelProto | None) -> dict[str, Any]:
+def _file(output: Path, model: "ModelProto | None") -> dict[str, Any]:
     document = {
         "format_version": 1,
         "format": "nir" if model is None else "onnx",

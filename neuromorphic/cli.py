@@ -3,47 +3,14 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from neuromorphic.analysis.exactness import rounds
-from neuromorphic.cli_inputs import Shown, frames_of, shown, truth_of
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.fast import count_overflows
-from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
-from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.parity import ROUNDING, NumberParity, compare_common
-from neuromorphic.ir.trace import Trace
-from neuromorphic.loihi2.certificate import certify
-from neuromorphic.loihi2.file import integer_graph, write_quantised
-from neuromorphic.loihi2.integers import integers
-from neuromorphic.loihi2.quantise import calibrate as find_scheme
-from neuromorphic.loihi2.quantise import with_scheme
-from neuromorphic.loihi2.scheme import Granularity
-from neuromorphic.ops import Overflows
-from neuromorphic.placement import PROFILES, Limits, ProfileName, picture, place
-from neuromorphic.reading.events import parse_bin
-from neuromorphic.reading.frames import FrameOptions, Frames, image_size
-from neuromorphic.reading.provenance import Asked, asked
-from neuromorphic.reading.read import read_graph
-from neuromorphic.reading.recordings import is_recording
-from neuromorphic.summary import (
-    assumptions,
-    classifies,
-    cores,
-    counted,
-    displaced,
-    document,
-    sentences,
-    table,
-    widths,
-)
-from neuromorphic.targets import TARGETS, Fast, Lava
-from spikeclip.console import console, progress_bar, refusals, results, written
-from spikeclip.data import ImageSet, load_images
+from neuromorphic.targets.target import TARGETS, Lava
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
@@ -62,20 +29,23 @@ from spikeclip.options import (
     ModelOrModuleArgument,
     ModuleOption,
     ResetOption,
+    SkipBrokenOption,
     TimeFirstOption,
     TimeStepsOption,
     WeightsOption,
     WrittenByOption,
 )
-from spikeclip.predictions import describe_images
-from spikeclip.preprocess import Preprocessing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # --help loads nothing that a run takes
+    import numpy as np
     from numpy.typing import NDArray
 
-    from export.frontend.door import PreparedModule
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.parity import NumberParity
+    from neuromorphic.ir.trace import Trace
+    from spikeclip.preprocess import Preprocessing
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 CALIBRATION_IMAGES = 64
 """Images that units and rounding are chosen on."""
@@ -87,8 +57,11 @@ DEFAULT = Backend(Lava.name)
 BACKENDS = "; ".join(f"{name}: {kind.says}" for name, kind in TARGETS.items())
 
 
-Profile = StrEnum("Profile", list(PROFILES))  # type: ignore[misc]
-DEFAULT_PROFILE = Profile(Limits().profile)
+class Profile(StrEnum):
+    """The limits of a core: `placement.PROFILES`."""
+
+    compiler = "compiler"
+    chip = "chip"
 
 
 class Precision(StrEnum):
@@ -105,7 +78,15 @@ class Grain(StrEnum):
     channel = "channel"
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip simulate model.nir --images samples --check spike-driven-small -o run.h5",
+        "spikeclip simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2 "
+        "--calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json",
+        "spikeclip simulate theirs.nir --frames spikes.npy --dt 1e-4 --html run.html",
+        "spikeclip simulate --module mynet.py:make --weights best.pth --input 3,32,32 -T 4",
+    )
+)
 def simulate(
     model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
@@ -130,6 +111,7 @@ def simulate(
     input_kind: InputKindOption = None,
     batch: BatchOption = None,
     limit: LimitOption = None,
+    skip_broken: SkipBrokenOption = False,
     backend: Annotated[Backend, typer.Option(help=f"What runs the graph. {BACKENDS}.")] = DEFAULT,
     precision: Annotated[
         Precision | None, typer.Option(help="The arithmetic to simulate; float, but for files of integers (netx).")
@@ -155,7 +137,7 @@ def simulate(
     profile: Annotated[
         Profile,
         typer.Option("--limits", help="Of a core: as Intel's compiler fills them, or as the chip's brief states them."),
-    ] = DEFAULT_PROFILE,
+    ] = Profile.compiler,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the trace (HDF5).")] = None,
     json_path: JsonOption = None,
     html_path: Annotated[Path | None, typer.Option("--html", help="Write the run as one page to look at.")] = None,
@@ -173,21 +155,37 @@ def simulate(
 
     Exit codes: 0 done, 1 the comparison found a difference, 2 the input was refused, 3 the simulation failed, 70 a bug
     of ours.
-
-    Examples: `spikeclip-simulate model.nir --images samples --check spike-driven-small -o run.h5`,
-    `spikeclip-simulate model.nir --images cifar10:DIR:test --limit 500 --precision loihi2
-    --calibrate cifar10:DIR:train --check spike-driven-small --placement cores.json`,
-    `spikeclip-simulate theirs.nir --frames spikes.npy --dt 1e-4 --html run.html`,
-    `spikeclip-simulate --module mynet.py:make --weights best.pth --input 3,32,32 -T 4`
     """
     with refusals():
+        from neuromorphic.analysis.exactness import rounds
+        from neuromorphic.execution.frames import timed
+        from neuromorphic.ir.parity import ROUNDING, compare_common
+        from neuromorphic.placement import Limits, picture, place
+        from neuromorphic.reading.events import parse_bin
+        from neuromorphic.reading.frames import FrameOptions
+        from neuromorphic.reading.provenance import asked
+        from neuromorphic.runs.cli_inputs import assumed_of, frames_of, inputs_for, open_graph, truth_of
+        from neuromorphic.runs.cli_integers import integers_of, widths_of
+        from neuromorphic.runs.summary import (
+            assumptions,
+            classifies,
+            cores,
+            counted,
+            displaced,
+            document,
+            sentences,
+            table,
+        )
+        from spikeclip.data import ImageSet
+        from spikeclip.predictions import describe_images
+
         if check is not None and module is None and ":" in check:
             check, module = None, check
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         if own is not None and (precision is Precision.loihi2 or check is not None):
             raise RefusedInput(f"--module {own.spec} is compared in floats; expected no --check and --precision float")
         drawing = None if placement is None else placement.with_suffix(".svg")
-        limits = Limits.of(cast(ProfileName, profile.value))
+        limits = Limits.of(profile.value)
         check_outputs(
             {
                 "-o": output,
@@ -200,16 +198,14 @@ def simulate(
             },
             (model, images, frames_path, calibrate, check, *(() if own is None else own.files)),
         )
-        floats, prepared = _opened(model, own, asked(dt, reset, integrators, written_by))
+        floats, prepared = open_graph(model, own, asked(dt, reset, integrators, written_by))
         precision, graph = _arithmetic(floats, precision), floats
         kind = TARGETS[backend.value]
         target = kind(timeout=timeout) if kind is Lava and timeout is not None else kind()
         layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
-        found: Shown = (
-            _random(prepared, limit)
-            if prepared is not None and images is None and frames_path is None
-            else shown(floats, images, frames_path, limit, layout, only_images=check is not None)
-        )
+        if check is not None and frames_path is not None:
+            raise RefusedInput(f"{frames_path}: --check takes images; expected --images SPEC")
+        found = inputs_for(floats, prepared, images, frames_path, layout, limit, skip_broken=skip_broken)
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(
@@ -217,9 +213,9 @@ def simulate(
                 )
             floats = timed(floats, None if isinstance(found, ImageSet) else found.floats(), time_steps)
             assert model is not None  # a module is refused above
-            graph = _integers(model, floats, calibrate, calibration_images, layout, granularity.value, quantized)
+            graph = integers_of(model, floats, calibrate, calibration_images, layout, granularity.value, quantized)
             if onnx is not None:
-                from export.onnx.integers import save
+                from export.onnx.integers.model import save
 
                 save(graph, onnx)
         elif calibrate or quantized or onnx:
@@ -235,7 +231,8 @@ def simulate(
             place(graph, limits)
         reference = None
         if check is not None:
-            reference, compared = _reference(check, floats, graph, frames, heads, labels, str(images), limit)
+            own_images = (str(images), limit, skip_broken)
+            reference, compared = _reference(check, floats, graph, frames, heads, labels, *own_images)
         with progress_bar(backend.value) as advance:
             trace = target.run(graph, frames, time_steps, progress=advance)
         report = None
@@ -251,10 +248,10 @@ def simulate(
         own_frames = None if isinstance(found, ImageSet) else found.floats()
         placed = None if placement is None else place(graph, limits, trace, frames=own_frames)
         accuracy = truth.accuracy(trace.predictions)
-        assumed = [*assumptions(graph), *(found.assumed if isinstance(found, Frames) else ()), *truth.assumed]
+        assumed = [*assumptions(graph), *assumed_of(found), *truth.assumed]
         said = [*assumed, *sentences(trace, accuracy, report)]
         if precision is Precision.loihi2:
-            said += [*displaced(graph), *counted(graph), *_widths(graph, frames)]
+            said += [*displaced(graph), *counted(graph), *widths_of(graph, frames)]
         said += [] if placed is None else cores(placed)
         if classifies(graph):
             # Labels are the model's class numbers now, whatever they were in the images' source.
@@ -273,11 +270,12 @@ def simulate(
             result = {**document(graph, trace, report, accuracy), "assumed": assumed}
             write_json(json_path, {**result, "per_image": described} if classifies(graph) else result)
         if html_path is not None:
-            from neuromorphic.run_page import Run, described_graph, html  # jinja2 takes a while
+            from neuromorphic.runs.content import Run, described_graph
+            from neuromorphic.runs.page import html  # jinja2 takes a while
 
             references = {} if reference is None else {"PyTorch": reference}
             if graph is not floats:
-                references["floats"] = Fast().run(floats, frames_of(floats, found), time_steps)
+                references["floats"] = TARGETS["fast"]().run(floats, frames_of(floats, found), time_steps)
             drawn, pixels = described_graph(graph, model), found.images if isinstance(found, ImageSet) else None
             write_text(html_path, html(Run(drawn, trace, references, pixels, described, accuracy, placed, said)))
         written(quantized, onnx, output, placement, drawing, json_path, html_path)
@@ -285,80 +283,31 @@ def simulate(
             raise typer.Exit(1)
 
 
-def _arithmetic(graph: Graph, asked_for: Precision | None) -> Precision:
+def _arithmetic(graph: "Graph", asked_for: Precision | None) -> Precision:
     """As asked for; else that of the graph."""
     if asked_for is Precision.float and graph.precision != Precision.float.value:
         raise RefusedInput(f"{graph.source}: holds the integers of the chip; expected no --precision float")
     return asked_for or Precision(graph.precision)
 
 
-def _opened(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tuple[Graph, PreparedModule | None]":
-    """The graph in a file, or of a module; and the module, where one was named."""
-    if own is not None:
-        from export.frontend.command import opened
-
-        return opened(model, own, meant)
-    if model is None:
-        raise RefusedInput("nothing to simulate; expected a graph (.nir), or --module FILE.py:FACTORY")
-    return read_graph(model, asked=meant), None
-
-
-def _random(prepared: "PreparedModule", limit: int | None) -> Frames:
-    from export.frontend.command import random_inputs
-
-    frames, said = random_inputs(prepared, limit)
-    names = tuple(f"input {i}" for i in range(len(frames)))
-    return Frames(frames, names, "the module", assumed=(said,))
-
-
-def _integers(
-    model: Path,
-    floats: Graph,
-    calibrate: str | None,
-    count: int,
-    layout: FrameOptions,
-    granularity: Granularity,
-    quantized: Path | None,
-) -> Graph:
-    """The integer graph of the file `model`, quantised here unless it is already."""
-    graph = integer_graph(floats)
-    if graph is floats and quantized is None:  # a netx file: integers without floats behind them
-        if calibrate is not None:
-            console.print("the file holds integers: --calibrate changes nothing", markup=False)
-        return graph
-    if graph is not None:
-        if calibrate or quantized:
-            raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")
-        return graph
-    if calibrate is None:
-        raise RefusedInput(
-            f"{model}: is not quantised; expected --calibrate SPEC, images (or FILE.npy, frames) to quantise it on"
-        )
-    path = Path(calibrate)
-    recorded = floats.metadata.preprocessing is None or path.suffix == ".npy" or is_recording(path)
-    calibrated = shown(floats, None if recorded else calibrate, path if recorded else None, count, layout)
-    with progress_bar("quantising") as advance:
-        rounded, scheme = find_scheme(floats, frames_of(floats, calibrated), granularity, progress=advance)
-    if quantized is not None:
-        write_quantised(model, rounded, scheme, quantized)
-    return integers(with_scheme(rounded, scheme), scheme)
-
-
 def _reference(
     checkpoint: str,
-    floats: Graph,
-    graph: Graph,
+    floats: "Graph",
+    graph: "Graph",
     frames: "NDArray[np.float32]",
     heads: int | None,
     labels: str | None,
     images: str,
     limit: int | None,
-) -> tuple[Trace, NumberParity | None]:
+    skip_broken: bool,
+) -> "tuple[Trace, NumberParity | None]":
     """What PyTorch does on `images`, from the checkpoint's own preprocessing on; and how the file's frames compare."""
     from export.checking import torch_trace
+    from neuromorphic.reading.frames import image_size
+    from spikeclip.data import load_images
 
-    def own(settings: Preprocessing) -> "NDArray[np.uint8]":
-        return load_images(images, settings.image_size, limit, settings.resize).images
+    def own(settings: "Preprocessing") -> "NDArray[np.uint8]":
+        return load_images(images, settings.image_size, limit, settings.resize, skip_broken=skip_broken).images
 
     size = None if heads is None else image_size(floats)
     with progress_bar("PyTorch") as advance:
@@ -367,16 +316,6 @@ def _reference(
         )
 
 
-def _widths(graph: Graph, frames: "NDArray[np.float32]") -> list[str]:
-    """Whether u and v keep to their widths: by proof, and where there is none, in this run."""
-    proof = certify(graph)
-    found: dict[str, Overflows] = {}
-    if proof.unproven:
-        with progress_bar("widths") as advance:
-            found = count_overflows(graph, frames, advance)
-    return widths(proof, found)
-
-
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -1,4 +1,6 @@
-"""Exceptions: input that is refused, and a simulation that failed."""
+"""Exceptions: input that is refused, and a simulation that failed; and how their messages quote."""
+
+from collections.abc import Iterable
 
 
 class RefusedInput(ValueError):
@@ -20,6 +22,15 @@ def shown(value: object) -> str:
     """`value` as a message quotes it: its repr on one line, cut where it is long."""
     text = " ".join(repr(value)[: 4 * SHOWN].split())
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a refusal of `name`, "; did you mean 'x'?", where a `known` one is spelled like it; else nothing."""
+    from difflib import get_close_matches
+
+    spelled = {each.lower(): each for each in known}
+    close = get_close_matches(name.lower(), spelled, n=1)
+    return f"; did you mean {spelled[close[0]]!r}?" if close else ""
 
 
 def number(count: int, noun: str) -> str:

@@ -46,9 +46,8 @@ def main(found: argparse.Namespace) -> int:
     for checkpoint, options in commands(found.runs, found.epochs_divided_by).items():
         if checkpoint.is_file() and not checkpoint.with_name(checkpoint.name + ".resume").is_file():
             continue
-        train = "from spikeclip.cli import main; main()"
-        command = [sys.executable, "-c", train, *common, *options, "-o", str(checkpoint)]
-        print(" ".join(["spikeclip-train", *command[3:]]), flush=True)
+        command = [sys.executable, "-m", "spikeclip", "train", *common, *options, "-o", str(checkpoint)]
+        print(" ".join(command[2:]), flush=True)
         try:
             code = subprocess.run(command, timeout=max(1.0, end - time.monotonic()), check=False).returncode
         except subprocess.TimeoutExpired:

@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import nn
 
+from neuromorphic.errors import meant
 from neuromorphic.files import write_bytes
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
-from spikeclip.encoder import Encoder, SpikeClip, fold_readout
+from spikeclip.encoder import Encoder, SpikeClip, fold_readout, unfold_readout
 from spikeclip.errors import RefusedInput, first_line
 from spikeclip.labels import Cosine, LabelSet, different_spaces
 from spikeclip.preprocess import Preprocessing
@@ -61,6 +62,19 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
+def label_set(name_or_path: str | Path) -> LabelSet:
+    """The label vectors that a checkpoint's readout was made of, as far as its head can see (`unfold_readout`).
+
+    Raises:
+        RefusedInput: as of `load`, or the checkpoint was trained without a readout of names.
+    """
+    found = load(name_or_path)
+    if not found.label_names:
+        raise RefusedInput(f"{name_or_path}: has no names of classes; expected a checkpoint with a readout")
+    vectors = unfold_readout(found.model.encoder, found.model.readout).float().numpy()
+    return LabelSet(found.label_names, vectors, str(found.card.get("clip", "")))
+
+
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write `checkpoint` to `path`, whole or not at all."""
     metadata = {
@@ -102,7 +116,7 @@ def load(
         if str(name_or_path) not in known:
             raise RefusedInput(
                 f"checkpoint {str(name_or_path)!r}: no such file, and none of that name ships with the package; "
-                f"those that do: {', '.join(known) or 'none'}"
+                f"those that do: {', '.join(known) or 'none'}{meant(str(name_or_path), known)}"
             )
         path = known[str(name_or_path)]
     if path.suffix in published.SUFFIXES:

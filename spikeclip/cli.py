@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikeclip.console import CosineOption, progress_bar, refusals, results
+from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, start
 from spikeclip.errors import RefusedInput
 from spikeclip.recipe import Recipe, find_recipe, parse_schedule
 
 if TYPE_CHECKING:
     from spikeclip.fine_tuning import FineTuning
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 
 class Stage(StrEnum):
@@ -25,7 +25,18 @@ class Stage(StrEnum):
     DUAL = "dual"
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip train --preset spike-driven-tiny --data cifar10:DIR:train --test cifar10:DIR:test "
+        "--labels embeddings.npz:cifar10 -o tiny.safetensors",
+        "spikeclip train --quantized --init tiny.safetensors --data cifar10:DIR:train "
+        "--labels embeddings.npz:cifar10 -o tiny-8bit.safetensors",
+        "spikeclip train --stage dual --teacher twin.safetensors --preset spike-driven-tiny "
+        "--data cifar10:DIR:train --labels embeddings.npz:cifar10 -o dual.safetensors",
+        "torchrun --nproc-per-node 2 --no-python spikeclip-train --preset spike-driven-small "
+        "--data cifar10:DIR:train --labels embeddings.npz:cifar10 -o small.safetensors",
+    )
+)
 def train(
     data: Annotated[
         str, typer.Option(help="Images to train on: cifar10:DIR:train, FILE.npz or a folder of class folders.")
@@ -100,16 +111,7 @@ def train(
     """Train a SpikeCLIP image encoder.
 
     A run that is cut off goes on when the same command is given again. One JSON line per epoch goes to
-    `OUTPUT.log.jsonl`. Several processes: `torchrun --nproc-per-node N --no-python spikeclip-train ...`.
-
-    Example: `spikeclip-train --preset spike-driven-tiny --data cifar10:DIR:train --test cifar10:DIR:test
-    --labels embeddings.npz:cifar10 -o tiny.safetensors`
-
-    Example: `spikeclip-train --quantized --init tiny.safetensors --data cifar10:DIR:train
-    --labels embeddings.npz:cifar10 -o tiny-8bit.safetensors`
-
-    Example: `spikeclip-train --stage dual --teacher twin.safetensors --preset spike-driven-tiny
-    --data cifar10:DIR:train --labels embeddings.npz:cifar10 -o dual.safetensors`
+    `OUTPUT.log.jsonl`. `torchrun` starts several processes.
     """
     with refusals():
         from spikeclip.checkpoint import load
@@ -192,4 +194,4 @@ def _default_recipe(
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

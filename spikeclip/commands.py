@@ -1,6 +1,6 @@
 """`spikeclip COMMAND`: every command under one name; what a command needs is loaded when it is called.
 
-Each is a console script of its own too, `spikeclip-COMMAND`.
+Each but `doctor` is a console script of its own too, `spikeclip-COMMAND`.
 """
 
 import sys
@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from spikeclip.console import results
+from spikeclip.console import examples, refusals, results, start
 
 
 class Command(NamedTuple):
@@ -32,6 +32,7 @@ COMMANDS = {
     "eval": Command("spikeclip.eval_cli", "Measure accuracy, among foreign and unseen names too."),
     "labels": Command("spikeclip.labels_cli", "Make a label set."),
     "head": Command("spikeclip.head_cli", "Open an encoder's vocabulary."),
+    "doctor": Command("spikeclip.doctor_cli", "Say what is installed and what is missing; install Lava."),
 }
 """By name, in the order of `--help`."""
 
@@ -45,7 +46,8 @@ class _Loaded(TyperGroup):
 
 
 def _application(name: str) -> typer.Typer:
-    found: typer.Typer = import_module(COMMANDS[name].module).app
+    with refusals():
+        found: typer.Typer = import_module(COMMANDS[name].module).app
     return found
 
 
@@ -60,16 +62,20 @@ def _version(asked: bool) -> None:
 app = typer.Typer(cls=_Loaded, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
-@app.callback()
+@app.callback(
+    epilog=examples(
+        "spikeclip export spike-driven-small -o model.nir",
+        "spikeclip simulate model.nir --images samples --check spike-driven-small",
+        "spikeclip energy model.nir --images samples --html report.html",
+        "spikeclip simulate --help",
+    )
+)
 def spikeclip(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Spiking networks on Loihi-class hardware: exported, simulated, every spike compared, every operation counted.
-
-    Example: spikeclip simulate model.nir --images samples --check spike-driven-small
-    """
+    """Spiking networks on Loihi-class hardware: exported, simulated, every spike compared, every operation counted."""
 
 
 for _name, _command in COMMANDS.items():
@@ -81,4 +87,8 @@ def main() -> None:
     name, *rest = sys.argv[1:] or [""]
     if name not in COMMANDS:
         app(prog_name="spikeclip")
-    _application(name)(rest, prog_name=f"spikeclip {name}")
+    try:
+        found = _application(name)
+    except typer.Exit as ended:  # which only a running application understands
+        sys.exit(ended.exit_code)
+    start(found, rest, f"spikeclip {name}")

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, Literal, Self
 
+from neuromorphic.errors import meant
 from spikeclip.errors import RefusedInput
 
 Architecture = Literal["spike-driven", "paper"]
@@ -169,5 +170,5 @@ def preset(name: str, **changes: Any) -> SpikeClipConfig:
         RefusedInput: there is no such preset, or a change is out of range.
     """
     if name not in PRESETS:
-        raise RefusedInput(f"preset {name!r} is unknown; expected one of {', '.join(PRESETS)}")
+        raise RefusedInput(f"preset {name!r} is unknown; expected one of {', '.join(PRESETS)}{meant(name, PRESETS)}")
     return replace(PRESETS[name], **changes)

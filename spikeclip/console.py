@@ -2,30 +2,79 @@
 
 import errno
 import logging
+import re
+import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import typer
-from click import Abort, ClickException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.main import get_command
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from spikeclip.errors import first_line
+from spikeclip.missing import why_missing
 
 # SpikingJelly makes PyTorch say so twice on every machine without Triton, which nothing here uses.
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 """Progress and errors: standard error."""
 
-results = Console(highlight=False, soft_wrap=True)
+results = Console(highlight=False, soft_wrap=True, emoji=False)
 """What a command was run for: standard output."""
+
+
+def command_line() -> typer.Typer:
+    """An application of one command, whose `--help` is plain text: it can be pasted, and takes no time to load."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def start(app: typer.Typer, arguments: Sequence[str] | None = None, called: str | None = None) -> NoReturn:
+    """Run the one command of `app`.
+
+    Args:
+        app: made by `command_line`.
+        arguments: of the command; those of this process by default.
+        called: what the command calls itself; as this process is called by default.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    called = called or Path(sys.argv[0]).stem
+    command = get_command(app)
+    if "--help" in arguments:  # shown without parsing, for which typer loads pydantic
+        results.print(command.get_help(typer.Context(command, info_name=called)), markup=False)
+        sys.exit()
+    sys.exit(command(arguments, prog_name=called))
+
+
+def examples(*commands: str) -> str:
+    """What `--help` ends with: commands as they can be pasted, long ones continued on the next line by a backslash."""
+    shown = "\n".join(line for command in commands for line in _continued(command))
+    return f"\b\nExample{'s' * (len(commands) > 1)}:\n{shown}"  # \b: click leaves the lines of this paragraph alone
+
+
+def _continued(command: str) -> Iterator[str]:
+    """The lines of a command, each but the first begun by an option."""
+    line, *options = re.split(r" (?=-)", f"  {command}")
+    for option in options:
+        if len(line) + len(option) + 3 > HELP_WIDTH:
+            yield f"{line} \\"
+            line = f"      {option}"
+        else:
+            line += f" {option}"
+    yield line
+
+
+HELP_WIDTH = 78
+"""Columns that `--help` fills."""
 
 
 class CosineOption(StrEnum):
@@ -45,12 +94,12 @@ SYSTEM_LIMITS = frozenset(
 def refusals() -> Iterator[None]:
     """End a command as every command ends: with one sentence on standard error, and an exit code that says why.
 
-    2: the input was refused, or the system has no room for what was asked; 3: the simulation failed; 70: a bug of ours,
-    whose traceback goes to a file.
+    2: the input was refused, a package is missing, or the system has no room for what was asked; 3: the simulation
+    failed; 70: a bug of ours, whose traceback goes to a file.
     """
     try:
         yield
-    except (typer.Exit, ClickException, Abort):
+    except (typer.Exit, typer.Abort):
         raise
     except RefusedInput as error:
         raise _ended(str(error), 2) from error
@@ -59,6 +108,8 @@ def refusals() -> Iterator[None]:
     except MemoryError as error:
         raise _ended("out of memory; expected fewer images at once, or a smaller model", 2) from error
     except Exception as error:
+        if isinstance(error, ImportError) and (reason := why_missing(error)) is not None:
+            raise _ended(reason, 2) from error
         if isinstance(error, OSError) and error.errno in SYSTEM_LIMITS:
             place = "" if error.filename is None else f"{error.filename}: "
             raise _ended(f"{place}{error.strerror}", 2) from error
@@ -106,10 +157,30 @@ class Advance(Protocol):
     def __call__(self, done: int, total: int, text: str | None = None) -> None: ...
 
 
+@dataclass
+class _Lines:
+    """Progress where nobody sees a bar move, as in a log: a line after every `EVERY` seconds of work."""
+
+    description: str
+    said: float = field(default_factory=lambda: time.monotonic())
+
+    def __call__(self, done: int, total: int, text: str | None = None) -> None:
+        if time.monotonic() - self.said >= EVERY:
+            self.said = time.monotonic()
+            console.print(f"{text or self.description}: {done:,} of {total:,}", markup=False)
+
+
+EVERY = 30.0
+"""Seconds between two lines of progress."""
+
+
 @contextmanager
 def progress_bar(description: str) -> Iterator[Advance]:
-    """A progress bar on standard error while it is a terminal, gone when the work is done."""
+    """A progress bar on standard error while it is a terminal, gone when the work is done; else a line now and then."""
+    if not console.is_terminal:
+        yield _Lines(description)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total, text=None: bar.update(task, completed=done, total=total, description=text)

@@ -110,6 +110,16 @@ class SpikeClip(nn.Module):
         return self.readout(self.encoder.features(images))
 
 
+def unfold_readout(encoder: Encoder, readout: nn.Linear) -> Tensor:
+    """`L = [R r] [W b]⁺`: of the label directions that `fold_readout` makes this readout of, the shortest.
+
+    float64 `[classes, embedding_width]`.  The head's outputs span less than the embedding's space, and what of a
+    direction lies outside moves no score: it can't be recovered, and isn't needed.
+    """
+    columns = [torch.cat([layer.weight, layer.bias[:, None]], 1).double() for layer in (readout, encoder.head)]
+    return columns[0].detach() @ torch.linalg.pinv(columns[1].detach())
+
+
 def fold_readout(encoder: Encoder, directions: Tensor) -> nn.Linear:
     """`R = L W`, `r = L b`: the head and the label directions L, float `[classes, embedding_width]`, as one layer."""
     readout = nn.Linear(encoder.config.width, len(directions))

@@ -8,17 +8,24 @@ import typer
 from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import CosineOption, progress_bar, refusals, results
+from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, start, written
+from spikeclip.options import SkipBrokenOption
 
 if TYPE_CHECKING:
     from spikeclip.confusion import Panel
     from spikeclip.data import ImageSet
     from spikeclip.evaluation import Row
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 
-@app.command(name="eval")
+@app.command(
+    "eval",
+    epilog=examples(
+        "spikeclip eval spike-driven-small --images cifar10:DIR:test --labels embeddings.npz:cifar10 "
+        "--extend embeddings.npz:imagenet --replace unseen.npz --confusion confusion.svg --json evaluation.json",
+    ),
+)
 def evaluate(
     checkpoints: Annotated[list[str], typer.Argument(help="Paths, names of those that ship, or published .pth files.")],
     images: Annotated[str, typer.Option(help="Labelled images: cifar10:DIR:test, FILE.npz or a folder of folders.")],
@@ -40,6 +47,7 @@ def evaluate(
     ] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher to evaluate beside them: CLIP or a twin.")] = None,
     heads: Annotated[int | None, typer.Option(help="Attention heads, for published checkpoints.")] = None,
+    skip_broken: SkipBrokenOption = False,
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
     confusion: Annotated[Path | None, typer.Option(help="Draw confusion matrices: .png, .svg or .pdf.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
@@ -51,9 +59,6 @@ def evaluate(
     another name (`--replace`). What both mean, and the two cosines: docs/evaluation.md.
 
     Exit codes: 0 done, 2 the input was refused.
-
-    Example: `spikeclip-eval spike-driven-small --images cifar10:DIR:test --labels embeddings.npz:cifar10
-    --extend embeddings.npz:imagenet --replace unseen.npz --confusion confusion.svg --json evaluation.json`
     """
     with refusals():
         from spikeclip.candidates import expanded, own, unseen
@@ -84,12 +89,13 @@ def evaluate(
         if label_set and replacement:
             check_same_space(label_set, replacement)
         loaded = {name: load(name, heads=heads if Path(name).suffix in SUFFIXES else None) for name in checkpoints}
-        pictures = cache(lambda size, resize: load_images(images, size, limit, resize))
+        pictures = cache(lambda size, resize: load_images(images, size, limit, resize, skip_broken=skip_broken))
         first = loaded[checkpoints[0]].preprocessing
         shown = pictures(first.image_size, first.resize)
         classes = class_names(shown, label_set.names if label_set else loaded[checkpoints[0]].label_names)
         candidates = [unseen(classes, replacement)] if replacement else []
         assumed = [] if shown.label_names else [assumption(shown, classes, "the encoder")]
+        assumed += shown.left_out
         if label_set:
             # A class that --labels lacks may be among the other candidates.
             label_set = (union([label_set, foreign]) if foreign else label_set).ordered(classes)
@@ -116,6 +122,7 @@ def evaluate(
     _print(rows)
     for sentence in assumed:
         results.print(f"assumed: {sentence}", markup=False)
+    written(confusion, json_path)
 
 
 def _panels(rows: "list[Row]") -> "list[list[Panel]]":
@@ -142,7 +149,8 @@ def _document(images: "ImageSet", rows: "list[Row]", assumed: list[str]) -> dict
 
 def _print(rows: "list[Row]") -> None:
     figures = ("names", "cosine", "accuracy", "top 5", "foreign")
-    table = Table(Column("model", overflow="fold"), "kind", "labels", *figures, box=None, pad_edge=False)
+    columns = (Column(name, overflow="fold") for name in ("model", "kind", "labels", *figures))
+    table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         found = row.result
         foreign = len(found.names) - len(found.classes)
@@ -161,4 +169,4 @@ def _print(rows: "list[Row]") -> None:
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -6,12 +6,17 @@ from typing import Annotated
 import typer
 
 from neuromorphic.files import check_outputs
-from spikeclip.console import progress_bar, refusals, results
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, start
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip head spike-driven-small --labels embeddings.npz:cifar10 --data cifar10:DIR:train "
+        "-o open.safetensors",
+    )
+)
 def head(
     checkpoint: Annotated[str, typer.Argument(help="An encoder: a path, or the name of one that ships.")],
     labels: Annotated[str, typer.Option(help="Label embeddings of its names: FILE.npz or FILE.npz:KEY.")],
@@ -29,9 +34,6 @@ def head(
     Its own names are told apart as before. What the spread trades, and figures: docs/evaluation.md.
 
     Exit codes: 0 done, 2 the input was refused.
-
-    Example: `spikeclip-head spike-driven-small --labels embeddings.npz:cifar10 --data cifar10:DIR:train
-    -o open.safetensors`
     """
     with refusals():
         from spikeclip.card import measure, save_with_card
@@ -40,7 +42,7 @@ def head(
         from spikeclip.device import pick_device
         from spikeclip.labels import load_labels
         from spikeclip.plain_head import with_plain_head
-        from spikeclip.run import check_output
+        from spikeclip.training_run import check_output
 
         check_outputs({"-o": output}, (checkpoint, labels, data, test))
         check_output(output)
@@ -57,4 +59,4 @@ def head(
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.errors import meant
 from neuromorphic.files import whole
 from spikeclip.class_names import find_classes
 from spikeclip.errors import RefusedInput
@@ -85,7 +86,9 @@ def load_labels(spec: str, first_of_repeated: bool = False) -> LabelSet:
             if not key and len(keys) == 1:
                 key = keys[0]
             if key not in keys:
-                raise RefusedInput(f"{path}: label set {key!r} not found; it has {', '.join(keys) or 'none'}")
+                raise RefusedInput(
+                    f"{path}: label set {key!r} not found; it has {', '.join(keys) or 'none'}{meant(key, keys)}"
+                )
             vectors, names = file[key], tuple(str(n) for n in file[f"{key}__names"])
             clip = str(file[f"{key}__clip"]) if f"{key}__clip" in file.files else _architecture(key)
     except RefusedInput:

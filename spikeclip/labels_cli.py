@@ -6,15 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuromorphic.files import check_outputs
-from spikeclip.console import read_lines, refusals, results
+from spikeclip.console import command_line, examples, read_lines, refusals, results, start
 
 if TYPE_CHECKING:
     from spikeclip.label_sets import TextEncoder
+    from spikeclip.labels import LabelSet
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        'spikeclip labels cat dog --clip openai/clip-vit-base-patch16 --template "a photo of a {}." -o pets.npz',
+        "spikeclip labels tabby beagle --from embeddings.npz:imagenet -o unseen.npz",
+        "spikeclip labels --from spike-driven-small --key cifar10 -o embeddings.npz",
+    )
+)
 def labels(
     output: Annotated[Path, typer.Option("-o", "--output", help="The label set to write (.npz).")],
     names: Annotated[list[str] | None, typer.Argument(help="Names, in the order of the classes.")] = None,
@@ -34,7 +41,8 @@ def labels(
         str | None, typer.Option(help="What to call that CLIP in the file; else what it calls itself.")
     ] = None,
     from_sets: Annotated[
-        list[str] | None, typer.Option("--from", help="Label set FILE.npz:KEY to take vectors from. May be repeated.")
+        list[str] | None,
+        typer.Option("--from", help="Take vectors from FILE.npz:KEY or a checkpoint. May be repeated."),
     ] = None,
     key: Annotated[str, typer.Option(help="Key of the label set in the file.")] = "labels",
 ) -> None:
@@ -45,16 +53,13 @@ def labels(
     there; without names, all of them, the first set's where two have the same name.
 
     Exit codes: 0 done, 2 the input was refused.
-
-    Examples: `spikeclip-labels cat dog --clip openai/clip-vit-base-patch16 --template "a photo of a {}." -o pets.npz`,
-    `spikeclip-labels tabby beagle --from embeddings.npz:imagenet -o unseen.npz`
     """
     with refusals():
         from dataclasses import replace
 
         from spikeclip.errors import RefusedInput
         from spikeclip.label_sets import TEMPLATES, prompt_ensemble, union
-        from spikeclip.labels import load_labels, save_labels
+        from spikeclip.labels import save_labels
 
         check_outputs({"-o": output}, (names_file, clip, text_encoder, *(from_sets or ())), {"-o": ".npz"})
         if (clip is None) == (not from_sets):
@@ -68,7 +73,7 @@ def labels(
             made = prompt_ensemble(_encoder(clip, text_encoder), wanted, templates or TEMPLATES)
             made = replace(made, clip=clip_name or made.clip)
         else:
-            made = union([load_labels(spec, first_of_repeated=True) for spec in from_sets or ()])
+            made = union([_taken(spec) for spec in from_sets or ()])
             if wanted:
                 made = made.ordered(wanted)
         save_labels(made, output, key)
@@ -77,6 +82,17 @@ def labels(
         + (f", CLIP {made.clip}" if made.clip else ""),
         markup=False,
     )
+
+
+def _taken(spec: str) -> "LabelSet":
+    """The label set of a file, or of a checkpoint."""
+    from spikeclip.labels import load_labels
+
+    if ".npz" in spec:
+        return load_labels(spec, first_of_repeated=True)
+    from spikeclip.checkpoint import label_set
+
+    return label_set(spec)
 
 
 def _encoder(clip: str, text_encoder: Path | None) -> "TextEncoder":
@@ -92,4 +108,4 @@ def _encoder(clip: str, text_encoder: Path | None) -> "TextEncoder":
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -46,6 +46,9 @@ BinOption = Annotated[
     typer.Option("--bin", help="Of events: time per step, as 1ms, or steps per recording, as 16 or 16:number."),
 ]
 TimeFirstOption = Annotated[bool, typer.Option("--time-first", help="Frames are [T, N, ...], not [N, T, ...].")]
+SkipBrokenOption = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out image files that can't be read, and say which.")
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N only.")]
 TimeStepsOption = Annotated[
     int | None,

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from neuromorphic.errors import meant
 from spikeclip.errors import RefusedInput
 
 Stage = Literal["classify", "align", "dual"]
@@ -185,7 +186,7 @@ def find_recipe(name: str) -> Recipe:
         RefusedInput: there is none.
     """
     if name not in RECIPES:
-        raise RefusedInput(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}")
+        raise RefusedInput(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}{meant(name, RECIPES)}")
     return RECIPES[name]
 
 

@@ -6,14 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
+from neuromorphic.errors import meant
 from neuromorphic.files import check_outputs
-from spikeclip.console import progress_bar, read_lines, refusals, results
+from spikeclip.console import command_line, examples, progress_bar, read_lines, refusals, results, start
 from spikeclip.errors import RefusedInput
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = command_line()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip train-text --clip openai/clip-vit-base-patch16 --names-file words.txt "
+        '--template "a photo of a {}." --template "{}" -o text.safetensors',
+    )
+)
 def train_text(
     clip: Annotated[str, typer.Option(help="CLIP whose text features it learns: a folder, or a name on the hub.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write (.safetensors).")],
@@ -47,9 +53,6 @@ def train_text(
     `OUTPUT.log.jsonl`. `spikeclip-labels --text-encoder` makes label sets with the result.
 
     Exit codes: 0 done, 2 the input was refused.
-
-    Example: `spikeclip-train-text --clip openai/clip-vit-base-patch16 --names-file words.txt
-    --template "a photo of a {}." --template "{}" -o text.safetensors`
     """
     with refusals():
         from spikeclip.clip_text import ClipText
@@ -63,7 +66,9 @@ def train_text(
 
         check_outputs({"-o": output}, (clip, names_file, test_names, *(labels or ())), {"-o": ".safetensors"})
         if recipe not in TEXT_RECIPES:
-            raise RefusedInput(f"recipe {recipe!r} is unknown; expected one of {', '.join(TEXT_RECIPES)}")
+            raise RefusedInput(
+                f"recipe {recipe!r} is unknown; expected one of {', '.join(TEXT_RECIPES)}{meant(recipe, TEXT_RECIPES)}"
+            )
         given = {
             "schedule": parse_schedule(schedule) if schedule else None,
             "batch_size": batch_size,
@@ -107,4 +112,4 @@ def _summary(what: str, measured: dict[str, Any]) -> str:
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -18,10 +18,10 @@ from spikeclip.distributed import share
 from spikeclip.errors import RefusedInput
 from spikeclip.losses import alignment_loss
 from spikeclip.recipe import Recipe
-from spikeclip.run import Progress, Run, carry_out, check_batches, check_output
 from spikeclip.text_checkpoint import TextCheckpoint, load_text, save_text
 from spikeclip.text_config import TOKENS, TextEncoderConfig
 from spikeclip.text_encoder import SpikingTextEncoder, start_from_clip
+from spikeclip.training_run import Progress, Run, carry_out, check_batches, check_output
 
 EMBEDDING_BATCH = 256
 """Sentences that an encoder reads at a time where nothing is trained."""

@@ -22,9 +22,9 @@ from spikeclip.objective import Objective, check_labels, find_objective, identif
 from spikeclip.preprocess import Preprocessing
 from spikeclip.quantized import freeze_statistics, round_weights, rounded_weights
 from spikeclip.recipe import Recipe
-from spikeclip.run import Progress, Run, carry_out, check_batches, check_output
 from spikeclip.spike_budget import SpikeCount, counted, next_multiplier, penalty
 from spikeclip.teacher import Teacher
+from spikeclip.training_run import Progress, Run, carry_out, check_batches, check_output
 
 
 def train(

@@ -8,6 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from neuromorphic.errors import meant
 from neuromorphic.files import write_json
 from spikeclip.checkpoint import check_tensors, read_tensors, write_tensors
 from spikeclip.config import SpikeClipConfig
@@ -80,8 +81,11 @@ def load_twin(name_or_path: str | Path) -> TwinCheckpoint:
     """
     path = _find(name_or_path)
     if not path.is_file():
-        known = ", ".join(shipped_twins())
-        raise RefusedInput(f"twin {path}: no such file; expected a checkpoint of spikeclip-train --twin, or {known}")
+        known = shipped_twins()
+        raise RefusedInput(
+            f"twin {path}: no such file; expected a checkpoint of spikeclip-train --twin, or {', '.join(known)}"
+            f"{meant(str(path), known)}"
+        )
     tensors, metadata = read_tensors(path)
     cosines = metadata.get("cosines")
     if metadata.get("format") != TWIN_FORMAT or not isinstance(cosines, dict) or set(cosines) != {"scale", "centred"}:

@@ -14,8 +14,8 @@ from spikeclip.labels import LabelSet
 from spikeclip.objective import check_labels, find_objective, identify
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
-from spikeclip.run import Progress, Run, carry_out, check_batches, check_output
 from spikeclip.teacher import Teacher, TwinTeacher
+from spikeclip.training_run import Progress, Run, carry_out, check_batches, check_output
 from spikeclip.twin import AnnTwin
 from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin, save_twin
 

@@ -20,7 +20,7 @@ ALLOWED = {
     "neuromorphic": ("neuromorphic",),
     "energy": ("energy", "neuromorphic"),
 }
-"""What of the project each package may import; `*/cli.py` may import any."""
+"""What of the project each package may import; what brings packages together (`of_command_line`) imports any."""
 
 ROOMS = (
     "errors",
@@ -29,17 +29,17 @@ ROOMS = (
     "ops",
     "ir",
     "analysis",
-    "netx",
     "reading",
     "execution",
     "loihi2",
     "lava",
     "placement",
     "inspection",
-    "run_page",
     "deploy",
+    "targets",
+    "runs",
 )
-"""Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""
+"""Of `neuromorphic`: each imports those before it; `cli.py` files import any."""
 
 TORCH = {"torch", "torchvision", "spikingjelly", "nirtorch"}
 TORCH_FREE = ("neuromorphic", "energy")
@@ -80,8 +80,8 @@ def runs_at_import(tree: ast.Module) -> ast.Module:
 
 
 def of_command_line(path: Path) -> bool:
-    """Whether a file belongs to a command, which may bring packages together: `cli.py`, or a part of it."""
-    return path.stem.split("_")[0] == "cli"
+    """Whether a file may bring packages together: `cli.py` of a command, a part of it, or its one call in Python."""
+    return path.stem.split("_")[0] == "cli" or path.name == "one_call.py"
 
 
 def test_the_packages_are_found():

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from export.frontend.axes import Axes
@@ -14,6 +13,7 @@ from export.frontend.inputs import InputKind
 from export.frontend.loading import load_module
 from neuromorphic.ir.graph import Graph
 from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.frames import Frames
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
 from spikeclip.console import console
@@ -47,10 +47,12 @@ def opened(model: Path | None, options: ModuleOptions, meant: Asked) -> tuple[Gr
     return from_nir(prepared.graph, options.spec), prepared
 
 
-def random_inputs(prepared: PreparedModule, limit: int | None) -> tuple[NDArray[np.float32], str]:
-    """Frames for a module that none were named for, and a sentence that says so."""
+def random_inputs(prepared: PreparedModule, limit: int | None) -> Frames:
+    """Frames for a module that none were named for, which say so."""
     frames = prepared.inputs.random(limit or CHECKED_IMAGES, prepared.time_steps, seed=0)
-    return frames, f"{len(frames)} random inputs: yours may have other rates, and other counts (--frames FILE.npy)"
+    names = tuple(f"input {i}" for i in range(len(frames)))
+    said = f"{len(frames)} random inputs: yours may have other rates, and other counts (--frames FILE.npy)"
+    return Frames(frames, names, "the module", assumed=(said,))
 
 
 def prepare_module(options: ModuleOptions) -> PreparedModule:

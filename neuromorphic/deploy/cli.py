@@ -1,34 +1,31 @@
 """`spikeclip-deploy`: a graph in integers as a folder that Lava runs by itself, or as a netx file of lava-dl."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from neuromorphic.deploy.folder import FILES, check_folder, write_folder
-from neuromorphic.deploy.plan import plan
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.fast import run_in_batches
-from neuromorphic.execution.frames import per_step
 from neuromorphic.files import check_outputs
-from neuromorphic.ir.graph import Graph
-from neuromorphic.loihi2.file import integer_graph
-from neuromorphic.loihi2.integers import graded
-from neuromorphic.netx.write import to_layers, write_netx
-from neuromorphic.reading.frames import encode, find_frames, image_size
-from neuromorphic.reading.read import read_graph
-from spikeclip.console import progress_bar, refusals, results, written
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
 from spikeclip.options import FramesOption, ImagesOption, TimeStepsOption
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+if TYPE_CHECKING:  # --help loads nothing that a graph takes
+    from neuromorphic.ir.graph import Graph
+
+app = command_line()
 
 IMAGES = 8
 """Whose spikes a folder holds, to be compared with."""
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip deploy quantised.nir --images samples -o loihi",
+        "spikeclip deploy quantised.nir --frames spikes.npy -o loihi",
+        "spikeclip deploy network.net --netx again.net",
+    )
+)
 def deploy(
     model: Annotated[Path, typer.Argument(help="A quantised graph (.nir), or a netx file of lava-dl.")],
     images: ImagesOption = None,
@@ -46,11 +43,15 @@ def deploy(
     and membranes to expect on a few images. What Lava's processes lack is named before anything is written.
 
     Exit codes: 0 done, 2 the input was refused, 70 a bug of ours.
-
-    Examples: `spikeclip-deploy quantised.nir --images samples -o loihi`,
-    `spikeclip-deploy quantised.nir --frames spikes.npy -o loihi`, `spikeclip-deploy network.net --netx again.net`
     """
     with refusals():
+        from neuromorphic.deploy.folder import FILES, check_folder, write_folder
+        from neuromorphic.deploy.netx import to_layers, write_netx
+        from neuromorphic.deploy.plan import plan
+        from neuromorphic.execution.fast import run_in_batches
+        from neuromorphic.execution.frames import per_step
+        from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+
         check_outputs({"--netx": netx}, (model, images, frames_path), {"--netx": ".net"})
         if folder is None and netx is None:
             raise RefusedInput("nothing to write; expected -o FOLDER or --netx FILE.net")
@@ -65,7 +66,8 @@ def deploy(
         if netx is not None:
             to_layers(graph)
         if folder is not None and planned is not None:
-            frames = per_step(graph, _shown(graph, images, frames_path, limit), time_steps)
+            found = find_inputs(graph, images, frames_path, limit=limit)
+            frames = per_step(graph, frames_of(graph, found), time_steps)
             with progress_bar("running") as advance:
                 trace = run_in_batches(graph, frames, progress=advance)
             write_folder(folder, graph, planned, frames, trace)
@@ -81,7 +83,10 @@ def deploy(
         written(*([] if folder is None else [folder / name for name in FILES]), netx)
 
 
-def _integers(model: Path) -> Graph:
+def _integers(model: Path) -> "Graph":
+    from neuromorphic.loihi2.file import integer_graph
+    from neuromorphic.reading.read import read_graph
+
     graph = integer_graph(read_graph(model))
     if graph is None:
         raise RefusedInput(
@@ -91,17 +96,6 @@ def _integers(model: Path) -> Graph:
     return graph
 
 
-def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int) -> NDArray[np.float32]:
-    """What the network reads, in its integers."""
-    if frames is not None:
-        return graded(graph, find_frames(graph, frames, limit=limit).floats())
-    from spikeclip.data import load_images
-    from spikeclip.preprocess import stated_resize
-
-    resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    return encode(graph, load_images(str(images), image_size(graph), limit, resize).images)
-
-
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

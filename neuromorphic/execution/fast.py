@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.exactness import doubles_on
+from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import frame, per_step
 from neuromorphic.ir.graph import Graph, Node
@@ -164,7 +165,7 @@ def _shown(graph: Graph, spikes: Mapping[str, SpikeTrain], outputs: Array, v: Ma
     membranes = None
     if graph.precision == "loihi2":
         membranes = {node.name: v[node.name].astype(np.int32) for node in graph.populations}
-    return Trace("fast", graph.precision, spikes, single, graph.metadata.readout, membranes)
+    return Trace("fast", graph.precision, spikes, single, graph.metadata.readout, membranes, lineage(graph))
 
 
 class Execution:

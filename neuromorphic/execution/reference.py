@@ -11,6 +11,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
@@ -75,7 +76,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
     left = None
     if graph.precision == "loihi2":
         left = {node.name: states[node.name].v.astype(np.int32) for node in graph.populations}
-    return Trace("reference", graph.precision, trains, outputs, graph.metadata.readout, left)
+    return Trace("reference", graph.precision, trains, outputs, graph.metadata.readout, left, lineage(graph))
 
 
 def _delayed(delay: Delay, line: list[Float64]) -> Float64:

@@ -1,31 +1,14 @@
 """`spikeclip-inspect`: what is in a `.nir` file, in words, as JSON and as a picture."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from neuromorphic.analysis.rounding import proven
-from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.frames import timed
 from neuromorphic.files import check_outputs, write_json, write_text
-from neuromorphic.inspection.describe import size
-from neuromorphic.inspection.drawing import draw
-from neuromorphic.inspection.report import Inspection, NodeReport, Proof, inspect, synapses
-from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.metadata import Readout
-from neuromorphic.loihi2.certificate import certify as prove_widths
-from neuromorphic.loihi2.file import integer_graph
-from neuromorphic.reading.frames import encode, find_frames, image_size
-from neuromorphic.reading.provenance import asked
-from neuromorphic.reading.read import read_graph
-from neuromorphic.verdicts import Verdict, verdicts
-from spikeclip.console import console, refusals, results, written
-from spikeclip.data import load_images
+from spikeclip.console import command_line, console, examples, refusals, results, start, written
 from spikeclip.options import (
     DtOption,
     FramesOption,
@@ -37,9 +20,17 @@ from spikeclip.options import (
     TimeStepsOption,
     WrittenByOption,
 )
-from spikeclip.preprocess import stated_resize
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+if TYPE_CHECKING:  # --help loads nothing that a graph takes
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from neuromorphic.inspection.report import Inspection, NodeReport, Proof
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.metadata import Readout
+    from neuromorphic.targets.verdicts import Verdict
+
+app = command_line()
 
 MEASURED = 8
 """Images that the targets are measured on."""
@@ -48,7 +39,13 @@ NAMES = 6
 """Labels that are listed before the rest is counted."""
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "spikeclip inspect model.nir --svg model.svg --json model.json",
+        "spikeclip inspect theirs.nir --dt 1e-3",
+        "spikeclip inspect theirs.nir --frames spikes.npy --dt 1e-3",
+    )
+)
 def inspect_file(
     model: ModelArgument,
     json_path: JsonOption = None,
@@ -72,14 +69,21 @@ def inspect_file(
     Nothing is run but where `--images` or `--frames` ask how many spikes differ.
 
     Exit codes: 0 done, 1 the file claims to be exact where its weights are not, 2 the input was refused.
-
-    Examples: `spikeclip-inspect model.nir --svg model.svg --json model.json`, `spikeclip-inspect theirs.nir --dt 1e-3`,
-    `spikeclip-inspect theirs.nir --frames spikes.npy --dt 1e-3`
     """
     with refusals():
+        from neuromorphic.execution.frames import timed
+        from neuromorphic.inspection.drawing import draw
+        from neuromorphic.inspection.proof import find_proof
+        from neuromorphic.inspection.report import inspect, synapses
+        from neuromorphic.reading.provenance import asked
+        from neuromorphic.reading.read import read_graph
+        from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+
         check_outputs({"--json": json_path, "--svg": svg}, (model, images, frames_path))
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
-        shown = _shown(graph, images, frames_path, limit)
+        shown = None
+        if images is not None or frames_path is not None:
+            shown = frames_of(graph, find_inputs(graph, images, frames_path, limit=limit))
         with console.status("proving"):
             proof = find_proof(graph, prove=prove)
         with console.status("judging targets"):
@@ -103,20 +107,9 @@ def inspect_file(
             raise typer.Exit(1)
 
 
-def _shown(graph: Graph, images: str | None, frames: Path | None, limit: int) -> NDArray[np.float32] | None:
-    """What the targets are measured on, as a graph of floats reads it; None where nothing was given."""
-    if images is not None and frames is not None:
-        raise RefusedInput("both --images and --frames: expected one of them")
-    if frames is not None:
-        return find_frames(graph, frames, limit=limit).floats()
-    if images is None:
-        return None
-    resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    return encode(graph, load_images(images, image_size(graph), limit, resize).images)
-
-
-def _verdicts(graph: Graph, proof: Proof, frames: NDArray[np.float32] | None) -> tuple[Verdict, ...]:
-    from export.onnx.integers import refusals as no_onnx
+def _verdicts(graph: "Graph", proof: "Proof", frames: "NDArray[np.float32] | None") -> "tuple[Verdict, ...]":
+    from export.onnx.integers.supported import refusals as no_onnx
+    from neuromorphic.targets.verdicts import verdicts
 
     exact = (
         proof.proven is not None and "nodes" in proof.proven and all(n["exact"] for n in proof.proven["nodes"].values())
@@ -124,41 +117,10 @@ def _verdicts(graph: Graph, proof: Proof, frames: NDArray[np.float32] | None) ->
     return verdicts(graph, exact, frames, {"onnx integers": no_onnx})
 
 
-def find_proof(graph: Graph, *, prove: bool) -> Proof:
-    """What the file claims of its arithmetic, and what its weights prove, without torch."""
-    claimed = _claim(graph)
-    if not prove:
-        return Proof(claimed, None, "not asked for")
-    whole = integer_graph(graph)
-    if whole is not None:
-        return Proof(claimed, prove_widths(whole).to_dict())
-    try:
-        with np.errstate(divide="raise", invalid="raise"):
-            found = proven(graph)
-    except (ArithmeticError, ValueError) as error:  # numbers beyond what the proof knows
-        return Proof(claimed, None, str(error))
-    if found is None:
-        return Proof(claimed, None, "the file doesn't say what its frames are")
-    return Proof(claimed, found.to_dict())
-
-
-def _claim(graph: Graph) -> Mapping[str, Any] | None:
-    """The exporter's certificate, where the file has one.
-
-    Raises:
-        RefusedInput: it is no certificate.
-    """
-    claim: Any = graph.metadata.certificate
-    if claim == {}:
-        return None
-    nodes = claim.get("nodes") if isinstance(claim, Mapping) else None
-    if not isinstance(nodes, Mapping) or not all(isinstance(n, Mapping) and "exact" in n for n in nodes.values()):
-        raise RefusedInput(f"{graph.source}: metadata certificate is no certificate; expected nodes, each exact or not")
-    return dict(claim)
-
-
-def _lines(found: Inspection) -> Iterator[str]:
+def _lines(found: "Inspection") -> Iterator[str]:
     """Two lines per node: what it is, and below it its settings, its size and what it reads."""
+    from neuromorphic.inspection.describe import size
+
     heads = [("node", "type", "shape", "latency")]
     heads += [(n.name, n.type + " *" * n.extension, size(n.shape), str(n.latency)) for n in found.nodes]
     widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
@@ -173,13 +135,13 @@ def _lines(found: Inspection) -> Iterator[str]:
             yield "    " + "; ".join(detail for detail in details if detail)
 
 
-def _source(found: Inspection, source: str, node: NodeReport) -> str:
+def _source(found: "Inspection", source: str, node: "NodeReport") -> str:
     if (source, node.name) in found.graph.recurrent:
         return f"{source} (a step late)"
     return f"{source} (waits {node.delays[source]})" if source in node.delays else source
 
 
-def _summary(found: Inspection) -> Iterator[tuple[str, str]]:
+def _summary(found: "Inspection") -> Iterator[tuple[str, str]]:
     graph, metadata = found.graph, found.graph.metadata
     totals = found.totals
     yield "graph", f"{graph.source}: {totals['nodes']} nodes, {totals['edges']} edges"
@@ -202,7 +164,7 @@ def _summary(found: Inspection) -> Iterator[tuple[str, str]]:
     yield from _certificate(found.proof)
 
 
-def _precision(found: Inspection) -> str:
+def _precision(found: "Inspection") -> str:
     scheme = found.to_dict()["scheme"]
     if scheme is None and found.precision == "loihi2":
         return "loihi2: the file holds the chip's integers"
@@ -213,14 +175,14 @@ def _precision(found: Inspection) -> str:
     return f"loihi2: quantised per {scheme['granularity']} on {images} images, frames times {scheme['input_scale']:g}"
 
 
-def _readout(readout: Readout | None) -> str:
+def _readout(readout: "Readout | None") -> str:
     if readout is None or len(set(readout.time_weights)) == 1 == round(float(readout.time_weights.sum()), 12):
         return "mean of the outputs over time" + (", plus a bias" if readout is not None and readout.bias.size else "")
     weights = ", ".join(f"{w:.4g}" for w in readout.time_weights)
     return f"outputs over time, weighted by {weights}" + (", plus a bias" if readout.bias.size else "")
 
 
-def _certificate(proof: Proof) -> list[tuple[str, str]]:
+def _certificate(proof: "Proof") -> list[tuple[str, str]]:
     if proof.proven is None:
         if proof.claimed is None:
             return [("certificate", "none: the file says nothing of rounding")]
@@ -243,4 +205,4 @@ def _certificate(proof: Proof) -> list[tuple[str, str]]:
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    start(app)

@@ -1,10 +1,12 @@
 """A graph: its nodes, in topological order, with shapes; what `reading` makes of a file, and everything else walks."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ir.shown import Shown
 from neuromorphic.ops import AnyOperation, ChipPopulation, Delay, Neurons, Population, Shape, Shapes
 
 
@@ -42,8 +44,8 @@ class Node:
         return isinstance(self.operation, Neurons)
 
 
-@dataclass(frozen=True)
-class Graph:
+@dataclass(frozen=True, repr=False, eq=False)
+class Graph(Shown):
     """A NIR graph, validated; it never changes.
 
     Attributes:
@@ -51,8 +53,9 @@ class Graph:
         input: name of the one input node.
         output: name of the one output node.
         metadata: what the exporter wrote of time, images, labels and grids.
-        source: file that it was read from, for messages.
+        source: file that it was read from, for messages; the same graph in two files is equal.
         recurrent: edges on cycles that deliver a step later, as (neuron, reader) (`analysis.recurrence`).
+        made_of: fingerprints of the graphs that it was made of, nearest first (`analysis.fingerprint`).
         facts: what was derived from it, by what derives it (`analysis.facts`).
         wiring: the same of facts that follow from names, sources, shapes and types of operations alone.
     """
@@ -61,8 +64,9 @@ class Graph:
     input: str
     output: str
     metadata: GraphMetadata
-    source: str
+    source: str = field(compare=False)
     recurrent: frozenset[tuple[str, str]] = frozenset()
+    made_of: tuple[str, ...] = field(default=(), compare=False)
     facts: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     wiring: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -75,6 +79,27 @@ class Graph:
     def precision(self) -> str:
         """`loihi2` where populations compute in the integers of the chip, else `float`."""
         return "loihi2" if any(isinstance(node.operation, ChipPopulation) for node in self.populations) else "float"
+
+    def title(self) -> str:
+        """The graph in one line."""
+        neurons = sum(math.prod(node.shape) for node in self.populations)
+        steps = "?" if self.metadata.time_steps is None else self.metadata.time_steps
+        return (
+            f"{self.source}: {len(self.nodes)} nodes, {neurons:,} neurons in {len(self.populations)} populations, "
+            f"T = {steps}, {self.precision}"
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each node."""
+        return [
+            {
+                "node": node.name,
+                "operation": type(node.operation).__name__,
+                "shape": str(list(node.shape)),
+                "reads": ", ".join(node.sources),
+            }
+            for node in self.nodes.values()
+        ]
 
     def lag(self, source: str, reader: str) -> int:
         """`reader` sums at step t what `source` sent at step `t - lag` of an image."""

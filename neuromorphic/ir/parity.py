@@ -4,6 +4,7 @@ In integers every final membrane too.  What is proven exact has to be equal in e
 differ by the rounding that the report states.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.shown import Shown
 from neuromorphic.ir.trace import SpikeTrain, Trace
 
 
@@ -91,8 +93,8 @@ class NumberParity:
         )
 
 
-@dataclass(frozen=True)
-class ParityReport:
+@dataclass(frozen=True, repr=False, eq=False)
+class ParityReport(Shown):
     """The outcome of a comparison.
 
     Attributes:
@@ -146,6 +148,18 @@ class ParityReport:
         spikes = self.mismatches == self.membrane_mismatches == 0
         return spikes and self.predictions_agree == self.images and all(each.agree for each in numbers)
 
+    def title(self) -> str:
+        """The outcome in one line."""
+        return (
+            f"{self.spikes_compared:,} spikes of {self.images} images compared, {self.mismatches:,} mismatches; "
+            f"{self.predictions_agree} predictions agree"
+            + (f"; first: {self.first_mismatch}" if self.first_mismatch is not None else "")
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each population."""
+        return [{"population": name, **asdict(node)} for name, node in self.nodes.items()]
+
     def to_dict(self) -> dict[str, Any]:
         """The report as a JSON-compatible dictionary."""
         first = self.first_mismatch
@@ -195,6 +209,8 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
         )
     if trace.precision != reference.precision:
         raise RefusedInput(f"traces of different precision: {trace.precision} and {reference.precision}")
+    if not _related(trace.graphs, reference.graphs):
+        raise RefusedInput("traces of different graphs: of other parameters or edges")
     nodes: dict[str, NodeParity] = {}
     first: tuple[tuple[int, int, int], Mismatch] | None = None
     for position, (name, train) in enumerate(trace.spikes.items()):
@@ -218,6 +234,11 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
         scores=NumberParity.of(trace.scores, reference.scores, rounding),
         predictions_agree=int((trace.predictions == reference.predictions).sum()),
     )
+
+
+def _related(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two traces may be of one graph, or one of a graph that the other's was made of, as integers of floats."""
+    return not one or not other or one[0] in other or other[0] in one
 
 
 def compare_common(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityReport:

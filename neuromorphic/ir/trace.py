@@ -2,9 +2,10 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,10 +13,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.files import reserve, whole
+from neuromorphic.ir import plots
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.ir.metadata import Readout
+from neuromorphic.ir.shown import Shown
 
 FORMAT_VERSION = 1
 
@@ -61,25 +64,28 @@ class SpikeTrain:
         return int(np.bitwise_count(self.bits).sum(dtype=np.int64))
 
 
-@dataclass(frozen=True)
-class Trace:
+@dataclass(frozen=True, repr=False, eq=False)
+class Trace(Shown):
     """What a run of a graph showed, aligned to the image: step t of every population answers frame t.
 
     Attributes:
-        producer: what ran: `reference`, `lava` or `torch`.
+        producer: what ran: `reference`, `lava` or `torch`; traces of two that agree are equal.
         precision: `float` or `loihi2`.
         spikes: by node name, in topological order.
         outputs: float32 `[images, T, *output shape]`, the output node at every step.
         readout: how outputs become scores; None for the mean over time.
         membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None but for `loihi2`.
+        graphs: fingerprints of the graph that ran, and of those that it was made of (`analysis.fingerprint`); none
+            where nobody said.
     """
 
-    producer: str
+    producer: str = field(compare=False)
     precision: str
     spikes: Mapping[str, SpikeTrain]
     outputs: NDArray[np.float32]
     readout: Readout | None = None
     membranes: Mapping[str, NDArray[np.int32]] | None = None
+    graphs: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def images(self) -> int:
@@ -103,6 +109,39 @@ class Trace:
         """The class of the highest score per image: int64 `[images]`."""
         return np.asarray(self.scores.argmax(1), dtype=np.int64)
 
+    def rate(self, name: str) -> float:
+        """Spikes per neuron and time step of the population of that name."""
+        train = self.spikes[name]
+        return train.count() / max(1, train.neurons * self.images * self.time_steps)
+
+    def title(self) -> str:
+        """The run in one line."""
+        spikes = sum(train.count() for train in self.spikes.values())
+        of = f"trace of {self.producer}, {self.precision}"
+        return f"{of}: {self.images} images, T = {self.time_steps}, {spikes:,} spikes"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each population."""
+        return [
+            {
+                "population": name,
+                "shape": str(list(train.shape)),
+                "neurons": train.neurons,
+                "spikes": train.count(),
+                "rate": self.rate(name),
+            }
+            for name, train in self.spikes.items()
+        ]
+
+    def raster(self, image: int = 0, nodes: Sequence[str] | None = None, axes: Any = None) -> Any:
+        """Every spike of one image (`plots.raster`)."""
+        return plots.raster(self, image, nodes, axes)
+
+    def rates(self, against: "Trace | None" = None, axes: Any = None) -> Any:
+        """Rates of all populations, beside those of another run, as of integers (`plots.rates`)."""
+        runs = [self] if against is None else [self, against]
+        return plots.rates(runs, [f"{run.producer}, {run.precision}" for run in runs], axes)
+
     @classmethod
     def joined(cls, parts: Sequence["Trace"]) -> "Trace":
         """The trace of all images of `parts`, which are of the same graph and T, in their order."""
@@ -116,24 +155,25 @@ class Trace:
             of_parts = [part.membranes for part in parts if part.membranes is not None]
             membranes = {name: np.concatenate([v[name] for v in of_parts]) for name in first.membranes}
         outputs = np.concatenate([part.outputs for part in parts])
-        return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes)
+        return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes, first.graphs)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the trace as HDF5, whole or not at all.
 
         Raises:
             RefusedInput: the system refuses, as of `files.whole`.
         """
-        with growing(path) as add:
+        with growing(Path(path)) as add:
             add(self)
 
     @classmethod
-    def read(cls, path: Path, images: slice = slice(None)) -> "Trace":
+    def read(cls, path: str | Path, images: slice = slice(None)) -> "Trace":
         """The trace in `path`, or the part of it that holds these images.
 
         Raises:
             RefusedInput: the file is not such a trace, reaches outside itself, or its arrays don't fit each other.
         """
+        path = Path(path)
         try:
             with h5py.File(path, "r") as file:
                 survey(file, path)
@@ -150,7 +190,8 @@ class Trace:
                 readout = _readout(file["readout"], outputs, path) if "readout" in file else None
                 membranes = _membranes(file["membranes"], images, spikes, path) if "membranes" in file else None
                 producer, precision = str(file.attrs["producer"]), str(file.attrs["precision"])
-                return cls(producer, precision, spikes, outputs, readout, membranes)
+                graphs = _graphs(file.attrs.get("graphs", ()), path)
+                return cls(producer, precision, spikes, outputs, readout, membranes, graphs)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, RefusedInput):
                 raise
@@ -217,12 +258,21 @@ def _append(file: h5py.File, stored: IO[bytes], trace: Trace) -> None:
 def _describe(file: h5py.File, trace: Trace) -> None:
     """What a file says once of all images."""
     file.attrs.update(format_version=FORMAT_VERSION, producer=trace.producer, precision=trace.precision)
+    if trace.graphs:
+        file.attrs["graphs"] = list(trace.graphs)
     if trace.readout is not None:
         for key, numbers in vars(trace.readout).items():
             file[f"readout/{key}"] = numbers
     file.create_group("spikes", track_order=True)
     if trace.membranes is not None:
         file.create_group("membranes", track_order=True)
+
+
+def _graphs(found: Any, path: Path) -> tuple[str, ...]:
+    graphs = tuple(str(each) for each in found)
+    if not all(re.fullmatch("[0-9a-f]{64}", each) for each in graphs):
+        raise RefusedInput(f"{path}: its graphs are {shown(graphs)}; expected a sha256 of each")
+    return graphs
 
 
 def _train(data: h5py.Dataset, images: slice, frames: tuple[int, ...], where: str) -> SpikeTrain:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from neuromorphic.analysis.biases import biases
+from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.trace import SpikeTrain, Trace
@@ -95,7 +96,8 @@ class Job:
         membranes = None
         if self.graph.precision == "loihi2":
             membranes = {name: np.load(path) for name, path in membrane_files(folder, self.graph).items()}
-        return Trace("lava", self.graph.precision, spikes, outputs, self.graph.metadata.readout, membranes)
+        readout = self.graph.metadata.readout
+        return Trace("lava", self.graph.precision, spikes, outputs, readout, membranes, lineage(self.graph))
 
 
 def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -25,6 +25,17 @@ SILENCE = 300.0
 
 _LAST_WORDS = 2000
 
+REASONS = {
+    "[Errno 24]": "it opens more files at once than the system allows; expected a higher limit (ulimit -n)",
+    "[Errno 27]": "it writes a larger file than the system allows; expected a higher limit (ulimit -f)",
+    "[Errno 28]": "there is no room left in /dev/shm or in the folder for temporary files; expected more",
+    "exit code -7": "there is no room left in /dev/shm (SIGBUS); expected more",
+    "[Errno 12]": "the system has no memory left for it; expected more, or fewer images at once",
+    "MemoryError": "the system has no memory left for it; expected more, or fewer images at once",
+    "can't start new thread": "the system allows it no further thread; expected more memory, or a higher limit",
+}
+"""What it means where the last words of a command hold these."""
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -108,7 +119,7 @@ def run_group(
         try:
             mind(process.pid)
             if code := _follow(process, on_line, timeout, silence):
-                raise SimulationFailed(f"Lava failed ({_outcome(code)}){_last_words(_tail(errors))}")
+                raise SimulationFailed(_failure(code, _tail(errors)))
         except _OutOfTimeError as over:
             raise SimulationFailed(f"Lava {over} and was ended{_last_words(_tail(errors))}") from None
         finally:
@@ -164,6 +175,14 @@ def _exit_code(pid: int) -> int | None:
     if found is None:
         return None
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def _failure(code: int, written: bytes) -> str:
+    """Why a command failed: in a sentence where its last words are known, else in these."""
+    known = (why for words, why in REASONS.items() if words.encode() in written)
+    if why := next(known, None):
+        return f"Lava failed: {why}"
+    return f"Lava failed ({_outcome(code)}){_last_words(written)}"
 
 
 def _outcome(code: int) -> str:

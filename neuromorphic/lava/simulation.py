@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
@@ -81,7 +81,10 @@ def simulate(
 
     with kept() as place:
         folder = place.folder
-        job.write(folder)
+        try:
+            job.write(folder)
+        except OSError as error:
+            raise SimulationFailed(f"{folder}: Lava's input can't be written there ({error.strerror})") from error
         command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", str(folder))
         # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
         environment = {**_ENVIRONMENT, "TMPDIR": str(folder)}

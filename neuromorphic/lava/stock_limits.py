@@ -9,6 +9,7 @@ from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.lava import MISSING, installed
 from neuromorphic.ops import (
     Affine,
     Conv2d,
@@ -44,7 +45,8 @@ def refusals(graph: Graph, *, stock: bool) -> list[str]:
         graph: of floats or integers.
         stock: whether Lava's own processes shall compute it.
     """
-    found = [reason for node in graph.nodes.values() for reason in _of_stock(graph, node)] if stock else []
+    found = [] if installed() else [MISSING]
+    found += [reason for node in graph.nodes.values() for reason in _of_stock(graph, node)] if stock else []
     try:
         schedule(graph)
     except RefusedInput as error:

@@ -11,6 +11,7 @@ from typing import assert_never, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.analysis.order import arranged
 from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.errors import RefusedInput
@@ -71,7 +72,8 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
         if node.spiking or not (weighs(node, carriers) or node.name in host | carriers):
             here = replace(here, sources=_through_synapses(nodes, here, carriers, graph, scheme))
         nodes[node.name] = here
-    result = replace(arranged(graph, nodes), metadata=_metadata(graph, scheme, biases[graph.output]))
+    metadata = _metadata(graph, scheme, biases[graph.output])
+    result = replace(arranged(graph, nodes), metadata=metadata, made_of=lineage(graph))
     return replace(result, metadata=replace(result.metadata, certificate=certify(result).to_dict()))
 
 

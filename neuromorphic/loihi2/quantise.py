@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.analysis.fusion import fused
 from neuromorphic.analysis.streams import Stream, host_nodes, streams
 from neuromorphic.errors import RefusedInput
@@ -137,7 +138,8 @@ def _calibrated(
                 work.round_factors(node, node.operation)
     work.judge()
     whole = integers(work.graph, work.scheme)
-    return work.as_they_were(dequantised(work.graph, whole, work.scheme)), whole, work.scheme
+    floats = replace(work.as_they_were(dequantised(work.graph, whole, work.scheme)), made_of=lineage(graph))
+    return floats, replace(whole, made_of=lineage(floats)), work.scheme
 
 
 class _Work:

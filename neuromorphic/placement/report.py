@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.arrivals import arrivals, check_delays
+from neuromorphic.analysis.fingerprint import check_trace
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.shown import Shown
 from neuromorphic.ir.trace import Trace
 from neuromorphic.ops import Delay, Sink
 from neuromorphic.placement.activity import Activity, full_rate, measured
@@ -49,8 +51,8 @@ class Core:
     axons_out: int
 
 
-@dataclass(frozen=True)
-class Placement:
+@dataclass(frozen=True, repr=False, eq=False)
+class Placement(Shown):
     """A graph on cores.
 
     Attributes:
@@ -88,6 +90,19 @@ class Placement:
             "neurons": int(self.neurons.sum()) / (cores * self.limits.neurons),
             "memory": sum(core.memory for core in self.cores) / (cores * self.limits.memory),
         }
+
+    def title(self) -> str:
+        """The placement in one line."""
+        used = self.utilisation()
+        return (
+            f"{len(self.cores)} cores on {self.chips} chip{'s' * (self.chips != 1)}: {used['neurons']:.0%} of their "
+            f"neurons and {used['memory']:.0%} of their memory in use"
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each core."""
+        ranges = ("channels", "rows", "columns")
+        return [asdict(core) | {name: str(getattr(core, name)) for name in ranges} for core in self.cores]
 
     def to_dict(self) -> dict[str, Any]:
         """The placement as a JSON-compatible dictionary."""
@@ -165,6 +180,8 @@ def place(
     """
     limits = limits or Limits()
     _check(graph, limits)
+    if trace is not None:
+        check_trace(graph, trace)
     found = populations(graph, residual)
     if not found:
         raise RefusedInput(f"{graph.source}: nothing to place: its output is its input")

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast, get_args
 
 import nir
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, meant
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ops import Conventions
 
@@ -157,7 +157,10 @@ def _profile(written_by: str | None, source: str) -> Mapping[str, Any]:
     name, _, version = written_by.lower().partition("@")
     profiles = _profiles()
     if name not in profiles:
-        raise RefusedInput(f"{source}: no profile of {written_by!r}; expected one of {', '.join(sorted(profiles))}")
+        raise RefusedInput(
+            f"{source}: no profile of {written_by!r}; expected one of {', '.join(sorted(profiles))}"
+            f"{meant(name, profiles)}"
+        )
     general = {key: value for key, value in profiles[name].items() if not key[0].isdigit()}
     special = [value for key, value in profiles[name].items() if key[0].isdigit() and version.startswith(key)]
     return special[0] if special else general

@@ -52,6 +52,11 @@ def rehearse(work: Callable[[], object], path: Path) -> None:
             raise RefusedInput(
                 f"{path}: HDF5 did not finish reading it within {seconds} s of the processor; is the file damaged?"
             )
+        if name == "SIGKILL":  # which no library sends
+            raise RefusedInput(
+                f"{path}: something killed the process that reads it, as the system does where memory runs out; "
+                "expected more memory"
+            )
         raise RefusedInput(f"{path}: HDF5 died of it ({name}); expected an HDF5 file that is not damaged")
 
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from spikeclip.errors import RefusedInput
 
+LISTED = 8
+"""Files that were left out and are named; the others are counted."""
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -21,6 +24,7 @@ class ImageSet:
         labels: int64 `[N]`, or None where the source has none.
         label_names: names that the labels index; empty where the source has none.
         source: the SPEC that they came from.
+        broken: files that can't be read and were left out.
     """
 
     images: NDArray[np.uint8]
@@ -28,9 +32,23 @@ class ImageSet:
     labels: NDArray[np.int64] | None
     label_names: tuple[str, ...]
     source: str
+    broken: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was left out, in a sentence; nothing where nothing was."""
+        if not self.broken:
+            return ()
+        more = f" and {len(self.broken) - LISTED} more" if len(self.broken) > LISTED else ""
+        files = (
+            "1 file that is no readable image"
+            if len(self.broken) == 1
+            else (f"{len(self.broken)} files that are no readable images")
+        )
+        return (f"left out {files}: {', '.join(self.broken[:LISTED])}{more}",)
 
     @property
     def sha256(self) -> str:

@@ -6,8 +6,10 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from neuromorphic.errors import meant
 from spikeclip.data import cifar, flowers102, oxford_pets, stl10
 from spikeclip.data.caltech101 import find_caltech101
 from spikeclip.data.folder import find_in_folder
@@ -53,7 +55,9 @@ LAYOUTS = {
 }
 
 
-def load_images(spec: str, size: int, limit: int | None = None, resize: Resize = ANTIALIASED) -> ImageSet:
+def load_images(
+    spec: str, size: int, limit: int | None = None, resize: Resize = ANTIALIASED, *, skip_broken: bool = False
+) -> ImageSet:
     """The images that `spec` names, each made a square of `size` pixels (`preprocess.square`).
 
     Args:
@@ -61,9 +65,10 @@ def load_images(spec: str, size: int, limit: int | None = None, resize: Resize =
         size: height and width of the result in pixels.
         limit: take only the first so many.
         resize: how they are resized: as the preprocessing of what reads them says.
+        skip_broken: leave out files that can't be read (`ImageSet.broken`), instead of refusing them.
 
     Raises:
-        RefusedInput: nothing is there, or a file is broken or of another layout.
+        RefusedInput: nothing is there, nothing of it can be read, or a file is broken or of another layout.
     """
     if limit is not None and limit < 1:
         raise RefusedInput(f"limit is {limit}; expected a positive number of images")
@@ -72,9 +77,26 @@ def load_images(spec: str, size: int, limit: int | None = None, resize: Resize =
         images = found.pictures
         if resize != ANTIALIASED or images.shape[1:3] != (size, size):
             images = np.stack([square(Image.fromarray(i), size, antialias=resize == ANTIALIASED) for i in images])
-    else:
-        images = np.stack([read_image(file, size, resize) for file in found.pictures])
-    return ImageSet(images, found.names, found.labels, found.label_names, spec)
+        return ImageSet(images, found.names, found.labels, found.label_names, spec)
+    read = [_read(file, size, resize, skip_broken) for file in found.pictures]
+    kept = [i for i, image in enumerate(read) if image is not None]
+    if not kept:
+        raise RefusedInput(f"images {spec!r}: none of {len(read)} files is a readable image")
+    names = [found.names[i] for i in kept]
+    broken = tuple(name for name in found.names if name not in set(names))
+    labels = None if found.labels is None else found.labels[kept]
+    images = np.stack([image for image in read if image is not None])
+    return ImageSet(images, tuple(names), labels, found.label_names, spec, broken)
+
+
+def _read(file: Path, size: int, resize: Resize, skip_broken: bool) -> NDArray[np.uint8] | None:
+    """The square of an image file; None where it can't be read and may be left out."""
+    try:
+        return read_image(file, size, resize)
+    except RefusedInput:
+        if skip_broken:
+            return None
+        raise
 
 
 def _find(spec: str, limit: int | None) -> Found:
@@ -91,7 +113,7 @@ def _find(spec: str, limit: int | None) -> Found:
     if not path.is_file():
         raise RefusedInput(
             f"images {spec!r}: no such file or folder; expected an .npz, an image, a folder, 'samples', or "
-            f"KIND:DIR[:SPLIT] with a KIND of {', '.join(LAYOUTS)}"
+            f"KIND:DIR[:SPLIT] with a KIND of {', '.join(LAYOUTS)}{meant(kind, (*LAYOUTS, 'samples'))}"
         )
     return find_in_npz(path, limit) if path.suffix == ".npz" else Found([path], (path.name,))
 

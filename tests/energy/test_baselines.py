@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import energy
 from energy.ann import dense_baseline
-from energy.assemble import fair
-from energy.bit_matched import bit_matched
+from energy.assembly import fair
+from energy.bit_matching import bit_matched
 from neuromorphic.execution.reference import run
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import attention, chain, lif

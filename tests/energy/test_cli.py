@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from dataclasses import replace
 from importlib import resources
 
 import nir
@@ -220,6 +221,20 @@ def test_events_in_folders_of_classes_are_synaptic_operations_with_an_accuracy(t
     assert (trace.exit_code, "expected the time that a step takes" in trace.stderr) == (2, True)
 
 
+def test_a_trace_of_another_graph_is_refused_and_one_of_an_unknown_graph_an_assumption(model, tmp_path):
+    _, trace = expected(model, 2)
+    replace(trace, graphs=("0" * 64,)).write(tmp_path / "other.h5")
+    result = invoke(model, "--trace", tmp_path / "other.h5")
+    assert result.exit_code == 2
+    assert "model.nir: the trace is of another graph (000000000000; expected" in result.stderr
+    assert not result.stdout
+    replace(trace, graphs=()).write(tmp_path / "old.h5")
+    result = invoke(model, "--trace", tmp_path / "old.h5", "--json", tmp_path / "c.json")
+    assert result.exit_code == 0, result.output
+    assert "the trace doesn't say which graph ran" in result.stdout
+    assert any("which graph ran" in said for said in json.loads((tmp_path / "c.json").read_text())["assumed"])
+
+
 def test_a_trace_of_input_spikes_is_counted_with_its_frames(tmp_path):
     arguments, frames, document = spiking(tmp_path, np.bool_)
     assert invoke(*arguments).exit_code == 0
@@ -257,10 +272,6 @@ def test_accuracy_of_labelled_images_stands_beside_the_verdict(tmp_path):
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"]["ann"] == 0.25
     assert invoke(*arguments, "--dense-baseline").exit_code == 0
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"]["ann"] is None
-
-
-def test_help_shows_an_example():
-    assert "spikeclip-energy model.nir --images samples" in " ".join(invoke("--help").stdout.split())
 
 
 @pytest.mark.parametrize(

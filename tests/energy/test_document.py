@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import energy
-from energy.assemble import fair
+from energy.assembly import fair
 from energy.document import Data, Document, schema_text
 from energy.prices import Device
 from neuromorphic.execution.reference import run

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from export.onnx.builder import Builder
-from export.onnx.integers import build, refusals
+from export.onnx.integers.model import build
 from export.onnx.integers.operators import add_affine, add_conv, add_max_pool, add_sum_pool
+from export.onnx.integers.supported import refusals
 from export.onnx.integers.values import Value, digits, width
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run

@@ -5,6 +5,7 @@
 
 import os
 import shutil
+import signal
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -235,6 +236,12 @@ def test_reading_may_take_long_by_the_clock(monkeypatch, tmp_path):
     (tmp_path / "a.nir").write_bytes(b"1")
     monkeypatch.setattr(rehearsal, "SECONDS", 0.2)
     rehearsal.rehearse(lambda: time.sleep(2), tmp_path / "a.nir")
+
+
+def test_reading_that_is_killed_from_outside_is_no_fault_of_the_file(tmp_path):
+    (tmp_path / "a.nir").write_bytes(b"1")
+    with pytest.raises(RefusedInput, match=r"a\.nir: something killed the process that reads it"):
+        rehearsal.rehearse(lambda: os.kill(os.getpid(), signal.SIGKILL), tmp_path / "a.nir")
 
 
 def test_reading_that_kills_the_process_is_refused(tmp_path):

@@ -226,11 +226,13 @@ class IntegerExample:
 
 
 @st.composite
-def integer_examples(draw, max_populations=6, max_exponent=7):
+def integer_examples(draw, max_populations=6, stock=False):
     """Random graphs of `examples`, their numbers replaced by integers of every size that the chip's widths allow.
 
-    With weight exponents of 7, currents wrap and membranes saturate; up to 4, few do.
+    With weight exponents of 7, currents wrap and membranes saturate.  `stock` ones are for Lava's own processes, which
+    wrap once: exponents up to 4, and no more than a convolution's synapses hold.
     """
+    max_exponent = 4 if stock else 7
     drawn = draw(examples(max_populations))
     graph = from_nir(drawn.graph)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -240,7 +242,9 @@ def integer_examples(draw, max_populations=6, max_exponent=7):
         operation = node.operation
         match operation:
             case Conv2d() | Affine():
-                exponent = draw(st.integers(0, max_exponent))
+                exponent = draw(
+                    st.integers(0, min(max_exponent, operation.largest_exponent) if stock else max_exponent)
+                )
                 weight = (rng.integers(-128, 128, operation.weight.shape) << exponent).astype(np.float32)
                 bias = rng.integers(-(2**12), 2**12, len(weight)) * (node.name in after)
                 operation = replace(operation, weight=weight, bias=bias.astype(np.float32))

@@ -74,7 +74,7 @@ def test_lava_equals_the_reference(example):
 
 @pytest.mark.slow
 @settings(max_examples=5, **LAVA)
-@given(integer_examples(max_populations=3, max_exponent=4))
+@given(integer_examples(max_populations=3, stock=True))
 def test_lavas_own_processes_equal_the_reference_in_every_step(example):
     for graph in prefixes(example.graph):
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from spikeclip.checkpoint import load
 from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet
 from spikeclip.distributed import processes, started_by_torchrun
@@ -49,8 +50,15 @@ def cut_off(done: int, total: int, text: str) -> None:
         raise CutOff
 
 
-def train_all(folder: Path, device: str) -> None:
-    """Write `twin`, `classify`, `muon`, `align`, `dual`, `quantized` to `folder`; of several `resumed` too."""
+def train_all(folder: Path, device: str, alone: Path | None = None) -> None:
+    """Write `twin`, `classify`, `muon`, `align`, `dual`, `quantized` to `folder`; of several processes `resumed` too.
+
+    Args:
+        folder: where they go.
+        device: PyTorch's name of it.
+        alone: what one process wrote; its `dual` is what `quantized` starts from.  Two starts that differ in a last bit
+            can round to other integers, and training tells such apart within a step.
+    """
     images, labels = task()
     common = (PREPROCESSING, images, images, labels)
     twin = train_twin(CONFIG, replace(RECIPE, schedule=((1, 2),)), *common, folder / "twin.safetensors", device)
@@ -58,8 +66,8 @@ def train_all(folder: Path, device: str) -> None:
         teacher = None if recipe.stage == "classify" else TwinTeacher(twin, device)
         cache = folder / f"{name}.npz" if name == "dual" else None
         out = folder / f"{name}.safetensors"
-        found = train(CONFIG, recipe, *common, out, device, teacher=teacher, cache=cache)
-    start = FineTuning(found, quantized=True)
+        train(CONFIG, recipe, *common, out, device, teacher=teacher, cache=cache)
+    start = FineTuning(load((alone or folder) / "dual.safetensors"), quantized=True)
     train(CONFIG, replace(RECIPE, schedule=((2, 1),)), *common, folder / "quantized.safetensors", device, start=start)
     if processes() > 1:
         out = folder / "resumed.safetensors"
@@ -76,4 +84,4 @@ def train_all(folder: Path, device: str) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with started_by_torchrun("cpu") as own:
-        train_all(Path(sys.argv[1]), own)
+        train_all(Path(sys.argv[1]), own, Path(sys.argv[2]))

@@ -42,12 +42,6 @@ def refused(result, *words):
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_help_shows_an_example():
-    result = CliRunner().invoke(app, ["--help"])
-    assert result.exit_code == 0
-    assert "Example: spikeclip-train --preset" in result.output
-
-
 def test_it_trains_and_says_where_and_how_well(command, tmp_path):
     result = command(test=tmp_path / "images.npz", precision="float32", device="cpu")
     assert result.exit_code == 0, result.output

@@ -30,7 +30,7 @@ def trained(tmp_path_factory):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*torchrun, worker, two], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500
+        [*torchrun, worker, two, one], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return one, two

@@ -10,7 +10,7 @@ from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.muon import Muon, orthogonalised
 from spikeclip.recipe import Recipe
-from spikeclip.run import Run
+from spikeclip.training_run import Run
 from spikeclip.twin import AnnTwin
 
 CONFIG = SpikeClipConfig(width=16, depth=1, image_size=16, embedding_width=8, time_steps=2)

@@ -287,8 +287,3 @@ def test_bad_text_encoders_are_refused(label_command, clip, tmp_path):
         spikeclip.labels_cli.app, ["cat", "--from", "a.npz", "--text-encoder", str(text), "-o", str(tmp_path / "l.npz")]
     )
     refused(result, "--text-encoder", "expected them with --clip only")
-
-
-def test_help_shows_an_example():
-    result = CliRunner().invoke(spikeclip.text_cli.app, ["--help"])
-    assert "Example: spikeclip-train-text --clip" in result.output

@@ -1,5 +1,4 @@
-"""From a graph in the chip's integers to an ONNX model of integer operators alone; needs no torch."""
+"""From a graph in the chip's integers to an ONNX model of integer operators alone; needs no torch.
 
-from export.onnx.integers.model import build, refusals, save
-
-__all__ = ["build", "refusals", "save"]
+`supported.refusals` says why a graph has no such model, and needs no onnx either; `model` builds it.
+"""

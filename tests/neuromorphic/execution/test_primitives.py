@@ -56,10 +56,8 @@ def test_alone_it_is_what_its_equation_says(node, shape, out_shape):
     assert_equal(channels.run(graph, frames), expected)
 
 
-@pytest.mark.parametrize("kind", Composer.NEURONS)
+@pytest.mark.parametrize("kind", [nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold])
 def test_at_its_threshold_it_is_silent_and_one_float_above_it_fires(kind):
-    if kind in (nir.I, nir.LI, nir.CubaLI):
-        pytest.skip("has no threshold")
     one = np.ones(1, np.float32)
     node = {
         nir.LIF: lambda: nir.LIF(one * SECONDS, one, 0 * one, one),

@@ -265,3 +265,31 @@ def test_no_room_for_a_folder_is_said(monkeypatch):
     monkeypatch.setattr(keeper, "__file__", "/nowhere/keeper.py")
     with pytest.raises(SimulationFailed, match=r"no folder can be made(.|\n)*No such file"), kept():
         pass
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("OSError: [Errno 24] Too many open files", r"ulimit -n"),
+        ("OSError: [Errno 27] File too large", r"ulimit -f"),
+        ("OSError: [Errno 28] No space left on device", r"no room left in /dev/shm or in the folder for temporary"),
+        ("a process of Lava ended with exit code -7", r"no room left in /dev/shm \(SIGBUS\)"),
+        ("OSError: [Errno 12] Cannot allocate memory", "no memory left"),
+        ("MemoryError", "no memory left"),
+        ("RuntimeError: can't start new thread", "no further thread"),
+    ],
+)
+def test_what_the_system_refused_is_said_in_one_sentence(words, why):
+    program = f"import sys; print('Traceback (most recent call last):\\n', {words!r}, file=sys.stderr); sys.exit(1)"
+    with pytest.raises(SimulationFailed, match=f"^Lava failed: [^\n]*{why}[^\n]*$"):
+        run_group((sys.executable, "-c", program), print)
+
+
+def test_no_room_for_the_input_of_lava_is_said_with_its_folder(tmp_path, monkeypatch):
+    def full(job, folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Job, "write", full)
+    graph = from_nir(small_net())
+    with pytest.raises(SimulationFailed, match=r"spikeclip-\w+: Lava's input can't be written there \(No space"):
+        simulate(graph, np.ones((1, 4, *graph.nodes[graph.input].shape), np.float32))

@@ -1,5 +1,6 @@
 """Numbers that are the chip's already stay as they are, in whatever unit a file holds them."""
 
+from fractions import Fraction
 from itertools import pairwise
 
 import nir
@@ -9,7 +10,7 @@ import pytest
 from neuromorphic.execution import reference
 from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.whole import common_unit
-from neuromorphic.ops import LoihiLif, SumPool2d, Weighted
+from neuromorphic.ops import SumPool2d, Weighted
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import DT, chain, lif, metadata
 
@@ -24,6 +25,7 @@ class Integers:
         self.expected = {}
         self.nodes = {}
         unit = self.rng.choice(["1", "1/64", "2^-k", "any"])
+        self.stated = unit in ("1", "1/64")
         shape = (2, 5, 5) if self.rng.random() < 0.5 else (int(self.rng.integers(2, 9)),)
         self.input = shape
         for index in range(self.rng.integers(1, 4)):
@@ -96,22 +98,37 @@ class Integers:
 
 
 def assert_nothing_changes(seed):
+    """Each layer's numbers are the chip's as they were; in a unit that no file states, up to one factor of them all.
+
+    Such a file gives ratios alone.  The largest unit divides what all numbers have in common, and a finer one, in which
+    no spike differs, goes before it (`whole`).
+    """
     made = Integers(seed)
     given, frames = from_nir(made.graph()), made.frames()
     floats, scheme = calibrate(given, frames)
     graph, _ = quantise(given, frames)
     assert scheme.input_scale == 1
-    assert all(choice.as_it_was for choice in scheme.populations.values())
-    for name, expected in made.expected.items():
-        operation = graph.nodes[name].operation
-        if isinstance(operation, LoihiLif):
-            decay, threshold, bias = expected
-            assert operation.decay == decay, (seed, name)
-            assert np.array_equal(operation.threshold, threshold), (seed, name)
-            assert np.array_equal(operation.bias, np.broadcast_to(bias, threshold.shape)), (seed, name)
-        else:
-            assert np.array_equal(operation.weights, expected), (seed, name)
+    for name, choice in scheme.populations.items():
+        if not choice.as_it_was:
+            assert choice.exact, (seed, name)
+            assert not made.stated, (seed, name)
+            trains = (reference.run(each, frames).spikes[name] for each in (given, graph))
+            assert np.array_equal(*(train.unpack() for train in trains)), (seed, name)
+            continue
+        index = name.removeprefix("n")
+        weights, (decay, threshold, bias) = made.expected[f"w{index}"], made.expected[name]
+        neurons, found = graph.nodes[name].operation, graph.nodes[f"w{index}"].operation.weights
+        factor = Fraction(int(neurons.threshold.flat[0]), int(threshold.flat[0]))
+        assert factor == 1 or not made.stated, (seed, name)
+        assert factor.numerator == 1, (seed, name)
+        assert neurons.decay == decay, (seed, name)
+        assert np.array_equal(found, weights * float(factor)), (seed, name)
+        assert np.array_equal(neurons.threshold, threshold * float(factor)), (seed, name)
+        assert np.array_equal(neurons.bias, np.broadcast_to(bias * float(factor), threshold.shape)), (seed, name)
+    rounded = {name for name, choice in scheme.populations.items() if not choice.as_it_was}
     for name, node in floats.nodes.items():
+        if name in rounded:
+            continue
         for key, value in vars(node.operation).items():
             assert np.array_equal(value, vars(given.nodes[name].operation)[key]), (seed, name, key)
 

@@ -1,0 +1,61 @@
+"""The fingerprint of a graph, `sha256(nodes, edges, parameters)`, by which a trace tells whose run it shows.
+
+Names, wiring, shapes and parameters count, as they compute: after dt, the reset and whatever else a file leaves open
+were decided.  Metadata don't, so that a graph stays itself in another file, with other names of classes.
+"""
+
+import json
+from dataclasses import fields
+from hashlib import sha256
+
+import numpy as np
+
+from neuromorphic.analysis.facts import fact
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.trace import Trace
+
+SHOWN = 12
+"""Digits of a fingerprint that a message shows."""
+
+
+@fact
+def fingerprint(graph: Graph) -> str:
+    """64 hexadecimal digits, equal for graphs of equal nodes, in whatever order their file holds them."""
+    digest = sha256(json.dumps(sorted(graph.recurrent)).encode())
+    for name, node in sorted(graph.nodes.items()):
+        values = {field.name: getattr(node.operation, field.name) for field in fields(node.operation)}
+        arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
+        rest = {key: value for key, value in values.items() if key not in arrays}
+        kind = type(node.operation).__name__
+        digest.update(json.dumps([name, kind, node.sources, node.input_shape, node.shape, rest]).encode())
+        for key, array in arrays.items():
+            digest.update(json.dumps([key, array.dtype.name, array.shape]).encode())
+            digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def lineage(graph: Graph) -> tuple[str, ...]:
+    """Fingerprints of a graph and of those that it was made of, nearest first: integers of the floats before them."""
+    return (fingerprint(graph), *graph.made_of)
+
+
+def check_trace(graph: Graph, trace: Trace) -> tuple[str, ...]:
+    """Refuse a trace of another graph; what is assumed of one that doesn't say whose it is, in a sentence.
+
+    Args:
+        graph: that ran, or that the graph that ran was made of.
+        trace: of the run.
+
+    Raises:
+        RefusedInput: the trace is of a graph with other nodes, edges or parameters.
+    """
+    if not trace.graphs:
+        return (f"the trace doesn't say which graph ran; it is taken for a run of {graph.source}",)
+    expected = fingerprint(graph)
+    if expected not in trace.graphs:
+        raise RefusedInput(
+            f"{graph.source}: the trace is of another graph ({trace.graphs[0][:SHOWN]}; expected {expected[:SHOWN]}): "
+            "of other nodes or parameters, or read with other options, such as --dt or --reset"
+        )
+    return ()

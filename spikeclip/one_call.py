@@ -1,0 +1,119 @@
+"""`spikeclip.run`: what `spikeclip simulate` does, in one call, for a notebook."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import RefusedInput, meant
+from neuromorphic.execution.frames import timed
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.trace import Trace
+from neuromorphic.loihi2.file import integer_graph
+from neuromorphic.loihi2.integers import graded, integers
+from neuromorphic.loihi2.quantise import calibrate as find_scheme
+from neuromorphic.loihi2.quantise import with_scheme
+from neuromorphic.loihi2.scheme import Granularity
+from neuromorphic.reading.frames import encode, find_frames
+from neuromorphic.reading.provenance import asked
+from neuromorphic.reading.read import read_graph
+from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+from neuromorphic.targets.target import TARGETS, Lava
+
+CALIBRATED = 64
+"""Images, or frames, that a graph is quantised on at most, where no others are given."""
+
+
+def run(
+    model: str | Path | Graph,
+    frames: str | Path | Sequence[Any] | NDArray[Any] | None = None,
+    *,
+    images: str | Path | NDArray[np.uint8] | None = None,
+    precision: Literal["float", "loihi2"] = "float",
+    calibrate: str | Path | Sequence[Any] | NDArray[Any] | None = None,
+    granularity: Granularity = "layer",
+    backend: str = "lava",
+    time_steps: int | None = None,
+    limit: int | None = None,
+    dt: float | None = None,
+    reset: Literal["zero", "subtract"] | None = None,
+    integrators: Literal["dt", "step"] | None = None,
+    written_by: str | None = None,
+    timeout: float | None = None,
+) -> Trace:
+    """The trace of a graph on frames or on images: `spikeclip.run("net.nir", frames, precision="loihi2")`.
+
+    Args:
+        model: a `.nir` file, or a graph that was read.
+        frames: what the input reads, `[N, *input shape]` or `[N, T, *input shape]`: numbers, or a file of them.
+        images: instead of frames: a SPEC as `--images` takes it, or uint8 `[N, H, W, C]` of the graph's size.
+        precision: the arithmetic; `loihi2` quantises a graph of floats first.
+        calibrate: what it is quantised on, of the same kind as what it is run on; by default the first 64 of that,
+            with a warning.
+        granularity: what weights share an exponent in: `layer` or `channel`.
+        backend: `lava`, `fast` or `reference`.
+        time_steps: T, where neither the frames nor the file say.
+        limit: take the first N only.
+        dt: seconds per time step, where the file doesn't say.
+        reset: what a spike does to v, where the file doesn't say it.
+        integrators: what IF and I multiply their input by: dt, as NIR has it, or 1 per step.
+        written_by: the library that wrote the file, as `sinabs` or `norse@2`.
+        timeout: seconds that Lava may take.
+
+    Raises:
+        RefusedInput: the file, the frames or an argument is refused, in one sentence.
+        SimulationFailed: Lava failed.
+    """
+    if (frames is None) == (images is None):
+        raise RefusedInput("nothing to run on, or two things; expected either frames or images")
+    if backend not in TARGETS:
+        raise RefusedInput(f"backend {backend!r}; expected one of {', '.join(TARGETS)}{meant(backend, TARGETS)}")
+    if precision not in ("float", "loihi2"):
+        raise RefusedInput(f"precision {precision!r}; expected 'float' or 'loihi2'")
+    given = asked(dt, reset, integrators, written_by)
+    graph = model if isinstance(model, Graph) else read_graph(model, asked=given)
+    shown = _frames(graph, frames, images, limit)
+    if precision == "loihi2" and graph.precision == "float":
+        whole = integer_graph(graph)
+        if whole is None:
+            whole = _quantised(graph, shown, calibrate, frames is None, granularity, time_steps)
+        # Frames of its own units: images go through its preprocessing, recordings through its scale.
+        shown = graded(whole, shown) if images is None else _frames(whole, None, images, limit)
+        graph = whole
+    elif calibrate is not None:
+        raise RefusedInput("calibrate is of the integers; expected precision='loihi2' and a graph of floats")
+    target = Lava(timeout=timeout) if backend == Lava.name else TARGETS[backend]()
+    return target.run(graph, shown, time_steps)
+
+
+def _frames(graph: Graph, frames: Any, images: Any, limit: int | None) -> NDArray[np.float32]:
+    """Float32 of one of the two."""
+    if isinstance(frames, str | Path):
+        return find_frames(graph, Path(frames), limit=limit).floats()
+    if frames is not None:
+        return np.asarray(frames, np.float32)[:limit]
+    if isinstance(images, str | Path):
+        return frames_of(graph, find_inputs(graph, str(images), None, limit=limit))
+    return encode(graph, np.asarray(images, np.uint8)[:limit])
+
+
+def _quantised(
+    graph: Graph,
+    shown: NDArray[np.float32],
+    calibrate: Any,
+    of_images: bool,
+    granularity: Granularity,
+    time_steps: int | None,
+) -> Graph:
+    """The integer graph of a graph of floats."""
+    if calibrate is None:
+        seen = shown[:CALIBRATED]
+        warnings.warn(f"quantised on the first {len(seen)} of what it runs on: give calibrate=", stacklevel=3)
+    else:
+        seen = _frames(graph, *((None, calibrate) if of_images else (calibrate, None)), CALIBRATED)
+    floats = timed(graph, None if of_images else shown, time_steps)
+    rounded, scheme = find_scheme(floats, seen, granularity)
+    return integers(with_scheme(rounded, scheme), scheme)

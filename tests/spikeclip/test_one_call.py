@@ -1,0 +1,73 @@
+"""`spikeclip.run`: the same trace as the command's, from paths, lists and arrays."""
+
+import nir
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import neuromorphic.cli
+import spikeclip
+from neuromorphic.errors import RefusedInput
+from neuromorphic.ir.trace import Trace
+from tests.neuromorphic.graphs import small_net
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "small.nir"
+    nir.write(path, small_net())
+    return str(path)
+
+
+@pytest.fixture
+def frames(model):
+    shape = nir.read(model).nodes["input"].input_type["input"]
+    return np.random.default_rng(0).normal(0.5, 1, (3, *shape)).astype(np.float32)
+
+
+def commanded(tmp_path, model, frames, *options):
+    np.save(tmp_path / "frames.npy", frames)
+    arguments = [model, "--frames", str(tmp_path / "frames.npy"), "-o", str(tmp_path / "run.h5"), *options]
+    result = CliRunner().invoke(neuromorphic.cli.app, [*arguments, "--backend", "fast"])
+    assert result.exit_code == 0, result.output
+    return Trace.read(tmp_path / "run.h5")
+
+
+def test_it_does_in_floats_what_simulate_does(tmp_path, model, frames):
+    expected = commanded(tmp_path, model, frames)
+    for given in (frames, frames.tolist(), str(tmp_path / "frames.npy"), tmp_path / "frames.npy"):
+        assert spikeclip.run(model, given, backend="fast") == expected
+
+
+def test_it_does_in_integers_what_simulate_does(tmp_path, model, frames):
+    calibration = str(tmp_path / "frames.npy")
+    expected = commanded(tmp_path, model, frames, "--precision", "loihi2", "--calibrate", calibration)
+    found = spikeclip.run(model, frames, precision="loihi2", calibrate=calibration, backend="fast")
+    assert found == expected
+    assert found.precision == "loihi2"
+
+
+def test_it_says_what_it_is_quantised_on_where_nothing_is_named(model, frames):
+    with pytest.warns(UserWarning, match="quantised on the first 3 of what it runs on"):
+        found = spikeclip.run(model, frames, precision="loihi2", backend="fast")
+    assert found == spikeclip.run(model, frames, precision="loihi2", calibrate=frames, backend="fast")
+
+
+def test_a_limit_takes_the_first(model, frames):
+    assert spikeclip.run(model, frames, limit=2, backend="fast") == spikeclip.run(model, frames[:2], backend="fast")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "nothing to run on, or two things"),
+        ({"frames": [], "images": "samples"}, "nothing to run on, or two things"),
+        ({"frames": [0], "backend": "lave"}, r"backend 'lave'; .* did you mean 'lava'\?"),
+        ({"frames": [0], "precision": "int8"}, "precision 'int8'; expected 'float' or 'loihi2'"),
+        ({"frames": [0], "calibrate": [0]}, "calibrate is of the integers"),
+        ({"images": "samples"}, "small.nir"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(model, options, words):
+    with pytest.raises(RefusedInput, match=words):
+        spikeclip.run(model, **options)
