@@ -72,41 +72,70 @@ def sample(count: int, seed: int) -> list[tuple[str, Site]]:
     return list(islice(in_turn, count))
 
 
-def judges(name: str) -> list[str]:
+def judges(copy: Path, name: str) -> list[str]:
     """Files of tests for the file `name`: first such as are called like it."""
     room = max((room for room in ROOMS if name.startswith(room)), key=len)
     found: list[Path] = []
     for pattern in ROOMS[room]:
-        found += sorted(ROOT.glob(f"{pattern}/**/test_*.py" if (ROOT / pattern).is_dir() else pattern))
+        found += sorted(copy.glob(f"{pattern}/**/test_*.py" if (copy / pattern).is_dir() else pattern))
     words = {word for part in Path(name).with_suffix("").parts[1:] for word in part.split("_")}
     alike = [len(words & {word.removesuffix("s") for word in path.stem.split("_")} | words & {*path.stem.split("_")})
              for path in found]  # fmt: skip
     order = sorted(range(len(found)), key=lambda i: (-alike[i], found[i].stat().st_size))
-    return list(dict.fromkeys(found[i].relative_to(ROOT).as_posix() for i in order))
+    return list(dict.fromkeys(found[i].relative_to(copy).as_posix() for i in order))
 
 
-def judged(copy: Path, name: str, site: Site, seconds: int) -> dict[str, Any]:
-    """What the tests say of one change."""
-    path = copy / name
-    source, start = path.read_text(), time.monotonic()
-    try:
-        path.write_text(changed(source, site.index))
-        _forget(path)
-        code, said = _tested(copy, judges(name), seconds)
-    finally:
-        path.write_text(source)
-        _forget(path)
-    verdict = SURVIVED if code == 0 else LATE if code == -signal.SIGXCPU else KILLED
-    by = next((line.split(" - ")[0] for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))), "")
-    return {
-        "file": name,
-        "line": site.line,
-        "kind": site.kind,
-        "change": site.change,
-        "verdict": verdict,
-        "by": by if by or verdict != KILLED else f"exit code {code}",
-        "seconds": round(time.monotonic() - start, 1),
-    }
+class Judge:
+    """The tests of a copy of the project.
+
+    Attributes:
+        copy: its folder.
+        seconds: of the processor, for the tests of one change.
+        broken: tests that fail without any change.
+        healthy: tests that are known not to.
+    """
+
+    def __init__(self, copy: Path, seconds: int) -> None:
+        self.copy, self.seconds = copy, seconds
+        self.broken: set[str] = set()
+        self.healthy: set[str] = set()
+
+    def judged(self, name: str, site: Site) -> dict[str, Any]:
+        """What the tests say of one change."""
+        path = self.copy / name
+        source, start = path.read_text(), time.monotonic()
+        while True:
+            try:
+                path.write_text(changed(source, site.index))
+                _forget(path)
+                code, said = _tested(self.copy, [*self._without_broken(), *judges(self.copy, name)], self.seconds)
+            finally:
+                path.write_text(source)
+                _forget(path)
+            failed = next((line.split(" - ")[0] for line in said.splitlines() if line.startswith("FAILED")), None)
+            test = None if failed is None else failed.removeprefix("FAILED ")
+            if test is None or test in self.broken or self._is_healthy(test):
+                break
+        verdict = SURVIVED if code == 0 else LATE if code == -signal.SIGXCPU else KILLED
+        return {
+            "file": name,
+            "line": site.line,
+            "kind": site.kind,
+            "change": site.change,
+            "verdict": verdict,
+            "by": test or f"exit code {code}",
+            "seconds": round(time.monotonic() - start, 1),
+        }
+
+    def _without_broken(self) -> list[str]:
+        return [word for test in sorted(self.broken) for word in ("--deselect", test)]
+
+    def _is_healthy(self, test: str) -> bool:
+        """Whether a test passes on the project as it is; it is never asked again where it doesn't."""
+        if test not in self.healthy:
+            code, _ = _tested(self.copy, [test], self.seconds)
+            (self.broken if code else self.healthy).add(test)
+        return test in self.healthy
 
 
 def _forget(path: Path) -> None:
@@ -168,12 +197,13 @@ def main(
         for name in listed.splitlines():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
+        judge = Judge(copy, seconds)
         for name, site in sample(count, seed):
             key = f"{name}:{site.line}: {site.kind}: {site.change}"
             known = verdicts.get(key)
             if time.monotonic() > end or (known and (not again or known["verdict"] == KILLED)):
                 continue
-            verdicts[key] = judged(copy, name, site, seconds)
+            verdicts[key] = judge.judged(name, site)
             output.write_text(json.dumps(verdicts, indent=1) + "\n")
             print(verdicts[key]["verdict"], key, flush=True)
     total = Counter(each["verdict"] for each in verdicts.values())
