@@ -33,7 +33,7 @@ from neuromorphic.ir.trace import Trace
 from spikeclip.console import results
 from tests.neuromorphic.graphs import small_net
 
-BIN = Path(sys.executable).parent
+SPIKECLIP = (sys.executable, "-m", "spikeclip")
 MARK = "SPIKECLIP_FAULTS"
 PATIENCE = 400.0
 """Seconds after a fault by which a command has ended."""
@@ -239,22 +239,22 @@ def table(root: Path, tries: int) -> Iterator[Row]:
     model, frames = str(root / "model.nir"), str(root / "frames.npy")
     nir.write(model, small_net())
     np.save(frames, np.ones((4, 2, 6, 6), np.float32))
-    lava = [str(BIN / "spikeclip-simulate"), model, "--frames", frames, "-o", "OUT/run.h5", "--json", "OUT/run.json"]
+    lava = [*SPIKECLIP, "simulate", model, "--frames", frames, "-o", "OUT/run.h5", "--json", "OUT/run.json"]
     fast = [*lava, "--backend", "fast"]
-    energy = [str(BIN / "spikeclip-energy"), model, "--frames", frames, "--json", "OUT/energy.json"]
+    energy = [*SPIKECLIP, "energy", model, "--frames", frames, "--json", "OUT/energy.json"]
+    said = {id(lava): "simulate", id(fast): "simulate --backend fast", id(energy): "energy"}
     yield dead_child(lava, root, tries, Row(f"a process of Lava's killed, {tries} random moments", (0, 2, 3)))
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         for command, times in ((lava, tries), (fast, -(-tries // 4)), (energy, -(-tries // 4))):
-            name = f"{Path(command[0]).name}{' (fast)' if command is fast else ''}"
-            row = Row(f"{how.name} to {name}, {times} random moments", (0, -how, 128 + how))
+            row = Row(f"{how.name} to {said[id(command)]}, {times} random moments", (0, -how, 128 + how))
             yield signalled(command, root, times, row, how)
     for command, size in ((lava, 1 << 10), (lava, 64 << 10), (lava, 1 << 20), (fast, 1 << 10), (energy, 4 << 10)):
-        row = Row(f"files of at most {size >> 10} KiB, {Path(command[0]).name}", (0, 2, 3))
+        row = Row(f"files of at most {size >> 10} KiB, {said[id(command)]}", (0, 2, 3))
         yield once(command, root, row, limits=limited(resource.RLIMIT_FSIZE, size))
     for most in (16, 64, 256):
         yield once(lava, root, Row(f"`ulimit -n {most}`", (0, 2, 3)), limits=limited(resource.RLIMIT_NOFILE, most))
     for command, most in ((lava, 256), (lava, 512), (lava, 1024), (fast, 256), (energy, 256)):
-        row = Row(f"`ulimit -v` of {most} MiB, {Path(command[0]).name}", (0, 2, 3))
+        row = Row(f"`ulimit -v` of {most} MiB, {said[id(command)]}", (0, 2, 3))
         yield once(command, root, row, limits=limited(resource.RLIMIT_AS, most << 20))
     if shutil.which("unshare") and not subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         for size in ("64k", "1m", "16m"):

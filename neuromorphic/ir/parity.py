@@ -48,6 +48,15 @@ class NodeParity:
     membranes_compared: int = 0
     membrane_mismatches: int = 0
 
+    def __add__(self, other: "NodeParity") -> "NodeParity":
+        """Of the images of both."""
+        return NodeParity(
+            self.compared + other.compared,
+            self.mismatches + other.mismatches,
+            self.membranes_compared + other.membranes_compared,
+            self.membrane_mismatches + other.membrane_mismatches,
+        )
+
 
 ROUNDING = 1e-4
 """What rounding may take from numbers that no proof covers, relative to the largest of them."""
@@ -77,6 +86,16 @@ class NumberParity:
         apart = np.abs(found - expected)
         largest = float(np.abs(expected).max(initial=0.0))
         return cls(apart.size, int((apart != 0).sum()), float(apart.max(initial=0.0)), rounding * largest, largest)
+
+    @classmethod
+    def joined(cls, parts: Sequence["NumberParity"]) -> Self:
+        """Of the numbers of all parts, which may differ by the same share of the largest."""
+
+        def greatest(name: str) -> float:
+            return float(np.max([getattr(part, name) for part in parts]))  # nan, where one is
+
+        compared, differ = sum(part.compared for part in parts), sum(part.differ for part in parts)
+        return cls(compared, differ, greatest("difference"), greatest("tolerance"), greatest("largest"))
 
     @property
     def agree(self) -> bool:
@@ -115,6 +134,27 @@ class ParityReport(Shown):
     scores: NumberParity
     predictions_agree: int
     frames: NumberParity | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["ParityReport"]) -> Self:
+        """On all images of `parts`, which are of the same populations, in their order."""
+        nodes, images, first = dict(parts[0].nodes), 0, None
+        for part in parts[1:]:
+            nodes = {name: node + part.nodes[name] for name, node in nodes.items()}
+        for part in parts:
+            if first is None and part.first_mismatch is not None:
+                first = replace(part.first_mismatch, image=images + part.first_mismatch.image)
+            images += part.images
+        made = [part.frames for part in parts if part.frames is not None]
+        return cls(
+            images=images,
+            nodes=nodes,
+            first_mismatch=first,
+            outputs=NumberParity.joined([part.outputs for part in parts]),
+            scores=NumberParity.joined([part.scores for part in parts]),
+            predictions_agree=sum(part.predictions_agree for part in parts),
+            frames=NumberParity.joined(made) if made else None,
+        )
 
     @property
     def output_difference(self) -> float:

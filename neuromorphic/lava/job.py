@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +19,9 @@ from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import AnyOperation
 
 Models = Literal["fused", "stock"]
+
+READ = 16
+"""Images of which results are read at a time."""
 
 _KINDS = {kind.__name__: kind for kind in get_args(AnyOperation)}
 
@@ -88,16 +92,20 @@ class Job:
         settings = document["settings"] | {"doubles": frozenset(document["settings"]["doubles"])}
         return cls(graph, np.load(folder / "frames.npy", mmap_mode="r"), **settings)
 
-    def trace(self, folder: Path) -> Trace:
-        """What the recorder left in `folder`."""
-        files = zip(self.graph.populations, spike_files(folder, self.graph), strict=True)
-        spikes = {node.name: SpikeTrain(np.load(path), node.shape) for node, path in files}
-        outputs = np.load(output_file(folder)).astype(np.float32)
-        membranes = None
-        if self.graph.precision == "loihi2":
-            membranes = {name: np.load(path) for name, path in membrane_files(folder, self.graph).items()}
-        readout = self.graph.metadata.readout
-        return Trace("lava", self.graph.precision, spikes, outputs, readout, membranes, lineage(self.graph))
+    def traces(self, folder: Path) -> Iterator[Trace]:
+        """What the recorder left in `folder`, some images at a time."""
+        graph = self.graph
+        trains = {node.name: path for node, path in zip(graph.populations, spike_files(folder, graph), strict=True)}
+        states = membrane_files(folder, graph)
+        for start in range(0, len(self.frames), READ):
+
+            def some(path: Path, images: slice = slice(start, start + READ)) -> NDArray[Any]:
+                return np.array(np.load(path, mmap_mode="r")[images])
+
+            spikes = {name: SpikeTrain(some(path), graph.nodes[name].shape) for name, path in trains.items()}
+            membranes = {name: some(path) for name, path in states.items()} if graph.precision == "loihi2" else None
+            outputs = some(output_file(folder)).astype(np.float32)
+            yield Trace("lava", graph.precision, spikes, outputs, graph.metadata.readout, membranes, lineage(graph))
 
 
 def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:

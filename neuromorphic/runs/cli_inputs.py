@@ -12,6 +12,7 @@ from neuromorphic.loihi2.integers import graded
 from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
+from neuromorphic.runs.streaming import Presented
 from neuromorphic.runs.summary import classifies
 from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
@@ -107,8 +108,14 @@ def truth_of(graph: Graph, found: Inputs) -> Truth:
     return find_truth(found, graph.metadata.label_names, graph.nodes[graph.output].shape[0], graph.source)
 
 
-def frames_of(graph: Graph, found: Inputs) -> NDArray[np.float32]:
-    """What `graph` reads, in its integers where it consists of some."""
+def frames_of(graph: Graph, found: Inputs, images: slice = slice(None)) -> NDArray[np.float32]:
+    """What `graph` reads of some of the images, in its integers where it consists of some."""
     if isinstance(found, ImageSet):
-        return encode(graph, found.images)
-    return graded(graph, found.floats()) if graph.precision == "loihi2" else found.floats()
+        return encode(graph, found.images[images])
+    frames = found.floats(images)
+    return graded(graph, frames) if graph.precision == "loihi2" else frames
+
+
+def presented(graph: Graph, found: Inputs, time_steps: int | None) -> Presented:
+    """What `graph` is shown, checked; `time_steps` where nobody else says T."""
+    return Presented.checked(graph, len(found.names), time_steps, lambda images: frames_of(graph, found, images))

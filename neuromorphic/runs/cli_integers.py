@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.fast import count_overflows
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
@@ -18,6 +14,7 @@ from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import FrameOptions
 from neuromorphic.reading.recordings import is_recording
 from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+from neuromorphic.runs.streaming import Presented
 from neuromorphic.runs.summary import widths
 from spikeclip.console import console, progress_bar
 
@@ -68,11 +65,11 @@ def integers_of(
     return integers(with_scheme(rounded, scheme), scheme)
 
 
-def widths_of(graph: Graph, frames: NDArray[np.float32]) -> list[str]:
-    """Whether u and v keep to their widths, in sentences: by proof, and where there is none, in a run on `frames`."""
-    proof = certify(graph)
+def widths_of(shown: Presented) -> list[str]:
+    """Whether u and v keep to their widths, in sentences: by proof, and where there is none, in a run."""
+    proof = certify(shown.graph)
     found: dict[str, Overflows] = {}
     if proof.unproven:
         with progress_bar("widths") as advance:
-            found = count_overflows(graph, frames, advance)
+            found = shown.overflows(advance)
     return widths(proof, found)

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.inspection.proof import find_proof
 from neuromorphic.inspection.report import Inspection, inspect, synapses
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.parity import Mismatch, ParityReport, compare_common
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.parity import Mismatch, ParityReport
+from neuromorphic.ir.totals import Totals
+from neuromorphic.ir.trace import Trace
 from neuromorphic.ops import Weighted
 from neuromorphic.placement import Placement, place
 
@@ -38,8 +39,9 @@ class Run:
 
     Attributes:
         found: the graph, inspected.
-        trace: of the run.
-        references: traces of the same images by what made them, as `PyTorch` or `floats`.
+        totals: of the run, with the spikes of each neuron.
+        first: the trace of its first images, `SHOWN` at least where there are so many.
+        comparisons: the run against what else ran on the same images, by its name, as `PyTorch` or `floats`.
         images: uint8 `[N, H, W, 3]`; None where frames were run.
         described: per image its file, label and best classes (`predictions.describe_images`); empty without classes.
         accuracy: where labels are known.
@@ -48,8 +50,9 @@ class Run:
     """
 
     found: Inspection
-    trace: Trace
-    references: Mapping[str, Trace] = field(default_factory=dict)
+    totals: Totals
+    first: Trace
+    comparisons: Mapping[str, ParityReport] = field(default_factory=dict)
     images: NDArray[np.uint8] | None = None
     described: Sequence[Mapping[str, Any]] = ()
     accuracy: float | None = None
@@ -59,15 +62,8 @@ class Run:
     def placed(self) -> Placement | None:
         """The placement; None where the graph can't be placed."""
         with suppress(RefusedInput):
-            return self.placement or place(self.found.graph, trace=self.trace)
+            return self.placement or place(self.found.graph, trace=self.totals)
         return None
-
-    def comparisons(self) -> dict[str, ParityReport]:
-        """The run against each reference, on the populations that both have; final membranes are left out."""
-        return {
-            name: compare_common(self.trace, replace(other, precision=self.trace.precision, membranes=None))
-            for name, other in self.references.items()
-        }
 
 
 def described_graph(graph: Graph, model: Path | None) -> Inspection:
@@ -80,7 +76,7 @@ def described_graph(graph: Graph, model: Path | None) -> Inspection:
     return inspect(graph, synapses(graph), proof)
 
 
-def nodes(run: Run, comparisons: Mapping[str, ParityReport], placement: Placement | None) -> list[dict[str, Any]]:
+def nodes(run: Run, placement: Placement | None) -> list[dict[str, Any]]:
     """Every node: shapes, edges, settings, weights, rates, latency, proof, cores and agreement, JSON-compatible."""
     proofs = (run.found.proof.proven or run.found.proof.claimed or {}).get("nodes", {})
     readers: dict[str, list[str]] = {}
@@ -104,12 +100,12 @@ def nodes(run: Run, comparisons: Mapping[str, ParityReport], placement: Placemen
             "parameters": node.parameters,
             "synapses": node.synapses,
             "weights": _histogram(run.found.graph.nodes[node.name].operation),
-            "rates": _rates(run.trace.spikes.get(node.name)),
+            "rates": _rates(run.totals, node.name),
             "proof": proofs.get(node.name),
             "cores": cores.get(node.name),
             "agreement": {
                 name: [report.nodes[node.name].compared, report.nodes[node.name].mismatches]
-                for name, report in comparisons.items()
+                for name, report in run.comparisons.items()
                 if node.name in report.nodes
             },
         }
@@ -128,9 +124,9 @@ def raster(run: Run, first: Mismatch | None) -> dict[str, Any]:
         `{"images": n, "steps": T, "populations": [{"name", "neurons": [index, ...], "of": number}], "bits": base64}`:
         numpy's packbits of `[images, T, neurons]` of all populations side by side.
     """
-    trains = run.trace.spikes
-    steps = run.trace.time_steps
-    images = min(run.trace.images, SHOWN)
+    trains = run.first.spikes
+    steps = run.first.time_steps
+    images = min(run.first.images, SHOWN)
     most = max(1, min(SAMPLED, SPIKES // max(1, images * steps * len(trains))))
     populations, columns = [], []
     for name, train in trains.items():
@@ -148,12 +144,12 @@ def raster(run: Run, first: Mismatch | None) -> dict[str, Any]:
     }
 
 
-def _rates(train: SpikeTrain | None) -> list[float] | None:
-    """Spikes per neuron in each step, over all images."""
-    if train is None:
+def _rates(totals: Totals, name: str) -> list[float] | None:
+    """Spikes per neuron in each step, over all images; None for what doesn't spike."""
+    count = totals.counts.get(name)
+    if count is None:
         return None
-    spikes = np.bitwise_count(train.bits).sum((0, 2), dtype=np.int64)
-    return [float(rate) for rate in spikes / (train.neurons * len(train.bits))]
+    return [float(rate) for rate in count.per_step / (count.neurons * totals.answers.images)]
 
 
 def _histogram(operation: object) -> dict[str, Any] | None:

@@ -22,19 +22,17 @@ THUMBNAIL = 96
 
 def html(run: Run) -> str:
     """The whole page."""
-    comparisons = run.comparisons()
+    comparisons, answers = run.comparisons, run.totals.answers
     first = next((report.first_mismatch for report in comparisons.values() if report.first_mismatch), None)
     placement = run.placed()
-    every = nodes(run, comparisons, placement)
+    every = nodes(run, placement)
     data = {
         "nodes": every,
         "depth": run.found.timing.depth,
-        "steps": run.trace.time_steps,
+        "steps": answers.time_steps,
         "raster": raster(run, first),
-        "first": None if first is None else _place(first, run.trace.spikes[first.node].shape),
+        "first": None if first is None else _place(first, run.first.spikes[first.node].shape),
     }
-    trains = run.trace.spikes.values()
-    neurons, spikes = sum(train.neurons for train in trains), sum(train.count() for train in trains)
     shown = [] if run.images is None else [_png(image) for image in run.images[:SHOWN]]
     return render(
         "neuromorphic.runs",
@@ -42,10 +40,10 @@ def html(run: Run) -> str:
         style="run.css",
         script="run.js",
         name=Path(run.found.graph.source).name,
-        trace=run.trace,
-        neurons=neurons,
-        spikes=spikes,
-        rate=spikes / max(1, neurons * run.trace.images * run.trace.time_steps),
+        trace=answers,
+        neurons=run.totals.neurons,
+        spikes=run.totals.spikes,
+        rate=run.totals.rate,
         accuracy=run.accuracy,
         comparisons=comparisons,
         verdicts=[_verdict(name, report) for name, report in comparisons.items()],

@@ -11,7 +11,7 @@ from rich.table import Table
 from neuromorphic.errors import number
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport
-from neuromorphic.ir.trace import Trace
+from neuromorphic.ir.totals import Totals
 from neuromorphic.loihi2.certificate import WidthCertificate
 from neuromorphic.loihi2.scheme import KEY
 from neuromorphic.ops import Overflows
@@ -22,13 +22,13 @@ ROWS = 12
 
 
 def table(
-    graph: Graph, trace: Trace, names: Sequence[str], labels: NDArray[np.int64] | None, label_names: Sequence[str]
+    graph: Graph, totals: Totals, names: Sequence[str], labels: NDArray[np.int64] | None, label_names: Sequence[str]
 ) -> Table:
     """The predictions of the first images.
 
     Args:
         graph: for the names of its outputs.
-        trace: of the run.
+        totals: of the run.
         names: of the images.
         labels: the right classes, where they are known.
         label_names: of these, where they have some.
@@ -39,7 +39,7 @@ def table(
     found.add_column("prediction" if classes else "largest output", overflow="fold")
     if labels is not None:
         found.add_column("label", overflow="fold")
-    for i, prediction in enumerate(trace.predictions[:ROWS]):
+    for i, prediction in enumerate(totals.answers.predictions[:ROWS]):
         row = [names[i], classes[prediction] if classes else str(prediction)]
         if labels is not None:
             known = label_names or classes
@@ -63,24 +63,22 @@ def assumptions(graph: Graph) -> list[str]:
     return lines
 
 
-def sentences(trace: Trace, accuracy: float | None, report: ParityReport | None) -> list[str]:
+def sentences(totals: Totals, accuracy: float | None, report: ParityReport | None) -> list[str]:
     """The run in sentences: images, spikes, accuracy, and whether PyTorch did the same."""
-    neurons = sum(train.neurons for train in trace.spikes.values())
-    spikes = sum(train.count() for train in trace.spikes.values())
-    rate = spikes / max(1, neurons * trace.images * trace.time_steps)
-    lines = [f"... and {trace.images - ROWS} more"] if trace.images > ROWS else []
+    images, steps, populations = totals.answers.images, totals.answers.time_steps, len(totals.counts)
+    lines = [f"... and {images - ROWS} more"] if images > ROWS else []
     lines.append(
-        f"{number(trace.images, 'image')}, {number(trace.time_steps, 'time step')}, {number(neurons, 'neuron')} in "
-        f"{number(len(trace.spikes), 'population')}: {number(spikes, 'spike')} (rate {rate:.3f})"
+        f"{number(images, 'image')}, {number(steps, 'time step')}, {number(totals.neurons, 'neuron')} in "
+        f"{number(populations, 'population')}: {number(totals.spikes, 'spike')} (rate {totals.rate:.3f})"
     )
-    if not spikes:
+    if not totals.spikes:
         lines.append("nothing spiked in the whole run: are dt, --integrators and the frames what the file means?")
     if accuracy is not None:
-        lines.append(f"accuracy {accuracy:.2%} of {number(trace.images, 'image')}")
+        lines.append(f"accuracy {accuracy:.2%} of {number(images, 'image')}")
     if report is None:
         return lines
-    if len(report.nodes) < len(trace.spikes):
-        apart = len(trace.spikes) - len(report.nodes)
+    if len(report.nodes) < populations:
+        apart = populations - len(report.nodes)
         have = "has" if apart == 1 else "have"
         lines.append(f"{number(apart, 'population')} {have} no layer in PyTorch to compare with")
     agree = f"{report.predictions_agree} of {report.images} predictions agree"
@@ -175,16 +173,16 @@ def cores(placement: Placement) -> list[str]:
     ]
 
 
-def document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: float | None) -> dict[str, Any]:
+def document(graph: Graph, totals: Totals, report: ParityReport | None, accuracy: float | None) -> dict[str, Any]:
     """A run as a JSON-compatible dictionary.
 
     Args:
         graph: that ran.
-        trace: of the run.
+        totals: of the run.
         report: of its comparison with PyTorch, if there was one.
         accuracy: where labels are known.
     """
-    names = graph.metadata.label_names
+    names, trace = graph.metadata.label_names, totals.answers
     return {
         "format_version": 1,
         "model": graph.source,
@@ -195,7 +193,7 @@ def document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: 
         "dt": graph.metadata.dt,
         "predictions": [names[p] if names else int(p) for p in trace.predictions] if classifies(graph) else None,
         "accuracy": accuracy,
-        "spikes": {name: train.count() for name, train in trace.spikes.items()},
+        "spikes": {name: count.spikes for name, count in totals.counts.items()},
         **({} if report is None else report.to_dict()),
         **({} if trace.precision == "float" else {"output_unit": output_unit(graph)}),
         **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),

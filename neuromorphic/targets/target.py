@@ -31,10 +31,12 @@ class Target(ABC):
     Attributes:
         name: as `--backend` calls it.
         says: what it is, in a few words for `--help`.
+        restarts: whether some images after the others are as good as all at once; else it takes long to start.
     """
 
     name: ClassVar[str]
     says: ClassVar[str]
+    restarts: ClassVar[bool] = True
 
     @abstractmethod
     def refuses(self, graph: "Graph") -> list[str]:
@@ -135,6 +137,7 @@ class Lava(Target):
 
     name: ClassVar = "lava"
     says: ClassVar = "Lava, in the chip's time steps"
+    restarts: ClassVar = False
 
     stock: bool = False
     timeout: float | None = None
@@ -148,9 +151,9 @@ class Lava(Target):
     def _parts(
         self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
     ) -> "Iterator[Trace]":
-        from neuromorphic.lava.simulation import simulate
+        from neuromorphic.lava.simulation import traces
 
-        yield simulate(
+        return traces(
             graph,
             frames,
             time_steps,

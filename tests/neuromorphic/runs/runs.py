@@ -7,6 +7,8 @@ import numpy as np
 
 from neuromorphic.execution.reference import run
 from neuromorphic.inspection.report import inspect, synapses
+from neuromorphic.ir.parity import compare
+from neuromorphic.ir.totals import Totals
 from neuromorphic.ir.trace import SpikeTrain
 from neuromorphic.placement import place
 from neuromorphic.reading.build import from_nir
@@ -45,7 +47,7 @@ def flipped(trace, node, image, step, neuron):
 
 
 def a_run(name="block.{}", words="{}", images=3, steps=4, **more):
-    """A run with pictures, and two references: the same, and one with a spike more or less in image 1, step 2.
+    """A run with pictures, compared with itself, and with one that has a spike more or less in image 1, step 2.
 
     Args:
         name: of the nodes.
@@ -56,17 +58,18 @@ def a_run(name="block.{}", words="{}", images=3, steps=4, **more):
     rng = np.random.default_rng(1)
     graph = residual_graph(name, steps)
     trace = run(graph, rng.random((images, 2, 5, 4)).astype(np.float32))
-    last = list(trace.spikes)[-1]
+    other = flipped(trace, list(trace.spikes)[-1], min(1, images - 1), 2 % steps, 37)
     described = [
         {"file": words.format(i), "label": words.format("cat"), "top5": [{"name": words.format("cat"), "score": 0.5}]}
         for i in range(images)
     ]
     values = {
-        "references": {"PyTorch": trace, "floats": flipped(trace, last, min(1, images - 1), 2 % steps, 37)},
+        "comparisons": {"PyTorch": compare(trace, trace), "floats": compare(trace, other)},
         "images": rng.integers(0, 256, (images, 8, 8, 3), dtype=np.uint8),
         "described": described,
         "accuracy": 1.0,
         "placement": place(graph, trace=trace),
         "said": [words.format("sentence")],
     }
-    return Run(inspect(graph, synapses(graph)), trace, **(values | more))
+    totals = Totals.of(trace, of_neurons=True)
+    return Run(inspect(graph, synapses(graph)), totals, trace, **(values | more))

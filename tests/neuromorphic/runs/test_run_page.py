@@ -19,7 +19,7 @@ RUNS = {
     "no picture": {"images": 3, "pictures": None},
     "one image": {"images": 1},
     "many steps": {"steps": 40},
-    "no reference": {"references": {}},
+    "no reference": {"comparisons": {}},
     "no classes": {"described": []},
     "nothing placed": {"placement": None},
     "hostile names": {"name": NAME, "words": WORDS},
@@ -71,14 +71,14 @@ def test_hostile_names_come_back_from_the_data_as_they_are():
 
 def test_every_node_says_what_is_known_of_it():
     run = a_run()
-    found = {node["name"]: node for node in nodes(run, run.comparisons(), run.placed())}
+    found = {node["name"]: node for node in nodes(run, run.placed())}
     assert list(found) == [node.name for node in run.found.nodes]
     conv, lif = found["block.0.conv"], found["block.1.lif"]
     assert (conv["input_shape"], conv["shape"], conv["latency"]) == ([2, 5, 4], [3, 5, 4], 1)
     assert conv["weights"]["zeros"] == 18
     assert sum(conv["weights"]["counts"]) == 3 * 2 * 9 - 18
     assert conv["weights"]["low"] == -conv["weights"]["high"]
-    spikes = run.trace.spikes["block.1.lif"].unpack()
+    spikes = run.first.spikes["block.1.lif"].unpack()
     assert lif["rates"] == pytest.approx(spikes.mean((0, 2, 3, 4)).tolist())
     assert {source for source, _ in lif["sources"]} == {"block.1.conv", "block.short"}
     assert set(found["block.0.lif"]["readers"]) == {"block.1.conv", "block.short"}
@@ -89,14 +89,14 @@ def test_every_node_says_what_is_known_of_it():
 
 def test_the_raster_holds_the_spikes_of_the_neurons_that_it_names():
     run = a_run()
-    found = raster(run, run.comparisons()["floats"].first_mismatch)
+    found = raster(run, run.comparisons["floats"].first_mismatch)
     columns = sum(len(population["neurons"]) for population in found["populations"])
     packed = np.frombuffer(base64.b64decode(found["bits"]), np.uint8)
     bits = np.unpackbits(packed, count=found["images"] * found["steps"] * columns)
     bits = bits.reshape(found["images"], found["steps"], columns).astype(bool)
     place = 0
     for population in found["populations"]:
-        spikes = run.trace.spikes[population["name"]].unpack().reshape(3, 4, -1)
+        spikes = run.first.spikes[population["name"]].unpack().reshape(3, 4, -1)
         number = len(population["neurons"])
         assert number <= SAMPLED + 1
         np.testing.assert_array_equal(bits[..., place : place + number], spikes[..., population["neurons"]])
@@ -116,6 +116,6 @@ def test_where_the_traces_part_first_is_said_and_marked():
 
 
 def test_a_run_without_a_reference_says_so():
-    page = html(a_run(references={}))
+    page = html(a_run(comparisons={}))
     assert "Compared with nothing" in page
-    assert embedded(a_run(references={}))["first"] is None
+    assert embedded(a_run(comparisons={}))["first"] is None
