@@ -196,6 +196,7 @@ def document(graph: Graph, trace: Trace, report: ParityReport | None, accuracy: 
         "predictions": [names[p] if names else int(p) for p in trace.predictions] if classifies(graph) else None,
         "accuracy": accuracy,
         "spikes": {name: train.count() for name, train in trace.spikes.items()},
+        **({"outputs": list(graph.outputs)} if trace.further else {}),
         **({} if report is None else report.to_dict()),
         **({} if trace.precision == "float" else {"output_unit": output_unit(graph)}),
         **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),

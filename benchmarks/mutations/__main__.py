@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from importlib import import_module
 from itertools import islice, zip_longest
@@ -52,6 +53,9 @@ ROOMS = {
 
 DRAW = ("pages", "run_page", "picture", "drawing", "layout", "heatmap", "figures", "break_even", "scales", "cli")
 """Of files and folders that are left out."""
+
+BROKEN = 70
+"""The exit code of a copy of this process that came to no test."""
 
 KILLED, SURVIVED, LATE = "killed", "survived", "out of time"
 
@@ -154,11 +158,14 @@ def _tested(copy: Path, tests: list[str], seconds: int) -> tuple[int, str]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # what it started and left
         said.seek(0)
-        return os.waitstatus_to_exitcode(status), said.read()
+        code, text = os.waitstatus_to_exitcode(status), said.read()
+        if code == BROKEN:
+            raise RuntimeError(f"no test ran: {text}")
+        return code, text
 
 
 def _test(copy: Path, tests: list[str], seconds: int, console: int) -> None:
-    code: int = 70
+    code = BROKEN
     try:
         os.setsid()
         os.dup2(console, 1)
@@ -173,8 +180,11 @@ def _test(copy: Path, tests: list[str], seconds: int, console: int) -> None:
 
         quiet = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
         code = int(pytest.main([*quiet, "-m", "not slow and not alone", *tests]))
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 
@@ -187,7 +197,7 @@ def main(
     again: Annotated[bool, typer.Option("--again", help="Judge those again that were not killed.")] = False,
 ) -> None:
     """Print the share of changes that tests notice, and those that they don't."""
-    for module in ("h5py", "hypothesis.extra.numpy", "nir", "pydantic", "scipy.signal", "torch"):
+    for module in ("h5py", "nir", "pydantic", "scipy.signal", "torch"):
         import_module(module)  # once for all copies of this process
     verdicts: dict[str, Any] = json.loads(output.read_text()) if output.is_file() else {}
     end = time.monotonic() + 60 * minutes
