@@ -154,9 +154,11 @@ def _tested(copy: Path, tests: list[str], seconds: int) -> tuple[int, str]:
         child = os.fork()
         if child == 0:
             _test(copy, tests, seconds, said.fileno())
-        _, status = os.waitpid(child, 0)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)  # what it started and left
+        try:
+            _, status = os.waitpid(child, 0)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # what it started and left
         said.seek(0)
         code, text = os.waitstatus_to_exitcode(status), said.read()
         if code == BROKEN:
@@ -168,6 +170,7 @@ def _test(copy: Path, tests: list[str], seconds: int, console: int) -> None:
     code = BROKEN
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.dup2(console, 1)
         os.dup2(console, 2)
         os.chdir(copy)
@@ -197,10 +200,11 @@ def main(
     again: Annotated[bool, typer.Option("--again", help="Judge those again that were not killed.")] = False,
 ) -> None:
     """Print the share of changes that tests notice, and those that they don't."""
-    for module in ("h5py", "nir", "pydantic", "scipy.signal", "torch"):
+    for module in ("h5py", "nir", "pydantic", "scipy.signal", "spikingjelly.activation_based.neuron"):
         import_module(module)  # once for all copies of this process
     verdicts: dict[str, Any] = json.loads(output.read_text()) if output.is_file() else {}
     end = time.monotonic() + 60 * minutes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and leave no folder behind
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         copy = Path(folder)
         listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
