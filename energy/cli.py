@@ -123,11 +123,11 @@ def energy(
         from energy.outputs import Outputs
         from energy.prices import read_devices
         from energy.table import table
-        from neuromorphic.cli_inputs import open_graph
         from neuromorphic.reading.events import parse_bin
         from neuromorphic.reading.frames import FrameOptions
         from neuromorphic.reading.provenance import asked
-        from neuromorphic.summary import assumptions
+        from neuromorphic.runs.cli_inputs import open_graph
+        from neuromorphic.runs.summary import assumptions
 
         outputs = Outputs(json_path, csv_path, per_image, html_path, svg, neurobench)
         names = list(SHIPPED) if device is None else device
@@ -288,7 +288,7 @@ def _inputs(
     """Images or frames as they were named; of a module, random frames where none were."""
     from energy.document import Data
     from energy.origin import sha256_of
-    from neuromorphic.cli_inputs import assumed_of, frames_of, inputs_for, truth_of
+    from neuromorphic.runs.cli_inputs import assumed_of, frames_of, inputs_for, truth_of
     from spikeclip.data import ImageSet
 
     if (images is None) == (frames_path is None) and not (images is None and prepared is not None):

@@ -19,22 +19,28 @@ from spikeclip.errors import RefusedInput
 from spikeclip.labels import load_labels
 from spikeclip.preprocess import Preprocessing
 
-Progress = Callable[[int, int], None]
+SOME = 256
+"""Images whose frames are compared at a time."""
+
+Frames = Callable[[slice], NDArray[np.float32]]
+"""The frames of the images in a slice: float32 `[n, *input shape]`."""
+
+Runner = Callable[[slice], Trace]
+"""The trace of the images in a slice."""
 
 
-def torch_trace(
+def torch_runner(
     checkpoint: str,
     floats: Graph,
     graph: Graph,
-    frames: NDArray[np.float32],
+    frames: Frames,
     *,
     heads: int | None = None,
     image_size: int | None = None,
     labels: str | None = None,
     own: Callable[[Preprocessing], NDArray[np.uint8]] | None = None,
-    progress: Progress = lambda done, total: None,
-) -> tuple[Trace, NumberParity | None]:
-    """The trace of a checkpoint's folded and snapped PyTorch model, or of the same in integers.
+) -> tuple[Runner, NumberParity | None]:
+    """What runs a checkpoint's folded and snapped PyTorch model, or the same in integers.
 
     The frames of floats are the checkpoint's own, made of images by its own preprocessing, and compared with `frames`.
 
@@ -42,12 +48,14 @@ def torch_trace(
         checkpoint: path or shipped name.
         floats: the graph that was exported from it.
         graph: what runs: the same, or its integers.
-        frames: float32 `[N, *input shape]`, as `graph` reads them.
+        frames: as `graph` reads them.
         heads: of a published checkpoint.
         image_size: of a published checkpoint.
         labels: label embeddings that a published checkpoint was exported with.
         own: the images, uint8 `[N, S, S, C]`, for a preprocessing; without it PyTorch gets `frames`.
-        progress: called with (images done, images in all).
+
+    Returns:
+        What runs the images in a slice, and how the frames of all images compare; None for them without `own`.
 
     Raises:
         RefusedInput: the checkpoint is refused, or the graph was not exported from it.
@@ -63,29 +71,46 @@ def torch_trace(
         raise RefusedInput(
             f"{floats.source}: not exported from checkpoint {checkpoint!r}: only one has node {odd[0]!r}"
         )
-    made, compared = frames, None
-    if own is not None:
-        images = own(loaded.preprocessing)
-        made = prepared.encode(images)
-        expected = floats.nodes[floats.input].shape
-        if made.shape[1:] != expected:
-            raise RefusedInput(
-                f"{floats.source}: reads frames of {list(expected)}; checkpoint {checkpoint!r} makes such of "
-                f"{list(made.shape[1:])}"
-            )
-        compared = NumberParity.of(frames if graph is floats else encode(floats, images), made)
+    images = None if own is None else own(loaded.preprocessing)
+    expected, found = floats.nodes[floats.input].shape, prepared.frame_shape
+    if images is not None and found != expected:
+        raise RefusedInput(
+            f"{floats.source}: reads frames of {list(expected)}; checkpoint {checkpoint!r} makes such of {list(found)}"
+        )
+
+    def made(part: slice) -> NDArray[np.float32]:
+        return frames(part) if images is None else prepared.encode(images[part])
+
+    compared = None
+    if images is not None:
+        parts = (slice(start, start + SOME) for start in range(0, len(images), SOME))
+        compared = NumberParity.joined(
+            [
+                NumberParity.of(frames(part) if graph is floats else encode(floats, images[part]), made(part))
+                for part in parts
+            ]
+        )
     if graph is not floats:
-        return _integer_trace(prepared, graph, frames, progress), compared
-    recorded = record(prepared, made, progress=progress)
-    # Populations inside of attention that was expanded into standard nodes have no layer in PyTorch.
-    spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names if name in recorded.spikes}
+        return _integer_runner(prepared, graph, frames), compared
     readout = GraphMetadata.of(prepared.graph.metadata, checkpoint).readout
-    return Trace("torch", "float", spikes, recorded.outputs, readout), compared
+
+    def run(part: slice) -> Trace:
+        recorded = record(prepared, made(part))
+        # Populations inside of attention that was expanded into standard nodes have no layer in PyTorch.
+        spikes = {name: SpikeTrain(*recorded.spikes[name]) for name in names if name in recorded.spikes}
+        return Trace("torch", "float", spikes, recorded.outputs, readout)
+
+    return run, compared
 
 
-def _integer_trace(prepared: Prepared, graph: Graph, frames: NDArray[np.float32], progress: Progress) -> Trace:
-    """The trace of the PyTorch model in the integers of `graph`, final membranes included."""
+def _integer_runner(prepared: Prepared, graph: Graph, frames: Frames) -> Runner:
+    """What runs the PyTorch model in the integers of `graph`, final membranes included."""
     numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in graph.nodes.values()}
-    recorded = record_integer(integer_model(prepared, numbers), frames, progress=progress)
-    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
-    return Trace("torch", "loihi2", spikes, recorded.outputs, graph.metadata.readout, recorded.membranes)
+    model = integer_model(prepared, numbers)
+
+    def run(part: slice) -> Trace:
+        recorded = record_integer(model, frames(part))
+        spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+        return Trace("torch", "loihi2", spikes, recorded.outputs, graph.metadata.readout, recorded.membranes)
+
+    return run

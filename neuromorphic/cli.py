@@ -9,7 +9,7 @@ import typer
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
-from neuromorphic.targets import TARGETS, Lava
+from neuromorphic.targets.target import TARGETS, Lava
 from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
@@ -37,13 +37,7 @@ from spikeclip.options import (
 )
 
 if TYPE_CHECKING:  # --help loads nothing that a run takes
-    import numpy as np
-    from numpy.typing import NDArray
-
     from neuromorphic.ir.graph import Graph
-    from neuromorphic.ir.parity import NumberParity
-    from neuromorphic.ir.trace import Trace
-    from spikeclip.preprocess import Preprocessing
 
 app = command_line()
 
@@ -157,16 +151,16 @@ def simulate(
     of ours.
     """
     with refusals():
-        from neuromorphic.analysis.exactness import rounds
-        from neuromorphic.cli_inputs import assumed_of, frames_of, inputs_for, open_graph, truth_of
-        from neuromorphic.cli_integers import integers_of, widths_of
         from neuromorphic.execution.frames import timed
-        from neuromorphic.ir.parity import ROUNDING, compare_common
         from neuromorphic.placement import Limits, picture, place
         from neuromorphic.reading.events import parse_bin
         from neuromorphic.reading.frames import FrameOptions
         from neuromorphic.reading.provenance import asked
-        from neuromorphic.summary import (
+        from neuromorphic.runs.cli_comparisons import FLOATS, PYTORCH, with_checkpoint, with_floats, with_module
+        from neuromorphic.runs.cli_inputs import assumed_of, inputs_for, open_graph, presented, truth_of
+        from neuromorphic.runs.cli_integers import integers_of, widths_of
+        from neuromorphic.runs.streaming import passed
+        from neuromorphic.runs.summary import (
             assumptions,
             classifies,
             cores,
@@ -223,60 +217,60 @@ def simulate(
                 "--calibrate, --save-quantized and --save-onnx are of the integers; expected --precision loihi2"
             )
         truth = truth_of(graph, found)
-        frames = frames_of(graph, found)
         # Before the run, which takes longer: a graph or a checkpoint that doesn't fit is refused at once.
         if reasons := target.refuses(graph):
             raise RefusedInput("; ".join(reasons))
         if placement is not None:
             place(graph, limits)
-        reference = None
+        shown = presented(graph, found, time_steps)
+        comparisons, frames_compared = {}, None
         if check is not None:
             own_images = (str(images), limit, skip_broken)
-            reference, compared = _reference(check, floats, graph, frames, heads, labels, *own_images)
-        with progress_bar(backend.value) as advance:
-            trace = target.run(graph, frames, time_steps, progress=advance)
-        report = None
-        if reference is not None:
-            found_parity = compare_common(
-                trace, reference, ROUNDING if rounds(graph, frames, trace.outputs.shape[1]) else 0.0
-            )
-            report = replace(found_parity, frames=compared)
+            comparisons[PYTORCH], frames_compared = with_checkpoint(check, floats, shown, heads, labels, *own_images)
         if prepared is not None:
-            from export.frontend.parity import compare_module
+            comparisons[PYTORCH] = with_module(prepared, shown)
+        first = 0
+        if html_path is not None:
+            from neuromorphic.runs.content import SHOWN
 
-            report = compare_module(prepared, trace, prepared.record(frames))
-        own_frames = None if isinstance(found, ImageSet) else found.floats()
-        placed = None if placement is None else place(graph, limits, trace, frames=own_frames)
-        accuracy = truth.accuracy(trace.predictions)
+            first = SHOWN
+            if graph is not floats:
+                comparisons[FLOATS] = with_floats(presented(floats, found, time_steps))
+        with progress_bar(backend.value) as advance:
+            run = passed(shown.traces(target, advance), comparisons, output, first, of_neurons=bool(placement or first))
+        totals, report = run.totals, run.reports.get(PYTORCH)
+        if report is not None:
+            report = replace(report, frames=frames_compared)
+        own_frames = None if isinstance(found, ImageSet) else found.values
+        placed = None if placement is None else place(graph, limits, totals, frames=own_frames)
+        accuracy = truth.accuracy(totals.answers.predictions)
         assumed = [*assumptions(graph), *assumed_of(found), *truth.assumed]
-        said = [*assumed, *sentences(trace, accuracy, report)]
+        said = [*assumed, *sentences(totals, accuracy, report)]
         if precision is Precision.loihi2:
-            said += [*displaced(graph), *counted(graph), *widths_of(graph, frames)]
+            said += [*displaced(graph), *counted(graph), *widths_of(shown)]
         said += [] if placed is None else cores(placed)
         if classifies(graph):
             # Labels are the model's class numbers now, whatever they were in the images' source.
             names = () if graph.metadata.label_names else found.label_names
-            results.print(table(graph, trace, found.names, truth.classes, names))
+            results.print(table(graph, totals, found.names, truth.classes, names))
         for line in said:
             results.print(line, markup=False)
-        if output is not None:
-            trace.write(output)
         if placed is not None and placement is not None and drawing is not None:
             write_json(placement, placed.to_dict())
             write_text(drawing, picture(placed))
         names = graph.metadata.label_names
-        described = describe_images(found.names, trace.scores, names, truth) if classifies(graph) else []
+        described = describe_images(found.names, totals.answers.scores, names, truth) if classifies(graph) else []
         if json_path is not None:
-            result = {**document(graph, trace, report, accuracy), "assumed": assumed}
+            result = {**document(graph, totals, report, accuracy), "assumed": assumed}
             write_json(json_path, {**result, "per_image": described} if classifies(graph) else result)
         if html_path is not None:
-            from neuromorphic.run_page import Run, described_graph, html  # jinja2 takes a while
+            from neuromorphic.runs.content import Run, described_graph
+            from neuromorphic.runs.page import html  # jinja2 takes a while
 
-            references = {} if reference is None else {"PyTorch": reference}
-            if graph is not floats:
-                references["floats"] = TARGETS["fast"]().run(floats, frames_of(floats, found), time_steps)
+            assert run.first is not None
             drawn, pixels = described_graph(graph, model), found.images if isinstance(found, ImageSet) else None
-            write_text(html_path, html(Run(drawn, trace, references, pixels, described, accuracy, placed, said)))
+            page = Run(drawn, totals, run.first, run.reports, pixels, described, accuracy, placed, said)
+            write_text(html_path, html(page))
         written(quantized, onnx, output, placement, drawing, json_path, html_path)
         if report is not None and not report.exact:
             raise typer.Exit(1)
@@ -287,32 +281,6 @@ def _arithmetic(graph: "Graph", asked_for: Precision | None) -> Precision:
     if asked_for is Precision.float and graph.precision != Precision.float.value:
         raise RefusedInput(f"{graph.source}: holds the integers of the chip; expected no --precision float")
     return asked_for or Precision(graph.precision)
-
-
-def _reference(
-    checkpoint: str,
-    floats: "Graph",
-    graph: "Graph",
-    frames: "NDArray[np.float32]",
-    heads: int | None,
-    labels: str | None,
-    images: str,
-    limit: int | None,
-    skip_broken: bool,
-) -> "tuple[Trace, NumberParity | None]":
-    """What PyTorch does on `images`, from the checkpoint's own preprocessing on; and how the file's frames compare."""
-    from export.checking import torch_trace
-    from neuromorphic.reading.frames import image_size
-    from spikeclip.data import load_images
-
-    def own(settings: "Preprocessing") -> "NDArray[np.uint8]":
-        return load_images(images, settings.image_size, limit, settings.resize, skip_broken=skip_broken).images
-
-    size = None if heads is None else image_size(floats)
-    with progress_bar("PyTorch") as advance:
-        return torch_trace(
-            checkpoint, floats, graph, frames, heads=heads, image_size=size, labels=labels, own=own, progress=advance
-        )
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.cli_inputs import find_inputs, frames_of
 from neuromorphic.errors import RefusedInput, meant
 from neuromorphic.execution.frames import timed
 from neuromorphic.ir.graph import Graph
@@ -21,7 +20,8 @@ from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.reading.frames import encode, find_frames
 from neuromorphic.reading.provenance import asked
 from neuromorphic.reading.read import read_graph
-from neuromorphic.targets import TARGETS, Lava
+from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+from neuromorphic.targets.target import TARGETS, Lava
 
 CALIBRATED = 64
 """Images, or frames, that a graph is quantised on at most, where no others are given."""

@@ -239,7 +239,7 @@ def test_without_lava_its_target_refuses_in_one_sentence(monkeypatch):
     from neuromorphic import lava
     from neuromorphic.lava import stock_limits
     from neuromorphic.reading.build import from_nir
-    from neuromorphic.targets import TARGETS
+    from neuromorphic.targets.target import TARGETS
     from tests.neuromorphic.graphs import small_net
 
     monkeypatch.setattr(stock_limits, "installed", lambda: False)

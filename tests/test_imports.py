@@ -29,17 +29,17 @@ ROOMS = (
     "ops",
     "ir",
     "analysis",
-    "netx",
     "reading",
     "execution",
     "loihi2",
     "lava",
     "placement",
     "inspection",
-    "run_page",
     "deploy",
+    "targets",
+    "runs",
 )
-"""Of `neuromorphic`: each imports those before it; `cli.py` and what stands beside it import any."""
+"""Of `neuromorphic`: each imports those before it; `cli.py` files import any."""
 
 TORCH = {"torch", "torchvision", "spikingjelly", "nirtorch"}
 TORCH_FREE = ("neuromorphic", "energy")
@@ -86,6 +86,10 @@ def of_command_line(path: Path) -> bool:
 
 def test_the_packages_are_found():
     assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(ALLOWED)
+
+
+def test_every_room_is_a_package_that_a_wheel_takes_along():
+    assert not [name(path) for path in FILES if not (path.parent / "__init__.py").is_file()]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

@@ -14,11 +14,11 @@ import typer
 
 from benchmarks.netx.chains import STEPS, chains
 from benchmarks.netx.traces import KEYS, traces
+from neuromorphic.deploy.netx import write_netx
 from neuromorphic.files import write_json
 from neuromorphic.ir.graph import Graph
-from neuromorphic.netx.write import write_netx
 from neuromorphic.ops import Population
-from neuromorphic.reading.netx import from_layers
+from neuromorphic.reading.netx.graph import from_layers
 from neuromorphic.reading.read import read_graph
 from spikeclip.console import refusals, results
 

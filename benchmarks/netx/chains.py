@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neuromorphic.netx.layers import Conv, Dense, Flatten, Input, Layer, Neuron
+from neuromorphic.reading.netx.layers import Conv, Dense, Flatten, Input, Layer, Neuron
 
 STEPS = 24
 

@@ -45,12 +45,12 @@ def deploy(
     Exit codes: 0 done, 2 the input was refused, 70 a bug of ours.
     """
     with refusals():
-        from neuromorphic.cli_inputs import find_inputs, frames_of
         from neuromorphic.deploy.folder import FILES, check_folder, write_folder
+        from neuromorphic.deploy.netx import to_layers, write_netx
         from neuromorphic.deploy.plan import plan
         from neuromorphic.execution.fast import run_in_batches
         from neuromorphic.execution.frames import per_step
-        from neuromorphic.netx.write import to_layers, write_netx
+        from neuromorphic.runs.cli_inputs import find_inputs, frames_of
 
         check_outputs({"--netx": netx}, (model, images, frames_path), {"--netx": ".net"})
         if folder is None and netx is None:

@@ -375,19 +375,8 @@ def _full(values: Array, node: Node, dtype: Any) -> Array:
 
 def spans(windows: Windows, node: Node, channels: int) -> Spans:
     """Which positions each output position sees on the map, and the rows of weights that these meet."""
-    axes = []
-    for size, out, kernel, stride, padding, dilation in zip(
-        node.input_shape[1:],
-        node.shape[1:],
-        windows.kernel,
-        windows.stride,
-        windows.padding,
-        windows.dilation,
-        strict=True,
-    ):
-        at = np.arange(out)[:, None] * stride - padding + dilation * np.arange(kernel)
-        axes.append((at, (at >= 0) & (at < size)))
-    (rows, above), (columns, beside) = axes
+    rows, columns = windows.taps(node.shape)
+    above, beside = ((at >= 0) & (at < size) for at, size in zip((rows, columns), node.input_shape[1:], strict=True))
     inside = (above[:, None, :, None] & beside[None, :, None, :]).reshape(math.prod(node.shape[1:]), -1)
     position = (rows[:, None, :, None] * node.input_shape[2] + columns[None, :, None, :]).reshape(inside.shape)[inside]
     q, tap = np.nonzero(inside)

@@ -22,6 +22,7 @@ from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.batches import batches, joined, told
 from neuromorphic.execution.frames import frame, per_step
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain, Trace
@@ -85,17 +86,6 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
     return Activity(spikes, first, execution.membranes, execution.overflows, outputs)
 
 
-def run_in_batches(
-    graph: Graph,
-    frames: NDArray[np.float32],
-    time_steps: int | None = None,
-    batch: int = 16,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Trace:
-    """The trace of `graph` on `frames`, some images at a time; arguments and errors as of the reference's."""
-    return Trace.joined(list(traces(graph, frames, time_steps, batch, progress)))
-
-
 def traces(
     graph: Graph,
     frames: NDArray[np.float32],
@@ -103,7 +93,10 @@ def traces(
     batch: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Trace]:
-    """The same in parts, in their order, each for some images; only a few of them are in memory at a time."""
+    """The trace of `graph` on `frames` in parts, some images each; only a few of them are in memory at a time.
+
+    Arguments and errors as of the reference's.
+    """
     frames = per_step(graph, frames, time_steps)
     images, steps = frames.shape[:2]
     compiled = _compiled(graph, frames, steps)
@@ -112,12 +105,11 @@ def traces(
         results = (_trace(graph, run(graph, frames[part], steps)) for part in batches(images, batch))
     else:
         results = _side_by_side(lambda part: _compiled_trace(compiled, frames[part]), batches(images, compiled.batch))
-    done = 0
-    progress(done, images)
-    for result in results:
-        done += result.images
-        progress(done, images)
-        yield result
+    return told(results, images, progress)
+
+
+run_in_batches = joined(traces)
+"""The trace of all images."""
 
 
 def _side_by_side(task: Callable[[slice], Trace], parts: Iterator[slice]) -> Iterator[Trace]:
@@ -286,7 +278,6 @@ class Execution:
 def count_overflows(
     graph: Graph,
     frames: NDArray[np.float32],
-    progress: Callable[[int, int], None] = lambda done, total: None,
     size: int = 16,
 ) -> dict[str, Overflows]:
     """What did leave its width when `graph`, of integers, ran on `frames` `[N, *input shape]`, by population.
@@ -296,7 +287,6 @@ def count_overflows(
     Args:
         graph: an integer graph whose metadata tells T.
         frames: integers, a frame per image or per step.
-        progress: told (images done, images in all).
         size: images at a time.
 
     Raises:
@@ -308,12 +298,5 @@ def count_overflows(
     total = {node.name: Overflows() for node in graph.populations}
     for part in batches(len(frames), size):
         for name, found in run(graph, frames[part], steps).overflows.items():
-            total[name].wraps += found.wraps
-            total[name].saturations += found.saturations
-        progress(part.stop, len(frames))
+            total[name] += found
     return total
-
-
-def batches(count: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover `count`."""
-    return (slice(i, min(i + size, count)) for i in range(0, count, size))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.batches import batches, joined, told
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import SpikeTrain, Trace
@@ -90,14 +91,14 @@ def _delayed(delay: Delay, line: list[Float64]) -> Float64:
     return y
 
 
-def run_in_batches(
+def traces(
     graph: Graph,
     frames: NDArray[np.float32],
     time_steps: int | None = None,
     batch: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Trace:
-    """`run`, some images at a time: the same trace with memory for `batch` images only.
+) -> Iterator[Trace]:
+    """The same trace as of `run` in parts, some images each, with memory for one of them only.
 
     Args:
         graph: as for `run`.
@@ -106,19 +107,9 @@ def run_in_batches(
         batch: images side by side.
         progress: told (images done, images in all).
     """
-    return Trace.joined(list(traces(graph, frames, time_steps, batch, progress)))
-
-
-def traces(
-    graph: Graph,
-    frames: NDArray[np.float32],
-    time_steps: int | None = None,
-    batch: int = 16,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[Trace]:
-    """The same in parts, in their order, each for some images; arguments as of `run_in_batches`."""
     frames = per_step(graph, frames, time_steps)
-    for i in range(0, len(frames), batch):
-        progress(i, len(frames))
-        yield run(graph, frames[i : i + batch])
-    progress(len(frames), len(frames))
+    return told((run(graph, frames[part]) for part in batches(len(frames), batch)), len(frames), progress)
+
+
+run_in_batches = joined(traces)
+"""The trace of all images."""

@@ -1,13 +1,12 @@
 """`spikeclip-inspect`: what is in a `.nir` file, in words, as JSON and as a picture."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
 from spikeclip.console import command_line, console, examples, refusals, results, start, written
 from spikeclip.options import (
@@ -29,7 +28,7 @@ if TYPE_CHECKING:  # --help loads nothing that a graph takes
     from neuromorphic.inspection.report import Inspection, NodeReport, Proof
     from neuromorphic.ir.graph import Graph
     from neuromorphic.ir.metadata import Readout
-    from neuromorphic.verdicts import Verdict
+    from neuromorphic.targets.verdicts import Verdict
 
 app = command_line()
 
@@ -72,12 +71,13 @@ def inspect_file(
     Exit codes: 0 done, 1 the file claims to be exact where its weights are not, 2 the input was refused.
     """
     with refusals():
-        from neuromorphic.cli_inputs import find_inputs, frames_of
         from neuromorphic.execution.frames import timed
         from neuromorphic.inspection.drawing import draw
+        from neuromorphic.inspection.proof import find_proof
         from neuromorphic.inspection.report import inspect, synapses
         from neuromorphic.reading.provenance import asked
         from neuromorphic.reading.read import read_graph
+        from neuromorphic.runs.cli_inputs import find_inputs, frames_of
 
         check_outputs({"--json": json_path, "--svg": svg}, (model, images, frames_path))
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
@@ -109,52 +109,12 @@ def inspect_file(
 
 def _verdicts(graph: "Graph", proof: "Proof", frames: "NDArray[np.float32] | None") -> "tuple[Verdict, ...]":
     from export.onnx.integers.supported import refusals as no_onnx
-    from neuromorphic.verdicts import verdicts
+    from neuromorphic.targets.verdicts import verdicts
 
     exact = (
         proof.proven is not None and "nodes" in proof.proven and all(n["exact"] for n in proof.proven["nodes"].values())
     )
     return verdicts(graph, exact, frames, {"onnx integers": no_onnx})
-
-
-def find_proof(graph: "Graph", *, prove: bool) -> "Proof":
-    """What the file claims of its arithmetic, and what its weights prove, without torch."""
-    import numpy as np
-
-    from neuromorphic.analysis.rounding import proven
-    from neuromorphic.inspection.report import Proof
-    from neuromorphic.loihi2.certificate import certify as prove_widths
-    from neuromorphic.loihi2.file import integer_graph
-
-    claimed = _claim(graph)
-    if not prove:
-        return Proof(claimed, None, "not asked for")
-    whole = integer_graph(graph)
-    if whole is not None:
-        return Proof(claimed, prove_widths(whole).to_dict())
-    try:
-        with np.errstate(divide="raise", invalid="raise"):
-            found = proven(graph)
-    except (ArithmeticError, ValueError) as error:  # numbers beyond what the proof knows
-        return Proof(claimed, None, str(error))
-    if found is None:
-        return Proof(claimed, None, "the file doesn't say what its frames are")
-    return Proof(claimed, found.to_dict())
-
-
-def _claim(graph: "Graph") -> Mapping[str, Any] | None:
-    """The exporter's certificate, where the file has one.
-
-    Raises:
-        RefusedInput: it is no certificate.
-    """
-    claim: Any = graph.metadata.certificate
-    if claim == {}:
-        return None
-    nodes = claim.get("nodes") if isinstance(claim, Mapping) else None
-    if not isinstance(nodes, Mapping) or not all(isinstance(n, Mapping) and "exact" in n for n in nodes.values()):
-        raise RefusedInput(f"{graph.source}: metadata certificate is no certificate; expected nodes, each exact or not")
-    return dict(claim)
 
 
 def _lines(found: "Inspection") -> Iterator[str]:

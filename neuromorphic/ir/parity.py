@@ -4,6 +4,7 @@ In integers every final membrane too.  What is proven exact has to be equal in e
 differ by the rounding that the report states.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -47,6 +48,15 @@ class NodeParity:
     membranes_compared: int = 0
     membrane_mismatches: int = 0
 
+    def __add__(self, other: "NodeParity") -> "NodeParity":
+        """Of the images of both."""
+        return NodeParity(
+            self.compared + other.compared,
+            self.mismatches + other.mismatches,
+            self.membranes_compared + other.membranes_compared,
+            self.membrane_mismatches + other.membrane_mismatches,
+        )
+
 
 ROUNDING = 1e-4
 """What rounding may take from numbers that no proof covers, relative to the largest of them."""
@@ -76,6 +86,16 @@ class NumberParity:
         apart = np.abs(found - expected)
         largest = float(np.abs(expected).max(initial=0.0))
         return cls(apart.size, int((apart != 0).sum()), float(apart.max(initial=0.0)), rounding * largest, largest)
+
+    @classmethod
+    def joined(cls, parts: Sequence["NumberParity"]) -> Self:
+        """Of the numbers of all parts, which may differ by the same share of the largest."""
+
+        def greatest(name: str) -> float:
+            return float(np.max([getattr(part, name) for part in parts]))  # nan, where one is
+
+        compared, differ = sum(part.compared for part in parts), sum(part.differ for part in parts)
+        return cls(compared, differ, greatest("difference"), greatest("tolerance"), greatest("largest"))
 
     @property
     def agree(self) -> bool:
@@ -114,6 +134,27 @@ class ParityReport(Shown):
     scores: NumberParity
     predictions_agree: int
     frames: NumberParity | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["ParityReport"]) -> Self:
+        """On all images of `parts`, which are of the same populations, in their order."""
+        nodes, images, first = dict(parts[0].nodes), 0, None
+        for part in parts[1:]:
+            nodes = {name: node + part.nodes[name] for name, node in nodes.items()}
+        for part in parts:
+            if first is None and part.first_mismatch is not None:
+                first = replace(part.first_mismatch, image=images + part.first_mismatch.image)
+            images += part.images
+        made = [part.frames for part in parts if part.frames is not None]
+        return cls(
+            images=images,
+            nodes=nodes,
+            first_mismatch=first,
+            outputs=NumberParity.joined([part.outputs for part in parts]),
+            scores=NumberParity.joined([part.scores for part in parts]),
+            predictions_agree=sum(part.predictions_agree for part in parts),
+            frames=NumberParity.joined(made) if made else None,
+        )
 
     @property
     def output_difference(self) -> float:
@@ -211,7 +252,7 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
         raise RefusedInput(f"traces of different outputs: further ones are {shapes[0]} and {shapes[1]}")
     if trace.precision != reference.precision:
         raise RefusedInput(f"traces of different precision: {trace.precision} and {reference.precision}")
-    if trace.graphs and reference.graphs and trace.graphs[0] != reference.graphs[0]:
+    if not _related(trace.graphs, reference.graphs):
         raise RefusedInput("traces of different graphs: of other parameters or edges")
     nodes: dict[str, NodeParity] = {}
     first: tuple[tuple[int, int, int], Mismatch] | None = None
@@ -241,6 +282,11 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
 def _all_outputs(trace: Trace) -> NDArray[np.float32]:
     """The numbers of all outputs in a row."""
     return np.concatenate([trace.outputs.ravel(), *(trace.further[name].ravel() for name in sorted(trace.further))])
+
+
+def _related(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two traces may be of one graph, or one of a graph that the other's was made of, as integers of floats."""
+    return not one or not other or one[0] in other or other[0] in one
 
 
 def compare_common(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityReport:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +24,9 @@ FORMAT_VERSION = 1
 
 TOGETHER = 16
 """Images in one compressed piece of a file."""
+
+UNPACKED = 2**24
+"""Spikes that are unpacked at a time, at a byte each."""
 
 ROOM = 2**22
 """Bytes of a file that are kept free for what HDF5 notes beside the data."""
@@ -62,6 +65,18 @@ class SpikeTrain:
     def count(self) -> int:
         """Spikes in all."""
         return int(np.bitwise_count(self.bits).sum(dtype=np.int64))
+
+    def per_step(self) -> NDArray[np.int64]:
+        """Spikes in each step, over all images: int64 `[T]`."""
+        return np.asarray(np.bitwise_count(self.bits).sum((0, 2), dtype=np.int64))
+
+    def per_neuron(self) -> NDArray[np.int64]:
+        """Spikes of each neuron, over all images and steps: int64 `[neurons]`."""
+        total = np.zeros(self.neurons, np.int64)
+        some = max(1, UNPACKED // max(1, self.bits.shape[1] * self.neurons))
+        for start in range(0, len(self.bits), some):
+            total += self.unpack(start, start + some).reshape(-1, self.neurons).sum(0, dtype=np.int64)
+        return total
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -160,6 +175,12 @@ class Trace(Shown):
         further = {name: np.concatenate([part.further[name] for part in parts]) for name in first.further}
         return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes, first.graphs, further)
 
+    def part(self, images: slice) -> "Trace":
+        """The trace of some of the images."""
+        spikes = {name: SpikeTrain(train.bits[images], train.shape) for name, train in self.spikes.items()}
+        membranes = None if self.membranes is None else {name: v[images] for name, v in self.membranes.items()}
+        return replace(self, spikes=spikes, outputs=self.outputs[images], membranes=membranes)
+
     def write(self, path: str | Path) -> None:
         """Write the trace as HDF5, whole or not at all.
 
@@ -208,7 +229,8 @@ class Trace(Shown):
 def growing(path: Path) -> Iterator[Callable[[Trace], None]]:
     """A file, whole or not at all, to which traces of some images each are added while they are made.
 
-    They are of one graph and T; the file holds the trace of all of their images, in that order.
+    They are of one graph and T; the file holds the trace of all of their images, in that order, and is the same
+    whatever the traces that it came in.
 
     Raises:
         RefusedInput: the system refuses, as of `files.whole`.
@@ -217,17 +239,19 @@ def growing(path: Path) -> Iterator[Callable[[Trace], None]]:
         with h5py.File(stored, "w", track_order=True) as file:
             waiting: list[Trace] = []
 
-            def flush(least: int) -> None:
-                if waiting and sum(trace.images for trace in waiting) >= least:
-                    _append(file, stored, Trace.joined(waiting))
-                    waiting.clear()
-
             def add(trace: Trace) -> None:
                 waiting.append(trace)
-                flush(TOGETHER)
+                if sum(part.images for part in waiting) < TOGETHER:
+                    return
+                joined = Trace.joined(waiting)
+                full = joined.images // TOGETHER * TOGETHER
+                for start in range(0, full, TOGETHER):
+                    _append(file, stored, joined.part(slice(start, start + TOGETHER)))
+                waiting[:] = [joined.part(slice(full, None))]
 
             yield add
-            flush(0)
+            if any(part.images for part in waiting):
+                _append(file, stored, Trace.joined(waiting))
         stored.flush()
         os.fsync(stored.fileno())
 

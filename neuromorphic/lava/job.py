@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,6 +20,9 @@ from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import AnyOperation
 
 Models = Literal["fused", "stock"]
+
+READ = 16
+"""Images of which results are read at a time."""
 
 _KINDS = {kind.__name__: kind for kind in get_args(AnyOperation)}
 
@@ -90,17 +94,21 @@ class Job:
         settings = document["settings"] | {"doubles": frozenset(document["settings"]["doubles"])}
         return cls(graph, np.load(folder / "frames.npy", mmap_mode="r"), **settings)
 
-    def trace(self, folder: Path) -> Trace:
-        """What the recorder left in `folder`."""
-        files = zip(self.graph.populations, spike_files(folder, self.graph), strict=True)
-        spikes = {node.name: SpikeTrain(np.load(path), node.shape) for node, path in files}
-        outputs = {name: np.load(path).astype(np.float32) for name, path in output_files(folder, self.graph).items()}
-        first = outputs.pop(self.graph.output)
-        membranes = None
-        if self.graph.precision == "loihi2":
-            membranes = {name: np.load(path) for name, path in membrane_files(folder, self.graph).items()}
-        readout = self.graph.metadata.readout
-        return Trace("lava", self.graph.precision, spikes, first, readout, membranes, lineage(self.graph), outputs)
+    def traces(self, folder: Path) -> Iterator[Trace]:
+        """What the recorder left in `folder`, some images at a time."""
+        graph = self.graph
+        trains = {node.name: path for node, path in zip(graph.populations, spike_files(folder, graph), strict=True)}
+        states = membrane_files(folder, graph)
+        for start in range(0, len(self.frames), READ):
+
+            def some(path: Path, images: slice = slice(start, start + READ)) -> NDArray[Any]:
+                return np.array(np.load(path, mmap_mode="r")[images])
+
+            spikes = {name: SpikeTrain(some(path), graph.nodes[name].shape) for name, path in trains.items()}
+            membranes = {name: some(path) for name, path in states.items()} if graph.precision == "loihi2" else None
+            outputs = {name: some(path).astype(np.float32) for name, path in output_files(folder, graph).items()}
+            first, readout = outputs.pop(graph.output), graph.metadata.readout
+            yield Trace("lava", graph.precision, spikes, first, readout, membranes, lineage(graph), outputs)
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:

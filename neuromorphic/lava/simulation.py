@@ -1,7 +1,7 @@
 """A graph simulated in Lava: in a child process, step by step as on the chip, every spike recorded."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput, SimulationFailed
+from neuromorphic.execution.batches import joined
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
@@ -26,7 +27,7 @@ _ENVIRONMENT = {
 }
 
 
-def simulate(
+def traces(
     graph: Graph,
     frames: NDArray[np.float32],
     time_steps: int | None = None,
@@ -37,8 +38,8 @@ def simulate(
     timeout: float | None = None,
     silence: float = SILENCE,
     progress: Callable[[int, int], None] | None = None,
-) -> Trace:
-    """Run `graph` in Lava on `frames`, each presented for T steps, images back to back.
+) -> Iterator[Trace]:
+    """Run `graph` in Lava on `frames`, each presented for T steps, images back to back, and read what it did in parts.
 
     The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
     population, in float64 as the graph's weights prove it for every node and such frames (`analysis.rounding`); without
@@ -56,7 +57,8 @@ def simulate(
         progress: called with (images done, images) once Lava has started, and after every batch.
 
     Returns:
-        The trace of every population and of the output, shifted back by their latencies.
+        Traces of some images each, in their order, of every population and of the output, shifted back by their
+        latencies.
 
     Raises:
         RefusedInput: the frames don't fit the graph, or an argument has no such value.
@@ -89,7 +91,11 @@ def simulate(
         # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
         environment = {**_ENVIRONMENT, "TMPDIR": str(folder)}
         run_group(command, on_line, timeout=timeout, silence=silence, environment=environment, mind=place.mind)
-        return job.trace(folder)
+        yield from job.traces(folder)
+
+
+simulate = joined(traces)
+"""The trace of all images."""
 
 
 def _check_precision(graph: Graph, precision: str) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.rounding import SINGLE
-from neuromorphic.execution.fast import Execution, batches, run
+from neuromorphic.execution.batches import batches
+from neuromorphic.execution.fast import Execution, run
 from neuromorphic.execution.frames import frame, still
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Affine, Conv2d, Delay, Float32, Linear, Sink, Weighted

@@ -136,6 +136,10 @@ class Overflows:
     wraps: int = 0
     saturations: int = 0
 
+    def __add__(self, other: "Overflows") -> "Overflows":
+        """Of both."""
+        return Overflows(self.wraps + other.wraps, self.saturations + other.saturations)
+
 
 class ChipKernel(NeuronKernel, Protocol):
     """The same of the chip's neurons.

@@ -46,6 +46,15 @@ class Windows:
             raise RefusedInput(f"{where}: a kernel of {spans} does not fit its input {list(shape)}")
         return height, width
 
+    def taps(self, out: Shape) -> tuple[Int64, Int64]:
+        """`i s - p + d m`, where output i looks through tap m: of rows and of columns, int64 `[outputs, kernel]` each.
+
+        Positions below 0, or beyond the map, lie in its padding.  `out` is the shape of what the windows leave.
+        """
+        axes = zip(out[1:], self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        rows, columns = (np.arange(n)[:, None] * s - p + d * np.arange(k) for n, k, s, p, d in axes)
+        return rows, columns
+
     def seen(self, x: Float64, outside: float = 0.0) -> Float64:
         """`[N, C, H', W', kernel height, kernel width]`: what each output position sees of x `[N, C, H, W]`.
 
@@ -72,10 +81,10 @@ class Windows:
 
     def fan_out(self, shapes: Shapes) -> Int64:
         """Windows of one channel that hold each position: int64 `[H, W]`; rows and columns are independent."""
-        axes = zip(
-            shapes.input[1:], shapes.output[1:], self.kernel, self.stride, self.padding, self.dilation, strict=True
+        rows, columns = (
+            np.bincount(at[(at >= 0) & (at < size)], minlength=size).astype(np.int64)
+            for at, size in zip(self.taps(shapes.output), shapes.input[1:], strict=True)
         )
-        rows, columns = (positions(*axis) for axis in axes)
         return np.multiply.outer(rows, columns)
 
     def largest_array(self, shapes: Shapes, inner: int) -> int:
@@ -108,13 +117,6 @@ class PaddedMap:
         padded = np.zeros((batch, channels, top + height + below, left + width + right), dtype)
         self.interior = padded[:, :, top : top + height, left : left + width]
         self.view = windows.view_of(padded)[:, :, ::sh, ::sw, ::dh, ::dw].transpose(0, 1, 4, 5, 2, 3)
-
-
-def positions(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Int64:
-    """Along one axis, the pairs (output i, tap m) with `i · stride - padding + dilation · m = x`: int64 `[size]`."""
-    reached = np.arange(out)[:, None] * stride - padding + dilation * np.arange(kernel)
-    inside = reached[(reached >= 0) & (reached < size)]
-    return np.bincount(inside, minlength=size).astype(np.int64)
 
 
 def map_shape(shape: Shape, where: str) -> Shape:

@@ -12,14 +12,11 @@ from math import prod
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.totals import Totals
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, heard_by
 from neuromorphic.placement.populations import Map
 from neuromorphic.placement.synapses import Integers
-
-CHUNK = 2**24
-"""Spikes that are unpacked at a time, at a byte each."""
 
 
 @dataclass(frozen=True)
@@ -93,40 +90,32 @@ def full_rate(placed: tuple[Placed, ...], frame: Map) -> Activity:
 
 
 def measured(
-    placed: tuple[Placed, ...], frame: Map, trace: Trace, arrived: Mapping[str, Integers] | None = None
+    placed: tuple[Placed, ...], frame: Map, totals: Totals, arrived: Mapping[str, Integers] | None = None
 ) -> Activity:
     """What a run of the graph did.
 
     Args:
         placed: populations, cut.
         frame: shape of the graph's input.
-        trace: of the run.
+        totals: of the run, with the spikes of each neuron.
         arrived: spikes of each element of the input over all images and steps, by its name, where they are known.
 
     Raises:
-        RefusedInput: the trace lacks a population or has it in another shape.
+        RefusedInput: the run lacks a population or has it in another shape.
     """
     events = dict(arrived or {})
     for entry in placed:
         population = entry.population
         if population.kind != "population":
             continue
-        train = trace.spikes.get(population.name)
-        if train is None or train.neurons != population.neurons:
-            found = "no such population" if train is None else f"{train.neurons} neurons"
+        count = totals.counts.get(population.name)
+        if count is None or count.neurons != population.neurons:
+            found = "no such population" if count is None else f"{count.neurons} neurons"
             raise RefusedInput(f"trace: {found} for node {population.name!r}; expected {population.neurons} neurons")
-        events[population.name] = _per_neuron(train)
-    return _activity(placed, events, frame, trace.images * trace.time_steps)
-
-
-def _per_neuron(train: SpikeTrain) -> Integers:
-    """Spikes of each neuron, over all images and steps: int64 `[neurons]`."""
-    images, steps, _ = train.bits.shape
-    total = np.zeros(train.neurons, np.int64)
-    chunk = max(1, CHUNK // max(1, steps * train.neurons))
-    for start in range(0, images, chunk):
-        total += train.unpack(start, start + chunk).reshape(-1, train.neurons).sum(0, dtype=np.int64)
-    return total
+        if count.per_neuron is None:
+            raise ValueError("totals without the spikes of each neuron")
+        events[population.name] = count.per_neuron
+    return _activity(placed, events, frame, totals.answers.images * totals.answers.time_steps)
 
 
 def _activity(placed: tuple[Placed, ...], events: Mapping[str, Integers], frame: Map, steps: int) -> Activity:

@@ -13,6 +13,7 @@ from neuromorphic.analysis.fingerprint import check_trace
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.shown import Shown
+from neuromorphic.ir.totals import Totals
 from neuromorphic.ir.trace import Trace
 from neuromorphic.ops import Delay, Sink
 from neuromorphic.placement.activity import Activity, full_rate, measured
@@ -158,16 +159,16 @@ class Placement(Shown):
 def place(
     graph: Graph,
     limits: Limits | None = None,
-    trace: Trace | None = None,
+    trace: Trace | Totals | None = None,
     residual: Residual = "duplicate",
-    frames: NDArray[np.floating] | None = None,
+    frames: NDArray[Any] | None = None,
 ) -> Placement:
     """Which cores `graph` needs.
 
     Args:
         graph: a validated graph.
         limits: of core and chip; as Intel's compiler fills them where None.
-        trace: a run of the graph, for what happens on the cores.
+        trace: a run of the graph, or its totals with the spikes of each neuron, for what happens on the cores.
         residual: a current that several populations read is stored once per reader (`duplicate`, which is what
             `schedule` times and Lava simulates), or summed by neurons that pass it on (`relay`).
         frames: that the run read, as a graph of floats reads them, `[N, *input shape]` or `[N, T, *input shape]`; only
@@ -180,8 +181,9 @@ def place(
     """
     limits = limits or Limits()
     _check(graph, limits)
-    if trace is not None:
-        check_trace(graph, trace)
+    totals = Totals.of(trace, of_neurons=True) if isinstance(trace, Trace) else trace
+    if totals is not None:
+        check_trace(graph, totals.answers)
     found = populations(graph, residual)
     if not found:
         raise RefusedInput(f"{graph.source}: nothing to place: its output is its input")
@@ -192,13 +194,13 @@ def place(
         residual=residual,
         placed=placed,
         cores=_cores(placed),
-        time_steps=graph.metadata.time_steps if trace is None else trace.time_steps,
+        time_steps=graph.metadata.time_steps if totals is None else totals.answers.time_steps,
         full_rate=full_rate(placed, frame),
-        measured=None if trace is None else measured(placed, frame, trace, _arrived(graph, trace, frames)),
+        measured=None if totals is None else measured(placed, frame, totals, _arrived(graph, totals.answers, frames)),
     )
 
 
-def _arrived(graph: Graph, trace: Trace, frames: NDArray[np.floating] | None) -> dict[str, Integers]:
+def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[str, Integers]:
     """Spikes of each element of the input over a run; nothing for real numbers, which arrive in every step.
 
     Raises:

@@ -199,27 +199,11 @@ class _Window:
     """
 
     def __init__(self, node: Node, windows: Windows, b: Integers, d: Integers) -> None:
-        vertical, horizontal = (
-            _seen(*axis)
-            for axis in zip(
-                node.input_shape[1:],
-                node.shape[1:],
-                windows.kernel,
-                windows.stride,
-                windows.padding,
-                windows.dilation,
-                strict=True,
-            )
-        )
+        axes = zip(windows.taps(node.shape), node.input_shape[1:], strict=True)
+        vertical, horizontal = (np.asarray(at[..., None] == np.arange(size), np.int64) for at, size in axes)
         self.rows, self.columns = b @ vertical.sum(1), d @ horizontal.sum(1)
         tall, wide = (b @ vertical.sum(2) > 0).sum(1), (d @ horizontal.sum(2) > 0).sum(1)
         self.taps = np.multiply.outer(tall, wide)
-
-
-def _seen(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Integers:
-    """Whether output i sees position x through tap m, along one axis: int64 `[out, kernel, size]`."""
-    position = np.arange(out)[:, None] * stride - padding + dilation * np.arange(kernel)
-    return np.asarray(position[..., None] == np.arange(size), np.int64)
 
 
 def _members(edges: tuple[int, ...]) -> Integers:

@@ -101,14 +101,14 @@ class Frames:
             digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def floats(self) -> NDArray[np.float32]:
-        """The values in float32.
+    def floats(self, samples: slice = slice(None)) -> NDArray[np.float32]:
+        """The values of some samples in float32.
 
         Raises:
             RefusedInput: some are not finite there.
         """
         with np.errstate(over="ignore"):
-            frames = np.asarray(self.values, np.float32)
+            frames = np.asarray(self.values[samples], np.float32)
         if not np.isfinite(frames).all():
             raise RefusedInput(f"{self.source}: frames hold values that are not finite")
         return frames

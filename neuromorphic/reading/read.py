@@ -16,10 +16,10 @@ from nir.serialization import hdf2dict
 from neuromorphic.errors import RefusedInput, all_of, shown
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.hdf5 import survey
-from neuromorphic.netx.file import read_layers
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.documents import check_kind, first_line, lenient, unmade, without_reset
-from neuromorphic.reading.netx import from_layers
+from neuromorphic.reading.netx.file import read_layers
+from neuromorphic.reading.netx.graph import from_layers
 from neuromorphic.reading.provenance import Asked, Origin
 from neuromorphic.reading.rehearsal import rehearse
 

@@ -15,7 +15,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import run_in_batches
 from neuromorphic.execution.frames import per_step
 from tests.neuromorphic.deploy.graphs import branching, quantised, with_maximum
-from tests.neuromorphic.netx.files import dense, write
+from tests.neuromorphic.reading.netx.files import dense, write
 
 
 def deployed(folder, graph, frames):

@@ -1,0 +1,34 @@
+"""A run in batches of images, as every executor takes them: traces of some images each, or one of all."""
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import ParamSpec
+
+from neuromorphic.ir.trace import Trace
+
+P = ParamSpec("P")
+
+
+def batches(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover `count`."""
+    return (slice(i, min(i + size, count)) for i in range(0, count, size))
+
+
+def told(parts: Iterator[Trace], images: int, progress: Callable[[int, int], None]) -> Iterator[Trace]:
+    """`parts`, while `progress` is told (images done, images in all)."""
+    done = 0
+    progress(done, images)
+    for part in parts:
+        done += part.images
+        progress(done, images)
+        yield part
+
+
+def joined(traces: Callable[P, Iterator[Trace]]) -> Callable[P, Trace]:
+    """What returns the trace of all images at once; arguments and errors as of `traces`."""
+
+    @wraps(traces)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Trace:
+        return Trace.joined(list(traces(*args, **kwargs)))
+
+    return run

@@ -1,0 +1,168 @@
+"""What can run a graph: the reference, the fast executor, and Lava; a chip would be one more.
+
+A target says all that it can't do with a graph before it runs it, and returns the same kind of trace as every other.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from neuromorphic.errors import RefusedInput
+
+if TYPE_CHECKING:  # their names are shown by --help, which loads no array
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.trace import Trace
+
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """What runs a graph.
+
+    Attributes:
+        name: as `--backend` calls it.
+        says: what it is, in a few words for `--help`.
+        restarts: whether some images after the others are as good as all at once; else it takes long to start.
+    """
+
+    name: ClassVar[str]
+    says: ClassVar[str]
+    restarts: ClassVar[bool] = True
+
+    @abstractmethod
+    def refuses(self, graph: "Graph") -> list[str]:
+        """All reasons why it can't run `graph`, one sentence each; none if it can."""
+
+    @abstractmethod
+    def _parts(
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Iterator[Trace]":
+        """As of `parts`, for a graph that it can run."""
+
+    def run(
+        self,
+        graph: "Graph",
+        frames: "NDArray[np.float32]",
+        time_steps: int | None = None,
+        progress: Progress = _silent,
+    ) -> "Trace":
+        """The trace of `graph` on `frames`.
+
+        Args:
+            graph: of floats or integers.
+            frames: float32 `[N, *input shape]`, each presented for T steps, or `[N, T, *input shape]`.
+            time_steps: T, where neither the frames nor the graph's metadata say.
+            progress: told (images done, images in all).
+
+        Raises:
+            RefusedInput: it refuses the graph, with all reasons; or the frames don't fit it.
+            SimulationFailed: what runs it died, or ran over a limit.
+        """
+        from neuromorphic.ir.trace import Trace
+
+        return Trace.joined(list(self.parts(graph, frames, time_steps, progress)))
+
+    def parts(
+        self,
+        graph: "Graph",
+        frames: "NDArray[np.float32]",
+        time_steps: int | None = None,
+        progress: Progress = _silent,
+    ) -> "Iterator[Trace]":
+        """The same as traces of some images each, in their order, as soon as there are any.
+
+        Raises:
+            RefusedInput, SimulationFailed: as of `run`.
+        """
+        if reasons := self.refuses(graph):
+            raise RefusedInput("; ".join(reasons))
+        return self._parts(graph, frames, time_steps, progress)
+
+
+@dataclass(frozen=True)
+class Reference(Target):
+    """The semantics as they are written down (`execution.reference`): float64, every graph, slowly."""
+
+    name: ClassVar = "reference"
+    says: ClassVar = "the numpy definition"
+
+    def refuses(self, graph: "Graph") -> list[str]:
+        """Nothing: what a graph means is what this computes."""
+        return []
+
+    def _parts(
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Iterator[Trace]":
+        from neuromorphic.execution.reference import traces
+
+        return traces(graph, frames, time_steps, progress=progress)
+
+
+@dataclass(frozen=True)
+class Fast(Target):
+    """The same in fast kernels (`execution.fast`): numpy's, or compiled ones in long runs."""
+
+    name: ClassVar = "fast"
+    says: ClassVar = "fast kernels, compiled in long runs"
+
+    def refuses(self, graph: "Graph") -> list[str]:
+        """Nothing."""
+        return []
+
+    def _parts(
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Iterator[Trace]":
+        from neuromorphic.execution.fast import traces
+
+        return traces(graph, frames, time_steps, progress=progress)
+
+
+@dataclass(frozen=True)
+class Lava(Target):
+    """Lava, step by step as on the chip, in processes of its own (`lava.simulation`).
+
+    Attributes:
+        stock: whether Lava's own processes compute the layers, which also run on Loihi; slow.
+        timeout: seconds that it may take in all; None for no limit.
+    """
+
+    name: ClassVar = "lava"
+    says: ClassVar = "Lava, in the chip's time steps"
+    restarts: ClassVar = False
+
+    stock: bool = False
+    timeout: float | None = None
+
+    def refuses(self, graph: "Graph") -> list[str]:
+        """A cycle that no schedule fits; and what Lava's own processes lack, if they shall compute."""
+        from neuromorphic.lava.stock_limits import refusals
+
+        return refusals(graph, stock=self.stock)
+
+    def _parts(
+        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
+    ) -> "Iterator[Trace]":
+        from neuromorphic.lava.simulation import traces
+
+        return traces(
+            graph,
+            frames,
+            time_steps,
+            precision=graph.precision,
+            models="stock" if self.stock else "fused",
+            timeout=self.timeout,
+            progress=progress,
+        )
+
+
+TARGETS: dict[str, type[Target]] = {kind.name: kind for kind in (Lava, Fast, Reference)}
+"""By name; the first one is the default."""

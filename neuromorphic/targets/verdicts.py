@@ -1,0 +1,184 @@
+"""What becomes of a graph on each target: computed faithfully, approximately, or refused, and why.
+
+faithful      every spike is the graph's own
+approximate   spikes can differ; by how many is measured where there are frames
+refused       it can't be run, for these reasons
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.deploy import MISSING
+from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.fast import run_in_batches
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.parity import compare_common
+from neuromorphic.ir.trace import Trace
+from neuromorphic.loihi2.file import integer_graph
+from neuromorphic.loihi2.integers import graded, integers
+from neuromorphic.loihi2.quantise import calibrate, with_scheme
+from neuromorphic.loihi2.supported import refusals as no_integers
+from neuromorphic.targets.target import Fast, Lava, Reference, Target
+
+Kind = Literal["faithful", "approximate", "refused"]
+Others = Mapping[str, Callable[[Graph], list[str]]]
+"""Of further targets that read integers: all reasons why they can't, by name."""
+
+MEASURE = "measure with --images or --frames"
+INTEGERS, STOCK, FOLDER = "loihi2", "lava stock", "deploy"
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Spikes of a target that differ from the graph's own.
+
+    Attributes:
+        images: that were run.
+        spikes: neurons and steps compared.
+        different: of them.
+        outputs: the greatest difference of an output, in the graph's own unit; None where units differ.
+    """
+
+    images: int
+    spikes: int
+    different: int
+    outputs: float | None
+
+    def __str__(self) -> str:
+        return f"{self.different / max(1, self.spikes):.3%} of {self.spikes:,} spikes differ, on {self.images} images"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a graph on a target.
+
+    Attributes:
+        target: its name.
+        kind: faithful, approximate or refused.
+        reasons: why, a sentence each; all of them where it is refused.
+        disagreement: measured; None where it wasn't.
+    """
+
+    target: str
+    kind: Kind
+    reasons: tuple[str, ...]
+    disagreement: Disagreement | None = None
+
+    def __str__(self) -> str:
+        said = [*self.reasons, *([str(self.disagreement)] if self.disagreement else [])]
+        return f"{self.kind}: {'; '.join(said)}"
+
+
+def verdicts(
+    graph: Graph, exact: bool, frames: NDArray[np.float32] | None = None, others: Others | None = None
+) -> tuple[Verdict, ...]:
+    """What becomes of `graph` on the reference, the fast executor, Lava, the chip's integers and what reads these.
+
+    Args:
+        graph: as it was read.
+        exact: whether its arithmetic is proven not to round.
+        frames: that disagreement is measured on, `[N, *input shape]` or `[N, T, *input shape]`; integers that aren't in
+            the file are quantised on them.
+        others: of further targets that read integers.
+    """
+    runs = _Runs(graph, frames)
+    return (
+        Verdict(Reference.name, "faithful", ("it is the definition",)),
+        _of_floats(runs, Fast(), exact),
+        _of_floats(runs, Lava(), exact),
+        *_of_integers(runs, others or {}),
+    )
+
+
+class _Runs:
+    """A graph and frames to run it on, if there are any."""
+
+    def __init__(self, graph: Graph, frames: NDArray[np.float32] | None) -> None:
+        self.graph, self.frames = graph, frames
+        self.own = None if frames is None else Reference().run(graph, frames)
+
+    def disagreement(self, trace: Trace, unit: bool) -> Disagreement | None:
+        """Of a target's trace; `unit` says whether its outputs are in the graph's unit."""
+        if self.own is None:
+            return None
+        # Spikes are spikes, whatever they were computed in.
+        report = compare_common(replace(trace, precision=self.own.precision, membranes=None), self.own)
+        spikes = sum(node.compared for node in report.nodes.values())
+        different = sum(node.mismatches for node in report.nodes.values())
+        return Disagreement(report.images, spikes, different, report.output_difference if unit else None)
+
+
+def _of_floats(runs: _Runs, target: Target, exact: bool) -> Verdict:
+    if reasons := target.refuses(runs.graph):
+        return Verdict(target.name, "refused", tuple(reasons))
+    if exact:
+        return Verdict(target.name, "faithful", ("no sum rounds, proven from the weights",))
+    why = "sums may round in another order: not proven otherwise"
+    if runs.frames is None:
+        return Verdict(target.name, "approximate", (why, MEASURE))
+    return Verdict(target.name, "approximate", (why,), runs.disagreement(target.run(runs.graph, runs.frames), True))
+
+
+def _of_integers(runs: _Runs, others: Others) -> list[Verdict]:
+    """Those of the integers themselves, of Lava's own processes, and of others."""
+    stock: Others = {STOCK: Lava(stock=True).refuses, FOLDER: _no_folder}
+    readers = {**stock, **others}
+    try:
+        whole = integer_graph(runs.graph)
+    except RefusedInput as error:
+        return [Verdict(name, "refused", (str(error),)) for name in (INTEGERS, *readers)]
+    if whole is not None:
+        own = Verdict(INTEGERS, "faithful", ("the file holds these integers",))
+        return [own, *(_reader(name, whole, refuses) for name, refuses in readers.items())]
+    reasons = no_integers(runs.graph)
+    if not reasons and runs.frames is not None and runs.own is not None:
+        return _quantised(runs, runs.frames, runs.own.time_steps, readers)
+    if not reasons:
+        why = ("the graph would be quantised, which moves spikes", MEASURE)
+        behind = (f"reads the integers, which the file doesn't hold: {MEASURE}",)
+        return [Verdict(INTEGERS, "approximate", why), *(Verdict(name, "approximate", behind) for name in readers)]
+    return [
+        Verdict(INTEGERS, "refused", tuple(reasons)),
+        *(Verdict(name, "refused", ("reads the integers, which the graph has none of",)) for name in readers),
+    ]
+
+
+def _quantised(runs: _Runs, frames: NDArray[np.float32], time_steps: int, readers: Others) -> list[Verdict]:
+    timed = replace(runs.graph, metadata=replace(runs.graph.metadata, time_steps=time_steps))
+    try:
+        floats, scheme = calibrate(timed, frames)
+        whole = integers(with_scheme(floats, scheme), scheme)
+    except RefusedInput as error:
+        return [Verdict(name, "refused", (str(error),)) for name in (INTEGERS, *readers)]
+    found = runs.disagreement(run_in_batches(whole, graded(whole, frames)), False)
+    own = Verdict(INTEGERS, "approximate", ("quantised on these frames",), found)
+    return [own, *(_reader(name, whole, refuses, found) for name, refuses in readers.items())]
+
+
+def _no_folder(whole: Graph) -> list[str]:
+    """Why `spikeclip-deploy` writes no folder of it."""
+    if find_spec("scipy") is None:
+        return [MISSING]
+    from neuromorphic.deploy.plan import plan
+
+    try:
+        plan(whole)
+    except RefusedInput as error:
+        return [str(error)]
+    return []
+
+
+def _reader(
+    name: str, whole: Graph, refuses: Callable[[Graph], list[str]], found: Disagreement | None = None
+) -> Verdict:
+    """Of what computes the integers as they are."""
+    if reasons := refuses(whole):
+        return Verdict(name, "refused", tuple(reasons))
+    if found is None:
+        return Verdict(name, "faithful", ("computes the file's integers",))
+    return Verdict(name, "approximate", ("computes these integers",), found)
