@@ -43,15 +43,16 @@ ROOMS = {
     "neuromorphic/reading": ("tests/neuromorphic/reading", "tests/fuzz"),
     "neuromorphic/loihi2": ("tests/neuromorphic/loihi2", "tests/properties/test_loihi2*.py"),
     "neuromorphic/lava": ("tests/neuromorphic/lava",),
-    "neuromorphic/netx": ("tests/neuromorphic/netx", "tests/neuromorphic/reading"),
     "neuromorphic/placement": ("tests/neuromorphic/placement",),
     "neuromorphic/inspection": ("tests/neuromorphic/inspection",),
     "neuromorphic/deploy": ("tests/neuromorphic/deploy",),
-    "neuromorphic": ("tests/neuromorphic/test_*.py", "tests/test_labels_by_name.py", "tests/neuromorphic/inspection"),
+    "neuromorphic/runs": ("tests/neuromorphic/runs", "tests/test_labels_by_name.py"),
+    "neuromorphic/targets": ("tests/neuromorphic/targets", "tests/neuromorphic/inspection"),
+    "neuromorphic": ("tests/neuromorphic/test_*.py", "tests/test_refusals.py"),
 }
 """What judges a file: of the longest beginning of its path."""
 
-DRAW = ("pages", "run_page", "picture", "drawing", "layout", "heatmap", "figures", "break_even", "scales", "cli")
+DRAW = ("pages", "page", "picture", "drawing", "layout", "heatmap", "figures", "break_even", "scales", "cli")
 """Of files and folders that are left out."""
 
 BROKEN = 70
@@ -66,7 +67,7 @@ def sample(count: int, seed: int) -> list[tuple[str, Site]]:
     for package in ("energy", "export", "neuromorphic"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = path.relative_to(ROOT)
-            if not set(DRAW) & {part.removesuffix(".py").split("_cli")[0] for part in name.parts}:
+            if not set(DRAW) & {word for part in name.with_suffix("").parts for word in (part, part.split("_")[0])}:
                 found += [(name.as_posix(), site) for site in sites(path.read_text())]
     random.Random(seed).shuffle(found)
     kinds: dict[str, list[tuple[str, Site]]] = {}

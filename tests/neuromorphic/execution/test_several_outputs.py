@@ -12,7 +12,7 @@ from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.quantise import calibrate
 from neuromorphic.placement import place
 from neuromorphic.reading.build import from_nir
-from neuromorphic.targets import TARGETS
+from neuromorphic.targets.target import TARGETS
 from tests.neuromorphic.graphs import lif, metadata
 
 
