@@ -16,7 +16,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lint test test-slow demo bench counters readers netx zoo wheel site clean
+.PHONY: help .venv lint test test-slow demo bench counters readers netx zoo wheel tutorials site clean
 
 help: ## list these commands
 	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -92,6 +92,9 @@ wheel: $(READY) ## the wheel, built and tried apart from the sources, with the c
 	$(BIN)/python scripts/check_wheel.py demo/model.nir
 
 # In an environment of its own, as nothing else needs what it installs.
+tutorials: $(READY) ## the notebooks of docs/tutorials, executed in place
+	$(BIN)/python -W ignore scripts/run_notebooks.py docs/tutorials/*.ipynb
+
 site: ## the documentation as a site in build/site, without a warning
 	@test -x build/docs/bin/mkdocs || { $(PYTHON) -m venv build/docs && build/docs/bin/pip install -q \
 		$$(sed -n 's/^docs = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",'); }

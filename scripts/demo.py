@@ -61,10 +61,10 @@ def main(name: str) -> int:
     results.print(table)
     results.print(
         f"\nspikes compared    {report.spikes_compared:,}\nmismatches         {report.mismatches:,}\n"
-        f"SNN, per image     {counts.sops // len(images):,} SOPs + {counts.macs // len(images):,} MACs"
+        f"SNN, per image     {counts.sops / len(images):,.0f} SOPs + {counts.macs / len(images):,.0f} MACs"
     )
     if counts.ann is not None:
-        results.print(f"ANN, per image     {counts.ann.macs // len(images):,} MACs")
+        results.print(f"ANN, per image     {counts.ann.macs / len(images):,.0f} MACs")
     results.print(
         f"\nThe encoder knows the ten classes of CIFAR-10, so most of these photographs are none of its own.\n"
         f"{time.perf_counter() - start:.0f} s; files are in {OUT}/"

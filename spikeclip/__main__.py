@@ -1,6 +1,6 @@
 """`python -m spikeclip`: the same as `spikeclip`."""
 
-from spikeclip.commands import main
+from spikeclip.entry import main
 
 if __name__ == "__main__":
     main()

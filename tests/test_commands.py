@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from neuromorphic.errors import RefusedInput, meant
-from spikeclip import commands, doctor, missing
+from spikeclip import commands, doctor, entry, missing
 from spikeclip.console import HELP_WIDTH, examples, refusals
 
 ROOT = Path(__file__).parent.parent
@@ -30,9 +30,39 @@ def spikeclip(*arguments: str, **environment: str) -> subprocess.CompletedProces
 
 
 def test_every_command_has_a_script_of_its_own_but_doctor():
-    scripts = {f"spikeclip-{name}": f"{command.module}:main" for name, command in commands.COMMANDS.items()}
-    del scripts["spikeclip-doctor"]
-    assert PROJECT["scripts"] == {"spikeclip": "spikeclip.commands:main", **scripts}
+    names = ["spikeclip", *(f"spikeclip-{name}" for name in commands.COMMANDS if name != "doctor")]
+    assert PROJECT["scripts"] == dict.fromkeys(names, "spikeclip.entry:main")
+
+
+@pytest.mark.parametrize(
+    ("called", "usage"),
+    [("spikeclip-train-text", "spikeclip-train-text"), ("spikeclip-inspect.exe", "spikeclip-inspect"),
+     ("__main__.py", "spikeclip"), ("spikeclip", "spikeclip")],
+)  # fmt: skip
+def test_a_script_runs_the_command_that_it_is_called_like(called, usage, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"/somewhere/{called}", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code in (0, None)
+    assert capsys.readouterr().out.lstrip().startswith(f"Usage: {usage} ")
+
+
+@pytest.mark.parametrize("module", ["typer", "rich.console", "numpy"])
+def test_an_interrupt_while_a_command_loads_is_no_traceback(module):
+    """The interrupt comes at the moment when `module` is loaded."""
+    code = (
+        "import builtins, sys\n"
+        "healthy = builtins.__import__\n"
+        "def load(name, *rest):\n"
+        f"    if name == {module!r}: raise KeyboardInterrupt\n"
+        "    return healthy(name, *rest)\n"
+        "builtins.__import__ = load\n"
+        "sys.argv = ['spikeclip-simulate', 'model.nir', '--frames', 'x.npy']\n"
+        "from spikeclip.entry import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)

@@ -88,6 +88,10 @@ def test_the_packages_are_found():
     assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(ALLOWED)
 
 
+def test_every_room_is_a_package_that_a_wheel_takes_along():
+    assert not [name(path) for path in FILES if not (path.parent / "__init__.py").is_file()]
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_imports_follow_the_arrows(path):
     package = path.relative_to(ROOT).parts[0]

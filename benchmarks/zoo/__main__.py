@@ -4,6 +4,8 @@ FOLDER holds clones of the public repositories, under their own names (`docs/fro
 are reported as missing.  Prints a table in Markdown.
 
 python -m benchmarks.zoo FOLDER [NAME ...] [--images N] [--seeds N] [--lava] [--chip] [--counts] [--json zoo.json]
+
+With `--json`, a run that was cut off goes on when the command is given again: what the file has is not run anew.
 """
 
 import json
@@ -22,6 +24,7 @@ from export.frontend.door import PreparedModule, to_nir
 from export.frontend.parity import compare_module
 from neuromorphic.errors import RefusedInput as RefusedGraph
 from neuromorphic.execution.reference import run_in_batches
+from neuromorphic.files import write_json
 from neuromorphic.reading.build import from_nir
 from spikeclip.errors import RefusedInput
 
@@ -41,15 +44,23 @@ def main(
     stand_ins.install()
     from benchmarks.zoo.networks import ZOO
 
-    rows = []
     asked = _Asked(lava, chip, counts)
-    print("| network | seconds | nodes | rungs | spikes | different | in Lava |\n|---|---|---|---|---|---|---|")
+    rows = json.loads(json_path.read_text()) if json_path is not None and json_path.exists() else []
+    print(_HEAD)
     for name in names or ZOO:
         for seed in range(seeds):
-            rows.append({"network": name, "seed": seed, **_row(name, folder, images, seed, asked)})
-            print(_line(rows[-1]), flush=True)
+            what = {"network": name, "seed": seed, "images": images, **vars(asked)}
+            row = next((row for row in rows if row["asked"] == what), None)
+            if row is None:
+                row = {"asked": what, "network": name, **_row(name, folder, images, seed, asked)}
+                rows.append(row)
+            print(_line(row), flush=True)
             if json_path is not None:
-                json_path.write_text(json.dumps(rows, indent=2) + "\n")
+                write_json(json_path, rows)
+
+
+_COLUMNS = ("network", "seconds", "nodes", "rungs", "spikes", "different", "in Lava", "cores", "layers counted alike")
+_HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ def _compared(prepared: PreparedModule, name: str, images: int, seed: int, asked
 
 def _line(row: dict[str, Any]) -> str:
     if "refused" in row:
-        return f"| {row['network']} | | | refused: {row['refused']} | | | |"
+        return f"| {row['network']} | | | refused: {row['refused']} | | | | | |"
     rungs = ", ".join(f"{count} × {rung}" for rung, count in row["rungs"].items())
     cells = (
         row["network"],
@@ -130,8 +141,17 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['spikes']:,}",
         row["different"],
         row.get("lava", ""),
+        row.get("chip", ""),
+        _alike(row),
     )
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _alike(row: dict[str, Any]) -> str:
+    """Layers whose SOPs are those of both counters, of how many that could be compared."""
+    if "layers_counted" not in row:
+        return ""
+    return f"{row['layers_counted'] - len(row['counted_otherwise'])} of {row['layers_counted']}"
 
 
 if __name__ == "__main__":

@@ -61,9 +61,10 @@ def prove(context: Context, result: Signal, frames: Sums) -> Proven:
     steps = context.time_steps
     lowering = lower(context, result)
     add_output(lowering, result)
-    best = _snapped(lowering, frames, steps, SINGLE, {})
-    if best.certificate.exact:
-        return best
+    single = _snapped(lowering, frames, steps, SINGLE, {})
+    if single.certificate.exact:
+        return single
+    del single
     best = _snapped(lowering, frames, steps, DOUBLE, {})
     odd = _odd_decays(context, lowering)
     if best.certificate.exact or not odd:
@@ -85,7 +86,9 @@ def prove(context: Context, result: Signal, frames: Sums) -> Proven:
 
 
 def _snapped(lowering: Lowering, frames: Sums, steps: int, limit: int, decays: Mapping[str, int]) -> Proven:
-    graph = nir.NIRGraph(copy.deepcopy(lowering.nodes), list(lowering.edges))
+    # Nodes get other arrays, which themselves stay as they are: at 224x224 pixels they are gigabytes.
+    nodes = {name: copy.copy(node) for name, node in lowering.nodes.items()}
+    graph = nir.NIRGraph(nodes, list(lowering.edges))
     snapped, grids = snap(from_nir(graph, SOURCE, DT), frames, steps, limit)
     write_weights(snapped, graph)
     certificate = certify(snapped, frames, steps, limit, lowering.obstacles, decays)

@@ -91,7 +91,8 @@ def _spread(context: Context, index: int, shape: Shape) -> int:
     """`[C, 1, 1]` to `[C, H, W]`: every window of a kernel of ones sees the one value amid its padding."""
     node = context.nodes[index]
     _, height, width = shape
-    weight = torch.zeros(node.shape[0], node.shape[0], height, width, dtype=torch.float64)
+    # In float32, which holds ones and is what a file holds: these kernels are the largest of all.
+    weight = torch.zeros(node.shape[0], node.shape[0], height, width, dtype=torch.float32)
     weight[torch.arange(node.shape[0]), torch.arange(node.shape[0])] = 1
     window = Window(padding=(height - 1, width - 1))
     return _fixed(context, context.label("broadcast"), weight, window, shape, index, ("spread", index, shape))

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from export.frontend.door import PreparedModule
+from export.frontend.parity import compare_module
 from neuromorphic.execution.reference import run
 from neuromorphic.reading.build import from_nir
 from tests.export.frontend.grammar import Drawn
@@ -41,6 +42,8 @@ def test_30_random_modules_through_lava(seed):
     found = simulate(graph, frames, batch=2)
     for name, train in expected.spikes.items():
         assert (train.bits == found.spikes[name].bits).all(), name
+    np.testing.assert_array_equal(found.outputs, expected.outputs)
+    assert compare_module(prepared, found, prepared.record(frames)).exact
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""Trained networks of other families through the front door: accuracy at every stage (docs/results.md)."""

@@ -1,0 +1,1 @@
+"""Who runs a graph: targets, and what becomes of a graph on each."""

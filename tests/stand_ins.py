@@ -1,0 +1,102 @@
+"""What README and docs name and don't make themselves, small: data sets, checkpoints and other people's files."""
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import nir
+import numpy as np
+import torch
+from PIL import Image
+
+import spikeclip
+from export import prepare, write
+from spikeclip.checkpoint import load
+from tests.neuromorphic.graphs import small_net
+from tests.neuromorphic.reading.netx import files as netx
+from tests.neuromorphic.reading.test_events import aedat, atis
+from tests.spikeclip.published import random_state
+
+ROOT = Path(__file__).parent.parent
+
+CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+RELATED = ("airliner", "minivan", "robin", "tabby", "impala", "beagle", "bullfrog", "sorrel", "liner", "garbage_truck")
+
+
+def fill(place: Path, page: str) -> None:
+    """Put into the folder `place` what the page of that name takes."""
+    random = np.random.default_rng(0)
+    shutil.copytree(ROOT / "docs" / "examples", place / "docs" / "examples")
+    _cifar(place / "data", random)
+    (place / "DIR").symlink_to("data")
+    (place / "photos").mkdir()
+    Image.fromarray(random.integers(0, 256, (40, 50, 3), np.uint8)).save(place / "photos" / "one.png")
+    _labels(place / "embeddings.npz", random, cifar10=CIFAR, coco=["cat", "person", "bicycle"], imagenet=RELATED)
+    _labels(place / "names.npz", random, coco=["cat", "person", "bicycle"], imagenet=RELATED, related=RELATED)
+    state = random_state(16, 1, 64, embedding=512)
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, place / "model_best.pth.tar")
+    _their_graph(place, random)
+    _their_events(place, random)
+    _their_module(place, random)
+    write(prepare(load("spike-driven-small")).graph, place / "model.nir")
+    if page == "energy":
+        spikeclip.run(place / "model.nir", images="samples", limit=2, backend="fast").write(place / "run.h5")
+    device = (ROOT / "energy" / "devices" / "45nm-int8.toml").read_text()
+    (place / "my.toml").write_text(device.replace('"45nm-int8"', '"mine"'))
+    if page == "deploy":
+        netx.write(place / "network.net", *(netx.dense(2 * random.integers(-20, 21, n)) for n in ((9, 12), (4, 9))))
+        np.save(place / "spikes.npy", random.integers(0, 2, (3, 8, 12)).astype(np.float32))
+
+
+def _cifar(folder: Path, random: np.random.Generator) -> None:
+    place = folder / "cifar-10-batches-bin"
+    place.mkdir(parents=True)
+    for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
+        records = random.integers(0, 256, (4, 3073), np.uint8)
+        records[:, 0] = random.permutation(10)[:4]
+        records.tofile(place / name)
+    (place / "batches.meta.txt").write_text("\n".join(CIFAR) + "\n")
+
+
+def _labels(path: Path, random: np.random.Generator, **sets: Iterable[str]) -> None:
+    arrays: dict[str, np.ndarray] = {}
+    for key, names in sets.items():
+        arrays[f"{key}__names"] = np.array(list(names))
+        arrays[key] = random.normal(size=(len(arrays[f"{key}__names"]), 512)).astype(np.float32)
+    np.savez(path, **arrays)
+
+
+def _their_graph(place: Path, random: np.random.Generator) -> None:
+    nir.write(place / "theirs.nir", small_net())
+    np.save(place / "spikes.npy", (random.random((2, 4, 2, 6, 6)) < 0.3).astype(np.float32))
+
+
+def _their_events(place: Path, random: np.random.Generator) -> None:
+    for digit in "07":
+        folder = place / "N-MNIST" / "Test" / digit
+        folder.mkdir(parents=True)
+        (folder / "00001.bin").write_bytes(atis([(*random.integers(0, 6, 2), i % 2, 900 * i) for i in range(5)]))
+    (place / "DvsGesture").mkdir()
+    events = [(*random.integers(0, 6, 2), i % 2, 10 * i, 1) for i in range(20)]
+    (place / "DvsGesture" / "user24_led.aedat").write_bytes(aedat((0, events)))
+    rows = "class,startTime_usec,endTime_usec\n11,0,100\n2,100,200\n"
+    (place / "DvsGesture" / "user24_led_labels.csv").write_text(rows)
+    (place / "DvsGesture" / "trials_to_test.txt").write_text("user24_led.aedat\n")
+
+
+def _their_module(place: Path, random: np.random.Generator) -> None:
+    """The module that docs/frontend.md shows, its weights, and frames."""
+    found = re.search(r"^    # mine\.py\n((?:    .*\n|\n)+)", (ROOT / "docs" / "frontend.md").read_text(), re.MULTILINE)
+    assert found is not None
+    source = re.sub(r"^    ", "", found[1], flags=re.MULTILINE)
+    names: dict[str, object] = {}
+    exec(source, names)
+    make = names["make"]
+    assert callable(make)
+    torch.manual_seed(0)
+    state = {key: value for key, value in make().state_dict().items() if isinstance(value, torch.Tensor)}
+    for name in ("mine.py", "mynet.py"):
+        (place / name).write_text(source)
+    torch.save(state, place / "best.pth")
+    np.save(place / "frames.npy", random.integers(-64, 65, (2, 3, 32, 32)).astype(np.float32) / 64)
