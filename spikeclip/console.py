@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -29,7 +30,11 @@ logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 """Progress and errors: standard error."""
 
-results = Console(highlight=False, soft_wrap=True, emoji=False)
+LOG_WIDTH = 160
+"""Columns where nothing says how many there are, as in a file: no name has to fold."""
+
+_width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
+results = Console(highlight=False, soft_wrap=True, emoji=False, width=_width)
 """What a command was run for: standard output."""
 
 
@@ -147,8 +152,10 @@ def read_lines(path: Path) -> list[str]:
     """
     try:
         return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise RefusedInput(f"{path}: not a readable text file ({error})") from error
+    except UnicodeDecodeError as error:
+        raise RefusedInput(f"{path}: not a readable text file; expected one in UTF-8") from error
+    except OSError as error:
+        raise RefusedInput(f"{path}: not a readable text file ({error.strerror})") from error
 
 
 class Advance(Protocol):
