@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -234,8 +235,8 @@ def once(command: list[str], root: Path, row: Row, *, at_once: int = 1, **option
     return row
 
 
-def table(root: Path, tries: int) -> Iterator[Row]:
-    """The faults, one after the other."""
+def table(root: Path, tries: int) -> Iterator[tuple[Row, Callable[[], Row]]]:
+    """The faults, one after the other: an empty row, and what fills it."""
     model, frames = str(root / "model.nir"), str(root / "frames.npy")
     nir.write(model, small_net())
     np.save(frames, np.ones((4, 2, 6, 6), np.float32))
@@ -243,42 +244,50 @@ def table(root: Path, tries: int) -> Iterator[Row]:
     fast = [*lava, "--backend", "fast"]
     energy = [*SPIKECLIP, "energy", model, "--frames", frames, "--json", "OUT/energy.json"]
     said = {id(lava): "simulate", id(fast): "simulate --backend fast", id(energy): "energy"}
-    yield dead_child(lava, root, tries, Row(f"a process of Lava's killed, {tries} random moments", (0, 2, 3)))
+    row = Row(f"a process of Lava's killed, {tries} random moments", (0, 2, 3))
+    yield row, partial(dead_child, lava, root, tries, row)
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         for command, times in ((lava, tries), (fast, -(-tries // 4)), (energy, -(-tries // 4))):
             row = Row(f"{how.name} to {said[id(command)]}, {times} random moments", (0, -how, 128 + how))
-            yield signalled(command, root, times, row, how)
+            yield row, partial(signalled, command, root, times, row, how)
     for command, size in ((lava, 1 << 10), (lava, 64 << 10), (lava, 1 << 20), (fast, 1 << 10), (energy, 4 << 10)):
         row = Row(f"files of at most {size >> 10} KiB, {said[id(command)]}", (0, 2, 3))
-        yield once(command, root, row, limits=limited(resource.RLIMIT_FSIZE, size))
+        yield row, partial(once, command, root, row, limits=limited(resource.RLIMIT_FSIZE, size))
     for most in (16, 64, 256):
-        yield once(lava, root, Row(f"`ulimit -n {most}`", (0, 2, 3)), limits=limited(resource.RLIMIT_NOFILE, most))
+        row = Row(f"`ulimit -n {most}`", (0, 2, 3))
+        yield row, partial(once, lava, root, row, limits=limited(resource.RLIMIT_NOFILE, most))
     for command, most in ((lava, 256), (lava, 512), (lava, 1024), (fast, 256), (energy, 256)):
         row = Row(f"`ulimit -v` of {most} MiB, {said[id(command)]}", (0, 2, 3))
-        yield once(command, root, row, limits=limited(resource.RLIMIT_AS, most << 20))
+        yield row, partial(once, command, root, row, limits=limited(resource.RLIMIT_AS, most << 20))
     if shutil.which("unshare") and not subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         for size in ("64k", "1m", "16m"):
             row = Row(f"/dev/shm of {size}", (0, 3))
-            yield once(lava, root, row, wrapper=small("/dev/shm", size))
+            yield row, partial(once, lava, root, row, wrapper=small("/dev/shm", size))
             row = Row(f"a disk of {size} for temporary files", (0, 2, 3))
-            yield once(lava, root, row, wrapper=small("TMP", size))
+            yield row, partial(once, lava, root, row, wrapper=small("TMP", size))
         out = [word.replace("OUT", str(root / "disk" / "out")) for word in lava]
         (root / "disk").mkdir()
-        yield once(out, root, Row("a disk of 64k for outputs", (2,)), wrapper=small(str(root / "disk"), "64k"))
+        row = Row("a disk of 64k for outputs", (2,))
+        yield row, partial(once, out, root, row, wrapper=small(str(root / "disk"), "64k"))
     both = [word.replace("OUT", str(root)) for word in lava]
-    yield once(both, root, Row("two runs at once that write the same files", (0,)), at_once=2)
+    row = Row("two runs at once that write the same files", (0,))
+    yield row, partial(once, both, root, row, at_once=2)
 
 
 def main(
     tries: Annotated[int, typer.Option(min=1, help="Random moments of each fault that has some.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the random moments.")] = 0,
+    only: Annotated[str, typer.Option(help="Only faults that are called so, or in part.")] = "",
 ) -> None:
     """Print the table of faults; exit code 1 where one ended in another way than it should, or left something."""
     random.seed(seed)
     wrong, before = [], segments()
     results.print("| fault | exit codes | longest, from fault to end | left | said |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        for row in table(Path(folder), tries):
+        for row, fill in table(Path(folder), tries):
+            if only not in row.fault:
+                continue
+            fill()
             if leaked := segments() - before:
                 row.left.append(f"{len(leaked)} segments of shared memory")
             results.print(str(row), markup=False, soft_wrap=True)

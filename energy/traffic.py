@@ -135,7 +135,7 @@ def _fetched(node: Node) -> int:
 
 def _stored(graph: Graph, node: Node) -> bool:
     """Whether a node other than a neuron or the output reads what `node` computes."""
-    return any(not reader.neurons and reader.name != graph.output for reader in graph.readers(node.name))
+    return any(not reader.neurons and reader.name not in graph.outputs for reader in graph.readers(node.name))
 
 
 def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> list[Access]:

@@ -1,6 +1,6 @@
 """Exceptions: input that is refused, and a simulation that failed; and how their messages quote."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class RefusedInput(ValueError):
@@ -24,6 +24,18 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
+def all_of(reasons: Sequence[str], source: str) -> str:
+    """Several refusals in one message, as `model.nir: node 'a' ...; node 'b' ...`: the source stands once.
+
+    Args:
+        reasons: at least one; of many, the first are listed.
+        source: that each of them may begin with.
+    """
+    first, *others = reasons[:LISTED]
+    more = [f"and {number(len(reasons) - LISTED, 'more fault')}"] if len(reasons) > LISTED else []
+    return "; ".join([first, *(reason.removeprefix(f"{source}: ") for reason in others), *more])
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """The end of a refusal of `name`, "; did you mean 'x'?", where a `known` one is spelled like it; else nothing."""
     from difflib import get_close_matches
@@ -37,6 +49,9 @@ def number(count: int, noun: str) -> str:
     """A number with its noun, as messages say it: `1 path`, `1,234 paths`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
+
+LISTED = 32
+"""Refusals that one message lists."""
 
 SHOWN = 80
 """Characters of a value that a message quotes."""

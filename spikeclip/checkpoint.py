@@ -18,7 +18,7 @@ from neuromorphic.files import write_bytes
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout, unfold_readout
-from spikeclip.errors import RefusedInput, first_line
+from spikeclip.errors import RefusedInput
 from spikeclip.labels import Cosine, LabelSet, different_spaces
 from spikeclip.preprocess import Preprocessing
 
@@ -208,13 +208,15 @@ def read_tensors(path: Path, expected: dict[str, type] = METADATA) -> tuple[dict
             text = (file.metadata() or {}).get("spikeclip")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
-        raise RefusedInput(f"{path}: not a readable .safetensors file ({first_line(error)})") from error
+        raise RefusedInput(
+            f"{path}: not a readable .safetensors file; expected a whole one, as spikeclip-train writes it"
+        ) from error
     if text is None:
         raise RefusedInput(f"{path}: no SpikeCLIP metadata; expected a checkpoint written by spikeclip-train")
     try:
         metadata = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RefusedInput(f"{path}: its metadata is not JSON ({first_line(error)})") from error
+        raise RefusedInput(f"{path}: its metadata is not JSON; expected such as spikeclip-train writes") from error
     version = metadata.get("format_version") if isinstance(metadata, dict) else None
     if version != FORMAT_VERSION:
         raise RefusedInput(f"{path}: checkpoint format {version!r}; expected {FORMAT_VERSION}")

@@ -40,7 +40,7 @@ class ClipTokenizer:
         try:
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name_or_folder, local_files_only=local)
         except Exception as error:  # transformers raises whatever its files and the network lead it to
-            raise _unreadable(name_or_folder, "tokenizer", error) from error
+            raise _unreadable(name_or_folder, "tokenizer") from error
         numbers = self._tokenizer.get_vocab()
         self.vocabulary = len(numbers)
         self.sha256 = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
@@ -78,7 +78,7 @@ class ClipText:
                 name_or_folder, local_files_only=local, output_loading_info=True, dtype=torch.float32
             )
         except Exception as error:  # as above
-            raise _unreadable(name_or_folder, "CLIP with its tokenizer", error) from error
+            raise _unreadable(name_or_folder, "CLIP with its tokenizer") from error
         wrong = sorted([*report["missing_keys"], *(str(name) for name in report["mismatched_keys"])])
         if wrong:
             raise RefusedInput(f"CLIP {name_or_folder!r}: tensor {wrong[0]} is missing or misshapen")
@@ -112,9 +112,17 @@ def _transformers(name: str) -> ModuleType:
     return transformers
 
 
-def _unreadable(name: str, what: str, error: Exception) -> RefusedInput:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return RefusedInput(f"CLIP {name!r}: not a readable {what} ({reason})")
+def _unreadable(name: str, what: str) -> RefusedInput:
+    """In our words: those of transformers name its own options, and go on for pages."""
+    path = Path(name)
+    if path.is_dir():
+        return RefusedInput(f"CLIP {name!r}: holds no readable {what}; expected a CLIP that transformers saved")
+    if path.exists():
+        return RefusedInput(f"CLIP {name!r}: is a file; expected the folder of a CLIP that transformers saved")
+    return RefusedInput(
+        f"CLIP {name!r}: no such folder, and no {what} of that name was found on the hub, which may be out of reach; "
+        "expected a folder, or a name such as openai/clip-vit-base-patch16"
+    )
 
 
 def _name_of(folder: Path, *needed: tuple[tuple[str, ...], ...]) -> str:
@@ -129,6 +137,6 @@ def _name_of(folder: Path, *needed: tuple[tuple[str, ...], ...]) -> str:
     try:
         config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
-        raise RefusedInput(f"CLIP {str(folder)!r}: its config.json is not readable ({error})") from error
+        raise RefusedInput(f"CLIP {str(folder)!r}: its config.json is no readable JSON") from error
     name = config.get("_name_or_path") if isinstance(config, dict) else None
     return name if isinstance(name, str) and name else folder.resolve().name

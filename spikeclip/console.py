@@ -152,8 +152,10 @@ def read_lines(path: Path) -> list[str]:
     """
     try:
         return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise RefusedInput(f"{path}: not a readable text file ({error})") from error
+    except UnicodeDecodeError as error:
+        raise RefusedInput(f"{path}: not a readable text file; expected one in UTF-8") from error
+    except OSError as error:
+        raise RefusedInput(f"{path}: not a readable text file ({error.strerror})") from error
 
 
 class Advance(Protocol):

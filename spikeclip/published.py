@@ -17,7 +17,6 @@ from torch import Tensor
 from neuromorphic.errors import RefusedInput, shown
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
-from spikeclip.errors import first_line
 from spikeclip.preprocess import CLIP_SAMPLES, Preprocessing
 
 SUFFIXES = (".pth", ".pt", ".tar")
@@ -146,7 +145,7 @@ def _why_unreadable(error: Exception) -> str:
     found = re.search(r"GLOBAL ([\w.]+)", str(error))
     unreadable = "not readable as a PyTorch file of tensors"
     if found is None and "weights_only" not in str(error):
-        return f"{unreadable} ({first_line(error)}); expected a dictionary with state_dict, saved by torch.save"
+        return f"{unreadable}; expected a dictionary with state_dict, saved by torch.save"
     what = found[1] if found else "a TorchScript program" if "TorchScript" in str(error) else "pickled objects"
     return (
         f"{unreadable}: it holds {what}, which takes executing code from the file; expected what "

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from importlib import import_module
 from itertools import islice, zip_longest
@@ -42,16 +43,20 @@ ROOMS = {
     "neuromorphic/reading": ("tests/neuromorphic/reading", "tests/fuzz"),
     "neuromorphic/loihi2": ("tests/neuromorphic/loihi2", "tests/properties/test_loihi2*.py"),
     "neuromorphic/lava": ("tests/neuromorphic/lava",),
-    "neuromorphic/netx": ("tests/neuromorphic/netx", "tests/neuromorphic/reading"),
     "neuromorphic/placement": ("tests/neuromorphic/placement",),
     "neuromorphic/inspection": ("tests/neuromorphic/inspection",),
     "neuromorphic/deploy": ("tests/neuromorphic/deploy",),
-    "neuromorphic": ("tests/neuromorphic/test_*.py", "tests/test_labels_by_name.py", "tests/neuromorphic/inspection"),
+    "neuromorphic/runs": ("tests/neuromorphic/runs", "tests/test_labels_by_name.py"),
+    "neuromorphic/targets": ("tests/neuromorphic/targets", "tests/neuromorphic/inspection"),
+    "neuromorphic": ("tests/neuromorphic/test_*.py", "tests/test_refusals.py"),
 }
 """What judges a file: of the longest beginning of its path."""
 
-DRAW = ("pages", "run_page", "picture", "drawing", "layout", "heatmap", "figures", "break_even", "scales", "cli")
+DRAW = ("pages", "page", "picture", "drawing", "layout", "heatmap", "figures", "break_even", "scales", "cli")
 """Of files and folders that are left out."""
+
+BROKEN = 70
+"""The exit code of a copy of this process that came to no test."""
 
 KILLED, SURVIVED, LATE = "killed", "survived", "out of time"
 
@@ -62,7 +67,7 @@ def sample(count: int, seed: int) -> list[tuple[str, Site]]:
     for package in ("energy", "export", "neuromorphic"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = path.relative_to(ROOT)
-            if not set(DRAW) & {part.removesuffix(".py").split("_cli")[0] for part in name.parts}:
+            if not set(DRAW) & {word for part in name.with_suffix("").parts for word in (part, part.split("_")[0])}:
                 found += [(name.as_posix(), site) for site in sites(path.read_text())]
     random.Random(seed).shuffle(found)
     kinds: dict[str, list[tuple[str, Site]]] = {}
@@ -150,17 +155,23 @@ def _tested(copy: Path, tests: list[str], seconds: int) -> tuple[int, str]:
         child = os.fork()
         if child == 0:
             _test(copy, tests, seconds, said.fileno())
-        _, status = os.waitpid(child, 0)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)  # what it started and left
+        try:
+            _, status = os.waitpid(child, 0)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # what it started and left
         said.seek(0)
-        return os.waitstatus_to_exitcode(status), said.read()
+        code, text = os.waitstatus_to_exitcode(status), said.read()
+        if code == BROKEN:
+            raise RuntimeError(f"no test ran: {text}")
+        return code, text
 
 
 def _test(copy: Path, tests: list[str], seconds: int, console: int) -> None:
-    code: int = 70
+    code = BROKEN
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.dup2(console, 1)
         os.dup2(console, 2)
         os.chdir(copy)
@@ -173,8 +184,11 @@ def _test(copy: Path, tests: list[str], seconds: int, console: int) -> None:
 
         quiet = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
         code = int(pytest.main([*quiet, "-m", "not slow and not alone", *tests]))
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 
@@ -187,10 +201,11 @@ def main(
     again: Annotated[bool, typer.Option("--again", help="Judge those again that were not killed.")] = False,
 ) -> None:
     """Print the share of changes that tests notice, and those that they don't."""
-    for module in ("h5py", "hypothesis.extra.numpy", "nir", "pydantic", "scipy.signal", "torch"):
+    for module in ("h5py", "nir", "pydantic", "scipy.signal", "spikingjelly.activation_based.neuron"):
         import_module(module)  # once for all copies of this process
     verdicts: dict[str, Any] = json.loads(output.read_text()) if output.is_file() else {}
     end = time.monotonic() + 60 * minutes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and leave no folder behind
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         copy = Path(folder)
         listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -63,7 +63,7 @@ def schedule(graph: Graph) -> Schedule:
     delay = {
         (s, name): latency[name] - latency[s] - steps
         for name in graph.nodes
-        if name != graph.output
+        if name not in graph.outputs
         for s, steps in paths[name]
     }
     ordered = {name: latency[name] for name in graph.nodes}

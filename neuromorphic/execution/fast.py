@@ -46,6 +46,7 @@ class Activity:
     Attributes:
         spikes: by population, uint8 `[B, T, *shape]`.
         outputs: float64 `[B, T, *shape]`.
+        further: outputs beyond the first, by name.
         membranes: v after the last step, by node of neurons, `[B, *shape]`.
         overflows: by population of an integer graph.
     """
@@ -54,6 +55,7 @@ class Activity:
     outputs: Array
     membranes: Mapping[str, Array]
     overflows: Mapping[str, Overflows] = field(default_factory=dict)
+    further: Mapping[str, Array] = field(default_factory=dict)
 
 
 def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
@@ -73,13 +75,15 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
     batch = len(frames)
     execution = Execution(graph, batch, time_steps, doubles=doubles_on(graph, frames, time_steps))
     spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
-    outputs = np.zeros((batch, time_steps, *graph.nodes[graph.output].shape), np.float64)
+    outputs = {name: np.zeros((batch, time_steps, *graph.nodes[name].shape), np.float64) for name in graph.outputs}
     for t in range(time_steps):
         values = execution.step({graph.input: frame(graph, frames, t)})
         for name, train in spikes.items():
             train[:, t] = values[name]
-        outputs[:, t] = values[graph.output]
-    return Activity(spikes, outputs, execution.membranes, execution.overflows)
+        for name, sent in outputs.items():
+            sent[:, t] = values[name]
+    first = outputs.pop(graph.output)
+    return Activity(spikes, first, execution.membranes, execution.overflows, outputs)
 
 
 def traces(
@@ -140,24 +144,27 @@ def _compiled_trace(compiled: "Compiled", frames: NDArray[np.float32]) -> Trace:
     from neuromorphic.execution.compiled import packed
 
     ran = compiled.run(frames, packed)
-    return _shown(compiled.graph, ran.kept, ran.outputs, ran.membranes)
+    return _shown(compiled.graph, ran.kept, {compiled.graph.output: ran.outputs}, ran.membranes)
 
 
 def _trace(graph: Graph, activity: Activity) -> Trace:
     spikes = {name: SpikeTrain.pack(train.view(np.bool_)) for name, train in activity.spikes.items()}
-    return _shown(graph, spikes, activity.outputs, activity.membranes)
+    return _shown(graph, spikes, {graph.output: activity.outputs, **activity.further}, activity.membranes)
 
 
-def _shown(graph: Graph, spikes: Mapping[str, SpikeTrain], outputs: Array, v: Mapping[str, Array]) -> Trace:
+def _shown(
+    graph: Graph, spikes: Mapping[str, SpikeTrain], outputs: Mapping[str, Array], v: Mapping[str, Array]
+) -> Trace:
     """A trace of what a batch caused; v is that of all neurons."""
     with np.errstate(over="ignore"):
-        single = outputs.astype(np.float32)
-    if not np.isfinite(single).all():
+        single = {name: sent.astype(np.float32) for name, sent in outputs.items()}
+    if not all(np.isfinite(sent).all() for sent in single.values()):
         raise RefusedInput(f"{graph.source}: its output leaves the range of float32; expected smaller weights")
     membranes = None
     if graph.precision == "loihi2":
         membranes = {node.name: v[node.name].astype(np.int32) for node in graph.populations}
-    return Trace("fast", graph.precision, spikes, single, graph.metadata.readout, membranes, lineage(graph))
+    first = single.pop(graph.output)
+    return Trace("fast", graph.precision, spikes, first, graph.metadata.readout, membranes, lineage(graph), single)
 
 
 class Execution:

@@ -40,7 +40,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
     states = {n.name: n.operation.at_rest(images, n.shape) for n in nodes if isinstance(n.operation, Neurons)}
     lines: dict[str, list[Float64]] = {n.name: [] for n in nodes if isinstance(n.operation, Delay)}
     spikes = {node.name: np.zeros((images, steps, *node.shape), np.bool_) for node in graph.populations}
-    outputs = np.zeros((images, steps, *graph.nodes[graph.output].shape), np.float32)
+    outputs = {name: np.zeros((images, steps, *graph.nodes[name].shape), np.float32) for name in graph.outputs}
     read = {node.name: [(s, graph.lag(s, node.name)) for s in node.sources] for node in nodes}
     past: dict[str, list[Float64]] = {s: [] for sources in read.values() for s, lag in sources if lag}
     for t in range(steps):
@@ -70,14 +70,16 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
         for source, line in past.items():
             line.append(values[source])
         with np.errstate(over="ignore", invalid="ignore"):
-            outputs[:, t] = values[graph.output]
-    if not np.isfinite(outputs).all():
+            for name, sent in outputs.items():
+                sent[:, t] = values[name]
+    if not all(np.isfinite(sent).all() for sent in outputs.values()):
         raise RefusedInput(f"{graph.source}: its output leaves the range of float32; expected smaller weights")
     trains = {name: SpikeTrain.pack(s) for name, s in spikes.items()}
     left = None
     if graph.precision == "loihi2":
         left = {node.name: states[node.name].v.astype(np.int32) for node in graph.populations}
-    return Trace("reference", graph.precision, trains, outputs, graph.metadata.readout, left, lineage(graph))
+    first = outputs.pop(graph.output)
+    return Trace("reference", graph.precision, trains, first, graph.metadata.readout, left, lineage(graph), outputs)
 
 
 def _delayed(delay: Delay, line: list[Float64]) -> Float64:

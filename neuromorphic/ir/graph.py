@@ -7,7 +7,7 @@ from typing import Any
 
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.shown import Shown
-from neuromorphic.ops import AnyOperation, ChipPopulation, Delay, Neurons, Population, Shape, Shapes
+from neuromorphic.ops import AnyOperation, ChipPopulation, Delay, Neurons, Population, Shape, Shapes, Sink
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Graph(Shown):
     Attributes:
         nodes: by name, in topological order: sources come before what reads them in the same step.
         input: name of the one input node.
-        output: name of the one output node.
+        output: name of the output node, of several of the one that scores and predictions are made of.
         metadata: what the exporter wrote of time, images, labels and grids.
         source: file that it was read from, for messages; the same graph in two files is equal.
         recurrent: edges on cycles that deliver a step later, as (neuron, reader) (`analysis.recurrence`).
@@ -74,6 +74,12 @@ class Graph(Shown):
     def populations(self) -> tuple[Node, ...]:
         """The spiking nodes, in topological order."""
         return tuple(node for node in self.nodes.values() if node.spiking)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of all output nodes, `output` first."""
+        sinks = sorted(node.name for node in self.nodes.values() if isinstance(node.operation, Sink))
+        return tuple(sorted(sinks, key=lambda name: name != self.output))
 
     @property
     def precision(self) -> str:

@@ -247,6 +247,9 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
         raise RefusedInput(
             f"traces of different runs: outputs {list(trace.outputs.shape)} and {list(reference.outputs.shape)}"
         )
+    shapes = [{name: values.shape for name, values in each.further.items()} for each in (trace, reference)]
+    if shapes[0] != shapes[1]:
+        raise RefusedInput(f"traces of different outputs: further ones are {shapes[0]} and {shapes[1]}")
     if trace.precision != reference.precision:
         raise RefusedInput(f"traces of different precision: {trace.precision} and {reference.precision}")
     if not _related(trace.graphs, reference.graphs):
@@ -270,10 +273,15 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
         images=trace.images,
         nodes=nodes,
         first_mismatch=None if first is None else first[1],
-        outputs=NumberParity.of(trace.outputs, reference.outputs, rounding),
+        outputs=NumberParity.of(_all_outputs(trace), _all_outputs(reference), rounding),
         scores=NumberParity.of(trace.scores, reference.scores, rounding),
         predictions_agree=int((trace.predictions == reference.predictions).sum()),
     )
+
+
+def _all_outputs(trace: Trace) -> NDArray[np.float32]:
+    """The numbers of all outputs in a row."""
+    return np.concatenate([trace.outputs.ravel(), *(trace.further[name].ravel() for name in sorted(trace.further))])
 
 
 def _related(one: Sequence[str], other: Sequence[str]) -> bool:

@@ -90,6 +90,7 @@ class Trace(Shown):
         outputs: float32 `[images, T, *output shape]`, the output node at every step.
         readout: how outputs become scores; None for the mean over time.
         membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None but for `loihi2`.
+        further: outputs beyond the first of a graph that has several, likewise, by node name.
         graphs: fingerprints of the graph that ran, and of those that it was made of (`analysis.fingerprint`); none
             where nobody said.
     """
@@ -101,6 +102,7 @@ class Trace(Shown):
     readout: Readout | None = None
     membranes: Mapping[str, NDArray[np.int32]] | None = None
     graphs: tuple[str, ...] = field(default=(), compare=False)
+    further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -170,7 +172,8 @@ class Trace(Shown):
             of_parts = [part.membranes for part in parts if part.membranes is not None]
             membranes = {name: np.concatenate([v[name] for v in of_parts]) for name in first.membranes}
         outputs = np.concatenate([part.outputs for part in parts])
-        return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes, first.graphs)
+        further = {name: np.concatenate([part.further[name] for part in parts]) for name in first.further}
+        return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes, first.graphs, further)
 
     def part(self, images: slice) -> "Trace":
         """The trace of some of the images."""
@@ -212,7 +215,10 @@ class Trace(Shown):
                 membranes = _membranes(file["membranes"], images, spikes, path) if "membranes" in file else None
                 producer, precision = str(file.attrs["producer"]), str(file.attrs["precision"])
                 graphs = _graphs(file.attrs.get("graphs", ()), path)
-                return cls(producer, precision, spikes, outputs, readout, membranes, graphs)
+                further = {
+                    name: _further(data, images, outputs, path) for name, data in file.get("further", {}).items()
+                }
+                return cls(producer, precision, spikes, outputs, readout, membranes, graphs, further)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, RefusedInput):
                 raise
@@ -255,6 +261,7 @@ def _append(file: h5py.File, stored: IO[bytes], trace: Trace) -> None:
     arrays: dict[str, NDArray[Any]] = {"outputs": trace.outputs}
     arrays.update({f"spikes/{name}": train.bits for name, train in trace.spikes.items()})
     arrays.update({f"membranes/{name}": v for name, v in (trace.membranes or {}).items()})
+    arrays.update({f"further/{name}": values for name, values in trace.further.items()})
     taken = sum(file[name].id.get_storage_size() for name in arrays if name in file)
     added = sum(array.nbytes for array in arrays.values())  # gzip adds little where it saves nothing
     reserve(stored, ROOM + int(1.05 * (taken + added)))
@@ -290,6 +297,14 @@ def _describe(file: h5py.File, trace: Trace) -> None:
     file.create_group("spikes", track_order=True)
     if trace.membranes is not None:
         file.create_group("membranes", track_order=True)
+
+
+def _further(data: h5py.Dataset, images: slice, outputs: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
+    values = np.asarray(data[images], np.float32)
+    if values.ndim < 2 or values.shape[:2] != outputs.shape[:2]:
+        expected = f"[{len(outputs)}, {outputs.shape[1]}, ...]"
+        raise RefusedInput(f"{path}: further outputs {data.name} are {list(values.shape)}; expected {expected}")
+    return values
 
 
 def _graphs(found: Any, path: Path) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What a simulation hands to its child process: files in a private folder, arrays as `.npy`, the rest JSON."""
 
 import dataclasses
+import errno
 import json
 import math
 from collections.abc import Iterator
@@ -53,13 +54,13 @@ class Job:
             fields = {field.name: getattr(node.operation, field.name) for field in dataclasses.fields(node.operation)}
             arrays = {key: value for key, value in fields.items() if isinstance(value, np.ndarray)}
             for key, array in arrays.items():
-                np.save(folder / f"node_{i}.{key}.npy", array)
+                _save(folder / f"node_{i}.{key}.npy", array)
             rest = {key: value for key, value in fields.items() if key not in arrays}
             kind = type(node.operation).__name__
             if kind not in _KINDS:
                 raise TypeError(f"node {node.name!r}: operation {kind} is none that a child knows")
             nodes.append([node.name, kind, list(arrays), rest, node.sources, node.input_shape, node.shape])
-        np.save(folder / "frames.npy", self.frames)
+        _save(folder / "frames.npy", self.frames)
         settings = {
             "time_steps": self.time_steps,
             "batch": self.batch,
@@ -75,8 +76,9 @@ class Job:
             _create(path, np.uint8, (images, self.time_steps, size))
         for name, path in membrane_files(folder, self.graph).items():
             _create(path, np.int32, (images, *self.graph.nodes[name].shape))
-        constant = biases(self.graph)[self.graph.output]
-        _create(output_file(folder), np.float64, (images, self.time_steps, *constant.shape))[...] = constant
+        for name, path in output_files(folder, self.graph).items():
+            constant = biases(self.graph)[name]
+            _create(path, np.float64, (images, self.time_steps, *constant.shape))[...] = constant
 
     @classmethod
     def read(cls, folder: Path) -> "Job":
@@ -104,8 +106,23 @@ class Job:
 
             spikes = {name: SpikeTrain(some(path), graph.nodes[name].shape) for name, path in trains.items()}
             membranes = {name: some(path) for name, path in states.items()} if graph.precision == "loihi2" else None
-            outputs = some(output_file(folder)).astype(np.float32)
-            yield Trace("lava", graph.precision, spikes, outputs, graph.metadata.readout, membranes, lineage(graph))
+            outputs = {name: some(path).astype(np.float32) for name, path in output_files(folder, graph).items()}
+            first, readout = outputs.pop(graph.output), graph.metadata.readout
+            yield Trace("lava", graph.precision, spikes, first, readout, membranes, lineage(graph), outputs)
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """Write a `.npy`; numpy itself says nothing where the system takes only a part of it.
+
+    Raises:
+        OSError: it did.
+    """
+    np.save(path, array)
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+        np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+        if path.stat().st_size != file.tell() + array.nbytes:
+            raise OSError(errno.EFBIG, "the disk is full, or files may not be as large", str(path))
 
 
 def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -126,6 +143,6 @@ def membrane_files(folder: Path, graph: Graph) -> dict[str, Path]:
     return {node.name: folder / f"membranes_{i}.npy" for i, node in enumerate(graph.populations)}
 
 
-def output_file(folder: Path) -> Path:
-    """`.npy`, float64 `[N, T, *output shape]`: a trace holds the nearest float32."""
-    return folder / "outputs.npy"
+def output_files(folder: Path, graph: Graph) -> dict[str, Path]:
+    """`.npy` by output, the first one first, float64 `[N, T, *output shape]`: a trace holds the nearest float32."""
+    return {name: folder / f"outputs_{i}.npy" for i, name in enumerate(graph.outputs)}

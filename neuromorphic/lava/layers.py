@@ -82,7 +82,7 @@ def _heads(graph: Graph) -> tuple[str, ...]:
     names = []
     for node in graph.nodes.values():
         read = readers[node.name]
-        shared = len(read) > 1 or graph.output in read
+        shared = len(read) > 1 or bool({*graph.outputs} & {*read})
         held = node.neurons or isinstance(node.operation, Delay)
         if held or (shared and not isinstance(node.operation, Source)):
             names.append(node.name)

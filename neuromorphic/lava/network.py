@@ -1,5 +1,6 @@
 """From a graph to a running network of Lava processes."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lava.proc.conv.process import Conv
 from lava.proc.lif.process import LIFReset
 
 from neuromorphic.analysis.schedule import Schedule, schedule
-from neuromorphic.lava.job import Job, Models, membrane_files, output_file, spike_files
+from neuromorphic.lava.job import Job, Models, membrane_files, output_files, spike_files
 from neuromorphic.lava.layers import Layer, layers
 from neuromorphic.lava.membranes import MembraneFile
 from neuromorphic.lava.ports import in_port, with_ports
@@ -121,16 +122,17 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
         for index, before in enumerate(layer.sources):
             out[before.name].connect(getattr(process, in_port(before.spiking, index)))
     files = dict(zip((node.name for node in graph.populations), spike_files(folder, graph), strict=True))
-    read = graph.nodes[graph.output].sources
-    recorded = list(dict.fromkeys([*files, *read]))
+    outputs = output_files(folder, graph)
+    read = [graph.nodes[name].sources for name in outputs]
+    recorded = list(dict.fromkeys([*files, *chain.from_iterable(read)]))
     nodes = [graph.nodes[name] for name in recorded]
     recorder = RecorderProcess(
         shapes=tuple((*lead, *node.shape) for node in nodes),
         spiking=tuple(node.spiking for node in nodes),
         latencies=tuple(timing.latency[name] for name in recorded),
         spike_files=tuple(files.get(name) for name in recorded),
-        output_ports=tuple(recorded.index(name) for name in read),
-        output_file=output_file(folder),
+        output_ports=tuple(tuple(recorded.index(name) for name in sources) for sources in read),
+        output_files=tuple(outputs.values()),
         batch=batch,
     )
     for index, node in enumerate(nodes):

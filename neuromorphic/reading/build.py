@@ -3,6 +3,7 @@
 What is not understood is refused here, by name, so that nothing behind this room has to ask again.
 """
 
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import cast
@@ -38,8 +39,8 @@ def from_nir(
         origin: where the file says that it comes from.
 
     Raises:
-        RefusedInput: what a pass refuses (`passes`), more or fewer than one input or output, an output that is read, or
-            a dt that the file contradicts.
+        RefusedInput: what a pass refuses (`passes`), more or fewer than one input, no output, an output that is read,
+            or a dt that the file contradicts.
     """
     draft = drafted(graph, str(source), asked or Asked(dt=dt), origin)
     for step in PASSES:
@@ -64,20 +65,34 @@ def _graph(draft: Draft) -> Graph:
         typed = cast(Typed, draft.typed[name])
         operation = cast(AnyOperation, typed.operation)
         nodes[name] = Node(name, operation, draft.fan_in[name], typed.shapes.input, typed.shapes.output)
-    source = draft.source
-    ends = (_only(nodes, Source, "input", source), _only(nodes, Sink, "output", source))
-    if beyond := sorted(name for name, node in nodes.items() if ends[1] in node.sources):
-        raise RefusedInput(f"{source}: node {beyond[0]!r} reads the output {ends[1]!r}; expected the end of the graph")
-    result = Graph(nodes, *ends, draft.metadata, source, draft.recurrent)
+    source, outputs = draft.source, _of(nodes, Sink)
+    if not outputs:
+        raise RefusedInput(f"{source}: 0 output nodes; expected one")
+    for output in outputs:
+        if beyond := sorted(name for name, node in nodes.items() if output in node.sources):
+            raise RefusedInput(
+                f"{source}: node {beyond[0]!r} reads the output {output!r}; expected the end of the graph"
+            )
+    result = Graph(nodes, _only_input(nodes, source), outputs[0], draft.metadata, source, draft.recurrent)
+    if len(outputs) > 1:
+        note = f"of the outputs {', '.join(outputs)}, scores and predictions are those of {outputs[0]}; traces hold all"
+        metadata = replace(draft.metadata, assumed=(*draft.metadata.assumed, note))
+        result = replace(result, metadata=metadata)
     _check_readout(result)
     return result
 
 
-def _only(nodes: dict[str, Node], kind: type, word: str, source: str) -> str:
-    found = [node.name for node in nodes.values() if isinstance(node.operation, kind)]
+def _only_input(nodes: dict[str, Node], source: str) -> str:
+    found = _of(nodes, Source)
     if len(found) != 1:
-        raise RefusedInput(f"{source}: {len(found)} {word} nodes ({', '.join(found[:4]) or 'none'}); expected one")
+        named = ", ".join(f"{name} {list(nodes[name].shape)}" for name in found) or "none"
+        join = "; write them as one Input of all their elements, which an Affine in front of each branch takes apart"
+        raise RefusedInput(f"{source}: {len(found)} input nodes ({named}); expected one{join if found else ''}")
     return found[0]
+
+
+def _of(nodes: dict[str, Node], kind: type) -> list[str]:
+    return sorted(node.name for node in nodes.values() if isinstance(node.operation, kind))
 
 
 def _check_readout(graph: Graph) -> None:

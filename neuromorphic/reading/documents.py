@@ -4,12 +4,15 @@
 added follows from the node's other parameters, or is absent in NIR too.
 """
 
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, all_of, shown
 
 NEURONS = {
     "IF": ("r", "v_threshold", "v_reset"),
@@ -50,27 +53,67 @@ def check_kind(path: Path) -> None:
         raise RefusedInput(f"{path}: is empty; expected a graph written by nir.write")
 
 
-def lenient(document: dict[str, Any], source: str, name: str = "") -> dict[str, Any]:
+def lenient(document: dict[str, Any], source: str) -> dict[str, Any]:
     """The document of a graph as nir's constructors take it, in subgraphs too.
 
     Their check of types is turned off: it refuses grouped kernels, and adds ends where it infers shapes.
 
     Raises:
-        RefusedInput: a node was written in part.
+        RefusedInput: nodes were written in part; all of them are named.
     """
-    if "type" not in document:
-        where = f"node {name!r}" if name else "the graph"
-        raise RefusedInput(f"{source}: {where} has no type: the file was written in part, or a name holds '/'")
-    if document["type"] == "NIRGraph":
-        document["type_check"] = False
-        for inner, node in document.get("nodes", {}).items():
-            lenient(node, source, f"{name}.{inner}" if name else inner)
-        return document
-    if document["type"] in ("Conv1d", "Conv2d"):
-        document.setdefault("input_shape", None)
-    if keys := NEURONS.get(document["type"]):
-        _broadcast(document, keys)
+    reasons = []
+    for name, node in _nodes(document):
+        if "type" not in node:
+            where = f"node {name!r}" if name else "the graph"
+            reasons.append(f"{source}: {where} has no type: the file was written in part, or a name holds '/'")
+        elif node["type"] == "NIRGraph":
+            node["type_check"] = False
+        elif node["type"] in ("Conv1d", "Conv2d"):
+            node.setdefault("input_shape", None)
+        elif keys := NEURONS.get(node["type"]):
+            _broadcast(node, keys)
+    if reasons:
+        raise RefusedInput(all_of(reasons, source))
     return document
+
+
+def unmade(document: dict[str, Any], source: str) -> list[str]:
+    """A sentence for each node that NIR's constructors don't take."""
+    reasons = []
+    for name, node in _nodes(document):
+        if node["type"] == "NIRGraph":
+            continue
+        where = f"{source}: node {name!r} of type {shown(node['type'])}"
+        try:
+            nir.dict2NIRNode(node)
+        except Exception as error:  # whatever they lead to: KeyError, AssertionError, ...
+            kind = getattr(nir, str(node["type"]), None)
+            needed = [f.name for f in fields(kind) if f.init and _required(f)] if is_dataclass(kind) else []
+            lacks = [key for key in needed if key not in node]
+            reasons.append(
+                f"{where} lacks {', '.join(lacks)}"
+                if lacks
+                else f"{where} can't be made of what it holds ({type(error).__name__}: {first_line(error)})"
+            )
+    return reasons
+
+
+def _required(parameter: "Field[Any]") -> bool:
+    return parameter.default is MISSING and parameter.default_factory is MISSING
+
+
+def _nodes(document: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """A graph and all of its nodes, those of subgraphs too, by their names behind those of their graphs."""
+    yield name, document
+    if document.get("type") == "NIRGraph":
+        for inner, node in document.get("nodes", {}).items():
+            yield from _nodes(node, f"{name}.{inner}" if name else inner)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else "no message"
 
 
 def _broadcast(node: dict[str, Any], keys: tuple[str, ...]) -> None:

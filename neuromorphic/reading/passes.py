@@ -23,7 +23,7 @@ import numpy as np
 
 from neuromorphic.analysis.order import wired
 from neuromorphic.analysis.recurrence import components
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, all_of
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ops import (
     READERS,
@@ -157,7 +157,8 @@ def typed(draft: Draft) -> Draft:
 
     Raises:
         RefusedInput: a type that is unknown, a node without input, shapes that don't fit, parameters that are no
-            numbers or such as no operation has, or more of anything than `limits` allows.
+            numbers or such as no operation has, or more of anything than `limits` allows.  All nodes are looked at:
+            the message has a sentence for each that is refused.
     """
     check_flattening(draft.fan_in, _only_flattens(draft).__contains__, draft.source)
     readers: dict[str, list[Any]] = {name: [] for name in draft.raw}
@@ -166,27 +167,56 @@ def typed(draft: Draft) -> Draft:
             readers[s].append(draft.raw[reader])
     size = Size()
     found: dict[str, Typed | Shape] = {}
+    faults: dict[str, str] = {}
     component = components(draft.fan_in)
     waiting = sorted(draft.fan_in, key=lambda name: (component[name], name))  # sources first, but on cycles
     while waiting:
         ready = (n for n in waiting if not draft.fan_in[n] or any(s in found for s in draft.fan_in[n]))
         name = next(ready, None)
         if name is None:
-            names = ", ".join(sorted(waiting)[:4])
-            raise RefusedInput(f"{draft.source}: no input leads to {names}; expected one")
+            break
         waiting.remove(name)
         partial = replace(draft, typed=found)
-        found[name] = typed_node = _typed_node(partial, name, readers[name])
+        try:
+            found[name] = typed_node = _typed_node(partial, name, readers[name])
+        except RefusedInput as error:
+            faults[name] = str(error)
+            continue
         if isinstance(typed_node, Typed):
             size.add(typed_node.operation, typed_node.shapes, draft.where(name))
+    if waiting and not faults:
+        raise RefusedInput(f"{draft.source}: no input leads to {', '.join(sorted(waiting)[:4])}; expected one")
+    for name in waiting:  # behind nodes that were refused
+        if fault := _fault_alone(draft, name):
+            faults[name] = fault
     whole = replace(draft, typed=found)
-    for name in draft.fan_in:
-        _sum_shape(whole, name)
+    for name in found:
+        try:
+            _sum_shape(whole, name)
+        except RefusedInput as error:
+            faults.setdefault(name, str(error))
+    if faults:
+        raise RefusedInput(all_of([*faults.values()], draft.source))
     size.check_steps(draft.metadata.time_steps, draft.source)
     odd = [name for name, node in draft.raw.items() if isinstance(node, Passage) and _contradicts(whole, name, node)]
     notes = tuple(f"{name} has the shape that arrives at it, {list(whole.leaves(name))}, not its own" for name in odd)
     metadata = replace(whole.metadata, assumed=(*whole.metadata.assumed, *notes))
     return replace(whole, metadata=metadata)
+
+
+def _fault_alone(draft: Draft, name: str) -> str | None:
+    """What is wrong with a node whose sources nobody could read, as far as its own parameters tell its shape."""
+    node, where = draft.raw[name], draft.where(name)
+    try:
+        operation = _kind_of(node, where)
+        if not isinstance(node, Passage | nir.Output):
+            check_parameters(node, where)
+        shape = None if isinstance(node, Passage) else _own_shape(node, "input")
+        if operation is not None and shape is not None:
+            operation.read(node, shape, where, draft.conventions)
+    except RefusedInput as error:
+        return str(error)
+    return None
 
 
 def _contradicts(draft: Draft, name: str, passage: Passage) -> bool:
@@ -313,10 +343,7 @@ def _only_flattens(draft: Draft) -> set[str]:
 
 def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
     node, sources, where = draft.raw[name], draft.fan_in[name], draft.where(name)
-    operation = READERS.get(type(node))
-    if operation is None and not isinstance(node, nir.Flatten | Passage):
-        known = ", ".join(sorted(kind.__name__ for kind in (*READERS, nir.Flatten)))
-        raise RefusedInput(f"{where} is of type {type(node).__name__}; expected one of {known}")
+    operation = _kind_of(node, where)
     if isinstance(node, nir.Input):
         if sources:
             raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources[:4])}); expected none")
@@ -334,6 +361,19 @@ def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
     if operation is None:
         return flattened(node, shape, where)
     return operation.read(node, shape, where, draft.conventions)
+
+
+def _kind_of(node: Any, where: str) -> type[Operation] | None:
+    """The operation that a node is read as; None for one that only flattens.
+
+    Raises:
+        RefusedInput: there is none for its type.
+    """
+    operation = READERS.get(type(node))
+    if operation is None and not isinstance(node, nir.Flatten | Passage):
+        known = ", ".join(sorted(kind.__name__ for kind in (*READERS, nir.Flatten)))
+        raise RefusedInput(f"{where} is of type {type(node).__name__}; expected one of {known}")
+    return operation
 
 
 def _sum_shape(draft: Draft, name: str) -> Shape:

@@ -87,13 +87,12 @@ def understood(
             the file contradicts.
     """
     profile = _profile(given.written_by, source)
-    for node in nodes:
-        why = profile.get("refuses", {}).get(type(node).__name__)
-        if why is not None:
-            raise RefusedInput(
-                f"{source}: written by {given.written_by}: a {type(node).__name__} doesn't hold what it means ({why}); "
-                "expected no --written-by, to run what the file says"
-            )
+    kinds = sorted({type(node).__name__ for node in nodes} & profile.get("refuses", {}).keys())
+    if kinds:
+        means = "; ".join(f"a {kind} doesn't hold what it means ({profile['refuses'][kind]})" for kind in kinds)
+        raise RefusedInput(
+            f"{source}: written by {given.written_by}: {means}; expected no --written-by, to run what the file says"
+        )
     assumed = [f"of a file of {given.written_by}: {profile['note']}"] if "note" in profile else []
     if not metadata.dt_stated:
         dt = profile.get("dt", metadata.dt)

@@ -6,17 +6,18 @@ or hang, reads it in a copy of this process before (`rehearsal.rehearse`).
 """
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
 import numpy as np
 from nir.serialization import hdf2dict
 
-from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.errors import RefusedInput, all_of, shown
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.reading.build import from_nir
-from neuromorphic.reading.documents import check_kind, lenient, without_reset
+from neuromorphic.reading.documents import check_kind, first_line, lenient, unmade, without_reset
 from neuromorphic.reading.netx.file import read_layers
 from neuromorphic.reading.netx.graph import from_layers
 from neuromorphic.reading.provenance import Asked, Origin
@@ -68,13 +69,11 @@ def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
             document = lenient(hdf2dict(file["node"]), str(path))
         origin = Origin(version, without_reset(document))
         with np.errstate(all="ignore"):  # nir works out shapes before anyone has checked what from
-            graph = nir.dict2NIRNode(document)
+            graph = _made(document, str(path))
     except RefusedInput:
         raise
-    except Exception as error:  # nir raises whatever its nodes' constructors do: KeyError, AssertionError, ...
-        raise RefusedInput(
-            f"{path}: not a readable NIR graph ({type(error).__name__}: {_first_line(error)})"
-        ) from error
+    except Exception as error:  # h5py and nir raise whatever a damaged file leads them to
+        raise RefusedInput(f"{path}: not a readable NIR graph ({type(error).__name__}: {first_line(error)})") from error
     if not isinstance(graph, nir.NIRGraph):
         raise RefusedInput(f"{path}: holds a single {type(graph).__name__}; expected a graph with nodes and edges")
     return graph, origin
@@ -91,6 +90,11 @@ def _version(file: h5py.File, path: Path) -> str:
     return text
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else "no message"
+def _made(document: dict[str, Any], source: str) -> nir.NIRNode:
+    """What nir makes of a file; or a sentence for each node of which it makes none."""
+    try:
+        return nir.dict2NIRNode(document)
+    except Exception:
+        if reasons := unmade(document, source):
+            raise RefusedInput(all_of(reasons, source)) from None
+        raise

@@ -194,6 +194,7 @@ def document(graph: Graph, totals: Totals, report: ParityReport | None, accuracy
         "predictions": [names[p] if names else int(p) for p in trace.predictions] if classifies(graph) else None,
         "accuracy": accuracy,
         "spikes": {name: count.spikes for name, count in totals.counts.items()},
+        **({"outputs": list(graph.outputs)} if len(graph.outputs) > 1 else {}),
         **({} if report is None else report.to_dict()),
         **({} if trace.precision == "float" else {"output_unit": output_unit(graph)}),
         **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),

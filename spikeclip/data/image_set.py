@@ -119,5 +119,7 @@ def read_words(path: Path) -> tuple[str, ...]:
     """
     try:
         return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise RefusedInput(f"{path}: not a readable text file ({error})") from error
+    except UnicodeDecodeError as error:
+        raise RefusedInput(f"{path}: not a readable text file; expected one in UTF-8") from error
+    except OSError as error:
+        raise RefusedInput(f"{path}: not a readable text file ({error.strerror})") from error

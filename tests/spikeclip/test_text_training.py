@@ -264,6 +264,22 @@ def test_bad_input_to_training_is_refused(train_command, tmp_path, changes, word
     assert not list(tmp_path.glob("text*"))
 
 
+def test_a_wrong_clip_is_refused_in_our_words(train_command, clip, tmp_path):
+    (tmp_path / "a.txt").write_text("cat")
+    refused(train_command("cat", "dog", clip=tmp_path / "a.txt"), "a.txt", "is a file; expected the folder of a CLIP")
+    (clip / "model.safetensors").write_bytes(b"no tensors")
+    result = train_command("cat", "dog")
+    refused(result, "holds no readable CLIP with its tokenizer; expected a CLIP that transformers saved")
+    assert "header" not in result.output
+    (clip / "config.json").write_text("{")
+    refused(train_command("cat", "dog"), "its config.json is no readable JSON")
+
+
+def test_names_that_are_no_text_are_refused(train_command, tmp_path):
+    (tmp_path / "names.txt").write_bytes(b"caf\xe9\n")
+    refused(train_command(**{"names-file": tmp_path / "names.txt"}), "names.txt", "expected one in UTF-8")
+
+
 def test_too_few_names_are_refused(train_command, tmp_path):
     refused(train_command(), "no names to train on", "expected NAMES, --names-file or --labels")
     refused(train_command("cat", "cat"), "sentences are a photo of a cat.;", "expected two or more")

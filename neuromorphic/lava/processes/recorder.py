@@ -22,8 +22,8 @@ class RecorderProcess(AbstractProcess):
         spiking: whether a port carries spikes, per port.
         latencies: of the nodes that send, per port.
         spike_files: `.npy` per port, uint8 `[N, T, ceil(n / 8)]`, to keep its bits in; None for a port of currents.
-        output_ports: the ports whose messages are summed in the output.
-        output_file: `.npy`, float64 `[N, T, *output shape]`; to begin with, what the biases bring.
+        output_ports: per output, the ports whose messages are summed in it.
+        output_files: `.npy` per output, float64 `[N, T, *output shape]`; to begin with, what the biases bring.
         batch: images at a time.
     """
 
@@ -34,8 +34,8 @@ class RecorderProcess(AbstractProcess):
         spiking: tuple[bool, ...],
         latencies: tuple[int, ...],
         spike_files: tuple[Path | None, ...],
-        output_ports: tuple[int, ...],
-        output_file: Path,
+        output_ports: tuple[tuple[int, ...], ...],
+        output_files: tuple[Path, ...],
         batch: int,
     ) -> None:
         super().__init__(
@@ -43,7 +43,7 @@ class RecorderProcess(AbstractProcess):
             latencies=latencies,
             spike_files=spike_files,
             output_ports=output_ports,
-            output_file=output_file,
+            output_files=output_files,
             batch=batch,
         )
         for index, shape in enumerate(shapes):
@@ -60,10 +60,10 @@ class RecorderModel(PyLoihiProcessModel):
         self.batch, self.latencies, self.output_ports = params["batch"], params["latencies"], params["output_ports"]
         self.names = tuple(in_port(spiking, index) for index, spiking in enumerate(params["spiking"]))
         self.files = [None if path is None else np.load(path, mmap_mode="r+") for path in params["spike_files"]]
-        self.outputs = np.load(params["output_file"], mmap_mode="r+")
+        self.outputs = [np.load(path, mmap_mode="r+") for path in params["output_files"]]
 
     def run_spk(self) -> None:
-        images, time_steps = self.outputs.shape[:2]
+        images, time_steps = self.outputs[0].shape[:2]
         for index, name in enumerate(self.names):
             data = getattr(self, name).recv()
             slot, step = divmod(self.time_step - 1 - self.latencies[index], time_steps)
@@ -74,5 +74,6 @@ class RecorderModel(PyLoihiProcessModel):
             by_image = data.reshape(self.batch, -1)[: here.stop - first]
             if (file := self.files[index]) is not None:
                 file[here, step] = np.packbits(by_image != 0, axis=1)
-            for _ in range(self.output_ports.count(index)):
-                self.outputs[here, step] += by_image.reshape(-1, *self.outputs.shape[2:])
+            for sent, ports in zip(self.outputs, self.output_ports, strict=True):
+                for _ in range(ports.count(index)):
+                    sent[here, step] += by_image.reshape(-1, *sent.shape[2:])

@@ -293,3 +293,18 @@ def test_no_room_for_the_input_of_lava_is_said_with_its_folder(tmp_path, monkeyp
     graph = from_nir(small_net())
     with pytest.raises(SimulationFailed, match=r"spikeclip-\w+: Lava's input can't be written there \(No space"):
         simulate(graph, np.ones((1, 4, *graph.nodes[graph.input].shape), np.float32))
+
+
+def test_an_array_of_which_the_system_took_only_a_part_is_an_error(tmp_path, monkeypatch):
+    """As under a limit of a file's size, of which numpy says nothing."""
+    healthy = np.save
+
+    def cut(path, array):
+        healthy(path, array)
+        os.truncate(path, Path(path).stat().st_size - 1)
+
+    graph = from_nir(small_net())
+    frames = np.ones((1, 4, *graph.nodes[graph.input].shape), np.float32)
+    monkeypatch.setattr(np, "save", cut)
+    with pytest.raises(SimulationFailed, match="Lava's input can't be written there"):
+        simulate(graph, frames)
