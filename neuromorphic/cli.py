@@ -271,7 +271,9 @@ def simulate(
             drawn, pixels = described_graph(graph, model), found.images if isinstance(found, ImageSet) else None
             page = Run(drawn, totals, run.first, run.reports, pixels, described, accuracy, placed, said)
             write_text(html_path, html(page))
-        written(quantized, onnx, output, placement, drawing, json_path, html_path)
+        written(quantized, onnx, None if run.unwritten else output, placement, drawing, json_path, html_path)
+        if run.unwritten is not None:
+            raise run.unwritten
         if report is not None and not report.exact:
             raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from draw_pipeline import BLUE, GREEN, ORANGE, PURPLE, Box, arrow, picture
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "architecture.svg"
-WIDTH, HEIGHT = 1200, 640
+WIDTH, HEIGHT = 1200, 860
 
 SPIKECLIP = Box(
     30, 30, 220, 120, BLUE, "spikeclip", ("the model: encoder, training,", "data, labels, checkpoints", "torch")
@@ -17,23 +17,27 @@ EXPORT = Box(30, 220, 220, 120, ORANGE, "export", ("checkpoint or module", "to N
 ENERGY = Box(950, 30, 220, 120, PURPLE, "energy", ("operations counted, priced,", "reported", "no torch"))
 
 ROOMS = (
-    Box(330, 40, 260, 70, GREEN, "targets", ("refuses(graph), run(graph, frames)",)),
-    Box(330, 150, 165, 70, GREEN, "lava", ("processes, network",)),
-    Box(515, 150, 165, 70, GREEN, "placement", ("cores of a chip",)),
-    Box(700, 150, 165, 70, GREEN, "inspection", ("words, picture",)),
-    Box(330, 260, 260, 70, GREEN, "execution", ("the reference; the fast executor",)),
-    Box(610, 260, 255, 70, GREEN, "loihi2", ("floats to the chip's integers",)),
-    Box(330, 370, 260, 70, GREEN, "analysis", ("facts about a graph, once",)),
-    Box(610, 370, 255, 70, GREEN, "reading", (".nir to Graph: passes",)),
-    Box(330, 480, 535, 55, GREEN, "ir", ("Graph, Node, metadata, traces, parity",)),
-    Box(330, 560, 535, 55, GREEN, "ops", ("one class per operation",)),
+    Box(330, 40, 260, 85, GREEN, "runs", ("what commands run, and on what;", "its sentences and its page")),
+    Box(330, 145, 535, 65, GREEN, "targets", ("who runs a graph; a verdict for each",)),
+    Box(330, 230, 535, 65, GREEN, "deploy", ("a folder that Lava runs by itself; lava-dl's .net",)),
+    Box(330, 315, 165, 70, GREEN, "lava", ("processes, network",)),
+    Box(515, 315, 165, 70, GREEN, "placement", ("cores of a chip",)),
+    Box(700, 315, 165, 70, GREEN, "inspection", ("words, picture, proof",)),
+    Box(330, 405, 260, 70, GREEN, "execution", ("the reference; the fast executor",)),
+    Box(610, 405, 255, 70, GREEN, "loihi2", ("floats to the chip's integers",)),
+    Box(330, 495, 260, 70, GREEN, "analysis", ("facts about a graph, once; proofs",)),
+    Box(610, 495, 255, 70, GREEN, "reading", (".nir, .net and frames",)),
+    Box(330, 585, 535, 65, GREEN, "ir", ("Graph, Node, metadata, traces, parity",)),
+    Box(330, 670, 535, 65, GREEN, "ops", ("one class per operation",)),
+    Box(330, 755, 260, 65, GREEN, "pages", ("what all pages share",)),
+    Box(610, 755, 255, 65, GREEN, "errors, files", ("refusals; whole files",)),
 )
 
 
 def drawing() -> str:
     """The picture as one SVG document."""
     frame = (
-        f'<rect x="300" y="15" width="595" height="615" rx="14" fill="none" stroke="{GREEN}" stroke-dasharray="6 5"/>'
+        f'<rect x="300" y="15" width="595" height="825" rx="14" fill="none" stroke="{GREEN}" stroke-dasharray="6 5"/>'
         f'<text x="745" y="65" class="title" fill="{GREEN}">neuromorphic</text>'
         '<text x="745" y="88" class="line">no torch; a room imports those below</text>'
     )

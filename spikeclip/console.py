@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -29,7 +30,11 @@ logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 """Progress and errors: standard error."""
 
-results = Console(highlight=False, soft_wrap=True, emoji=False)
+LOG_WIDTH = 160
+"""Columns where nothing says how many there are, as in a file: no name has to fold."""
+
+_width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
+results = Console(highlight=False, soft_wrap=True, emoji=False, width=_width)
 """What a command was run for: standard output."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+import spikeclip
 from export import prepare, write
 from spikeclip.checkpoint import load
 from tests.neuromorphic.graphs import small_net
@@ -39,6 +40,8 @@ def fill(place: Path, page: str) -> None:
     _their_events(place, random)
     _their_module(place, random)
     write(prepare(load("spike-driven-small")).graph, place / "model.nir")
+    if page == "energy":
+        spikeclip.run(place / "model.nir", images="samples", limit=2, backend="fast").write(place / "run.h5")
     device = (ROOT / "energy" / "devices" / "45nm-int8.toml").read_text()
     (place / "my.toml").write_text(device.replace('"45nm-int8"', '"mine"'))
     if page == "deploy":

@@ -74,6 +74,34 @@ def test_a_command_that_is_not_there_would_be_found():
     assert issubclass(typer.BadParameter, Exception)
 
 
+OF_OTHERS = {
+    "--help",
+    "--install-completion",
+    "--no-deps",
+    "--sim",
+    "--hw",
+    "--quick",
+    "--cases",
+    "--tries",
+    "--chip",
+    "--counts",
+    "--random",
+}
+"""Options in sentences that aren't of our commands: of pip, of a deployed folder, of benchmarks and scripts."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_option_in_a_sentence_is_there(page):
+    known = {
+        option
+        for command in COMMANDS.values()
+        for parameter in get_command(import_module(command.module).app).params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    named = re.findall(r"`[^`\n]*?(--[a-z][\w-]+)[^`\n]*`", page.read_text())
+    assert set(named) <= known | OF_OTHERS
+
+
 def test_readme_is_short():
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= LINES

@@ -135,6 +135,10 @@ class Context:
     def decode(self, term: Term) -> tuple[Tensor, Tensor]:
         """Which (time, image) and which element of its node each element of a term is; -1 where it is absent."""
         size = self.nodes[term.node].size
+        if term.code.ndim and (alike := self._alike(term, 1)) is not None:
+            moments, elements = alike
+            leading = moments.view(-1, *([1] * elements.ndim))
+            return leading.expand(term.code.shape), elements.expand(term.code.shape)
         if bool((term.code >= 0).all()):
             return torch.div(term.code, size, rounding_mode="floor"), term.code % size
         moment = torch.div(term.code, size, rounding_mode="floor")
@@ -146,6 +150,22 @@ class Context:
         moments = moments % self.images if made.static else moments
         return moments.view(-1, *([1] * elements.ndim)) * made.size + elements
 
+    def _alike(self, term: Term, lead: int) -> tuple[Tensor, Tensor] | None:
+        """As `rows`, without a division per element; None where rows are no copies, of several times or with absences.
+
+        Rows are the same elements where they differ by one multiple of the node's size.
+        """
+        size, codes = self.nodes[term.node].size, term.code.reshape(prod(term.code.shape[:lead]), -1)
+        if not codes.numel() or int(codes[0].min()) < 0 or bool(((codes[:, 0] - codes[0, 0]) % size).any()):
+            return None
+        first = codes[0] - codes[0, 0]
+        moment = torch.div(codes[0, 0], size, rounding_mode="floor")
+        elements = codes[0] - moment * size
+        one_moment = int(elements.min()) >= 0 and int(elements.max()) < size
+        if not one_moment or not all(torch.equal(row - row[0], first) for row in codes[1:]):
+            return None
+        return torch.div(codes[:, 0], size, rounding_mode="floor"), elements.reshape(term.code.shape[lead:])
+
     def rows(self, term: Term, lead: int) -> tuple[Tensor, Tensor]:
         """A term whose leading dimensions are times and images, and whose others are elements, the same in each row.
 
@@ -155,6 +175,8 @@ class Context:
         Raises:
             RefusedInput: rows differ in more than time and image, or one holds several.
         """
+        if (alike := self._alike(term, lead)) is not None:
+            return alike
         count = prod(term.code.shape[:lead])
         moment, element = (x.reshape(count, -1) for x in self.decode(term))
         if not bool((element == element[:1]).all()):

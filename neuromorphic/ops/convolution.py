@@ -12,7 +12,20 @@ from numpy.typing import DTypeLike
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ops.operation import Biased
 from neuromorphic.ops.parameters import finite, pair, per_channel, single
-from neuromorphic.ops.types import Array, Conventions, Float32, Float64, Int64, Kernel, Kind, Mask, Shape, Shapes, Typed
+from neuromorphic.ops.types import (
+    Array,
+    Conventions,
+    Float32,
+    Float64,
+    Int64,
+    Interval,
+    Kernel,
+    Kind,
+    Mask,
+    Shape,
+    Shapes,
+    Typed,
+)
 from neuromorphic.ops.widths import CONV_EXPONENT
 from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
 
@@ -105,6 +118,31 @@ class Conv2d(Biased):
         if self.groups == shapes.input[0] == shapes.output[0]:
             return _Taps(self, shapes, batch, dtype)
         return _Columns(self, shapes, batch, dtype)
+
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        """As of `Weighted`; of maps alike at every position, as spikes are, once for windows that see the same taps."""
+        if not all((bound == bound[:, :1, :1]).all() for bound in (x.low, x.high)):
+            return super().interval(x, shapes, steps)
+        low, high = (bound[:, 0, 0].reshape(self.groups, -1) for bound in (x.low, x.high))
+        seen = [
+            np.unique((at >= 0) & (at < size), axis=0, return_inverse=True)
+            for at, size in zip(self.windows.taps(shapes.output), shapes.input[1:], strict=True)
+        ]
+        (rows, row_of), (columns, column_of) = seen
+        weight = self.weight.astype(np.float64).reshape(self.groups, -1, *self.weight.shape[1:])
+
+        def response(part: Float64, bound: Float64) -> Float64:
+            by_tap = np.einsum("gocmn,gc->gomn", part, bound)
+            y = np.einsum("gomn,im,jn->goij", by_tap, rows, columns)
+            return np.asarray(y.reshape(-1, len(rows), len(columns)))
+
+        rising, falling = np.maximum(weight, 0), np.minimum(weight, 0)
+        bounds = (
+            response(rising, low) + response(falling, high),
+            response(rising, high) + response(falling, low),
+        )
+        least, most = (bound[:, row_of.ravel()][:, :, column_of.ravel()] for bound in bounds)
+        return Interval(least, most)
 
     def fan_out(self, shapes: Shapes) -> Int64:
         """`out / groups · rows[y] · columns[x]`, which count the kernel's positions that see a row and a column."""

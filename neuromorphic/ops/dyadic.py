@@ -12,6 +12,8 @@ def fraction_bits(values: NDArray[np.floating]) -> int:
     Raises:
         RefusedInput: a value is not finite.
     """
+    if values.size and (values == values.flat[0]).all():  # as of most neurons: one number for a whole map
+        values = values.flat[:1]
     x = np.asarray(values, np.float64)
     if not np.isfinite(x).all():
         raise RefusedInput("a value is not finite; expected numbers")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.exactness import rounds
+from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.batches import batches
 from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import per_step
@@ -91,11 +92,13 @@ class Passed:
         totals: of all images.
         reports: of each comparison, by what it was compared with.
         first: the trace of the first images, as many as were asked for.
+        unwritten: why the trace could not be written; None where it was, or was not asked for.
     """
 
     totals: Totals
     reports: Mapping[str, ParityReport] = field(default_factory=dict)
     first: Trace | None = None
+    unwritten: RefusedInput | None = None
 
 
 def passed(
@@ -107,6 +110,8 @@ def passed(
 ) -> Passed:
     """Take the traces of a run as they come.
 
+    A disk that fills up ends the file, not the run: what was computed is worth more than where it was to be kept.
+
     Args:
         traces: of some images each, in their order.
         comparisons: of each of them, by what it is compared with.
@@ -115,23 +120,31 @@ def passed(
         of_neurons: whether the spikes of each neuron are counted.
 
     Raises:
-        RefusedInput: `output` can't be written; and what traces and comparisons raise.
+        RefusedInput: as of what traces and comparisons raise.
     """
     totals: list[Totals] = []
     reports: dict[str, list[ParityReport]] = {name: [] for name in comparisons}
     kept: list[Trace] = []
-    done = 0
-    with ExitStack() as stack:
-        write = None if output is None else stack.enter_context(growing(output))
+    done, unwritten = 0, None
+    with ExitStack() as file:
+        write = None if output is None else file.enter_context(growing(output))
         for trace in traces:
             images = slice(done, done + trace.images)
             for name, compare in comparisons.items():
                 reports[name].append(compare(trace, images))
             if write is not None:
-                write(trace)
+                try:
+                    write(trace)
+                except RefusedInput as error:
+                    write, unwritten = None, error
+                    file.pop_all().__exit__(type(error), error, error.__traceback__)
             totals.append(Totals.of(trace, of_neurons))
             if done < first:
                 kept.append(trace.part(slice(0, first - done)))
             done = images.stop
+        try:
+            file.close()
+        except RefusedInput as error:
+            unwritten = error
     joined = {name: ParityReport.joined(parts) for name, parts in reports.items()}
-    return Passed(Totals.joined(totals), joined, Trace.joined(kept) if kept else None)
+    return Passed(Totals.joined(totals), joined, Trace.joined(kept) if kept else None, unwritten)

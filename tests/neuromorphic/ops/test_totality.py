@@ -131,7 +131,7 @@ ENTRIES = {
     "quantise": lambda graph, frames, trace: quantise(graph, frames),
     "simulate": lambda graph, frames, trace: simulate(graph, frames, precision=graph.precision),
     "place": lambda graph, frames, trace: place(graph),
-    "count": lambda graph, frames, trace: energy.count(graph, trace),
+    "count": lambda graph, frames, trace: energy.count(graph, replace(trace, graphs=())),  # a trace of any graph
     "inspect": lambda graph, frames, trace: inspect(graph),
 }
 

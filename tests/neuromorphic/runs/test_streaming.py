@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import export.cli
 import neuromorphic.cli
+import neuromorphic.ir.trace
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution import fast, reference
 from neuromorphic.ir.parity import ParityReport, compare
@@ -143,3 +144,27 @@ def test_a_file_is_the_same_to_the_byte_whatever_the_parts_that_it_grew_by(tmp_p
     assert (tmp_path / "parts.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
     with h5py.File(tmp_path / "parts.h5") as file:
         assert file["spikes/z"].chunks[0] == 16
+
+
+@pytest.mark.parametrize("full", [1, 2])
+def test_a_disk_that_fills_up_ends_the_file_and_not_the_run(published, tmp_path, monkeypatch, full):
+    """While images pass, or behind the last one: all is computed, said and written but the trace, and exit code 2."""
+    calls = []
+
+    def reserve(stored, size):
+        calls.append(size)
+        if len(calls) == full:
+            raise RefusedInput("run.h5: no space left on the device")
+
+    monkeypatch.setattr(neuromorphic.ir.trace, "reserve", reserve)
+    monkeypatch.setattr(neuromorphic.ir.trace, "TOGETHER", 5)
+    model, checkpoint = published
+    out, found = tmp_path / "run.h5", tmp_path / "run.json"
+    arguments = ["--images", "samples", "--backend", "fast", "--check", *checkpoint, "-o", out]
+    done = CliRunner().invoke(neuromorphic.cli.app, [str(model), *map(str, arguments), "--json", str(found)])
+    assert done.exit_code == 2, done.output
+    assert "no space left" in done.stderr
+    assert "0 mismatches; 8 of 8 predictions agree" in done.stdout
+    assert json.loads(found.read_text())["images"] == 8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]
+    assert len(calls) == full
