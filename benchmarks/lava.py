@@ -34,9 +34,10 @@ import neuromorphic
 import spikeclip
 from benchmarks.memory import PeakMemory
 from benchmarks.random_checkpoint import random_checkpoint
+from neuromorphic.execution.batches import MOST as BATCH
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.lava.job import Models
-from neuromorphic.lava.simulation import BATCH, simulate
+from neuromorphic.lava.simulation import simulate
 from spikeclip.config import preset
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images

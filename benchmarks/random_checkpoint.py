@@ -1,5 +1,7 @@
 """An untrained encoder to time where no trained one ships: what Lava takes depends on sizes and on firing rates."""
 
+from typing import Any
+
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -12,18 +14,19 @@ from spikeclip.preprocess import Preprocessing
 CLASSES = 10
 
 
-def random_checkpoint(name: str, images: NDArray, seed: int = 0) -> Checkpoint:
+def random_checkpoint(name: str, images: NDArray, seed: int = 0, **changes: Any) -> Checkpoint:
     """The encoder of a preset with random weights, and with random statistics near those that its currents have.
 
     Args:
         name: of the preset.
         images: uint8 `[N, S, S, C]`, to take the statistics on, so that its neurons fire now and then.
         seed: of everything random.
+        changes: of the preset's fields.
 
     Raises:
         RefusedInput: there is no such preset.
     """
-    config = preset(name)
+    config = preset(name, **changes)
     torch.manual_seed(seed)
     encoder = Encoder(config)
     preprocessing = Preprocessing(image_size=config.image_size)

@@ -2,11 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from functools import wraps
+from math import prod
 from typing import ParamSpec
 
+from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 
 P = ParamSpec("P")
+
+MOST = 16
+"""Images at a time beyond which the time per image does not fall any more."""
+
+ROOM = 2**27
+"""Bytes that the spikes of the images of a batch take at most, a byte each."""
+
+
+def fitting(graph: Graph, time_steps: int) -> int:
+    """Images at a time whose spikes, over T steps, fit `ROOM`; one at least, `MOST` at most."""
+    neurons = sum(prod(node.shape) for node in graph.populations)
+    return min(max(1, ROOM // max(1, neurons * time_steps)), MOST)
 
 
 def batches(count: int, size: int) -> Iterator[slice]:

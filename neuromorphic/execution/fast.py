@@ -22,7 +22,7 @@ from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.batches import batches, joined, told
+from neuromorphic.execution.batches import batches, fitting, joined, told
 from neuromorphic.execution.frames import frame, per_step
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain, Trace
@@ -90,7 +90,7 @@ def traces(
     graph: Graph,
     frames: NDArray[np.float32],
     time_steps: int | None = None,
-    batch: int = 16,
+    batch: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Trace]:
     """The trace of `graph` on `frames` in parts, some images each; only a few of them are in memory at a time.
@@ -102,7 +102,9 @@ def traces(
     compiled = _compiled(graph, frames, steps)
     results: Iterator[Trace]
     if compiled is None:
-        results = (_trace(graph, run(graph, frames[part], steps)) for part in batches(images, batch))
+        results = (
+            _trace(graph, run(graph, frames[part], steps)) for part in batches(images, batch or fitting(graph, steps))
+        )
     else:
         results = _side_by_side(lambda part: _compiled_trace(compiled, frames[part]), batches(images, compiled.batch))
     return told(results, images, progress)

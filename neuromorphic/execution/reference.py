@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.batches import batches, joined, told
+from neuromorphic.execution.batches import batches, fitting, joined, told
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import SpikeTrain, Trace
@@ -95,7 +95,7 @@ def traces(
     graph: Graph,
     frames: NDArray[np.float32],
     time_steps: int | None = None,
-    batch: int = 16,
+    batch: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Trace]:
     """The same trace as of `run` in parts, some images each, with memory for one of them only.
@@ -104,11 +104,13 @@ def traces(
         graph: as for `run`.
         frames: as for `run`.
         time_steps: as for `run`.
-        batch: images side by side.
+        batch: images side by side; by default as many as fit (`batches.fitting`).
         progress: told (images done, images in all).
     """
     frames = per_step(graph, frames, time_steps)
-    return told((run(graph, frames[part]) for part in batches(len(frames), batch)), len(frames), progress)
+    images, steps = frames.shape[:2]
+    parts = batches(images, batch or fitting(graph, steps))
+    return told((run(graph, frames[part]) for part in parts), images, progress)
 
 
 run_in_batches = joined(traces)

@@ -179,7 +179,8 @@ class Trace(Shown):
         """The trace of some of the images."""
         spikes = {name: SpikeTrain(train.bits[images], train.shape) for name, train in self.spikes.items()}
         membranes = None if self.membranes is None else {name: v[images] for name, v in self.membranes.items()}
-        return replace(self, spikes=spikes, outputs=self.outputs[images], membranes=membranes)
+        further = {name: values[images] for name, values in self.further.items()}
+        return replace(self, spikes=spikes, outputs=self.outputs[images], membranes=membranes, further=further)
 
     def write(self, path: str | Path) -> None:
         """Write the trace as HDF5, whole or not at all.

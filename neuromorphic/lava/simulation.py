@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput, SimulationFailed
-from neuromorphic.execution.batches import joined
+from neuromorphic.execution.batches import fitting, joined
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.job import Job, Models
 from neuromorphic.lava.runner import SILENCE, kept, run_group
 from neuromorphic.lava.stock_limits import refusals
-
-BATCH = 16
-"""Images at a time: beyond it, the time per image does not fall any more."""
 
 _ENVIRONMENT = {
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},  # Lava's processes are the parallelism
@@ -50,7 +47,8 @@ def traces(
         frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step.
         time_steps: T, where neither the frames nor the graph's metadata say.
         precision: the arithmetic, `float`; or `loihi2` for a graph in the integers of the chip.
-        batch: images at a time, as copies of the chip in lockstep; `BATCH` by default, 1 with stock models.
+        batch: images at a time, as copies of the chip in lockstep; as many as fit by default (`batches.fitting`), 1
+            with stock models.
         models: `fused` for one process per layer, `stock` for the processes of Lava that run on Loihi (slow).
         timeout: seconds that it may take in all; no limit by default.
         silence: seconds that T steps may take.
@@ -69,7 +67,7 @@ def traces(
         raise RefusedInput(f"models {models!r}; expected 'fused' or 'stock'")
     frames = per_step(graph, frames, time_steps)
     images, steps = frames.shape[:2]
-    batch = _batch(batch, models, images)
+    batch = min(_batch(batch, models) or fitting(graph, steps), images)
     if reasons := refusals(graph, stock=models == "stock"):
         raise RefusedInput("; ".join(reasons))
     repeats = frames.strides[1] == 0
@@ -106,11 +104,11 @@ def _check_precision(graph: Graph, precision: str) -> None:
         raise RefusedInput(f"{graph.source}: precision {precision!r} asked of a graph in {graph.precision!r}{hint}")
 
 
-def _batch(asked: int | None, models: Models, images: int) -> int:
+def _batch(asked: int | None, models: Models) -> int | None:
     if models == "stock":
         if asked not in (None, 1):
             raise RefusedInput(f"batch {asked} with stock models; expected 1, since they have no batch axis")
         return 1
     if asked is not None and asked < 1:
         raise RefusedInput(f"batch {asked}; expected at least 1")
-    return min(asked or BATCH, images)
+    return asked

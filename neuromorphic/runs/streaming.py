@@ -6,6 +6,7 @@ What stays are outputs, numbers of spikes, what comparisons found, and the spike
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,10 @@ from neuromorphic.ops import Overflows
 from neuromorphic.targets.target import Progress, Target
 
 SOME = 256
-"""Images whose frames are made at a time."""
+"""Images whose frames are made at a time, at most."""
+
+NUMBERS = 2**22
+"""Numbers that the frames which are made at a time hold at most, where they are of several images."""
 
 Comparison = Callable[[Trace, slice], ParityReport]
 """A trace of the images in a slice of a run, compared with what else runs on them."""
@@ -56,18 +60,18 @@ class Presented:
         Raises:
             RefusedInput: some don't, or nobody says T.
         """
-        steps = {per_step(graph, frames(part), time_steps).shape[1] for part in batches(images, SOME)}
+        steps = {per_step(graph, frames(part), time_steps).shape[1] for part in batches(images, _some(graph))}
         return cls(graph, images, steps.pop(), frames)
 
     @property
     def rounding(self) -> float:
         """What outputs and scores may differ by from PyTorch's, relative to the largest; 0 where they are exact."""
-        of_parts = (self.frames(part) for part in batches(self.images, SOME))
+        of_parts = (self.frames(part) for part in batches(self.images, _some(self.graph)))
         return ROUNDING if any(rounds(self.graph, frames, self.time_steps) for frames in of_parts) else 0.0
 
     def traces(self, target: Target, progress: Progress) -> Iterator[Trace]:
         """What the graph does, some images at a time; errors as of `Target.run`."""
-        for part in batches(self.images, SOME if target.restarts else self.images):
+        for part in batches(self.images, _some(self.graph) if target.restarts else self.images):
 
             def on(done: int, total: int, before: int = part.start) -> None:
                 progress(before + done, self.images)
@@ -77,11 +81,17 @@ class Presented:
     def overflows(self, progress: Progress) -> dict[str, Overflows]:
         """How often widths of a graph of integers were too small, by population (`fast.count_overflows`)."""
         total = {node.name: Overflows() for node in self.graph.populations}
-        for part in batches(self.images, SOME):
+        for part in batches(self.images, _some(self.graph)):
             for name, found in count_overflows(self.graph, self.frames(part)).items():
                 total[name] += found
             progress(part.stop, self.images)
         return total
+
+
+def _some(graph: Graph) -> int:
+    """Images whose frames are made at a time."""
+    numbers = prod(graph.nodes[graph.input].shape) * (graph.metadata.time_steps or 1)
+    return min(SOME, max(1, NUMBERS // numbers))
 
 
 @dataclass(frozen=True)

@@ -136,12 +136,14 @@ def test_parts_of_a_comparison_add_up_to_the_whole(data):
 def test_a_file_is_the_same_to_the_byte_whatever_the_parts_that_it_grew_by(tmp_path, cuts):
     rng = np.random.default_rng(0)
     spikes = {name: SpikeTrain.pack(rng.random((37, 2, n)) < 0.3) for name, n in (("z", 9), ("a", 16))}
-    trace = Trace("fast", "float", spikes, rng.normal(size=(37, 2, 3)).astype(np.float32))
+    outputs, other = (rng.normal(size=(37, 2, n)).astype(np.float32) for n in (3, 4))
+    trace = Trace("fast", "float", spikes, outputs, further={"other": other})
     trace.write(tmp_path / "whole.h5")
     with streaming.growing(tmp_path / "parts.h5") as add:
         for start, stop in zip([0, *cuts], [*cuts, 37], strict=True):
             add(trace.part(slice(start, stop)))
     assert (tmp_path / "parts.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    np.testing.assert_array_equal(Trace.read(tmp_path / "parts.h5", slice(14, 33)).further["other"], other[14:33])
     with h5py.File(tmp_path / "parts.h5") as file:
         assert file["spikes/z"].chunks[0] == 16
 
