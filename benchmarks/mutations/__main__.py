@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -55,8 +56,8 @@ ROOMS = {
 DRAW = ("pages", "page", "picture", "drawing", "layout", "heatmap", "figures", "break_even", "scales", "cli")
 """Of files and folders that are left out."""
 
-BROKEN = 70
-"""The exit code of a copy of this process that came to no test."""
+BROKEN, USAGE, NONE = 70, 4, 5
+"""Exit codes of a copy of this process that came to no test; of pytest that was called wrongly; and found no test."""
 
 KILLED, SURVIVED, LATE = "killed", "survived", "out of time"
 
@@ -90,6 +91,10 @@ def judges(copy: Path, name: str) -> list[str]:
     return list(dict.fromkeys(found[i].relative_to(copy).as_posix() for i in order))
 
 
+NEAREST = 2
+"""Files of tests that run first, those that are called most like the file: most changes end there."""
+
+
 class Judge:
     """The tests of a copy of the project.
 
@@ -108,39 +113,55 @@ class Judge:
     def judged(self, name: str, site: Site) -> dict[str, Any]:
         """What the tests say of one change."""
         path = self.copy / name
-        source, start = path.read_text(), time.monotonic()
-        while True:
-            try:
-                path.write_text(changed(source, site.index))
-                _forget(path)
-                code, said = _tested(self.copy, [*self._without_broken(), *judges(self.copy, name)], self.seconds)
-            finally:
-                path.write_text(source)
-                _forget(path)
-            failed = next((line.split(" - ")[0] for line in said.splitlines() if line.startswith("FAILED")), None)
-            test = None if failed is None else failed.removeprefix("FAILED ")
-            if test is None or test in self.broken or self._is_healthy(test):
-                break
-        verdict = SURVIVED if code == 0 else LATE if code == -signal.SIGXCPU else KILLED
+        source, start, tests = path.read_text(), time.monotonic(), judges(self.copy, name)
+        try:
+            path.write_text(changed(source, site.index))
+            _forget(path)
+            code, by = self._outcome(tests[:NEAREST])
+            if code == 0:
+                code, by = self._outcome(tests[NEAREST:])
+        finally:
+            path.write_text(source)
+            _forget(path)
         return {
             "file": name,
             "line": site.line,
             "kind": site.kind,
             "change": site.change,
-            "verdict": verdict,
-            "by": test or f"exit code {code}",
+            "verdict": SURVIVED if code == 0 else LATE if code == -signal.SIGXCPU else KILLED,
+            "by": by or f"exit code {code}",
             "seconds": round(time.monotonic() - start, 1),
         }
 
+    def _outcome(self, tests: list[str]) -> tuple[int, str]:
+        """The exit code of tests until one fails, and that one; without those that fail on the project as it is."""
+        while tests:
+            code, said = _tested(self.copy, [*self._without_broken(), *tests], self.seconds)
+            named = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", said, re.MULTILINE)
+            by = "" if named is None else named[1]
+            if code == 0 or not by or by in self.broken or self._is_healthy(by):
+                return code, by
+        return 0, ""
+
     def _without_broken(self) -> list[str]:
-        return [word for test in sorted(self.broken) for word in ("--deselect", test)]
+        return [word for by in sorted(self.broken) for word in ("--deselect" if "::" in by else "--ignore", by)]
 
     def _is_healthy(self, test: str) -> bool:
-        """Whether a test passes on the project as it is; it is never asked again where it doesn't."""
-        if test not in self.healthy:
-            code, _ = _tested(self.copy, [test], self.seconds)
+        """Whether a test, or a file of tests, passes on the project as it is: on a copy of its own."""
+        if test not in self.healthy and test not in self.broken:
+            with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+                _copy(Path(folder))
+                code, _ = _tested(Path(folder), [test], self.seconds)
             (self.broken if code else self.healthy).add(test)
         return test in self.healthy
+
+
+def _copy(folder: Path) -> None:
+    """The files of the project that git knows, as they are now in its working tree."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
 
 
 def _forget(path: Path) -> None:
@@ -162,9 +183,9 @@ def _tested(copy: Path, tests: list[str], seconds: int) -> tuple[int, str]:
                 os.killpg(child, signal.SIGKILL)  # what it started and left
         said.seek(0)
         code, text = os.waitstatus_to_exitcode(status), said.read()
-        if code == BROKEN:
+        if code in (BROKEN, USAGE):
             raise RuntimeError(f"no test ran: {text}")
-        return code, text
+        return 0 if code == NONE else code, text
 
 
 def _test(copy: Path, tests: list[str], seconds: int, console: int) -> None:
@@ -208,10 +229,7 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and leave no folder behind
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         copy = Path(folder)
-        listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for name in listed.splitlines():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, copy / name)
+        _copy(copy)
         judge = Judge(copy, seconds)
         for name, site in sample(count, seed):
             key = f"{name}:{site.line}: {site.kind}: {site.change}"

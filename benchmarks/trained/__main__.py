@@ -38,7 +38,7 @@ from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
 
 EXAMPLE = torch.zeros(2, 3, 32, 32)
-BATCH, CALIBRATION_IMAGES = 50, 64
+BATCH = 50
 SETTINGS = {"time_steps": TIME_STEPS, "axes": "BCHW"}
 
 
@@ -48,10 +48,11 @@ def main(
     calibrate: Annotated[str, typer.Option(help="Images to quantise on, as cifar10:DIR:train.")],
     limit: Annotated[int, typer.Option(min=1, help="Images.")] = 2000,
     lava: Annotated[int, typer.Option(min=1, help="Images through Lava.")] = 32,
+    calibration: Annotated[int, typer.Option(min=1, help="Images to quantise on.")] = 64,
 ) -> None:
     """Print the accuracy of every stage, and the spikes that were compared."""
     with refusals():
-        held_out, training = load_images(images, 32, limit), load_images(calibrate, 32, CALIBRATION_IMAGES)
+        held_out, training = load_images(images, 32, limit), load_images(calibrate, 32, calibration)
         net = SEWResNet()
         net.load_state_dict(torch.load(weights, weights_only=True)["weights"])
         net.eval()

@@ -13,6 +13,10 @@ import nir
 import numpy as np
 
 from neuromorphic.errors import RefusedInput, all_of, shown
+from neuromorphic.ops import READERS
+
+KNOWN = ", ".join(sorted(kind.__name__ for kind in (*READERS, nir.Flatten)))
+"""Types of nodes that are read, as messages list them."""
 
 NEURONS = {
     "IF": ("r", "v_threshold", "v_reset"),
@@ -83,19 +87,31 @@ def unmade(document: dict[str, Any], source: str) -> list[str]:
     for name, node in _nodes(document):
         if node["type"] == "NIRGraph":
             continue
+        kind = vars(nir.ir).get(str(node["type"]))
+        if not is_dataclass(kind):
+            reasons.append(f"{source}: node {name!r} is of type {shown(node['type'])}; expected one of {KNOWN}")
+            continue
         where = f"{source}: node {name!r} of type {shown(node['type'])}"
         try:
-            nir.dict2NIRNode(node)
+            made_of(node)
         except Exception as error:  # whatever they lead to: KeyError, AssertionError, ...
-            kind = getattr(nir, str(node["type"]), None)
-            needed = [f.name for f in fields(kind) if f.init and _required(f)] if is_dataclass(kind) else []
-            lacks = [key for key in needed if key not in node]
+            lacks = [f.name for f in fields(kind) if f.init and _required(f) and f.name not in node]
             reasons.append(
                 f"{where} lacks {', '.join(lacks)}"
                 if lacks
                 else f"{where} can't be made of what it holds ({type(error).__name__}: {first_line(error)})"
             )
     return reasons
+
+
+def made_of(document: dict[str, Any]) -> nir.NIRNode:
+    """What nir makes of a document; some of its constructors take entries out of what they get, so that is a copy."""
+    return nir.dict2NIRNode(_copied(document))
+
+
+def _copied(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with dictionaries of its own."""
+    return {key: _copied(value) if isinstance(value, dict) else value for key, value in document.items()}
 
 
 def _required(parameter: "Field[Any]") -> bool:

@@ -36,6 +36,7 @@ from neuromorphic.ops import (
     Shape,
     Typed,
 )
+from neuromorphic.reading.documents import KNOWN
 from neuromorphic.reading.flattening import Passage, flattened
 from neuromorphic.reading.grouping import grouped
 from neuromorphic.reading.limits import Size, check_flattening
@@ -371,8 +372,7 @@ def _kind_of(node: Any, where: str) -> type[Operation] | None:
     """
     operation = READERS.get(type(node))
     if operation is None and not isinstance(node, nir.Flatten | Passage):
-        known = ", ".join(sorted(kind.__name__ for kind in (*READERS, nir.Flatten)))
-        raise RefusedInput(f"{where} is of type {type(node).__name__}; expected one of {known}")
+        raise RefusedInput(f"{where} is of type {type(node).__name__}; expected one of {KNOWN}")
     return operation
 
 

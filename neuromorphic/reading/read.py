@@ -17,7 +17,7 @@ from neuromorphic.errors import RefusedInput, all_of, shown
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.reading.build import from_nir
-from neuromorphic.reading.documents import check_kind, first_line, lenient, unmade, without_reset
+from neuromorphic.reading.documents import check_kind, first_line, lenient, made_of, unmade, without_reset
 from neuromorphic.reading.netx.file import read_layers
 from neuromorphic.reading.netx.graph import from_layers
 from neuromorphic.reading.provenance import Asked, Origin
@@ -93,7 +93,7 @@ def _version(file: h5py.File, path: Path) -> str:
 def _made(document: dict[str, Any], source: str) -> nir.NIRNode:
     """What nir makes of a file; or a sentence for each node of which it makes none."""
     try:
-        return nir.dict2NIRNode(document)
+        return made_of(document)
     except Exception:
         if reasons := unmade(document, source):
             raise RefusedInput(all_of(reasons, source)) from None

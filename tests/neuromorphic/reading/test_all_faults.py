@@ -105,6 +105,23 @@ def test_nodes_that_were_written_in_part_are_all_named(tmp_path):
         read_graph(path)
 
 
+def test_a_node_beside_one_that_is_wrong_is_not_named(tmp_path):
+    """Some of NIR's constructors take entries out of what they are made of: it is made once more of all of them."""
+    path = tmp_path / "flat.nir"
+    flat = nir.Flatten({"input": np.array([1, 2])}, 0, -1)
+    nir.write(path, chain({"flat": flat, "fc": affine(2, 2), "z": lif((2,))}, (1, 2), (2,)))
+    with h5py.File(path, "a") as file:
+        del file["node/nodes/z/tau"], file["node/nodes/fc/type"]
+        file["node/nodes/fc/type"] = "Softmax"
+    with pytest.raises(RefusedInput) as refused:
+        read_graph(path)
+    said = str(refused.value).removeprefix(f"{path}: ").split("; node ")
+    assert [sentence.split()[0].strip("'") for sentence in (said[0].removeprefix("node "), said[1])] == ["fc", "z"]
+    assert len(said) == 2
+    assert "'Softmax'; expected one of Affine, " in said[0]
+    assert said[1].endswith("of type 'LIF' lacks tau")
+
+
 def test_nodes_of_subgraphs_are_named_with_them(tmp_path):
     inner = chain({"fc": affine(2, 2)}, (2,), (2,))
     path = tmp_path / "nested.nir"

@@ -115,7 +115,7 @@ def test_an_unknown_node_type_is_refused(path):
     with h5py.File(path, "r+") as file:
         del file["node/nodes/lif/type"]
         file["node/nodes/lif/type"] = "SoftResetLIF"
-    refused(path, "not a readable NIR graph" if path.stat().st_size else "is empty")
+    refused(path, "node 'lif' is of type 'SoftResetLIF'; expected one of ", "LIF")
 
 
 def test_a_single_node_is_refused(tmp_path):
