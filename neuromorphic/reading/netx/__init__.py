@@ -1,1 +1,1 @@
-"""lava-dl's network files (`network.net`): what their layers are, read and written."""
+"""lava-dl's network files (`network.net`), read: what their layers are, and the graph that they make."""
