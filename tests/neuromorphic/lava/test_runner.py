@@ -234,7 +234,7 @@ def run(**options):
             id="the child has just started",
         ),
         pytest.param("run(progress=stop)", "SIGKILL", id="it runs"),
-        pytest.param("simulation.Job.trace = stop\nrun()", "SIGTERM", id="results are read"),
+        pytest.param("simulation.Job.traces = stop\nrun()", "SIGTERM", id="results are read"),
     ],
 )
 def test_a_killed_parent_leaves_nothing_behind(mark, where, how):
