@@ -83,6 +83,7 @@ OF_OTHERS = {
     "--quick",
     "--cases",
     "--tries",
+    "--only",
     "--chip",
     "--counts",
     "--random",

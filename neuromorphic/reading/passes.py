@@ -210,6 +210,8 @@ def _fault_alone(draft: Draft, name: str) -> str | None:
     node, where = draft.raw[name], draft.where(name)
     try:
         operation = _kind_of(node, where)
+        if isinstance(node, nir.Input | nir.Output):
+            declared_shape(node.output_type["output"], where)
         if not isinstance(node, Passage | nir.Output):
             check_parameters(node, where)
         shape = None if isinstance(node, Passage) else _own_shape(node, "input")
@@ -326,7 +328,10 @@ def _own_shape(node: Any, end: str) -> Shape | None:
     values = None if found is None else found.get(end)
     if values is None or None in list(np.atleast_1d(values)):
         return None
-    return tuple(int(n) for n in np.atleast_1d(values))
+    try:
+        return tuple(int(n) for n in np.atleast_1d(values))
+    except (TypeError, ValueError, OverflowError):  # what a damaged file holds in place of numbers
+        return None
 
 
 PASSES = (

@@ -91,6 +91,7 @@ def test_what_is_read_runs_or_is_refused(name, good, images, tmp_path):
     assert commands(path, images) <= {0, 2}
 
 
+@pytest.mark.slow
 def test_hostile_files_that_are_read_pass_the_commands(good, images, tmp_path):
     path, survivors = tmp_path / "changed.nir", 0
     for change in list(CHANGES.values())[::4]:

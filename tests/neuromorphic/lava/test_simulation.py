@@ -231,6 +231,7 @@ def test_progress_counts_images():
     assert seen == sorted(seen)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=8,
     deadline=None,
