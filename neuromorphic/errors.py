@@ -24,6 +24,12 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
+def first_line(said: str, silent: str = "no message") -> str:
+    """The first line of what an exception said, as a message quotes it; `silent` where it said nothing."""
+    lines = said.strip().splitlines()
+    return lines[0][:QUOTED] if lines else silent
+
+
 def all_of(reasons: Sequence[str], source: str) -> str:
     """Several refusals in one message, as `model.nir: node 'a' ...; node 'b' ...`: the source stands once.
 
@@ -52,6 +58,9 @@ def number(count: int, noun: str) -> str:
 
 LISTED = 32
 """Refusals that one message lists."""
+
+QUOTED = 200
+"""Characters of an exception that a message quotes."""
 
 SHOWN = 80
 """Characters of a value that a message quotes."""

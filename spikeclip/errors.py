@@ -3,6 +3,7 @@
 import re
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import first_line as first_line_of
 
 __all__ = ["RefusedInput", "first_line"]
 
@@ -12,5 +13,4 @@ def first_line(error: Exception) -> str:
 
     Colours and other codes for terminals are left out.
     """
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", str(error)).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return first_line_of(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", str(error)), type(error).__name__)

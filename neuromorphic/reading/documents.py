@@ -12,7 +12,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neuromorphic.errors import RefusedInput, all_of, shown
+from neuromorphic.errors import RefusedInput, all_of, first_line, shown
 from neuromorphic.ops import READERS
 
 KNOWN = ", ".join(sorted(kind.__name__ for kind in (*READERS, nir.Flatten)))
@@ -99,7 +99,7 @@ def unmade(document: dict[str, Any], source: str) -> list[str]:
             reasons.append(
                 f"{where} lacks {', '.join(lacks)}"
                 if lacks
-                else f"{where} can't be made of what it holds ({type(error).__name__}: {first_line(error)})"
+                else f"{where} can't be made of what it holds ({type(error).__name__}: {first_line(str(error))})"
             )
     return reasons
 
@@ -124,12 +124,6 @@ def _nodes(document: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict
     if document.get("type") == "NIRGraph":
         for inner, node in document.get("nodes", {}).items():
             yield from _nodes(node, f"{name}.{inner}" if name else inner)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else "no message"
 
 
 def _broadcast(node: dict[str, Any], keys: tuple[str, ...]) -> None:

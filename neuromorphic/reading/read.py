@@ -13,11 +13,11 @@ import nir
 import numpy as np
 from nir.serialization import hdf2dict
 
-from neuromorphic.errors import RefusedInput, all_of, shown
+from neuromorphic.errors import RefusedInput, all_of, first_line, shown
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.reading.build import from_nir
-from neuromorphic.reading.documents import check_kind, first_line, lenient, made_of, unmade, without_reset
+from neuromorphic.reading.documents import check_kind, lenient, made_of, unmade, without_reset
 from neuromorphic.reading.netx.file import read_layers
 from neuromorphic.reading.netx.graph import from_layers
 from neuromorphic.reading.provenance import Asked, Origin
@@ -73,7 +73,8 @@ def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
     except RefusedInput:
         raise
     except Exception as error:  # h5py and nir raise whatever a damaged file leads them to
-        raise RefusedInput(f"{path}: not a readable NIR graph ({type(error).__name__}: {first_line(error)})") from error
+        said = f"{type(error).__name__}: {first_line(str(error))}"
+        raise RefusedInput(f"{path}: not a readable NIR graph ({said})") from error
     if not isinstance(graph, nir.NIRGraph):
         raise RefusedInput(f"{path}: holds a single {type(graph).__name__}; expected a graph with nodes and edges")
     return graph, origin

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.errors import RefusedInput, first_line, shown
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.reading.netx.layers import (
     LEAST_WEIGHT,
@@ -75,8 +75,8 @@ def read_layers(path: Path) -> tuple[Layer, ...] | None:
         except RefusedInput:
             raise
         except Exception as error:  # h5py raises whatever it finds: KeyError, OSError, ValueError, RuntimeError
-            first = (str(error).strip().splitlines() or ["no message"])[0]
-            raise RefusedInput(f"{path}: not a readable netx file ({type(error).__name__}: {first[:200]})") from error
+            said = f"{type(error).__name__}: {first_line(str(error))}"
+            raise RefusedInput(f"{path}: not a readable netx file ({said})") from error
 
 
 class _Group:
