@@ -26,6 +26,7 @@ ROOMS = (
     "errors",
     "files",
     "pages",
+    "cluster",
     "ops",
     "ir",
     "analysis",

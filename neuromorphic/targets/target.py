@@ -109,10 +109,16 @@ class Reference(Target):
 
 @dataclass(frozen=True)
 class Fast(Target):
-    """The same in fast kernels (`execution.fast`): numpy's, or compiled ones in long runs."""
+    """The same in fast kernels (`execution.fast`): numpy's, or compiled ones in long runs.
+
+    Attributes:
+        cores: that compiled kernels run on; None for all of the process's.
+    """
 
     name: ClassVar = "fast"
     says: ClassVar = "fast kernels, compiled in long runs"
+
+    cores: int | None = None
 
     def refuses(self, graph: "Graph") -> list[str]:
         """Nothing."""
@@ -123,7 +129,7 @@ class Fast(Target):
     ) -> "Iterator[Trace]":
         from neuromorphic.execution.fast import traces
 
-        return traces(graph, frames, time_steps, progress=progress)
+        return traces(graph, frames, time_steps, progress=progress, cores=self.cores)
 
 
 @dataclass(frozen=True)
