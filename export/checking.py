@@ -1,6 +1,5 @@
 """Checking: what PyTorch does on the frames that a graph ran on, for whoever holds a file and what it was made of."""
 
-import hashlib
 from dataclasses import dataclass
 from math import prod
 
@@ -15,7 +14,7 @@ from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.parity import NumberParity
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.reading.frames import encode
-from spikeclip.checkpoint import load
+from spikeclip.checkpoint import fingerprint, load
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import load_labels
 from spikeclip.preprocess import Preprocessing
@@ -45,11 +44,8 @@ class TorchRunner:
     @property
     def fingerprint(self) -> str:
         """The sha256 of all that its results follow from, but for the graph's numbers."""
-        settings = (self.prepared.checkpoint.config, self.preprocessing, self.prepared.input_bits)
-        digest = hashlib.sha256(repr(settings).encode())
-        for name, tensor in sorted(self.prepared.model.state_dict().items()):
-            digest.update(name.encode() + tensor.numpy().tobytes())
-        return digest.hexdigest()
+        config, bits = self.prepared.checkpoint.config, self.prepared.input_bits
+        return fingerprint(self.prepared.model, config, self.preprocessing, bits)
 
     def compare_frames(self, frames: NDArray[np.float32], images: NDArray[np.uint8]) -> NumberParity:
         """The frames that the file makes of some images against those that the checkpoint makes of them.

@@ -14,9 +14,11 @@ from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
     BatchOption,
+    ClusterOption,
     FrameOption,
     InputKindOption,
     ModuleOption,
+    ResumeOption,
     TimeStepsOption,
     WeightsOption,
 )
@@ -93,6 +95,8 @@ def export(
         bool, typer.Option("--check/--no-check", help="Whether its every spike is compared with the graph's.")
     ] = True,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON.")] = None,
+    cluster: ClusterOption = None,
+    resume: ResumeOption = None,
 ) -> None:
     """Export a spiking network as a NIR graph, or an encoder as an ONNX model.
 
@@ -117,11 +121,15 @@ def export(
         from export.convert import prepare, write
         from export.standard_nodes import CHIP_NEURONS
         from export.summary import describe, table
+        from neuromorphic.cluster.sharded import Sharing
         from spikeclip.checkpoint import load
         from spikeclip.data import load_images
         from spikeclip.labels import load_labels
         from spikeclip.twin_checkpoint import is_twin
 
+        sharing = Sharing.of(cluster, resume)
+        if sharing is not None and test is None:
+            raise RefusedInput("--cluster and --resume share out the images of --test; expected --test SPEC")
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         read = () if own is None else own.files
         check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, *read))
@@ -171,7 +179,7 @@ def export(
             change = None
             if test_images is not None and found is not None:
                 with progress_bar("accuracy") as advance:
-                    change = compare_accuracy(prepared, test_images, found[0], progress=advance)
+                    change = compare_accuracy(prepared, test_images, found[0], progress=advance, sharing=sharing)
             model = None if onnx is None else onnx.build(prepared, spikes=outputs is Outputs.SPIKES)
             with console.status(f"writing {output}"):
                 if onnx is None:

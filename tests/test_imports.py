@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
-    "spikeclip": ("spikeclip", "neuromorphic.errors", "neuromorphic.files", "neuromorphic.pages"),
+    "spikeclip": ("spikeclip", *(f"neuromorphic.{room}" for room in ("errors", "files", "pages", "cluster"))),
     "export": (
         "export",
         "spikeclip",
-        *(f"neuromorphic.{room}" for room in ("errors", "files", "ops", "ir", "analysis", "reading")),
+        *(f"neuromorphic.{room}" for room in ("errors", "files", "cluster", "ops", "ir", "analysis", "reading")),
     ),
     "neuromorphic": ("neuromorphic",),
     "energy": ("energy", "neuromorphic"),

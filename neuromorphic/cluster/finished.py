@@ -70,7 +70,7 @@ class Finished(Generic[R]):
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise RefusedInput(f"--resume {self.folder}: expected a new or an empty folder, or an earlier run's")
         try:
-            self.folder.mkdir(exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RefusedInput(f"--resume {self.folder}: can't be made ({error.strerror})") from error
         write_json(path, expected)

@@ -6,7 +6,7 @@ computes it, when, and how often it was begun changes nothing.
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,19 +52,9 @@ class Sharing:
             return None
         return cls(None if cluster is None else parse(cluster), resume)
 
-    def finished(
-        self,
-        settings: Mapping[str, Any],
-        shards: Sequence[slice],
-        classes: Sequence[type] = (),
-        stands: Callable[[int, R], bool] = always,
-    ) -> Finished[R] | None:
-        """What is finished of a run; arguments and errors as of `Finished`."""
-        if self.resume is None:
-            return None
-        found = Finished(self.resume, classes, stands)
-        found.open(settings, shards)
-        return found
+    def apart(self, name: str) -> "Sharing":
+        """The same for one of several runs of a command, which keeps its shards in a folder of that name."""
+        return Sharing(self.place, None if self.resume is None else self.resume / name)
 
 
 def _silent(done: int, total: int) -> None:
@@ -75,8 +65,10 @@ def sharded(
     task: Callable[[D, Progress], R],
     given: Callable[[int, slice], D],
     shards: Sequence[slice],
-    place: Place | None = None,
-    finished: Finished[R] | None = None,
+    sharing: Sharing | None = None,
+    run: Callable[[], Mapping[str, Any]] = dict,
+    classes: Sequence[type] = (),
+    stands: Callable[[int, R], bool] = always,
     progress: Progress = _silent,
 ) -> list[R]:
     """What `task` makes of every shard, in their order.
@@ -86,19 +78,24 @@ def sharded(
             workers once, and must not depend on what ran before.
         given: from a shard's number and images to what the task is given, which travels too.
         shards: the images of each.
-        place: where they run; None for here, one after the other.
-        finished: that keeps results, and has those of an earlier run.
+        sharing: how they are shared out; None for one after the other, here, and none kept.
+        run: what results follow from, of finished ones: JSON-compatible, with hashes of graph, data and settings.
+        classes: that results consist of, besides numbers, text, arrays and collections of them.
+        stands: as of `Finished`.
         progress: told (images done, images in all).
 
     Raises:
+        RefusedInput: as of `Finished` and `places.connected`.
         SimulationFailed: a shard ended too many workers, or the cluster went away.
         Exception: as of `task`.
     """
+    finished: Finished[R] | None = None
     results: dict[int, R] = {}
-    for shard in range(len(shards)) if finished is not None else ():
-        found = None if finished is None else finished.get(shard)
-        if found is not None:
-            results[shard] = found
+    if sharing is not None and sharing.resume is not None:
+        finished = Finished(sharing.resume, classes, stands)
+        finished.open(run(), shards)
+        found = ((shard, finished.get(shard)) for shard in range(len(shards)))
+        results = {shard: result for shard, result in found if result is not None}
     total = sum(part.stop - part.start for part in shards)
     missing = [shard for shard in range(len(shards)) if shard not in results]
 
@@ -109,8 +106,10 @@ def sharded(
         progress(done() + images, total)
 
     progress(done(), total)
-    here = ((shard, task(given(shard, shards[shard]), within)) for shard in missing)
-    for shard, result in here if place is None else _on_workers(task, given, shards, missing, place):
+    ran = ((shard, task(given(shard, shards[shard]), within)) for shard in missing)
+    if sharing is not None and sharing.place is not None:
+        ran = _on_workers(task, given, shards, missing, sharing.place)
+    for shard, result in ran:
         if finished is not None:
             finished.put(shard, result)
         results[shard] = result
@@ -124,7 +123,7 @@ def _on_workers(
     shards: Sequence[slice],
     missing: Sequence[int],
     place: Place,
-) -> Iterator[tuple[int, R]]:
+) -> Generator[tuple[int, R], None, None]:
     """Results as they come, by the number of the shard; those that workers lost are computed again by others."""
     if not missing:
         return

@@ -267,10 +267,10 @@ def simulated(
         except OSError as error:
             raise RefusedInput(f"-o {output}: {folder_of(index)} can't be made ({error.strerror})") from error
     simulation = replace(simulation, traces=index)
-    finished = sharing.finished(_settings(simulation, found, own), parts, CLASSES, _stands(simulation))
+    of_run = partial(_settings, simulation, found, own)
     if sharing.place is not None and isinstance(simulation.target, Fast):
         simulation = replace(simulation, target=Fast(cores=1))  # a worker has a core for each of its shards
-    ran = sharded(simulation, given, parts, sharing.place, finished, progress)
+    ran = sharded(simulation, given, parts, sharing, of_run, CLASSES, _stands(simulation), progress)
     if index is not None:
         hashes = [shard.sha256 for shard in ran if shard.sha256 is not None]
         if len(hashes) == len(ran):
