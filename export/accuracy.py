@@ -16,8 +16,9 @@ from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
 from spikeclip.predictions import find_truth
 
-BATCHES = 8
-"""In a shard of images."""
+BATCH = 32
+SHARD = 256
+"""Images that run together on a cluster: whole batches, as they would be without one."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def compare_accuracy(
     prepared: Prepared,
     images: ImageSet,
     labels: NDArray[np.int64],
-    batch: int = 32,
+    batch: int = BATCH,
     progress: Callable[[int, int], None] = lambda done, total: None,
     sharing: Sharing | None = None,
 ) -> AccuracyChange:
@@ -115,8 +116,7 @@ def compare_accuracy(
         progress: told of every batch.
         sharing: how shards of the images are shared out; None for one after the other, here.
     """
-    size = BATCHES * batch
-    shards = [slice(start, min(start + size, len(images))) for start in range(0, len(images), size)]
+    shards = [slice(start, min(start + SHARD, len(images))) for start in range(0, len(images), SHARD)]
 
     def run() -> dict[str, Any]:
         checkpoint = prepared.checkpoint

@@ -7,7 +7,6 @@ FILE.yaml[:N]       N jobs of a batch system, by dask-jobqueue and its own file 
 
 import logging
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ DEATHS = 10
 PATIENCE = 20
 """Seconds in which a scheduler has to answer."""
 
-BATCH_SYSTEMS = {"slurm": "SLURMCluster", "local": "LocalCluster"}
-"""Classes of dask-jobqueue, by the key that its files call them by; `local` runs jobs on this machine, for trials."""
+BATCH_SYSTEMS = ("slurm", "local")
+"""What dask-jobqueue's files call them; `local` runs jobs on this machine, for trials."""
 
 EXPECTED = "expected local[:N], tcp://HOST:PORT, or FILE.yaml[:N] of dask-jobqueue"
 
@@ -62,9 +61,10 @@ def parse(spec: str) -> Place:
     """The place that `--cluster` names.
 
     Raises:
-        RefusedInput: it names none; or dask.distributed, or dask-jobqueue for a file, is not installed.
+        RefusedInput: it names none.
+        ImportError: dask.distributed, or dask-jobqueue for a file, is not installed.
     """
-    _need("distributed", "spikeclip[cluster]")
+    import distributed  # noqa: F401  # before anything else is done
     if spec.startswith(("tcp://", "tls://")):
         host, _, port = spec.partition("://")[2].rpartition(":")
         if not host or not port.isdecimal():
@@ -83,7 +83,7 @@ def parse(spec: str) -> Place:
 
 
 def _jobs(file: Path, number: int) -> Jobs:
-    _need("dask_jobqueue", "dask-jobqueue")
+    import dask_jobqueue  # noqa: F401
     import yaml
 
     try:
@@ -100,13 +100,6 @@ def _jobs(file: Path, number: int) -> Jobs:
     if not isinstance(settings, dict):
         raise RefusedInput(f"--cluster {file}: jobqueue.{system} is {shown(settings)}; expected settings by name")
     return Jobs(file, system, settings, number)
-
-
-def _need(package: str, install: str) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(package) is None:
-        raise RefusedInput(f"--cluster: {package} is not installed; expected pip install '{install}' before")
 
 
 @contextmanager
@@ -144,25 +137,30 @@ def connected(place: Place) -> "Iterator[Client]":
                 with client:
                     yield client
             case Jobs():
-                with _job_queue(place) as cluster, Client(cluster) as client:
+                with job_queue(place) as cluster, Client(cluster) as client:
+                    cluster.scale(jobs=place.jobs)
                     yield client
             case unknown:
                 assert_never(unknown)
 
 
-def _job_queue(place: Jobs) -> Any:
+@contextmanager
+def job_queue(place: Jobs) -> Iterator[Any]:
+    """dask-jobqueue's cluster, as the file sets it up; it asks for jobs when it is scaled.
+
+    Raises:
+        RefusedInput: the file lacks a setting, or has one that isn't understood.
+    """
     import dask
     import dask_jobqueue
     import dask_jobqueue.local
 
-    kinds = {"local": dask_jobqueue.local.LocalCluster}
-    kind = kinds.get(place.system) or getattr(dask_jobqueue, BATCH_SYSTEMS[place.system])
+    kinds = {"local": dask_jobqueue.local.LocalCluster, "slurm": dask_jobqueue.SLURMCluster}
     settings = {f"jobqueue.{place.system}.{key}": value for key, value in place.settings.items()}
-    with dask.config.set(settings), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+    with dask.config.set(settings):  # jobs read it when they are made, which is later
         try:
-            cluster = kind()
-            cluster.scale(jobs=place.jobs)
+            cluster = kinds[place.system]()
         except (OSError, RuntimeError, ValueError, TypeError) as error:
-            raise RefusedInput(f"--cluster {place.file}: {place.system} can't be asked for jobs ({error})") from error
-    return cluster
+            raise RefusedInput(f"--cluster {place.file}: jobqueue.{place.system} is refused ({error})") from error
+        with cluster:
+            yield cluster
