@@ -65,6 +65,7 @@ def parse(spec: str) -> Place:
         ImportError: dask.distributed, or dask-jobqueue for a file, is not installed.
     """
     import distributed  # noqa: F401  # before anything else is done
+
     if spec.startswith(("tcp://", "tls://")):
         host, _, port = spec.partition("://")[2].rpartition(":")
         if not host or not port.isdecimal():
