@@ -114,9 +114,7 @@ def connected(place: Place) -> "Iterator[Client]":
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # deaths of workers are no news here
-    # No dashboard: it needs a port and packages of its own.
-    quiet = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.scheduler.dashboard.enabled": False}
-    with dask.config.set(quiet):
+    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
         match place:
             case Local(workers):
                 with (
@@ -157,7 +155,8 @@ def job_queue(place: Jobs) -> Iterator[Any]:
     import dask_jobqueue.local
 
     kinds = {"local": dask_jobqueue.local.LocalCluster, "slurm": dask_jobqueue.SLURMCluster}
-    settings = {f"jobqueue.{place.system}.{key}": value for key, value in place.settings.items()}
+    named = {"scheduler-options": {"dashboard_address": ":0"}, **place.settings}  # any free port, for two runs at once
+    settings = {f"jobqueue.{place.system}.{key}": value for key, value in named.items()}
     with dask.config.set(settings):  # jobs read it when they are made, which is later
         try:
             cluster = kinds[place.system]()

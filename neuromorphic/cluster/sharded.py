@@ -99,13 +99,12 @@ def sharded(
     total = sum(part.stop - part.start for part in shards)
     missing = [shard for shard in range(len(shards)) if shard not in results]
 
-    def done() -> int:
-        return sum(shards[shard].stop - shards[shard].start for shard in results)
+    done = sum(shards[shard].stop - shards[shard].start for shard in results)
 
     def within(images: int, of: int) -> None:
-        progress(done() + images, total)
+        progress(done + images, total)
 
-    progress(done(), total)
+    progress(done, total)
     ran = ((shard, task(given(shard, shards[shard]), within)) for shard in missing)
     if sharing is not None and sharing.place is not None:
         ran = _on_workers(task, given, shards, missing, sharing.place)
@@ -113,7 +112,8 @@ def sharded(
         if finished is not None:
             finished.put(shard, result)
         results[shard] = result
-        progress(done(), total)
+        done += shards[shard].stop - shards[shard].start
+        progress(done, total)
     return [results[shard] for shard in range(len(shards))]
 
 
