@@ -18,6 +18,7 @@ from spikeclip.checkpoint import Checkpoint, check_labels, fingerprint, trained_
 from spikeclip.class_names import find_classes
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
+from spikeclip.fused_lif import fused_neurons
 from spikeclip.labels import Cosine
 
 Progress = Callable[[int, int], None]
@@ -145,7 +146,8 @@ class Featuring:
         parts = []
         for i in range(0, len(images), BATCH_SIZE):
             x = torch.from_numpy(self.checkpoint.preprocessing(images[i : i + BATCH_SIZE])).to(self.device)
-            parts.append(model.encoder.features(x).cpu().numpy())
+            with fused_neurons(model):
+                parts.append(model.encoder.features(x).cpu().numpy())
             progress(min(i + BATCH_SIZE, len(images)), len(images))
         return np.concatenate(parts)
 
