@@ -356,14 +356,9 @@ def _reads_ahead(graph: Graph) -> bool:
 
 def _before_delays(graph: Graph) -> frozenset[str]:
     """Nodes whose currents wait: a bias of theirs would begin late, which no bias of the chip's does."""
-    waiting = [node for node in graph.nodes.values() if isinstance(node.operation, Delay)]
-    found: set[str] = set()
-    while waiting:
-        for source in waiting.pop().sources:
-            if source not in found and not graph.nodes[source].spiking:
-                found.add(source)
-                waiting.append(graph.nodes[source])
-    return frozenset(found)
+    delays = (node.name for node in graph.nodes.values() if isinstance(node.operation, Delay))
+    found = graph.before(delays, lambda node: not node.spiking)
+    return frozenset(name for name in found if not graph.nodes[name].spiking)
 
 
 def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
