@@ -9,7 +9,7 @@ import typer
 
 from energy.shipped import SHIPPED
 from neuromorphic.errors import RefusedInput
-from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, written
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
@@ -343,8 +343,3 @@ def _command(model: Path | None, options: Mapping[str, object], devices: list[st
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]
     return words + [word for device in devices for word in ("--device", device)]
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

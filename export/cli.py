@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import command_line, console, examples, progress_bar, refusals, results, start
+from spikeclip.console import command_line, console, examples, progress_bar, refusals, results
 from spikeclip.errors import RefusedInput
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
@@ -258,8 +258,3 @@ def _export_twin(
     model = twin_to_onnx(twin, labels)
     write(model, output)
     return describe_twin(twin, output, model)
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

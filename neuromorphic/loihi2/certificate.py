@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.intervals import fractions, graded_intervals
+from neuromorphic.analysis.rounding import DOUBLE, SINGLE
 from neuromorphic.analysis.streams import host_nodes
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
@@ -46,15 +47,11 @@ from neuromorphic.ops.widths import (
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
     DECAY_BITS,
-    GRADED_BITS,
     STATE_LIMIT,
     THRESHOLD_BITS,
     WEIGHT_BITS,
     WEIGHT_EXPONENT,
 )
-
-SINGLE, DOUBLE = 24, 53
-"""Bits of a float32 and of a float64."""
 
 
 @dataclass(frozen=True)
@@ -257,18 +254,4 @@ def _check_weights(name: str, what: str, weight: NDArray[np.number[Any]], larges
         raise RefusedInput(
             f"{name}: the {what} of output channel {channel}, up to {value:g}, are no integers of {WEIGHT_BITS} "
             f"bits shifted by at most {largest_exponent}; raise the unit"
-        )
-
-
-def check_frames(frames: NDArray[np.float32], source: str) -> None:
-    """Enforce the width of graded spikes.
-
-    Raises:
-        RefusedInput: a value is no integer from -128 to 127.
-    """
-    limit = 2 ** (GRADED_BITS - 1)
-    if frames.size and (frames.min() < -limit or frames.max() >= limit or (frames != np.round(frames)).any()):
-        raise RefusedInput(
-            f"{source}: frames reach from {frames.min():g} to {frames.max():g}; expected integers from {-limit} to "
-            f"{limit - 1} ({GRADED_BITS} bits)"
         )
