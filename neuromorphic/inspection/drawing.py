@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 from neuromorphic.inspection.describe import size, window
 from neuromorphic.inspection.layout import Lane, Layout, plan
 from neuromorphic.inspection.report import Inspection, NodeReport
-from neuromorphic.ops import Sink, Source
+from neuromorphic.ops import Linear, Sink, Source
 
 CHARACTER = 5.85
 """Width of a character of a node's name; most names have less than `LONGEST`."""
@@ -149,9 +149,9 @@ class _Drawing:
             return "end"
         if node.extension:
             return "extension"
-        if node.neurons or "decay" in node.settings:
+        if node.neurons:
             return "population"
-        return "synapses" if {"weight", "kernel_size", "scale"} & set(node.settings) else "plain"
+        return "synapses" if isinstance(operation, Linear) else "plain"
 
     def _unproven(self) -> set[str]:
         document = self.found.proof.proven or self.found.proof.claimed or {}

@@ -42,6 +42,7 @@ from neuromorphic.ops import (
     Threshold,
     Weighted,
 )
+from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
@@ -166,9 +167,9 @@ def _least_membrane(lif: LoihiLif, low: NDArray[np.float64], steps: int | None) 
         kept, _ = growth(lif.decay, lif.current_decay, steps)
         least = np.where(low < 0, kept * low, low)
         per_step = np.minimum(least + lif.bias, 0)
-        _, sums = growth(lif.decay, 2**DECAY_BITS, steps)
+        _, sums = growth(lif.decay, UNITY, steps)
         return np.where(per_step < 0, per_step * sums, 0.0)
-    kept_u, kept_v = (1 - np.asarray(decay) / 2.0**DECAY_BITS for decay in (lif.current_decay, lif.decay))
+    kept_u, kept_v = (1 - np.asarray(decay) / UNITY for decay in (lif.current_decay, lif.decay))
     u = v = np.zeros_like(low)
     for _ in range(steps):
         before = u, v
@@ -222,10 +223,10 @@ def _check_population(name: str, lif: LoihiLif) -> None:
             "lower the weight scale",
         ),
         # All of v is lost by a reset in every step, which takes u too.
-        ("decay", int(np.min(lif.decay)), 0, 2**DECAY_BITS, DECAY_BITS, "lengthen tau"),
-        ("decay", _most_remembering(lif), 0, 2**DECAY_BITS - int(lif.current_lasts), DECAY_BITS, "lengthen tau"),
-        ("decay of u", int(np.min(lif.current_decay)), 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
-        ("decay of u", int(np.max(lif.current_decay)), 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
+        ("decay", int(np.min(lif.decay)), 0, UNITY, DECAY_BITS, "lengthen tau"),
+        ("decay", _most_remembering(lif), 0, UNITY - int(lif.current_lasts), DECAY_BITS, "lengthen tau"),
+        ("decay of u", int(np.min(lif.current_decay)), 1, UNITY, DECAY_BITS, "lengthen tau_syn"),
+        ("decay of u", int(np.max(lif.current_decay)), 1, UNITY, DECAY_BITS, "lengthen tau_syn"),
     ):
         if value > most:
             raise RefusedInput(f"{name}: {what} {value} exceeds {most} ({bits} bits); {advice}")
@@ -236,7 +237,7 @@ def _check_population(name: str, lif: LoihiLif) -> None:
 def _most_remembering(lif: LoihiLif) -> int:
     """The largest decay of v, of the neurons whose current lasts if there are some."""
     decay, current = np.broadcast_arrays(lif.decay, lif.current_decay)
-    lasting = decay[current < 2**DECAY_BITS]
+    lasting = decay[current < UNITY]
     return int((lasting if lasting.size else decay).max())
 
 

@@ -18,8 +18,8 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.ops import AnyOperation, CubaLif, If, Lif, LoihiLif, Threshold
-from neuromorphic.ops.loihi import Decay
-from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS
+from neuromorphic.ops.loihi import UNITY, Decay
+from neuromorphic.ops.widths import ALIGNMENT
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +29,6 @@ FloatNeurons = Lif | If | CubaLif | Threshold
 TINY = 2.0**-20
 """Of the largest threshold of a population, by which others may be below 0."""
 
-UNITY = 2**DECAY_BITS
 STEP = 2**ALIGNMENT
 
 

@@ -90,7 +90,7 @@ class Target(ABC):
 
 
 class Executor(Target):
-    """A target in numpy, `execution.NAME`: it takes every graph."""
+    """A target in numpy, `execution.NAME`, which takes every graph; its settings are those of `traces` there."""
 
     def refuses(self, graph: "Graph") -> list[str]:
         """Nothing."""
@@ -100,7 +100,7 @@ class Executor(Target):
         self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
     ) -> "Iterator[Trace]":
         traces = import_module(f"neuromorphic.execution.{self.name}").traces
-        return traces(graph, frames, time_steps, progress=progress)  # type: ignore[no-any-return]
+        return traces(graph, frames, time_steps, progress=progress, **vars(self))  # type: ignore[no-any-return]
 
 
 class Reference(Executor):
