@@ -27,7 +27,7 @@ CHARACTER = 0.61
 INK, FAINT, LINE, PAPER = "#1b1f24", "#5c6670", "#d5dae0", "#ffffff"
 BLUE = "#0072b2"
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def printable(value: object) -> object:
