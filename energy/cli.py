@@ -238,8 +238,8 @@ def _stored(graph: "Graph", path: Path, frames_path: Path | None, layout: "Frame
     """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
     from energy.document import Data
     from energy.inputs import with_kind_of
-    from energy.origin import sha256_of
     from energy.streaming import count_stored
+    from neuromorphic.files import sha256_of
     from neuromorphic.reading.frames import find_frames
     from spikeclip.predictions import Truth
 
@@ -287,7 +287,7 @@ def _inputs(
 ) -> _Inputs:
     """Images or frames as they were named; of a module, random frames where none were."""
     from energy.document import Data
-    from energy.origin import sha256_of
+    from neuromorphic.files import sha256_of
     from neuromorphic.runs.cli_inputs import assumed_of, frames_of, inputs_for, truth_of
     from spikeclip.data import ImageSet
 

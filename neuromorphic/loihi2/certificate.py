@@ -208,30 +208,21 @@ def check(graph: Graph) -> None:
 
 def _check_population(name: str, lif: LoihiLif) -> None:
     mantissa = 2 ** (BIAS_MANTISSA_BITS - 1)
-    high, low = int(lif.bias_mantissa.max()), int(lif.bias_mantissa.min())
-    for what, value, least, most, bits, advice in (
-        ("v_threshold", int(lif.threshold.max()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "lower the weight scale"),
-        ("v_threshold", int(lif.threshold.min()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "raise it"),
-        ("bias mantissa", high, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, "lower the weight scale"),
-        ("bias mantissa", low, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, "lower the weight scale"),
-        (
-            "bias exponent",
-            lif.bias_exponent,
-            0,
-            2**BIAS_EXPONENT_BITS - 1,
-            BIAS_EXPONENT_BITS,
-            "lower the weight scale",
-        ),
+    lower = "lower the weight scale"
+    for what, values, least, most, bits, advice in (
+        ("v_threshold", lif.threshold.max(), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, lower),
+        ("v_threshold", lif.threshold.min(), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "raise it"),
+        ("bias mantissa", lif.bias_mantissa, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, lower),
+        ("bias exponent", lif.bias_exponent, 0, 2**BIAS_EXPONENT_BITS - 1, BIAS_EXPONENT_BITS, lower),
+        ("decay", np.min(lif.decay), 0, UNITY, DECAY_BITS, "lengthen tau"),
         # All of v is lost by a reset in every step, which takes u too.
-        ("decay", int(np.min(lif.decay)), 0, UNITY, DECAY_BITS, "lengthen tau"),
         ("decay", _most_remembering(lif), 0, UNITY - int(lif.current_lasts), DECAY_BITS, "lengthen tau"),
-        ("decay of u", int(np.min(lif.current_decay)), 1, UNITY, DECAY_BITS, "lengthen tau_syn"),
-        ("decay of u", int(np.max(lif.current_decay)), 1, UNITY, DECAY_BITS, "lengthen tau_syn"),
+        ("decay of u", lif.current_decay, 1, UNITY, DECAY_BITS, "lengthen tau_syn"),
     ):
-        if value > most:
-            raise RefusedInput(f"{name}: {what} {value} exceeds {most} ({bits} bits); {advice}")
-        if value < least:
-            raise RefusedInput(f"{name}: {what} {value} is below {least} ({bits} bits); {advice}")
+        if (high := np.max(values)) > most:
+            raise RefusedInput(f"{name}: {what} {high} exceeds {most} ({bits} bits); {advice}")
+        if (low := np.min(values)) < least:
+            raise RefusedInput(f"{name}: {what} {low} is below {least} ({bits} bits); {advice}")
 
 
 def _most_remembering(lif: LoihiLif) -> int:
