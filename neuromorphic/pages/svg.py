@@ -27,7 +27,7 @@ CHARACTER = 0.61
 INK, FAINT, LINE, PAPER = "#1b1f24", "#5c6670", "#d5dae0", "#ffffff"
 BLUE = "#0072b2"
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def printable(value: object) -> object:
@@ -106,11 +106,15 @@ def line(x1: float, y1: float, x2: float, y2: float, *, strong: bool = False) ->
     )
 
 
-def pages(rows: Sequence[Row], most: int) -> list[Sequence[Row]]:
-    """The rows in their order, on the fewest panels of at most so many, and about as many on each."""
+def pages(title: str, rows: Sequence[Row], most: int) -> list[tuple[str, Sequence[Row]]]:
+    """The rows in their order, on the fewest panels of at most so many, and about as many on each; with their titles.
+
+    Where there are several, the title has a number behind it.
+    """
     count = ceil(len(rows) / most)
+    titles = [title] if count == 1 else [f"{title} ({number} of {count})" for number in range(1, count + 1)]
     ends = [len(rows) * number // count for number in range(count + 1)] if count else [0]
-    return [rows[start:end] for start, end in pairwise(ends)]
+    return [(each, rows[start:end]) for each, (start, end) in zip(titles, pairwise(ends), strict=True)]
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,9 @@ from neuromorphic.ops import (
     Source,
     Threshold,
 )
+from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.matrices import matrix
-from neuromorphic.ops.widths import DECAY_BITS, shift
+from neuromorphic.ops.widths import shift
 
 GRADED = 24
 """Message bits: any number but 0 makes Lava pass values on, where 0 would clip sums of spikes to 0 and 1."""
@@ -170,7 +171,7 @@ class StockModel(AbstractSubProcessModel):
                 parameters = _in_units(neurons_of_floats, layer.members[-1].bias)
             case LoihiLif() as lif:
                 decay, current_decay = (int(np.max(each)) for each in (lif.decay, lif.current_decay))
-                forgets = decay == 2**DECAY_BITS
+                forgets = decay == UNITY
                 interval = 1 if forgets else interval
                 parameters = {
                     "du": current_decay - 1,  # Lava adds 1
