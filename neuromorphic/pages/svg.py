@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import ceil
 from typing import TypeVar
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 Row = TypeVar("Row")
 
@@ -45,13 +45,14 @@ def element(tag: str, *children: str, **attributes: str | float | None) -> Marku
         *children: markup, or text.
         **attributes: `class_` and `stroke_width` stand for `class` and `stroke-width`; None leaves one out.
     """
-    text = Markup("")
-    for key, value in attributes.items():
-        if value is not None:
-            shown = value if isinstance(value, str) else f"{value:.6g}"
-            text += Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), printable(shown))
-    inner = Markup("").join(str(printable(child)) if not isinstance(child, Markup) else child for child in children)
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), text, inner)
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(printable(shown))}"'
+        for key, value in attributes.items()
+        if value is not None
+        for shown in [value if isinstance(value, str) else f"{value:.6g}"]
+    )
+    inner = "".join(escape(printable(child)) for child in children)
+    return Markup(f"<{tag}{given}>{inner}</{tag}>")
 
 
 def label(x: float, y: float, text: str, *, size: float = 10, anchor: str = "start", faint: bool = False) -> Markup:

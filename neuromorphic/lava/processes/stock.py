@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags_array, identity
 
 from neuromorphic.ir.graph import Node
+from neuromorphic.lava.imports import import_convolution
 from neuromorphic.lava.layers import Layer, Member
 from neuromorphic.lava.ports import in_port
 from neuromorphic.lava.processes.delay import BorderProcess, DelayProcess
@@ -234,6 +235,7 @@ class StockModel(AbstractSubProcessModel):
         return self._sparse(weights, scale.shape, **numbers)
 
     def _conv(self, node: Node, conv: Conv2d) -> tuple[Connect, Any]:
+        import_convolution()
         process = self._keep(
             Conv(
                 weight=conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(self.dtype),
