@@ -11,11 +11,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
-    "spikeclip": ("spikeclip", *(f"neuromorphic.{room}" for room in ("errors", "files", "pages", "cluster"))),
+    "spikeclip": ("spikeclip", *(f"neuromorphic.{room}" for room in ("errors", "files", "lazy", "pages", "cluster"))),
     "export": (
         "export",
         "spikeclip",
-        *(f"neuromorphic.{room}" for room in ("errors", "files", "cluster", "ops", "ir", "analysis", "reading")),
+        *(
+            f"neuromorphic.{room}"
+            for room in ("errors", "files", "lazy", "cluster", "ops", "ir", "analysis", "reading")
+        ),
     ),
     "neuromorphic": ("neuromorphic",),
     "energy": ("energy", "neuromorphic"),
@@ -25,6 +28,7 @@ ALLOWED = {
 ROOMS = (
     "errors",
     "files",
+    "lazy",
     "pages",
     "cluster",
     "ops",

@@ -6,6 +6,7 @@ A target says all that it can't do with a graph before it runs it, and returns t
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from neuromorphic.errors import RefusedInput
@@ -88,28 +89,30 @@ class Target(ABC):
         return self._parts(graph, frames, time_steps, progress)
 
 
-@dataclass(frozen=True)
-class Reference(Target):
-    """The semantics as they are written down (`execution.reference`): float64, every graph, slowly."""
-
-    name: ClassVar = "reference"
-    says: ClassVar = "the numpy definition"
+class Executor(Target):
+    """A target in numpy, `execution.NAME`, which takes every graph; its settings are those of `traces` there."""
 
     def refuses(self, graph: "Graph") -> list[str]:
-        """Nothing: what a graph means is what this computes."""
+        """Nothing."""
         return []
 
     def _parts(
         self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
     ) -> "Iterator[Trace]":
-        from neuromorphic.execution.reference import traces
+        traces = import_module(f"neuromorphic.execution.{self.name}").traces
+        return traces(graph, frames, time_steps, progress=progress, **vars(self))  # type: ignore[no-any-return]
 
-        return traces(graph, frames, time_steps, progress=progress)
+
+class Reference(Executor):
+    """The semantics as they are written down: float64, every graph, slowly."""
+
+    name: ClassVar = "reference"
+    says: ClassVar = "the numpy definition"
 
 
 @dataclass(frozen=True)
-class Fast(Target):
-    """The same in fast kernels (`execution.fast`): numpy's, or compiled ones in long runs.
+class Fast(Executor):
+    """The same in fast kernels: numpy's, or compiled ones in long runs.
 
     Attributes:
         cores: that compiled kernels run on; None for all of the process's.
@@ -119,17 +122,6 @@ class Fast(Target):
     says: ClassVar = "fast kernels, compiled in long runs"
 
     cores: int | None = None
-
-    def refuses(self, graph: "Graph") -> list[str]:
-        """Nothing."""
-        return []
-
-    def _parts(
-        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
-    ) -> "Iterator[Trace]":
-        from neuromorphic.execution.fast import traces
-
-        return traces(graph, frames, time_steps, progress=progress, cores=self.cores)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def torch_trace(prepared, graph, frames):
 def assert_three_agree(name, spec, limit):
     checkpoint = spikeclip.load(name)
     prepared = export.prepare(checkpoint)
-    graph = neuromorphic.from_nir(export.prepare(checkpoint).graph, name)
+    graph = neuromorphic.from_nir(prepared.graph, name)
     assert all(graph.metadata.certificate["nodes"][node.name]["exact"] for node in graph.populations)
     images = load_images(spec, checkpoint.config.image_size, limit)
     frames = neuromorphic.encode(graph, images.images)
