@@ -90,7 +90,7 @@ class Presented:
 
 def _some(graph: Graph) -> int:
     """Images whose frames are made at a time."""
-    numbers = prod(graph.nodes[graph.input].shape) * (graph.metadata.time_steps or 1)
+    numbers = prod(graph.frame_shape) * (graph.metadata.time_steps or 1)
     return min(SOME, max(1, NUMBERS // numbers))
 
 
