@@ -22,6 +22,10 @@ _ENVIRONMENT = {
 }
 
 
+NAME = "neuromorphic.child"
+"""A word in the command line of the child and of Lava's processes, for `pgrep -f`, wherever their module moves to."""
+
+
 def traces(
     graph: Graph,
     frames: Given,
@@ -84,7 +88,7 @@ def traces(
             job.write(folder)
         except OSError as error:
             raise SimulationFailed(f"{folder}: Lava's input can't be written there ({error.strerror})") from error
-        command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", str(folder))
+        command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", str(folder), NAME)
         # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
         environment = {**_ENVIRONMENT, "TMPDIR": str(folder)}
         run_group(command, on_line, timeout=timeout, silence=silence, environment=environment, mind=place.mind)
