@@ -1,4 +1,4 @@
-"""A twin and the encoder that learns from it, on a machine whose GPU is lent for minutes.
+"""A teacher, and the encoders that learn from it side by side, on a machine whose GPU is lent for minutes.
 
 python scripts/train_on_gpu.py --data cifar10:DIR --labels FILE.npz:KEY [--minutes 9] [--runs runs/gpu]
 
@@ -7,67 +7,104 @@ What doesn't end in its minutes goes on when the command is given again, from th
 """
 
 import argparse
+import io
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
-PRESET = "spike-driven-medium-early"
+MUON = ["--optimizer", "muon", "--flips", "alternating"]
+
+TEACHER = ["--twin", "--network", "resnet", "--preset", "spike-driven-medium", *MUON, "--cutout", "12"]
+
+ENCODERS = {
+    "spike-driven-medium": ["--preset", "spike-driven-medium", "--time-steps", "2"],
+    "paper-medium": ["--preset", "paper-medium"],
+    "spike-driven-economical": ["--preset", "spike-driven-small-early", "--time-steps", "1"],
+}
+"""Options of `spikeclip-train` by the checkpoint that it writes."""
+
+STUDENT = ["--stage", "dual", "--kl-weight", "2", "--kl-temperature", "2", *MUON, "--cutout", "8"]
+
+SCHEDULES = {
+    "teacher": "1x40",
+    "spike-driven-medium": "1x80,2x60",
+    "paper-medium": "1x80,4x40",
+    "spike-driven-economical": "1x150",
+}
+
 LARGEST_PART = 15 * 2**20
-"""Bytes of a file that is brought back; larger ones are cut."""
+"""Bytes of a file that is brought back."""
+
+LOOK = 0.5
+"""Seconds between two looks at what runs."""
 
 
-def schedule(*pairs: tuple[int, int], divisor: int) -> str:
-    """Pairs (time steps, epochs) as `--schedule` has them, with as few epochs as a rehearsal needs."""
-    return ",".join(f"{steps}x{max(1, epochs // divisor)}" for steps, epochs in pairs)
+def divided(schedule: str, by: int) -> str:
+    """A schedule STEPSxEPOCHS,... with as few epochs as a rehearsal needs."""
+    pairs = (pair.split("x") for pair in schedule.split(","))
+    return ",".join(f"{steps}x{max(1, int(epochs) // by)}" for steps, epochs in pairs)
 
 
-def commands(runs: Path, divisor: int) -> dict[Path, list[str]]:
-    """Options of `spikeclip-train` by the checkpoint that it writes, in order."""
-    twin, encoder = runs / "twin.safetensors", runs / "encoder.safetensors"
-    muon = ["--optimizer", "muon", "--flips", "alternating"]
-    return {
-        twin: ["--twin", "--schedule", schedule((1, 60), divisor=divisor), *muon],
-        encoder: [
-            *("--stage", "dual", "--teacher", str(twin), "--teacher-cache", str(runs / "twin.features.npz")),
-            *("--schedule", schedule((1, 80), (4, 20), divisor=divisor), *muon),
-        ],
-    }
+def run(commands: dict[Path, list[str]], end: float) -> bool:
+    """Run commands side by side, each with a log beside its checkpoint; whether all ended well by the time `end`."""
+    running: dict[Path, subprocess.Popen[bytes]] = {}
+    for checkpoint, command in commands.items():
+        print(" ".join(command[2:]), flush=True)
+        with checkpoint.with_suffix(".out").open("ab") as log:
+            running[checkpoint] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    while time.monotonic() < end and any(process.poll() is None for process in running.values()):
+        time.sleep(LOOK)
+    for checkpoint, process in running.items():
+        if process.poll() is None:
+            process.kill()
+            print(f"{checkpoint}: its minutes are over; the same command goes on", flush=True)
+        elif process.returncode:
+            print(f"{checkpoint}: failed, {process.returncode}; see {checkpoint.with_suffix('.out')}", flush=True)
+        process.wait()
+    return not any(process.returncode for process in running.values())
 
 
 def main(found: argparse.Namespace) -> int:
-    """Train what is left to train; 0 where all is done, 1 where time ran out, or what failed returned."""
+    """Train what is left to train; 0 where all is done, else 1."""
     end = time.monotonic() + 60 * found.minutes
     found.runs.mkdir(parents=True, exist_ok=True)
-    common = ["--preset", PRESET, "--data", f"{found.data}:train", "--test", found.test or f"{found.data}:test"]
-    common += ["--labels", found.labels, "--batch-size", str(found.batch_size), "--save-every", str(found.save_every)]
+    common = ["--data", f"{found.data}:train", "--test", found.test or f"{found.data}:test", "--labels", found.labels]
+    common += ["--batch-size", str(found.batch_size), "--save-every", str(found.save_every)]
     if found.limit:
         common += ["--limit", str(found.limit)]
-    for checkpoint, options in commands(found.runs, found.epochs_divided_by).items():
-        if checkpoint.is_file() and not checkpoint.with_name(checkpoint.name + ".resume").is_file():
-            continue
-        command = [sys.executable, "-m", "spikeclip", "train", *common, *options, "-o", str(checkpoint)]
-        print(" ".join(command[2:]), flush=True)
-        try:
-            code = subprocess.run(command, timeout=max(1.0, end - time.monotonic()), check=False).returncode
-        except subprocess.TimeoutExpired:
-            print(f"{checkpoint}: {found.minutes} minutes are over; the same command goes on", flush=True)
-            return 1
-        if code:
-            return code
+
+    def left(options: dict[str, list[str]]) -> dict[Path, list[str]]:
+        """Commands by the checkpoints that are not finished."""
+        paths = {found.runs / f"{name}.safetensors": name for name in options}
+        return {
+            path: [
+                *(sys.executable, "-m", "spikeclip", "train", *common, *options[name]),
+                *("--schedule", divided(SCHEDULES[name], found.epochs_divided_by), "-o", str(path)),
+            ]
+            for path, name in paths.items()
+            if not path.is_file() or path.with_name(path.name + ".resume").is_file()
+        }
+
+    learns = [*STUDENT, "--teacher", str(found.runs / "teacher.safetensors")]
+    done = run(left({"teacher": TEACHER}), end)
+    done = done and run(left({name: [*options, *learns] for name, options in ENCODERS.items()}), end)
     if found.results:
-        for file in sorted([*found.runs.glob("*.safetensors"), *found.runs.glob("*.json*")]):
-            cut(file, found.results)
-    return 0
+        files = [file for name in ENCODERS for file in sorted(found.runs.glob(f"{name}.*")) if file.suffix != ".resume"]
+        pack(files, found.results)
+    return 0 if done else 1
 
 
-def cut(file: Path, folder: Path) -> None:
-    """Copy a file in parts that may be brought back: `cat NAME.part* > NAME` puts them together."""
-    content = file.read_bytes()
-    starts = range(0, len(content), LARGEST_PART)
-    for i, start in enumerate(starts):
-        name = f"{file.name}.part{i}" if len(starts) > 1 else file.name
-        (folder / name).write_bytes(content[start : start + LARGEST_PART])
+def pack(files: list[Path], folder: Path) -> None:
+    """Write files as one archive in parts that may be brought back: `cat results.tar.part* | tar x`."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for file in files:
+            tar.add(file, file.name)
+    content = archive.getvalue()
+    for i, start in enumerate(range(0, len(content), LARGEST_PART)):
+        (folder / f"results.tar.part{i}").write_bytes(content[start : start + LARGEST_PART])
 
 
 if __name__ == "__main__":
@@ -79,7 +116,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=Path, default=Path("runs/gpu"))
     parser.add_argument("--results", type=Path, help="folder for copies in parts of 15 MiB at most")
     parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--save-every", type=int, default=5)
+    parser.add_argument("--save-every", type=int, default=10)
     parser.add_argument("--limit", type=int, help="take the first N images only")
     parser.add_argument("--epochs-divided-by", type=int, default=1)
     sys.exit(main(parser.parse_args()))

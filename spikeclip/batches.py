@@ -1,4 +1,4 @@
-"""Batches of training images: in an order that the seed and the epoch decide, shifted and mirrored at random.
+"""Batches of training images: in an order that the seed and the epoch decide, shifted, mirrored and cut at random.
 
 What is random is drawn on the CPU; images are gathered where the model is.  Both give the same bits on every device.
 """
@@ -76,9 +76,12 @@ def batches(
         draws = draw(len(chosen), images.images.shape[1], rng)
         if recipe.flips == "alternating":
             draws = replace(draws, mirrored=_alternating(len(images), recipe.seed, epoch)[chosen])
+        cut = rng.integers(0, images.images.shape[1], (2, len(chosen))) if recipe.cutout else None
         mine = share(len(chosen))
         which = torch.from_numpy(chosen[mine]).to(device)
         made = augmented(held, which, draws[mine])
+        if cut is not None:
+            made = cut_out(made, cut[:, mine], recipe.cutout, preprocessing)
         yield Batch(chosen[mine], made, normalised(made, preprocessing), None if labels is None else labels[which])
 
 
@@ -107,6 +110,27 @@ def augmented(images: Tensor, which: Tensor, draws: Draws) -> Tensor:
     columns = _reflected(right, images.shape[2])
     columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     return images[which[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def cut_out(images: Tensor, centres: NDArray[np.int64], side: int, preprocessing: Preprocessing) -> Tensor:
+    """Images with a square each in the mean colour of the data set (DeVries and Taylor, arXiv 1708.04552).
+
+    Args:
+        images: uint8 `[B, H, W, C]`.
+        centres: row and column of each square, int64 `[2, B]`; what lies beyond an edge is left out.
+        side: of the squares, in pixels.
+        preprocessing: has the mean, which becomes nearly 0.
+
+    Returns:
+        uint8 `[B, H, W, C]`.
+    """
+    at = torch.arange(images.shape[1], device=images.device)
+    rows, columns = (
+        (at >= first[:, None]) & (at < first[:, None] + side)
+        for first in torch.from_numpy(centres).to(images.device) - side // 2
+    )
+    colour = torch.tensor([round(level) for level in preprocessing.mean], dtype=torch.uint8, device=images.device)
+    return torch.where((rows[:, :, None] & columns[:, None, :])[..., None], colour, images)
 
 
 def _reflected(shift: Tensor, size: int) -> Tensor:

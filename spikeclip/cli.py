@@ -25,6 +25,13 @@ class Stage(StrEnum):
     DUAL = "dual"
 
 
+class Network(StrEnum):
+    """The choices of `--network`: `twin_checkpoint.NETWORKS`."""
+
+    TWIN = "twin"
+    RESNET = "resnet"
+
+
 @app.command(
     epilog=examples(
         "spikeclip train --preset spike-driven-tiny --data cifar10:DIR:train --test cifar10:DIR:test "
@@ -57,6 +64,9 @@ def train(
         bool, typer.Option("--quantized", help="With --init: train for 8-bit weights, as Loihi 2 has them.")
     ] = False,
     twin: Annotated[bool, typer.Option("--twin", help="Train the ANN twin of the encoder, to be a teacher.")] = False,
+    network: Annotated[
+        Network, typer.Option(help="With --twin: the twin itself, or resnet, a ResNet-18, which knows more.")
+    ] = Network.TWIN,
     stage: Annotated[
         Stage | None,
         typer.Option(help="What to learn: labels, a teacher's image features, or labels and its label logits."),
@@ -99,6 +109,9 @@ def train(
     flips: Annotated[
         str | None, typer.Option(help="random, or alternating: each image mirrored in every other epoch.")
     ] = None,
+    cutout: Annotated[
+        int | None, typer.Option(min=0, help="Side in pixels of a square that each image loses; 0 by default.")
+    ] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 to save the last ones.")] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Epochs between checkpoints and measurements.")] = 1,
     precision: Annotated[
@@ -130,6 +143,8 @@ def train(
             raise RefusedInput("--quantized trains a finished checkpoint further; expected one with --init")
         if twin and (init is not None or teacher is not None or teacher_cache is not None):
             raise RefusedInput("--twin trains a teacher from random weights; expected no --init, no --teacher")
+        if network != Network.TWIN and not twin:
+            raise RefusedInput(f"--network {network} is no encoder; expected it with --twin")
         start = FineTuning(load(init), quantized) if init is not None else None
         config = start.checkpoint.config if start and not preset else find_preset(preset or "spike-driven-small")
         config = replace(config, time_steps=time_steps or config.time_steps)
@@ -145,6 +160,7 @@ def train(
             "optimizer": optimizer,
             "muon_learning_rate": muon_learning_rate,
             "flips": flips,
+            "cutout": cutout,
             "centred": None if cosine is None else cosine == CosineOption.CENTRED,
             "ema": ema,
             "kl_weight": kl_weight,
@@ -162,7 +178,7 @@ def train(
             common = (config, found, preprocessing, images, held_out, label_set, output, own)
             told: Any = advance if rank() == 0 else lambda done, total, text: None
             if twin:
-                card = train_twin(*common, told, save_every).card
+                card = train_twin(*common, told, save_every, network.value).card
             else:
                 model = load_teacher(teacher, own) if teacher else None
                 card = run(*common, told, start, model, teacher_cache, save_every).card

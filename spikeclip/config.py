@@ -157,9 +157,10 @@ PRESETS: dict[str, SpikeClipConfig] = {
     "spike-driven-small-early": SpikeClipConfig(
         width=128, depth=2, heads=4, stem_pools=(2, 3), stem_channels=(16, 48, 96, 128)
     ),
-    "spike-driven-medium-early": SpikeClipConfig(
-        width=256, depth=4, heads=8, stem_pools=(2, 3), stem_channels=(32, 96, 192, 256)
+    "spike-driven-medium": SpikeClipConfig(
+        width=256, depth=2, heads=8, stem_pools=(2, 3), stem_channels=(64, 160, 256, 256)
     ),
+    "paper-medium": SpikeClipConfig(architecture="paper", width=256, depth=3, heads=8),
 }
 
 

@@ -7,14 +7,17 @@ and backwards, with the surrogate's derivative g (ATan) and no gradient through 
     dh_t = g(h_t - threshold) ds_t + (1 - s_t) dv_t        dx_t = dh_t / tau        dv_{t-1} = (1 - 1 / tau) dh_t
 
 SpikingJelly computes the same by some twenty operations per step, each of which reads and writes whole maps: on a CPU
-two thirds of a training step.  (Its own kernels for CUDA need CuPy or Triton; this needs neither.)  Spikes come out as
-the same bits, gradients as the same up to rounding.
+two thirds of a training step.  On CUDA, Triton, which comes with PyTorch there, does each pass at once (`triton_lif`).
+Spikes come out as the same bits where the dtype is float32 or wider, gradients as the same up to rounding.
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -27,34 +30,51 @@ class _Lif(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, tau: float, threshold: float, alpha: float) -> Tensor:
-        h, spikes = torch.empty_like(x), torch.empty_like(x)
-        v: Tensor | None = None
-        for current, charged, fired in zip(x, h, spikes, strict=True):
-            if v is None:
-                torch.div(current, tau, out=charged)
-                v = torch.empty_like(charged)
-            else:
-                torch.sub(current, v, out=charged).div_(tau).add_(v)
-            torch.ge(charged, threshold, out=fired)
-            torch.addcmul(charged, charged, fired, value=-1, out=v)
+        passes = _passes(x)
+        h, spikes = passes.charge(x, tau, threshold)
         ctx.save_for_backward(h, spikes)
-        ctx.settings = tau, threshold, alpha
+        ctx.passes, ctx.settings = passes, (tau, threshold, alpha)
         return spikes
 
     @staticmethod
     def backward(ctx: Any, d_spikes: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
-        h, spikes = ctx.saved_tensors
-        tau, threshold, alpha = ctx.settings
-        # alpha / 2 / (1 + (pi / 2 alpha u)^2) with u = h - threshold, as one division: each pass over a map counts.
-        over = (h - threshold).mul_(math.pi / 2 * math.sqrt(2 * alpha)).square_().add_(2 / alpha)
-        dh = torch.div(d_spikes, over, out=over)
-        dv: Tensor | None = None
-        for t in reversed(range(len(dh))):
-            if dv is not None:
-                dh[t].add_(dv).addcmul_(dv, spikes[t], value=-1)
-            if t:
-                dv = torch.mul(dh[t], 1 - 1 / tau, out=dv) if dv is not None else dh[t] * (1 - 1 / tau)
-        return dh.div_(tau), None, None, None
+        return ctx.passes.gradient(d_spikes, *ctx.saved_tensors, *ctx.settings), None, None, None
+
+
+def charge(x: Tensor, tau: float, threshold: float) -> tuple[Tensor, Tensor]:
+    """Charges h and spikes s of currents x: `[T, ...]` each, of x's dtype."""
+    h, spikes = torch.empty_like(x), torch.empty_like(x)
+    v: Tensor | None = None
+    for current, charged, fired in zip(x, h, spikes, strict=True):
+        if v is None:
+            torch.div(current, tau, out=charged)
+            v = torch.empty_like(charged)
+        else:
+            torch.sub(current, v, out=charged).div_(tau).add_(v)
+        torch.ge(charged, threshold, out=fired)
+        torch.addcmul(charged, charged, fired, value=-1, out=v)
+    return h, spikes
+
+
+def gradient(d_spikes: Tensor, h: Tensor, spikes: Tensor, tau: float, threshold: float, alpha: float) -> Tensor:
+    """The gradient by the currents `[T, ...]` of the gradient by the spikes."""
+    # alpha / 2 / (1 + (pi / 2 alpha u)^2) with u = h - threshold, as one division: each pass over a map counts.
+    over = (h - threshold).mul_(math.pi / 2 * math.sqrt(2 * alpha)).square_().add_(2 / alpha)
+    dh = torch.div(d_spikes, over, out=over)
+    dv: Tensor | None = None
+    for t in reversed(range(len(dh))):
+        if dv is not None:
+            dh[t].add_(dv).addcmul_(dv, spikes[t], value=-1)
+        if t:
+            dv = torch.mul(dh[t], 1 - 1 / tau, out=dv) if dv is not None else dh[t] * (1 - 1 / tau)
+    return dh.div_(tau)
+
+
+def _passes(x: Tensor) -> Any:
+    """The module whose `charge` and `gradient` compute where `x` is."""
+    if x.is_cuda and find_spec("triton") and x.dtype != torch.float64:
+        return import_module("spikeclip.triton_lif")
+    return sys.modules[__name__]
 
 
 @contextmanager

@@ -22,15 +22,16 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     Five steps of an iteration of Newton and Schulz, from the matrix over its Frobenius norm.  Singular values below a
     hundredth of that norm stay smaller.
 
-    Shapes: float `[M, N]` to the same.
+    Shapes: float `[..., M, N]` to the same.
     """
     a, b, c = COEFFICIENTS
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix  # the smaller square is the cheaper one
-    x = x / x.norm().clamp(min=1e-7)
+    high = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.mT if high else matrix  # the smaller square is the cheaper one
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
     for _ in range(ITERATIONS):
-        square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+        square = x @ x.mT
+        x = a * x + (b * square + c * (square @ square)) @ x
+    return x.mT if high else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -58,16 +59,24 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Change every weight that has a gradient; `closure` is not called, nothing here needs the loss again."""
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = {}
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._change(weight, group)
+                    alike.setdefault(weight.flatten(1).shape, []).append(weight)
+            for weights in alike.values():
+                self._change(weights, group)
 
-    def _change(self, weight: Tensor, group: dict[str, Any]) -> None:
+    def _change(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """Change weights that are matrices of one shape: an accelerator multiplies them together."""
+        ahead = torch.stack([self._ahead(weight, group["momentum"]) for weight in weights])
+        scale = max(1.0, ahead.shape[-2] / ahead.shape[-1]) ** 0.5
+        for weight, change in zip(weights, orthogonalised(ahead), strict=True):
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(change.view(weight.shape), alpha=-group["lr"] * scale)
+
+    def _ahead(self, weight: Tensor, momentum: float) -> Tensor:
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
-        mean = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
-        ahead = weight.grad.lerp(mean, group["momentum"]).flatten(1)
-        scale = max(1.0, ahead.shape[0] / ahead.shape[1]) ** 0.5
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(orthogonalised(ahead).view(weight.shape), alpha=-group["lr"] * scale)
+        mean = state["momentum"].lerp_(weight.grad, 1 - momentum)
+        return weight.grad.lerp(mean, momentum).flatten(1)

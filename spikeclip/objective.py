@@ -66,8 +66,7 @@ class Objective:
         if self.features is not None:
             return torch.from_numpy(self.features[batch.indices]).to(self.vectors.device)
         with torch.autocast(self.vectors.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            found = self.teacher.image_features(batch.images.cpu().numpy())
-        return torch.from_numpy(found).to(self.vectors.device)
+            return self.teacher.features(batch.images).to(self.vectors.device)
 
 
 def find_objective(

@@ -63,13 +63,19 @@ class Preprocessing:
         Returns:
             float32 `[N, C, H, W]`.
         """
-        if images.shape[1:] != (self.image_size, self.image_size, len(self.mean)):
-            raise RefusedInput(
-                f"images have the shape {images.shape[1:]}; "
-                f"expected {(self.image_size, self.image_size, len(self.mean))}"
-            )
+        self.check(images.shape)
         x = (images - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse images `[N, H, W, C]` of another size.
+
+        Raises:
+            RefusedInput: they have other sides or channels.
+        """
+        expected = (self.image_size, self.image_size, len(self.mean))
+        if shape[1:] != expected:
+            raise RefusedInput(f"images have the shape {shape[1:]}; expected {expected}")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as a JSON-compatible dictionary, without the `resize` that older files have without a word."""

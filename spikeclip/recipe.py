@@ -42,6 +42,7 @@ class Recipe:
             limit.
         spike_weight: of the penalty that holds it there; the larger, the sooner it does.
         flips: `random` mirrors each image with probability 1/2; `alternating` each in every other epoch.
+        cutout: side in pixels of a square that each image loses, in the mean colour; 0 for none.
         ema: decay per step of the averaged weights that are evaluated and saved; 0 to save the weights themselves.
         calibration_images: training images that the statistics of batch normalisation are measured on for the saved
             weights.
@@ -69,6 +70,7 @@ class Recipe:
     spike_budget: float | None = None
     spike_weight: float = 1.0
     flips: Literal["random", "alternating"] = "random"
+    cutout: int = 0
     ema: float = 0.998
     calibration_images: int = 4096
     precision: Literal["float32", "bf16"] = "float32"
@@ -100,6 +102,8 @@ class Recipe:
             )
         if self.flips not in ("random", "alternating"):
             raise RefusedInput(f"flips are {self.flips!r}; expected 'random' or 'alternating'")
+        if self.cutout < 0:
+            raise RefusedInput(f"cutout is {self.cutout}; expected a side in pixels, or 0")
         temperatures = (self.temperature, self.teacher_temperature, self.kl_temperature)
         if any(t is not None and not 0 < t < math.inf for t in temperatures) or not 0 <= self.kl_weight < math.inf:
             raise RefusedInput(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromorphic.files import whole
+from spikeclip.batches import normalised
 from spikeclip.data import ImageSet
 from spikeclip.distributed import rank, wait_for_all
 from spikeclip.errors import RefusedInput
@@ -42,9 +43,13 @@ class Teacher(Protocol):
     cosine: Cosine = "plain"
     resize: Resize = ANTIALIASED
 
-    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features, not normalised: uint8 `[N, H, W, 3]` to float32 `[N, embedding_width]`."""
+    def features(self, images: Tensor) -> Tensor:
+        """Features, not normalised, where it computes: uint8 `[N, H, W, 3]` to float32 `[N, embedding_width]`."""
         ...
+
+    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same of arrays."""
+        return self.features(torch.from_numpy(images)).cpu().numpy()
 
     def vectors(self, labels: LabelSet) -> NDArray[np.float32]:
         """What its cosines are with: unit float32 `[classes, embedding_width]`."""
@@ -98,12 +103,12 @@ class ClipTeacher(Teacher):
         self.scale = float(model.logit_scale.exp())
 
     @torch.no_grad()
-    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def features(self, images: Tensor) -> Tensor:
         size = self._model.config.vision_config.image_size
-        x = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float()
+        x = images.to(self._device).permute(0, 3, 1, 2).float()
         x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
         pooled = self._model.vision_model(pixel_values=(x - self._mean) / self._std).pooler_output
-        return self._model.visual_projection(pooled).float().cpu().numpy()
+        return self._model.visual_projection(pooled).float()
 
     def to_dict(self) -> dict[str, Any]:
         tensors = self._model.state_dict()
@@ -111,7 +116,7 @@ class ClipTeacher(Teacher):
 
 
 class TwinTeacher(Teacher):
-    """The ANN twin of an encoder, from its checkpoint."""
+    """The ANN twin of an encoder, or another conventional network, from its checkpoint."""
 
     def __init__(self, checkpoint: TwinCheckpoint, device: str = "cpu") -> None:
         self._checkpoint, self._device = checkpoint, device
@@ -123,9 +128,9 @@ class TwinTeacher(Teacher):
         self.resize = checkpoint.preprocessing.resize
 
     @torch.no_grad()
-    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        x = torch.from_numpy(self._checkpoint.preprocessing(images)).to(self._device)
-        return self._model(x.to(memory_format=torch.channels_last)).float().cpu().numpy()
+    def features(self, images: Tensor) -> Tensor:
+        self._checkpoint.preprocessing.check(tuple(images.shape))
+        return self._model(normalised(images.to(self._device), self._checkpoint.preprocessing)).float()
 
     def to_dict(self) -> dict[str, Any]:
         tensors = self._model.state_dict()

@@ -79,6 +79,8 @@ class Run(Generic[Model]):
         recipe = self.recipe
         self.model.to(self.device, memory_format=torch.channels_last)
         torch.backends.cudnn.benchmark = True  # of the few shapes that a run has, which kernels are fastest
+        if self.device.startswith("cuda") and recipe.precision == "bf16":
+            torch.set_float32_matmul_precision("high")  # TF32 for what stays in float32: three bits more than bfloat16
         learned = recipe.learn_temperature and recipe.stage != "align"
         self.temperature = nn.Parameter(torch.tensor(recipe.temperature, device=self.device), requires_grad=learned)
         self.optimizers = _optimizers(self.model, self.temperature, recipe)
@@ -159,8 +161,8 @@ class Run(Generic[Model]):
         kept, new = ([*model.state_dict().values()] for model in (self.average, self.model))
         real = [tensor.is_floating_point() for tensor in kept]
         torch._foreach_lerp_([*compress(kept, real)], [*compress(new, real)], 1 - decay)
-        for count, seen in compress(zip(kept, new, strict=True), (not is_real for is_real in real)):
-            count.copy_(seen)
+        counters = [not is_real for is_real in real]
+        torch._foreach_copy_([*compress(kept, counters)], [*compress(new, counters)])
 
 
 def _optimizers(model: nn.Module, temperature: nn.Parameter, recipe: Recipe) -> list[torch.optim.Optimizer]:

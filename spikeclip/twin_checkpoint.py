@@ -1,4 +1,4 @@
-"""Checkpoints of the ANN twin: weights as safetensors, and what they mean as JSON in the same file's metadata."""
+"""Checkpoints of conventional networks, of the ANN twin above all: safetensors, with what they mean as JSON in them."""
 
 import json
 from dataclasses import dataclass, field
@@ -14,17 +14,21 @@ from spikeclip.checkpoint import check_tensors, read_tensors, write_tensors
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import Preprocessing
+from spikeclip.resnet import ResNet
 from spikeclip.twin import AnnTwin
 
 TWIN_FORMAT = "spikeclip-twin"
 
+NETWORKS: dict[str, type[AnnTwin] | type[ResNet]] = {"twin": AnnTwin, "resnet": ResNet}
+"""What a checkpoint may hold, by the name that it has in the file; a file without one holds a twin."""
+
 
 @dataclass(frozen=True)
 class TwinCheckpoint:
-    """A trained twin with all that using it takes.
+    """A trained conventional network with all that using it takes.
 
     Attributes:
-        model: in evaluation mode; its outputs are embeddings.
+        model: one of `NETWORKS`, in evaluation mode; its outputs are embeddings.
         config: of the encoder whose twin it is.
         preprocessing: how images become its input.
         label_names: what it was trained to tell apart.
@@ -34,7 +38,7 @@ class TwinCheckpoint:
         path: where it was read from; None for one that was just made.
     """
 
-    model: AnnTwin
+    model: AnnTwin | ResNet
     config: SpikeClipConfig
     preprocessing: Preprocessing
     label_names: tuple[str, ...]
@@ -53,6 +57,8 @@ def save_twin(checkpoint: TwinCheckpoint, path: Path) -> None:
         "cosines": {"scale": checkpoint.scale, "centred": checkpoint.centred},
         "card": checkpoint.card,
     }
+    if not isinstance(checkpoint.model, AnnTwin):
+        metadata["network"] = next(name for name, kind in NETWORKS.items() if type(checkpoint.model) is kind)
     write_tensors(checkpoint.model, TWIN_FORMAT, metadata, path)
     write_json(path.with_suffix(".json"), checkpoint.card)
 
@@ -95,7 +101,10 @@ def load_twin(name_or_path: str | Path) -> TwinCheckpoint:
         preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
     except RefusedInput as error:
         raise RefusedInput(f"{path}: {error}") from error
-    model = AnnTwin(config)
+    network = metadata.get("network", "twin")
+    if network not in NETWORKS:
+        raise RefusedInput(f"{path}: holds a network {network!r}; expected {' or '.join(NETWORKS)}")
+    model = NETWORKS[network](config)
     check_tensors(path, tensors, model.state_dict())
     model.load_state_dict(tensors)
     return TwinCheckpoint(

@@ -1,10 +1,10 @@
-"""Training of the ANN twin, which then is a teacher: cross-entropy over cosines with label vectors."""
+"""Training of a conventional network, which then is a teacher: cross-entropy over cosines with label vectors."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeclip.calibration import calibrate
 from spikeclip.config import SpikeClipConfig
@@ -16,8 +16,7 @@ from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
 from spikeclip.teacher import Teacher, TwinTeacher
 from spikeclip.training_run import Progress, Run, carry_out, check_batches, check_output
-from spikeclip.twin import AnnTwin
-from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin, save_twin
+from spikeclip.twin_checkpoint import NETWORKS, TwinCheckpoint, load_twin, save_twin
 
 
 def train_twin(
@@ -31,8 +30,9 @@ def train_twin(
     device: str = "cpu",
     progress: Progress = lambda done, total, text: None,
     save_every: int = 1,
+    network: str = "twin",
 ) -> TwinCheckpoint:
-    """Train the twin of an encoder and write its checkpoint to `out`, as `training.train` does with an encoder.
+    """Train the twin of an encoder, or another network, and write its checkpoint, as `training.train` does.
 
     Args:
         config: of the encoder whose twin it is.
@@ -45,6 +45,7 @@ def train_twin(
         device: `cpu`, `cuda`, ...
         progress: told of every step.
         save_every: epochs between two checkpoints, and between the states that a run goes on from.
+        network: of `twin_checkpoint.NETWORKS`.
 
     Returns:
         The checkpoint that was written.
@@ -64,9 +65,11 @@ def train_twin(
     check_batches(train_set, recipe)
 
     torch.manual_seed(recipe.seed)
-    run = Run(AnnTwin(config), recipe, _embed, device)
+    run = Run(NETWORKS[network](config), recipe, _embed, device)
     about = {"config": config.to_dict(), "recipe": recipe.to_dict(), "preprocessing": preprocessing.to_dict()}
     identity = {"twin": True, **about, **identify(objective, train_set)}
+    if network != "twin":
+        identity["network"] = network
 
     def train_epoch() -> dict[str, Any]:
         run.model.train()
@@ -77,6 +80,7 @@ def train_twin(
         calibrate(kept, preprocessing, train_set, recipe.calibration_images, device)
         card: dict[str, Any] = {
             **about,
+            "network": network,
             "train": {"images": len(train_set), "sha256": train_set.sha256},
             "epochs_done": run.epoch,
             "test": None,
@@ -106,5 +110,5 @@ def accuracy(teacher: Teacher, images: ImageSet, labels: LabelSet, batch_size: i
     return right / len(images)
 
 
-def _embed(twin: AnnTwin, inputs: Tensor, time_steps: int) -> Tensor:
-    return twin(inputs)
+def _embed(network: nn.Module, inputs: Tensor, time_steps: int) -> Tensor:
+    return network(inputs)

@@ -1,8 +1,10 @@
 """What the scripts decide by themselves: fronts, points out of measured files, and a run on a GPU in pieces."""
 
 import argparse
+import io
 import json
 import subprocess
+import tarfile
 
 import pytest
 
@@ -63,24 +65,37 @@ def test_a_checkpoint_that_is_not_exact_makes_no_point(tmp_path):
         pareto.measure("one", "images.npz", 4, tmp_path)
 
 
+class Ended:
+    """A process that has ended, or one that never does."""
+
+    def __init__(self, code):
+        self.returncode = code
+
+    def poll(self):
+        return self.returncode
+
+    def kill(self):
+        self.returncode = -9
+
+    def wait(self):
+        return self.returncode
+
+
 @pytest.fixture
 def on_gpu(tmp_path, monkeypatch):
-    """A function that runs the script; `outcomes` are what its commands return, or the error that they raise."""
+    """A function that runs the script; `outcomes` are what its commands return, None of one that doesn't end."""
     told = []
 
     def run(*outcomes, **changes):
         left = list(outcomes)
 
-        def called(command, timeout, check):
+        def called(command, stdout, stderr):
             told.append(command)
-            outcome = left.pop(0)
-            if isinstance(outcome, Exception):
-                raise outcome
-            return argparse.Namespace(returncode=outcome)
+            return Ended(left.pop(0))
 
-        monkeypatch.setattr(subprocess, "run", called)
+        monkeypatch.setattr(subprocess, "Popen", called)
         settings = {
-            "data": "cifar10:DIR", "test": None, "labels": "l.npz:k", "minutes": 1.0, "runs": tmp_path / "runs",
+            "data": "cifar10:DIR", "test": None, "labels": "l.npz:k", "minutes": 0.0, "runs": tmp_path / "runs",
             "results": None, "batch_size": 8, "save_every": 5, "limit": None, "epochs_divided_by": 20,
         }  # fmt: skip
         return train_on_gpu.main(argparse.Namespace(**{**settings, **changes})), told
@@ -88,40 +103,58 @@ def on_gpu(tmp_path, monkeypatch):
     return run
 
 
-def test_both_stages_are_trained_in_order(on_gpu, tmp_path):
-    code, told = on_gpu(0, 0)
+def option(command, name):
+    return command[command.index(name) + 1]
+
+
+def test_the_teacher_is_trained_first_and_every_encoder_by_it(on_gpu, tmp_path):
+    code, told = on_gpu(0, 0, 0, 0)
     assert code == 0
-    assert ["--twin" in command for command in told] == [True, False]
-    assert told[1][told[1].index("--schedule") + 1] == "1x4,4x1"
-    assert told[1][told[1].index("--teacher") + 1] == told[0][-1] == str(tmp_path / "runs" / "twin.safetensors")
+    assert [option(command, "-o") for command in told] == [
+        str(tmp_path / "runs" / f"{name}.safetensors") for name in ("teacher", *train_on_gpu.ENCODERS)
+    ]
+    assert "--twin" in told[0]
+    assert {option(command, "--teacher") for command in told[1:]} == {option(told[0], "-o")}
+
+
+def test_a_rehearsal_keeps_the_time_steps_and_has_an_epoch_at_least_of_each():
+    assert train_on_gpu.divided("1x80,4x10", 40) == "1x2,4x1"
 
 
 def test_it_goes_on_with_what_is_unfinished(on_gpu, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
-    for name in ("twin.safetensors", "encoder.safetensors", "encoder.safetensors.resume"):
-        (runs / name).write_bytes(b"")
+    for name in ("teacher", *train_on_gpu.ENCODERS):
+        (runs / f"{name}.safetensors").write_bytes(b"")
+    (runs / "paper-medium.safetensors.resume").write_bytes(b"")
     code, told = on_gpu(0)
     assert (code, len(told)) == (0, 1)
-    assert told[0][-1] == str(runs / "encoder.safetensors")
+    assert option(told[0], "-o") == str(runs / "paper-medium.safetensors")
 
 
-def test_minutes_that_are_over_and_commands_that_fail_end_it(on_gpu, capsys):
-    assert on_gpu(subprocess.TimeoutExpired("train", 60))[0] == 1
-    assert "the same command goes on" in capsys.readouterr().out
-    assert on_gpu(0, 2)[0] == 2
+def test_minutes_that_are_over_end_what_runs(on_gpu, capsys):
+    assert on_gpu(0, 0, None, 0)[0] == 1
+    assert "paper-medium.safetensors: its minutes are over; the same command goes on" in capsys.readouterr().out
 
 
-def test_results_come_in_parts_that_make_the_file(on_gpu, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_on_gpu, "LARGEST_PART", 10)
+def test_encoders_are_not_begun_without_their_teacher(on_gpu, capsys):
+    code, told = on_gpu(2)
+    assert (code, len(told)) == (1, 1)
+    assert "teacher.safetensors: failed, 2; see" in capsys.readouterr().out
+
+
+def test_results_come_in_parts_that_make_the_archive(on_gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_on_gpu, "LARGEST_PART", 1000)
     runs, results = tmp_path / "runs", tmp_path / "results"
     runs.mkdir()
     results.mkdir()
-    (runs / "encoder.safetensors").write_bytes(bytes(range(25)))
-    (runs / "encoder.json").write_bytes(b"{}")
-    (runs / "twin.safetensors").write_bytes(b"twin")
-    assert on_gpu(results=results)[0] == 0
-    parts = sorted(results.glob("encoder.safetensors.part*"))
-    assert [len(part.read_bytes()) for part in parts] == [10, 10, 5]
-    assert b"".join(part.read_bytes() for part in parts) == bytes(range(25))
-    assert {file.name for file in results.iterdir()} >= {"encoder.json", "twin.safetensors"}
+    (runs / "paper-medium.safetensors").write_bytes(bytes(range(250)) * 10)
+    (runs / "paper-medium.safetensors.resume").write_bytes(b"state")
+    (runs / "paper-medium.json").write_bytes(b"{}")
+    on_gpu(0, 0, 0, 0, results=results)
+    parts = sorted(results.iterdir(), key=lambda part: int(part.name.removeprefix("results.tar.part")))
+    assert all(part.stat().st_size == 1000 for part in parts[:-1])
+    with tarfile.open(fileobj=io.BytesIO(b"".join(part.read_bytes() for part in parts))) as tar:
+        assert tar.extractfile("paper-medium.safetensors").read() == bytes(range(250)) * 10
+        assert {"paper-medium.json", "paper-medium.out"} <= {*tar.getnames()}
+        assert "paper-medium.safetensors.resume" not in tar.getnames()

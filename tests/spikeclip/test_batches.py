@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikeclip.batches import augmented, batches, draw, normalised
+from spikeclip.batches import augmented, batches, cut_out, draw, normalised
 from spikeclip.data import ImageSet
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
@@ -95,3 +95,27 @@ def test_alternating_flips_show_every_image_both_ways_in_two_epochs():
     assert (first != mirrored(0, replace(alternating, seed=1))).any()
     random = [mirrored(number, RECIPE) for number in range(2)]
     assert 0 < (random[0] ^ random[1]).sum() < 24
+
+
+@pytest.mark.parametrize("side", [1, 4, 5, 40])
+def test_a_cut_out_square_has_the_mean_colour_and_ends_at_the_edges(side):
+    held = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
+    centres = np.array([[0, 15, 7, 3], [0, 15, 8, 12]])
+    preprocessing = Preprocessing(16, mean=(10.4, 20.6, 30.0), std=(1.0, 1.0, 1.0))
+    expected = held.copy()
+    for image, row, column in zip(expected, *centres, strict=True):
+        for i in range(16):
+            for j in range(16):
+                if 0 <= i - (row - side // 2) < side and 0 <= j - (column - side // 2) < side:
+                    image[i, j] = (10, 21, 30)
+    assert np.array_equal(cut_out(torch.from_numpy(held), centres, side, preprocessing), expected)
+
+
+def test_squares_are_cut_where_the_recipe_says_and_change_nothing_else():
+    whole = epoch(0)
+    cut = epoch(0, replace(RECIPE, cutout=4))
+    for before, after in zip(whole[:1], cut[:1], strict=True):
+        assert np.array_equal(before.indices, after.indices)
+        differs = (before.images != after.images).any(-1)
+        assert differs.any((1, 2)).all()
+        assert differs.sum((1, 2)).max() <= 16

@@ -142,3 +142,20 @@ def test_both_learning_rates_follow_one_curve():
         part = run.recipe.learning_rate_at(i / 8) / 2e-3
         assert rates == [[pytest.approx(part * 2e-3)] * 2, [pytest.approx(part * 0.02)]]
     assert max(rates[1][0] for rates in seen) > 0.015
+
+
+def test_weights_of_one_shape_are_changed_as_each_alone():
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(6, 4, 3, 3), (6, 36), (6, 4, 3, 3), (3, 12)]
+    weights = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    gradients = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    changed = []
+    for together in (True, False):
+        parameters = [torch.nn.Parameter(weight.clone()) for weight in weights]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        for group in [parameters] if together else [[parameter] for parameter in parameters]:
+            Muon(group, 0.02, 0.1).step()
+        changed.append([parameter.detach() for parameter in parameters])
+    for one, other in zip(*changed, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
