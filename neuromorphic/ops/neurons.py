@@ -15,7 +15,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
 from neuromorphic.ops.neuron_roles import FloatState, Population
-from neuromorphic.ops.parameters import check_threshold, decay, full, gain, per_input, per_neuron
+from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
     Float32,
@@ -66,6 +66,11 @@ class FloatPopulation(FloatState, Population):
     def rests_after_spike(self) -> bool:
         return not self.subtracts
 
+    @property
+    def fires_at_rest(self) -> bool:
+        """Whether some thresholds are below where v begins: such neurons fire although nothing arrives."""
+        return bool((self.threshold < self.start).any())
+
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
         numbers = {key: values for key, values in vars(self).items() if key != "subtracts"}
         return GeneralNeurons(numbers, self.start, (batch, *shape), dtype, subtracts=self.subtracts)
@@ -92,7 +97,6 @@ class Lif(FloatPopulation):
     @classmethod
     def read(cls, node: nir.LIF, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("tau", "r", "v_leak", "v_threshold", "v_reset"), shape, where)
-        check_threshold(values, where)
         if np.isinf(values["tau"]).any() or np.isinf(values["r"]).any():
             return cls._integrator(values, shape, where, given)
         leaving = decay(values["tau"], given, "tau", where)
@@ -147,8 +151,8 @@ class Lif(FloatPopulation):
 
     @property
     def always_updated(self) -> bool:
-        """Where it leaks towards, or is reset to, anything but 0."""
-        return bool(self.leak.any() or self.reset.any())
+        """Where it leaks towards, or is reset to, anything but 0, or fires at rest."""
+        return bool(self.leak.any() or self.reset.any()) or self.fires_at_rest
 
 
 @final
@@ -169,7 +173,6 @@ class If(FloatPopulation):
     @classmethod
     def read(cls, node: nir.IF, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("r", "v_threshold", "v_reset"), shape, where)
-        check_threshold(values, where)
         neurons = cls(
             gain=gain(values["r"], given.integrator_dt),
             threshold=values["v_threshold"],
@@ -198,7 +201,10 @@ class If(FloatPopulation):
     multiplications = 0
     leaks = False
     current_lasts = False
-    always_updated = False
+
+    @property
+    def always_updated(self) -> bool:
+        return self.fires_at_rest
 
 
 @final
@@ -225,7 +231,6 @@ class CubaLif(FloatPopulation):
     def read(cls, node: nir.CubaLIF, shape: Shape, where: str, given: Conventions) -> Typed:
         keys = ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
         values = per_neuron(node, keys, shape, where)
-        check_threshold(values, where)
         synapse = decay(values["tau_syn"], given, "tau_syn", where)
         neurons = cls(
             current_decay=synapse,
@@ -275,8 +280,8 @@ class CubaLif(FloatPopulation):
 
     @property
     def always_updated(self) -> bool:
-        """Where it leaks towards, or is reset to, anything but 0."""
-        return bool(self.leak.any() or self.reset.any())
+        """Where it leaks towards, or is reset to, anything but 0, or fires at rest."""
+        return bool(self.leak.any() or self.reset.any()) or self.fires_at_rest
 
 
 @final
@@ -317,4 +322,4 @@ class Threshold(FloatPopulation):
 
     @property
     def always_updated(self) -> bool:
-        return bool((self.threshold < 0).any())
+        return self.fires_at_rest

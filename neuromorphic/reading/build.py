@@ -14,8 +14,9 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ops import AnyOperation, Sink, Source, Typed
+from neuromorphic.reading.draft import Draft
 from neuromorphic.reading.nesting import flat
-from neuromorphic.reading.passes import PASSES, Draft
+from neuromorphic.reading.passes import PASSES
 from neuromorphic.reading.provenance import Asked, Origin, understood
 
 NOTHING, NOWHERE = Asked(), Origin()
@@ -50,9 +51,10 @@ def from_nir(
 
 def drafted(graph: nir.NIRGraph, source: str, asked: Asked = NOTHING, origin: Origin = NOWHERE) -> Draft:
     """What the passes begin with: metadata and conventions understood, subgraphs made flat."""
-    raw, edges = flat(graph, source)
+    raw, edges, notes = flat(graph, source)
     stated = GraphMetadata.of(graph.metadata, source, asked.dt)
     metadata, conventions = understood(stated, raw.values(), asked, origin, source)
+    metadata = replace(metadata, assumed=(*metadata.assumed, *notes))
     fan_in: dict[str, list[str]] = {name: [] for name in raw}
     for before, after in edges:
         fan_in[after].append(before)
