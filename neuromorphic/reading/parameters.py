@@ -64,11 +64,11 @@ def declared_shape(value: object, where: str) -> Shape:
     return shape
 
 
-def without_batch(declared: Shape, readers: Iterable[nir.NIRNode]) -> Shape:
+def without_batch(declared: Shape, readers: Iterable[nir.NIRNode], outputs: Iterable[object]) -> Shape:
     """The shape that an input declares, without the axes in front that none of its readers takes.
 
     Rockpool declares the axes of its sample data for images and time, `[1, C]` where a matrix reads `[C]`; snnTorch's
-    files of sequences `[T, C]`.
+    files of sequences `[T, C]`, of which no output has the axis T: the rows of a matrix that reads `[T, C]` would.
     """
     nodes = list(readers)
     takes = {_DIMENSIONS.get(type(node)) for node in nodes}
@@ -76,7 +76,9 @@ def without_batch(declared: Shape, readers: Iterable[nir.NIRNode]) -> Shape:
     extra = 0 if most is None else len(declared) - most
     ones = declared[:extra] == (1,) * extra
     rows = {np.shape(node.weight)[-1:] for node in nodes if isinstance(node, nir.Affine | nir.Linear)}
-    return declared[extra:] if extra > 0 and (ones or rows == {declared[extra:]}) else declared
+    leave = [tuple(np.atleast_1d(np.asarray(shape))[:extra].tolist()) for shape in outputs]
+    of_time = rows == {declared[extra:]} and declared[:extra] not in leave
+    return declared[extra:] if extra > 0 and (ones or of_time) else declared
 
 
 def _numbers(value: object) -> tuple[str | None, int]:

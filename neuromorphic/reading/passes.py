@@ -274,7 +274,8 @@ def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
     if isinstance(node, nir.Input):
         if sources:
             raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources[:4])}); expected none")
-        shape = without_batch(declared_shape(node.input_type["input"], where), readers)
+        outputs = [node.output_type["output"] for node in draft.raw.values() if isinstance(node, nir.Output)]
+        shape = without_batch(declared_shape(node.input_type["input"], where), readers, outputs)
     else:
         if not sources:
             raise RefusedInput(f"{where} has no sources; expected at least one edge into it")

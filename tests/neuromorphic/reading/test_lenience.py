@@ -147,12 +147,6 @@ def test_a_subgraph_that_was_made_flat_keeps_its_edges():
     same(file, nested(), frames(3))
 
 
-def test_a_split_subgraph_within_a_subgraph_keeps_its_edges():
-    split = {**ENDS, **{f"h.{name}": node for name, node in INNER.items()}}
-    within = [("input", "h"), ("h", "output"), *((f"h.{a}", f"h.{b}") for a, b in WITHIN)]
-    same(nested(split, within), nested(), frames(3))
-
-
 def test_a_name_that_no_node_has_is_the_only_node_that_no_edge_names():
     wrong = {"other" if name == "lif" else name: node for name, node in INNER.items()}
     file = nested(wrong)
