@@ -3,8 +3,9 @@
 What a name needs is loaded at its first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuromorphic.lazy import loader
 
 if TYPE_CHECKING:
     from energy.ann import dense_baseline
@@ -44,7 +45,7 @@ __all__ = [
     "with_input_kind",
 ]
 
-_ROOMS = {
+_HOMES = {
     "SHIPPED": "shipped",
     "Accuracy": "document",
     "AnnCounts": "counts",
@@ -68,8 +69,4 @@ _ROOMS = {
     "with_input_kind": "inputs",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"energy.{_ROOMS[name]}"), name)
+__getattr__ = loader(__name__, _HOMES)

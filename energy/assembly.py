@@ -1,6 +1,8 @@
 """From counts and prices to the document: one account per device and scheme, one comparison per device of the twin."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import get_args
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from energy.limits import not_counted, notes
 from energy.neurobench import neurobench
 from energy.prices import Device, Widths
 from energy.statistics import break_even, sensitivity
-from energy.traffic import Access, ann_accesses, snn_accesses, width
+from energy.traffic import Access, Reuse, ann_accesses, snn_accesses, width
 from energy.verdict import OPPONENTS, decide, sentence
 from neuromorphic.ir.graph import Graph
 
@@ -100,15 +102,9 @@ def _report(
     ann = counts.ann
     traffic = ann_traffic = None
     if device.widths is not None:
-        traffic = Traffics(
-            ideal_reuse=_traffic(snn_accesses(graph, counts, "ideal_reuse"), device.widths, counts.images),
-            no_reuse=_traffic(snn_accesses(graph, counts, "no_reuse"), device.widths, counts.images),
-        )
+        traffic = _traffics(partial(snn_accesses, graph, counts), device.widths, counts.images)
     if device.widths is not None and ann is not None and ann.shaped:
-        ann_traffic = Traffics(
-            ideal_reuse=_traffic(ann_accesses(ann, "ideal_reuse"), device.widths, counts.images),
-            no_reuse=_traffic(ann_accesses(ann, "no_reuse"), device.widths, counts.images),
-        )
+        ann_traffic = _traffics(partial(ann_accesses, ann), device.widths, counts.images)
     twins = [other for other in devices if fair(device, other)]
     return DeviceReport(
         device=device,
@@ -118,6 +114,11 @@ def _report(
             scheme: _account(graph, counts, device, scheme, twins, accuracy) for scheme in pricing.schemes(device)
         },
     )
+
+
+def _traffics(accesses: Callable[[Reuse], list[Access]], widths: Widths, images: int) -> Traffics:
+    ideal, none = (_traffic(accesses(reuse), widths, images) for reuse in get_args(Reuse))
+    return Traffics(ideal_reuse=ideal, no_reuse=none)
 
 
 def _traffic(accesses: list[Access], widths: Widths, images: int) -> Traffic:

@@ -9,7 +9,7 @@ import typer
 
 from energy.shipped import SHIPPED
 from neuromorphic.errors import RefusedInput
-from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, written
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
@@ -239,8 +239,8 @@ def _stored(graph: "Graph", path: Path, files: Mapping[str, Path], layout: "Fram
     """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
     from energy.document import Data
     from energy.inputs import with_kind_of
-    from energy.origin import sha256_of
     from energy.streaming import count_stored
+    from neuromorphic.files import sha256_of
     from neuromorphic.reading.frames import find_frames
     from spikeclip.predictions import Truth
 
@@ -288,7 +288,7 @@ def _inputs(
 ) -> _Inputs:
     """Images or frames as they were named; of a module, random frames where none were."""
     from energy.document import Data
-    from energy.origin import sha256_of
+    from neuromorphic.files import sha256_of
     from neuromorphic.runs.cli_inputs import assumed_of, frames_of, inputs_for, truth_of
     from spikeclip.data import ImageSet
 
@@ -347,8 +347,3 @@ def _command(model: Path | None, options: Mapping[str, object], devices: list[st
         values = value if isinstance(value, list) else [] if value is None else [value]
         words += [word for each in values for word in (option, str(each))]
     return words + [word for device in devices for word in ("--device", device)]
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

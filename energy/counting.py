@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any, assert_never
+from typing import Any, NoReturn, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +72,8 @@ def fan_out(node: Node) -> Int64:
             return stateless.fan_out(node.shapes)
         case Neurons():
             return np.ones(node.input_shape, np.int64)
-        case Source() | Sink() | Delay() as other:
-            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+        case Source() | Sink() | Delay():
+            _no_synapses(node)
         case unknown:
             assert_never(unknown)
 
@@ -89,10 +89,14 @@ def taps(node: Node) -> int:
             return linear.taps(node.shapes)
         case Neurons():
             return prod(node.shape)
-        case Source() | Sink() | Delay() | Nonlinear() as other:
-            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+        case Source() | Sink() | Delay() | Nonlinear():
+            _no_synapses(node)
         case unknown:
             assert_never(unknown)
+
+
+def _no_synapses(node: Node) -> NoReturn:
+    raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} has no synapses")
 
 
 def count(

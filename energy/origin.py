@@ -1,6 +1,5 @@
 """Where the figures come from: hashes of model and data, versions, seed and command."""
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from energy.document import Data, Provenance
+from neuromorphic.files import sha256_of
 from neuromorphic.ir.graph import Graph
 
 LIBRARIES = ("spikeclip", "numpy", "scipy", "nir", "h5py")
@@ -33,12 +33,6 @@ def provenance(graph: Graph, data: Data | None = None, command: list[str] | None
         versions={"python": platform.python_version(), **_installed(), **exported},
         command=command,
     )
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _installed() -> dict[str, str]:

@@ -4,8 +4,9 @@
 verdict can be solved for; and it is linear in the spikes, but for the part that doesn't depend on them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from energy.document import Part, Scheme
 from energy.prices import Device
 from energy.traffic import Access, Reuse, ann_accesses, snn_accesses, width
 from neuromorphic.ir.graph import Graph
+
+T = TypeVar("T")
 
 TITLES: Mapping[Scheme, str] = {
     "papers": "SOPs, additions of attention and MACs only, as most publications count",
@@ -123,10 +126,7 @@ def mean(entry: Entry, device: Device) -> float:
 
 def by_part(entries: Iterable[Entry], device: Device) -> dict[Part, float]:
     """Mean picojoules per image by part, in the order in which they appear."""
-    found: dict[Part, float] = {}
-    for entry in entries:
-        found[entry.part] = found.get(entry.part, 0.0) + mean(entry, device)
-    return found
+    return _by(entries, device, lambda entry: entry.part)
 
 
 def by_layer(entries: Iterable[Entry], device: Device) -> dict[str, dict[Part, float]]:
@@ -139,9 +139,13 @@ def by_layer(entries: Iterable[Entry], device: Device) -> dict[str, dict[Part, f
 
 def by_price(entries: Iterable[Entry], device: Device) -> dict[str, float]:
     """Mean picojoules per image by price."""
-    found: dict[str, float] = {}
+    return _by(entries, device, lambda entry: entry.price)
+
+
+def _by(entries: Iterable[Entry], device: Device, key: Callable[[Entry], T]) -> dict[T, float]:
+    found: dict[T, float] = {}
     for entry in entries:
-        found[entry.price] = found.get(entry.price, 0.0) + mean(entry, device)
+        found[key(entry)] = found.get(key(entry), 0.0) + mean(entry, device)
     return found
 
 

@@ -1,5 +1,6 @@
 """Student's t distribution, whose quantiles a confidence interval takes; scipy has them too, in 140 MB."""
 
+from functools import cache
 from math import pi, sqrt
 
 import numpy as np
@@ -8,6 +9,7 @@ STEPS = 80
 """Halvings of the interval that a quantile is looked for in: each angle between 0 and π/2 to the last bit."""
 
 
+@cache  # a report takes hundreds of intervals, all of as many images
 def two_sided_quantile(confidence: float, freedom: int) -> float:
     """The t with `P(|T| < t) = confidence` of `freedom` degrees of freedom.
 

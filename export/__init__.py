@@ -3,8 +3,9 @@
 Torch loads at first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuromorphic.lazy import loader
 
 if TYPE_CHECKING:
     from export.convert import Prepared, prepare, write
@@ -15,15 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "PreparedModule", "Recording", "prepare", "record", "to_nir", "to_onnx", "write"]
 
 _HOMES = {
-    "PreparedModule": "export.frontend.door",
-    "Recording": "export.recording",
-    "record": "export.recording",
-    "to_nir": "export.frontend.door",
-    "to_onnx": "export.onnx.model",
+    "Prepared": "convert",
+    "PreparedModule": "frontend.door",
+    "Recording": "recording",
+    "prepare": "convert",
+    "record": "recording",
+    "to_nir": "frontend.door",
+    "to_onnx": "onnx.model",
+    "write": "convert",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "export.convert")), name)
+__getattr__ = loader(__name__, _HOMES)

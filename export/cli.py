@@ -3,12 +3,13 @@
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import command_line, console, examples, progress_bar, refusals, results, start
+from spikeclip.console import command_line, console, examples, progress_bar, refusals, results
 from spikeclip.errors import RefusedInput
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
@@ -23,6 +24,8 @@ from spikeclip.options import (
 
 if TYPE_CHECKING:
     from export.frontend.door import PreparedModule
+    from spikeclip.checkpoint import Checkpoint
+    from spikeclip.data import ImageSet
     from spikeclip.labels import LabelSet
 
 app = command_line()
@@ -113,10 +116,8 @@ def export(
     Exit codes: 0 done, 2 the input was refused.
     """
     with refusals():
-        from export.accuracy import compare_accuracy, find_labels
-        from export.convert import prepare, write
         from export.standard_nodes import CHIP_NEURONS
-        from export.summary import describe, table
+        from export.summary import table
         from spikeclip.checkpoint import load
         from spikeclip.data import load_images
         from spikeclip.labels import load_labels
@@ -155,31 +156,10 @@ def export(
         else:
             _check_options(given, to_onnx)
             loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
-            if "published" in loaded.card:
-                console.print(f"published checkpoint: {loaded.card['published']}", markup=False)
             how = loaded.preprocessing
-            test_images = None if test is None else load_images(test, how.image_size, limit, how.resize)
-            found = None if test_images is None else find_labels(loaded, test_images)
-            with console.status("folding, snapping, certifying"):
-                prepared = prepare(loaded, standard_nodes, max_neurons or CHIP_NEURONS)
-            for attention in () if prepared.expansion is None else prepared.expansion.attention:
-                console.print(
-                    f"{attention.name} in standard nodes: {attention.neurons:,} neurons, {attention.synapses:,} "
-                    f"synapses, {attention.nodes} nodes",
-                    markup=False,
-                )
-            change = None
-            if test_images is not None and found is not None:
-                with progress_bar("accuracy") as advance:
-                    change = compare_accuracy(prepared, test_images, found[0], progress=advance)
-            model = None if onnx is None else onnx.build(prepared, spikes=outputs is Outputs.SPIKES)
-            with console.status(f"writing {output}"):
-                if onnx is None:
-                    write(prepared.graph, output)
-                else:
-                    onnx.write(model, output)
-            document = describe(prepared, output, model, change)
-            document["assumed"] = [] if found is None else list(found[1])
+            images = None if test is None else load_images(test, how.image_size, limit, how.resize)
+            neurons = max_neurons or CHIP_NEURONS
+            document = _export_encoder(loaded, images, output, onnx, standard_nodes, neurons, outputs)
         if json_path is not None:
             write_json(json_path, document)
     results.print(table(document))
@@ -242,6 +222,44 @@ def _export_module(prepared: "PreparedModule", output: Path, check: bool) -> dic
     return describe_module(prepared, output, report, run)
 
 
+def _export_encoder(
+    loaded: "Checkpoint",
+    images: "ImageSet | None",
+    output: Path,
+    onnx: ModuleType | None,
+    standard_nodes: bool,
+    max_neurons: int,
+    outputs: Outputs | None,
+) -> dict[str, Any]:
+    """Convert, measure the accuracy on `images` where there are some, and write."""
+    from export.accuracy import compare_accuracy, find_labels
+    from export.convert import prepare, write
+    from export.summary import describe
+
+    if "published" in loaded.card:
+        console.print(f"published checkpoint: {loaded.card['published']}", markup=False)
+    found = None if images is None else find_labels(loaded, images)
+    with console.status("folding, snapping, certifying"):
+        prepared = prepare(loaded, standard_nodes, max_neurons)
+    for attention in () if prepared.expansion is None else prepared.expansion.attention:
+        console.print(
+            f"{attention.name} in standard nodes: {attention.neurons:,} neurons, {attention.synapses:,} synapses, "
+            f"{attention.nodes} nodes",
+            markup=False,
+        )
+    change = None
+    if images is not None and found is not None:
+        with progress_bar("accuracy") as advance:
+            change = compare_accuracy(prepared, images, found[0], progress=advance)
+    model = None if onnx is None else onnx.build(prepared, spikes=outputs is Outputs.SPIKES)
+    with console.status(f"writing {output}"):
+        if onnx is None:
+            write(prepared.graph, output)
+        else:
+            onnx.write(model, output)
+    return {**describe(prepared, output, model, change), "assumed": [] if found is None else list(found[1])}
+
+
 def _export_twin(
     twin_name: str, labels: "LabelSet | None", output: Path, to_onnx: bool, given: list[str]
 ) -> dict[str, Any]:
@@ -258,8 +276,3 @@ def _export_twin(
     model = twin_to_onnx(twin, labels)
     write(model, output)
     return describe_twin(twin, output, model)
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from neuromorphic.analysis.frame_sums import pixel_sums
 from neuromorphic.ops import Sums
 from neuromorphic.ops.dyadic import on_grid
+from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import Preprocessing
 
 FINEST_BITS = 12
@@ -34,6 +35,17 @@ def frame_range(preprocessing: Preprocessing, bits: int) -> Sums:
 def encode(preprocessing: Preprocessing, bits: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Preprocessed images on the grid 2^-bits: uint8 `[N, H, W, C]` to float32 `[N, C, H, W]`."""
     return on_grid(preprocessing(images), bits)
+
+
+def check_frames(frames: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Refuse frames other than `[N, *shape]`, or none.
+
+    Raises:
+        RefusedInput: they are such.
+    """
+    if not len(frames) or frames.shape[1:] != shape:
+        expected = ", ".join(map(str, shape))
+        raise RefusedInput(f"frames have the shape {list(frames.shape)}; expected [N, {expected}] and at least one")
 
 
 def _levels(preprocessing: Preprocessing) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
 from export.convert import Prepared
+from export.frames import check_frames
 from export.integer_layers import IntegerAttention, IntegerConv, IntegerGate, IntegerLif
 from export.recording import Recording, recorder
 from spikeclip.encoder import Encoder
@@ -115,9 +116,7 @@ def record_batches(
     Raises:
         RefusedInput: no frames, of another shape than the encoder reads, or other values.
     """
-    if not len(frames) or frames.shape[1:] != model.frame_shape:
-        expected = ", ".join(map(str, model.frame_shape))
-        raise RefusedInput(f"frames have the shape {list(frames.shape)}; expected [N, {expected}] and at least one")
+    check_frames(frames, model.frame_shape)
     low, high = FRAME_LIMITS
     for start in range(0, len(frames), batch):
         images = slice(start, min(start + batch, len(frames)))

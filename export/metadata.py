@@ -4,12 +4,10 @@ NIR's own metadata survives HDF5 only for simple values (None, lists of dictiona
 graph carries one string under the key `spikeclip`.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import nir
@@ -18,6 +16,7 @@ from export.frontend.output import Readout
 from export.populations import DT
 from export.snap import Grid
 from neuromorphic.analysis.rounding import Certificate
+from neuromorphic.files import sha256_of
 from neuromorphic.ops.extensions import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.twin import twin_table
@@ -90,7 +89,7 @@ def origin(checkpoint: Checkpoint | TwinCheckpoint, *libraries: str) -> dict[str
         "producer": producer(),
         "versions": versions(*LIBRARIES, *libraries),
         "checkpoint": {
-            "sha256": _sha256(checkpoint.path),
+            "sha256": None if checkpoint.path is None else sha256_of(checkpoint.path),
             "config": checkpoint.config.to_dict(),
             "card": checkpoint.card,
         },
@@ -112,10 +111,3 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None  # run from a source tree that isn't installed
-
-
-def _sha256(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ A LIF node with tau = n dt and resistance r computes, per time step, `v += (r x 
 
 import nir
 import numpy as np
+from numpy.typing import NDArray
 
 Shape = tuple[int, int, int]
 
@@ -30,6 +31,11 @@ def population(shape: Shape, tau: float, gain: float, threshold: np.float32) -> 
         v_threshold=np.full(shape, threshold, np.float32),
         v_reset=np.zeros(shape, np.float32),
     )
+
+
+def thresholds(node: nir.NIRNode) -> NDArray[np.float32]:
+    """Of each neuron of a population."""
+    return np.asarray(node.threshold if isinstance(node, nir.Threshold) else node.v_threshold)
 
 
 def strict(threshold: float) -> np.float32:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.convert import Prepared
+from export.frames import check_frames
 from spikeclip.errors import RefusedInput
 
 
@@ -74,9 +75,7 @@ def record(
     Raises:
         RefusedInput: no frames, or of another shape than the encoder reads.
     """
-    if not len(frames) or frames.shape[1:] != prepared.frame_shape:
-        expected = ", ".join(map(str, prepared.frame_shape))
-        raise RefusedInput(f"frames have the shape {list(frames.shape)}; expected [N, {expected}] and at least one")
+    check_frames(frames, prepared.frame_shape)
     model = prepared.model
     spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
     outputs: list[NDArray[np.float32]] = []

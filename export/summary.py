@@ -13,6 +13,7 @@ from export.convert import Prepared
 from export.frontend.door import PreparedModule
 from export.frontend.margin import Margin
 from export.metadata import extensions
+from export.populations import thresholds
 from neuromorphic.ir.parity import ParityReport
 from neuromorphic.ops import READERS, Operation, Population
 from spikeclip.twin import twin_table
@@ -33,24 +34,14 @@ def describe(
         model: what it holds; None for a `.nir`.
         change: of the accuracy; None where it was not measured.
     """
-    nodes = prepared.graph.nodes.values()
-    layers = [node for node in nodes if isinstance(node, nir.Conv2d | nir.Affine)]
     return {
         **_file(output, model),
-        "nodes": len(prepared.graph.nodes),
-        "edges": len(prepared.graph.edges),
-        "extensions": list(extensions(prepared.graph)),
+        **_converted(prepared),
         "standard_nodes": {
             a.name: {"neurons": a.neurons, "synapses": a.synapses, "nodes": a.nodes}
             for a in (() if prepared.expansion is None else prepared.expansion.attention)
         },
-        "populations": len(prepared.populations),
-        "neurons": sum(spiking_size(node) for node in populations(prepared.graph)),
-        "weights": sum(int((node.weight != 0).sum()) for node in layers),
-        "time_steps": prepared.certificate.time_steps,
         "input_bits": prepared.input_bits,
-        "grids": {name: asdict(grid) for name, grid in prepared.grids.items()},
-        "certificate": prepared.certificate.to_dict(),
         "accuracy": None if change is None else {**asdict(change), "points": change.points},
     }
 
@@ -66,22 +57,11 @@ def describe_module(
         parity: of its spikes; None where they were not compared.
         run: margins of the inputs that they were compared on; empty where a proof covers every input.
     """
-    graph, certificate = prepared.graph, prepared.certificate
-    spiking = populations(graph)
-    layers = [node for node in graph.nodes.values() if isinstance(node, nir.Conv2d | nir.Affine)]
     return {
         **_file(output, None),
-        "nodes": len(graph.nodes),
-        "edges": len(graph.edges),
-        "extensions": list(extensions(graph)),
-        "populations": len(spiking),
-        "neurons": sum(spiking_size(node) for node in spiking),
-        "weights": sum(int((node.weight != 0).sum()) for node in layers),
-        "time_steps": prepared.time_steps,
+        **_converted(prepared),
         "input": prepared.inputs.to_dict(),
-        "grids": {name: asdict(grid) for name, grid in prepared.grids.items()},
-        "certificate": certificate.to_dict(),
-        "rungs": certificate.rungs,
+        "rungs": prepared.certificate.rungs,
         "notes": list(prepared.notes),
         "assumed": [prepared.inputs.assumption],
         "accuracy": None,
@@ -90,14 +70,27 @@ def describe_module(
     }
 
 
+def _converted(prepared: Prepared | PreparedModule) -> dict[str, Any]:
+    """What both have."""
+    graph = prepared.graph
+    layers = [node for node in graph.nodes.values() if isinstance(node, nir.Conv2d | nir.Affine)]
+    spiking = populations(graph)
+    return {
+        "nodes": len(graph.nodes),
+        "edges": len(graph.edges),
+        "extensions": list(extensions(graph)),
+        "populations": len(spiking),
+        "neurons": sum(thresholds(node).size for node in spiking),
+        "weights": sum(int((node.weight != 0).sum()) for node in layers),
+        "time_steps": prepared.certificate.time_steps,
+        "grids": {name: asdict(grid) for name, grid in prepared.grids.items()},
+        "certificate": prepared.certificate.to_dict(),
+    }
+
+
 def populations(graph: nir.NIRGraph) -> list[nir.NIRNode]:
     """The nodes that send spikes."""
     return [node for node in graph.nodes.values() if issubclass(READERS.get(type(node), Operation), Population)]
-
-
-def spiking_size(node: nir.NIRNode) -> int:
-    """Neurons of a population."""
-    return int((node.threshold if isinstance(node, nir.Threshold) else node.v_threshold).size)
 
 
 def describe_twin(twin: TwinCheckpoint, output: Path, model: "ModelProto") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
+from neuromorphic.lazy import loader
 
 if TYPE_CHECKING:
     from neuromorphic.execution.membranes import membranes
@@ -46,7 +47,7 @@ __all__ = [
     "simulate",
 ]
 
-_ROOMS = {
+_HOMES = {
     "Graph": "ir.graph",
     "ParityReport": "ir.parity",
     "Placement": "placement.report",
@@ -63,12 +64,7 @@ _ROOMS = {
     "simulate": "lava.simulation",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"neuromorphic.{_ROOMS[name]}"), name)
-
+__getattr__ = loader(__name__, _HOMES)
 
 _MOVED = {
     "neuromorphic.frames": "neuromorphic.reading.frames",

@@ -10,7 +10,7 @@ import typer
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, write_json, write_text
 from neuromorphic.targets.target import TARGETS, Lava
-from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, written
 from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
@@ -285,8 +285,3 @@ def _arithmetic(graph: "Graph", asked_for: Precision | None) -> Precision:
     if asked_for is Precision.float and graph.precision != Precision.float.value:
         raise RefusedInput(f"{graph.source}: holds the integers of the chip; expected no --precision float")
     return asked_for or Precision(graph.precision)
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

@@ -1,6 +1,7 @@
 """Exceptions: input that is refused, and a simulation that failed; and how their messages quote."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class RefusedInput(ValueError):
@@ -12,6 +13,15 @@ class RefusedInput(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+
+
+@contextmanager
+def named(source: object) -> Iterator[None]:
+    """What is refused inside is refused with the file's name before it."""
+    try:
+        yield
+    except RefusedInput as error:
+        raise RefusedInput(f"{source}: {error}") from error
 
 
 class SimulationFailed(RuntimeError):

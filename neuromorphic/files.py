@@ -5,6 +5,7 @@ that whoever looks finds the old one or the new one; what fails leaves the old o
 """
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -50,6 +51,12 @@ def check_outputs(
         if same in written:
             raise RefusedInput(f"{option} {path}: {written[same]} writes the same file; expected another")
         written[same] = option
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(spec: Path | str) -> list[Path]:

@@ -29,9 +29,9 @@ STUDENT = ["--stage", "dual", "--kl-weight", "2", "--kl-temperature", "2", *MUON
 
 SCHEDULES = {
     "teacher": "1x40",
-    "spike-driven-medium": "1x80,2x60",
-    "paper-medium": "1x80,4x40",
-    "spike-driven-economical": "1x150",
+    "spike-driven-medium": "1x37,2x28",
+    "paper-medium": "1x35,4x17",
+    "spike-driven-economical": "1x96",
 }
 
 LARGEST_PART = 15 * 2**20

@@ -5,9 +5,9 @@
 at its first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from neuromorphic.lazy import loader
 from spikeclip.errors import RefusedInput
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RefusedInput", "SpikeClipConfig", "load", "preset", "run"]
 
-_ROOMS = {"SpikeClipConfig": "config", "load": "checkpoint", "preset": "config", "run": "one_call"}
+_HOMES = {"SpikeClipConfig": "config", "load": "checkpoint", "preset": "config", "run": "one_call"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"spikeclip.{_ROOMS[name]}"), name)
+__getattr__ = loader(__name__, _HOMES)

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from spikeclip.data import ImageSet
+from spikeclip.fused_lif import fused_neurons
 from spikeclip.preprocess import Preprocessing
 
 
@@ -29,5 +30,6 @@ def calibrate(
     model.train()
     for i in range(0, min(count, len(images)), batch_size):
         x = preprocessing(images.images[i : min(i + batch_size, count)])
-        model(torch.from_numpy(x).to(device))
+        with fused_neurons(model):
+            model(torch.from_numpy(x).to(device))
     model.eval()

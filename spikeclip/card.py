@@ -12,6 +12,7 @@ from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint, save
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
+from spikeclip.fused_lif import fused_neurons
 from spikeclip.neurons import And
 
 SPIKING = {"paper": (neuron.LIFNode,), "spike-driven": (neuron.LIFNode, And, layer.MaxPool2d)}
@@ -56,7 +57,9 @@ def measure(
     for i in range(0, len(images), batch_size):
         progress(i, len(images))
         x = torch.from_numpy(checkpoint.preprocessing(images.images[i : i + batch_size])).to(device)
-        right += int((model(x).argmax(1).cpu().numpy() == images.labels[i : i + batch_size]).sum())
+        with fused_neurons(model):
+            scores = model(x)
+        right += int((scores.argmax(1).cpu().numpy() == images.labels[i : i + batch_size]).sum())
     progress(len(images), len(images))
     for handle in handles:
         handle.remove()

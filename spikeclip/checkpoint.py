@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import nn
 
-from neuromorphic.errors import meant
+from neuromorphic.errors import meant, named
 from neuromorphic.files import write_bytes
 from spikeclip import published
 from spikeclip.config import SpikeClipConfig
@@ -128,11 +128,9 @@ def load(
                 f"({', '.join(published.SUFFIXES)}) only"
             )
     tensors, metadata = read_tensors(path)
-    try:
+    with named(path):
         config = SpikeClipConfig.from_dict(metadata["config"])
         preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
-    except RefusedInput as error:
-        raise RefusedInput(f"{path}: {error}") from error
     if preprocessing.image_size != config.image_size or len(preprocessing.mean) != config.image_channels:
         raise RefusedInput(
             f"{path}: its preprocessing makes {len(preprocessing.mean)} channels of {preprocessing.image_size} pixels; "

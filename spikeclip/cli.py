@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, start
+from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results
 from spikeclip.errors import RefusedInput
 from spikeclip.recipe import Recipe, find_recipe, parse_schedule
 
@@ -206,8 +206,3 @@ def _default_recipe(
         centred = trained_cosine(start.checkpoint.card) == "centred"
         return replace(recipe, schedule=((time_steps, 1),), learning_rate=1e-4, centred=centred)
     return recipe
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

@@ -14,11 +14,12 @@ def main() -> None:
         from pathlib import Path
 
         from spikeclip import commands
+        from spikeclip.console import start
 
         called = commands.COMMANDS.get(Path(sys.argv[0]).stem.removeprefix("spikeclip-"))
         if called is None:
             commands.main()
         else:
-            import_module(called.module).main()
+            start(import_module(called.module).app)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -8,7 +8,7 @@ import typer
 from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, start, written
+from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, written
 from spikeclip.options import SkipBrokenOption
 
 if TYPE_CHECKING:
@@ -165,8 +165,3 @@ def _print(rows: "list[Row]") -> None:
             f"{found.foreign / len(found.truth):.2%}" if foreign else "",
         )
     results.print(table)
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

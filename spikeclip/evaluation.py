@@ -17,6 +17,7 @@ from spikeclip.checkpoint import Checkpoint, check_labels, trained_cosine
 from spikeclip.class_names import find_classes
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
+from spikeclip.fused_lif import fused_neurons
 from spikeclip.labels import Cosine
 
 Progress = Callable[[int, int], None]
@@ -138,7 +139,8 @@ def run(
     for i in range(0, len(images), BATCH_SIZE):
         progress(i, len(images))
         x = torch.from_numpy(checkpoint.preprocessing(images.images[i : i + BATCH_SIZE])).to(device)
-        parts.append(model.encoder.features(x))
+        with fused_neurons(model):
+            parts.append(model.encoder.features(x))
     progress(len(images), len(images))
     features = torch.cat(parts)
     return model.encoder.head(features).cpu().numpy(), model.readout(features).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Fused neurons for training: SpikingJelly's LIF over all time steps as one autograd function, with its own backward.
+"""Fused neurons: SpikingJelly's LIF over all time steps as one autograd function, with its own backward.
 
     h_t = v_{t-1} + (x_t - v_{t-1}) / tau        s_t = [h_t >= threshold]        v_t = (1 - s_t) h_t,  v_0 = 0
 

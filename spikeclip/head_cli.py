@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, progress_bar, refusals, results, start
+from spikeclip.console import command_line, examples, progress_bar, refusals, results
 
 app = command_line()
 
@@ -55,8 +55,3 @@ def head(
         measured = measure(made, held_out, chosen) if held_out else None
         save_with_card(made, output, measured)
     results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, read_lines, refusals, results, start
+from spikeclip.console import command_line, examples, read_lines, refusals, results
 
 if TYPE_CHECKING:
     from spikeclip.label_sets import TextEncoder
@@ -104,8 +104,3 @@ def _encoder(clip: str, text_encoder: Path | None) -> "TextEncoder":
     from spikeclip.text_checkpoint import load_text
 
     return SpikingText(load_text(text_encoder), ClipTokenizer(clip))
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

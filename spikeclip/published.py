@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.errors import RefusedInput, named, shown
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.preprocess import CLIP_SAMPLES, Preprocessing
@@ -168,20 +168,19 @@ def find_config(state: Mapping[str, Tensor], path: Path, heads: int | None, imag
             f"{path}: a published checkpoint doesn't hold its number of attention heads; expected --heads N "
             "(the published recipe passes 8, its class has 12 by default)"
         )
-    try:
+    steps, embedding = find_shape(state, "weights_tensor", 3, path)[1], find_shape(state, "proj.weight", 2, path)[0]
+    with named(path):
         return SpikeClipConfig(
             architecture="paper",
             width=width,
             depth=max(blocks) + 1,
             heads=heads,
             mlp_ratio=hidden // width if hidden % width == 0 else (hidden + 0.5) / width,
-            time_steps=find_shape(state, "weights_tensor", 3, path)[1],
+            time_steps=steps,
             image_size=image_size,
             image_channels=patches[1],
-            embedding_width=find_shape(state, "proj.weight", 2, path)[0],
+            embedding_width=embedding,
         )
-    except RefusedInput as error:
-        raise RefusedInput(f"{path}: {error}") from error
 
 
 def map_state(state: Mapping[str, Tensor], config: SpikeClipConfig) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuromorphic.errors import named
 from neuromorphic.files import write_json
 from spikeclip.checkpoint import check_tensors, read_tensors, write_tensors
 from spikeclip.errors import RefusedInput
@@ -74,10 +75,8 @@ def load_text(path: Path) -> TextCheckpoint:
             raise RefusedInput(
                 f"{path}: is no text encoder ({metadata.get('format')}); expected one of spikeclip-train-text"
             )
-        try:
+        with named(path):
             config = TextEncoderConfig.from_dict(metadata["config"])
-        except RefusedInput as error:
-            raise RefusedInput(f"{path}: {error}") from error
         model, card = _skeleton(config), metadata["card"]
         check_tensors(path, tensors, model.state_dict())
         model.load_state_dict(tensors, assign=True)
@@ -121,10 +120,8 @@ def find_text_config(state: Mapping[str, Tensor], path: Path) -> TextEncoderConf
         "embedding_width": shape("fc2.weight")[0],
         "time_steps": shape("weights_tensor", 3)[1],
     }
-    try:
+    with named(path):
         return TextEncoderConfig(**sizes)
-    except RefusedInput as error:
-        raise RefusedInput(f"{path}: {error}") from error
 
 
 def _skeleton(config: TextEncoderConfig) -> SpikingTextEncoder:

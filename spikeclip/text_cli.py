@@ -8,7 +8,7 @@ import typer
 
 from neuromorphic.errors import meant
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, progress_bar, read_lines, refusals, results, start
+from spikeclip.console import command_line, examples, progress_bar, read_lines, refusals, results
 from spikeclip.errors import RefusedInput
 
 app = command_line()
@@ -108,8 +108,3 @@ def _summary(what: str, measured: dict[str, Any]) -> str:
         f"{what}: {measured['sentences']} sentences, cosine {measured['cosine']:.4f} "
         f"({measured['constant']:.4f} for the best constant), {measured['nearest']:.2%} nearest to their own"
     )
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from neuromorphic.errors import meant
+from neuromorphic.errors import meant, named
 from neuromorphic.files import write_json
 from spikeclip.checkpoint import check_tensors, read_tensors, write_tensors
 from spikeclip.config import SpikeClipConfig
@@ -96,11 +96,9 @@ def load_twin(name_or_path: str | Path) -> TwinCheckpoint:
     cosines = metadata.get("cosines")
     if metadata.get("format") != TWIN_FORMAT or not isinstance(cosines, dict) or set(cosines) != {"scale", "centred"}:
         raise RefusedInput(f"{path}: is no twin ({metadata.get('format')}); expected one of spikeclip-train --twin")
-    try:
+    with named(path):
         config = SpikeClipConfig.from_dict(metadata["config"])
         preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
-    except RefusedInput as error:
-        raise RefusedInput(f"{path}: {error}") from error
     network = metadata.get("network", "twin")
     if network not in NETWORKS:
         raise RefusedInput(f"{path}: holds a network {network!r}; expected {' or '.join(NETWORKS)}")

@@ -126,14 +126,6 @@ def test_completion_offers_commands_and_their_options():
     assert options == ["--backend"]
 
 
-def test_a_script_goes_by_its_own_name(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/spikeclip-train-text", "--help"])
-    with pytest.raises(SystemExit) as ended:
-        import_module("spikeclip.text_cli").main()
-    assert ended.value.code in (None, 0)
-    assert capsys.readouterr().out.startswith("Usage: spikeclip-train-text ")
-
-
 def test_long_examples_go_on_behind_a_backslash():
     shown = examples("run --first " + "a" * 40 + " --second " + "b" * 40, "run").split("\n")
     assert shown[1] == "Examples:"

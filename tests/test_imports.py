@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
-    "spikeclip": ("spikeclip", "neuromorphic.errors", "neuromorphic.files", "neuromorphic.pages"),
+    "spikeclip": ("spikeclip", "neuromorphic.errors", "neuromorphic.files", "neuromorphic.lazy", "neuromorphic.pages"),
     "export": (
         "export",
         "spikeclip",
-        *(f"neuromorphic.{room}" for room in ("errors", "files", "ops", "ir", "analysis", "reading")),
+        *(f"neuromorphic.{room}" for room in ("errors", "files", "lazy", "ops", "ir", "analysis", "reading")),
     ),
     "neuromorphic": ("neuromorphic",),
     "energy": ("energy", "neuromorphic"),
@@ -25,6 +25,7 @@ ALLOWED = {
 ROOMS = (
     "errors",
     "files",
+    "lazy",
     "pages",
     "ops",
     "ir",

@@ -42,14 +42,13 @@ def bar_panels(title: str, bars: Sequence[Bar], longest: float, text: Callable[[
         longest: the value that takes the whole width: that of the longest bar among all that are compared.
         text: how a value is written.
     """
-    chunks = pages(bars, ROWS)
     total = sum(bar.total for bar in bars)
     panels = []
-    for number, chunk in enumerate(chunks, 1):
+    for numbered, chunk in pages(title, bars, ROWS):
         top = max(chunk, key=lambda bar: bar.total)
         panels.append(
             Panel(
-                title if len(chunks) == 1 else f"{title} ({number} of {len(chunks)})",
+                numbered,
                 f"{len(chunk)} of {len(bars)} rows, {text(total)} in all; the longest here is {top.name} with "
                 f"{text(top.total)}. The table holds every figure.",
                 len(chunk) * ROW + 22,

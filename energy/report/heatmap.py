@@ -31,15 +31,13 @@ def rates(populations: Mapping[str, PopulationCounts], images: int) -> Figure:
     """The heat map; at most `ROWS` populations in one panel."""
     found = {name: step_rates(population, images) for name, population in populations.items()}
     highest = max((rate for row in found.values() for rate in row), default=0.0)
-    chunks = pages(list(found), ROWS)
     panels = []
-    for number, chunk in enumerate(chunks, 1):
+    for title, chunk in pages("Firing rates by population and time step", list(found), ROWS):
         busiest = max(chunk, key=lambda name: populations[name].rate)
         silent = sum(populations[name].spikes == 0 for name in chunk)
-        title = "Firing rates by population and time step"
         panels.append(
             Panel(
-                title if len(chunks) == 1 else f"{title} ({number} of {len(chunks)})",
+                title,
                 f"{len(chunk)} populations; the busiest is {busiest} at a rate of "
                 f"{ratio_text(populations[busiest].rate)}; {silent} never fire. The table holds every rate.",
                 len(chunk) * ROW + 58,

@@ -24,6 +24,7 @@ from export.frontend.recording import ModuleRecording, Place, record_module
 from export.frontend.rewriting import rewritten
 from export.frontend.tracing import trace
 from export.frontend.writing_back import write_back
+from export.populations import thresholds
 from export.snap import Grid
 from neuromorphic.analysis.rounding import Certificate
 from spikeclip.errors import RefusedInput
@@ -73,7 +74,7 @@ class PreparedModule:
         for places in self.places.values():
             for place in places:
                 covered.setdefault(place.node, set()).update(place.elements[place.elements >= 0].tolist())
-        shapes = {name: _shape(self.graph.nodes[name]) for name in covered}
+        shapes = {name: thresholds(self.graph.nodes[name]).shape for name in covered}
         return {name: shape for name, shape in shapes.items() if len(covered[name]) == prod(shape)}
 
     def record(self, frames: NDArray[np.float32], batch: int = 16) -> ModuleRecording:
@@ -185,7 +186,3 @@ def _neurons(lowering: Lowering) -> dict[str, PlacedNeurons]:
             _, factor = lowering.units[name]
             found.update({key: PlacedNeurons(operation.neurons, factor, name) for key in operation.key})
     return found
-
-
-def _shape(node: nir.NIRNode) -> tuple[int, ...]:
-    return tuple(np.shape(node.threshold if isinstance(node, nir.Threshold) else node.v_threshold))

@@ -3,11 +3,23 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, assert_never
 
 from export.frontend.inputs import Inputs
 from export.frontend.lowering import Lowering
-from export.frontend.nodes import Attention, Population, Scaled, Weighted
+from export.frontend.nodes import (
+    Attention,
+    Both,
+    ButNot,
+    Frames,
+    MaxWindows,
+    Or,
+    Population,
+    Relay,
+    Scaled,
+    SumWindows,
+    Weighted,
+)
 from export.frontend.output import Readout
 from export.frontend.proof import Proven
 from export.metadata import FORMAT, FORMAT_VERSION, KEY, LIBRARIES, SCORES, extensions, producer, versions
@@ -55,6 +67,10 @@ def layers_of(lowering: Lowering) -> list[str]:
         match lowering.context.nodes[index].operation:
             case Weighted(fixed=False) | Scaled() | Attention():
                 found.append(name)
-            case Population(neurons=neurons) if neurons.recurrence is not None:
-                found.append(f"{name}.recurrent")
+            case Population(neurons=neurons):
+                found += [] if neurons.recurrence is None else [f"{name}.recurrent"]
+            case Weighted() | SumWindows() | MaxWindows() | Or() | Relay() | Both() | ButNot() | Frames():
+                pass
+            case unknown:
+                assert_never(unknown)
     return found

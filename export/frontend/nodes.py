@@ -84,27 +84,21 @@ class Scaled:
 
 
 @dataclass(frozen=True)
-class SumWindows:
+class _OverWindows:
+    kernel: Pair
+    window: Window
+
+
+class SumWindows(_OverWindows):
     """`y = Σ x` over windows."""
 
-    kernel: Pair
-    window: Window
 
-
-@dataclass(frozen=True)
-class MaxWindows:
+class MaxWindows(_OverWindows):
     """`y = max x` over windows of currents."""
 
-    kernel: Pair
-    window: Window
 
-
-@dataclass(frozen=True)
-class Or:
+class Or(_OverWindows):
     """`y = x_1 ∨ x_2 ∨ ...` over windows of spikes: their maximum."""
-
-    kernel: Pair
-    window: Window
 
 
 @dataclass(frozen=True)

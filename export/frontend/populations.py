@@ -9,7 +9,7 @@ A soft reset takes h from the membrane, as a current one step later: `u += ...  
 before.  One at once decays with the membrane, `b = (1 - d) h`; a delayed one doesn't, `b = h`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import nir
 import numpy as np
@@ -101,6 +101,8 @@ def add_population(
                 lowering.put(f"{name}.synapse", synapse, *inputs)
                 inputs = (f"{name}.synapse",)
             _soft(lowering, name, neurons, shape, resistance, limit, threshold, leak, inputs)
+        case unknown:
+            assert_never(unknown)
 
 
 def _full(shape: Shape, value: object) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from export.frames import check_frames
 from export.frontend.inputs import Inputs
 from spikeclip.errors import RefusedInput
 
@@ -72,9 +73,7 @@ def record_module(
         RefusedInput: no frames, or of another shape than the module reads.
     """
     steps = (time_steps,) if inputs.axes.timed else ()
-    if not len(frames) or frames.shape[1:] != (*steps, *inputs.frame):
-        expected = ", ".join(map(str, (*steps, *inputs.frame)))
-        raise RefusedInput(f"frames have the shape {list(frames.shape)}; expected [N, {expected}] and at least one")
+    check_frames(frames, (*steps, *inputs.frame))
     dtype = next((p.dtype for p in module.parameters()), torch.float64)
     kept: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in shapes}
     results = []

@@ -7,7 +7,6 @@ several; one that stands alone has its gain and its offset.  Neurons fire above 
 from dataclasses import dataclass, field
 from typing import Any
 
-import nir
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import set_threshold
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.nodes import Piece, Population, Weighted
+from export.populations import thresholds
 from neuromorphic.ops.dyadic import is_power_of_two
 from spikeclip.errors import RefusedInput
 
@@ -140,9 +140,7 @@ def _write_neurons(module: nn.Module, key: str, operation: Population, lowering:
     if needs_stepping(neurons, part):
         module.set_submodule(key, Stepping.of(neurons, factor, lowering.nodes, name, part))
         return
-    sender = lowering.nodes[name]
-    limit = np.asarray(sender.threshold if isinstance(sender, nir.Threshold) else sender.v_threshold).reshape(-1)[0]
-    threshold = float(limit) * scale
+    threshold = float(thresholds(lowering.nodes[name]).flat[0]) * scale
     if neurons.at_threshold:
         single = next(p.dtype for p in module.parameters()) == torch.float32
         kind = np.float32 if single else np.float64

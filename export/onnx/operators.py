@@ -11,8 +11,8 @@ import nir
 import numpy as np
 
 from export.onnx.builder import Builder
-from export.onnx.groups import grouped
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
+from neuromorphic.reading.grouping import blocks, divisions
 
 
 def add_operator(builder: Builder, name: str, node: nir.NIRNode, x: str, dtype: type[np.generic]) -> str:
@@ -29,8 +29,12 @@ def add_operator(builder: Builder, name: str, node: nir.NIRNode, x: str, dtype: 
 
 
 def _conv(builder: Builder, name: str, node: nir.Conv2d, x: str, dtype: type[np.generic]) -> str:
-    """A convolution, in groups where its kernel has blocks; without a bias where all of it is 0."""
-    weight, groups = grouped(node.weight)
+    """A convolution, in groups where its kernel has blocks; without a bias where all of it is 0.
+
+    In groups it adds the same products, but for those with zeros outside the blocks: exact where the dense one is.
+    """
+    groups = next(divisions(node.weight), 1)
+    weight = node.weight if groups == 1 else blocks(node.weight, groups)
     read = [x, builder.constant(f"{name}.weight", weight)]
     if node.bias.any():
         read.append(builder.constant(f"{name}.bias", node.bias))

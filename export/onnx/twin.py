@@ -82,7 +82,7 @@ class _Lowering:
         """Convolutions with their normalisations folded in: `[N, C, H, W]` to `[N, D, H / 4, W / 4]`."""
         add = self.builder.add
         window: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
-        modules = list(copy.deepcopy(self.twin.model.stem).modules())
+        modules = list(copy.deepcopy(self.twin.model.get_submodule("stem")).modules())
         convs = [module for module in modules if isinstance(module, nn.Conv2d)]
         norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
         for i, (conv, norm) in enumerate(zip(convs, norms, strict=True)):

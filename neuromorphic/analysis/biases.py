@@ -1,5 +1,7 @@
 """What the biases bring, followed through a graph; on the chip they act at the neurons."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from neuromorphic.analysis.facts import fact
@@ -17,12 +19,13 @@ def biases(graph: Graph) -> dict[str, Float64]:
     leaving: dict[str, Float64] = {}
     for node in graph.nodes.values():
         if isinstance(node.operation, Linear):
-            leaving[node.name] = node.operation.apply(_sum(node, leaving)[None], node.shapes)[0]
+            leaving[node.name] = node.operation.apply(arriving(node, leaving)[None], node.shapes)[0]
     # Only now: a `Delay` on a cycle stands in the graph before what it reads.
-    return {node.name: _sum(node, leaving) for node in graph.nodes.values()}
+    return {node.name: arriving(node, leaving) for node in graph.nodes.values()}
 
 
-def _sum(node: Node, leaving: dict[str, Float64]) -> Float64:
+def arriving(node: Node, leaving: Mapping[str, Float64]) -> Float64:
+    """The sum, `[*input shape]`, of what leaves a node's sources, of those that it is known of."""
     x = np.zeros(node.input_shape)
     for source in node.sources:
         if source in leaving:

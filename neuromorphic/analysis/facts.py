@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from neuromorphic.ir.graph import Graph
 
@@ -14,14 +14,7 @@ def fact(derive: Callable[[Graph], T]) -> Callable[[Graph], T]:
 
     What it raises is not kept: it is derived, and raised, again.
     """
-
-    @wraps(derive)
-    def kept(graph: Graph) -> T:
-        if kept not in graph.facts:
-            graph.facts[kept] = derive(graph)
-        return graph.facts[kept]  # type: ignore[no-any-return]
-
-    return kept
+    return _kept(derive, lambda graph: graph.facts)
 
 
 def wiring_fact(derive: Callable[[Graph], T]) -> Callable[[Graph], T]:
@@ -29,11 +22,15 @@ def wiring_fact(derive: Callable[[Graph], T]) -> Callable[[Graph], T]:
 
     It is kept for all graphs that differ in parameters only (`Graph.with_operations`).
     """
+    return _kept(derive, lambda graph: graph.wiring)
 
+
+def _kept(derive: Callable[[Graph], T], place: Callable[[Graph], dict[Any, Any]]) -> Callable[[Graph], T]:
     @wraps(derive)
     def kept(graph: Graph) -> T:
-        if kept not in graph.wiring:
-            graph.wiring[kept] = derive(graph)
-        return graph.wiring[kept]  # type: ignore[no-any-return]
+        known = place(graph)
+        if kept not in known:
+            known[kept] = derive(graph)
+        return known[kept]  # type: ignore[no-any-return]
 
     return kept

@@ -5,7 +5,6 @@ were decided.  Metadata don't, so that a graph stays itself in another file, wit
 """
 
 import json
-from dataclasses import fields
 from hashlib import sha256
 
 import numpy as np
@@ -24,9 +23,7 @@ def fingerprint(graph: Graph) -> str:
     """64 hexadecimal digits, equal for graphs of equal nodes, in whatever order their file holds them."""
     digest = sha256(json.dumps(sorted(graph.recurrent)).encode())
     for name, node in sorted(graph.nodes.items()):
-        values = {field.name: getattr(node.operation, field.name) for field in fields(node.operation)}
-        arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
-        rest = {key: value for key, value in values.items() if key not in arrays}
+        arrays, rest = node.operation.parameters()
         kind = type(node.operation).__name__
         digest.update(json.dumps([name, kind, node.sources, node.input_shape, node.shape, rest]).encode())
         for key, array in arrays.items():

@@ -8,10 +8,8 @@ second reads them all.  Nodes that nothing reads any more are gone.
 from collections.abc import Collection
 from dataclasses import replace
 
-import numpy as np
-
 from neuromorphic.analysis.order import arranged
-from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.graph import Graph, Node, unused
 from neuromorphic.ops import Affine, Conv2d, Linear
 from neuromorphic.ops.products import product
 
@@ -54,7 +52,7 @@ def _products(nodes: dict[str, Node], node: Node) -> list[Node] | None:
         if not isinstance(before.operation, Linear):
             continue
         # The bias is added once.
-        one = product(before.operation, before.shapes, _unbiased(second) if found else second, node.shapes)
+        one = product(before.operation, before.shapes, second.unbiased() if found else second, node.shapes)
         if one is None:
             return None
         operation, shapes = one
@@ -63,18 +61,8 @@ def _products(nodes: dict[str, Node], node: Node) -> list[Node] | None:
     if not found:
         return None
     if left:  # its other sources, which are no currents
-        found.append(replace(node, operation=_unbiased(second), sources=tuple(left)))
-    return [each if not i else replace(each, name=_free(nodes, f"{node.name}.{i}")) for i, each in enumerate(found)]
-
-
-def _unbiased(operation: Affine | Conv2d) -> Affine | Conv2d:
-    return operation.with_bias(np.zeros_like(operation.bias))
-
-
-def _free(nodes: dict[str, Node], name: str) -> str:
-    while name in nodes:
-        name += "+"
-    return name
+        found.append(replace(node, operation=second.unbiased(), sources=tuple(left)))
+    return [each if not i else replace(each, name=unused(f"{node.name}.{i}", nodes)) for i, each in enumerate(found)]
 
 
 def _read_all(nodes: dict[str, Node], name: str, parts: list[str]) -> None:

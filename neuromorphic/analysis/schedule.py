@@ -90,12 +90,6 @@ def synapse(graph: Graph, source: str, reader: str) -> int:
 
 def sends_spikes(graph: Graph, name: str) -> bool:
     """Whether synapses are still before what leaves a node: of neurons, the input, and what has only waited since."""
-    waiting, seen = [name], {name}
-    while waiting:
-        here = graph.nodes[waiting.pop()]
-        if isinstance(here.operation, Neurons | Source):
-            return True
-        if isinstance(here.operation, Delay):
-            waiting.extend(s for s in here.sources if s not in seen)
-            seen.update(waiting)
-    return False
+    waited = isinstance(graph.nodes[name].operation, Delay)
+    before = graph.before((name,), lambda node: isinstance(node.operation, Delay)) if waited else ()
+    return any(isinstance(graph.nodes[each].operation, Neurons | Source) for each in (name, *before))

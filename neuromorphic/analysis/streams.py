@@ -50,13 +50,7 @@ def host_nodes(graph: Graph) -> frozenset[str]:
 
 
 def _behind_populations(graph: Graph) -> frozenset[str]:
-    before: set[str] = set()
-    waiting = [source for node in graph.populations for source in node.sources]
-    while waiting:
-        name = waiting.pop()
-        if name not in before:
-            before.add(name)
-            waiting.extend(graph.nodes[name].sources)
+    before = graph.before((node.name for node in graph.populations), lambda node: True)
     return frozenset(node.name for node in graph.nodes.values() if not node.spiking and node.name not in before)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, progress_bar, refusals, results, start, written
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, written
 from spikeclip.options import FramesOption, ImagesOption, TimeStepsOption
 
 if TYPE_CHECKING:  # --help loads nothing that a graph takes
@@ -96,8 +96,3 @@ def _integers(model: Path) -> "Graph":
             "SPEC --save-quantized FILE.nir writes them"
         )
     return graph
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

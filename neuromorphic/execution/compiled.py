@@ -94,8 +94,8 @@ class Front:
     spans: Spans
     sums: Type
 
-    def arguments(self, x: Array) -> tuple[Any, ...]:
-        """The first ones of every kernel, for x `[B, T, P, C]`."""
+    def argument(self, x: Array) -> kernels.Front:
+        """The first one of every kernel, for x `[B, T, P, C]`."""
         return (0,) * self.mode, self.most, np.ascontiguousarray(x, self.reads), self.weight, *self.spans
 
     @classmethod
@@ -203,7 +203,7 @@ class Compiled:
             return self._fire(node, front, x, ran)
         if front is not None:
             y = np.empty((*x.shape[:2], *layout(node.shape)), front.sums)
-            kernels.layer(*front.arguments(x), y)
+            kernels.layer(front.argument(x), y)
             return y
         if isinstance(operation, SelfAttention) and node.sources and x.dtype == COUNTS and len(node.sources) == 1:
             y = np.empty((*x.shape[:2], *layout(node.shape)), self._floats(node))
@@ -219,13 +219,13 @@ class Compiled:
             front = Front.currents(x.dtype, x.dtype if chip else floats)
         batch, lying = len(x), layout(node.shape)
         spikes, v = np.empty((batch, self.time_steps, *lying), COUNTS), np.empty((batch, *lying), floats)
-        sums, numbers = np.empty(lying[1], front.sums), self.neurons[node.name]
+        sums, (numbers, threshold) = np.empty(lying[1], front.sums), self.neurons[node.name]
+        saturations = np.zeros(1, np.int64)
         if chip:
-            saturations = np.zeros(1, np.int64)
-            kernels.chip_layer(*front.arguments(x), sums, *numbers, saturations, spikes, v)
+            numbers = (*numbers, saturations)
+        kernels.neuron_layer(front.argument(x), sums, numbers, threshold, spikes, v)
+        if chip:
             ran.overflows[node.name] = Overflows(saturations=int(saturations[0]))
-        else:
-            kernels.leaky_layer(*front.arguments(x), sums, *numbers, spikes, v)
         ran.membranes[node.name] = maps(v[:, None], node.shape)[:, 0]
         return spikes
 
@@ -320,8 +320,8 @@ class Compiled:
         weight = np.ascontiguousarray(conv.weight.reshape(len(conv.weight), -1).T, sums)
         return Front(kernels.CHANNELS, given, 1, weight, spans(conv.windows, node, 1), sums)
 
-    def _numbers(self, node: Node) -> tuple[Any, ...] | None:
-        """The arguments of a population's kernel behind its sums; None where it has none."""
+    def _numbers(self, node: Node) -> tuple[kernels.Numbers, Array] | None:
+        """The numbers and the threshold of a population's kernel; None where it has none."""
         operation, bias = node.operation, self.biases[node.name]
         if isinstance(operation, LoihiLif):
             kept = UNITY - operation.decay
@@ -329,11 +329,12 @@ class Compiled:
                 return None
             scaled = operation.threshold * 2.0**ALIGNMENT
             of_chip = (operation.drive + bias, operation.bias, scaled)
-            arrays = (by_position(_full(n, node, np.float32), node.shape) for n in of_chip)
-            return np.float32(kept / UNITY), *arrays, self._may_saturate(node, operation)
+            drive, constant, threshold = (by_position(_full(n, node, np.float32), node.shape) for n in of_chip)
+            return (np.float32(kept / UNITY), drive, constant, self._may_saturate(node, operation)), threshold
         if isinstance(operation, Lif) and not (operation.leak.any() or operation.reset.any() or operation.subtracts):
             numbers = (bias, operation.gain, operation.decay, operation.threshold)
-            return tuple(by_position(_full(n, node, self._floats(node)), node.shape) for n in numbers)
+            *rest, threshold = (by_position(_full(n, node, self._floats(node)), node.shape) for n in numbers)
+            return tuple(rest), threshold
         return None
 
     def _currents(self, node: Node, lif: LoihiLif) -> tuple[Float64, Float64]:

@@ -9,19 +9,19 @@ own, `offset + p`.  Neighbouring taps of a kernel are one span, so that lists of
 
 Sums are exact in the types that `compiled` chooses, so that their order, and zeros left out, change nothing.
 
-Kernels take
+A kernel's first argument, `front`, is what its sums are made of:
 
     mode            how x becomes what arrives, one of those below
     most            that an element of x counts, where it is made of spikes
     x               `[B, T, P, C]`; uint8 where it is made of spikes; of a single step where all steps are the same
     weight          `[taps C, O]`; `[taps, C]` of channels on their own; of maxima what is added to x, `[1 or P, C]`
     first, offset, begin, end   the spans
-    sums            `[O]`, of the type of sums; overwritten
-    bias, ...       numbers of neurons, `[1 or Q, O]`
 
-and return what they are given room for, behind these: spikes, uint8 `[B, T, Q, O]`, and v after the last step,
-`[B, Q, O]`.
+Then come, of neurons, room for `sums`, `[O]` of their type; their numbers, each `[1 or Q, O]`; and, of all kernels,
+room for what they return: `[B, T, Q, O]`, uint8 of spikes, and v after the last step, `[B, Q, O]`.
 """
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -37,12 +37,19 @@ EVENTS, VALUES, CHANNELS, MAXIMA, CURRENTS = range(1, 6)
 """Rows of weights where there are spikes; rows times values; each channel on its own, weighed or its maximum; as it
 is."""
 
+Front = tuple[Mode, int, Array, Array, Array, Array, Array, Array]
+
+Numbers = tuple[Any, ...]
+"""Bias, gain and decay of leaky neurons; kept, drive, bias, saturates and saturations of the chip's."""
+
+LEAKY = 3
+"""How many leaky neurons have."""
+
 
 @njit(nogil=True, cache=True)
-def layer(
-    mode: Mode, most: int, x: Array, weight: Array, first: Array, offset: Array, begin: Array, end: Array, y: Array
-) -> None:
+def layer(front: Front, y: Array) -> None:
     """`y[b, t, q] = Σ weight x`, y `[B, T, Q, O]`."""
+    mode, most, x = front[:3]
     start, active = _lists(mode, most, x)
     sums = np.empty(y.shape[3], y.dtype)
     for b in range(x.shape[0]):
@@ -50,114 +57,76 @@ def layer(
             _list(x, b, most, start, active)
         for t in range(x.shape[1]):
             for q in range(y.shape[2]):
-                _sum(mode, x, b, t, start, active, weight, first, offset, begin, end, q, sums)
+                _sum(front, b, t, start, active, q, sums)
                 for o in range(y.shape[3]):
                     y[b, t, q, o] = sums[o]
 
 
 @njit(nogil=True, cache=True)
-def leaky_layer(
-    mode: Mode,
-    most: int,
-    x: Array,
-    weight: Array,
-    first: Array,
-    offset: Array,
-    begin: Array,
-    end: Array,
-    sums: Array,
-    bias: Array,
-    gain: Array,
-    decay: Array,
-    threshold: Array,
-    spikes: Array,
-    v: Array,
-) -> None:
-    """A layer and leaky neurons behind it: `v += decay (gain (sum + bias) - v)`; spikes where `v > threshold`."""
+def neuron_layer(front: Front, sums: Array, numbers: Numbers, threshold: Array, spikes: Array, v: Array) -> None:
+    """A layer and neurons behind it, leaky ones or the chip's by how many `numbers` they have."""
+    mode, most, x = front[:3]
     start, active = _lists(mode, most, x)
     after = np.empty(v.shape[2], v.dtype)
     for b in range(x.shape[0]):
         if len(mode) == EVENTS:
             _list(x, b, most, start, active)
         for q in range(v.shape[1]):
-            i, j = _row(bias, q), _row(gain, q)
-            k, m = _row(decay, q), _row(threshold, q)
+            row = _row(threshold, q)
             v[b, q] = 0
             for t in range(spikes.shape[1]):
                 if t < x.shape[1]:
-                    _sum(mode, x, b, t, start, active, weight, first, offset, begin, end, q, sums)
+                    _sum(front, b, t, start, active, q, sums)
+                if len(numbers) == LEAKY:  # the compiler knows
+                    _leak(sums, numbers, b, q, v, after)
+                else:
+                    _integrate(sums, numbers, b, q, v, after)
                 for o in range(after.shape[0]):
-                    after[o] = (sums[o] + bias[i, o]) * gain[j, o]
-                for o in range(after.shape[0]):
-                    after[o] = v[b, q, o] + (after[o] - v[b, q, o]) * decay[k, o]
-                _fire(after, threshold, m, b, q, t, spikes, v)
-
-
-@njit(nogil=True, cache=True)
-def chip_layer(
-    mode: Mode,
-    most: int,
-    x: Array,
-    weight: Array,
-    first: Array,
-    offset: Array,
-    begin: Array,
-    end: Array,
-    sums: Array,
-    kept: np.float32,
-    drive: Array,
-    bias: Array,
-    threshold: Array,
-    saturates: bool,
-    saturations: Array,
-    spikes: Array,
-    v: Array,
-) -> None:
-    """A layer and the chip's neurons behind it: `v = trunc(kept v) + 64 (sum + drive) + bias`, as of `LoihiLif`.
-
-    Numbers are integers in float32, as in `ops.loihi.LoihiNeurons`; no u wraps here.  `kept` is 0, 1 or a power of two
-    between; the threshold is one of v, above which v saturates unseen.  Where v may saturate below (`saturates`),
-    `saturations[0]` counts it.
-    """
-    start, active = _lists(mode, most, x)
-    after, least = np.empty(v.shape[2], v.dtype), np.float32(1 - STATE_LIMIT)
-    for b in range(x.shape[0]):
-        if len(mode) == EVENTS:
-            _list(x, b, most, start, active)
-        for q in range(v.shape[1]):
-            i, j, k = _row(drive, q), _row(bias, q), _row(threshold, q)
-            v[b, q] = 0
-            for t in range(spikes.shape[1]):
-                if t < x.shape[1]:
-                    _sum(mode, x, b, t, start, active, weight, first, offset, begin, end, q, sums)
-                for o in range(after.shape[0]):
-                    after[o] = (np.float32(sums[o]) + drive[i, o]) * np.float32(64)
-                for o in range(after.shape[0]):
-                    after[o] += np.float32(np.int32(v[b, q, o] * kept)) + bias[j, o]
-                if saturates:
-                    low = 0
-                    for o in range(after.shape[0]):
-                        low += after[o] < least
-                        after[o] = max(after[o], least)
-                    saturations[0] += low
-                _fire(after, threshold, k, b, q, t, spikes, v)
+                    fired = after[o] > threshold[row, o]
+                    spikes[b, t, q, o] = fired
+                    v[b, q, o] = v.dtype.type(0) if fired else after[o]
 
 
 # Loops below are short and read few arrays each, because LLVM vectorises only those that it can tell apart.
 
 
 @njit(nogil=True, cache=True)
-def _row(numbers: Array, q: int) -> int:
-    """The row of a position's numbers: there is one for all, or one for each."""
-    return q if numbers.shape[0] > 1 else 0
+def _leak(sums: Array, numbers: Numbers, b: int, q: int, v: Array, after: Array) -> None:
+    """`v += decay (gain (sum + bias) - v)`."""
+    bias, gain, decay = numbers
+    i, j, k = _row(bias, q), _row(gain, q), _row(decay, q)
+    for o in range(after.shape[0]):
+        after[o] = (sums[o] + bias[i, o]) * gain[j, o]
+    for o in range(after.shape[0]):
+        after[o] = v[b, q, o] + (after[o] - v[b, q, o]) * decay[k, o]
 
 
 @njit(nogil=True, cache=True)
-def _fire(after: Array, threshold: Array, row: int, b: int, q: int, t: int, spikes: Array, v: Array) -> None:
+def _integrate(sums: Array, numbers: Numbers, b: int, q: int, v: Array, after: Array) -> None:
+    """`v = trunc(kept v) + 64 (sum + drive) + bias`, as of `LoihiLif`.
+
+    Numbers are integers in float32, as in `ops.loihi.LoihiNeurons`; no u wraps here.  `kept` is 0, 1 or a power of two
+    between; the threshold is one of v, above which v saturates unseen.  Where v may saturate below (`saturates`),
+    `saturations[0]` counts it.
+    """
+    kept, drive, bias, saturates, saturations = numbers
+    i, j, least = _row(drive, q), _row(bias, q), np.float32(1 - STATE_LIMIT)
     for o in range(after.shape[0]):
-        fired = after[o] > threshold[row, o]
-        spikes[b, t, q, o] = fired
-        v[b, q, o] = v.dtype.type(0) if fired else after[o]
+        after[o] = (np.float32(sums[o]) + drive[i, o]) * np.float32(64)
+    for o in range(after.shape[0]):
+        after[o] += np.float32(np.int32(v[b, q, o] * kept)) + bias[j, o]
+    if saturates:
+        low = 0
+        for o in range(after.shape[0]):
+            low += after[o] < least
+            after[o] = max(after[o], least)
+        saturations[0] += low
+
+
+@njit(nogil=True, cache=True)
+def _row(numbers: Array, q: int) -> int:
+    """The row of a position's numbers: there is one for all, or one for each."""
+    return q if numbers.shape[0] > 1 else 0
 
 
 @njit(nogil=True, cache=True)
@@ -187,22 +156,9 @@ def _list(x: Array, b: int, most: int, start: Array, active: Array) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _sum(
-    mode: Mode,
-    x: Array,
-    b: int,
-    t: int,
-    start: Array,
-    active: Array,
-    weight: Array,
-    first: Array,
-    offset: Array,
-    begin: Array,
-    end: Array,
-    q: int,
-    y: Array,
-) -> None:
+def _sum(front: Front, b: int, t: int, start: Array, active: Array, q: int, y: Array) -> None:
     """What arrives at output position q: y `[O]`."""
+    mode, _, x, weight, first, offset, begin, end = front
     y[:] = 0
     if len(mode) == EVENTS:
         for i in range(first[q], first[q + 1]):

@@ -3,8 +3,9 @@
 What a name needs is loaded at its first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuromorphic.lazy import loader
 
 if TYPE_CHECKING:
     from neuromorphic.inspection.drawing import draw
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Inspection", "NodeReport", "draw", "inspect"]
 
+_HOMES = {"Inspection": "report", "NodeReport": "report", "draw": "drawing", "inspect": "report"}
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "drawing" if name == "draw" else "report"
-    return getattr(import_module(f"neuromorphic.inspection.{home}"), name)
+__getattr__ = loader(__name__, _HOMES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuromorphic.files import check_outputs, write_json, write_text
-from spikeclip.console import command_line, console, examples, refusals, results, start, written
+from spikeclip.console import command_line, console, examples, refusals, results, written
 from spikeclip.options import (
     DtOption,
     FramesOption,
@@ -203,8 +203,3 @@ def _certificate(proof: "Proof") -> list[tuple[str, str]]:
     lines += [("", f"{name}: {reason}") for name, reason in unproven.items()]
     lines += [("", f"{name}: the file claims the opposite") for name in proof.contradicted]
     return lines
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    start(app)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.ops import Operation, extensions
+from neuromorphic.ops.windows import Windowed
 
 EXTENSIONS = frozenset(extensions.EXTENSIONS)
 
@@ -61,12 +62,8 @@ def size(shape: Any) -> str:
 
 
 def window(operation: Operation) -> str:
-    """The size of a kernel, `3×3`, and its stride, `/2`, where an operation has them: for a picture."""
-    kernel = getattr(operation, "kernel_size", None)
-    weight = getattr(operation, "weight", None)
-    if kernel is None and weight is not None and weight.ndim > 2:
-        kernel = weight.shape[2:]
-    if kernel is None:
+    """The size of a kernel, `3×3`, and its stride, `/2`, where an operation has windows: for a picture."""
+    if not isinstance(operation, Windowed):
         return ""
-    stride = max(np.atleast_1d(getattr(operation, "stride", 1)))
-    return f" {size(kernel)}" + (f" /{stride}" if stride > 1 else "")
+    stride = max(operation.windows.stride)
+    return f" {size(operation.windows.kernel)}" + (f" /{stride}" if stride > 1 else "")

@@ -1,13 +1,13 @@
 """A graph as SVG: a box per node, from top to bottom as a signal passes; no scripts, nothing to load."""
 
-import re
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from neuromorphic.inspection.describe import size, window
 from neuromorphic.inspection.layout import Lane, Layout, plan
 from neuromorphic.inspection.report import Inspection, NodeReport
-from neuromorphic.ops import Sink, Source
+from neuromorphic.ops import Linear, Sink, Source
+from neuromorphic.pages.svg import printable, shortened
 
 CHARACTER = 5.85
 """Width of a character of a node's name; most names have less than `LONGEST`."""
@@ -42,8 +42,6 @@ STYLE = """text{font-family:Helvetica,Arial,sans-serif;font-size:10px;fill:#5c66
 .end{fill:#2a3037;stroke:#8a939d}.population{fill:#17324d;stroke:#5d9bd8}.synapses{fill:#3b2f1b;stroke:#c99a55}
 .plain{fill:#14171b;stroke:#58616b}.extension{fill:#33254a;stroke:#a884d4}.edge{stroke:#6f7983}.tip{fill:#6f7983}
 .lane{stroke:#57b584}.lanetip{fill:#57b584}.back{stroke:#e0718f}.backtip,.open{fill:#e0718f}}"""
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def draw(found: Inspection) -> str:
@@ -136,7 +134,7 @@ class _Drawing:
         parts = [
             f'<g data-node="{_clean(node.name)}"><title>{_clean(_everything(node))}</title>',
             _shape(kind, x - self.box / 2, y, self.box),
-            f'<text {centred} y="{y + 13:.1f}" class="name">{_clean(_shortened(node.name))}</text>',
+            f'<text {centred} y="{y + 13:.1f}" class="name">{_clean(shortened(node.name, LONGEST))}</text>',
             f'<text {centred} y="{y + 24.5:.1f}">{_clean(below)}</text>',
         ]
         if node.name in self._unproven():
@@ -149,9 +147,9 @@ class _Drawing:
             return "end"
         if node.extension:
             return "extension"
-        if node.neurons or "decay" in node.settings:
+        if node.neurons:
             return "population"
-        return "synapses" if {"weight", "kernel_size", "scale"} & set(node.settings) else "plain"
+        return "synapses" if isinstance(operation, Linear) else "plain"
 
     def _unproven(self) -> set[str]:
         document = self.found.proof.proven or self.found.proof.claimed or {}
@@ -257,12 +255,6 @@ def _everything(node: NodeReport) -> str:
     return "\n".join([*lines, *(f"reads {s}" for s in node.sources)])
 
 
-def _shortened(name: str) -> str:
-    if len(name) <= LONGEST:
-        return name
-    return f"{name[: LONGEST // 2 - 1]}…{name[-LONGEST // 2 :]}"
-
-
 def _clean(text: str) -> str:
     """Escaped, and without the characters that XML forbids: names come from files."""
-    return escape(_UNPRINTABLE.sub("\ufffd", text), {'"': "&quot;"})
+    return escape(str(printable(text)), {'"': "&quot;"})

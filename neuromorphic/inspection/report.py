@@ -11,7 +11,7 @@ from neuromorphic.analysis.schedule import Schedule, schedule
 from neuromorphic.inspection import describe
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import KEY
-from neuromorphic.ops import Delay, Linear, Membranes, Nonlinear, Population, Sink, Source
+from neuromorphic.ops import Delay, Linear, Membranes, Nonlinear, Operation, Population, Sink, Source, Weighted
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,6 @@ def inspect(graph: Graph, synapses: Mapping[str, int] | None = None, proof: Proo
 
 
 def _node(graph: Graph, node: Node, timing: Schedule, synapses: Mapping[str, int] | None) -> NodeReport:
-    arrays = [value for key, value in vars(node.operation).items() if key in ("weight", "bias", "scale")]
     delays = {s: timing.delay.get((s, node.name), 0) for s in node.sources}
     return NodeReport(
         name=node.name,
@@ -175,11 +174,15 @@ def _node(graph: Graph, node: Node, timing: Schedule, synapses: Mapping[str, int
         latency=timing.latency[node.name],
         delays={source: steps for source, steps in delays.items() if steps},
         neurons=prod(node.shape) if node.neurons else 0,
-        parameters=sum(int(a.size) for a in arrays if isinstance(a, np.ndarray)),
+        parameters=_parameters(node.operation),
         synapses=None if synapses is None else synapses.get(node.name, 0),
         settings=describe.numbers(node.operation),
         words=describe.words(node.operation),
     )
+
+
+def _parameters(operation: Operation) -> int:
+    return operation.weights.size + operation.bias_values.size if isinstance(operation, Weighted) else 0
 
 
 def synapses(graph: Graph) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """A graph: its nodes, in topological order, with shapes; what `reading` makes of a file, and everything else walks."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -131,6 +131,17 @@ class Graph(Shown):
         """The nodes that have `name` among their sources."""
         return tuple(node for node in self.nodes.values() if name in node.sources)
 
+    def before(self, names: Iterable[str], passes: Callable[[Node], bool]) -> frozenset[str]:
+        """The nodes that lead to `names`: their sources, and those of each that `passes`, and so on."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            for source in self.nodes[waiting.pop()].sources:
+                if source not in found:
+                    found.add(source)
+                    waiting += [source] if passes(self.nodes[source]) else []
+        return frozenset(found)
+
     def with_operations(self, operations: Mapping[str, AnyOperation]) -> "Graph":
         """The same graph with other parameters.
 
@@ -147,3 +158,10 @@ class Graph(Shown):
         result = replace(self, nodes={**self.nodes, **changed})
         object.__setattr__(result, "wiring", self.wiring)
         return result
+
+
+def unused(name: str, *taken: Container[str]) -> str:
+    """`name`, with as many `+` behind it as it takes to be none that is `taken`."""
+    while any(name in names for names in taken):
+        name += "+"
+    return name

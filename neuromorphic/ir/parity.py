@@ -210,16 +210,7 @@ class ParityReport(Shown):
             "mismatches": self.mismatches,
             "membranes_compared": self.membranes_compared,
             "membrane_mismatches": self.membrane_mismatches,
-            "first_mismatch": None
-            if first is None
-            else {
-                "image": first.image,
-                "step": first.step,
-                "node": first.node,
-                "index": list(first.index),
-                "expected": first.expected,
-                "found": first.found,
-            },
+            "first_mismatch": None if first is None else {**asdict(first), "index": list(first.index)},
             "nodes": {name: asdict(node) for name, node in self.nodes.items()},
             "frames": None if self.frames is None else asdict(self.frames),
             "outputs": asdict(self.outputs),

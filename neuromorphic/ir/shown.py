@@ -1,5 +1,6 @@
 """What a value shows of itself in a shell and in a notebook, and when two are equal."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from html import escape
@@ -14,19 +15,19 @@ WIDTH = 60
 """Characters of a text in a table; numbers are never cut."""
 
 
-class Shown:
+class Shown(ABC):
     """A value that is a sentence and a table, and equal to another of the same content.
 
     `repr` is one screen of text, `_repr_html_` the same for a notebook; `pandas.DataFrame(value.rows())` is all of it.
     """
 
+    @abstractmethod
     def title(self) -> str:
         """It in one line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
         """A row for each of its parts, in their order: text and numbers by the name of the column."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         rows = self.rows()

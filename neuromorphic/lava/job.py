@@ -1,6 +1,5 @@
 """What a simulation hands to its child process: files in a private folder, arrays as `.npy`, the rest JSON."""
 
-import dataclasses
 import errno
 import json
 import math
@@ -51,11 +50,9 @@ class Job:
         """Write the job, and result files for the recorder to fill; what biases alone bring stands in the outputs."""
         nodes = []
         for i, node in enumerate(self.graph.nodes.values()):
-            fields = {field.name: getattr(node.operation, field.name) for field in dataclasses.fields(node.operation)}
-            arrays = {key: value for key, value in fields.items() if isinstance(value, np.ndarray)}
+            arrays, rest = node.operation.parameters()
             for key, array in arrays.items():
                 _save(folder / f"node_{i}.{key}.npy", array)
-            rest = {key: value for key, value in fields.items() if key not in arrays}
             kind = type(node.operation).__name__
             if kind not in _KINDS:
                 raise TypeError(f"node {node.name!r}: operation {kind} is none that a child knows")

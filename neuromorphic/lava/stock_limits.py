@@ -26,7 +26,8 @@ from neuromorphic.ops import (
     Source,
     Threshold,
 )
-from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT, shift
+from neuromorphic.ops.loihi import UNITY
+from neuromorphic.ops.widths import ALIGNMENT, STATE_LIMIT, shift
 
 LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
 """Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits, where no current outlasts its step."""
@@ -34,7 +35,7 @@ LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
 
 def largest_current(current_decay: int) -> int:
     """The largest synaptic input that Lava's u wraps rightly, whatever is left of u by then."""
-    left = STATE_LIMIT // 2**ALIGNMENT if current_decay < 2**DECAY_BITS else 0
+    left = STATE_LIMIT // 2**ALIGNMENT if current_decay < UNITY else 0
     return int(LARGEST_CURRENT - left)
 
 

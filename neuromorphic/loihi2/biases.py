@@ -4,9 +4,10 @@ from typing import assert_never
 
 import numpy as np
 
+from neuromorphic.analysis.biases import arriving
 from neuromorphic.analysis.intervals import currents_in_order
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.graph import Graph
 from neuromorphic.ops import (
     Delay,
     Float64,
@@ -17,7 +18,6 @@ from neuromorphic.ops import (
     SelfAttention,
     Sink,
     Source,
-    Weighted,
 )
 
 
@@ -32,14 +32,13 @@ def chip_biases(graph: Graph, held: frozenset[str] = frozenset()) -> dict[str, F
         RefusedInput: they differ within a window of a maximum, so that they can't act behind it; they reach a `Delay`
             or neurons that send membranes; or a cycle has no population.
     """
-    arriving: dict[str, Float64] = {}
+    read: dict[str, Float64] = {}
     leaving: dict[str, Float64] = {}
     for name in currents_in_order(graph):
         node = graph.nodes[name]
-        x = _sum(node, leaving)
-        arriving[name] = x[0]
-        operation = node.operation
-        match operation:
+        read[name] = arriving(node, leaving)
+        x = read[name][None]
+        match node.operation:
             case Delay() | Membranes():
                 if x.any():
                     raise RefusedInput(
@@ -48,29 +47,15 @@ def chip_biases(graph: Graph, held: frozenset[str] = frozenset()) -> dict[str, F
                     )
             case Population() | Source() | Sink() | SelfAttention():
                 pass
-            case Linear():
-                leaving[name] = _without(operation, name in held).apply(x, node.shapes)
-            case MaxPool2d():
-                leaving[name] = operation.apply(x, node.shapes)
-                if not np.array_equal(leaving[name], -operation.apply(-x, node.shapes)):
+            case Linear() as linear:
+                leaving[name] = (linear.unbiased() if name in held else linear).apply(x, node.shapes)
+            case MaxPool2d() as pool:
+                leaving[name] = pool.apply(x, node.shapes)
+                if not np.array_equal(leaving[name], -pool.apply(-x, node.shapes)):
                     raise RefusedInput(
                         f"{name}: the biases before it differ within a window; expected the same at every position, "
                         "since the chip adds them behind the maximum"
                     )
-            case _:
-                assert_never(operation)
-    return arriving
-
-
-def _without(operation: Linear, held: bool) -> Linear:
-    if held and isinstance(operation, Weighted) and operation.biased:
-        return operation.with_bias(np.zeros_like(operation.bias_values))
-    return operation
-
-
-def _sum(node: Node, leaving: dict[str, Float64]) -> Float64:
-    x = np.zeros((1, *node.input_shape))
-    for source in node.sources:
-        if source in leaving:
-            x = x + leaving[source].reshape(x.shape)
-    return x
+            case unknown:
+                assert_never(unknown)
+    return read

@@ -191,14 +191,6 @@ def _reads_spikes_only(graph: Graph, node: Node) -> bool:
     return isinstance(node.operation, Linear) and all(in_time)
 
 
-def _behind(graph: Graph, name: str) -> set[str]:
+def _behind(graph: Graph, name: str) -> frozenset[str]:
     """The nodes that a node reads, directly or through nodes that don't spike."""
-    found: set[str] = set()
-    waiting = list(graph.nodes[name].sources)
-    while waiting:
-        source = waiting.pop()
-        if source not in found:
-            found.add(source)
-            if not graph.nodes[source].spiking:
-                waiting.extend(graph.nodes[source].sources)
-    return found
+    return graph.before((name,), lambda node: not node.spiking)

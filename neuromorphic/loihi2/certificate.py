@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.intervals import fractions, graded_intervals
+from neuromorphic.analysis.rounding import DOUBLE, SINGLE
 from neuromorphic.analysis.streams import host_nodes
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
@@ -41,20 +42,17 @@ from neuromorphic.ops import (
     Threshold,
     Weighted,
 )
+from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
     DECAY_BITS,
-    GRADED_BITS,
     STATE_LIMIT,
     THRESHOLD_BITS,
     WEIGHT_BITS,
     WEIGHT_EXPONENT,
 )
-
-SINGLE, DOUBLE = 24, 53
-"""Bits of a float32 and of a float64."""
 
 
 @dataclass(frozen=True)
@@ -169,9 +167,9 @@ def _least_membrane(lif: LoihiLif, low: NDArray[np.float64], steps: int | None) 
         kept, _ = growth(lif.decay, lif.current_decay, steps)
         least = np.where(low < 0, kept * low, low)
         per_step = np.minimum(least + lif.bias, 0)
-        _, sums = growth(lif.decay, 2**DECAY_BITS, steps)
+        _, sums = growth(lif.decay, UNITY, steps)
         return np.where(per_step < 0, per_step * sums, 0.0)
-    kept_u, kept_v = (1 - np.asarray(decay) / 2.0**DECAY_BITS for decay in (lif.current_decay, lif.decay))
+    kept_u, kept_v = (1 - np.asarray(decay) / UNITY for decay in (lif.current_decay, lif.decay))
     u = v = np.zeros_like(low)
     for _ in range(steps):
         before = u, v
@@ -210,36 +208,27 @@ def check(graph: Graph) -> None:
 
 def _check_population(name: str, lif: LoihiLif) -> None:
     mantissa = 2 ** (BIAS_MANTISSA_BITS - 1)
-    high, low = int(lif.bias_mantissa.max()), int(lif.bias_mantissa.min())
-    for what, value, least, most, bits, advice in (
-        ("v_threshold", int(lif.threshold.max()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "lower the weight scale"),
-        ("v_threshold", int(lif.threshold.min()), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "raise it"),
-        ("bias mantissa", high, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, "lower the weight scale"),
-        ("bias mantissa", low, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, "lower the weight scale"),
-        (
-            "bias exponent",
-            lif.bias_exponent,
-            0,
-            2**BIAS_EXPONENT_BITS - 1,
-            BIAS_EXPONENT_BITS,
-            "lower the weight scale",
-        ),
+    lower = "lower the weight scale"
+    for what, values, least, most, bits, advice in (
+        ("v_threshold", lif.threshold.max(), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, lower),
+        ("v_threshold", lif.threshold.min(), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "raise it"),
+        ("bias mantissa", lif.bias_mantissa, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, lower),
+        ("bias exponent", lif.bias_exponent, 0, 2**BIAS_EXPONENT_BITS - 1, BIAS_EXPONENT_BITS, lower),
+        ("decay", np.min(lif.decay), 0, UNITY, DECAY_BITS, "lengthen tau"),
         # All of v is lost by a reset in every step, which takes u too.
-        ("decay", int(np.min(lif.decay)), 0, 2**DECAY_BITS, DECAY_BITS, "lengthen tau"),
-        ("decay", _most_remembering(lif), 0, 2**DECAY_BITS - int(lif.current_lasts), DECAY_BITS, "lengthen tau"),
-        ("decay of u", int(np.min(lif.current_decay)), 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
-        ("decay of u", int(np.max(lif.current_decay)), 1, 2**DECAY_BITS, DECAY_BITS, "lengthen tau_syn"),
+        ("decay", _most_remembering(lif), 0, UNITY - int(lif.current_lasts), DECAY_BITS, "lengthen tau"),
+        ("decay of u", lif.current_decay, 1, UNITY, DECAY_BITS, "lengthen tau_syn"),
     ):
-        if value > most:
-            raise RefusedInput(f"{name}: {what} {value} exceeds {most} ({bits} bits); {advice}")
-        if value < least:
-            raise RefusedInput(f"{name}: {what} {value} is below {least} ({bits} bits); {advice}")
+        if (high := np.max(values)) > most:
+            raise RefusedInput(f"{name}: {what} {high} exceeds {most} ({bits} bits); {advice}")
+        if (low := np.min(values)) < least:
+            raise RefusedInput(f"{name}: {what} {low} is below {least} ({bits} bits); {advice}")
 
 
 def _most_remembering(lif: LoihiLif) -> int:
     """The largest decay of v, of the neurons whose current lasts if there are some."""
     decay, current = np.broadcast_arrays(lif.decay, lif.current_decay)
-    lasting = decay[current < 2**DECAY_BITS]
+    lasting = decay[current < UNITY]
     return int((lasting if lasting.size else decay).max())
 
 
@@ -257,18 +246,4 @@ def _check_weights(name: str, what: str, weight: NDArray[np.number[Any]], larges
         raise RefusedInput(
             f"{name}: the {what} of output channel {channel}, up to {value:g}, are no integers of {WEIGHT_BITS} "
             f"bits shifted by at most {largest_exponent}; raise the unit"
-        )
-
-
-def check_frames(frames: NDArray[np.float32], source: str) -> None:
-    """Enforce the width of graded spikes.
-
-    Raises:
-        RefusedInput: a value is no integer from -128 to 127.
-    """
-    limit = 2 ** (GRADED_BITS - 1)
-    if frames.size and (frames.min() < -limit or frames.max() >= limit or (frames != np.round(frames)).any()):
-        raise RefusedInput(
-            f"{source}: frames reach from {frames.min():g} to {frames.max():g}; expected integers from {-limit} to "
-            f"{limit - 1} ({GRADED_BITS} bits)"
         )

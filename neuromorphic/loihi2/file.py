@@ -10,7 +10,7 @@ from pathlib import Path
 import nir
 import numpy as np
 
-from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.errors import RefusedInput, named, shown
 from neuromorphic.files import in_memory
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import FORMAT_VERSION
@@ -33,20 +33,18 @@ def integer_graph(graph: Graph) -> Graph | None:
         RefusedInput: the scheme is not understood, or doesn't fit the graph; or an integer is outside its width.
     """
     if graph.precision == "loihi2":
-        try:
+        with named(graph.source):
             check(graph)
-        except RefusedInput as error:  # which names the node only
-            raise RefusedInput(f"{graph.source}: {error}") from error
         return graph
     document = graph.metadata.document.get(KEY)
     if document is None:
         return None
     scheme = Scheme.from_dict(document, graph.source)
     try:
-        with np.errstate(divide="raise", over="raise", invalid="raise"):
+        with named(graph.source), np.errstate(divide="raise", over="raise", invalid="raise"):
             return integers(graph, scheme)
-    except RefusedInput as error:  # which names the node only
-        raise RefusedInput(f"{graph.source}: {error}") from error
+    except RefusedInput:
+        raise
     except (KeyError, ValueError, ArithmeticError) as error:  # a node without a unit, exponents of another number, ...
         raise RefusedInput(f"{graph.source}: metadata {KEY!r} doesn't fit the graph ({shown(error)})") from error
 

@@ -15,9 +15,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from neuromorphic.analysis.biases import arriving
 from neuromorphic.analysis.order import arranged
 from neuromorphic.analysis.streams import host_nodes
-from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.graph import Graph, Node, unused
 from neuromorphic.ops import CubaLif, Delay, Float64, Li, Lif, Linear, Scale, Source, Weighted
 
 Paths = Mapping[str, frozenset[str]]
@@ -37,8 +38,8 @@ def unfiltered(graph: Graph) -> Graph:
     nodes = dict(graph.nodes)
     for name in between:
         operation = nodes[name].operation
-        if isinstance(operation, Weighted) and operation.biased:
-            nodes[name] = replace(nodes[name], operation=operation.with_bias(np.zeros_like(operation.bias_values)))
+        if isinstance(operation, Weighted):
+            nodes[name] = replace(nodes[name], operation=operation.unbiased())
     for name in {each for filters in paths.values() for each in filters}:
         if _late_readers(graph, name):
             _hold_back(graph, nodes, name)
@@ -46,8 +47,8 @@ def unfiltered(graph: Graph) -> Graph:
     for name, filters in paths.items():
         node, decay = nodes[name], _decay(graph, filters)
         if isinstance(node.operation, Lif) and decay is not None:
-            arriving = _sum(graph.nodes[name], constants).reshape(node.shape)
-            nodes[name] = replace(node, operation=_current_based(node.operation, decay, arriving))
+            constant = arriving(graph.nodes[name], constants).reshape(node.shape)
+            nodes[name] = replace(node, operation=_current_based(node.operation, decay, constant))
     return arranged(graph, nodes)
 
 
@@ -88,14 +89,8 @@ def _filters(graph: Graph, population: str) -> frozenset[str]:
 
 def _between(graph: Graph, population: str) -> frozenset[str]:
     """The linear nodes that lead to a population, from neurons, the input or anything else that is no synapse."""
-    found: set[str] = set()
-    waiting = [population]
-    while waiting:
-        for source in graph.nodes[waiting.pop()].sources:
-            if source not in found and isinstance(graph.nodes[source].operation, Linear):
-                found.add(source)
-                waiting.append(source)
-    return frozenset(found)
+    found = graph.before((population,), lambda node: isinstance(node.operation, Linear))
+    return frozenset(name for name in found if isinstance(graph.nodes[name].operation, Linear))
 
 
 def _decay(graph: Graph, filters: Iterable[str]) -> float | None:
@@ -157,15 +152,8 @@ def _constants(graph: Graph, between: Iterable[str]) -> dict[str, Float64]:
             found[name] = np.broadcast_to(node.operation.leak.astype(np.float64), (1, *node.shape))
     for name, node in graph.nodes.items():
         if name in chosen and isinstance(node.operation, Linear):
-            found[name] = node.operation.apply(_sum(node, found), node.shapes)
+            found[name] = node.operation.apply(arriving(node, found)[None], node.shapes)
     return found
-
-
-def _sum(node: Node, leaving: Mapping[str, Float64]) -> Float64:
-    x = np.zeros((1, *node.input_shape))
-    for source in node.sources:
-        x = x + leaving[source].reshape(x.shape)
-    return x
 
 
 def _bypass(nodes: dict[str, Node], node: Node, readers: Iterable[str]) -> None:
@@ -174,9 +162,7 @@ def _bypass(nodes: dict[str, Node], node: Node, readers: Iterable[str]) -> None:
         raise TypeError(f"node {node.name!r} is no filter")
     name, factor = node.name, Scale(np.broadcast_to(node.operation.gain, node.shape))
     if any(node.name in other.sources for other in nodes.values() if other.name not in readers):
-        name = f"{node.name}.unfiltered"
-        while name in nodes:
-            name += "+"
+        name = unused(f"{node.name}.unfiltered", nodes)
         for reader in readers:
             sources = tuple(name if source == node.name else source for source in nodes[reader].sources)
             nodes[reader] = replace(nodes[reader], sources=sources)

@@ -5,7 +5,7 @@ from math import prod
 import nir
 import numpy as np
 
-from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.graph import Graph, Node, unused
 from neuromorphic.ops import Conv2d, Shape
 from neuromorphic.reading.nesting import flat
 
@@ -36,7 +36,7 @@ def written_flat(graph: Graph, given: Graph, raw: nir.NIRGraph) -> tuple[nir.NIR
             if leaves[source] == shape:
                 edges.append((source, name))
                 continue
-            flatten = _free(graph, written, f"{name}.flat{index}")
+            flatten = unused(f"{name}.flat{index}", graph.nodes, written)
             written[flatten] = _flatten(leaves[source], shape)
             edges += [(source, flatten), (flatten, name)]
     return nir.NIRGraph(written, edges, metadata=raw.metadata, type_check=False), groups
@@ -85,9 +85,3 @@ def _flatten(shape: Shape, wanted: Shape) -> nir.Flatten:
             if (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :]) == wanted:
                 return nir.Flatten({"input": np.array(shape)}, start, end)
     raise TypeError(f"no Flatten makes {list(wanted)} of {list(shape)}")
-
-
-def _free(graph: Graph, written: dict[str, nir.NIRNode], name: str) -> str:
-    while name in graph.nodes or name in written:
-        name += "+"
-    return name

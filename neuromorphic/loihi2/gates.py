@@ -21,13 +21,12 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.ops.widths import DECAY_BITS
+from neuromorphic.ops.loihi import UNITY
 
 
 def halvings(decay: int) -> int:
     """The a of `1 - d = m / 2^a` in lowest terms, for a decay of so many of 4096."""
-    unity = int(2**DECAY_BITS)
-    return unity.bit_length() - gcd(unity - decay, unity).bit_length()
+    return UNITY.bit_length() - gcd(UNITY - decay, UNITY).bit_length()
 
 
 def exact_unit(weights: Sequence[NDArray[np.float64]], decays: Sequence[int], time_steps: int) -> float | None:

@@ -16,7 +16,7 @@ from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.analysis.order import arranged
 from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.graph import Graph, Node, unused
 from neuromorphic.ir.metadata import GraphMetadata, Readout
 from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.certificate import certify
@@ -194,9 +194,7 @@ def _through_synapses(
     for source in node.sources:
         name = source
         if source in carriers:
-            name = f"{node.name}.{source}"
-            while name in graph.nodes:  # a subgraph's nodes are named so too
-                name += "+"
+            name = unused(f"{node.name}.{source}", graph.nodes)  # a subgraph's nodes are named so too
             synapses = one_to_one(node.input_shape)
             weight = nearest(carried_unit(graph, scheme, source) / scheme.units[node.name], synapses.largest_exponent)
             shape = (*node.input_shape, 1)[:3] if isinstance(synapses, Conv2d) else node.input_shape

@@ -18,8 +18,8 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.ops import AnyOperation, CubaLif, If, Lif, LoihiLif, Threshold
-from neuromorphic.ops.loihi import Decay
-from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS
+from neuromorphic.ops.loihi import UNITY, Decay
+from neuromorphic.ops.widths import ALIGNMENT
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +29,6 @@ FloatNeurons = Lif | If | CubaLif | Threshold
 TINY = 2.0**-20
 """Of the largest threshold of a population, by which others may be below 0."""
 
-UNITY = 2**DECAY_BITS
 STEP = 2**ALIGNMENT
 
 
@@ -101,22 +100,21 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
     """
     if neurons.subtracts:
         raise RefusedInput(f"{name}: a spike subtracts the threshold; Lava's neurons in integers are set to 0")
-    zero = np.zeros(neurons.threshold.shape)
+    zero, reset = np.zeros(neurons.threshold.shape), _reset(neurons)
+    above = neurons.threshold.astype(np.float64) - reset
     match neurons:
-        case Threshold(threshold=threshold):
-            result = Normal(UNITY, UNITY, zero + 1, threshold.astype(np.float64), zero)
-        case If(gain=gain, threshold=threshold, reset=reset):
-            result = Normal(0, UNITY, zero + _positive(name, "r", gain), threshold.astype(np.float64) - reset, zero)
-        case Lif(decay=decay, gain=gain, threshold=threshold, leak=leak, reset=reset):
+        case Threshold():
+            result = Normal(UNITY, UNITY, zero + 1, above, zero)
+        case If(gain=gain):
+            result = Normal(0, UNITY, zero + _positive(name, "r", gain), above, zero)
+        case Lif(decay=decay, gain=gain, leak=leak) | CubaLif(decay=decay, gain=gain, leak=leak):
             factor = zero + _positive(name, "r", gain)
+            current_decay: Decay = UNITY
+            if isinstance(neurons, CubaLif):
+                factor = factor * _positive(name, "w_in", neurons.weight) * neurons.current_decay.astype(np.float64)
+                current_decay = _of_4096(neurons.current_decay)
             rest = (leak.astype(np.float64) - reset) / factor
-            above = threshold.astype(np.float64) - reset
-            result = Normal(_of_4096(decay), UNITY, decay.astype(np.float64) * factor, above, rest)
-        case CubaLif(decay=decay, current_decay=synapse, weight=weight, gain=gain, threshold=threshold):
-            factor = zero + _positive(name, "r", gain) * _positive(name, "w_in", weight) * synapse.astype(np.float64)
-            rest = (neurons.leak.astype(np.float64) - neurons.reset) / factor
-            above = threshold.astype(np.float64) - neurons.reset
-            result = Normal(_of_4096(decay), _of_4096(synapse), decay.astype(np.float64) * factor, above, rest)
+            result = Normal(_of_4096(decay), current_decay, decay.astype(np.float64) * factor, above, rest)
         case unknown:
             assert_never(unknown)
     if -TINY * result.threshold.max() <= result.threshold.min() < 0:  # what training left of a 0
@@ -129,6 +127,11 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
             "most, and a reset in every step would forget the current too"
         )
     return result
+
+
+def _reset(neurons: FloatNeurons) -> Floats:
+    """Where a spike sets v."""
+    return np.zeros(()) if isinstance(neurons, Threshold) else neurons.reset.astype(np.float64)
 
 
 def _positive(name: str, key: str, values: NDArray[np.float32]) -> Floats:
@@ -216,8 +219,7 @@ def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Schem
 def with_thresholds(neurons: FloatNeurons, counts: Floats, unit: float) -> FloatNeurons:
     """`neurons` whose thresholds are `counts` times g λ above their reset."""
     above = counts * normal("", neurons).gain * unit
-    reset = 0.0 if isinstance(neurons, Threshold) else neurons.reset.astype(np.float64)
-    return replace(neurons, threshold=(above + reset).astype(np.float32))
+    return replace(neurons, threshold=(above + _reset(neurons)).astype(np.float32))
 
 
 def with_snapped_rest(neurons: FloatNeurons, least: float) -> FloatNeurons:

@@ -9,7 +9,8 @@
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -57,7 +58,8 @@ def quantise(
     progress: Progress = lambda done, total, name: None,
 ) -> tuple[Graph, Scheme]:
     """The integer graph of a float graph, and its scheme: `integers` of what `calibrate` returns."""
-    _, whole, scheme = _named(graph, frames, granularity, rounding, progress)
+    with _naming(graph):
+        _, whole, scheme = _calibrated(graph, frames, granularity, rounding, progress)
     return whole, scheme
 
 
@@ -82,17 +84,17 @@ def calibrate(
         RefusedInput: the graph has neurons or sums that the chip does not have, by name; or numbers for which floats
             are too narrow.
     """
-    floats, _, scheme = _named(graph, frames, granularity, rounding, progress)
+    with _naming(graph):
+        floats, _, scheme = _calibrated(graph, frames, granularity, rounding, progress)
     return floats, scheme
 
 
-def _named(
-    graph: Graph, frames: NDArray[np.float32], granularity: Granularity, rounding: Rounding, progress: Progress
-) -> tuple[Graph, Graph, Scheme]:
-    """`_calibrated`, whose errors name the file."""
+@contextmanager
+def _naming(graph: Graph) -> Iterator[None]:
+    """Errors inside name the file."""
     try:
         with np.errstate(divide="raise", over="raise", invalid="raise"):
-            return _calibrated(graph, frames, granularity, rounding, progress)
+            yield
     except RefusedInput as error:  # of a population or a stream, which name their nodes only
         named = str(error).startswith(graph.source)
         raise error if named else RefusedInput(f"{graph.source}: precision loihi2: {error}") from error
@@ -356,14 +358,9 @@ def _reads_ahead(graph: Graph) -> bool:
 
 def _before_delays(graph: Graph) -> frozenset[str]:
     """Nodes whose currents wait: a bias of theirs would begin late, which no bias of the chip's does."""
-    waiting = [node for node in graph.nodes.values() if isinstance(node.operation, Delay)]
-    found: set[str] = set()
-    while waiting:
-        for source in waiting.pop().sources:
-            if source not in found and not graph.nodes[source].spiking:
-                found.add(source)
-                waiting.append(graph.nodes[source])
-    return frozenset(found)
+    delays = (node.name for node in graph.nodes.values() if isinstance(node.operation, Delay))
+    found = graph.before(delays, lambda node: not node.spiking)
+    return frozenset(name for name in found if not graph.nodes[name].spiking)
 
 
 def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:

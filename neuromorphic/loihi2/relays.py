@@ -11,7 +11,7 @@ import numpy as np
 
 from neuromorphic.analysis.order import arranged
 from neuromorphic.analysis.streams import spike_carriers
-from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.graph import Graph, Node, unused
 from neuromorphic.ops import Delay, Threshold
 from neuromorphic.ops.widths import DELAY_BITS
 
@@ -52,14 +52,8 @@ def _parts(nodes: dict[str, Node], node: Node, delay: Delay) -> list[Node]:
     left, sources, shape = delay.steps, node.sources, node.shape
     while left.max() > LONGEST:
         now = np.minimum(left, LONGEST)
-        wait, relay = (_free(nodes, f"{node.name}.{what}{len(found) // 2}") for what in ("wait", "relay"))
+        wait, relay = (unused(f"{node.name}.{what}{len(found) // 2}", nodes) for what in ("wait", "relay"))
         found.append(Node(wait, Delay(now), sources, node.input_shape, shape))
         found.append(Node(relay, Threshold(np.zeros(shape, np.float32)), (wait,), shape, shape))
         left, sources = left - now, (relay,)
     return [*found, replace(node, operation=Delay(left), sources=sources)]
-
-
-def _free(nodes: dict[str, Node], name: str) -> str:
-    while name in nodes:
-        name += "+"
-    return name

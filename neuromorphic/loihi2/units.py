@@ -123,19 +123,16 @@ class Units:
         numbers = [*self._weights(stream, scheme).values(), *(form.threshold / form.gain for form in forms)]
         same = all(np.array_equal(np.rint(each / unit) * unit, each) for each in numbers)
         halved = max(halvings(decay) for form in forms for decay in form.decays)
-        biased = any(self.biases[name].any() for name in stream.populations) or any(form.rest.any() for form in forms)
         fits = unit >= max(self._least(stream), self._unsaturated(stream))
         decays = self.kept_decays.issuperset(stream.populations) and halved * (self.time_steps - 1) <= ALIGNMENT
-        return same and fits and decays and not (biased and halved)
+        return same and fits and decays and not (halved and self._biased(stream))
 
     def exact(self, stream: Stream, scheme: Scheme) -> float | None:
         """The unit in which a stream becomes integers without loss (`gates`), if it has one."""
-        forms = [self.normal(name) for name in stream.populations]
-        biased = any(self.biases[name].any() for name in stream.populations) or any(form.rest.any() for form in forms)
-        if biased or not self.kept_decays.issuperset(stream.populations):
+        if self._biased(stream) or not self.kept_decays.issuperset(stream.populations):
             return None
         weighted = self._weighted(stream, scheme)
-        decays = [decay for form in forms for decay in form.decays]
+        decays = [decay for name in stream.populations for decay in self.normal(name).decays]
         unit = exact_unit([np.array(self._fixed(stream, scheme)), *weighted.values()], decays, self.time_steps)
         if unit is None or unit < max(self._least(stream), self._unsaturated(stream), self._held(stream, scheme)):
             return None
@@ -221,6 +218,10 @@ class Units:
         drive = max(_exponent(driven / unit, _widest_drive(stream, share)), bits - ALIGNMENT)
         drive = max(drive, scheme.drive_exponents.get(names[0], 0))
         return replace(result, drive_exponents={**scheme.drive_exponents, **dict.fromkeys(names, drive)})
+
+    def _biased(self, stream: Stream) -> bool:
+        """Whether anything but spikes and frames moves a membrane of a stream."""
+        return any(self.biases[name].any() or self.normal(name).rest.any() for name in stream.populations)
 
     def _least(self, stream: Stream) -> float:
         """The least unit with which u can't wrap and nothing leaves its width, whatever the input."""

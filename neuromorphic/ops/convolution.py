@@ -27,12 +27,12 @@ from neuromorphic.ops.types import (
     Typed,
 )
 from neuromorphic.ops.widths import CONV_EXPONENT
-from neuromorphic.ops.windows import PaddedMap, Pair, Windows, map_shape
+from neuromorphic.ops.windows import PaddedMap, Pair, Windowed, Windows, map_shape
 
 
 @final
 @dataclass(frozen=True)
-class Conv2d(Biased):
+class Conv2d(Windowed, Biased):
     """`y[o, i, j] = b[o] + Σ w[o, c, m, n] x[c, i s - p + d m, j s - p + d n]` (cross-correlation, zero padding).
 
     Its groups decide how it is computed, counted and placed; the file declares them (`reading.grouping`).
@@ -49,7 +49,6 @@ class Conv2d(Biased):
 
     nir_types: ClassVar = (nir.Conv2d, nir.Conv1d)
     kind: ClassVar[Kind] = "conv2d"
-    weighs: ClassVar = "always"
     largest_exponent: ClassVar = CONV_EXPONENT
 
     stride: Pair
@@ -160,10 +159,6 @@ class Conv2d(Biased):
 
     def largest_array(self, shapes: Shapes) -> int:
         return self.windows.largest_array(shapes, shapes.input[0] // self.groups)
-
-    def refusal(self, reads_currents: bool) -> str:
-        """None; that synapses read spikes is a matter of streams (`loihi2.streams`)."""
-        return ""
 
 
 class _Columns:

@@ -35,7 +35,6 @@ class Affine(Biased):
 
     nir_types: ClassVar = (nir.Affine, nir.Linear)
     kind: ClassVar[Kind] = "linear"
-    weighs: ClassVar = "always"
     largest_exponent: ClassVar = WEIGHT_EXPONENT
 
     @classmethod
@@ -69,10 +68,6 @@ class Affine(Biased):
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
         return np.broadcast_to(arriving.any(-1, keepdims=True), (*arriving.shape[:2], *shapes.output)).copy()
-
-    def refusal(self, reads_currents: bool) -> str:
-        """None; that synapses read spikes is a matter of streams (`loihi2.streams`)."""
-        return ""
 
 
 @final

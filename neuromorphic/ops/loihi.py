@@ -40,7 +40,7 @@ Int32 = NDArray[np.int32]
 Decay = int | Int32
 """Of a population: one for all its neurons, or one for each."""
 
-UNITY = 2**DECAY_BITS
+UNITY: int = 2**DECAY_BITS
 """What decays are counted of."""
 
 

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons
-from neuromorphic.ops.neuron_roles import FloatState, Membranes
+from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Membranes
 from neuromorphic.ops.operation import lacks
 from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
 from neuromorphic.ops.types import (
@@ -23,7 +23,6 @@ from neuromorphic.ops.types import (
     Shapes,
     State,
     Typed,
-    multiplies,
 )
 
 
@@ -56,7 +55,7 @@ class FloatMembranes(FloatState, Membranes):
 
 @final
 @dataclass(frozen=True)
-class Integrator(FloatMembranes):
+class Integrator(Integrating, FloatMembranes):
     """`v += gain x`, `y = v`; `gain = dt r` is float32 of its shape.  An image begins at `v = 0`."""
 
     nir_types: ClassVar = (nir.I,)
@@ -80,21 +79,13 @@ class Integrator(FloatMembranes):
     def charging(self) -> Charging:
         return Charging(self.gain)
 
-    def charge(self, state: State, x: Float64) -> None:
-        state.v += self.gain * x
-
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         return Interval.between(steps * self.gain * np.minimum(x.low, 0), steps * self.gain * np.maximum(x.high, 0))
-
-    states = 1
-    multiplications = 0
-    leaks = False
-    current_lasts = False
 
 
 @final
 @dataclass(frozen=True)
-class Li(FloatMembranes):
+class Li(Leaky, FloatMembranes):
     """`v += decay (leak + gain x - v)`, `y = v`; attributes as of `Lif`.  An image begins at `v = leak`."""
 
     nir_types: ClassVar = (nir.LI,)
@@ -125,26 +116,14 @@ class Li(FloatMembranes):
     def charging(self) -> Charging:
         return Charging(self.gain, (self.decay,), self.leak)
 
-    def charge(self, state: State, x: Float64) -> None:
-        state.v += self.decay * (self.leak + self.gain * x - state.v)
-
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         """What decays from its leak towards others stays between them."""
         return Interval.between(self.leak, self.leak + self.gain * x.low, self.leak + self.gain * x.high)
 
-    states = 1
-
-    @property
-    def multiplications(self) -> int:
-        return int(multiplies(self.decay))
-
-    leaks = True
-    current_lasts = False
-
 
 @final
 @dataclass(frozen=True)
-class CubaLi(FloatMembranes):
+class CubaLi(CurrentBased, FloatMembranes):
     """`i += current_decay (weight x - i)`, then `v += decay (leak + gain i - v)`, `y = v`; attributes as of `CubaLif`.
 
     An image begins at `i = 0`, `v = leak`.
@@ -187,20 +166,7 @@ class CubaLi(FloatMembranes):
     def charging(self) -> Charging:
         return Charging(self.gain.astype(np.float64) * self.weight, (self.current_decay, self.decay), self.leak)
 
-    def charge(self, state: State, x: Float64) -> None:
-        state.i += self.current_decay * (self.weight * x - state.i)
-        state.v += self.decay * (self.leak + self.gain * state.i - state.v)
-
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         """What decays from its leak towards others stays between them."""
         reached = self.gain * self.weight
         return Interval.between(self.leak, self.leak + reached * x.low, self.leak + reached * x.high)
-
-    states = 2
-
-    @property
-    def multiplications(self) -> int:
-        return multiplies(self.current_decay) + multiplies(self.decay)
-
-    leaks = True
-    current_lasts = True

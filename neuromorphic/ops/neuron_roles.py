@@ -10,7 +10,18 @@ from numpy.typing import DTypeLike
 
 from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.operation import Operation, lacks
-from neuromorphic.ops.types import ChipKernel, Float32, Float64, Interval, Mask, NeuronKernel, Shape, Shapes, State
+from neuromorphic.ops.types import (
+    ChipKernel,
+    Float32,
+    Float64,
+    Interval,
+    Mask,
+    NeuronKernel,
+    Shape,
+    Shapes,
+    State,
+    multiplies,
+)
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,61 @@ class FloatState(Neurons):
     def drives(self, shape: Shape) -> Mask:
         """None."""
         return np.zeros(shape, np.bool_)
+
+
+class Integrating(FloatState):
+    """`v += gain x`."""
+
+    gain: Float32
+
+    def charge(self, state: State, x: Float64) -> None:
+        state.v += self.gain * x
+
+    states = 1
+    multiplications = 0
+    leaks = False
+    current_lasts = False
+
+
+class Leaky(FloatState):
+    """`v += decay (leak + gain x - v)`."""
+
+    decay: Float32
+    gain: Float32
+    leak: Float32
+
+    def charge(self, state: State, x: Float64) -> None:
+        state.v += self.decay * (self.leak + self.gain * x - state.v)
+
+    states = 1
+    leaks = True
+    current_lasts = False
+
+    @property
+    def multiplications(self) -> int:
+        return int(multiplies(self.decay))
+
+
+class CurrentBased(FloatState):
+    """`i += current_decay (weight x - i)`, then with this i: `v += decay (leak + gain i - v)`."""
+
+    current_decay: Float32
+    weight: Float32
+    decay: Float32
+    gain: Float32
+    leak: Float32
+
+    def charge(self, state: State, x: Float64) -> None:
+        state.i += self.current_decay * (self.weight * x - state.i)
+        state.v += self.decay * (self.leak + self.gain * state.i - state.v)
+
+    states = 2
+    leaks = True
+    current_lasts = True
+
+    @property
+    def multiplications(self) -> int:
+        return multiplies(self.current_decay) + multiplies(self.decay)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
-from neuromorphic.ops.neuron_roles import FloatState, Population
+from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Population
 from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
@@ -26,7 +26,6 @@ from neuromorphic.ops.types import (
     Shapes,
     State,
     Typed,
-    multiplies,
 )
 
 
@@ -39,10 +38,12 @@ class FloatPopulation(FloatState, Population):
 
     Attributes:
         threshold: float32 of the population's shape.
-        subtracts: whether a spike takes the threshold off v, instead of setting it to where an image begins.
+        reset: where an image begins, and what a spike sets v to; not of `Threshold`, which has no memory.
+        subtracts: whether a spike takes the threshold off v instead.
     """
 
     threshold: Float32
+    reset: Float32
     subtracts: bool
 
     def advance(self, state: State, x: Float64) -> Float64:
@@ -56,6 +57,10 @@ class FloatPopulation(FloatState, Population):
             state.v -= self.threshold * fired
         else:
             np.copyto(state.v, self.start, where=fired)
+
+    @property
+    def start(self) -> Float32:
+        return self.reset
 
     @property
     def _lowering(self) -> Float32:
@@ -78,7 +83,7 @@ class FloatPopulation(FloatState, Population):
 
 @final
 @dataclass(frozen=True)
-class Lif(FloatPopulation):
+class Lif(Leaky, FloatPopulation):
     """`v += decay (leak + gain x - v)`; a spike where `v > threshold`, strictly; then `v = reset` there.
 
     `decay = dt / tau` per time step.  Every attribute is float32 of the population's shape; leak and reset may be a
@@ -125,29 +130,13 @@ class Lif(FloatPopulation):
         return nir.LIF(*(full(values, shapes.output) for values in numbers))
 
     @property
-    def start(self) -> Float32:
-        return self.reset
-
-    @property
     def charging(self) -> Charging:
         return Charging(self.gain, (self.decay,), self.leak, self.reset, self._lowering, self.threshold)
-
-    def charge(self, state: State, x: Float64) -> None:
-        state.v += self.decay * (self.leak + self.gain * x - state.v)
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
         if self.leak.any() or self.reset.any() or self.subtracts:
             return super().neuron_kernel(batch, shape, dtype)
         return LeakyNeurons(self.decay, self.gain, self.threshold, (batch, *shape), dtype)
-
-    states = 1
-
-    @property
-    def multiplications(self) -> int:
-        return int(multiplies(self.decay))
-
-    leaks = True
-    current_lasts = False
 
     @property
     def always_updated(self) -> bool:
@@ -157,7 +146,7 @@ class Lif(FloatPopulation):
 
 @final
 @dataclass(frozen=True)
-class If(FloatPopulation):
+class If(Integrating, FloatPopulation):
     """`v += gain x`; a spike where `v > threshold`, strictly; then `v = reset` there.
 
     `gain = dt r` per time step; every attribute is float32 of the population's shape.  An image begins at `v = reset`.
@@ -187,20 +176,8 @@ class If(FloatPopulation):
         return nir.IF(*(full(values, shapes.output) for values in (r, self.threshold, self.reset)))
 
     @property
-    def start(self) -> Float32:
-        return self.reset
-
-    @property
     def charging(self) -> Charging:
         return Charging(self.gain, (), _zero(), self.reset, self._lowering, self.threshold)
-
-    def charge(self, state: State, x: Float64) -> None:
-        state.v += self.gain * x
-
-    states = 1
-    multiplications = 0
-    leaks = False
-    current_lasts = False
 
     @property
     def always_updated(self) -> bool:
@@ -209,7 +186,7 @@ class If(FloatPopulation):
 
 @final
 @dataclass(frozen=True)
-class CubaLif(FloatPopulation):
+class CubaLif(CurrentBased, FloatPopulation):
     """`i += current_decay (weight x - i)`, then with this i: `v += decay (leak + gain i - v)`; spikes as of `Lif`.
 
     `current_decay = dt / tau_syn` and `decay = dt / tau_mem` per time step; every attribute is float32 of the
@@ -251,10 +228,6 @@ class CubaLif(FloatPopulation):
         return nir.CubaLIF(**{key: full(v, shapes.output) for key, v in zip(keys, numbers, strict=True)})
 
     @property
-    def start(self) -> Float32:
-        return self.reset
-
-    @property
     def charging(self) -> Charging:
         return Charging(
             self.gain.astype(np.float64) * self.weight,
@@ -264,19 +237,6 @@ class CubaLif(FloatPopulation):
             self._lowering,
             self.threshold,
         )
-
-    def charge(self, state: State, x: Float64) -> None:
-        state.i += self.current_decay * (self.weight * x - state.i)
-        state.v += self.decay * (self.leak + self.gain * state.i - state.v)
-
-    states = 2
-
-    @property
-    def multiplications(self) -> int:
-        return multiplies(self.current_decay) + multiplies(self.decay)
-
-    leaks = True
-    current_lasts = True
 
     @property
     def always_updated(self) -> bool:

@@ -28,6 +28,7 @@ from numpy.typing import DTypeLike
 
 from neuromorphic.ops.dyadic import fraction_bits, is_power_of_two
 from neuromorphic.ops.types import (
+    Array,
     Conventions,
     Float32,
     Float64,
@@ -93,6 +94,11 @@ class Operation(ABC):
     def nir_name(self) -> str:
         """What NIR calls it."""
         return self.nir_types[0].__name__ if self.nir_types else type(self).__name__
+
+    def parameters(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Its fields, by name and in their order: arrays, and all others."""
+        arrays = {key: value for key, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return arrays, {key: value for key, value in vars(self).items() if key not in arrays}
 
     @abstractmethod
     def steps_before(self, spikes: bool) -> int:
@@ -222,6 +228,10 @@ class Linear(Stateless):
         """The operation with weights that computes the same `W x`, of `Fixed` before its division."""
         lacks(self, "synapses")
 
+    def unbiased(self) -> Self:
+        """The same without a bias."""
+        return self
+
     @property
     def multiplies(self) -> bool:
         """Whether real values cost products; else W is made of ones, and they cost additions only."""
@@ -263,6 +273,9 @@ class Weighted(Linear):
         """Whether it has a bias, which may be 0."""
         return bool(self.bias_values.size)
 
+    def unbiased(self) -> Self:
+        return self.with_bias(np.zeros_like(self.bias_values)) if self.biased else self
+
     def synapses(self, shapes: Shapes) -> "Weighted":
         """Itself."""
         return self
@@ -287,6 +300,8 @@ class Biased(Weighted):
         bias: float32 `[out]`.
     """
 
+    weighs: ClassVar = "always"
+
     weight: Float32
     bias: Float32
 
@@ -307,6 +322,10 @@ class Biased(Weighted):
 
     def with_bias(self, bias: Float32) -> Self:
         return replace(self, bias=bias)
+
+    def refusal(self, reads_currents: bool) -> str:
+        """None; that synapses read spikes is a matter of streams (`analysis.streams`)."""
+        return ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 import nir
 import numpy as np
@@ -26,16 +26,53 @@ from neuromorphic.ops.types import (
     Shapes,
     Typed,
 )
-from neuromorphic.ops.windows import Pair, Windows, map_shape
+from neuromorphic.ops.windows import Pair, Windowed, Windows, map_shape
+
+
+class Pool(Windowed):
+    """Windows of each channel by itself; what leaves one grows with everything in it.
+
+    Attributes:
+        kernel_size, stride, padding: (vertical, horizontal).
+    """
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+
+    @staticmethod
+    def sizes(node: Any, where: str) -> tuple[Pair, Pair, Pair]:
+        """The three of a node of NIR."""
+        least = (("kernel_size", 1), ("stride", 1), ("padding", 0))
+        kernel, stride, padding = (pair(getattr(node, key), key, where, n) for key, n in least)
+        return kernel, stride, padding
+
+    @property
+    def windows(self) -> Windows:
+        return Windows(self.kernel_size, self.stride, self.padding)
+
+    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
+        return Interval(self.apply(x.low[None], shapes)[0], self.apply(x.high[None], shapes)[0])
+
+    def fan_out(self, shapes: Shapes) -> Int64:
+        """Windows that hold a position; those of a maximum bring it values to compare."""
+        return np.broadcast_to(self.windows.fan_out(shapes), shapes.input)
+
+    def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
+        flat = arriving.reshape(-1, *shapes.input)
+        return self.windows.holding(flat).reshape(*arriving.shape[:2], *shapes.output)
+
+    def largest_array(self, shapes: Shapes) -> int:
+        return self.windows.largest_array(shapes, 1)
 
 
 @final
 @dataclass(frozen=True)
-class SumPool2d(Fixed):
+class SumPool2d(Pool, Fixed):
     """`y[c, i, j] = (Σ x[c, i s - p + m, j s - p + n]) / divisor` over the kernel's m, n; outside the map x is 0.
 
     Sum-pooling divides by 1, average-pooling by the positions of its kernel, padding included.  The sum is divided, not
-    every term: 9 spikes in a window of 9 are exactly 1.  All but the divisor are (vertical, horizontal).
+    every term: 9 spikes in a window of 9 are exactly 1.
     """
 
     nir_types: ClassVar = (nir.SumPool2d, nir.AvgPool2d)
@@ -51,8 +88,7 @@ class SumPool2d(Fixed):
     def read(cls, node: nir.SumPool2d | nir.AvgPool2d, shape: Shape, where: str, given: Conventions) -> Typed:
         """An `AvgPool2d` divides by the positions of its kernel."""
         channels = map_shape(shape, where)[0]
-        kernel = pair(node.kernel_size, "kernel_size", where, 1)
-        stride, padding = pair(node.stride, "stride", where, 1), pair(node.padding, "padding", where, 0)
+        kernel, stride, padding = cls.sizes(node, where)
         pool = cls(kernel, stride, padding, prod(kernel) if isinstance(node, nir.AvgPool2d) else 1)
         out = (channels, *pool.windows.size(shape, where))
         return Typed(pool, Shapes(shape, out), out)
@@ -64,10 +100,6 @@ class SumPool2d(Fixed):
     @property
     def nir_name(self) -> str:
         return "SumPool2d" if self.divisor == 1 else "AvgPool2d"
-
-    @property
-    def windows(self) -> Windows:
-        return Windows(self.kernel_size, self.stride, self.padding)
 
     def synapses(self, shapes: Shapes) -> Conv2d:
         """The convolution of ones, each channel on its own, that it is before it divides."""
@@ -87,20 +119,8 @@ class SumPool2d(Fixed):
 
     multiplies = False
 
-    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        return Interval(self.apply(x.low[None], shapes)[0], self.apply(x.high[None], shapes)[0])
-
-    def fan_out(self, shapes: Shapes) -> Int64:
-        return np.broadcast_to(self.windows.fan_out(shapes), shapes.input)
-
     def taps(self, shapes: Shapes) -> int:
         return prod(shapes.output) * prod(self.kernel_size)
-
-    def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
-        return _holding(self.windows, arriving, shapes)
-
-    def largest_array(self, shapes: Shapes) -> int:
-        return self.windows.largest_array(shapes, 1)
 
     def refusal(self, reads_currents: bool) -> str:
         """A divisor is a factor, and those are weights of synapses, which read spikes."""
@@ -111,11 +131,11 @@ class SumPool2d(Fixed):
 
 @final
 @dataclass(frozen=True)
-class MaxPool2d(Nonlinear):
+class MaxPool2d(Pool, Nonlinear):
     """`y[c, i, j] = max x[c, i s - p + m, j s - p + n]` over the kernel's m, n that lie on the map.
 
-    An extension of NIR (`extensions`): not linear, so whatever is added to x has to be added before.  All three are
-    (vertical, horizontal); padding is at most half of the kernel, so that every window holds a part of the map.
+    An extension of NIR (`extensions`): not linear, so whatever is added to x has to be added before.  Padding is at
+    most half of the kernel, so that every window holds a part of the map.
     """
 
     nir_types: ClassVar = (extensions.MaxPool2d,)
@@ -129,11 +149,7 @@ class MaxPool2d(Nonlinear):
     def read(cls, node: extensions.MaxPool2d, shape: Shape, where: str, given: Conventions) -> Typed:
         channels = map_shape(shape, where)[0]
         agree(node.input_shape, shape, where)
-        pool = cls(
-            pair(node.kernel_size, "kernel_size", where, 1),
-            pair(node.stride, "stride", where, 1),
-            pair(node.padding, "padding", where, 0),
-        )
+        pool = cls(*cls.sizes(node, where))
         if any(2 * p > k for p, k in zip(pool.padding, pool.kernel_size, strict=True)):
             raise RefusedInput(
                 f"{where}: padding is {list(pool.padding)}; expected at most half of the kernel "
@@ -145,19 +161,12 @@ class MaxPool2d(Nonlinear):
     def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> extensions.MaxPool2d:
         return extensions.MaxPool2d(*map(np.array, (shapes.input, self.kernel_size, self.stride, self.padding)))
 
-    @property
-    def windows(self) -> Windows:
-        return Windows(self.kernel_size, self.stride, self.padding)
-
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
         return np.asarray(self.windows.seen(x, -np.inf).max((-2, -1)))
 
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
         """Maxima of x + bias: first along the rows, then along the columns of what that leaves."""
         return _Maxima(self, shapes, batch, dtype, bias)
-
-    def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        return Interval(self.apply(x.low[None], shapes)[0], self.apply(x.high[None], shapes)[0])
 
     def grid(self, bits: int | None, steps: int) -> int | None:
         """A maximum is one of the values that it is taken of."""
@@ -166,24 +175,9 @@ class MaxPool2d(Nonlinear):
     def products(self, shapes: Shapes) -> int:
         return prod(shapes.output) * prod(self.kernel_size)
 
-    def fan_out(self, shapes: Shapes) -> Int64:
-        """Windows that hold a position; the connections carry values to compare."""
-        return np.broadcast_to(self.windows.fan_out(shapes), shapes.input)
-
-    def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
-        return _holding(self.windows, arriving, shapes)
-
-    def largest_array(self, shapes: Shapes) -> int:
-        return self.windows.largest_array(shapes, 1)
-
     def refusal(self, reads_currents: bool) -> str:
         """None: a chip's neurons could compare (docs/extensions.md)."""
         return ""
-
-
-def _holding(windows: Windows, arriving: Mask, shapes: Shapes) -> Mask:
-    flat = arriving.reshape(-1, *shapes.input)
-    return windows.holding(flat).reshape(*arriving.shape[:2], *shapes.output)
 
 
 class _Mean:

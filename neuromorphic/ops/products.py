@@ -17,7 +17,7 @@ import numpy as np
 
 from neuromorphic.ops.convolution import Conv2d, block_diagonal
 from neuromorphic.ops.linear import Affine, Scale
-from neuromorphic.ops.operation import Fixed, Linear, Weighted
+from neuromorphic.ops.operation import Fixed, Linear
 from neuromorphic.ops.types import Float32, Float64, Shapes
 from neuromorphic.ops.windows import Pair
 
@@ -157,17 +157,11 @@ def _matrix(first: Linear, of_first: Shapes, second: Linear, of_second: Shapes) 
         z = one.apply(x.reshape(-1, *of_first.input), of_first)
         return two.apply(z.reshape(-1, *of_second.input), of_second).reshape(len(x), -1)
 
-    size, weights = prod(of_first.input), (_unbiased(first), _unbiased(second))
+    size, weights = prod(of_first.input), (first.unbiased(), second.unbiased())
     rows = max(1, MAX_MATRIX // max(prod(of_first.output), size))
     columns = [both(np.eye(min(rows, size - start), size, start), *weights) for start in range(0, size, rows)]
     bias = both(np.zeros((1, size)), first, second)[0]
     return Affine(held(np.ascontiguousarray(np.concatenate(columns).T)), held(bias))
-
-
-def _unbiased(operation: Linear) -> Linear:
-    if isinstance(operation, Weighted) and operation.biased:
-        return operation.with_bias(np.zeros_like(operation.bias_values))
-    return operation
 
 
 def held(numbers: Float64) -> Float32:

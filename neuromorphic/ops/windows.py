@@ -1,5 +1,6 @@
 """Windows that slide over maps `[C, H, W]`: what convolution and pooling have in common."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ops.operation import Stateless, lacks
 from neuromorphic.ops.types import Array, Float64, Int64, Mask, Shape, Shapes
 
 Pair = tuple[int, int]
@@ -100,6 +102,16 @@ class Windows:
         single = shapes.input[1:] == (1, 1)
         windows = inner * prod(out) if single else channels * prod(self.kernel) * prod(out[1:])
         return int(max(padded, reached, windows))
+
+
+class Windowed(Stateless):
+    """What computes an output of each window of a map."""
+
+    @property
+    @abstractmethod
+    def windows(self) -> Windows:
+        """Which positions every output position sees."""
+        lacks(self, "windows")
 
 
 class PaddedMap:

@@ -6,6 +6,7 @@ Its policy forbids everything that isn't in the file; a page with a script allow
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -26,14 +27,7 @@ def render(package: str, template: str, *, style: str = "", script: str = "", **
         values: that the template names; functions and filters are among `filters`.
     """
     filters: Mapping[str, Any] = values.pop("filters", {})
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("neuromorphic.pages", ".")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment(package)
     environment.filters |= filters
     code = read(package, script) if script else ""
     sheet = read("neuromorphic.pages", "style.css") + (read(package, style) if style else "")
@@ -42,6 +36,19 @@ def render(package: str, template: str, *, style: str = "", script: str = "", **
         style=Markup(sheet), script=Markup(code), policy=f"script-src 'sha256-{hashed}'" if code else "", **values
     )
     return page + "\n"
+
+
+@cache
+def _environment(package: str) -> Environment:
+    """Of a package's templates, which it compiles once."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("neuromorphic.pages", ".")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def read(package: str, name: str) -> str:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import ceil
 from typing import TypeVar
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 Row = TypeVar("Row")
 
@@ -27,7 +27,7 @@ CHARACTER = 0.61
 INK, FAINT, LINE, PAPER = "#1b1f24", "#5c6670", "#d5dae0", "#ffffff"
 BLUE = "#0072b2"
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def printable(value: object) -> object:
@@ -45,13 +45,14 @@ def element(tag: str, *children: str, **attributes: str | float | None) -> Marku
         *children: markup, or text.
         **attributes: `class_` and `stroke_width` stand for `class` and `stroke-width`; None leaves one out.
     """
-    text = Markup("")
-    for key, value in attributes.items():
-        if value is not None:
-            shown = value if isinstance(value, str) else f"{value:.6g}"
-            text += Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), printable(shown))
-    inner = Markup("").join(str(printable(child)) if not isinstance(child, Markup) else child for child in children)
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), text, inner)
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(printable(shown))}"'
+        for key, value in attributes.items()
+        if value is not None
+        for shown in [value if isinstance(value, str) else f"{value:.6g}"]
+    )
+    inner = "".join(escape(printable(child)) for child in children)
+    return Markup(f"<{tag}{given}>{inner}</{tag}>")
 
 
 def label(x: float, y: float, text: str, *, size: float = 10, anchor: str = "start", faint: bool = False) -> Markup:
@@ -106,11 +107,15 @@ def line(x1: float, y1: float, x2: float, y2: float, *, strong: bool = False) ->
     )
 
 
-def pages(rows: Sequence[Row], most: int) -> list[Sequence[Row]]:
-    """The rows in their order, on the fewest panels of at most so many, and about as many on each."""
+def pages(title: str, rows: Sequence[Row], most: int) -> list[tuple[str, Sequence[Row]]]:
+    """The rows in their order, on the fewest panels of at most so many, and about as many on each; with their titles.
+
+    Where there are several, the title has a number behind it.
+    """
     count = ceil(len(rows) / most)
+    titles = [title] if count == 1 else [f"{title} ({number} of {count})" for number in range(1, count + 1)]
     ends = [len(rows) * number // count for number in range(count + 1)] if count else [0]
-    return [rows[start:end] for start, end in pairwise(ends)]
+    return [(each, rows[start:end]) for each, (start, end) in zip(titles, pairwise(ends), strict=True)]
 
 
 @dataclass(frozen=True)

@@ -159,9 +159,15 @@ def _settled(placed: tuple[Placed, ...], limits: Limits, source: str) -> tuple[P
 
 
 def _cut(population: Population, audience: tuple[Audience, ...], limits: Limits, where: str, least: int = 1) -> Placed:
-    cut = _best(population, audience, limits, where, least)
-    synapses = tuple(fan_out(projection, population, cut) for projection in population.projections)
-    return Placed(population, cut, _demand(population, cut, synapses, audience, limits), synapses)
+    """The population in `least` blocks or more, the best ones."""
+    channels, _, width = population.shape
+    cuts = _of_row(population, audience, limits) if channels == width == 1 else _of_map(population, audience, limits)
+    placed = next((placed for placed in cuts if placed.cut.blocks >= least), None)
+    if placed is None:
+        finest = _placed(population, _halved(population.shape, *population.shape[:2], 1), audience, limits)
+        what, much, limit = finest.demand.exceeded(limits) or ("", 0, 0)
+        raise RefusedInput(f"{where}: one neuron takes {much} {what}; a core has {limit}")
+    return placed
 
 
 def heard_by(
@@ -184,41 +190,30 @@ def heard_by(
     return heard
 
 
-def _best(population: Population, audience: tuple[Audience, ...], limits: Limits, where: str, least: int) -> Cut:
-    """The cut of `population` into `least` blocks or more."""
-    channels, _, width = population.shape
-    cuts = _of_row(population, audience, limits) if channels == width == 1 else _of_map(population, audience, limits)
-    cut = next((cut for cut in cuts if cut.blocks >= least), None)
-    if cut is None:
-        finest = _evaluate(population, _halved(population.shape, *population.shape[:2], 1), audience, limits)
-        what, much, limit = finest.exceeded(limits) or ("", 0, 0)
-        raise RefusedInput(f"{where}: one neuron takes {much} {what}; a core has {limit}")
-    return cut
-
-
-def _of_row(population: Population, audience: tuple[Audience, ...], limits: Limits) -> Iterator[Cut]:
+def _of_row(population: Population, audience: tuple[Audience, ...], limits: Limits) -> Iterator[Placed]:
     """Cuts of a row of neurons that fit, the fewest blocks first."""
     neurons, size = population.neurons, limits.neurons
     while size:
         cut = Cut((0, 1), (*range(0, neurons, size), neurons), (0, 1))
-        exceeded = _evaluate(population, cut, audience, limits).exceeded(limits)
+        placed = _placed(population, cut, audience, limits)
+        exceeded = placed.demand.exceeded(limits)
         if exceeded is None:
-            yield cut
+            yield placed
             size //= 2
         else:
             _, found, limit = exceeded
             size //= max(2, -(-found // limit))
 
 
-def _of_map(population: Population, audience: tuple[Audience, ...], limits: Limits) -> Iterator[Cut]:
+def _of_map(population: Population, audience: tuple[Audience, ...], limits: Limits) -> Iterator[Placed]:
     """Cuts of a map that fit, the fewest blocks first, and of those the least memory."""
     halvings, rows, columns = ([2**n for n in range((size - 1).bit_length() + 1)] for size in population.shape)
     every = [_halved(population.shape, c, r, w) for c, r, w in product(halvings, rows, columns)]
     by_blocks = sorted((cut for cut in every if cut.slots <= limits.neurons), key=lambda cut: cut.blocks)
     for _, equal in groupby(by_blocks, key=lambda cut: cut.blocks):
-        found = [(int(d.memory.sum()), cut) for cut in equal
-                 if (d := _evaluate(population, cut, audience, limits)).exceeded(limits) is None]  # fmt: skip
-        yield from (cut for _, cut in sorted(found, key=lambda entry: entry[0]))
+        found = [_placed(population, cut, audience, limits) for cut in equal]
+        fitting = [placed for placed in found if placed.demand.exceeded(limits) is None]
+        yield from sorted(fitting, key=lambda placed: int(placed.demand.memory.sum()))
 
 
 def _halved(shape: Map, channels: int, rows: int, columns: int) -> Cut:
@@ -231,9 +226,9 @@ def _halved(shape: Map, channels: int, rows: int, columns: int) -> Cut:
     )
 
 
-def _evaluate(population: Population, cut: Cut, audience: tuple[Audience, ...], limits: Limits) -> Demand:
+def _placed(population: Population, cut: Cut, audience: tuple[Audience, ...], limits: Limits) -> Placed:
     synapses = tuple(fan_out(projection, population, cut) for projection in population.projections)
-    return _demand(population, cut, synapses, audience, limits)
+    return Placed(population, cut, _demand(population, cut, synapses, audience, limits), synapses)
 
 
 def _demand(

@@ -25,6 +25,11 @@ class Passage:
     declared: Any
 
 
+def only_flattens(node: Any) -> bool:
+    """Whether a node only gives what it reads another shape."""
+    return isinstance(node, nir.Flatten | Passage)
+
+
 def flattened(node: nir.Flatten | Passage, shape: Shape, where: str) -> Shape:
     """The shape of what leaves such a node that reads `shape`.
 

@@ -8,6 +8,7 @@ channel.  Which kernels are meant so:
     files of others                  none: `groups` of the node itself says all
 """
 
+from collections.abc import Iterator
 from copy import copy
 from math import gcd
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.ops import Float32
+from neuromorphic.ops import Array, Float32
 
 
 def grouped(node: nir.Conv2d, name: str, metadata: GraphMetadata, where: str) -> nir.Conv2d:
@@ -44,7 +45,7 @@ def grouped(node: nir.Conv2d, name: str, metadata: GraphMetadata, where: str) ->
             "many diagonal blocks of equal size with zeros around them"
         )
     meant = copy(node)
-    meant.weight, meant.groups = _blocks(weight, groups), groups
+    meant.weight, meant.groups = blocks(weight, groups), groups
     return meant
 
 
@@ -53,23 +54,24 @@ def block_diagonal_groups(weight: Float32) -> int:
 
     1 for a kernel without structure, and for one with an all-zero block: zeros alone are no structure.
     """
-    out, inputs = weight.shape[:2]
-    most = gcd(out, inputs)
-    for groups in range(most, 1, -1):
-        if most % groups == 0 and not _outside(weight, groups).any():
-            blocks = _blocks(weight, groups).reshape(groups, -1)
-            if blocks.any(1).all():
-                return groups
-    return 1
+    filled = (groups for groups in divisions(weight) if blocks(weight, groups).reshape(groups, -1).any(1).all())
+    return next(filled, 1)
 
 
-def _outside(weight: Float32, groups: int) -> Float32:
+def divisions(weight: Float32) -> Iterator[int]:
+    """All g > 1, the most first, such that `weight`, `[out, in, ...]`, is zero outside g diagonal blocks."""
+    connected = (weight != 0).reshape(*weight.shape[:2], -1).any(2)
+    most = gcd(*connected.shape)
+    return (g for g in range(most, 1, -1) if most % g == 0 and not _outside(connected, g).any())
+
+
+def _outside(weight: Array, groups: int) -> Array:
     """The weights between channels of different groups."""
     rows, columns = (np.arange(n) // (n // groups) for n in weight.shape[:2])
     return np.asarray(weight[rows[:, None] != columns])
 
 
-def _blocks(weight: Float32, groups: int) -> Float32:
+def blocks(weight: Float32, groups: int) -> Float32:
     """The diagonal blocks, one below the other: `[out, in / groups, ...]`."""
     out, inner = len(weight), weight.shape[1] // groups
     first = np.arange(out) // (out // groups) * inner

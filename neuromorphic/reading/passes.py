@@ -43,7 +43,7 @@ from neuromorphic.reading.draft import (
     shapes_agree,
     sources_come_first,
 )
-from neuromorphic.reading.flattening import Passage, flattened
+from neuromorphic.reading.flattening import Passage, flattened, only_flattens
 from neuromorphic.reading.grouping import grouped
 from neuromorphic.reading.limits import Size, check_flattening
 from neuromorphic.reading.notes import notes_of
@@ -237,7 +237,7 @@ def _population(draft: Draft, output: str) -> str | None:
         (name,) = before
         seen.add(name)
         node = draft.raw[name]
-        if not isinstance(node, nir.Flatten | Passage):
+        if not only_flattens(node):
             kind = READERS.get(type(node))
             return name if kind is not None and issubclass(kind, Population) else None
     return None
@@ -265,7 +265,7 @@ PASSES = (
 
 
 def _only_flattens(draft: Draft) -> set[str]:
-    return {name for name, node in draft.raw.items() if isinstance(node, nir.Flatten | Passage)}
+    return {name for name, node in draft.raw.items() if only_flattens(node)}
 
 
 def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
@@ -298,7 +298,7 @@ def _kind_of(node: Any, where: str) -> type[Operation] | None:
         RefusedInput: there is none for its type.
     """
     operation = READERS.get(type(node))
-    if operation is None and not isinstance(node, nir.Flatten | Passage):
+    if operation is None and not only_flattens(node):
         raise RefusedInput(f"{where} is of type {type(node).__name__}; expected one of {KNOWN}")
     return operation
 

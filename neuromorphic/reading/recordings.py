@@ -16,9 +16,7 @@ from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.hdf5 import MAX_BYTES, survey
 from neuromorphic.ir.metadata import InputKind
-
-WHOLE = 1e-9
-"""Relative distance within which s / dt is taken for a whole number: float64 keeps times to 1e-16 of their size."""
+from neuromorphic.reading.events.binning import WHOLE, nearly_whole
 
 
 def is_recording(path: Path) -> bool:
@@ -93,8 +91,8 @@ def _gridded(data: "nir.EventData", dt: float, neurons: int, path: Path) -> NDAr
     times = data.time[real]
     if not np.isfinite(times).all() or not np.isfinite(data.t_max) or data.t_max <= 0:
         raise RefusedInput(f"{path}: times that are not finite; expected seconds from 0 to t_max, {data.t_max:g}")
-    steps = int(np.ceil(_whole(np.asarray(data.t_max / dt))))
-    sample, step, neuron = np.nonzero(real)[0], np.floor(_whole(times / dt)), data.idx[real]
+    steps = int(np.ceil(nearly_whole(np.asarray(data.t_max / dt))))
+    sample, step, neuron = np.nonzero(real)[0], np.floor(nearly_whole(times / dt)), data.idx[real]
     if len(step) and (step.min() < 0 or step.max() >= steps):
         raise RefusedInput(
             f"{path}: events from {times.min():g} to {times.max():g} s; expected 0 s to less than t_max, {data.t_max:g}"
@@ -107,9 +105,3 @@ def _gridded(data: "nir.EventData", dt: float, neurons: int, path: Path) -> NDAr
     valued = isinstance(data, nir.ValuedEventData)
     np.add.at(x, (sample, step.astype(np.int64), neuron.astype(np.int64)), data.value[real] if valued else 1)
     return x if valued or x.max(initial=0) > 1 else x.astype(np.bool_)
-
-
-def _whole(quotient: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`quotient`, where it is whole but for its last bits, as the whole number."""
-    nearest = np.round(quotient)
-    return np.where(np.abs(quotient - nearest) <= WHOLE * np.maximum(1, np.abs(nearest)), nearest, quotient)

@@ -6,6 +6,7 @@ A target says all that it can't do with a graph before it runs it, and returns t
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from neuromorphic.errors import RefusedInput
@@ -85,38 +86,30 @@ class Target(ABC):
         return self._parts(graph, frames, time_steps, progress)
 
 
-@dataclass(frozen=True)
-class Reference(Target):
-    """The semantics as they are written down (`execution.reference`): float64, every graph, slowly."""
-
-    name: ClassVar = "reference"
-    says: ClassVar = "the numpy definition"
-
-    def refuses(self, graph: "Graph") -> list[str]:
-        """Nothing: what a graph means is what this computes."""
-        return []
-
-    def _parts(self, graph: "Graph", frames: "Given", time_steps: int | None, progress: Progress) -> "Iterator[Trace]":
-        from neuromorphic.execution.reference import traces
-
-        return traces(graph, frames, time_steps, progress=progress)
-
-
-@dataclass(frozen=True)
-class Fast(Target):
-    """The same in fast kernels (`execution.fast`): numpy's, or compiled ones in long runs."""
-
-    name: ClassVar = "fast"
-    says: ClassVar = "fast kernels, compiled in long runs"
+class Executor(Target):
+    """A target in numpy, `execution.NAME`, which takes every graph; its settings are those of `traces` there."""
 
     def refuses(self, graph: "Graph") -> list[str]:
         """Nothing."""
         return []
 
     def _parts(self, graph: "Graph", frames: "Given", time_steps: int | None, progress: Progress) -> "Iterator[Trace]":
-        from neuromorphic.execution.fast import traces
+        traces = import_module(f"neuromorphic.execution.{self.name}").traces
+        return traces(graph, frames, time_steps, progress=progress, **vars(self))  # type: ignore[no-any-return]
 
-        return traces(graph, frames, time_steps, progress=progress)
+
+class Reference(Executor):
+    """The semantics as they are written down: float64, every graph, slowly."""
+
+    name: ClassVar = "reference"
+    says: ClassVar = "the numpy definition"
+
+
+class Fast(Executor):
+    """The same in fast kernels: numpy's, or compiled ones in long runs."""
+
+    name: ClassVar = "fast"
+    says: ClassVar = "fast kernels, compiled in long runs"
 
 
 @dataclass(frozen=True)

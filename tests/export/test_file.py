@@ -102,42 +102,54 @@ def test_the_metadata_of_a_published_encoder(prepared_paper, pixels, tmp_path):
 STOCK = """
 import sys
 import nir
-{registration}
-graph = nir.read(sys.argv[1])
-{reader}
+
+def ended(read, *arguments, **options):
+    try:
+        return read(*arguments, **options)
+    except Exception as error:
+        print(type(error).__name__, " ".join(str(error).split()), sep=": ")
+
+for path in sys.argv[1:]:
+    ended(nir.read, path)
+import neuromorphic.ops.extensions  # which registers them
+import nirtorch
+from spikingjelly.activation_based import nir_exchange
+for path in sys.argv[1:]:
+    ended(nir_exchange.import_from_nir, nir.read(path), dt=1e-4)
+    ended(nirtorch.nir_to_torch, nir.read(path), {})
 """
-REGISTERED = "import neuromorphic.ops.extensions"
+EXTENSIONS = ("MaxPool2d", "SpikingSelfAttention")
 
 
-@pytest.mark.parametrize(
-    ("registration", "reader", "error"),
-    [
-        ("", "", "AssertionError"),
-        (
-            REGISTERED,
-            "from spikingjelly.activation_based import nir_exchange as x; x.import_from_nir(graph, dt=1e-4)",
-            "does not exist in node_map",
-        ),
-        (REGISTERED, "import nirtorch; nirtorch.nir_to_torch(graph, {})", "does not exist in node_map"),
-    ],
-    ids=["nir", "SpikingJelly", "nirtorch"],
-)
-@pytest.mark.parametrize("node", ["MaxPool2d", "SpikingSelfAttention"])
-def test_stock_readers_fail_on_an_extension(node, registration, reader, error, prepared_paper, tmp_path):
+@pytest.fixture(scope="module")
+def stock(prepared_paper, tmp_path_factory):
+    """How nir without our nodes, and then each reader with them, ended on a file with each extension alone.
+
+    In a process of its own, which nothing has registered nodes in.
+    """
+    paths = []
+    for name in EXTENSIONS:
+        extension = next(n for n in prepared_paper.graph.nodes.values() if type(n).__name__ == name)
+        nodes = {
+            "input": nir.Input(extension.input_type["input"]),
+            "node": extension,
+            "output": nir.Output(extension.output_type["output"]),
+        }
+        paths.append(tmp_path_factory.mktemp(name) / "model.nir")
+        export.write(nir.NIRGraph(nodes, [("input", "node"), ("node", "output")]), paths[-1])
+    done = subprocess.run([sys.executable, "-c", STOCK, *paths], capture_output=True, text=True, check=True)
+    without, *rest = (done.stdout.splitlines()[start : start + 2] for start in (0, 2, 4))
+    return {node: (without[i], *rest[i]) for i, node in enumerate(EXTENSIONS)}
+
+
+@pytest.mark.parametrize("node", EXTENSIONS)
+def test_stock_readers_fail_on_an_extension(node, stock):
     """Between an input and an output there is nothing else that they might not know."""
-    path = tmp_path / "model.nir"
-    extension = next(n for n in prepared_paper.graph.nodes.values() if type(n).__name__ == node)
-    nodes = {
-        "input": nir.Input(extension.input_type["input"]),
-        "node": extension,
-        "output": nir.Output(extension.output_type["output"]),
-    }
-    export.write(nir.NIRGraph(nodes, [("input", "node"), ("node", "output")]), path)
-    code = STOCK.format(registration=registration, reader=reader)
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert error in done.stderr.strip().splitlines()[-1]
-    assert not registration or node in done.stderr
+    by_nir, *by_readers = stock[node]
+    assert by_nir.startswith("AssertionError")
+    for ended in by_readers:
+        assert "does not exist in node_map" in ended
+        assert node in ended
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,7 @@ def spike_driven(seed):
     return encoder.eval().requires_grad_(False)
 
 
+@cache
 def prepare(architecture, seed=0):
     return export.prepare(checkpoint({"spike-driven": spike_driven, "paper": published}[architecture](seed), 16))
 

@@ -4,8 +4,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 from safetensors.torch import save
 from spikingjelly.activation_based import layer
@@ -18,10 +16,9 @@ from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.reading.build import from_nir
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
-from tests.export.encoders import CLASSES, Custom, checkpoint, conv, lif, published
+from tests.export.encoders import CLASSES, Custom, checkpoint, conv, lif, published, seeded
 from tests.export.onnx_runs import assert_equal, assert_recorded, run
 from tests.export.parity import images
-from tests.export.test_parity import VARIANTS
 
 OPTIMISED = [True, False]
 
@@ -33,72 +30,6 @@ def assert_same_spikes(prepared, pixels):
     for optimised in OPTIMISED:
         assert_equal(prepared, model, pixels, trace, optimised)
     return trace
-
-
-def seeded(encoder):
-    """The encoder with convolutions that make its neurons fire, the same in every run."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        for module in encoder.modules():
-            if isinstance(module, layer.Conv2d):
-                torch.nn.init.uniform_(module.weight, -0.6, 1.0)
-    return encoder
-
-
-@settings(max_examples=12, deadline=None)
-@given(
-    width=st.sampled_from([8, 16, 24]),
-    depth=st.integers(1, 2),
-    time_steps=st.integers(1, 6),
-    image_size=st.sampled_from([4, 8, 12]),
-    tau=st.sampled_from([2.0, 4.0]),
-    threshold=st.sampled_from([0.5, 1.0, 1.3]),
-    scale=st.sampled_from([0.125, 0.5, 1.0]),
-    seed=st.integers(0, 10_000),
-)
-def test_random_encoders(make_encoder, width, depth, time_steps, image_size, tau, threshold, scale, seed):
-    encoder = make_encoder(
-        seed, width=width, depth=depth, time_steps=time_steps, image_size=image_size,
-        tau=tau, v_threshold=threshold, attention_scale=scale,
-    )  # fmt: skip
-    prepared = export.prepare(checkpoint(encoder, width, seed))
-    if prepared.certificate.exact:
-        assert_same_spikes(prepared, images(prepared, 2, seed))
-
-
-@settings(max_examples=12, deadline=None)
-@given(
-    heads=st.integers(1, 4),
-    channels=st.sampled_from([2, 5, 8]),
-    depth=st.integers(1, 2),
-    time_steps=st.integers(1, 6),
-    image_size=st.sampled_from([4, 8, 12]),
-    mlp_ratio=st.sampled_from([1, 2.5, 4]),
-    seed=st.integers(0, 10_000),
-)
-def test_random_published_encoders(heads, channels, depth, time_steps, image_size, mlp_ratio, seed):
-    width = heads * max(channels, -(-8 // heads))
-    encoder = published(
-        seed, width=width, heads=heads, depth=depth, time_steps=time_steps, image_size=image_size, mlp_ratio=mlp_ratio
-    )
-    prepared = export.prepare(checkpoint(encoder, width, seed))
-    if prepared.certificate.exact:
-        assert_same_spikes(prepared, images(prepared, 2, seed))
-
-
-@pytest.mark.parametrize("sizes", [{}, {"architecture": "paper", "heads": 2}], ids=["spike-driven", "paper"])
-def test_populations_of_a_random_encoder_fire(make_encoder, sizes):
-    prepared = export.prepare(checkpoint(make_encoder(3, depth=2, **sizes), 16))
-    trace = assert_same_spikes(prepared, images(prepared, 6, 0))
-    silent = [name for name, train in trace.spikes.items() if not train.count()]
-    assert len(silent) < 4, silent  # the comparisons above would be empty otherwise
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_encoders_of_a_users_own(name):
-    prepared = export.prepare(checkpoint(seeded(VARIANTS[name]), 8))
-    trace = assert_same_spikes(prepared, images(prepared, 2, 0))
-    assert all(train.count() for train in trace.spikes.values())
 
 
 def test_a_readout_of_currents_in_both_precisions():

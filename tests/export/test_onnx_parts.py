@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from export import frames
-from export.onnx.groups import grouped
 from export.onnx.images import add_frames
 from export.onnx.neurons import add_population
 from export.onnx.operators import add_operator
 from export.populations import DT
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
+from neuromorphic.reading.grouping import blocks as diagonal
+from neuromorphic.reading.grouping import divisions
 from spikeclip.preprocess import Preprocessing
 from tests.export.onnx_runs import run_operators
 
@@ -97,7 +98,8 @@ def test_groups(groups, out, inner, filled, seed):
     dense = np.zeros((groups * out, groups * inner, 2, 2), np.float32)
     for g in range(groups):
         dense[g * out : (g + 1) * out, g * inner : (g + 1) * inner] = blocks[g]
-    weight, found = grouped(dense)
+    found = next(divisions(dense), 1)
+    weight = diagonal(dense, found)
     assert found >= groups
     assert weight.shape == (len(dense), dense.shape[1] // found, 2, 2)
     step, width = len(dense) // found, dense.shape[1] // found
@@ -108,12 +110,10 @@ def test_groups(groups, out, inner, filled, seed):
     np.testing.assert_array_equal(back, dense)
 
 
-def test_a_kernel_without_groups_stays_as_it_is():
+def test_a_kernel_without_blocks_has_no_groups():
     dense = np.ones((4, 4, 1, 1), np.float32)
     dense[0, 2] = dense[0, 3] = 0  # one zero block of the two beside the diagonal, but for a row
-    weight, groups = grouped(dense)
-    assert groups == 1
-    assert weight is dense
+    assert list(divisions(dense)) == []
 
 
 def pixels_of(rng, channels, size, high):

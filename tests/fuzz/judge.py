@@ -19,7 +19,7 @@ from neuromorphic.reading import limits
 from neuromorphic.reading.frames import encode
 from neuromorphic.reading.read import read_graph
 
-SECONDS = 5.0
+SECONDS = 2.5
 """Of the processor, that a case may take; seen are tenths."""
 
 LENGTH = 500

@@ -7,10 +7,24 @@ then v = r (hard reset) or v = v - h (soft reset), in the same step or at the ne
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from spikeclip.errors import RefusedInput
+
+
+def number(value: Any, key: str, what: str = "a parameter") -> float:
+    """A parameter of the neurons of a module.
+
+    Raises:
+        RefusedInput: it has several values.
+    """
+    tensor = torch.as_tensor(value, dtype=torch.float64)
+    if tensor.numel() != 1:
+        raise RefusedInput(f"module {key!r} has {tensor.numel()} values of {what}; expected one for all neurons")
+    return float(tensor)
 
 
 class Reset(StrEnum):

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from export.frontend.neurons.equations import Neurons, Reset
+from export.frontend.neurons.equations import Neurons, Reset, number
 from spikeclip.errors import RefusedInput
 
 _KNOWN = ("LIF", "LIFCell", "LIFBoxCell", "IAF", "IAFCell")
@@ -23,15 +23,7 @@ def is_of_norse(module: Any) -> bool:
 
 
 def read(module: Any, key: str) -> Neurons | None:
-    """The equation of a neuron; None where `module` is none of this library.
-
-    Args:
-        module: any.
-        key: its path, for messages.
-
-    Raises:
-        RefusedInput: a neuron with another equation.
-    """
+    """As `libraries.READERS`."""
     if not is_of_norse(module) or not hasattr(module, "state_fallback"):
         return None
     parameters = module.p
@@ -39,15 +31,15 @@ def read(module: Any, key: str) -> Neurons | None:
     if name not in _KNOWN or getattr(module, "record_states", False):
         known = ", ".join(_KNOWN)
         raise RefusedInput(f"module {key!r}: neuron norse.{name} has no lowering; known are {known}, without a record")
-    rest, multi_step = _number(parameters.v_reset, key), not name.endswith("Cell")
-    threshold = _number(parameters.v_th, key)
+    rest, multi_step = number(parameters.v_reset, key), not name.endswith("Cell")
+    threshold = number(parameters.v_th, key)
     if name.startswith("IAF"):
         return Neurons(0.0, 1.0, threshold, rest=rest, at_threshold=False, multi_step=multi_step).checked(key)
-    leak, decay = _number(parameters.v_leak, key), _number(module.dt * parameters.tau_mem_inv, key)
+    leak, decay = number(parameters.v_leak, key), number(module.dt * parameters.tau_mem_inv, key)
     reset = _reset(parameters, key)
     if leak != rest:
         raise RefusedInput(f"module {key!r} leaks to {leak:g} and resets to {rest:g}; expected one potential of rest")
-    synapse = None if name == "LIFBoxCell" else 1 - _number(module.dt * parameters.tau_syn_inv, key)
+    synapse = None if name == "LIFBoxCell" else 1 - number(module.dt * parameters.tau_syn_inv, key)
     return Neurons(
         decay, decay, threshold, reset, rest, at_threshold=False, multi_step=multi_step, synapse=synapse
     ).checked(key)
@@ -59,13 +51,6 @@ def _reset(parameters: Any, key: str) -> Reset:
     if how not in kinds:
         raise RefusedInput(f"module {key!r} resets by {how!r}; expected {' or '.join(kinds)}")
     return kinds[how]
-
-
-def _number(value: Any, key: str) -> float:
-    tensor = torch.as_tensor(value, dtype=torch.float64)
-    if tensor.numel() != 1:
-        raise RefusedInput(f"module {key!r} has {tensor.numel()} values of a parameter; expected one for all neurons")
-    return float(tensor)
 
 
 def set_threshold(module: Any, threshold: float) -> None:

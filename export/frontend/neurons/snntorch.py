@@ -15,22 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from export.frontend.neurons.equations import Neurons, Recurrence, Reset
+from export.frontend.neurons.equations import Neurons, Recurrence, Reset, number
 from spikeclip.errors import RefusedInput
 
 _KNOWN = ("Leaky", "Synaptic", "RLeaky", "RSynaptic")
 
 
 def read(module: Any, key: str) -> Neurons | None:
-    """The equation of a neuron; None where `module` is none of this library.
-
-    Args:
-        module: any.
-        key: its path, for messages.
-
-    Raises:
-        RefusedInput: a neuron with another equation.
-    """
+    """As `libraries.READERS`."""
     if type(module).__module__.split(".")[0] != "snntorch" or not hasattr(module, "threshold"):
         return None
     name = type(module).__name__
@@ -40,13 +32,13 @@ def read(module: Any, key: str) -> Neurons | None:
     for setting in ("inhibition", "state_quant"):
         if getattr(module, setting, False):
             raise RefusedInput(f"module {key!r}: snntorch.{name} with {setting} has no lowering")
-    if float(_number(module, "graded_spikes_factor", key, 1.0)) != 1:
+    if number(getattr(module, "graded_spikes_factor", 1.0), key, "graded_spikes_factor") != 1:
         raise RefusedInput(f"module {key!r}: snntorch.{name} with graded spikes has no lowering; expected spikes of 1")
-    beta = min(max(_number(module, "beta", key), 0.0), 1.0)
+    beta = min(max(number(module.beta, key, "beta"), 0.0), 1.0)
     synaptic = name.endswith("Synaptic")
-    alpha = min(max(_number(module, "alpha", key), 0.0), 1.0) if synaptic else None
+    alpha = min(max(number(module.alpha, key, "alpha"), 0.0), 1.0) if synaptic else None
     recurrence = _recurrence(module, key) if name.startswith("R") else None
-    threshold = _number(module, "threshold", key)
+    threshold = number(module.threshold, key, "threshold")
     reset = _reset(module, key)
     return Neurons(
         1 - beta, 1.0, threshold, reset, 0.0, at_threshold=False, multi_step=False, synapse=alpha, recurrence=recurrence
@@ -78,14 +70,6 @@ def _reset(module: Any, key: str) -> Reset:
         case other, _:
             found, expected = f"resets by {other!r}", "'subtract', 'zero' or 'none'"
     raise RefusedInput(f"module {key!r} {found}; NIR has no such neuron: expected {expected}")
-
-
-def _number(module: Any, name: str, key: str, default: float | None = None) -> float:
-    value = getattr(module, name, default)
-    tensor = torch.as_tensor(value, dtype=torch.float64)
-    if tensor.numel() != 1:
-        raise RefusedInput(f"module {key!r} has {tensor.numel()} values of {name}; expected one for all neurons")
-    return float(tensor)
 
 
 def _recurrence(module: Any, key: str) -> Recurrence:

@@ -21,15 +21,7 @@ _IF = frozenset({"IFNode", "SimpleIFNode", "MultiStepIFNode"})
 
 
 def read(module: Any, key: str) -> Neurons | None:
-    """The equation of a neuron; None where `module` is none of this library.
-
-    Args:
-        module: any.
-        key: its path, for messages.
-
-    Raises:
-        RefusedInput: a neuron with another equation.
-    """
+    """As `libraries.READERS`."""
     if not hasattr(module, "v_threshold") or not hasattr(module, "surrogate_function"):
         return None
     name = type(module).__name__

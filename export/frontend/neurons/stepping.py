@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import returned_states
+from export.populations import thresholds
 
 
 class Stepping(nn.Module):
@@ -53,7 +54,7 @@ class Stepping(nn.Module):
         sender = nodes[name]
         membrane = nodes.get(f"{name}.membrane", sender)
         numbers = {
-            "threshold": _first(sender.threshold if isinstance(sender, nir.Threshold) else sender.v_threshold),
+            "threshold": _first(thresholds(sender)),
             "rest": _first(getattr(sender, "v_reset", 0.0)),
             "back": _first(nodes[f"{name}.back"].scale) if f"{name}.back" in nodes else 0.0,
         }

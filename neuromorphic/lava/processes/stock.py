@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags_array, identity
 
 from neuromorphic.ir.graph import Node
+from neuromorphic.lava.imports import import_convolution
 from neuromorphic.lava.layers import Layer, Member
 from neuromorphic.lava.ports import in_port
 from neuromorphic.lava.processes.delay import BorderProcess, DelayProcess
@@ -52,8 +53,9 @@ from neuromorphic.ops import (
     Source,
     Threshold,
 )
+from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.matrices import matrix
-from neuromorphic.ops.widths import DECAY_BITS, shift
+from neuromorphic.ops.widths import shift
 
 GRADED = 24
 """Message bits: any number but 0 makes Lava pass values on, where 0 would clip sums of spikes to 0 and 1."""
@@ -170,7 +172,7 @@ class StockModel(AbstractSubProcessModel):
                 parameters = _in_units(neurons_of_floats, layer.members[-1].bias)
             case LoihiLif() as lif:
                 decay, current_decay = (int(np.max(each)) for each in (lif.decay, lif.current_decay))
-                forgets = decay == 2**DECAY_BITS
+                forgets = decay == UNITY
                 interval = 1 if forgets else interval
                 parameters = {
                     "du": current_decay - 1,  # Lava adds 1
@@ -233,6 +235,7 @@ class StockModel(AbstractSubProcessModel):
         return self._sparse(weights, scale.shape, **numbers)
 
     def _conv(self, node: Node, conv: Conv2d) -> tuple[Connect, Any]:
+        import_convolution()
         process = self._keep(
             Conv(
                 weight=conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(self.dtype),

@@ -23,7 +23,7 @@ from neuromorphic.reading.events.recording import MICROSECOND, Recording, Source
 UNITS = {"us": MICROSECOND, "µs": MICROSECOND, "ms": Fraction(1, 1000), "s": Fraction(1), "": Fraction(1)}
 
 WHOLE = 1e-9
-"""Relative distance within which a quotient of float seconds is taken for a whole number of steps."""
+"""Relative distance within which a quotient of seconds is taken for a whole number: float64 keeps them to 1e-16."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,10 @@ def _quotient(since: NDArray[np.int64] | NDArray[np.float64], length: Fraction) 
         most = np.iinfo(np.int64).max // length.denominator
         if since[-1] <= most:
             return np.asarray(since * length.denominator // length.numerator, np.int64)
-    found = since / float(length)
-    nearest = np.rint(found)
-    close = np.abs(found - nearest) <= WHOLE * np.maximum(1, np.abs(nearest))
-    return np.asarray(np.where(close, nearest, np.floor(found)), np.int64)
+    return np.asarray(np.floor(nearly_whole(since / float(length))), np.int64)
+
+
+def nearly_whole(quotient: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`quotient`, where it is whole but for its last bits, as the whole number."""
+    nearest = np.rint(quotient)
+    return np.where(np.abs(quotient - nearest) <= WHOLE * np.maximum(1, np.abs(nearest)), nearest, quotient)

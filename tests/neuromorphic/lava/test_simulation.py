@@ -29,10 +29,10 @@ def assert_equal(trace, reference):
     assert sum(train.count() for train in trace.spikes.values()) > 0
 
 
-def spike_driven(c=130):
+def spike_driven(c=12, wide=130):
     """A block as the encoder's: a shared current, an AND of two populations, a token sum, a broadcast, a gate.
 
-    130 channels are more than Lava's own model of Conv takes.
+    Behind it come 130 channels: more than Lava's own model of Conv takes.
     """
     rng = np.random.default_rng(3)
     shape, token = (c, 2, 3), (c, 1, 1)
@@ -55,7 +55,9 @@ def spike_driven(c=130):
         "mask": lif(token, 0.5),
         "broadcast": nir.Conv2d((1, 1), broadcast, (1, 1), (1, 2), (1, 1), 1, np.zeros(c, np.float32)),
         "gate": lif(shape, 0.9),
-        "proj": pointwise(c, 3),
+        "spread": pointwise(c, wide),
+        "wide": lif((wide, 2, 3)),
+        "proj": pointwise(wide, 3),
         "last": lif((3, 2, 3)),
         "flat": nir.Flatten({"input": np.array((3, 2, 3))}, 0, -1),
         "readout": nir.Affine(np.round(rng.normal(size=(4, 18)) * 64).astype(np.float32) / 64, np.ones(4, np.float32)),
@@ -64,8 +66,8 @@ def spike_driven(c=130):
     edges = [
         ("input", "stem"), ("stem", "s"), ("s", "q"), ("q", "q.lif"), ("q", "k.lif"), ("stem", "k.lif"),
         ("q.lif", "and"), ("k.lif", "and"), ("and", "sum"), ("sum", "mask"), ("mask", "broadcast"),
-        ("broadcast", "gate"), ("s", "gate"), ("gate", "proj"), ("proj", "last"), ("input", "last"), ("last", "flat"),
-        ("flat", "readout"), ("readout", "output"),
+        ("broadcast", "gate"), ("s", "gate"), ("gate", "spread"), ("spread", "wide"), ("wide", "proj"),
+        ("proj", "last"), ("input", "last"), ("last", "flat"), ("flat", "readout"), ("readout", "output"),
     ]  # fmt: skip
     return nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False)
 

@@ -1,6 +1,7 @@
 """Compositions of every primitive that the chip has, in its integers, against an oracle in Python's integers."""
 
 from dataclasses import replace
+from functools import cache
 
 import nir
 import numpy as np
@@ -44,10 +45,18 @@ def timed(stored):
     return replace(graph, metadata=replace(graph.metadata, time_steps=T))
 
 
-def quantised(compose, stored, images=3):
-    """The graph in integers, and frames for it."""
+@cache
+def calibrated(*seeds, membranes=True, images=3):
+    """The graph in floats, frames for it, and the scheme of its integers."""
+    compose, stored = composed(*seeds, membranes=membranes)
     frames = compose.numbers((images, T, *compose.SHAPE), -12, 13)
     floats, scheme = calibrate(timed(stored), frames)
+    return floats, frames, scheme
+
+
+def quantised(*seeds, **settings):
+    """The graph in integers, and frames for it."""
+    floats, frames, scheme = calibrated(*seeds, **settings)
     document = {**floats.metadata.document, KEY: scheme.to_dict()}
     graph = integers(replace(floats, metadata=replace(floats.metadata, document=document)), scheme)
     return graph, graded(graph, frames)
@@ -60,7 +69,7 @@ def test_a_hundred_compositions_hold_every_primitive_cycle_and_situation():
 
 @pytest.mark.parametrize("seed", range(100))
 def test_composed_they_are_what_the_chips_equations_say(seed):
-    graph, frames = quantised(*composed(seed))
+    graph, frames = quantised(seed)
     spikes, membranes, outputs = chip_oracle.run(graph, frames)
     trace, fast, (fused, fused_outputs) = run(graph, frames), run_fast(graph, frames, T), channels.run(graph, frames)
     assert spikes.keys() == trace.spikes.keys()
@@ -102,8 +111,7 @@ def test_the_integers_are_close_to_the_floats():
     """Spikes that differ from the float graph's, in all populations of the hundred: one in some hundreds."""
     found = []
     for seed in range(100):
-        compose, stored = composed(seed)
-        _, scheme = calibrate(timed(stored), compose.numbers((3, T, *compose.SHAPE), -12, 13))
+        _, _, scheme = calibrated(seed)
         found += [choice.disagreement for choice in scheme.populations.values()]
     assert 0 < np.mean(found) < 0.005
 
@@ -142,15 +150,14 @@ def assert_agree(trace, graph, frames):
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 100, 20))
 def test_in_lava_a_hundred_compositions_are_what_the_chips_equations_say(first):
-    graph, frames = quantised(*composed(*range(first, first + 20)), images=2)
+    graph, frames = quantised(*range(first, first + 20), images=2)
     assert_agree(simulate(graph, frames, precision="loihi2", batch=1), graph, frames)
 
 
 @pytest.mark.slow
 def test_lavas_own_processes_are_what_the_chips_equations_say():
     """Lasting currents with a drive, neurons without a memory, every kind of cycle: Dense, Conv, Sparse, LIFReset."""
-    compose, stored = composed(*STOCK, membranes=False)
-    graph, frames = quantised(compose, stored, images=2)
-    assert compose.kinds >= WAYS | SITUATIONS | PRIMITIVES - {"I", "LI", "CubaLI"}
+    graph, frames = quantised(*STOCK, membranes=False, images=2)
+    assert composed(*STOCK, membranes=False)[0].kinds >= WAYS | SITUATIONS | PRIMITIVES - {"I", "LI", "CubaLI"}
     assert any(node.operation.drive.any() for node in graph.populations)
     assert_agree(simulate(graph, frames, precision="loihi2", models="stock"), graph, frames)

@@ -13,7 +13,8 @@ from neuromorphic.analysis.streams import host_nodes, streams
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution import reference
 from neuromorphic.execution.fast import run
-from neuromorphic.loihi2.certificate import certify, check, check_frames
+from neuromorphic.execution.frames import per_step
+from neuromorphic.loihi2.certificate import certify, check
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate, quantise
@@ -98,7 +99,7 @@ def test_everything_is_an_integer_within_its_width(encoder):
         if isinstance(operation, SelfAttention):
             assert operation.scale == round(operation.scale)
     frames = encode(whole, pixels(2))
-    check_frames(frames, "frames")
+    per_step(whole, frames)
     assert frames.min() < -100
     assert frames.max() > 100
 
@@ -286,10 +287,12 @@ def test_weights_are_eight_bits_and_an_exponent(weight, fits):
 
 
 def test_frames_beyond_eight_bits_are_refused():
-    check_frames(np.array([-128, 127], np.float32), "f")
+    graph = from_nir(chain({"lif": lif((2,))}, (2,), (2,)))
+    graph = replace(graph, nodes={**graph.nodes, "lif": replace(graph.nodes["lif"], operation=whole_neuron())})
+    per_step(graph, np.array([[-128, 127]], np.float32), 1)
     for value in (128, -129, 0.5):
-        with pytest.raises(RefusedInput, match="expected integers from -128 to 127"):
-            check_frames(np.array([value], np.float32), "f")
+        with pytest.raises(RefusedInput, match=f"frames hold {value}; .* integers from -128 to 127"):
+            per_step(graph, np.array([[0, value]], np.float32), 1)
 
 
 def test_overflows_are_counted():

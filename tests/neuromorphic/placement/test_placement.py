@@ -241,16 +241,17 @@ def _synapses_one_by_one(placement, cores, graph, trace):
     steps = trace.images * trace.time_steps
     shapes = {entry.population.name: entry.population.shape for entry in placement.placed}
     shapes["input"] = as_map(graph.nodes["input"].shape)
-    events = {name: np.full(prod(shape), steps) for name, shape in shapes.items()}
+    events = {name: [steps] * prod(shape) for name, shape in shapes.items()}
     for name, train in trace.spikes.items():
-        events[name] = train.unpack().sum((0, 1)).reshape(-1)
+        events[name] = train.unpack().sum((0, 1)).reshape(-1).tolist()
     projections = {entry.population.name: entry.population for entry in placement.placed}
     heard = []  # per core, (sender, index) that it hears
+    wired = {name: [[*synapses(each, it)] for each in it.projections] for name, it in projections.items()}
     for core, block in cores:
         population = projections[core.population]
         found, operations, axons, ends = 0, 0, 0, set()
-        for projection in population.projections:
-            pairs = [(before, after) for before, after in synapses(projection, population) if after in block]
+        for projection, every in zip(population.projections, wired[core.population], strict=True):
+            pairs = [(before, after) for before, after in every if after in block]
             for sender in projection.senders:
                 found += len(pairs)
                 operations += sum(events[sender][before] for before, _ in pairs)

@@ -62,6 +62,7 @@ BY_ITS_CALLER = {("nirtorch", "LIF")}
 """What a library's file holds by a map that `write.py` gave it."""
 
 
+@functools.cache
 def load(name):
     kept = np.load(FOLDER / f"{name}.npz")
     # Sinabs and Rockpool pin nir 1.0.4, in which a spike subtracts; the kept networks were made with a reset to zero.
@@ -69,10 +70,17 @@ def load(name):
     return read_graph(FOLDER / f"{name}.nir", asked=asked), kept["frames"], kept["outputs"]
 
 
+@functools.cache
+def referred(name):
+    """What the reference makes of a file's frames."""
+    graph, frames, _ = load(name)
+    return run(graph, frames)
+
+
 @pytest.mark.parametrize("name", [name for name in FILES if name not in OTHERWISE])
 def test_it_answers_as_the_library_that_wrote_it(name):
-    graph, frames, expected = load(name)
-    outputs = run(graph, frames).outputs
+    _, _, expected = load(name)
+    outputs = referred(name).outputs
     if name == "norse_lif_li":  # membranes, of which Norse computes the decay in float32
         np.testing.assert_allclose(outputs, expected, rtol=0, atol=2e-7)
     else:
@@ -83,7 +91,7 @@ def test_it_answers_as_the_library_that_wrote_it(name):
 @pytest.mark.parametrize("name", FILES)
 def test_it_answers_as_its_file_says(name):
     graph, frames, of_the_library = load(name)
-    trace = run(graph, frames)
+    trace = referred(name)
     spikes, output = oracle.run(read_nir(FOLDER / f"{name}.nir"), frames, graph.metadata.dt)
     for population, train in trace.spikes.items():
         np.testing.assert_array_equal(train.unpack(), spikes[population], err_msg=population)
@@ -104,14 +112,14 @@ def assert_traced(trace, found):
 @pytest.mark.parametrize("name", FILES)
 def test_its_layers_answer_as_the_reference(name):
     graph, frames, _ = load(name)
-    assert_traced(run(graph, frames), channels.run(graph, frames))
+    assert_traced(referred(name), channels.run(graph, frames))
 
 
 @pytest.mark.parametrize("name", IN_LAVA)
 def test_lava_answers_as_the_reference(name):
     graph, frames, _ = load(name)
     trace = simulate(graph, frames)
-    assert_traced(run(graph, frames), ({n: t.unpack() for n, t in trace.spikes.items()}, trace.outputs))
+    assert_traced(referred(name), ({n: t.unpack() for n, t in trace.spikes.items()}, trace.outputs))
 
 
 NOT_ON_THE_CHIP = {
