@@ -15,6 +15,9 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # One thread per process: Lava runs a process per layer, and they would fight for the cores.
 export OMP_NUM_THREADS ?= 1
 
+# The tests start hundreds of processes, each of which would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help .venv lint test test-slow demo bench counters readers netx zoo wheel tutorials site clean
 
@@ -48,7 +51,7 @@ lint: $(READY) ## style, types and the imports that the layout allows
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
 test: lint ## style, types and the test suite but for its slow proofs
-	$(BIN)/python -m pytest -m "alone and not slow"
+	$(BIN)/python -m pytest -m "alone and not slow" $$(grep -rl --include='*.py' 'mark\.alone' tests)
 	$(BIN)/python -m pytest -m "not alone and not slow" $(SIDE_BY_SIDE)
 
 test-slow: $(READY) ## proofs that take more than 20 s each; their last figures stand in docs/results.md

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,7 @@ from spikeclip.options import (
     AxesOption,
     BatchOption,
     BinOption,
+    ClusterOption,
     DtOption,
     FrameOption,
     FramesOption,
@@ -26,6 +28,7 @@ from spikeclip.options import (
     ModelOrModuleArgument,
     ModuleOption,
     ResetOption,
+    ResumeOption,
     SkipBrokenOption,
     TimeFirstOption,
     TimeStepsOption,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:  # --help loads nothing that counting takes
     from energy.counts import OperationCounts
     from energy.document import Data
     from export.frontend.door import PreparedModule
+    from neuromorphic.cluster.sharded import Sharing
     from neuromorphic.ir.graph import Graph
     from neuromorphic.ir.metadata import InputKind
     from neuromorphic.ir.parity import ParityReport
@@ -104,6 +108,8 @@ def energy(
     html_path: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML file.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the report's figures into this folder, as SVG.")] = None,
     neurobench: Annotated[Path | None, typer.Option(help="Write NeuroBench's metrics as JSON.")] = None,
+    cluster: ClusterOption = None,
+    resume: ResumeOption = None,
 ) -> None:
     """Count the synaptic operations and MACs of a graph on images, and those of an ANN, and price both.
 
@@ -123,6 +129,7 @@ def energy(
         from energy.outputs import Outputs
         from energy.prices import read_devices
         from energy.table import table
+        from neuromorphic.cluster.sharded import Sharing
         from neuromorphic.reading.events import parse_bin
         from neuromorphic.reading.frames import FrameOptions, named_files
         from neuromorphic.reading.provenance import asked
@@ -131,6 +138,9 @@ def energy(
 
         outputs = Outputs(json_path, csv_path, per_image, html_path, svg, neurobench)
         names = list(SHIPPED) if device is None else device
+        sharing = Sharing.of(cluster, resume)
+        if sharing is not None and trace is not None:
+            raise RefusedInput(f"{trace}: a trace already holds its run; expected no --cluster and no --resume with it")
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         files = named_files(frames or ())
         outputs.check((model, images, *files.values(), trace, *(() if own is None else own.files), *names))
@@ -153,7 +163,7 @@ def energy(
             run = _stored(graph, trace, files, layout, given)
         else:
             inputs = _inputs(graph, prepared, images, files, layout, limit, skip_broken)
-            run = _running(graph, inputs, time_steps)
+            run = _running(graph, inputs, time_steps, sharing)
         counts = run.counts
         own_layers = dense_baseline(run.graph, counts.images)
         if dense or (counts.ann is None and own_layers.macs):
@@ -303,14 +313,41 @@ def _inputs(
     return _Inputs(frames, kind, Data(spec=spec, sha256=digest), truth_of(graph, found), assumed_of(found))
 
 
-def _running(graph: "Graph", inputs: _Inputs, time_steps: int | None) -> _Run:
-    """Counts of the numpy reference on them."""
+def _running(graph: "Graph", inputs: _Inputs, time_steps: int | None, sharing: "Sharing | None") -> _Run:
+    """Counts of the numpy reference on them, shard by shard."""
+    from energy.counts import RECORDS, OperationCounts
     from energy.inputs import with_kind_of
-    from energy.streaming import count_running
+    from energy.streaming import Counting
+    from neuromorphic.analysis.fingerprint import fingerprint
+    from neuromorphic.cluster.sharded import sharded
+    from neuromorphic.execution.frames import per_step
+    from neuromorphic.runs.streaming import shards
 
     graph, assumed = with_kind_of(graph, inputs.frames, inputs.kind)
+    per_step(graph, inputs.frames, time_steps)  # before a shard of them runs
+
+    def of_run() -> dict[str, Any]:
+        return {
+            "command": "energy",
+            "graph": fingerprint(graph),
+            "input_kind": graph.metadata.input_kind,
+            "ann": None if graph.metadata.twin is None else dict(graph.metadata.twin),
+            "time_steps": time_steps,
+            "frames": sha256(inputs.frames.tobytes()).hexdigest(),
+        }
+
     with progress_bar("running and counting") as advance:
-        counts = count_running(graph, inputs.frames, time_steps, progress=advance)
+        counts = OperationCounts.joined(
+            sharded(
+                Counting(graph, time_steps),
+                lambda number, part: inputs.frames[part],
+                shards(graph, len(inputs.frames)),
+                sharing,
+                of_run,
+                RECORDS,
+                progress=advance,
+            )
+        )
     said = [*inputs.assumed, *assumed]
     return _Run(graph, counts, inputs.data, "reference", graph.precision, said, inputs.truth, inputs.frames)
 

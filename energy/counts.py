@@ -343,6 +343,23 @@ class OperationCounts(Shown, Record):
         return _per_image(self.images, [layer.per_step for layer in self.layers.values()])
 
 
+RECORDS: tuple[type, ...] = (
+    OperationCounts,
+    LayerCounts,
+    SourceCounts,
+    AttentionCounts,
+    ProductCounts,
+    PopulationCounts,
+    NeuronCounts,
+    Additions,
+    Effective,
+    AnnCounts,
+    AnnLayer,
+    AnnShapes,
+)
+"""What counts consist of."""
+
+
 def _total(per_step: NDArray[np.int64]) -> int:
     return int(per_step.sum())
 

@@ -1,6 +1,7 @@
 """Counting while the reference runs, or while a trace is read: memory for one batch, whatever the number of images."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,23 @@ def count_running(
         parts.append(count(graph, run(graph, part), frames=part))
     progress(len(shown), len(shown))
     return OperationCounts.joined(parts)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """`count_running` of a shard of a run's images, for workers of a cluster.
+
+    Attributes:
+        graph: a validated graph.
+        time_steps: T, where neither the frames nor the file say.
+    """
+
+    graph: Graph
+    time_steps: int | None
+
+    def __call__(self, frames: NDArray[np.float32], progress: Callable[[int, int], None]) -> OperationCounts:
+        """The counts of the shard with these frames; further arguments and errors as of `count_running`."""
+        return count_running(self.graph, frames, self.time_steps, progress=progress)
 
 
 def count_stored(

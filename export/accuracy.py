@@ -2,16 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from export.convert import Prepared
-from spikeclip.checkpoint import Checkpoint
+from neuromorphic.cluster.sharded import Sharing, sharded
+from spikeclip.checkpoint import Checkpoint, fingerprint
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
 from spikeclip.predictions import find_truth
+
+BATCH = 32
+SHARD = 256
+"""Images that run together on a cluster: whole batches, as they would be without one."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,15 @@ class AccuracyChange:
     original: int
     exported: int
     same: int
+
+    def __add__(self, other: "AccuracyChange") -> "AccuracyChange":
+        """Of the images of both."""
+        return AccuracyChange(
+            self.images + other.images,
+            self.original + other.original,
+            self.exported + other.exported,
+            self.same + other.same,
+        )
 
     @property
     def points(self) -> float:
@@ -52,13 +68,43 @@ def find_labels(checkpoint: Checkpoint, images: ImageSet) -> tuple[NDArray[np.in
     return truth.classes, truth.assumed
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Comparing:
+    """Both models of a checkpoint on a shard of a run's images, for workers of a cluster.
+
+    Attributes:
+        prepared: what is exported.
+        batch: images at once.
+    """
+
+    prepared: Prepared
+    batch: int
+
+    @torch.no_grad()
+    def __call__(
+        self, shard: tuple[NDArray[np.uint8], NDArray[np.int64]], progress: Callable[[int, int], None]
+    ) -> AccuracyChange:
+        """The change on the images and labels of the shard."""
+        images, labels = shard
+        checkpoint, prepared = self.prepared.checkpoint, self.prepared
+        found = AccuracyChange(0, 0, 0, 0)
+        for start in range(0, len(images), self.batch):
+            pixels, right = images[start : start + self.batch], labels[start : start + self.batch]
+            before = checkpoint.model(torch.from_numpy(checkpoint.preprocessing(pixels))).argmax(1).numpy()
+            after = prepared.model(torch.from_numpy(prepared.encode(pixels))).argmax(1).numpy()
+            counts = (int(np.count_nonzero(each)) for each in (before == right, after == right, before == after))
+            found += AccuracyChange(len(pixels), *counts)
+            progress(found.images, len(images))
+        return found
+
+
 def compare_accuracy(
     prepared: Prepared,
     images: ImageSet,
     labels: NDArray[np.int64],
-    batch: int = 32,
+    batch: int = BATCH,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    sharing: Sharing | None = None,
 ) -> AccuracyChange:
     """Run the checkpoint's own model and the folded and snapped one on `images`.
 
@@ -68,15 +114,22 @@ def compare_accuracy(
         labels: the right class of each, `[N]` (`find_labels`).
         batch: images at once.
         progress: told of every batch.
+        sharing: how shards of the images are shared out; None for one after the other, here.
     """
-    checkpoint = prepared.checkpoint
-    original = exported = same = 0
-    for start in range(0, len(images), batch):
-        pixels, right = images.images[start : start + batch], labels[start : start + batch]
-        before = checkpoint.model(torch.from_numpy(checkpoint.preprocessing(pixels))).argmax(1).numpy()
-        after = prepared.model(torch.from_numpy(prepared.encode(pixels))).argmax(1).numpy()
-        original += int(np.count_nonzero(before == right))
-        exported += int(np.count_nonzero(after == right))
-        same += int(np.count_nonzero(before == after))
-        progress(min(start + batch, len(images)), len(images))
-    return AccuracyChange(len(images), original, exported, same)
+    shards = [slice(start, min(start + SHARD, len(images))) for start in range(0, len(images), SHARD)]
+
+    def run() -> dict[str, Any]:
+        checkpoint = prepared.checkpoint
+        return {
+            "command": "export --test",
+            "checkpoint": fingerprint(checkpoint.model, checkpoint.config, checkpoint.preprocessing),
+            "exported": fingerprint(prepared.model, prepared.input_bits),
+            "data": images.sha256,
+            "labels": sha256(labels.tobytes()).hexdigest(),
+        }
+
+    def given(number: int, part: slice) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        return images.images[part], labels[part]
+
+    found = sharded(Comparing(prepared, batch), given, shards, sharing, run, (AccuracyChange,), progress=progress)
+    return sum(found, start=AccuracyChange(0, 0, 0, 0))

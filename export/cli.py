@@ -15,15 +15,18 @@ from spikeclip.module_options import ModuleOptions
 from spikeclip.options import (
     AxesOption,
     BatchOption,
+    ClusterOption,
     FrameOption,
     InputKindOption,
     ModuleOption,
+    ResumeOption,
     TimeStepsOption,
     WeightsOption,
 )
 
 if TYPE_CHECKING:
     from export.frontend.door import PreparedModule
+    from neuromorphic.cluster.sharded import Sharing
     from spikeclip.checkpoint import Checkpoint
     from spikeclip.data import ImageSet
     from spikeclip.labels import LabelSet
@@ -96,6 +99,8 @@ def export(
         bool, typer.Option("--check/--no-check", help="Whether its every spike is compared with the graph's.")
     ] = True,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON.")] = None,
+    cluster: ClusterOption = None,
+    resume: ResumeOption = None,
 ) -> None:
     """Export a spiking network as a NIR graph, or an encoder as an ONNX model.
 
@@ -118,11 +123,15 @@ def export(
     with refusals():
         from export.standard_nodes import CHIP_NEURONS
         from export.summary import table
+        from neuromorphic.cluster.sharded import Sharing
         from spikeclip.checkpoint import load
         from spikeclip.data import load_images
         from spikeclip.labels import load_labels
         from spikeclip.twin_checkpoint import is_twin
 
+        sharing = Sharing.of(cluster, resume)
+        if sharing is not None and test is None:
+            raise RefusedInput("--cluster and --resume share out the images of --test; expected --test SPEC")
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         read = () if own is None else own.files
         check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, *read))
@@ -159,7 +168,7 @@ def export(
             how = loaded.preprocessing
             images = None if test is None else load_images(test, how.image_size, limit, how.resize)
             neurons = max_neurons or CHIP_NEURONS
-            document = _export_encoder(loaded, images, output, onnx, standard_nodes, neurons, outputs)
+            document = _export_encoder(loaded, images, output, onnx, standard_nodes, neurons, outputs, sharing)
         if json_path is not None:
             write_json(json_path, document)
     results.print(table(document))
@@ -230,6 +239,7 @@ def _export_encoder(
     standard_nodes: bool,
     max_neurons: int,
     outputs: Outputs | None,
+    sharing: "Sharing | None",
 ) -> dict[str, Any]:
     """Convert, measure the accuracy on `images` where there are some, and write."""
     from export.accuracy import compare_accuracy, find_labels
@@ -250,7 +260,7 @@ def _export_encoder(
     change = None
     if images is not None and found is not None:
         with progress_bar("accuracy") as advance:
-            change = compare_accuracy(prepared, images, found[0], progress=advance)
+            change = compare_accuracy(prepared, images, found[0], progress=advance, sharing=sharing)
     model = None if onnx is None else onnx.build(prepared, spikes=outputs is Outputs.SPIKES)
     with console.status(f"writing {output}"):
         if onnx is None:

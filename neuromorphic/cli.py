@@ -1,6 +1,5 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +15,7 @@ from spikeclip.options import (
     AxesOption,
     BatchOption,
     BinOption,
+    ClusterOption,
     DtOption,
     FrameOption,
     FramesOption,
@@ -29,6 +29,7 @@ from spikeclip.options import (
     ModelOrModuleArgument,
     ModuleOption,
     ResetOption,
+    ResumeOption,
     SkipBrokenOption,
     TimeFirstOption,
     TimeStepsOption,
@@ -137,8 +138,12 @@ def simulate(
     html_path: Annotated[Path | None, typer.Option("--html", help="Write the run as one page to look at.")] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Seconds that Lava may take in all; else 300 without progress end it."),
+        typer.Option(
+            min=0.001, help="Seconds that Lava may take in all, or for a shard; else 300 without progress end it."
+        ),
     ] = None,
+    cluster: ClusterOption = None,
+    resume: ResumeOption = None,
 ) -> None:
     """Simulate a graph in Lava, step by step as on Loihi, and compare every spike with the PyTorch model.
 
@@ -151,15 +156,16 @@ def simulate(
     of ours.
     """
     with refusals():
+        from neuromorphic.cluster.sharded import Sharing
         from neuromorphic.execution.frames import timed
+        from neuromorphic.loihi2.certificate import certify
         from neuromorphic.placement import Limits, picture, place
         from neuromorphic.reading.events import parse_bin
         from neuromorphic.reading.frames import FrameOptions, named_files
         from neuromorphic.reading.provenance import asked
-        from neuromorphic.runs.cli_comparisons import FLOATS, PYTORCH, with_checkpoint, with_floats, with_module
-        from neuromorphic.runs.cli_inputs import assumed_of, inputs_for, open_graph, presented, truth_of
+        from neuromorphic.runs.cli_inputs import assumed_of, inputs_for, open_graph, steps_of, truth_of
         from neuromorphic.runs.cli_integers import integers_of, widths_of
-        from neuromorphic.runs.streaming import passed
+        from neuromorphic.runs.cli_shards import PYTORCH, Simulation, runner_of, simulated
         from neuromorphic.runs.summary import (
             assumptions,
             classifies,
@@ -175,7 +181,10 @@ def simulate(
 
         if check is not None and module is None and ":" in check:
             check, module = None, check
+        sharing = Sharing.of(cluster, resume)
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
+        if own is not None and sharing is not None:
+            raise RefusedInput(f"--module {own.spec} runs in this process only; expected no --cluster and no --resume")
         if own is not None and (precision is Precision.loihi2 or check is not None):
             raise RefusedInput(f"--module {own.spec} is compared in floats; expected no --check and --precision float")
         files = named_files(frames or ())
@@ -224,32 +233,35 @@ def simulate(
             raise RefusedInput("; ".join(reasons))
         if placement is not None:
             place(graph, limits)
-        shown = presented(graph, found, time_steps)
-        comparisons, frames_compared = {}, None
+        steps = steps_of(graph, found, time_steps)
+        pytorch, pixels, first = None, None, 0
         if check is not None:
-            own_images = (str(images), limit, skip_broken)
-            comparisons[PYTORCH], frames_compared = with_checkpoint(check, floats, shown, heads, labels, *own_images)
-        if prepared is not None:
-            comparisons[PYTORCH] = with_module(prepared, shown)
-        first = 0
+            pytorch, pixels = runner_of(check, floats, graph, found, heads, labels, str(images), limit, skip_broken)
         if html_path is not None:
             from neuromorphic.runs.content import SHOWN
 
             first = SHOWN
-            if graph is not floats:
-                comparisons[FLOATS] = with_floats(presented(floats, found, time_steps))
+        simulation = Simulation(
+            graph,
+            steps,
+            target,
+            pytorch,
+            prepared,
+            floats=floats if first and graph is not floats else None,
+            first=first,
+            of_neurons=bool(placement or first),
+            unproven=precision is Precision.loihi2 and bool(certify(graph).unproven),
+        )
         with progress_bar(backend.value) as advance:
-            run = passed(shown.traces(target, advance), comparisons, output, first, of_neurons=bool(placement or first))
+            run = simulated(simulation, found, pixels, sharing, output, advance)
         totals, report = run.totals, run.reports.get(PYTORCH)
-        if report is not None:
-            report = replace(report, frames=frames_compared)
         own_frames = None if isinstance(found, ImageSet) else found.values
         placed = None if placement is None else place(graph, limits, totals, frames=own_frames)
         accuracy = truth.accuracy(totals.answers.predictions)
         assumed = [*assumptions(graph), *assumed_of(found), *truth.assumed]
         said = [*assumed, *sentences(totals, accuracy, report)]
         if precision is Precision.loihi2:
-            said += [*displaced(graph), *counted(graph), *widths_of(shown)]
+            said += [*displaced(graph), *counted(graph), *widths_of(graph, totals.answers)]
         said += [] if placed is None else cores(placed)
         if classifies(graph):
             # Labels are the model's class numbers now, whatever they were in the images' source.
@@ -275,7 +287,7 @@ def simulate(
             write_text(html_path, html(page))
         written(quantized, onnx, None if run.unwritten else output, placement, drawing, json_path, html_path)
         if run.unwritten is not None:
-            raise run.unwritten
+            raise RefusedInput(run.unwritten)
         if report is not None and not report.exact:
             raise typer.Exit(1)
 

@@ -42,8 +42,7 @@ def main(name: str) -> int:
     trace.write(OUT / "trace.h5")
     console.print(f"2. simulated {len(images)} photographs in Lava, {trace.time_steps} time steps each")
 
-    pytorch, _ = torch_runner(name, graph, graph, frames.__getitem__)
-    report = neuromorphic.compare(trace, pytorch(slice(None)))
+    report = neuromorphic.compare(trace, torch_runner(name, graph, graph).run(frames))
     (OUT / "parity.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n")
     console.print("3. compared every spike with the PyTorch (SpikingJelly) model")
 

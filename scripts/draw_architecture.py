@@ -29,8 +29,9 @@ ROOMS = (
     Box(610, 495, 255, 70, GREEN, "reading", (".nir, .net and frames",)),
     Box(330, 585, 535, 65, GREEN, "ir", ("Graph, Node, metadata, traces, parity",)),
     Box(330, 670, 535, 65, GREEN, "ops", ("one class per operation",)),
-    Box(330, 755, 260, 65, GREEN, "pages", ("what all pages share",)),
-    Box(610, 755, 255, 65, GREEN, "errors, files", ("refusals; whole files",)),
+    Box(330, 755, 165, 65, GREEN, "pages", ("what all pages share",)),
+    Box(515, 755, 165, 65, GREEN, "cluster", ("shards, here or away",)),
+    Box(700, 755, 165, 65, GREEN, "errors, files", ("refusals; whole files",)),
 )
 
 

@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ class Checkpoint:
     def label_names(self) -> tuple[str, ...]:
         """Names of the classes that the readout scores."""
         return self.model.label_names
+
+
+def fingerprint(model: torch.nn.Module, *settings: object) -> str:
+    """`sha256(settings, parameters)` of a model: 64 hexadecimal digits, equal for models that compute the same."""
+    digest = sha256(repr(settings).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def shipped() -> dict[str, Path]:

@@ -67,6 +67,7 @@ PACKAGES = (
     _Package("transformers", "labels --clip, train-text, CLIP as a teacher", "clip"),
     _Package("scikit-image", "--images samples", "data"),
     _Package("numba", "--backend fast, several times as fast in long runs", "fast"),
+    _Package("distributed", "--cluster", "cluster"),
     _Package("matplotlib", "plots of traces, eval --confusion", "plot"),
 )
 

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
 from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, written
-from spikeclip.options import SkipBrokenOption
+from spikeclip.options import ClusterOption, ResumeOption, SkipBrokenOption
 
 if TYPE_CHECKING:
     from spikeclip.confusion import Panel
@@ -52,6 +52,8 @@ def evaluate(
     confusion: Annotated[Path | None, typer.Option(help="Draw confusion matrices: .png, .svg or .pdf.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda; auto takes CUDA where it is.")] = "auto",
+    cluster: ClusterOption = None,
+    resume: ResumeOption = None,
 ) -> None:
     """Evaluate encoders on labelled images.
 
@@ -61,6 +63,7 @@ def evaluate(
     Exit codes: 0 done, 2 the input was refused.
     """
     with refusals():
+        from neuromorphic.cluster.sharded import Sharing
         from spikeclip.candidates import expanded, own, unseen
         from spikeclip.checkpoint import load
         from spikeclip.confusion import check_picture, draw
@@ -82,7 +85,10 @@ def evaluate(
                 "--extend, --twin, --teacher and --cosine need the vectors of the classes' own names, which no readout "
                 "holds; expected --labels"
             )
-        chosen = pick_device(device)
+        sharing = Sharing.of(cluster, resume)
+        if sharing is not None and (twin or teacher or device == "cuda"):
+            raise RefusedInput("--cluster and --resume are of checkpoints on CPUs; expected no twin, teacher or cuda")
+        chosen = pick_device(device) if sharing is None else "cpu"
         label_set = load_labels(labels) if labels else None
         foreign = union([load_labels(spec, first_of_repeated=True) for spec in extend]) if extend else None
         replacement = load_labels(replace) if replace else None
@@ -102,10 +108,13 @@ def evaluate(
             candidates = [own(label_set), *([expanded(label_set, foreign)] if foreign else []), *candidates]
         cosines = [each.value for each in cosine or []]
         rows: list[Row] = []
-        for name, checkpoint in loaded.items():
+        for number, (name, checkpoint) in enumerate(loaded.items()):
             its = pictures(checkpoint.preprocessing.image_size, checkpoint.preprocessing.resize)
+            shared = None if sharing is None else sharing.apart(str(number))
             with progress_bar(name) as advance:
-                rows += evaluate_checkpoint(name, checkpoint, its, classes, candidates, cosines, chosen, advance)
+                rows += evaluate_checkpoint(
+                    name, checkpoint, its, classes, candidates, cosines, chosen, advance, shared
+                )
         for kind, spec in (("twin", twin), ("teacher", teacher)):
             if spec is not None:
                 from spikeclip.teacher import load_teacher

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neuromorphic.cluster.sharded import Sharing, sharded
 from spikeclip.candidates import Candidates
-from spikeclip.checkpoint import Checkpoint, check_labels, trained_cosine
+from spikeclip.checkpoint import Checkpoint, check_labels, fingerprint, trained_cosine
 from spikeclip.class_names import find_classes
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
@@ -24,6 +25,8 @@ Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
 BATCH_SIZE = 50
+SHARD = 500
+"""Images that run together on a cluster: whole batches, as they would be without one."""
 TOP = 5
 TAKEN = 10
 """Foreign names that a result lists: those that took most images."""
@@ -129,20 +132,47 @@ def embed(
     return np.concatenate(parts)
 
 
+@dataclass(frozen=True)
+class Featuring:
+    """A checkpoint's encoder, up to its head, on a shard of a run's images, for workers of a cluster."""
+
+    checkpoint: Checkpoint
+    device: str
+
+    @torch.no_grad()
+    def __call__(self, images: NDArray[np.uint8], progress: Progress) -> NDArray[np.float32]:
+        """Features of images uint8 `[N, H, W, 3]`: float32 `[N, width]`."""
+        model = self.checkpoint.model.to(self.device).eval()
+        parts = []
+        for i in range(0, len(images), BATCH_SIZE):
+            x = torch.from_numpy(self.checkpoint.preprocessing(images[i : i + BATCH_SIZE])).to(self.device)
+            with fused_neurons(model):
+                parts.append(model.encoder.features(x).cpu().numpy())
+            progress(min(i + BATCH_SIZE, len(images)), len(images))
+        return np.concatenate(parts)
+
+
 @torch.no_grad()
 def run(
-    checkpoint: Checkpoint, images: ImageSet, device: str = "cpu", progress: Progress = lambda done, total: None
+    checkpoint: Checkpoint,
+    images: ImageSet,
+    device: str = "cpu",
+    progress: Progress = lambda done, total: None,
+    sharing: Sharing | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Embeddings and the readout's scores of all images: float32 `[N, embedding_width]` and `[N, classes]`."""
-    model = checkpoint.model.to(device).eval()
-    parts = []
-    for i in range(0, len(images), BATCH_SIZE):
-        progress(i, len(images))
-        x = torch.from_numpy(checkpoint.preprocessing(images.images[i : i + BATCH_SIZE])).to(device)
-        with fused_neurons(model):
-            parts.append(model.encoder.features(x))
-    progress(len(images), len(images))
-    features = torch.cat(parts)
+    """Embeddings and the readout's scores of all images: float32 `[N, embedding_width]` and `[N, classes]`.
+
+    Arguments as of `evaluate_checkpoint`.
+    """
+    shards = [slice(i, min(i + SHARD, len(images))) for i in range(0, len(images), SHARD)]
+
+    def of_run() -> dict[str, Any]:
+        encoder = fingerprint(checkpoint.model, checkpoint.config, checkpoint.preprocessing)
+        return {"command": "eval", "checkpoint": encoder, "data": images.sha256}
+
+    task = Featuring(checkpoint, device)
+    parts = sharded(task, lambda number, part: images.images[part], shards, sharing, run=of_run, progress=progress)
+    model, features = checkpoint.model.to(device).eval(), torch.from_numpy(np.concatenate(parts)).to(device)
     return model.encoder.head(features).cpu().numpy(), model.readout(features).cpu().numpy()
 
 
@@ -227,6 +257,7 @@ def evaluate_checkpoint(
     cosines: Sequence[Cosine] = (),
     device: str = "cpu",
     progress: Progress = lambda done, total: None,
+    sharing: Sharing | None = None,
 ) -> list[Row]:
     """A row for every set of candidates and every cosine, in one pass over the images.
 
@@ -241,6 +272,7 @@ def evaluate_checkpoint(
         cosines: how; by default as the encoder was trained (`checkpoint.trained_cosine`).
         device: where to compute.
         progress: told of every batch.
+        sharing: how shards of the images are shared out; None for one after the other, here.
 
     Raises:
         RefusedInput: candidates are of another width or CLIP, or the readout lacks a class.
@@ -250,7 +282,7 @@ def evaluate_checkpoint(
     from_readout = all(each.kind == "unseen" for each in candidates)
     order = _columns(name, checkpoint.label_names, classes) if from_readout else []
     trained = trained_cosine(checkpoint.card)
-    embeddings, scores = run(checkpoint, images, device, progress)
+    embeddings, scores = run(checkpoint, images, device, progress, sharing)
     rows = []
     if from_readout:
         rows.append(Row(name, "snn", "own", trained, rank(scores[:, order], _truth(images), classes, classes)))

@@ -17,6 +17,8 @@ EXTRAS = MappingProxyType(
         "matplotlib": "plot",
         "skimage": "data",
         "scipy": "data",
+        "distributed": "cluster",
+        "dask_jobqueue": "cluster",
     }
 )
 """The extra of `pyproject.toml` that brings a package, by the name that it is imported by."""

@@ -76,6 +76,17 @@ LabelsOption = Annotated[
     str | None,
     typer.Option("--labels", help="Label embeddings, not the checkpoint's own: FILE.npz or FILE.npz:KEY."),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Share images out: local[:N] processes, tcp://HOST:PORT of dask, FILE.yaml[:N] jobs (docs/cluster.md).",
+    ),
+]
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option("--resume", help="Keep finished shards of images in this folder, and go on from those it has."),
+]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")]
 _MODEL = typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")
 ModelArgument = Annotated[Path, _MODEL]

@@ -24,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
 
-LEFT_OUT = ("openai/", "--install-lava")
-"""Of commands that aren't run: they load a CLIP from a hub, or install."""
+LEFT_OUT = ("openai/", "--install-lava", "tcp://HOST", "cpu.yaml")
+"""Of commands that aren't run: they load a CLIP from a hub, install, or ask other machines."""
 
 COLUMNS, LINES = 120, 120
 """What README may take."""

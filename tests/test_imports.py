@@ -11,11 +11,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
-    "spikeclip": ("spikeclip", "neuromorphic.errors", "neuromorphic.files", "neuromorphic.lazy", "neuromorphic.pages"),
+    "spikeclip": ("spikeclip", *(f"neuromorphic.{room}" for room in ("errors", "files", "lazy", "pages", "cluster"))),
     "export": (
         "export",
         "spikeclip",
-        *(f"neuromorphic.{room}" for room in ("errors", "files", "lazy", "ops", "ir", "analysis", "reading")),
+        *(
+            f"neuromorphic.{room}"
+            for room in ("errors", "files", "lazy", "cluster", "ops", "ir", "analysis", "reading")
+        ),
     ),
     "neuromorphic": ("neuromorphic",),
     "energy": ("energy", "neuromorphic"),
@@ -27,6 +30,7 @@ ROOMS = (
     "files",
     "lazy",
     "pages",
+    "cluster",
     "ops",
     "ir",
     "analysis",

@@ -93,10 +93,12 @@ def traces(
     time_steps: int | None = None,
     batch: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    cores: int | None = None,
 ) -> Iterator[Trace]:
     """The trace of `graph` on `frames` in parts, some images each; only a few of them are in memory at a time.
 
-    Arguments and errors as of the reference's.
+    Arguments and errors as of the reference's.  Compiled kernels run on so many cores; on all of this process's by
+    default.
     """
     shown = per_step(graph, frames, time_steps)
     images, steps = shown.shape[:2]
@@ -107,7 +109,8 @@ def traces(
             _trace(graph, run(graph, shown[part], steps)) for part in batches(images, batch or fitting(graph, steps))
         )
     else:
-        results = _side_by_side(lambda part: _compiled_trace(compiled, shown[part]), batches(images, compiled.batch))
+        parts = batches(images, compiled.batch)
+        results = _side_by_side(lambda part: _compiled_trace(compiled, shown[part]), parts, cores or _own_cores())
     return told(results, images, progress)
 
 
@@ -115,9 +118,13 @@ run_in_batches = joined(traces)
 """The trace of all images."""
 
 
-def _side_by_side(task: Callable[[slice], Trace], parts: Iterator[slice]) -> Iterator[Trace]:
-    """What `task` makes of each part, in their order, on all of this process's cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _own_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _side_by_side(task: Callable[[slice], Trace], parts: Iterator[slice], cores: int) -> Iterator[Trace]:
+    """What `task` makes of each part, in their order, on so many cores."""
     with ThreadPoolExecutor(cores) as pool:
         waiting: deque[Future[Trace]] = deque()
         for part in parts:
@@ -147,27 +154,35 @@ def _compiled_trace(compiled: "Compiled", frames: NDArray[np.float32]) -> Trace:
     from neuromorphic.execution.compiled import packed
 
     ran = compiled.run(frames, packed)
-    return _shown(compiled.graph, ran.kept, {compiled.graph.output: ran.outputs}, ran.membranes)
+    return _shown(compiled.graph, ran.kept, {compiled.graph.output: ran.outputs}, ran.membranes, ran.overflows)
 
 
 def _trace(graph: Graph, activity: Activity) -> Trace:
     spikes = {name: SpikeTrain.pack(train.view(np.bool_)) for name, train in activity.spikes.items()}
-    return _shown(graph, spikes, {graph.output: activity.outputs, **activity.further}, activity.membranes)
+    outputs = {graph.output: activity.outputs, **activity.further}
+    return _shown(graph, spikes, outputs, activity.membranes, activity.overflows)
 
 
 def _shown(
-    graph: Graph, spikes: Mapping[str, SpikeTrain], outputs: Mapping[str, Array], v: Mapping[str, Array]
+    graph: Graph,
+    spikes: Mapping[str, SpikeTrain],
+    outputs: Mapping[str, Array],
+    v: Mapping[str, Array],
+    found: Mapping[str, Overflows],
 ) -> Trace:
-    """A trace of what a batch caused; v is that of all neurons."""
+    """A trace of what a batch caused; v is that of all neurons, `found` what overflowed in populations of integers."""
     with np.errstate(over="ignore"):
         single = {name: sent.astype(np.float32) for name, sent in outputs.items()}
     if not all(np.isfinite(sent).all() for sent in single.values()):
         raise RefusedInput(f"{graph.source}: its output leaves the range of float32; expected smaller weights")
-    membranes = None
+    membranes, overflows = None, None
     if graph.precision == "loihi2":
         membranes = {node.name: v[node.name].astype(np.int32) for node in graph.populations}
+        overflows = dict(found)
     first = single.pop(graph.output)
-    return Trace("fast", graph.precision, spikes, first, graph.metadata.readout, membranes, lineage(graph), single)
+    return Trace(
+        "fast", graph.precision, spikes, first, graph.metadata.readout, membranes, lineage(graph), single, overflows
+    )
 
 
 class Execution:

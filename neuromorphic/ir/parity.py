@@ -156,6 +156,14 @@ class ParityReport(Shown):
             frames=NumberParity.joined(made) if made else None,
         )
 
+    def allowing(self, rounding: float) -> "ParityReport":
+        """The same, of outputs and scores that may differ by `rounding` times the largest."""
+
+        def allowed(numbers: NumberParity) -> NumberParity:
+            return replace(numbers, tolerance=rounding * numbers.largest)
+
+        return replace(self, outputs=allowed(self.outputs), scores=allowed(self.scores))
+
     @property
     def output_difference(self) -> float:
         """Greatest absolute difference of the real-valued outputs."""

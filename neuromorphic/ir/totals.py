@@ -47,7 +47,7 @@ class Totals:
     """What a run showed in all.
 
     Attributes:
-        answers: its trace without spikes and membranes: what ran, and the outputs of every image.
+        answers: its trace without spikes and membranes: what ran, the outputs of every image, and what overflowed.
         counts: by population.
     """
 

@@ -19,6 +19,8 @@ from neuromorphic.ir import plots
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.ir.metadata import Readout
 from neuromorphic.ir.shown import Shown
+from neuromorphic.ir.trace_shards import GROUP, parts_of
+from neuromorphic.ops import Overflows
 
 FORMAT_VERSION = 1
 
@@ -91,6 +93,8 @@ class Trace(Shown):
         readout: how outputs become scores; None for the mean over time.
         membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None but for `loihi2`.
         further: outputs beyond the first of a graph that has several, likewise, by node name.
+        overflows: by population of integers, how often a width was too small; None where nobody counted.  In memory
+            only: a file holds what neurons did, not how.
         graphs: fingerprints of the graph that ran, and of those that it was made of (`analysis.fingerprint`); none
             where nobody said.
     """
@@ -103,6 +107,7 @@ class Trace(Shown):
     membranes: Mapping[str, NDArray[np.int32]] | None = None
     graphs: tuple[str, ...] = field(default=(), compare=False)
     further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    overflows: Mapping[str, Overflows] | None = field(default=None, compare=False)
 
     @property
     def images(self) -> int:
@@ -173,14 +178,23 @@ class Trace(Shown):
             membranes = {name: np.concatenate([v[name] for v in of_parts]) for name in first.membranes}
         outputs = np.concatenate([part.outputs for part in parts])
         further = {name: np.concatenate([part.further[name] for part in parts]) for name in first.further}
-        return cls(first.producer, first.precision, spikes, outputs, first.readout, membranes, first.graphs, further)
+        return replace(
+            first,
+            spikes=spikes,
+            outputs=outputs,
+            membranes=membranes,
+            further=further,
+            overflows=_added([part.overflows for part in parts]),
+        )
 
     def part(self, images: slice) -> "Trace":
-        """The trace of some of the images."""
+        """The trace of some of the images; what overflowed is known of all of them only."""
         spikes = {name: SpikeTrain(train.bits[images], train.shape) for name, train in self.spikes.items()}
         membranes = None if self.membranes is None else {name: v[images] for name, v in self.membranes.items()}
         further = {name: values[images] for name, values in self.further.items()}
-        return replace(self, spikes=spikes, outputs=self.outputs[images], membranes=membranes, further=further)
+        return replace(
+            self, spikes=spikes, outputs=self.outputs[images], membranes=membranes, further=further, overflows=None
+        )
 
     def write(self, path: str | Path) -> None:
         """Write the trace as HDF5, whole or not at all.
@@ -193,7 +207,7 @@ class Trace(Shown):
 
     @classmethod
     def read(cls, path: str | Path, images: slice = slice(None)) -> "Trace":
-        """The trace in `path`, or the part of it that holds these images.
+        """The trace in `path`, or the part of it that holds these images; of an index, that in its shards.
 
         Raises:
             RefusedInput: the file is not such a trace, reaches outside itself, or its arrays don't fit each other.
@@ -205,6 +219,8 @@ class Trace(Shown):
                 version = file.attrs.get("format_version")
                 if version != FORMAT_VERSION:
                     raise RefusedInput(f"{path}: trace format {version}; expected {FORMAT_VERSION}")
+                if GROUP in file:
+                    return cls._of_shards(path, parts_of(file, path, images))
                 outputs = np.asarray(file["outputs"][images], np.float32)
                 if outputs.ndim < 2:
                     raise RefusedInput(f"{path}: outputs are {list(outputs.shape)}; expected [images, T, ...]")
@@ -224,6 +240,22 @@ class Trace(Shown):
             if isinstance(error, RefusedInput):
                 raise
             raise RefusedInput(f"{path}: not a readable trace ({error})") from error
+
+    @classmethod
+    def _of_shards(cls, index: Path, parts: Sequence[tuple[Path, slice]]) -> "Trace":
+        traces = [cls.read(path, images) for path, images in parts]
+        kinds = {(each.producer, each.precision, each.graphs, each.outputs.shape[1:]) for each in traces}
+        if len(kinds) > 1:
+            raise RefusedInput(f"{index}: its shards are of different runs; expected one graph, producer and T")
+        return cls.joined(traces)
+
+
+def _added(parts: Sequence[Mapping[str, Overflows] | None]) -> dict[str, Overflows] | None:
+    """What overflowed in all parts; None where it was not counted in each."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return {name: sum((part[name] for part in known), start=Overflows()) for name in known[0]}
 
 
 @contextmanager

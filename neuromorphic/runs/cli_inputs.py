@@ -13,12 +13,12 @@ from neuromorphic.loihi2.integers import graded
 from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
-from neuromorphic.runs.streaming import Presented
+from neuromorphic.runs.streaming import checked_steps
 from neuromorphic.runs.summary import classifies
 from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
 from spikeclip.predictions import Truth, find_truth
-from spikeclip.preprocess import stated_resize
+from spikeclip.preprocess import Preprocessing, stated_resize
 
 if TYPE_CHECKING:  # torch is needed by a module only
     from export.frontend.door import PreparedModule
@@ -117,6 +117,32 @@ def frames_of(graph: Graph, found: Inputs, images: slice = slice(None)) -> NDArr
     return graded(graph, frames) if graph.precision == "loihi2" else frames
 
 
-def presented(graph: Graph, found: Inputs, time_steps: int | None) -> Presented:
-    """What `graph` is shown, checked; `time_steps` where nobody else says T."""
-    return Presented.checked(graph, len(found.names), time_steps, lambda images: frames_of(graph, found, images))
+def steps_of(graph: Graph, found: Inputs, time_steps: int | None) -> int:
+    """T, after a check of all frames that `graph` reads of the images; `time_steps` where nobody else says T.
+
+    Raises:
+        RefusedInput: as of `checked_steps`.
+    """
+    return checked_steps(graph, len(found.names), time_steps, lambda images: frames_of(graph, found, images))
+
+
+def own_images(
+    settings: Preprocessing, graph: Graph, found: Inputs, spec: str, limit: int | None, *, skip_broken: bool
+) -> NDArray[np.uint8] | None:
+    """The images as a checkpoint's preprocessing has them made; None where the graph's file makes them the same.
+
+    Args:
+        settings: the checkpoint's.
+        graph: whose file `found` was made for.
+        found: by `find_inputs`, of the same SPEC and options.
+        spec: SPEC of images.
+        limit: take the first N only.
+        skip_broken: whether image files that can't be read are left out.
+
+    Raises:
+        RefusedInput: as of `load_images`.
+    """
+    stated = stated_resize(graph.metadata.preprocessing, graph.source)
+    if isinstance(found, ImageSet) and (settings.image_size, settings.resize) == (image_size(graph), stated):
+        return None
+    return load_images(spec, settings.image_size, limit, settings.resize, skip_broken=skip_broken).images

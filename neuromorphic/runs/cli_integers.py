@@ -4,17 +4,16 @@ from pathlib import Path
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
-from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import FrameOptions, named_files
 from neuromorphic.reading.recordings import is_recording
 from neuromorphic.runs.cli_inputs import find_inputs, frames_of
-from neuromorphic.runs.streaming import Presented
 from neuromorphic.runs.summary import widths
 from spikeclip.console import console, progress_bar
 
@@ -65,11 +64,6 @@ def integers_of(
     return integers(with_scheme(rounded, scheme), scheme)
 
 
-def widths_of(shown: Presented) -> list[str]:
-    """Whether u and v keep to their widths, in sentences: by proof, and where there is none, in a run."""
-    proof = certify(shown.graph)
-    found: dict[str, Overflows] = {}
-    if proof.unproven:
-        with progress_bar("widths") as advance:
-            found = shown.overflows(advance)
-    return widths(proof, found)
+def widths_of(graph: Graph, answers: Trace) -> list[str]:
+    """Whether u and v keep to their widths, in sentences: by proof, and where there is none, in the run."""
+    return widths(certify(graph), answers.overflows or {})

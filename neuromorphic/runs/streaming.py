@@ -3,8 +3,8 @@
 What stays are outputs, numbers of spikes, what comparisons found, and the spikes of the first images.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -12,17 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.analysis.exactness import rounds
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.batches import batches
-from neuromorphic.execution.fast import count_overflows
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.parity import ROUNDING, ParityReport
+from neuromorphic.ir.parity import ParityReport
 from neuromorphic.ir.totals import Totals
 from neuromorphic.ir.trace import Trace, growing
-from neuromorphic.ops import Overflows
-from neuromorphic.targets.target import Progress, Target
 
 SOME = 256
 """Images whose frames are made at a time, at most."""
@@ -34,98 +30,133 @@ Comparison = Callable[[Trace, slice], ParityReport]
 """A trace of the images in a slice of a run, compared with what else runs on them."""
 
 
-@dataclass(frozen=True)
-class Presented:
-    """What a graph is shown.
+def shards(graph: Graph, images: int) -> list[slice]:
+    """The images of a run, some at a time: those whose frames stand in memory together."""
+    numbers = prod(graph.frame_shape) * (graph.metadata.time_steps or 1)
+    return list(batches(images, min(SOME, max(1, NUMBERS // numbers))))
 
-    Attributes:
-        graph: that runs.
+
+def checked_steps(
+    graph: Graph, images: int, time_steps: int | None, frames: Callable[[slice], NDArray[np.float32]]
+) -> int:
+    """T of frames that fit the graph, all of them; `time_steps` where neither they nor the graph say T.
+
+    Args:
+        graph: that will run.
         images: how many.
-        time_steps: T.
+        time_steps: T, where nobody else says it.
         frames: of the images in a slice, as the graph reads them: float32 `[n, *input shape]` or
             `[n, T, *input shape]`.
+
+    Raises:
+        RefusedInput: some don't fit, or nobody says T.
     """
-
-    graph: Graph
-    images: int
-    time_steps: int
-    frames: Callable[[slice], NDArray[np.float32]]
-
-    @classmethod
-    def checked(
-        cls, graph: Graph, images: int, time_steps: int | None, frames: Callable[[slice], NDArray[np.float32]]
-    ) -> "Presented":
-        """Frames that fit the graph, all of them; `time_steps` where neither they nor the graph say T.
-
-        Raises:
-            RefusedInput: some don't, or nobody says T.
-        """
-        steps = {per_step(graph, frames(part), time_steps).shape[1] for part in batches(images, _some(graph))}
-        return cls(graph, images, steps.pop(), frames)
-
-    @property
-    def rounding(self) -> float:
-        """What outputs and scores may differ by from PyTorch's, relative to the largest; 0 where they are exact."""
-        of_parts = (self.frames(part) for part in batches(self.images, _some(self.graph)))
-        return ROUNDING if any(rounds(self.graph, frames, self.time_steps) for frames in of_parts) else 0.0
-
-    def traces(self, target: Target, progress: Progress) -> Iterator[Trace]:
-        """What the graph does, some images at a time; errors as of `Target.run`."""
-        for part in batches(self.images, _some(self.graph) if target.restarts else self.images):
-
-            def on(done: int, total: int, before: int = part.start) -> None:
-                progress(before + done, self.images)
-
-            yield from target.parts(self.graph, self.frames(part), self.time_steps, on)
-
-    def overflows(self, progress: Progress) -> dict[str, Overflows]:
-        """How often widths of a graph of integers were too small, by population (`fast.count_overflows`)."""
-        total = {node.name: Overflows() for node in self.graph.populations}
-        for part in batches(self.images, _some(self.graph)):
-            for name, found in count_overflows(self.graph, self.frames(part)).items():
-                total[name] += found
-            progress(part.stop, self.images)
-        return total
-
-
-def _some(graph: Graph) -> int:
-    """Images whose frames are made at a time."""
-    numbers = prod(graph.frame_shape) * (graph.metadata.time_steps or 1)
-    return min(SOME, max(1, NUMBERS // numbers))
+    steps = {int(per_step(graph, frames(part), time_steps).shape[1]) for part in shards(graph, images)}
+    return steps.pop()
 
 
 @dataclass(frozen=True)
 class Passed:
-    """What stays of a run.
+    """What stays of a run, or of a shard of it.
 
     Attributes:
         totals: of all images.
         reports: of each comparison, by what it was compared with.
-        first: the trace of the first images, as many as were asked for.
+        first: the trace of the first images, as many as were asked for; None where none were.
         unwritten: why the trace could not be written; None where it was, or was not asked for.
+        rounds: whether PyTorch's outputs on some of the images may differ by rounding.
+        sha256: of the shard's own file of the trace; None where it has none.
     """
 
     totals: Totals
     reports: Mapping[str, ParityReport] = field(default_factory=dict)
     first: Trace | None = None
-    unwritten: RefusedInput | None = None
+    unwritten: str | None = None
+    rounds: bool = False
+    sha256: str | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Passed"]) -> "Passed":
+        """Of all images of `parts`, shards of one run, in their order; files stay with the shards."""
+        kept = [part.first for part in parts if part.first is not None]
+        unwritten = [part.unwritten for part in parts if part.unwritten is not None]
+        return cls(
+            Totals.joined([part.totals for part in parts]),
+            {name: ParityReport.joined([part.reports[name] for part in parts]) for name in parts[0].reports},
+            Trace.joined(kept) if kept else None,
+            unwritten[0] if unwritten else None,
+            any(part.rounds for part in parts),
+        )
+
+
+class TraceFile:
+    """A file of the trace of a run, which grows while images pass.
+
+    A disk that fills up ends the file, not the run: what was computed is worth more than where it was to be kept.
+
+    Args:
+        path: where it is written, whole or not at all.
+
+    Attributes:
+        unwritten: why it could not be; None where it was.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = ExitStack()
+        self._add: Callable[[Trace], None] | None = self._file.enter_context(growing(path))
+        self.unwritten: str | None = None
+
+    def add(self, trace: Trace) -> None:
+        """Write the trace of more images, if the file still grows."""
+        if self._add is None:
+            return
+        try:
+            self._add(trace)
+        except RefusedInput as error:
+            self.end(error)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Put the file in its place; after an `error`, leave nothing of it."""
+        self._add = None
+        try:
+            if error is None:
+                self._file.close()
+            else:
+                self._file.pop_all().__exit__(type(error), error, error.__traceback__)
+        except RefusedInput as refused:
+            error = refused
+        if isinstance(error, RefusedInput):
+            self.unwritten = self.unwritten or str(error)
+
+
+@contextmanager
+def trace_file(path: Path | None) -> Iterator[TraceFile | None]:
+    """The file at `path` while it grows, and then in its place; None without a path."""
+    if path is None:
+        yield None
+        return
+    file = TraceFile(path)
+    try:
+        yield file
+    except BaseException as error:
+        file.end(error)
+        raise
+    file.end()
 
 
 def passed(
     traces: Iterator[Trace],
     comparisons: Mapping[str, Comparison],
-    output: Path | None = None,
+    write: Callable[[Trace], None] | None = None,
     first: int = 0,
     of_neurons: bool = False,
 ) -> Passed:
     """Take the traces of a run as they come.
 
-    A disk that fills up ends the file, not the run: what was computed is worth more than where it was to be kept.
-
     Args:
         traces: of some images each, in their order.
         comparisons: of each of them, by what it is compared with.
-        output: where the trace of all images is written, whole or not at all.
+        write: what adds each to a file.
         first: images whose spikes are kept.
         of_neurons: whether the spikes of each neuron are counted.
 
@@ -135,26 +166,16 @@ def passed(
     totals: list[Totals] = []
     reports: dict[str, list[ParityReport]] = {name: [] for name in comparisons}
     kept: list[Trace] = []
-    done, unwritten = 0, None
-    with ExitStack() as file:
-        write = None if output is None else file.enter_context(growing(output))
-        for trace in traces:
-            images = slice(done, done + trace.images)
-            for name, compare in comparisons.items():
-                reports[name].append(compare(trace, images))
-            if write is not None:
-                try:
-                    write(trace)
-                except RefusedInput as error:
-                    write, unwritten = None, error
-                    file.pop_all().__exit__(type(error), error, error.__traceback__)
-            totals.append(Totals.of(trace, of_neurons))
-            if done < first:
-                kept.append(trace.part(slice(0, first - done)))
-            done = images.stop
-        try:
-            file.close()
-        except RefusedInput as error:
-            unwritten = error
+    done = 0
+    for trace in traces:
+        images = slice(done, done + trace.images)
+        for name, compare in comparisons.items():
+            reports[name].append(compare(trace, images))
+        if write is not None:
+            write(trace)
+        totals.append(Totals.of(trace, of_neurons))
+        if done < first:
+            kept.append(trace.part(slice(0, first - done)))
+        done = images.stop
     joined = {name: ParityReport.joined(parts) for name, parts in reports.items()}
-    return Passed(Totals.joined(totals), joined, Trace.joined(kept) if kept else None, unwritten)
+    return Passed(Totals.joined(totals), joined, Trace.joined(kept) if kept else None)

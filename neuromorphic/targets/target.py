@@ -105,11 +105,18 @@ class Reference(Executor):
     says: ClassVar = "the numpy definition"
 
 
+@dataclass(frozen=True)
 class Fast(Executor):
-    """The same in fast kernels: numpy's, or compiled ones in long runs."""
+    """The same in fast kernels: numpy's, or compiled ones in long runs.
+
+    Attributes:
+        cores: that compiled kernels run on; None for all of the process's.
+    """
 
     name: ClassVar = "fast"
     says: ClassVar = "fast kernels, compiled in long runs"
+
+    cores: int | None = None
 
 
 @dataclass(frozen=True)

@@ -162,3 +162,14 @@ def test_what_rounds_or_waits_is_not_compiled():
     assert not compiled.fits(graph, frames, 4)
     delayed = chain({"d": nir.Delay(np.full(2, 1e-4, np.float32)), "a": lif((2,), 0.5)}, (2,), (2,))
     assert not compiled.fits(from_nir(delayed), frames, 4)
+
+
+@settings(max_examples=20, **MANY)
+@given(integer_examples())
+def test_a_trace_has_what_overflowed_in_all_of_its_batches(example):
+    expected = fast.count_overflows(example.graph, example.frames)
+    for batch in (1, 2, 16):
+        parts = list(fast.traces(example.graph, example.frames, batch=batch))
+        assert Trace.joined(parts).overflows == expected
+    assert parts[0].part(slice(0, 1)).overflows is None
+    assert reference.run(example.graph, example.frames).overflows is None

@@ -50,7 +50,7 @@ def simulated(monkeypatch, folder, arguments, size, some=streaming.SOME):
     for executor in (fast, reference):
         traces = executor.traces
         monkeypatch.setattr(
-            executor, "traces", lambda graph, frames, steps=None, batch=16, *, traces=traces, progress: traces(
+            executor, "traces", lambda graph, frames, steps=None, batch=16, *, traces=traces, progress, **_: traces(
                 graph, frames, steps, size, progress
             )
         )  # fmt: skip
@@ -97,7 +97,7 @@ def test_frames_that_are_refused_are_refused_before_anything_runs(tmp_path, monk
     frames[6] = np.nan
     monkeypatch.setattr(streaming, "SOME", 2)
     with pytest.raises(RefusedInput, match="not finite"):
-        streaming.Presented.checked(graph, len(frames), None, frames.__getitem__)
+        streaming.checked_steps(graph, len(frames), None, frames.__getitem__)
 
 
 @given(st.data())

@@ -1,0 +1,166 @@
+"""`--cluster`: where shards run.
+
+local[:N]           N processes on this machine; as many as it has cores by default
+tcp://HOST:PORT     the workers of a running dask scheduler; tls:// likewise
+FILE.yaml[:N]       N jobs of a batch system, by dask-jobqueue and its own file of settings
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_never
+
+from neuromorphic.errors import RefusedInput, shown
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+DEATHS = 10
+"""Workers that may die while they run one shard, before it is taken for what kills them."""
+
+PATIENCE = 20
+"""Seconds in which a scheduler has to answer."""
+
+BATCH_SYSTEMS = ("slurm", "local")
+"""What dask-jobqueue's files call them; `local` runs jobs on this machine, for trials."""
+
+EXPECTED = "expected local[:N], tcp://HOST:PORT, or FILE.yaml[:N] of dask-jobqueue"
+
+
+@dataclass(frozen=True)
+class Local:
+    """Processes on this machine."""
+
+    workers: int
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """A running dask scheduler."""
+
+    address: str
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Jobs of a batch system: `settings` are those that dask-jobqueue's file has for it."""
+
+    file: Path
+    system: str
+    settings: dict[str, Any]
+    jobs: int
+
+
+Place = Local | Scheduler | Jobs
+
+
+def parse(spec: str) -> Place:
+    """The place that `--cluster` names.
+
+    Raises:
+        RefusedInput: it names none.
+        ImportError: dask.distributed, or dask-jobqueue for a file, is not installed.
+    """
+    import distributed  # noqa: F401  # before anything else is done
+
+    if spec.startswith(("tcp://", "tls://")):
+        host, _, port = spec.partition("://")[2].rpartition(":")
+        if not host or not port.isdecimal():
+            raise RefusedInput(f"--cluster {spec}: {EXPECTED}")
+        return Scheduler(spec)
+    name, _, last = spec.rpartition(":")
+    number = int(last) if name and last.isdecimal() else None
+    name = spec if number is None else name
+    if number == 0:
+        raise RefusedInput(f"--cluster {spec}: nobody to work; expected 1 or more")
+    if name == "local":
+        return Local(number or len(os.sched_getaffinity(0)))
+    if name.endswith((".yaml", ".yml")):
+        return _jobs(Path(name), number or 1)
+    raise RefusedInput(f"--cluster {spec}: {EXPECTED}")
+
+
+def _jobs(file: Path, number: int) -> Jobs:
+    import dask_jobqueue  # noqa: F401
+    import yaml
+
+    try:
+        found = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RefusedInput(f"--cluster {file}: not a readable YAML file ({shown(str(error))})") from error
+    systems = found.get("jobqueue") if isinstance(found, dict) else None
+    if not isinstance(systems, dict) or len(systems) != 1 or not set(systems) <= set(BATCH_SYSTEMS):
+        raise RefusedInput(
+            f"--cluster {file}: expected 'jobqueue:' with the settings of one of {', '.join(BATCH_SYSTEMS)}; "
+            f"found {shown(found)}"
+        )
+    ((system, settings),) = systems.items()
+    if not isinstance(settings, dict):
+        raise RefusedInput(f"--cluster {file}: jobqueue.{system} is {shown(settings)}; expected settings by name")
+    return Jobs(file, system, settings, number)
+
+
+@contextmanager
+def connected(place: Place) -> "Iterator[Client]":
+    """A client of the workers there; those that were started for it end with it.
+
+    Raises:
+        RefusedInput: no scheduler answers there, or the batch system can't be asked.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # deaths of workers are no news here
+    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
+        match place:
+            case Local(workers):
+                with (
+                    LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        memory_limit=0,  # a worker near a limit would stop without a word
+                        dashboard_address=None,
+                        silence_logs=logging.CRITICAL,
+                    ) as cluster,
+                    Client(cluster) as client,
+                ):
+                    yield client
+            case Scheduler(address):
+                try:
+                    client = Client(address, timeout=PATIENCE)
+                except (OSError, ValueError) as error:
+                    raise RefusedInput(f"--cluster {address}: no dask scheduler answers ({error})") from error
+                with client:
+                    yield client
+            case Jobs():
+                with job_queue(place) as cluster, Client(cluster) as client:
+                    cluster.scale(jobs=place.jobs)
+                    yield client
+            case unknown:
+                assert_never(unknown)
+
+
+@contextmanager
+def job_queue(place: Jobs) -> Iterator[Any]:
+    """dask-jobqueue's cluster, as the file sets it up; it asks for jobs when it is scaled.
+
+    Raises:
+        RefusedInput: the file lacks a setting, or has one that isn't understood.
+    """
+    import dask
+    import dask_jobqueue
+    import dask_jobqueue.local
+
+    kinds = {"local": dask_jobqueue.local.LocalCluster, "slurm": dask_jobqueue.SLURMCluster}
+    named = {"scheduler-options": {"dashboard_address": ":0"}, **place.settings}  # any free port, for two runs at once
+    settings = {f"jobqueue.{place.system}.{key}": value for key, value in named.items()}
+    with dask.config.set(settings):  # jobs read it when they are made, which is later
+        try:
+            cluster = kinds[place.system]()
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
+            raise RefusedInput(f"--cluster {place.file}: jobqueue.{place.system} is refused ({error})") from error
+        with cluster:
+            yield cluster

@@ -1,0 +1,194 @@
+"""Shards of a run, computed in this process or on a cluster; the results are the same, and in the same order.
+
+Shards are ranges of images that follow from data and settings.  A task makes a small result of a shard's images; who
+computes it, when, and how often it was begun changes nothing.
+"""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from neuromorphic.cluster.finished import Finished, always
+from neuromorphic.cluster.places import Place, connected, parse
+from neuromorphic.cluster.versions import differing, versions
+from neuromorphic.errors import RefusedInput, SimulationFailed, number
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+D = TypeVar("D")
+R = TypeVar("R")
+
+Progress = Callable[[int, int], None]
+
+AHEAD = 2
+"""Shards that wait at the scheduler or run, for each thread of a worker; the images of no more are underway."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How the shards of a run are shared out.
+
+    Attributes:
+        place: where they run; None for here.
+        resume: the folder that keeps the finished ones; None for none.
+    """
+
+    place: Place | None
+    resume: Path | None
+
+    @classmethod
+    def of(cls, cluster: str | None, resume: Path | None) -> "Sharing | None":
+        """Of `--cluster` and `--resume`; None where neither is given.
+
+        Raises:
+            RefusedInput: as of `parse`.
+        """
+        if cluster is None and resume is None:
+            return None
+        return cls(None if cluster is None else parse(cluster), resume)
+
+    def apart(self, name: str) -> "Sharing":
+        """The same for one of several runs of a command, which keeps its shards in a folder of that name."""
+        return Sharing(self.place, None if self.resume is None else self.resume / name)
+
+
+def _silent(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def sharded(
+    task: Callable[[D, Progress], R],
+    given: Callable[[int, slice], D],
+    shards: Sequence[slice],
+    sharing: Sharing | None = None,
+    run: Callable[[], Mapping[str, Any]] = dict,
+    classes: Sequence[type] = (),
+    stands: Callable[[int, R], bool] = always,
+    progress: Progress = _silent,
+) -> list[R]:
+    """What `task` makes of every shard, in their order.
+
+    Args:
+        task: from what it is given, and whom it tells (images done, images of the shard), to a result.  It travels to
+            workers once, and must not depend on what ran before.
+        given: from a shard's number and images to what the task is given, which travels too.
+        shards: the images of each.
+        sharing: how they are shared out; None for one after the other, here, and none kept.
+        run: what results follow from, of finished ones: JSON-compatible, with hashes of graph, data and settings.
+        classes: that results consist of, besides numbers, text, arrays and collections of them.
+        stands: as of `Finished`.
+        progress: told (images done, images in all).
+
+    Raises:
+        RefusedInput: as of `Finished` and `places.connected`.
+        SimulationFailed: a shard ended too many workers, or the cluster went away.
+        Exception: as of `task`.
+    """
+    finished: Finished[R] | None = None
+    results: dict[int, R] = {}
+    if sharing is not None and sharing.resume is not None:
+        finished = Finished(sharing.resume, classes, stands)
+        finished.open(run(), shards)
+        found = ((shard, finished.get(shard)) for shard in range(len(shards)))
+        results = {shard: result for shard, result in found if result is not None}
+    total = sum(part.stop - part.start for part in shards)
+    missing = [shard for shard in range(len(shards)) if shard not in results]
+
+    done = sum(shards[shard].stop - shards[shard].start for shard in results)
+
+    def within(images: int, of: int) -> None:
+        progress(done + images, total)
+
+    progress(done, total)
+    ran = ((shard, task(given(shard, shards[shard]), within)) for shard in missing)
+    if sharing is not None and sharing.place is not None:
+        ran = _on_workers(task, given, shards, missing, sharing.place)
+    for shard, result in ran:
+        if finished is not None:
+            finished.put(shard, result)
+        results[shard] = result
+        done += shards[shard].stop - shards[shard].start
+        progress(done, total)
+    return [results[shard] for shard in range(len(shards))]
+
+
+def _on_workers(
+    task: Callable[[D, Progress], R],
+    given: Callable[[int, slice], D],
+    shards: Sequence[slice],
+    missing: Sequence[int],
+    place: Place,
+) -> Generator[tuple[int, R], None, None]:
+    """Results as they come, by the number of the shard; those that workers lost are computed again by others."""
+    if not missing:
+        return
+    import cloudpickle
+    from distributed import KilledWorker, as_completed
+    from distributed.client import FutureCancelledError
+
+    with connected(place) as client:
+        packed = _submitted(client, _kept, cloudpickle.dumps(task))
+        waiting, running = deque(missing), dict[Any, int]()
+        completed = as_completed()
+
+        def feed() -> None:
+            most = AHEAD * max(1, sum(client.nthreads().values()))
+            while waiting and len(running) < most:
+                shard = waiting.popleft()
+                future = _submitted(client, _compute, packed, versions(), given(shard, shards[shard]))
+                running[future] = shard
+                completed.add(future)
+
+        feed()
+        for future in completed:
+            shard = running.pop(future)
+            try:
+                result = future.result()
+            except KilledWorker as error:
+                part = shards[shard]
+                deaths = number(error.allowed_failures + 1, "worker")
+                raise SimulationFailed(
+                    f"images {part.start} to {part.stop - 1}: {deaths} died while they ran them; is memory too small?"
+                ) from error
+            except FutureCancelledError as error:
+                raise SimulationFailed(f"the cluster went away ({error.reason or 'no reason given'})") from error
+            future.release()
+            feed()
+            yield shard, result
+
+
+def _submitted(client: "Client", function: Callable[..., Any], *arguments: Any) -> "Future":
+    """The future of a call, which depends on nothing but its arguments."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # dask's, of arguments above 10 MB: a large network is one
+        return client.submit(function, *arguments, pure=False)
+
+
+def _kept(packed: bytes) -> bytes:
+    """A task, which workers pass on to each other, and which is sent again where all that had it died."""
+    return packed
+
+
+def _compute(packed: bytes, expected: dict[str, str], given: Any) -> Any:
+    """What a worker does with a shard.
+
+    Raises:
+        RefusedInput: it has another code than who asks, so that its sums might be others.
+    """
+    if odd := differing(expected):
+        raise RefusedInput(f"a worker of the cluster has {odd}; expected the same everywhere")
+    return _task(packed)(given, _silent)
+
+
+@lru_cache(maxsize=1)
+def _task(packed: bytes) -> Callable[[Any, Progress], Any]:
+    """A task, made ready once: what it finds out about its graph serves the shards after the first."""
+    import cloudpickle
+
+    found: Callable[[Any, Progress], Any] = cloudpickle.loads(packed)
+    return found

@@ -1,0 +1,46 @@
+"""What has to be the same wherever shards of one run are computed, so that their sums are those of one machine."""
+
+import hashlib
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+OURS = ("energy", "export", "neuromorphic", "spikeclip")
+LIBRARIES = ("numpy", "torch")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Python's version, those of the libraries that compute, and the hash of our own code, by name."""
+    found = {"python": platform.python_version(), "spikeclip": _own_code()}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "not installed"
+    return found
+
+
+def differing(expected: dict[str, str]) -> str | None:
+    """Where this process differs from `expected`, in words; None where it doesn't."""
+    own = versions()
+    odd = [
+        f"{name} {own.get(name, 'unknown')[:12]} for {expected[name][:12]}"
+        for name in expected
+        if own.get(name) != expected[name]
+    ]
+    return ", ".join(odd) or None
+
+
+def _own_code() -> str:
+    """The sha256 of the Python files of our packages, by their names."""
+    digest = hashlib.sha256()
+    for package in OURS:
+        spec = find_spec(package)
+        root = None if spec is None or spec.origin is None else Path(spec.origin).parent
+        for path in [] if root is None else sorted(root.rglob("*.py")):
+            digest.update(f"{package}/{path.relative_to(root).as_posix()}\0".encode())  # type: ignore[arg-type]
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

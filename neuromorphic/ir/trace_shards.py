@@ -1,0 +1,108 @@
+"""A trace in shards: a file for each range of images, written by whoever ran it, and an index, read as one trace.
+
+    run.h5                  the index: `shards/images`, int64 [n], and `shards/sha256`, uint8 [n, 32]
+    run.h5.shards/00000.h5  a trace of the first `images[0]` images, and so on
+
+The names of files follow from the index's own, so that an index leads nowhere else; a file that isn't the one that was
+written is refused.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.files import in_memory
+
+GROUP = "shards"
+
+
+def folder_of(index: Path) -> Path:
+    """Where the shards of an index lie."""
+    return index.with_name(f"{index.name}.{GROUP}")
+
+
+def file_of(index: Path, number: int) -> Path:
+    """The file of a shard, counted from 0."""
+    return folder_of(index) / f"{number:05d}.h5"
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_index(index: Path, version: int, images: Sequence[int], hashes: Sequence[str]) -> None:
+    """Write the index of shards that are written.
+
+    Args:
+        index: its path.
+        version: of the format of traces.
+        images: in each shard.
+        hashes: of each file, as of `sha256_of`.
+
+    Raises:
+        RefusedInput: the system refuses.
+    """
+    with in_memory(index) as memory, h5py.File(memory, "w") as file:
+        file.attrs["format_version"] = version
+        file[f"{GROUP}/images"] = np.array(images, np.int64)
+        file[f"{GROUP}/sha256"] = np.array([list(bytes.fromhex(each)) for each in hashes], np.uint8)
+
+
+def parts_of(file: h5py.File, index: Path, images: slice) -> list[tuple[Path, slice]]:
+    """The files of an index that hold some images, at least one of them, and which of theirs these are.
+
+    Args:
+        file: the index, open.
+        index: its path.
+        images: of the whole trace.
+
+    Raises:
+        RefusedInput: the index is damaged, or a file is missing or isn't the one that it was made of.
+    """
+    sizes, digests = np.asarray(file[f"{GROUP}/images"]), np.asarray(file[f"{GROUP}/sha256"])
+    if sizes.dtype != np.int64 or digests.dtype != np.uint8 or digests.shape != (len(sizes), 32) or not len(sizes):
+        raise RefusedInput(f"{index}: an index of {sizes.shape} shards and {digests.shape} hashes; expected one each")
+    if sizes.min() < 1:
+        raise RefusedInput(f"{index}: a shard of {sizes.min()} images; expected one at least")
+    ends = np.cumsum(sizes).tolist()
+    asked = range(ends[-1])[images]
+    found = []
+    for number, (size, end) in enumerate(zip(sizes.tolist(), ends, strict=True)):
+        own = _within(asked, end - size, end)
+        if own.start < own.stop or (number == 0 and not asked):
+            path = file_of(index, number)
+            _check(path, digests[number].tobytes().hex(), index)
+            found.append((path, own))
+    return found
+
+
+def _within(asked: range, begin: int, end: int) -> slice:
+    """Which of the images from `begin` to before `end` are asked for, counted from `begin`."""
+    if asked.step < 1:
+        raise ValueError(f"images in steps of {asked.step}; expected 1 or more")
+    late = max(0, begin - asked.start)
+    first = asked.start + -(-late // asked.step) * asked.step
+    return slice(first - begin, max(first, min(asked.stop, end)) - begin, asked.step)
+
+
+def _check(path: Path, expected: str, index: Path) -> None:
+    try:
+        state = path.stat()
+        found = _sha256_once(path, state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        raise RefusedInput(f"{index}: its shard {path} is not readable ({error.strerror})") from error
+    if found != expected:
+        raise RefusedInput(f"{path}: isn't the file that {index} was made of; expected sha256 {expected[:12]}...")
+
+
+@lru_cache(maxsize=4096)
+def _sha256_once(path: Path, changed: int, size: int) -> str:
+    """The hash of a file that was changed then and is so large: of each state, once."""
+    return sha256_of(path)

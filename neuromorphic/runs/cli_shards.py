@@ -1,0 +1,318 @@
+"""What `spikeclip-simulate` does with each shard, some images of a run: simulate, compare, count, and forget spikes.
+
+A run in one process and one on a cluster take the same shards and add up the same results.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.analysis.exactness import rounds
+from neuromorphic.analysis.fingerprint import fingerprint
+from neuromorphic.cluster.sharded import Sharing, sharded
+from neuromorphic.errors import RefusedInput
+from neuromorphic.execution.fast import count_overflows
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import Readout
+from neuromorphic.ir.parity import ROUNDING, Mismatch, NodeParity, NumberParity, ParityReport, compare_common
+from neuromorphic.ir.totals import SpikeCount, Totals
+from neuromorphic.ir.trace import FORMAT_VERSION, SpikeTrain, Trace
+from neuromorphic.ir.trace_shards import file_of, folder_of, sha256_of, write_index
+from neuromorphic.ops import Overflows
+from neuromorphic.reading.frames import image_size
+from neuromorphic.runs.cli_inputs import Inputs, frames_of, own_images
+from neuromorphic.runs.streaming import Comparison, Passed, passed, shards, trace_file
+from neuromorphic.targets.target import Fast, Progress, Target
+from spikeclip.data import ImageSet
+
+if TYPE_CHECKING:  # torch is needed by what is compared with it only
+    from export.checking import TorchRunner
+    from export.frontend.door import PreparedModule
+
+PYTORCH, FLOATS = "PyTorch", "floats"
+"""Names of what a run is compared with."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """The images of a shard.
+
+    Attributes:
+        number: of the shard, from 0.
+        start: the first of them, counted in the run.
+        found: as the graph's file has them made.
+        own: uint8 `[N, S, S, 3]`, as a checkpoint's own preprocessing has them made; None where these are the same.
+    """
+
+    number: int
+    start: int
+    found: Inputs
+    own: NDArray[np.uint8] | None = None
+
+    @classmethod
+    def of(cls, found: Inputs, own: NDArray[np.uint8] | None, number: int, images: slice) -> "Given":
+        """Some images of a run, without what is not run: their labels and names."""
+        bare: Inputs
+        if isinstance(found, ImageSet):
+            bare = replace(found, images=found.images[images], names=(), labels=None)
+        else:
+            bare = replace(found, values=np.asarray(found.values[images]), names=(), labels=None)
+        return cls(number, images.start, bare, None if own is None else own[images])
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The images as a checkpoint's own preprocessing has them made."""
+        if self.own is not None:
+            return self.own
+        assert isinstance(self.found, ImageSet)  # a checkpoint is compared on images only
+        return self.found.images
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """`shard -> sums`: what a run does with some images; it holds none, and travels to the workers of a cluster.
+
+    Attributes:
+        graph: that runs.
+        time_steps: T.
+        target: what runs it.
+        pytorch: what it is compared with; None without a checkpoint.
+        module: likewise, a user's own.
+        floats: the graph behind one of integers, which is compared too; None where nobody asked.
+        first: images of the run whose spikes are kept.
+        of_neurons: whether the spikes of each neuron are counted.
+        unproven: whether widths of integers may be too small, so that it is counted how often they were.
+        traces: index of a trace whose shards are files of their own; None where the trace is one file, or none.
+    """
+
+    graph: Graph
+    time_steps: int
+    target: Target
+    pytorch: "TorchRunner | None" = None
+    module: "PreparedModule | None" = None
+    floats: Graph | None = None
+    first: int = 0
+    of_neurons: bool = False
+    unproven: bool = False
+    traces: Path | None = None
+
+    def __call__(self, given: Given, progress: Progress, write: Callable[[Trace], None] | None = None) -> Passed:
+        """Run a shard.
+
+        Args:
+            given: its images.
+            progress: told (images done, images of the shard).
+            write: what adds traces to the file of the whole run.
+
+        Raises:
+            RefusedInput, SimulationFailed: as of `Target.run`.
+        """
+        frames = frames_of(self.graph, given.found)
+        first = max(0, self.first - given.start)
+        comparisons = self._comparisons(given, frames)
+        own = None if self.traces is None else file_of(self.traces, given.number)
+        with trace_file(own) as file:
+            traces = self.target.parts(self.graph, frames, self.time_steps, progress)
+            ran = passed(traces, comparisons, write if file is None else file.add, first, self.of_neurons)
+        found = replace(
+            ran,
+            totals=replace(ran.totals, answers=self._watched(ran.totals.answers, frames)),
+            rounds=self.pytorch is not None and rounds(self.graph, frames, self.time_steps),
+        )
+        if own is None or file is None:
+            return found
+        return replace(found, unwritten=file.unwritten, sha256=None if file.unwritten else sha256_of(own))
+
+    def _watched(self, answers: Trace, frames: NDArray[np.float32]) -> Trace:
+        """`answers` with what overflowed, of targets that don't count it."""
+        if answers.overflows is not None or not self.unproven:
+            return answers
+        return replace(answers, overflows=count_overflows(self.graph, frames))
+
+    def _comparisons(self, given: Given, frames: NDArray[np.float32]) -> Mapping[str, Comparison]:
+        comparisons: dict[str, Comparison] = {}
+        if self.pytorch is not None:
+            comparisons[PYTORCH] = _with_checkpoint(self.pytorch, frames, given.pixels)
+        if self.module is not None:
+            comparisons[PYTORCH] = _with_module(self.module, frames)
+        if self.floats is not None:
+            comparisons[FLOATS] = _with_floats(self.floats, self.time_steps, frames_of(self.floats, given.found))
+        return comparisons
+
+
+def _with_checkpoint(pytorch: "TorchRunner", frames: NDArray[np.float32], pixels: NDArray[np.uint8]) -> Comparison:
+    """What PyTorch does, from the checkpoint's own preprocessing on; and how the file's frames compare.
+
+    Rounding is allowed for when all shards are known.
+    """
+
+    def compare(trace: Trace, images: slice) -> ParityReport:
+        report = compare_common(trace, pytorch.run(frames[images], pixels[images]))
+        return replace(report, frames=pytorch.compare_frames(frames[images], pixels[images]))
+
+    return compare
+
+
+def _with_module(prepared: "PreparedModule", frames: NDArray[np.float32]) -> Comparison:
+    """The module's own code on the same frames."""
+    from export.frontend.parity import compare_module
+
+    return lambda trace, images: compare_module(prepared, trace, prepared.record(frames[images]))
+
+
+def _with_floats(graph: Graph, time_steps: int, frames: NDArray[np.float32]) -> Comparison:
+    """The graph of floats behind one of integers, on its own frames; final membranes, in another unit, are left out."""
+
+    def compare(trace: Trace, images: slice) -> ParityReport:
+        other = Fast().run(graph, frames[images], time_steps)
+        return compare_common(trace, replace(other, precision=trace.precision, membranes=None))
+
+    return compare
+
+
+CLASSES = (
+    Passed,
+    Totals,
+    SpikeCount,
+    Trace,
+    SpikeTrain,
+    Readout,
+    Overflows,
+    ParityReport,
+    NodeParity,
+    NumberParity,
+    Mismatch,
+)
+"""What the result of a shard consists of."""
+
+
+def runner_of(
+    checkpoint: str,
+    floats: Graph,
+    graph: Graph,
+    found: Inputs,
+    heads: int | None,
+    labels: str | None,
+    images: str,
+    limit: int | None,
+    skip_broken: bool,
+) -> "tuple[TorchRunner, NDArray[np.uint8] | None]":
+    """What a run is compared with, and the images that its own preprocessing makes (`own_images`).
+
+    Args:
+        checkpoint: path or shipped name.
+        floats: the graph that was exported from it.
+        graph: that runs: the same, or its integers.
+        found: the images, for the graph.
+        heads: of a published checkpoint.
+        labels: that it was exported with.
+        images: SPEC of them.
+        limit: take the first N only.
+        skip_broken: whether image files that can't be read are left out.
+
+    Raises:
+        RefusedInput: as of `torch_runner`.
+    """
+    from export.checking import torch_runner
+
+    size = None if heads is None else image_size(floats)
+    runner = torch_runner(checkpoint, floats, graph, heads=heads, image_size=size, labels=labels)
+    return runner, own_images(runner.preprocessing, floats, found, images, limit, skip_broken=skip_broken)
+
+
+def simulated(
+    simulation: Simulation,
+    found: Inputs,
+    own: NDArray[np.uint8] | None,
+    sharing: Sharing | None,
+    output: Path | None,
+    progress: Progress,
+) -> Passed:
+    """The whole run, shard by shard.
+
+    In this process alone the trace is one file; else it is a file of each shard, and an index.
+
+    Args:
+        simulation: what is done with each shard.
+        found: all images.
+        own: the same as of `Given`.
+        sharing: how shards are shared out; None for one after the other, here.
+        output: where the trace is written; None for nowhere.
+        progress: told (images done, images in all).
+
+    Raises:
+        RefusedInput, SimulationFailed: as of `Target.run` and `sharded`.
+    """
+    images = len(found.names)
+    parts = shards(simulation.graph, images)
+
+    def given(number: int, part: slice) -> Given:
+        return Given.of(found, own, number, part)
+
+    if sharing is None:
+        with trace_file(output) as file:
+            task = partial(simulation, write=None if file is None else file.add)
+            ran = sharded(task, given, parts if simulation.target.restarts else [slice(0, images)], progress=progress)
+        return replace(_whole(simulation, ran), unwritten=None if file is None else file.unwritten)
+    index = None if output is None else output.resolve()
+    if index is not None:
+        try:
+            folder_of(index).mkdir(exist_ok=True)
+        except OSError as error:
+            raise RefusedInput(f"-o {output}: {folder_of(index)} can't be made ({error.strerror})") from error
+    simulation = replace(simulation, traces=index)
+    of_run = partial(_settings, simulation, found, own)
+    if sharing.place is not None and isinstance(simulation.target, Fast):
+        simulation = replace(simulation, target=Fast(cores=1))  # a worker has a core for each of its shards
+    ran = sharded(simulation, given, parts, sharing, of_run, CLASSES, _stands(simulation), progress)
+    if index is not None:
+        hashes = [shard.sha256 for shard in ran if shard.sha256 is not None]
+        if len(hashes) == len(ran):
+            write_index(index, FORMAT_VERSION, [part.stop - part.start for part in parts], hashes)
+    return _whole(simulation, ran)
+
+
+def _settings(simulation: Simulation, found: Inputs, own: NDArray[np.uint8] | None) -> dict[str, Any]:
+    """What the results of shards follow from, for `--resume`."""
+    graph, model = simulation.graph, Path(simulation.graph.source)
+    return {
+        "command": "simulate",
+        "model": sha256_of(model) if model.is_file() else None,
+        "graph": fingerprint(graph),
+        "time_steps": simulation.time_steps,
+        "target": repr(simulation.target),
+        "data": found.sha256,
+        "data of the checkpoint": None if own is None else sha256(np.ascontiguousarray(own).tobytes()).hexdigest(),
+        "checkpoint": None if simulation.pytorch is None else simulation.pytorch.fingerprint,
+        "floats": None if simulation.floats is None else fingerprint(simulation.floats),
+        "first": simulation.first,
+        "of_neurons": simulation.of_neurons,
+        "trace": None if simulation.traces is None else str(simulation.traces),
+    }
+
+
+def _stands(simulation: Simulation) -> Callable[[int, Passed], bool]:
+    """Whether a shard that ran once is finished: whether its file of the trace, where one is asked for, is there."""
+
+    def finished(number: int, shard: Passed) -> bool:
+        if simulation.traces is None:
+            return True
+        file = file_of(simulation.traces, number)
+        return file.is_file() and sha256_of(file) == shard.sha256
+
+    return finished
+
+
+def _whole(simulation: Simulation, parts: Sequence[Passed]) -> Passed:
+    """The run of all shards; outputs may differ from a checkpoint's by rounding if those of a shard may."""
+    run = Passed.joined(parts)
+    if simulation.pytorch is None:
+        return run
+    report = run.reports[PYTORCH].allowing(ROUNDING if run.rounds else 0.0)
+    return replace(run, reports={**run.reports, PYTORCH: report})
