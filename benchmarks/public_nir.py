@@ -3,6 +3,9 @@
 A clone is a git repository, bare or not, of which every version of every `.nir` file is taken; or a folder of such
 files.  Each is run on random spikes.  Nothing of them is kept.
 
+Of each the operations of one recording are counted, and small ones whose neurons are set to a value are computed by the
+oracle of the tests too, which knows NIR's equations and nothing of ours.
+
 Lava's neurons have no reset that subtracts: a file that has one is run with neurons that are set to 0, too, and marked.
 """
 
@@ -19,20 +22,26 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
+from energy import count
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import run_in_batches
 from neuromorphic.execution.frames import timed
+from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.reading.provenance import Asked, Reset
-from neuromorphic.reading.read import read_graph
+from neuromorphic.reading.read import read_graph, read_nir
 from spikeclip.console import results
+from tests.neuromorphic import oracle
 
 STEPS = 32
 RECORDINGS = 4
 RATE = 0.3
 """Of the random spikes, per element and step."""
+
+SMALL = 30_000
+"""Products of a time step up to which the oracle, which loops over them, is asked."""
 
 DTS = (None, 1e-3, 1e-6, 1.0)
 """Seconds per step that a file is tried with until something spikes; first what it says itself."""
@@ -47,12 +56,16 @@ class Outcome:
         floats: spikes in floats, or why it doesn't run.
         integers: share of neurons and steps that differ in integers, or why it is refused; None where floats don't run.
         subtracts: whether the file's neurons subtract, and were set to 0 for this.
+        operations: SOPs and MACs of one recording; empty where floats don't run.
+        oracle: how many spikes differ from the oracle's, of how many; empty where it can't be asked.
     """
 
     name: str
     floats: int | str
     integers: float | str | None
     subtracts: bool = False
+    operations: str = ""
+    oracle: str = ""
 
 
 def versions(clone: Path) -> Iterator[tuple[str, bytes]]:
@@ -81,18 +94,35 @@ def outcome(name: str, path: Path, reset: Reset | None = None) -> Outcome:
         graph, frames, floats = _in_floats(path, reset)
     except RefusedInput as error:
         return Outcome(name, _said(error, path), None)
+    counts = count(graph, run(graph, frames[:1]), frames=frames[:1])
+    operations = f"{counts.sops:,}; {counts.macs:,}"
     if graph.metadata.reset == "subtract":
-        return replace(outcome(name, path, "zero"), subtracts=True)
+        return replace(outcome(name, path, "zero"), subtracts=True, operations=operations)
+    asked = _asked(graph, frames[:1], path)
     spikes = {key: train.unpack() for key, train in floats.items()}
-    count = sum(int(train.sum()) for train in spikes.values())
+    spikes_in_all = sum(int(train.sum()) for train in spikes.values())
     try:
         rounded, scheme = calibrate(graph, frames)
         whole = integers(with_scheme(rounded, scheme), scheme)
         found = run_in_batches(whole, graded(whole, frames), None).spikes
     except RefusedInput as error:
-        return Outcome(name, count, _said(error, path))
+        return Outcome(name, spikes_in_all, _said(error, path), operations=operations, oracle=asked)
     differ = sum(int((found[key].unpack() != train).sum()) for key, train in spikes.items())
-    return Outcome(name, count, differ / max(1, sum(train.size for train in spikes.values())))
+    share = differ / max(1, sum(train.size for train in spikes.values()))
+    return Outcome(name, spikes_in_all, share, operations=operations, oracle=asked)
+
+
+def _asked(graph: Graph, frames: NDArray[np.float32], path: Path) -> str:
+    """What the oracle says; nothing of large graphs, and of files that it doesn't read as they are."""
+    if sum(node.operation.products(node.shapes) for node in graph.nodes.values()) > SMALL:
+        return ""
+    try:
+        expected, _ = oracle.run(read_nir(path), frames, graph.metadata.dt)
+    except (KeyError, TypeError, ValueError):  # edges without a node, parameters of other shapes
+        return ""
+    found = {name: train.unpack()[0] for name, train in run(graph, frames).spikes.items()}
+    differ = sum(int((spikes != (expected[name].reshape(spikes.shape) != 0)).sum()) for name, spikes in found.items())
+    return f"{differ} of {sum(spikes.size for spikes in found.values()):,}"
 
 
 def _in_floats(path: Path, reset: Reset | None) -> tuple[Graph, NDArray[np.float32], dict]:
@@ -126,7 +156,7 @@ def main(clones: Annotated[list[Path], typer.Argument(help="Clones of repositori
     for clone in clones:
         for path, content in versions(clone):
             found.setdefault(sha256(content).hexdigest(), (path, content))
-    table = Table("file", "spikes in floats", "differ in integers", box=None)
+    table = Table("file", "spikes in floats", "differ from the oracle", "in integers", "SOPs; MACs", box=None)
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         for digest, (name, content) in sorted(found.items(), key=lambda item: item[1][0]):
@@ -135,7 +165,8 @@ def main(clones: Annotated[list[Path], typer.Argument(help="Clones of repositori
             outcomes.append(one := outcome(f"{name} {digest[:8]}", path))
             share = f"{one.integers:.2%}" if isinstance(one.integers, float) else one.integers or ""
             spikes = f"{one.floats:,}" if isinstance(one.floats, int) else one.floats
-            table.add_row(one.name, spikes, f"{share} (set to 0)" if one.subtracts else share)
+            share = f"{share} (set to 0)" if one.subtracts else share
+            table.add_row(one.name, spikes, one.oracle, share, one.operations)
     results.print(table)
     run = [one for one in outcomes if isinstance(one.floats, int)]
     whole = [one for one in run if isinstance(one.integers, float)]

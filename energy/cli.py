@@ -66,7 +66,7 @@ COMPARED_INPUTS = 4
 def energy(
     model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
-    frames_path: FramesOption = None,
+    frames: FramesOption = None,
     bin_size: BinOption = None,
     time_first: TimeFirstOption = False,
     time_steps: TimeStepsOption = None,
@@ -131,7 +131,7 @@ def energy(
         from energy.table import table
         from neuromorphic.cluster.sharded import Sharing
         from neuromorphic.reading.events import parse_bin
-        from neuromorphic.reading.frames import FrameOptions
+        from neuromorphic.reading.frames import FrameOptions, named_files
         from neuromorphic.reading.provenance import asked
         from neuromorphic.runs.cli_inputs import open_graph
         from neuromorphic.runs.summary import assumptions
@@ -142,7 +142,8 @@ def energy(
         if sharing is not None and trace is not None:
             raise RefusedInput(f"{trace}: a trace already holds its run; expected no --cluster and no --resume with it")
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
-        outputs.check((model, images, frames_path, trace, *(() if own is None else own.files), *names))
+        files = named_files(frames or ())
+        outputs.check((model, images, *files.values(), trace, *(() if own is None else own.files), *names))
         devices = read_devices(names)
         meant = {"--dt": dt, "--reset": reset, "--integrators": integrators, "--written-by": written_by}
         graph, prepared = open_graph(model, own, asked(dt, reset, integrators, written_by))
@@ -151,7 +152,7 @@ def energy(
         layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
         shown = {
             "--images": images,
-            "--frames": frames_path,
+            "--frames": frames or None,
             "--bin": bin_size,
             "--time-steps": time_steps,
             "--limit": limit,
@@ -159,9 +160,9 @@ def energy(
         if trace is not None:
             of_module = set() if own is None else {"--time-steps"}
             given = [option for option, value in shown.items() if value is not None and option not in of_module]
-            run = _stored(graph, trace, frames_path, layout, given)
+            run = _stored(graph, trace, files, layout, given)
         else:
-            inputs = _inputs(graph, prepared, images, frames_path, layout, limit, skip_broken)
+            inputs = _inputs(graph, prepared, images, files, layout, limit, skip_broken)
             run = _running(graph, inputs, time_steps, sharing)
         counts = run.counts
         own_layers = dense_baseline(run.graph, counts.images)
@@ -244,7 +245,7 @@ class _Run:
     frames: "NDArray[np.float32] | None" = None
 
 
-def _stored(graph: "Graph", path: Path, frames_path: Path | None, layout: "FrameOptions", given: list[str]) -> _Run:
+def _stored(graph: "Graph", path: Path, files: Mapping[str, Path], layout: "FrameOptions", given: list[str]) -> _Run:
     """Counts of the trace at `path`, whose frames are needed only where the input sends spikes."""
     from energy.document import Data
     from energy.inputs import with_kind_of
@@ -256,7 +257,7 @@ def _stored(graph: "Graph", path: Path, frames_path: Path | None, layout: "Frame
     spiking = graph.metadata.input_kind in ("spikes", "counts")
     if odd := [option for option in given if not (spiking and option in ("--frames", "--bin"))]:
         raise RefusedInput(f"{path}: a trace already holds its run; expected no {' and no '.join(odd)} with it")
-    found = None if frames_path is None else find_frames(graph, frames_path, layout)
+    found = find_frames(graph, files, layout) if files else None
     frames = None if found is None else found.floats()
     assumed = [] if found is None or frames is None else [*found.assumed, *with_kind_of(graph, frames, found.kind)[1]]
     with progress_bar("counting") as advance:
@@ -290,7 +291,7 @@ def _inputs(
     graph: "Graph",
     prepared: "PreparedModule | None",
     images: str | None,
-    frames_path: Path | None,
+    files: Mapping[str, Path],
     layout: "FrameOptions",
     limit: int | None,
     skip_broken: bool,
@@ -301,11 +302,13 @@ def _inputs(
     from neuromorphic.runs.cli_inputs import assumed_of, frames_of, inputs_for, truth_of
     from spikeclip.data import ImageSet
 
-    if (images is None) == (frames_path is None) and not (images is None and prepared is not None):
+    if (images is None) != bool(files) and not (images is None and prepared is not None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
-    found = inputs_for(graph, prepared, images, frames_path, layout, limit, skip_broken=skip_broken)
-    spec = str(images or frames_path or f"{len(found.names)} random inputs")
-    digest = sha256_of(frames_path) if frames_path is not None and frames_path.is_file() else found.sha256
+    found = inputs_for(graph, prepared, images, files, layout, limit, skip_broken=skip_broken)
+    of_files = ", ".join(f"{name}={path}" if name else str(path) for name, path in files.items())
+    spec = images or of_files or f"{len(found.names)} random inputs"
+    path, *more = files.values() or [None]
+    digest = sha256_of(path) if path is not None and path.is_file() and not more else found.sha256
     frames, kind = frames_of(graph, found), None if isinstance(found, ImageSet) else found.kind
     return _Inputs(frames, kind, Data(spec=spec, sha256=digest), truth_of(graph, found), assumed_of(found))
 
@@ -378,5 +381,6 @@ def _command(model: Path | None, options: Mapping[str, object], devices: list[st
     """What was asked for, without the files that it was written to."""
     words = ["spikeclip-energy", *([] if model is None else [str(model)])]
     for option, value in options.items():
-        words += [] if value is None else [option, str(value)]
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        words += [word for each in values for word in (option, str(each))]
     return words + [word for device in devices for word in ("--device", device)]

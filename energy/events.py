@@ -26,6 +26,7 @@ from neuromorphic.analysis.arrivals import Arrival, arrivals
 from neuromorphic.analysis.facts import fact
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.inputs import of_inputs
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import Int64, MaxPool2d, Neurons, Population, Source, SumPool2d
 
@@ -38,7 +39,7 @@ def event_senders(graph: Graph) -> frozenset[str]:
     """Names of the nodes that send events, without those that only wait."""
     found = {node.name for node in graph.populations}
     if graph.metadata.input_kind in ("spikes", "counts"):
-        found.add(graph.input)
+        found.update(graph.inputs)
     known = frozenset[str]()
     pools = [node for node in graph.nodes.values() if isinstance(node.operation, SumPool2d | MaxPool2d)]
     while known != found:
@@ -87,12 +88,12 @@ class Events:
         Args:
             graph: that was run.
             trace: of it.
-            frames: that it read, `[images, T, *input shape]`; only where the input sends events.
+            frames: that it read, `[images, T, *frame shape]`; only where the input sends events.
 
         Raises:
             RefusedInput: the input sends events, and there are no frames of these images, or others than events.
         """
-        expected = (trace.images, trace.time_steps, *graph.nodes[graph.input].shape)
+        expected = (trace.images, trace.time_steps, *graph.frame_shape)
         if graph.input not in event_senders(graph):
             frames = None
         elif frames is None:
@@ -110,7 +111,7 @@ class Events:
         def first(node: Node, images: slice) -> NDArray[np.generic]:
             if node.spiking:
                 return trace.spikes[node.name].unpack(images.start, images.stop)
-            return np.zeros(0) if frames is None else frames[images]
+            return np.zeros(0) if frames is None else of_inputs(graph, frames[images])[node.name]
 
         return cls(graph, trace.spikes, _sent(graph, first, trace.images, trace.time_steps))
 

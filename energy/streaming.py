@@ -13,12 +13,13 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.inputs import Given
 from neuromorphic.ir.trace import Trace
 
 
 def count_running(
     graph: Graph,
-    frames: NDArray[np.float32],
+    frames: Given,
     time_steps: int | None = None,
     batch: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -27,7 +28,7 @@ def count_running(
 
     Args:
         graph: a validated graph.
-        frames: float32 `[N, *input shape]`, or one frame per step.
+        frames: float32 `[N, *input shape]`, or one frame per step; of several inputs, such of each by its name.
         time_steps: T, where neither the frames nor the file say.
         batch: images side by side.
         progress: told (images done, images in all).
@@ -35,13 +36,13 @@ def count_running(
     Raises:
         RefusedInput: as `reference.run` and `count` do.
     """
-    frames = per_step(graph, frames, time_steps)
+    shown = per_step(graph, frames, time_steps)
     parts = []
-    for start in range(0, len(frames), batch):
-        progress(start, len(frames))
-        part = frames[start : start + batch]
+    for start in range(0, len(shown), batch):
+        progress(start, len(shown))
+        part = shown[start : start + batch]
         parts.append(count(graph, run(graph, part), frames=part))
-    progress(len(frames), len(frames))
+    progress(len(shown), len(shown))
     return OperationCounts.joined(parts)
 
 

@@ -85,7 +85,7 @@ class Grain(StrEnum):
 def simulate(
     model: ModelOrModuleArgument = None,
     images: ImagesOption = None,
-    frames_path: FramesOption = None,
+    frames: FramesOption = None,
     bin_size: BinOption = None,
     time_first: TimeFirstOption = False,
     time_steps: TimeStepsOption = None,
@@ -112,8 +112,8 @@ def simulate(
         Precision | None, typer.Option(help="The arithmetic to simulate; float, but for files of integers (netx).")
     ] = None,
     calibrate: Annotated[
-        str | None,
-        typer.Option(help="Images to quantise on for --precision loihi2, as for --images; or frames: FILE.npy."),
+        list[str] | None,
+        typer.Option(help="Images to quantise on for --precision loihi2, as for --images; or frames, as for --frames."),
     ] = None,
     calibration_images: Annotated[int, typer.Option(min=1, help="Take the first N of them.")] = CALIBRATION_IMAGES,
     granularity: Annotated[
@@ -161,7 +161,7 @@ def simulate(
         from neuromorphic.loihi2.certificate import certify
         from neuromorphic.placement import Limits, picture, place
         from neuromorphic.reading.events import parse_bin
-        from neuromorphic.reading.frames import FrameOptions
+        from neuromorphic.reading.frames import FrameOptions, named_files
         from neuromorphic.reading.provenance import asked
         from neuromorphic.runs.cli_inputs import assumed_of, inputs_for, open_graph, steps_of, truth_of
         from neuromorphic.runs.cli_integers import integers_of, widths_of
@@ -187,6 +187,8 @@ def simulate(
             raise RefusedInput(f"--module {own.spec} runs in this process only; expected no --cluster and no --resume")
         if own is not None and (precision is Precision.loihi2 or check is not None):
             raise RefusedInput(f"--module {own.spec} is compared in floats; expected no --check and --precision float")
+        files = named_files(frames or ())
+        learnt = (*(calibrate or ()), *named_files(calibrate or ()).values())
         drawing = None if placement is None else placement.with_suffix(".svg")
         limits = Limits.of(profile.value)
         check_outputs(
@@ -199,16 +201,16 @@ def simulate(
                 "--placement": placement,
                 "--placement's picture": drawing,
             },
-            (model, images, frames_path, calibrate, check, *(() if own is None else own.files)),
+            (model, images, check, *files.values(), *learnt, *(() if own is None else own.files)),
         )
         floats, prepared = open_graph(model, own, asked(dt, reset, integrators, written_by))
         precision, graph = _arithmetic(floats, precision), floats
         kind = TARGETS[backend.value]
         target = kind(timeout=timeout) if kind is Lava and timeout is not None else kind()
         layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
-        if check is not None and frames_path is not None:
-            raise RefusedInput(f"{frames_path}: --check takes images; expected --images SPEC")
-        found = inputs_for(floats, prepared, images, frames_path, layout, limit, skip_broken=skip_broken)
+        if check is not None and frames:
+            raise RefusedInput(f"{', '.join(frames)}: --check takes images; expected --images SPEC")
+        found = inputs_for(floats, prepared, images, files, layout, limit, skip_broken=skip_broken)
         if precision is Precision.loihi2:
             if check is not None and floats.metadata.document.get("expanded"):
                 raise RefusedInput(

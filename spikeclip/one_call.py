@@ -1,7 +1,7 @@
 """`spikeclip.run`: what `spikeclip simulate` does, in one call, for a notebook."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput, meant
 from neuromorphic.execution.frames import timed
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.inputs import side_by_side
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.file import integer_graph
 from neuromorphic.loihi2.integers import graded, integers
@@ -23,17 +24,20 @@ from neuromorphic.reading.read import read_graph
 from neuromorphic.runs.cli_inputs import find_inputs, frames_of
 from neuromorphic.targets.target import TARGETS, Lava
 
+Frames = str | Path | Sequence[Any] | NDArray[Any] | Mapping[str, Any]
+"""Numbers, or a file of them; or such by the name of an input."""
+
 CALIBRATED = 64
 """Images, or frames, that a graph is quantised on at most, where no others are given."""
 
 
 def run(
     model: str | Path | Graph,
-    frames: str | Path | Sequence[Any] | NDArray[Any] | None = None,
+    frames: Frames | None = None,
     *,
     images: str | Path | NDArray[np.uint8] | None = None,
     precision: Literal["float", "loihi2"] = "float",
-    calibrate: str | Path | Sequence[Any] | NDArray[Any] | None = None,
+    calibrate: Frames | None = None,
     granularity: Granularity = "layer",
     backend: str = "lava",
     time_steps: int | None = None,
@@ -48,7 +52,8 @@ def run(
 
     Args:
         model: a `.nir` file, or a graph that was read.
-        frames: what the input reads, `[N, *input shape]` or `[N, T, *input shape]`: numbers, or a file of them.
+        frames: what the input reads, `[N, *input shape]` or `[N, T, *input shape]`: numbers, or a file of them; of
+            several inputs, such by the name of each.
         images: instead of frames: a SPEC as `--images` takes it, or uint8 `[N, H, W, C]` of the graph's size.
         precision: the arithmetic; `loihi2` quantises a graph of floats first.
         calibrate: what it is quantised on, of the same kind as what it is run on; by default the first 64 of that,
@@ -91,12 +96,17 @@ def run(
 
 def _frames(graph: Graph, frames: Any, images: Any, limit: int | None) -> NDArray[np.float32]:
     """Float32 of one of the two."""
+    if isinstance(frames, Mapping) and all(isinstance(each, str | Path) for each in frames.values()):
+        return find_frames(graph, {name: Path(each) for name, each in frames.items()}, limit=limit).floats()
+    if isinstance(frames, Mapping):
+        arrays = {name: np.asarray(each, np.float32) for name, each in frames.items()}
+        return np.asarray(side_by_side(graph, arrays)[:limit])
     if isinstance(frames, str | Path):
         return find_frames(graph, Path(frames), limit=limit).floats()
     if frames is not None:
         return np.asarray(frames, np.float32)[:limit]
     if isinstance(images, str | Path):
-        return frames_of(graph, find_inputs(graph, str(images), None, limit=limit))
+        return frames_of(graph, find_inputs(graph, str(images), {}, limit=limit))
     return encode(graph, np.asarray(images, np.uint8)[:limit])
 
 

@@ -36,9 +36,11 @@ ImagesOption = Annotated[
     ),
 ]
 FramesOption = Annotated[
-    Path | None,
+    list[str] | None,
     typer.Option(
-        "--frames", help="Instead of images, what the input reads: .npy, .npz, NIR's data or events (docs/data.md)."
+        "--frames",
+        help="Instead of images, what the input reads: .npy, .npz, NIR's data or events (docs/data.md); of several "
+        "inputs NAME=FILE, once for each.",
     ),
 ]
 BinOption = Annotated[

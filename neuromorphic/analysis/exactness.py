@@ -62,7 +62,7 @@ def exact_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool
     proof, expected = proven(graph), frame_sums(graph)
     if proof is None or expected is None or expected.bits is None or not proof.exact or time_steps > proof.time_steps:
         return False
-    if expected.constant and frames.ndim > len(graph.nodes[graph.input].shape) + 1:
+    if expected.constant and frames.ndim > len(graph.frame_shape) + 1:
         if frames.strides[1] != 0 and not (frames == frames[:, :1]).all():
             return False
         frames = frames[:, 0]
@@ -79,5 +79,5 @@ def rounds(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
     doesn't.  Arguments as of `exact_on`.
     """
     if graph.precision == "loihi2":
-        return graph.output in fractions(graph)
+        return not fractions(graph).isdisjoint(graph.outputs)
     return graph.metadata.certificate.get("exact") is not True or not exact_on(graph, frames, time_steps)

@@ -18,7 +18,7 @@ def frame_sums(graph: Graph) -> Sums | None:
     Raises:
         RefusedInput: the file's preprocessing is not understood.
     """
-    metadata, shape = graph.metadata, graph.nodes[graph.input].shape
+    metadata, shape = graph.metadata, graph.frame_shape
     if metadata.preprocessing is not None and metadata.input_bits is not None:
         mean, std = (each.astype(np.float32) for each in normalisation(metadata, graph.source))
         return pixel_sums(mean, std, metadata.input_bits) if len(shape) == 3 and mean.shape == shape[:1] else None

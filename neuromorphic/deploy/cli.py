@@ -29,7 +29,7 @@ IMAGES = 8
 def deploy(
     model: Annotated[Path, typer.Argument(help="A quantised graph (.nir), or a netx file of lava-dl.")],
     images: ImagesOption = None,
-    frames_path: FramesOption = None,
+    frames: FramesOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Take the first N only.")] = IMAGES,
     time_steps: TimeStepsOption = None,
     folder: Annotated[
@@ -50,14 +50,16 @@ def deploy(
         from neuromorphic.deploy.plan import plan
         from neuromorphic.execution.fast import run_in_batches
         from neuromorphic.execution.frames import per_step
+        from neuromorphic.reading.frames import named_files
         from neuromorphic.runs.cli_inputs import find_inputs, frames_of
 
-        check_outputs({"--netx": netx}, (model, images, frames_path), {"--netx": ".net"})
+        files = named_files(frames or ())
+        check_outputs({"--netx": netx}, (model, images, *files.values()), {"--netx": ".net"})
         if folder is None and netx is None:
             raise RefusedInput("nothing to write; expected -o FOLDER or --netx FILE.net")
         if folder is not None:
             check_folder(folder)
-            if (images is None) == (frames_path is None):
+            if (images is None) != bool(files):
                 raise RefusedInput(
                     "nothing to expect spikes on, or two things; expected --images SPEC or --frames FILE"
                 )
@@ -66,11 +68,11 @@ def deploy(
         if netx is not None:
             to_layers(graph)
         if folder is not None and planned is not None:
-            found = find_inputs(graph, images, frames_path, limit=limit)
-            frames = per_step(graph, frames_of(graph, found), time_steps)
+            found = find_inputs(graph, images, files, limit=limit)
+            shown = per_step(graph, frames_of(graph, found), time_steps)
             with progress_bar("running") as advance:
-                trace = run_in_batches(graph, frames, progress=advance)
-            write_folder(folder, graph, planned, frames, trace)
+                trace = run_in_batches(graph, shown, progress=advance)
+            write_folder(folder, graph, planned, shown, trace)
             synapses = sum(len(population.synapses) for population in planned.populations)
             relays = sum(len(population.relays) for population in planned.populations)
             results.print(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import in_memory
 from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.inputs import several_ends
 from neuromorphic.ops import (
     Affine,
     Conv2d,
@@ -64,6 +65,8 @@ def to_layers(graph: Graph) -> tuple[Layer, ...]:
     """
     if graph.precision != "loihi2":
         raise RefusedInput(f"{graph.source}: holds floats; expected the chip's integers")
+    if reasons := several_ends(graph):
+        raise RefusedInput("; ".join(reasons))
     writer = _Writer([])
     shape = arriving = graph.nodes[graph.input].shape
     layers: list[Layer] = []

@@ -20,6 +20,7 @@ from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.inputs import several_ends
 from neuromorphic.loihi2.certificate import PopulationProof, certify
 from neuromorphic.ops import (
     Affine,
@@ -133,6 +134,8 @@ def plan(graph: Graph) -> Plan:
     Raises:
         RefusedInput: all that Lava's own processes lack for it, one sentence each.
     """
+    if reasons := several_ends(graph):
+        raise RefusedInput("; ".join(reasons))
     planner = _Planner(graph)
     populations = tuple(planner.population(node) for node in graph.populations)
     if planner.reasons:

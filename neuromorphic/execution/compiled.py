@@ -66,8 +66,8 @@ COUNTS: Type = np.dtype(np.uint8)
 
 
 def fits(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
-    """Whether every sum of this graph on these frames is exact in any order, no edge takes a time step, one output."""
-    if graph.recurrent or len(graph.outputs) > 1:
+    """Whether every sum of this graph on these frames is exact in any order, no edge takes a step, ends are single."""
+    if graph.recurrent or len(graph.inputs) > 1 or len(graph.outputs) > 1:
         return False
     if any(isinstance(node.operation, Delay) for node in graph.nodes.values()):
         return False

@@ -23,8 +23,9 @@ from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.batches import batches, fitting, joined, told
-from neuromorphic.execution.frames import frame, per_step
+from neuromorphic.execution.frames import per_step, read_at
 from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.inputs import Given
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import Array, ChipPopulation, Delay, DelayLine, Neurons, Overflows, Sink, Source, Stateless
 from neuromorphic.ops.types import ChipKernel, NeuronKernel
@@ -77,7 +78,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
     spikes = {node.name: np.zeros((batch, time_steps, *node.shape), np.uint8) for node in graph.populations}
     outputs = {name: np.zeros((batch, time_steps, *graph.nodes[name].shape), np.float64) for name in graph.outputs}
     for t in range(time_steps):
-        values = execution.step({graph.input: frame(graph, frames, t)})
+        values = execution.step(read_at(graph, frames, t))
         for name, train in spikes.items():
             train[:, t] = values[name]
         for name, sent in outputs.items():
@@ -88,7 +89,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
 
 def traces(
     graph: Graph,
-    frames: NDArray[np.float32],
+    frames: Given,
     time_steps: int | None = None,
     batch: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -99,17 +100,17 @@ def traces(
     Arguments and errors as of the reference's.  Compiled kernels run on so many cores; on all of this process's by
     default.
     """
-    frames = per_step(graph, frames, time_steps)
-    images, steps = frames.shape[:2]
-    compiled = _compiled(graph, frames, steps)
+    shown = per_step(graph, frames, time_steps)
+    images, steps = shown.shape[:2]
+    compiled = _compiled(graph, shown, steps)
     results: Iterator[Trace]
     if compiled is None:
         results = (
-            _trace(graph, run(graph, frames[part], steps)) for part in batches(images, batch or fitting(graph, steps))
+            _trace(graph, run(graph, shown[part], steps)) for part in batches(images, batch or fitting(graph, steps))
         )
     else:
         parts = batches(images, compiled.batch)
-        results = _side_by_side(lambda part: _compiled_trace(compiled, frames[part]), parts, cores or _own_cores())
+        results = _side_by_side(lambda part: _compiled_trace(compiled, shown[part]), parts, cores or _own_cores())
     return told(results, images, progress)
 
 
@@ -238,7 +239,7 @@ class Execution:
         """What every node sends in the next step, `[B, *shape]` by name.
 
         Args:
-            given: what the input sends, and nodes that are not computed.
+            given: what the inputs send, and nodes that are not computed.
         """
         values: dict[str, Array] = dict(given)
         for node in self.nodes:

@@ -1,5 +1,6 @@
 """The frames of a run: one for every image and time step."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -7,17 +8,24 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.inputs import Given, of_inputs, side_by_side
 from neuromorphic.ops.widths import GRADED_BITS
 
 
-def per_step(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None) -> NDArray[np.float32]:
-    """Frames `[N, T, *input shape]` from such frames or from one frame per image (a view, not a copy).
+def per_step(graph: Graph, given: Given, time_steps: int | None = None) -> NDArray[np.float32]:
+    """Frames `[N, T, *frame shape]` from such frames, or from one frame per image (a view, not a copy).
+
+    Args:
+        graph: that reads them.
+        given: float32 `[N, *frame shape]` or `[N, T, *frame shape]`; or such of each input, by its name.
+        time_steps: T, where neither the frames nor the graph's metadata say.
 
     Raises:
         RefusedInput: another shape, a value that is not finite, or for a graph in integers no graded spike, or T is
             unknown or contradicts the file.
     """
-    shape = graph.nodes[graph.input].shape
+    frames = np.asarray(side_by_side(graph, given), np.float32) if isinstance(given, Mapping) else given
+    shape = graph.frame_shape
     known = graph.metadata.time_steps
     if frames.shape[1:] == shape:
         steps = time_steps or known
@@ -73,9 +81,9 @@ def timed(graph: Graph, frames: NDArray[np.float32] | None, time_steps: int | No
 
 def still(graph: Graph, frames: NDArray[np.float32]) -> bool:
     """Whether there is one frame per image, the same in every step."""
-    return frames.ndim == len(graph.nodes[graph.input].shape) + 1
+    return frames.ndim == len(graph.frame_shape) + 1
 
 
-def frame(graph: Graph, frames: NDArray[np.float32], t: int) -> NDArray[np.float32]:
-    """The frames of step t, `[B, *input shape]`, of such frames or of one per step."""
-    return frames if still(graph, frames) else frames[:, t]
+def read_at(graph: Graph, frames: NDArray[np.float32], t: int) -> dict[str, NDArray[np.float32]]:
+    """What every input reads in step t, `[B, *input shape]` by name, of one frame per image or of one per step."""
+    return of_inputs(graph, frames if still(graph, frames) else frames[:, t])

@@ -1,17 +1,18 @@
 """Membranes, step by step: v of one node's neurons."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, meant
 from neuromorphic.execution.fast import Execution
-from neuromorphic.execution.frames import frame, per_step
+from neuromorphic.execution.frames import per_step, read_at
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.inputs import Given
 
 
-def membranes(
-    graph: Graph, frames: NDArray[np.float32], node: str, time_steps: int | None = None
-) -> NDArray[np.float64]:
+def membranes(graph: Graph, frames: Given, node: str, time_steps: int | None = None) -> NDArray[np.float64]:
     """V of the neurons of `node` after every time step: after a spike's reset, before the next input.
 
     Args:
@@ -29,11 +30,11 @@ def membranes(
     known = [each.name for each in graph.nodes.values() if each.neurons]
     if node not in known:
         raise RefusedInput(f"{graph.source}: no neurons {node!r}{meant(node, known)}")
-    shown = per_step(graph, np.asarray(frames, np.float32), time_steps)
+    shown = per_step(graph, frames if isinstance(frames, Mapping) else np.asarray(frames, np.float32), time_steps)
     images, steps = shown.shape[:2]
     execution = Execution(graph, images, steps)
     values = np.empty((images, steps, *graph.nodes[node].shape))
     for t in range(steps):
-        execution.step({graph.input: frame(graph, shown, t)})
+        execution.step(read_at(graph, shown, t))
         values[:, t] = execution.membranes[node]
     return values

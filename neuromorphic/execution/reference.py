@@ -9,23 +9,24 @@ from collections.abc import Callable, Iterator
 from typing import assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.batches import batches, fitting, joined, told
-from neuromorphic.execution.frames import per_step
+from neuromorphic.execution.frames import per_step, read_at
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.inputs import Given
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import Delay, Float64, Neurons, Sink, Source, Stateless
 
 
-def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None) -> Trace:
+def run(graph: Graph, frames: Given, time_steps: int | None = None) -> Trace:
     """Execute `graph` on `frames`, each presented for T steps.
 
     Args:
         graph: a validated graph.
-        frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step.
+        frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step;
+            of several inputs, such of each by its name.
         time_steps: T, where neither the frames nor the graph's metadata say.
 
     Returns:
@@ -34,8 +35,8 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
     Raises:
         RefusedInput: the frames don't have the shape of the graph's input, T is unknown, or the output is too large.
     """
-    frames = per_step(graph, frames, time_steps)
-    images, steps = frames.shape[:2]
+    shown = per_step(graph, frames, time_steps)
+    images, steps = shown.shape[:2]
     nodes = graph.nodes.values()
     states = {n.name: n.operation.at_rest(images, n.shape) for n in nodes if isinstance(n.operation, Neurons)}
     lines: dict[str, list[Float64]] = {n.name: [] for n in nodes if isinstance(n.operation, Delay)}
@@ -45,6 +46,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
     past: dict[str, list[Float64]] = {s: [] for sources in read.values() for s, lag in sources if lag}
     for t in range(steps):
         values: dict[str, Float64] = {}
+        read_now = read_at(graph, shown, t)
         for node in nodes:
             x = np.zeros((images, *node.input_shape))
             for source, lag in read[node.name]:
@@ -53,7 +55,7 @@ def run(graph: Graph, frames: NDArray[np.float32], time_steps: int | None = None
                     x += sent.reshape(x.shape)
             match node.operation:
                 case Source():
-                    values[node.name] = frames[:, t].astype(np.float64)
+                    values[node.name] = read_now[node.name].astype(np.float64)
                 case Sink():
                     values[node.name] = x
                 case Delay() as delay:
@@ -93,7 +95,7 @@ def _delayed(delay: Delay, line: list[Float64]) -> Float64:
 
 def traces(
     graph: Graph,
-    frames: NDArray[np.float32],
+    frames: Given,
     time_steps: int | None = None,
     batch: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -107,10 +109,10 @@ def traces(
         batch: images side by side; by default as many as fit (`batches.fitting`).
         progress: told (images done, images in all).
     """
-    frames = per_step(graph, frames, time_steps)
-    images, steps = frames.shape[:2]
+    shown = per_step(graph, frames, time_steps)
+    images, steps = shown.shape[:2]
     parts = batches(images, batch or fitting(graph, steps))
-    return told((run(graph, frames[part]) for part in parts), images, progress)
+    return told((run(graph, shown[part]) for part in parts), images, progress)
 
 
 run_in_batches = joined(traces)

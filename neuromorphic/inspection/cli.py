@@ -55,7 +55,7 @@ def inspect_file(
     integrators: IntegratorsOption = None,
     written_by: WrittenByOption = None,
     images: ImagesOption = None,
-    frames_path: FramesOption = None,
+    frames: FramesOption = None,
     time_steps: TimeStepsOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Take the first N of them.")] = MEASURED,
     prove: Annotated[
@@ -75,15 +75,17 @@ def inspect_file(
         from neuromorphic.inspection.drawing import draw
         from neuromorphic.inspection.proof import find_proof
         from neuromorphic.inspection.report import inspect, synapses
+        from neuromorphic.reading.frames import named_files
         from neuromorphic.reading.provenance import asked
         from neuromorphic.reading.read import read_graph
         from neuromorphic.runs.cli_inputs import find_inputs, frames_of
 
-        check_outputs({"--json": json_path, "--svg": svg}, (model, images, frames_path))
+        files = named_files(frames or ())
+        check_outputs({"--json": json_path, "--svg": svg}, (model, images, *files.values()))
         graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
         shown = None
-        if images is not None or frames_path is not None:
-            shown = frames_of(graph, find_inputs(graph, images, frames_path, limit=limit))
+        if images is not None or files:
+            shown = frames_of(graph, find_inputs(graph, images, files, limit=limit))
         with console.status("proving"):
             proof = find_proof(graph, prove=prove)
         with console.status("judging targets"):

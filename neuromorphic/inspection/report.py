@@ -134,6 +134,8 @@ class Inspection:
             "totals": self.totals,
             "extensions": list(self.extensions),
             "input": {"shape": list(self.graph.nodes[self.graph.input].shape), "bits": metadata.input_bits},
+            "inputs": {name: list(self.graph.nodes[name].shape) for name in self.graph.inputs},
+            "outputs": {name: list(self.graph.nodes[name].shape) for name in self.graph.outputs},
             "preprocessing": metadata.preprocessing,
             "label_names": list(metadata.label_names),
             "readout": document.get("readout"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.shown import Shown
-from neuromorphic.ops import AnyOperation, ChipPopulation, Delay, Neurons, Population, Shape, Shapes, Sink
+from neuromorphic.ops import AnyOperation, ChipPopulation, Delay, Neurons, Population, Shape, Shapes, Sink, Source
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Graph(Shown):
 
     Attributes:
         nodes: by name, in topological order: sources come before what reads them in the same step.
-        input: name of the one input node.
+        input: name of the input node, of several the first.
         output: name of the output node, of several of the one that scores and predictions are made of.
         metadata: what the exporter wrote of time, images, labels and grids.
         source: file that it was read from, for messages; the same graph in two files is equal.
@@ -76,10 +76,24 @@ class Graph(Shown):
         return tuple(node for node in self.nodes.values() if node.spiking)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of all input nodes, `input` first."""
+        return self._ends(Source, self.input)
+
+    @property
+    def frame_shape(self) -> Shape:
+        """Shape of a frame: that of the input; of several, all of their elements in a row (`ir.inputs`)."""
+        shapes = [self.nodes[name].shape for name in self.inputs]
+        return shapes[0] if len(shapes) == 1 else (sum(map(math.prod, shapes)),)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Names of all output nodes, `output` first."""
-        sinks = sorted(node.name for node in self.nodes.values() if isinstance(node.operation, Sink))
-        return tuple(sorted(sinks, key=lambda name: name != self.output))
+        return self._ends(Sink, self.output)
+
+    def _ends(self, kind: type[Source | Sink], first: str) -> tuple[str, ...]:
+        names = sorted(node.name for node in self.nodes.values() if isinstance(node.operation, kind))
+        return tuple(sorted(names, key=lambda name: name != first))
 
     @property
     def precision(self) -> str:

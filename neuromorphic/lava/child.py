@@ -1,4 +1,4 @@
-"""The child process that runs Lava: `python -m neuromorphic.lava.child FOLDER`, started by `simulation`.
+"""The child process that runs Lava: `python -m neuromorphic.lava.child FOLDER NAME`, started by `simulation`.
 
 Reads the job in FOLDER, writes the steps done and to do as lines on standard output, and leaves the results in FOLDER.
 Whatever Lava prints goes to standard error.  Lava's runtime waits for ever for a process that died or raised, and

@@ -32,7 +32,7 @@ class Job:
 
     Attributes:
         graph: a validated graph; its metadata stays behind.
-        frames: float32 `[N, T, *input shape]`, or `[N, 1, *input shape]` where an image presents one frame T times.
+        frames: float32 `[N, T, *frame shape]`, or `[N, 1, *frame shape]` where an image presents one frame T times.
         time_steps: T.
         batch: images at a time; 1 with stock models.
         models: what computes the layers: ours, or Lava's own processes.

@@ -49,7 +49,7 @@ class Layer:
 
     Attributes:
         members: in topological order; the last one is the head.
-        sources: the graph's input or heads of other layers.
+        sources: the graph's inputs or heads of other layers.
         delays: steps from what a source sends to the head's answer, per source.
         lags: how many of an image's steps earlier than the head answers a source sends what it answers, per source.
         latency: of the head.
@@ -102,7 +102,7 @@ def _layer(graph: Graph, head: str, heads: tuple[str, ...]) -> Layer:
         entries = tuple(timing.latency[name] - steps for steps in synapses)
         direct = tuple(bool(steps) and graph.nodes[name].neurons for steps in synapses)
         found[name] = Member(graph.nodes[name], read, waits, lags, entries, direct, biases(graph)[name])
-        waiting += [s for s in read if s not in heads and s != graph.input]
+        waiting += [s for s in read if s not in heads and s not in graph.inputs]
     # The head is last: a `Delay` on a cycle stands in the graph before what it reads.
     members = (*(found[name] for name in graph.nodes if name in found and name != head), found[head])
     operation = graph.nodes[head].operation

@@ -15,6 +15,7 @@ from lava.proc.conv.process import Conv
 from lava.proc.lif.process import LIFReset
 
 from neuromorphic.analysis.schedule import Schedule, schedule
+from neuromorphic.ir.inputs import of_inputs
 from neuromorphic.lava.job import Job, Models, membrane_files, output_files, spike_files
 from neuromorphic.lava.layers import Layer, layers
 from neuromorphic.lava.membranes import MembraneFile
@@ -99,8 +100,10 @@ class Network:
 def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
     graph, batch, time_steps = job.graph, job.batch, job.time_steps
     lead = (batch,) if job.models == "fused" else ()
-    source = SourceProcess(frames=job.frames, time_steps=time_steps, batch=batch, lead=lead)
-    out: dict[str, Any] = {graph.input: source.out}
+    out: dict[str, Any] = {
+        name: SourceProcess(frames=frames, time_steps=time_steps, batch=batch, lead=lead).out
+        for name, frames in of_inputs(graph, job.frames).items()
+    }
     parts = layers(graph)
     membranes = {
         name: MembraneFile(path, time_steps, timing.latency[name], batch)

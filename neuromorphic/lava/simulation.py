@@ -4,15 +4,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.execution.batches import fitting, joined
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.inputs import Given
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.job import Job, Models
 from neuromorphic.lava.runner import SILENCE, kept, run_group
@@ -24,9 +22,13 @@ _ENVIRONMENT = {
 }
 
 
+NAME = "neuromorphic.child"
+"""A word in the command line of the child and of Lava's processes, for `pgrep -f`, wherever their module moves to."""
+
+
 def traces(
     graph: Graph,
-    frames: NDArray[np.float32],
+    frames: Given,
     time_steps: int | None = None,
     *,
     precision: str = "float",
@@ -44,7 +46,8 @@ def traces(
 
     Args:
         graph: a validated graph.
-        frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step.
+        frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step;
+            of several inputs, such of each by its name.
         time_steps: T, where neither the frames nor the graph's metadata say.
         precision: the arithmetic, `float`; or `loihi2` for a graph in the integers of the chip.
         batch: images at a time, as copies of the chip in lockstep; as many as fit by default (`batches.fitting`), 1
@@ -65,13 +68,13 @@ def traces(
     _check_precision(graph, precision)
     if models not in ("fused", "stock"):
         raise RefusedInput(f"models {models!r}; expected 'fused' or 'stock'")
-    frames = per_step(graph, frames, time_steps)
-    images, steps = frames.shape[:2]
+    shown = per_step(graph, frames, time_steps)
+    images, steps = shown.shape[:2]
     batch = min(_batch(batch, models) or fitting(graph, steps), images)
     if reasons := refusals(graph, stock=models == "stock"):
         raise RefusedInput("; ".join(reasons))
-    repeats = frames.strides[1] == 0
-    job = Job(graph, frames[:, :1] if repeats else frames, steps, batch, models, doubles_on(graph, frames, steps))
+    repeats = shown.strides[1] == 0
+    job = Job(graph, shown[:, :1] if repeats else shown, steps, batch, models, doubles_on(graph, shown, steps))
     depth = schedule(graph).depth
 
     def on_line(line: str) -> None:
@@ -85,7 +88,7 @@ def traces(
             job.write(folder)
         except OSError as error:
             raise SimulationFailed(f"{folder}: Lava's input can't be written there ({error.strerror})") from error
-        command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", str(folder))
+        command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", str(folder), NAME)
         # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
         environment = {**_ENVIRONMENT, "TMPDIR": str(folder)}
         run_group(command, on_line, timeout=timeout, silence=silence, environment=environment, mind=place.mind)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from neuromorphic.analysis.rounding import SINGLE
 from neuromorphic.execution.batches import batches
 from neuromorphic.execution.fast import Execution, run
-from neuromorphic.execution.frames import frame, still
+from neuromorphic.execution.frames import read_at, still
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Affine, Conv2d, Delay, Float32, Linear, Sink, Weighted
 
@@ -105,7 +105,7 @@ class Calibration:
         before = [graph.nodes[name] for name in _behind(graph, node.name)]
         nodes = {n.name: replace(n, sources=()) if n.spiking else n for n in before}
         as_output = replace(node, operation=Sink(), shape=node.input_shape)
-        only = {graph.input: graph.nodes[graph.input], **nodes, node.name: as_output}
+        only = {**{n: graph.nodes[n] for n in graph.inputs}, **nodes, node.name: as_output}
         read = replace(graph, nodes={name: only[name] for name in graph.nodes if name in only})
         alike = still(graph, self.frames) and not any(n.spiking or isinstance(n.operation, Delay) for n in before)
         found = self._sent(read, node.name, given, len(self.frames), {}, 1 if alike else None)
@@ -133,7 +133,7 @@ class Calibration:
             sent = []
             for t in range(count):
                 values = {n: each[part, t] for n, each in found.items()}
-                sent.append(execution.step({graph.input: frame(graph, frames, t), **values})[name])
+                sent.append(execution.step({**read_at(graph, frames, t), **values})[name])
             parts.append(np.stack(sent, 1))
         return np.concatenate(parts)
 

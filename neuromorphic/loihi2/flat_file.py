@@ -20,7 +20,7 @@ def written_flat(graph: Graph, given: Graph, raw: nir.NIRGraph) -> tuple[nir.NIR
         given: the graph that the file holds.
         raw: the file, whose nodes are written again as they were where `graph` has them still.
     """
-    before, _ = flat(raw, graph.source)
+    before, *_ = flat(raw, graph.source)
     written: dict[str, nir.NIRNode] = {}
     edges: list[tuple[str, str]] = []
     groups: dict[str, int] = {}

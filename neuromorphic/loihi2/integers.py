@@ -5,6 +5,7 @@ to the populations, spikes that reach a population directly get synapses of thei
 convolutions.  The readout's nodes, which are the host's, hold integers too; its bias stays with it.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never, cast
 
@@ -72,7 +73,7 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
         if node.spiking or not (weighs(node, carriers) or node.name in host | carriers):
             here = replace(here, sources=_through_synapses(nodes, here, carriers, graph, scheme))
         nodes[node.name] = here
-    metadata = _metadata(graph, scheme, biases[graph.output])
+    metadata = _metadata(graph, scheme, {name: biases[name] for name in graph.outputs})
     result = replace(arranged(graph, nodes), metadata=metadata, made_of=lineage(graph))
     return replace(result, metadata=replace(result.metadata, certificate=certify(result).to_dict()))
 
@@ -255,19 +256,26 @@ def nearest(value: float, largest_exponent: int) -> np.float32:
     return np.float32(min(np.round(value / 2.0**exponent), MOST) * 2.0**exponent)
 
 
-def _metadata(graph: Graph, scheme: Scheme, constant: NDArray[np.float64]) -> GraphMetadata:
+def _metadata(graph: Graph, scheme: Scheme, constants: Mapping[str, Float64]) -> GraphMetadata:
     """That of the float graph, for integer frames and outputs.
 
     Args:
         graph: the float graph.
         scheme: its scheme.
-        constant: what the biases of the chip, which are no part of its currents, bring to the output.
+        constants: what the biases of the chip, which are no part of its currents, bring to each output.
 
     Raises:
         RefusedInput: there is such a constant, and no readout in the metadata to add it.
     """
     metadata = graph.metadata
     settings, readout = metadata.preprocessing, metadata.readout
+    for name, brought in constants.items():
+        if brought.any() and (readout is None or name != graph.output):
+            raise RefusedInput(
+                f"{name}: biases of the chip reach it with its currents; expected a readout in the metadata, which "
+                "adds them"
+            )
+    constant = constants[graph.output]
     if settings is not None:
         std = [float(s) / scheme.input_scale for s in np.atleast_1d(settings["std"])]
         settings = {**settings, "std": std}
@@ -276,9 +284,4 @@ def _metadata(graph: Graph, scheme: Scheme, constant: NDArray[np.float64]) -> Gr
         if constant.any():
             bias = constant.reshape(-1) * readout.time_weights.sum() + (bias if bias.size else 0)
         readout = Readout(readout.time_weights * scheme.units[graph.output], bias)
-    elif constant.any():
-        raise RefusedInput(
-            f"{graph.output}: biases of the chip reach it with its currents; expected a readout in the metadata, which "
-            "adds them"
-        )
     return replace(metadata, preprocessing=settings, input_bits=0, readout=readout)

@@ -227,7 +227,7 @@ class _Work:
         """Give the host's nodes units: that of integers that it has already; else its largest weight becomes 127."""
         host = host_nodes(self.graph)
         for node in self.graph.nodes.values():
-            if node.name not in host or node.name == self.graph.input:
+            if node.name not in host or node.name in self.graph.inputs:
                 continue
             unit, scheme, exponent = pooled_unit(self.graph, self.scheme, node), self.scheme, 0
             if isinstance(node.operation, Weighted):
@@ -329,12 +329,12 @@ def _decays_change(floats: Node, chip: Node) -> float:
 
 
 def _reads_input(graph: Graph, stream: Stream) -> bool:
-    """Whether frames enter a stream, from the input or from where they have only waited since."""
+    """Whether frames enter a stream, from an input or from where they have only waited since."""
     waiting = [s for name in stream.synapses for s in graph.nodes[name].sources] + [s for s, _ in stream.direct]
     seen = set(waiting)
     while waiting:
         name = waiting.pop()
-        if name == graph.input:
+        if name in graph.inputs:
             return True
         if isinstance(graph.nodes[name].operation, Delay):
             waiting += [s for s in graph.nodes[name].sources if s not in seen]

@@ -19,11 +19,6 @@ def refusals(graph: Graph) -> list[str]:
     where = f"{graph.source}: precision loihi2: "
     if not graph.populations:
         return [f"{where}it has no neurons that spike; expected some, since the rest is the host's"]
-    if len(graph.outputs) > 1:
-        names = ", ".join(graph.outputs[:4])
-        return [
-            f"{where}it has {len(graph.outputs)} outputs ({names}); expected one, since integers have one unit there"
-        ]
     neurons = [node for node in graph.populations if isinstance(node.operation, FloatNeurons)]
     checks: list[Callable[[], object]] = [
         lambda: currents_in_order(graph),

@@ -31,7 +31,7 @@ from neuromorphic.ops.widths import WEIGHT_EXPONENT
 @final
 @dataclass(frozen=True)
 class Affine(Biased):
-    """`y = W x + b`, W float32 `[out, in]`, b float32 `[out]`."""
+    """`y = W x + b`, W float32 `[out, in]`, b float32 `[out]`; x in a row, whatever the shape that arrives."""
 
     nir_types: ClassVar = (nir.Affine, nir.Linear)
     kind: ClassVar[Kind] = "linear"
@@ -40,12 +40,12 @@ class Affine(Biased):
     @classmethod
     def read(cls, node: nir.Affine | nir.Linear, shape: Shape, where: str, given: Conventions) -> Typed:
         weight = finite(node.weight, "weight", where)
-        if weight.ndim != 2 or (weight.shape[1],) != shape:
+        if weight.ndim != 2 or weight.shape[1] != prod(shape):
             raise RefusedInput(f"{where}: weight has the shape {list(weight.shape)}; its input has {list(shape)}")
         given_bias = node.bias if isinstance(node, nir.Affine) else 0.0
         bias = per_channel(given_bias, len(weight), "bias", where)
         out = (len(weight),)
-        return Typed(cls(weight, bias), Shapes(shape, out), out)
+        return Typed(cls(weight, bias), Shapes((weight.shape[1],), out), out)
 
     def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> nir.NIRNode:
         """An `Affine`, or a `Linear` where there is no bias and there was none."""

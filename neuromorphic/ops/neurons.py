@@ -15,7 +15,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
 from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Population
-from neuromorphic.ops.parameters import check_threshold, decay, full, gain, per_input, per_neuron
+from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
     Float32,
@@ -71,6 +71,11 @@ class FloatPopulation(FloatState, Population):
     def rests_after_spike(self) -> bool:
         return not self.subtracts
 
+    @property
+    def fires_at_rest(self) -> bool:
+        """Whether some thresholds are below where v begins: such neurons fire although nothing arrives."""
+        return bool((self.threshold < self.start).any())
+
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
         numbers = {key: values for key, values in vars(self).items() if key != "subtracts"}
         return GeneralNeurons(numbers, self.start, (batch, *shape), dtype, subtracts=self.subtracts)
@@ -97,7 +102,6 @@ class Lif(Leaky, FloatPopulation):
     @classmethod
     def read(cls, node: nir.LIF, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("tau", "r", "v_leak", "v_threshold", "v_reset"), shape, where)
-        check_threshold(values, where)
         if np.isinf(values["tau"]).any() or np.isinf(values["r"]).any():
             return cls._integrator(values, shape, where, given)
         leaving = decay(values["tau"], given, "tau", where)
@@ -136,8 +140,8 @@ class Lif(Leaky, FloatPopulation):
 
     @property
     def always_updated(self) -> bool:
-        """Where it leaks towards, or is reset to, anything but 0."""
-        return bool(self.leak.any() or self.reset.any())
+        """Where it leaks towards, or is reset to, anything but 0, or fires at rest."""
+        return bool(self.leak.any() or self.reset.any()) or self.fires_at_rest
 
 
 @final
@@ -158,7 +162,6 @@ class If(Integrating, FloatPopulation):
     @classmethod
     def read(cls, node: nir.IF, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("r", "v_threshold", "v_reset"), shape, where)
-        check_threshold(values, where)
         neurons = cls(
             gain=gain(values["r"], given.integrator_dt),
             threshold=values["v_threshold"],
@@ -176,7 +179,9 @@ class If(Integrating, FloatPopulation):
     def charging(self) -> Charging:
         return Charging(self.gain, (), _zero(), self.reset, self._lowering, self.threshold)
 
-    always_updated = False
+    @property
+    def always_updated(self) -> bool:
+        return self.fires_at_rest
 
 
 @final
@@ -203,7 +208,6 @@ class CubaLif(CurrentBased, FloatPopulation):
     def read(cls, node: nir.CubaLIF, shape: Shape, where: str, given: Conventions) -> Typed:
         keys = ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
         values = per_neuron(node, keys, shape, where)
-        check_threshold(values, where)
         synapse = decay(values["tau_syn"], given, "tau_syn", where)
         neurons = cls(
             current_decay=synapse,
@@ -236,8 +240,8 @@ class CubaLif(CurrentBased, FloatPopulation):
 
     @property
     def always_updated(self) -> bool:
-        """Where it leaks towards, or is reset to, anything but 0."""
-        return bool(self.leak.any() or self.reset.any())
+        """Where it leaks towards, or is reset to, anything but 0, or fires at rest."""
+        return bool(self.leak.any() or self.reset.any()) or self.fires_at_rest
 
 
 @final
@@ -278,4 +282,4 @@ class Threshold(FloatPopulation):
 
     @property
     def always_updated(self) -> bool:
-        return bool((self.threshold < 0).any())
+        return self.fires_at_rest

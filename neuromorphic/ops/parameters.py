@@ -87,7 +87,8 @@ def _outside(numbers: NDArray[np.integer], least: int) -> bool:
 def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) -> dict[str, Float32]:
     """The parameters `keys` of `node`, one number for each neuron: float32 of `shape`, by key.
 
-    A single number stands for all neurons; a `v_reset` that is absent is 0, as in NIR.
+    A single number stands for all neurons, one per channel or one per position for all that share it; a `v_reset` that
+    is absent is 0, as in NIR.  Axes of length 1 in front are a batch's.
 
     Raises:
         RefusedInput: another shape, or numbers that are not finite.
@@ -97,10 +98,26 @@ def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) ->
         given = getattr(node, key)
         absent = given is None and key == "v_reset"
         value = finite(0.0 if absent else given, key, where, infinite=key in ("tau", "r"))
-        if value.size != 1 and value.shape != shape:
+        spread = _spread(value, shape)
+        if spread is None:
             raise RefusedInput(f"{where}: {key} has the shape {list(value.shape)}; expected {list(shape)}")
-        values[key] = np.broadcast_to(value.reshape(()) if value.size == 1 else value, shape)
+        values[key] = spread
     return values
+
+
+def _spread(value: Float32, shape: Shape) -> Float32 | None:
+    """`value` for each neuron of `shape`; None where it is not clear which number is whose.
+
+    `[C, 1, 1]` and `[H, W]` of neurons `[C, H, W]` are, as numpy and PyTorch broadcast them; `[W]` is not: it could be
+    one number per channel.
+    """
+    if value.size == 1:
+        return np.broadcast_to(value.reshape(()), shape)
+    while value.ndim > len(shape) and len(value) == 1:
+        value = value[0]
+    whole = value.ndim == len(shape) or (value.ndim == len(shape) - 1 > 1)
+    fits = all(own in (1, size) for own, size in zip(value.shape[::-1], shape[::-1], strict=False))
+    return np.broadcast_to(value, shape) if whole and fits else None
 
 
 def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
@@ -154,17 +171,6 @@ def agree(declared: object, shape: Shape, where: str) -> None:
         raise RefusedInput(
             f"{where} declares the input shape {shown(np.asarray(declared).tolist())}; it has {list(shape)}"
         )
-
-
-def check_threshold(values: dict[str, Float32], where: str) -> None:
-    """Refuse thresholds below the reset: such neurons would fire in every step.
-
-    Raises:
-        RefusedInput: there are some.
-    """
-    if (values["v_threshold"] < values["v_reset"]).any():
-        threshold, reset = values["v_threshold"].min(), values["v_reset"].max()
-        raise RefusedInput(f"{where}: v_threshold is {threshold}; expected v_reset = {reset} or more")
 
 
 def gain(r: Float32, dt: float) -> Float32:

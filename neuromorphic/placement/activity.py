@@ -59,7 +59,7 @@ class Activity:
         operations: int64 `[cores]`: spikes times synapses that they arrive at.
         sent: int64 `[cores]`: spikes of the core's neurons.
         messages: int64 `[cores]`: the same, each once per core that hears it.
-        from_host: messages of the graph's input, a spike or a number each.
+        from_host: messages of the graph's inputs, a spike or a number each.
     """
 
     steps: int
@@ -79,26 +79,29 @@ class Activity:
         )
 
 
-def full_rate(placed: tuple[Placed, ...], frame: Map) -> Activity:
+def full_rate(placed: tuple[Placed, ...], inputs: Mapping[str, Map]) -> Activity:
     """One time step in which every neuron fires.
 
     Args:
         placed: populations, cut.
-        frame: shape of the graph's input.
+        inputs: shapes of the graph's inputs.
     """
-    return _activity(placed, {}, frame, 1)
+    return _activity(placed, {}, inputs, 1)
 
 
 def measured(
-    placed: tuple[Placed, ...], frame: Map, totals: Totals, arrived: Mapping[str, Integers] | None = None
+    placed: tuple[Placed, ...],
+    inputs: Mapping[str, Map],
+    totals: Totals,
+    arrived: Mapping[str, Integers] | None = None,
 ) -> Activity:
     """What a run of the graph did.
 
     Args:
         placed: populations, cut.
-        frame: shape of the graph's input.
+        inputs: shapes of the graph's inputs.
         totals: of the run, with the spikes of each neuron.
-        arrived: spikes of each element of the input over all images and steps, by its name, where they are known.
+        arrived: spikes of each element of the inputs over all images and steps, by name, where they are known.
 
     Raises:
         RefusedInput: the run lacks a population or has it in another shape.
@@ -115,22 +118,24 @@ def measured(
         if count.per_neuron is None:
             raise ValueError("totals without the spikes of each neuron")
         events[population.name] = count.per_neuron
-    return _activity(placed, events, frame, totals.answers.images * totals.answers.time_steps)
+    return _activity(placed, events, inputs, totals.answers.images * totals.answers.time_steps)
 
 
-def _activity(placed: tuple[Placed, ...], events: Mapping[str, Integers], frame: Map, steps: int) -> Activity:
+def _activity(
+    placed: tuple[Placed, ...], events: Mapping[str, Integers], inputs: Mapping[str, Map], steps: int
+) -> Activity:
     """Of populations with so many spikes per neuron over all steps; what isn't among them sends in every step."""
-    shapes = {entry.population.name: entry.population.shape for entry in placed}
+    shapes = {**inputs, **{entry.population.name: entry.population.shape for entry in placed}}
     listeners: dict[str, Integers] = {}
     operations = []
     for entry in placed:
         blocks = np.zeros_like(entry.demand.neurons)
         for projection, fan in zip(entry.population.projections, entry.synapses, strict=True):
             for sender in projection.senders:
-                every_step = np.full(prod(shapes.get(sender, frame)), steps, np.int64)
+                every_step = np.full(prod(shapes[sender]), steps, np.int64)
                 blocks += fan.operations(events.get(sender, every_step))
         operations.append(blocks.reshape(-1))
-        for sender, heard in heard_by(entry.population, entry.synapses, shapes, frame).items():
+        for sender, heard in heard_by(entry.population, entry.synapses, shapes).items():
             cores = heard.sum((0, 1, 2), dtype=np.int64)
             listeners[sender] = listeners[sender] + cores if sender in listeners else cores
     sent, messages = [], []
@@ -140,9 +145,9 @@ def _activity(placed: tuple[Placed, ...], events: Mapping[str, Integers], frame:
         sent.append(_per_block(spikes, entry))
         messages.append(_per_block(spikes * listeners.get(name, np.zeros(shape, np.int64)), entry))
     host = 0
-    for sender in listeners.keys() - shapes.keys():
-        spikes = events.get(sender, np.full(prod(frame), steps, np.int64))
-        host += int((spikes.reshape(frame) * listeners[sender]).sum())
+    for sender in listeners.keys() & inputs.keys():
+        spikes = events.get(sender, np.full(prod(inputs[sender]), steps, np.int64))
+        host += int((spikes.reshape(inputs[sender]) * listeners[sender]).sum())
     return Activity(steps, np.concatenate(operations), np.concatenate(sent), np.concatenate(messages), host)
 
 

@@ -171,20 +171,19 @@ def _cut(population: Population, audience: tuple[Audience, ...], limits: Limits,
 
 
 def heard_by(
-    population: Population, synapses: tuple[FanOut, ...], shapes: Mapping[str, Map], frame: Map | None = None
+    population: Population, synapses: tuple[FanOut, ...], shapes: Mapping[str, Map]
 ) -> dict[str, NDArray[np.bool_]]:
     """Which neurons of each sender each block of `population` hears: bool `[a, b, d, *shape]`, by sender.
 
     Args:
         population: that hears.
         synapses: of its projections.
-        shapes: of the senders that are populations.
-        frame: shape of the graph's input; None leaves the input out.
+        shapes: of the senders that count; others are left out.
     """
     heard: dict[str, NDArray[np.bool_]] = {}
     for projection, fan in zip(population.projections, synapses, strict=True):
         for sender in projection.senders:
-            shape = shapes.get(sender, frame)
+            shape = shapes.get(sender)
             if shape is not None:
                 reached = fan.reached(shape)
                 heard[sender] = heard[sender] | reached if sender in heard else reached

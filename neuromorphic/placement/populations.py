@@ -156,7 +156,7 @@ class _Builder:
         for node in graph.nodes.values():
             if isinstance(node.operation, Delay):
                 paths[node.name] = tuple((name, -graph.lag(name, node.name)) for name in node.sources)
-        latency = latencies({graph.input: (), **paths}, graph.source)
+        latency = latencies({**dict.fromkeys(graph.inputs, ()), **paths}, graph.source)
         made = []
         for name, draft in self.found.items():
             sent = [(s, lag) for p in draft.projections for s, lag in zip(p.senders, p.lags, strict=True)]

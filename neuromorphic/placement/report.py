@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise, product
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from neuromorphic.analysis.arrivals import arrivals, check_delays
 from neuromorphic.analysis.fingerprint import check_trace
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.inputs import of_inputs
 from neuromorphic.ir.shown import Shown
 from neuromorphic.ir.totals import Totals
 from neuromorphic.ir.trace import Trace
@@ -171,7 +171,7 @@ def place(
         trace: a run of the graph, or its totals with the spikes of each neuron, for what happens on the cores.
         residual: a current that several populations read is stored once per reader (`duplicate`, which is what
             `schedule` times and Lava simulates), or summed by neurons that pass it on (`relay`).
-        frames: that the run read, as a graph of floats reads them, `[N, *input shape]` or `[N, T, *input shape]`; only
+        frames: that the run read, as a graph of floats reads them, `[N, *frame shape]` or `[N, T, *frame shape]`; only
             needed where metadata declare the input to be spikes or counts.
 
     Raises:
@@ -188,25 +188,25 @@ def place(
     if not found:
         raise RefusedInput(f"{graph.source}: nothing to place: its output is its input")
     placed = partition(found, limits, graph.source)
-    frame = as_map(graph.nodes[graph.input].shape)
+    inputs = {name: as_map(graph.nodes[name].shape) for name in graph.inputs}
     return Placement(
         limits=limits,
         residual=residual,
         placed=placed,
         cores=_cores(placed),
         time_steps=graph.metadata.time_steps if totals is None else totals.answers.time_steps,
-        full_rate=full_rate(placed, frame),
-        measured=None if totals is None else measured(placed, frame, totals, _arrived(graph, totals.answers, frames)),
+        full_rate=full_rate(placed, inputs),
+        measured=None if totals is None else measured(placed, inputs, totals, _arrived(graph, totals.answers, frames)),
     )
 
 
 def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[str, Integers]:
-    """Spikes of each element of the input over a run; nothing for real numbers, which arrive in every step.
+    """Spikes of each element of the inputs over a run; nothing for real numbers, which arrive in every step.
 
     Raises:
         RefusedInput: there are no frames, or others than the run's.
     """
-    kind, shape = graph.metadata.input_kind, graph.nodes[graph.input].shape
+    kind, shape = graph.metadata.input_kind, graph.frame_shape
     if kind not in ("spikes", "counts"):
         return {}
     if frames is None:
@@ -218,7 +218,8 @@ def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[st
             f"images, of shape {list(shape)}"
         )
     sent = frames if kind == "counts" else frames != 0
-    return {graph.input: sent.reshape(-1, prod(shape)).sum(0, dtype=np.int64) * repeated}
+    total = sent.reshape(-1, *shape).sum(0, dtype=np.int64) * repeated
+    return {name: part.reshape(-1) for name, part in of_inputs(graph, total).items()}
 
 
 def _check(graph: Graph, limits: Limits) -> None:

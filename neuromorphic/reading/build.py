@@ -14,8 +14,9 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ops import AnyOperation, Sink, Source, Typed
+from neuromorphic.reading.draft import Draft
 from neuromorphic.reading.nesting import flat
-from neuromorphic.reading.passes import PASSES, Draft
+from neuromorphic.reading.passes import PASSES
 from neuromorphic.reading.provenance import Asked, Origin, understood
 
 NOTHING, NOWHERE = Asked(), Origin()
@@ -39,8 +40,8 @@ def from_nir(
         origin: where the file says that it comes from.
 
     Raises:
-        RefusedInput: what a pass refuses (`passes`), more or fewer than one input, no output, an output that is read,
-            or a dt that the file contradicts.
+        RefusedInput: what a pass refuses (`passes`), no input, no output, an output that is read, or a dt that the
+            file contradicts.
     """
     draft = drafted(graph, str(source), asked or Asked(dt=dt), origin)
     for step in PASSES:
@@ -50,9 +51,10 @@ def from_nir(
 
 def drafted(graph: nir.NIRGraph, source: str, asked: Asked = NOTHING, origin: Origin = NOWHERE) -> Draft:
     """What the passes begin with: metadata and conventions understood, subgraphs made flat."""
-    raw, edges = flat(graph, source)
+    raw, edges, notes = flat(graph, source)
     stated = GraphMetadata.of(graph.metadata, source, asked.dt)
     metadata, conventions = understood(stated, raw.values(), asked, origin, source)
+    metadata = replace(metadata, assumed=(*metadata.assumed, *notes))
     fan_in: dict[str, list[str]] = {name: [] for name in raw}
     for before, after in edges:
         fan_in[after].append(before)
@@ -65,30 +67,22 @@ def _graph(draft: Draft) -> Graph:
         typed = cast(Typed, draft.typed[name])
         operation = cast(AnyOperation, typed.operation)
         nodes[name] = Node(name, operation, draft.fan_in[name], typed.shapes.input, typed.shapes.output)
-    source, outputs = draft.source, _of(nodes, Sink)
-    if not outputs:
-        raise RefusedInput(f"{source}: 0 output nodes; expected one")
+    source, inputs, outputs = draft.source, _of(nodes, Source), _of(nodes, Sink)
+    for ends, what in ((inputs, "input"), (outputs, "output")):
+        if not ends:
+            raise RefusedInput(f"{source}: 0 {what} nodes; expected one")
     for output in outputs:
         if beyond := sorted(name for name, node in nodes.items() if output in node.sources):
             raise RefusedInput(
                 f"{source}: node {beyond[0]!r} reads the output {output!r}; expected the end of the graph"
             )
-    result = Graph(nodes, _only_input(nodes, source), outputs[0], draft.metadata, source, draft.recurrent)
+    result = Graph(nodes, inputs[0], outputs[0], draft.metadata, source, draft.recurrent)
     if len(outputs) > 1:
         note = f"of the outputs {', '.join(outputs)}, scores and predictions are those of {outputs[0]}; traces hold all"
         metadata = replace(draft.metadata, assumed=(*draft.metadata.assumed, note))
         result = replace(result, metadata=metadata)
     _check_readout(result)
     return result
-
-
-def _only_input(nodes: dict[str, Node], source: str) -> str:
-    found = _of(nodes, Source)
-    if len(found) != 1:
-        named = ", ".join(f"{name} {list(nodes[name].shape)}" for name in found) or "none"
-        join = "; write them as one Input of all their elements, which an Affine in front of each branch takes apart"
-        raise RefusedInput(f"{source}: {len(found)} input nodes ({named}); expected one{join if found else ''}")
-    return found[0]
 
 
 def _of(nodes: dict[str, Node], kind: type) -> list[str]:

@@ -130,6 +130,7 @@ def _broadcast(node: dict[str, Any], keys: tuple[str, ...]) -> None:
     """A single number beside arrays stands for all neurons."""
     arrays = {key: np.asarray(node[key]) for key in keys if node.get(key) is not None}
     shapes = {array.shape for array in arrays.values() if array.size > 1}
+    shapes = shapes or {max((array.shape for array in arrays.values()), key=len, default=())}
     if len(shapes) == 1 and all(array.dtype.kind in "fiub" for array in arrays.values()):
         shape = shapes.pop()
         node.update({k: np.full(shape, a.reshape(())) for k, a in arrays.items() if a.size == 1 and a.shape != shape})

@@ -1,6 +1,7 @@
 """The frames that a graph's input node reads: from images, or as they are in a file."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.inputs import check_inputs, side_by_side
 from neuromorphic.ir.metadata import InputKind, normalisation
 from neuromorphic.ops.dyadic import on_grid
 from neuromorphic.reading.events import Bin, bin_events, find_recordings, holds_events
@@ -23,6 +25,9 @@ def image_size(graph: Graph) -> int:
         RefusedInput: its input isn't a square map.
     """
     shape = graph.nodes[graph.input].shape
+    if len(graph.inputs) > 1:
+        names = ", ".join(graph.inputs)
+        raise RefusedInput(f"{graph.source}: has the inputs {names}; expected one, of images (--frames NAME=FILE)")
     if len(shape) != 3 or shape[1] != shape[2]:
         raise RefusedInput(f"{graph.source}: its input has the shape {list(shape)}; expected square images [C, S, S]")
     return shape[1]
@@ -114,19 +119,78 @@ class Frames:
         return frames
 
 
-def find_frames(graph: Graph, path: Path, options: FrameOptions = FrameOptions(), limit: int | None = None) -> Frames:
-    """The frames, or the events, at `path`.
+def named_files(given: Sequence[str]) -> dict[str, Path]:
+    """Files by the input that reads them, of `NAME=FILE`; the name of a lone `FILE` is empty.
+
+    Raises:
+        RefusedInput: two are for the same input.
+    """
+    files: dict[str, Path] = {}
+    for each in given:
+        name, named, path = each.partition("=")
+        if not named or Path(each).exists():
+            name, path = "", each
+        if name in files:
+            of = f"for the input {name!r}" if name else "without a name"
+            raise RefusedInput(f"{each}: a second file {of}; expected NAME=FILE, one for each input")
+        files[name] = Path(path)
+    return files
+
+
+def find_frames(
+    graph: Graph,
+    given: Path | Mapping[str, Path],
+    options: FrameOptions = FrameOptions(),
+    limit: int | None = None,
+) -> Frames:
+    """The frames, or the events, in a file, or in those of several inputs (`ir.inputs`).
 
     Args:
         graph: that reads them.
-        path: `.npy` or `.npz`: numbers `[N, *input shape]`, or `[N, T, *input shape]` for one frame per step; NIR's
-            data format (`nir.write_data`); or events (`reading.events`).
-        options: what the file leaves open.
+        given: `.npy` or `.npz`: numbers `[N, *input shape]`, or `[N, T, *input shape]` for one frame per step; NIR's
+            data format (`nir.write_data`), which may hold those of every input; or events (`reading.events`).  Of
+            several inputs, such a file by the name of each (`named_files`).
+        options: what the files leave open.
         limit: take the first N only.
 
     Raises:
-        RefusedInput: there is nothing of the kind, an option is missing or of no use, or shapes don't fit.
+        RefusedInput: there is nothing of the kind, an option is missing or of no use, or shapes don't fit; or an input
+            has no file.
     """
+    files = {"": given} if isinstance(given, Path) else given
+    if [*files] == [""] and (len(graph.inputs) == 1 or is_recording(files[""])):
+        files = dict.fromkeys(graph.inputs, files[""])
+    elif "" in files:
+        names = " ".join(f"--frames {name}=FILE" for name in graph.inputs)
+        raise RefusedInput(f"{files['']}: {graph.source} has the inputs {', '.join(graph.inputs)}; expected {names}")
+    check_inputs(graph, files)
+    found = {name: _found(replace(graph, input=name), files[name], options, limit) for name in graph.inputs}
+    return _joined(graph, found)
+
+
+def _joined(graph: Graph, found: Mapping[str, Frames]) -> Frames:
+    """The frames of all inputs as one; what one of the files says besides, it says for all of them."""
+    first, *others = (found[name] for name in graph.inputs)
+    if not others:
+        return first
+    values = side_by_side(graph, {name: frames.values for name, frames in found.items()})
+    labelled = [frames for frames in found.values() if frames.labels is not None]
+    if any(not np.array_equal(each.labels, labelled[0].labels) for each in labelled[1:]):  # type: ignore[arg-type]
+        raise RefusedInput(f"{', '.join(each.source for each in labelled)}: hold other labels; expected those of one")
+    kinds = {frames.kind for frames in found.values()}
+    kind: InputKind | None = "counts" if kinds == {"spikes", "counts"} else first.kind if len(kinds) == 1 else None
+    mixed = ", ".join(f"{name} {frames.kind or 'of no kind'}" for name, frames in found.items())
+    assumed = [f"{name}: {said}" for name, frames in found.items() for said in frames.assumed]
+    assumed += [f"the inputs are taken for real numbers, since not all say that they are events: {mixed}"] * (
+        len(kinds) > 1 and kind is None
+    )
+    source = ", ".join(dict.fromkeys(frames.source for frames in found.values()))
+    labels, names = (labelled[0].labels, labelled[0].label_names) if labelled else (None, ())
+    return Frames(values, first.names, source, labels, names, kind, tuple(assumed))
+
+
+def _found(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
+    """The frames in one file, of the graph's first input."""
     if options.bin is not None and not holds_events(path):
         raise RefusedInput(f"{path}: --bin is for events (x, y, p, t) of a camera; expected no --bin")
     if is_recording(path):

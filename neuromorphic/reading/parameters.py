@@ -64,15 +64,21 @@ def declared_shape(value: object, where: str) -> Shape:
     return shape
 
 
-def without_batch(declared: Shape, readers: Iterable[nir.NIRNode]) -> Shape:
-    """The shape that an input declares, without the leading ones that none of its readers takes.
+def without_batch(declared: Shape, readers: Iterable[nir.NIRNode], outputs: Iterable[object]) -> Shape:
+    """The shape that an input declares, without the axes in front that none of its readers takes.
 
-    Rockpool declares the axes of its sample data for images and time, `[1, C]` where a matrix reads `[C]`.
+    Rockpool declares the axes of its sample data for images and time, `[1, C]` where a matrix reads `[C]`; snnTorch's
+    files of sequences `[T, C]`, of which no output has the axis T: the rows of a matrix that reads `[T, C]` would.
     """
-    takes = {_DIMENSIONS.get(type(node)) for node in readers}
+    nodes = list(readers)
+    takes = {_DIMENSIONS.get(type(node)) for node in nodes}
     most = takes.pop() if len(takes) == 1 else None
     extra = 0 if most is None else len(declared) - most
-    return declared[extra:] if extra > 0 and declared[:extra] == (1,) * extra else declared
+    ones = declared[:extra] == (1,) * extra
+    rows = {np.shape(node.weight)[-1:] for node in nodes if isinstance(node, nir.Affine | nir.Linear)}
+    leave = [tuple(np.atleast_1d(np.asarray(shape))[:extra].tolist()) for shape in outputs]
+    of_time = rows == {declared[extra:]} and declared[:extra] not in leave
+    return declared[extra:] if extra > 0 and (ones or of_time) else declared
 
 
 def _numbers(value: object) -> tuple[str | None, int]:

@@ -13,9 +13,8 @@ A pass gets a `Draft` and returns a new one.  Its contract are functions that li
 pass, on every file and graph that they have.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from math import prod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nir
@@ -24,11 +23,8 @@ import numpy as np
 from neuromorphic.analysis.order import wired
 from neuromorphic.analysis.recurrence import components
 from neuromorphic.errors import RefusedInput, all_of
-from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ops import (
     READERS,
-    Conventions,
-    Delay,
     Neurons,
     Operation,
     Population,
@@ -37,103 +33,21 @@ from neuromorphic.ops import (
     Typed,
 )
 from neuromorphic.reading.documents import KNOWN
+from neuromorphic.reading.draft import (
+    Contract,
+    Draft,
+    all_are_typed,
+    edges_are_known,
+    none_only_flattens,
+    parameters_are_full,
+    shapes_agree,
+    sources_come_first,
+)
 from neuromorphic.reading.flattening import Passage, flattened, only_flattens
 from neuromorphic.reading.grouping import grouped
 from neuromorphic.reading.limits import Size, check_flattening
+from neuromorphic.reading.notes import notes_of
 from neuromorphic.reading.parameters import check_parameters, declared_shape, without_batch
-
-Raw = Mapping[str, "nir.NIRNode | Passage"]
-FanIn = Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A graph on its way from a file.
-
-    Attributes:
-        source: named in messages.
-        metadata: of the graph.
-        conventions: by which its nodes are read.
-        raw: NIR's nodes by name, without subgraphs.
-        fan_in: names of what every node sums, in the alphabetical order of the edges in the file.
-        typed: by node, its operation and shapes; those of a node that only flattens hold no operation.
-        order: names in topological order.
-        recurrent: edges that deliver a step later, as (neuron, reader).
-    """
-
-    source: str
-    metadata: GraphMetadata
-    conventions: Conventions
-    raw: Raw
-    fan_in: FanIn
-    typed: Mapping[str, "Typed | Shape"] = field(default_factory=dict)
-    order: tuple[str, ...] = ()
-    recurrent: frozenset[tuple[str, str]] = frozenset()
-
-    def where(self, name: str) -> str:
-        """A node, for messages."""
-        return f"{self.source}: node {name!r}"
-
-    def operation(self, name: str) -> Operation | None:
-        """Of a typed node that doesn't only flatten."""
-        typed = self.typed[name]
-        return typed.operation if isinstance(typed, Typed) else None
-
-    def leaves(self, name: str) -> Shape:
-        """The shape of a typed node's output, in NIR's eyes."""
-        typed = self.typed[name]
-        return typed.leaves if isinstance(typed, Typed) else typed
-
-
-Contract = Callable[[Draft], list[str]]
-
-
-def edges_are_known(draft: Draft) -> list[str]:
-    """Every source is a node."""
-    return [f"{name} reads {s}" for name, before in draft.fan_in.items() for s in before if s not in draft.fan_in]
-
-
-def all_are_typed(draft: Draft) -> list[str]:
-    """Every node has shapes."""
-    return [name for name in draft.fan_in if name not in draft.typed]
-
-
-def shapes_agree(draft: Draft) -> list[str]:
-    """What a source sends has as many elements as its reader's sum."""
-    found = []
-    for name, before in draft.fan_in.items():
-        typed = draft.typed[name]
-        if isinstance(typed, Typed):
-            found += [f"{s} -> {name}" for s in before if prod(draft.leaves(s)) != prod(typed.shapes.input)]
-    return found
-
-
-def parameters_are_full(draft: Draft) -> list[str]:
-    """Every parameter of neurons that is an array has the shape of the neurons."""
-    found = []
-    for name, typed in draft.typed.items():
-        if isinstance(typed, Typed) and isinstance(typed.operation, Neurons):
-            arrays = {key: value for key, value in vars(typed.operation).items() if hasattr(value, "shape")}
-            found += [f"{name}.{key}" for key, value in arrays.items() if value.shape != typed.shapes.output]
-    return found
-
-
-def none_only_flattens(draft: Draft) -> list[str]:
-    """Every node has an operation."""
-    return [name for name in draft.fan_in if draft.operation(name) is None]
-
-
-def sources_come_first(draft: Draft) -> list[str]:
-    """In `order`, but for recurrent edges and what a `Delay` reads on its own cycle."""
-    place = {name: i for i, name in enumerate(draft.order)}
-    component = components(draft.fan_in)
-    found = []
-    for name, before in draft.fan_in.items():
-        for s in before:
-            cyclic = isinstance(draft.operation(name), Delay) and component[s] == component[name]
-            if place[s] >= place[name] and (s, name) not in draft.recurrent and not cyclic:
-                found.append(f"{s} -> {name}")
-    return found
 
 
 @dataclass(frozen=True)
@@ -154,7 +68,8 @@ class Pass:
 def typed(draft: Draft) -> Draft:
     """Give every node its operation and its shapes.
 
-    Shapes flow from the input along the edges.  On a cycle the first source whose shape is known gives a node its own.
+    Shapes flow from the input along the edges.  On a cycle the first source whose shape is known gives a node its own;
+    on one that no input leads to, a node whose parameters say it.
 
     Raises:
         RefusedInput: a type that is unknown, a node without input, shapes that don't fit, parameters that are no
@@ -169,14 +84,18 @@ def typed(draft: Draft) -> Draft:
     size = Size()
     found: dict[str, Typed | Shape] = {}
     faults: dict[str, str] = {}
+    unled: list[str] = []
     component = components(draft.fan_in)
     waiting = sorted(draft.fan_in, key=lambda name: (component[name], name))  # sources first, but on cycles
     while waiting:
         ready = (n for n in waiting if not draft.fan_in[n] or any(s in found for s in draft.fan_in[n]))
-        name = next(ready, None)
+        alone = (n for n in waiting if not faults and _starts_alone(draft, n))
+        name = next(ready, None) or next(alone, None)
         if name is None:
             break
         waiting.remove(name)
+        if draft.fan_in[name] and found.keys().isdisjoint(draft.fan_in[name]):
+            unled.append(name)
         partial = replace(draft, typed=found)
         try:
             found[name] = typed_node = _typed_node(partial, name, readers[name])
@@ -199,10 +118,17 @@ def typed(draft: Draft) -> Draft:
     if faults:
         raise RefusedInput(all_of([*faults.values()], draft.source))
     size.check_steps(draft.metadata.time_steps, draft.source)
-    odd = [name for name, node in draft.raw.items() if isinstance(node, Passage) and _contradicts(whole, name, node)]
-    notes = tuple(f"{name} has the shape that arrives at it, {list(whole.leaves(name))}, not its own" for name in odd)
+    notes = [note for name in draft.raw for note in notes_of(whole, name)]
+    notes += [f"no input leads to {name} but around a cycle: it runs on its biases" for name in unled]
     metadata = replace(whole.metadata, assumed=(*whole.metadata.assumed, *notes))
     return replace(whole, metadata=metadata)
+
+
+def _starts_alone(draft: Draft, name: str) -> bool:
+    """Whether shapes can begin at a node with sources, since its parameters say what it reads."""
+    node = draft.raw[name]
+    ends = isinstance(node, Passage | nir.Output)
+    return bool(draft.fan_in[name]) and not ends and _own_shape(node, "input") is not None
 
 
 def _fault_alone(draft: Draft, name: str) -> str | None:
@@ -220,11 +146,6 @@ def _fault_alone(draft: Draft, name: str) -> str | None:
     except RefusedInput as error:
         return str(error)
     return None
-
-
-def _contradicts(draft: Draft, name: str, passage: Passage) -> bool:
-    """Whether an end of a subgraph declares another shape than arrives at it."""
-    return declared_shape(passage.declared, draft.where(name)) != draft.leaves(name)
 
 
 def spliced(draft: Draft) -> Draft:
@@ -353,7 +274,8 @@ def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
     if isinstance(node, nir.Input):
         if sources:
             raise RefusedInput(f"{where} is an input and has sources ({', '.join(sources[:4])}); expected none")
-        shape = without_batch(declared_shape(node.input_type["input"], where), readers)
+        outputs = [node.output_type["output"] for node in draft.raw.values() if isinstance(node, nir.Output)]
+        shape = without_batch(declared_shape(node.input_type["input"], where), readers, outputs)
     else:
         if not sources:
             raise RefusedInput(f"{where} has no sources; expected at least one edge into it")
@@ -385,7 +307,9 @@ def _sum_shape(draft: Draft, name: str) -> Shape:
     """The shape of what a node's sources send, as far as they are typed."""
     known = [s for s in draft.fan_in[name] if s in draft.typed]
     shapes = {draft.leaves(s) for s in known}
+    if not known:  # of a cycle that no input leads to
+        return _own_shape(draft.raw[name], "input") or ()
     if len(shapes) > 1:
         listed = ", ".join(f"{s} {list(draft.leaves(s))}" for s in known[:4])
         raise RefusedInput(f"{draft.where(name)} sums outputs of different shapes: {listed}")
-    return shapes.pop() if shapes else ()
+    return shapes.pop()

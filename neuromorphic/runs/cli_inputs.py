@@ -1,5 +1,6 @@
 """What a command runs, a graph, and on what: images, or frames as they are in a file; and their right classes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,14 +49,14 @@ def inputs_for(
     graph: Graph,
     prepared: "PreparedModule | None",
     images: str | None,
-    frames: Path | None,
+    frames: Mapping[str, Path],
     layout: FrameOptions,
     limit: int | None,
     *,
     skip_broken: bool,
 ) -> Inputs:
     """As of `find_inputs`; for a module that none were named for, random ones, which say so."""
-    if prepared is None or images is not None or frames is not None:
+    if prepared is None or images is not None or frames:
         return find_inputs(graph, images, frames, layout, limit, skip_broken=skip_broken)
     from export.frontend.command import random_inputs
 
@@ -65,7 +66,7 @@ def inputs_for(
 def find_inputs(
     graph: Graph,
     images: str | None,
-    frames: Path | None,
+    frames: Mapping[str, Path],
     layout: FrameOptions = AS_STORED,
     limit: int | None = None,
     *,
@@ -76,7 +77,7 @@ def find_inputs(
     Args:
         graph: that reads them.
         images: SPEC of images.
-        frames: file of frames.
+        frames: files of frames, by input (`reading.frames.named_files`); none for images.
         layout: what a file of frames leaves open.
         limit: take the first N only.
         skip_broken: whether image files that can't be read are left out.
@@ -84,9 +85,9 @@ def find_inputs(
     Raises:
         RefusedInput: none or both were named, an option is of the other kind, or they are refused themselves.
     """
-    if (images is None) == (frames is None):
+    if (images is None) != bool(frames):
         raise RefusedInput("nothing to run on, or two things; expected either --images SPEC or --frames FILE.npy")
-    if frames is not None:
+    if frames:
         return find_frames(graph, frames, layout, limit)
     if layout.bin is not None or layout.time_first:
         raise RefusedInput("--bin and --time-first are of frames; expected --frames")

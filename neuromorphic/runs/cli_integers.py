@@ -11,7 +11,7 @@ from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
-from neuromorphic.reading.frames import FrameOptions
+from neuromorphic.reading.frames import FrameOptions, named_files
 from neuromorphic.reading.recordings import is_recording
 from neuromorphic.runs.cli_inputs import find_inputs, frames_of
 from neuromorphic.runs.summary import widths
@@ -21,7 +21,7 @@ from spikeclip.console import console, progress_bar
 def integers_of(
     model: Path,
     floats: Graph,
-    calibrate: str | None,
+    calibrate: list[str] | None,
     count: int,
     layout: FrameOptions,
     granularity: Granularity,
@@ -32,7 +32,7 @@ def integers_of(
     Args:
         model: the file that `floats` were read from.
         floats: the graph.
-        calibrate: SPEC of images, or a file of frames, to quantise it on; None for none.
+        calibrate: SPEC of images, or files of frames as of `--frames`, to quantise it on; None for none.
         count: take the first so many of them.
         layout: what a file of frames leaves open.
         granularity: what weights share an exponent in.
@@ -43,20 +43,20 @@ def integers_of(
     """
     graph = integer_graph(floats)
     if graph is floats and quantized is None:  # a netx file: integers without floats behind them
-        if calibrate is not None:
+        if calibrate:
             console.print("the file holds integers: --calibrate changes nothing", markup=False)
         return graph
     if graph is not None:
         if calibrate or quantized:
             raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")
         return graph
-    if calibrate is None:
+    if not calibrate:
         raise RefusedInput(
             f"{model}: is not quantised; expected --calibrate SPEC, images (or FILE.npy, frames) to quantise it on"
         )
-    path = Path(calibrate)
-    recorded = floats.metadata.preprocessing is None or path.suffix == ".npy" or is_recording(path)
-    shown = find_inputs(floats, None if recorded else calibrate, path if recorded else None, layout, count)
+    files, spec = named_files(calibrate), calibrate[0]
+    recorded = floats.metadata.preprocessing is None or Path(spec).suffix == ".npy" or is_recording(Path(spec))
+    shown = find_inputs(floats, None if recorded else spec, files if recorded else {}, layout, count)
     with progress_bar("quantising") as advance:
         rounded, scheme = find_scheme(floats, frames_of(floats, shown), granularity, progress=advance)
     if quantized is not None:

@@ -32,7 +32,7 @@ Comparison = Callable[[Trace, slice], ParityReport]
 
 def shards(graph: Graph, images: int) -> list[slice]:
     """The images of a run, some at a time: those whose frames stand in memory together."""
-    numbers = prod(graph.nodes[graph.input].shape) * (graph.metadata.time_steps or 1)
+    numbers = prod(graph.frame_shape) * (graph.metadata.time_steps or 1)
     return list(batches(images, min(SOME, max(1, NUMBERS // numbers))))
 
 

@@ -135,18 +135,20 @@ def displaced(graph: Graph) -> list[str]:
     ]
 
 
-def output_unit(graph: Graph) -> float | None:
-    """What 1 in the outputs of an integer graph stands for in the float graph's; None for a graph of floats."""
+def output_units(graph: Graph) -> dict[str, float]:
+    """What 1 in each output of an integer graph stands for in the float graph's; none for a graph of floats."""
     scheme = graph.metadata.document.get(KEY)
-    return None if scheme is None else float(scheme["units"][graph.output])
+    return {} if scheme is None else {name: float(scheme["units"][name]) for name in graph.outputs}
 
 
 def counted(graph: Graph) -> list[str]:
-    """The unit of an integer graph's outputs, in a sentence, where it isn't 1."""
-    unit = output_unit(graph)
-    if unit in (None, 1.0):
-        return []
-    return [f"outputs are integers: 1 is {unit:.6g} of the float graph's unit"]
+    """The units of an integer graph's outputs, a sentence each, where it isn't 1."""
+    of = {name: f" of {name}" if len(graph.outputs) > 1 else "" for name in graph.outputs}
+    return [
+        f"outputs{of[name]} are integers: 1 is {unit:.6g} of the float graph's unit"
+        for name, unit in output_units(graph).items()
+        if unit != 1
+    ]
 
 
 DISPLACED = 4
@@ -182,7 +184,7 @@ def document(graph: Graph, totals: Totals, report: ParityReport | None, accuracy
         report: of its comparison with PyTorch, if there was one.
         accuracy: where labels are known.
     """
-    names, trace = graph.metadata.label_names, totals.answers
+    names, trace, units = graph.metadata.label_names, totals.answers, output_units(graph)
     return {
         "format_version": 1,
         "model": graph.source,
@@ -196,6 +198,7 @@ def document(graph: Graph, totals: Totals, report: ParityReport | None, accuracy
         "spikes": {name: count.spikes for name, count in totals.counts.items()},
         **({"outputs": list(graph.outputs)} if len(graph.outputs) > 1 else {}),
         **({} if report is None else report.to_dict()),
-        **({} if trace.precision == "float" else {"output_unit": output_unit(graph)}),
+        **({} if trace.precision == "float" else {"output_unit": units.get(graph.output)}),
+        **({"output_units": units} if len(units) > 1 else {}),
         **({} if trace.precision == "float" else {"scheme": graph.metadata.document.get(KEY)}),
     }

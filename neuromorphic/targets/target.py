@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 from neuromorphic.errors import RefusedInput
 
 if TYPE_CHECKING:  # their names are shown by --help, which loads no array
-    import numpy as np
-    from numpy.typing import NDArray
-
     from neuromorphic.ir.graph import Graph
+    from neuromorphic.ir.inputs import Given
     from neuromorphic.ir.trace import Trace
 
 Progress = Callable[[int, int], None]
@@ -44,15 +42,13 @@ class Target(ABC):
         """All reasons why it can't run `graph`, one sentence each; none if it can."""
 
     @abstractmethod
-    def _parts(
-        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
-    ) -> "Iterator[Trace]":
+    def _parts(self, graph: "Graph", frames: "Given", time_steps: int | None, progress: Progress) -> "Iterator[Trace]":
         """As of `parts`, for a graph that it can run."""
 
     def run(
         self,
         graph: "Graph",
-        frames: "NDArray[np.float32]",
+        frames: "Given",
         time_steps: int | None = None,
         progress: Progress = _silent,
     ) -> "Trace":
@@ -60,7 +56,8 @@ class Target(ABC):
 
         Args:
             graph: of floats or integers.
-            frames: float32 `[N, *input shape]`, each presented for T steps, or `[N, T, *input shape]`.
+            frames: float32 `[N, *input shape]`, each presented for T steps, or `[N, T, *input shape]`; of several
+                inputs, such of each by its name.
             time_steps: T, where neither the frames nor the graph's metadata say.
             progress: told (images done, images in all).
 
@@ -75,7 +72,7 @@ class Target(ABC):
     def parts(
         self,
         graph: "Graph",
-        frames: "NDArray[np.float32]",
+        frames: "Given",
         time_steps: int | None = None,
         progress: Progress = _silent,
     ) -> "Iterator[Trace]":
@@ -96,9 +93,7 @@ class Executor(Target):
         """Nothing."""
         return []
 
-    def _parts(
-        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
-    ) -> "Iterator[Trace]":
+    def _parts(self, graph: "Graph", frames: "Given", time_steps: int | None, progress: Progress) -> "Iterator[Trace]":
         traces = import_module(f"neuromorphic.execution.{self.name}").traces
         return traces(graph, frames, time_steps, progress=progress, **vars(self))  # type: ignore[no-any-return]
 
@@ -146,9 +141,7 @@ class Lava(Target):
 
         return refusals(graph, stock=self.stock)
 
-    def _parts(
-        self, graph: "Graph", frames: "NDArray[np.float32]", time_steps: int | None, progress: Progress
-    ) -> "Iterator[Trace]":
+    def _parts(self, graph: "Graph", frames: "Given", time_steps: int | None, progress: Progress) -> "Iterator[Trace]":
         from neuromorphic.lava.simulation import traces
 
         return traces(

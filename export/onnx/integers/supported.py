@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.biases import biases
 from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.inputs import several_ends
 from neuromorphic.ops import LoihiLif, Membranes, Neurons, SumPool2d, Weighted
 
 IMAGES, FRAMES, OUTPUTS = "images", "frames", "outputs"
@@ -15,7 +16,8 @@ IMAGES, FRAMES, OUTPUTS = "images", "frames", "outputs"
 
 def refusals(graph: Graph) -> list[str]:
     """Why `graph` can't be an ONNX model of integers, a sentence for each reason; none if it can."""
-    found = [reason for node in graph.nodes.values() for reason in _refused(graph, node)]
+    found = several_ends(graph)
+    found += [reason for node in graph.nodes.values() for reason in _refused(graph, node)]
     if graph.metadata.time_steps is None:
         found.append(f"{graph.source}: the file doesn't say how many time steps an image takes")
     taken = {IMAGES, FRAMES, OUTPUTS} & graph.nodes.keys() - {graph.input, graph.output}

@@ -1,4 +1,4 @@
-"""The input: one frame per step, images back to back."""
+"""An input: one frame per step, images back to back."""
 
 from typing import Any
 

@@ -9,9 +9,11 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.execution import fast, reference
 from neuromorphic.ir.parity import compare
 from neuromorphic.ir.trace import Trace
-from neuromorphic.loihi2.quantise import calibrate
+from neuromorphic.loihi2.integers import graded, integers
+from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.placement import place
 from neuromorphic.reading.build import from_nir
+from neuromorphic.runs.summary import counted, output_units
 from neuromorphic.targets.target import TARGETS
 from tests.neuromorphic.graphs import lif, metadata
 
@@ -112,9 +114,30 @@ def test_operations_are_counted_with_all_outputs():
     assert place(graph, trace=trace).cores
 
 
-def test_integers_of_several_outputs_are_refused_by_name():
-    with pytest.raises(RefusedInput, match=r"it has 3 outputs \(both, where, which\); expected one"):
+def test_an_output_of_sums_in_two_units_has_no_integers():
+    """Spikes count 1, and the currents of a head a unit of its weights."""
+    with pytest.raises(RefusedInput, match=r"both: sums a \+ right, which count in different units"):
         calibrate(from_nir(two_heads()), FRAMES)
+
+
+def test_integers_of_several_outputs_are_the_floats_in_a_unit_of_each():
+    file = two_heads()
+    file.edges.remove(("right", "both"))
+    graph = from_nir(file)
+    floats, scheme = calibrate(graph, FRAMES)
+    whole = integers(with_scheme(floats, scheme), scheme)
+    units = output_units(whole)
+    assert units["both"] == 1
+    assert len({*units.values()}) == 3
+    assert [said.split()[2] for said in counted(whole)] == ["where", "which"]
+    runs = {name: kind().run(whole, graded(whole, FRAMES)) for name, kind in TARGETS.items()}
+    assert all(compare(trace, runs["reference"]).exact for trace in runs.values())
+    expected = reference.run(floats, FRAMES)
+    np.testing.assert_array_equal(runs["reference"].outputs, expected.outputs)
+    for name, values in expected.further.items():
+        found = runs["reference"].further[name]
+        np.testing.assert_array_equal(found, np.rint(found))
+        np.testing.assert_allclose(found * units[name], values, atol=units[name] / 2, err_msg=name)
 
 
 def test_an_output_that_is_read_is_refused_whichever_it_is():
@@ -122,23 +145,3 @@ def test_an_output_that_is_read_is_refused_whichever_it_is():
     odd = nir.NIRGraph(file.nodes, [*file.edges, ("which", "both")], metadata=file.metadata, type_check=False)
     with pytest.raises(RefusedInput, match="node 'both'"):
         from_nir(odd)
-
-
-def test_several_inputs_are_refused_with_all_of_them_and_what_to_do():
-    nodes = {
-        "image": nir.Input(np.array([1, 2, 2])),
-        "sound": nir.Input(np.array([3])),
-        "flat": nir.Flatten({"input": np.array([1, 2, 2])}, 0, -1),
-        "see": affine(np.random.default_rng(0), 2, 4),
-        "hear": affine(np.random.default_rng(0), 2, 3),
-        "a": lif((2,)),
-        "output": nir.Output(np.array([2])),
-    }
-    edges = [
-        ("image", "flat"), ("flat", "see"), ("sound", "hear"), ("see", "a"), ("hear", "a"), ("a", "output"),
-    ]  # fmt: skip
-    with pytest.raises(RefusedInput) as refused:
-        from_nir(nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False), "two.nir")
-    said = str(refused.value)
-    assert said.startswith("two.nir: 2 input nodes (image [1, 2, 2], sound [3]); expected one; ")
-    assert "write them as one Input" in said

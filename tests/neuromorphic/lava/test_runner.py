@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from neuromorphic.errors import SimulationFailed
-from neuromorphic.lava import keeper
+from neuromorphic.lava import keeper, simulation
 from neuromorphic.lava.job import Job
 from neuromorphic.lava.runner import kept, run_group
 from neuromorphic.lava.simulation import simulate
@@ -249,6 +249,21 @@ def test_a_killed_parent_leaves_nothing_behind(mark, where, how):
         while processes(mark):  # pytest's own limit ends it, were it for ever
             time.sleep(0.1)
         assert list(Path(name).iterdir()) == []
+
+
+def test_the_child_is_found_by_a_name_that_stays(monkeypatch):
+    """Whoever watches processes (`pgrep -f`) knows this word, and the folder beside it."""
+    seen = []
+
+    def caught(command, *more, **options):
+        seen.extend(command)
+        raise SimulationFailed("caught")
+
+    monkeypatch.setattr(simulation, "run_group", caught)
+    with pytest.raises(SimulationFailed, match="caught"):
+        simulate(from_nir(small_net()), np.ones((1, 2, 6, 6), np.float32))
+    assert seen[-1] == "neuromorphic.child"
+    assert "spikeclip-" in seen[-2]
 
 
 def test_a_killed_keeper_is_made_up_for(monkeypatch, mark, tmp_path):

@@ -60,7 +60,7 @@ def test_axes_of_sample_data_before_what_a_node_takes_are_dropped(kind, batch):
 
 def test_axes_that_hold_more_than_one_are_none_of_sample_data():
     matrix = nir.Linear(np.ones((2, 3), np.float32))
-    refused(chain({"m": matrix}, (2, 3), (2,)), "node 'm'", "its input has [2, 3]")
+    refused(chain({"m": matrix}, (2, 3), (2, 2)), "node 'm'", "its input has [2, 3]")
     refused(chain({"m": matrix}, (3,), (4, 2)), "node 'output'", "[4, 2]")
     refused(chain({"lif": lif((3,))}, (1, 3), (3,)), "node 'lif'")
 
@@ -90,13 +90,9 @@ def test_unknown_nodes_are_refused_by_name():
     refused(chain({"odd": Odd(np.ones((1, 1), np.float32))}, (1,), (1,)), "'odd'", "type Odd", "CubaLIF")
 
 
-def test_thresholds_below_the_reset_are_refused():
-    refused(one_neuron(v_reset=1.25), "'lif'", "v_threshold", "v_reset = 1.25")
-
-
 @pytest.mark.parametrize(
     ("parameter", "value"),
-    [("v_threshold", np.nan), ("tau", np.inf), ("tau", -1.0), ("r", np.nan), ("v_leak", np.inf), ("v_threshold", -1.0)],
+    [("v_threshold", np.nan), ("tau", np.inf), ("tau", -1.0), ("r", np.nan), ("v_leak", np.inf)],
 )
 def test_impossible_neurons_are_refused(parameter, value):
     graph = one_neuron()
@@ -150,15 +146,11 @@ def test_a_node_without_sources_is_refused():
     refused(graph, "'stray'", "no sources")
 
 
-def test_no_output_and_two_inputs_are_refused():
+def test_no_output_is_refused():
     nodes = {"input": nir.Input(np.array([1])), "a": lif((1,)), "b": lif((1,))}
     edges = [("input", "a"), ("input", "b")]
     # Two neurons that nothing reads: neither is taken for the output.
     refused(nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False), "0 output nodes")
-    graph = one_neuron()
-    graph.nodes["second"] = nir.Input(np.array([1]))
-    graph.edges.append(("second", "lif"))
-    refused(graph, "2 input nodes")
 
 
 def test_fan_in_of_different_shapes_is_refused():

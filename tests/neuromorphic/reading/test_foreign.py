@@ -166,7 +166,7 @@ def test_what_the_chip_does_not_have_is_refused(name):
 def held(name):
     """What a file holds, in the words of docs/writers.md."""
     raw = read_nir(FOLDER / f"{name}.nir")
-    nodes, _ = flat(raw, name)
+    nodes, *_ = flat(raw, name)
     kinds = {type(node).__name__ for node in nodes.values()} - {"Input", "Output", "Passage"}
     marks = {
         "Conv2d, groups": any(isinstance(node, nir.Conv2d) and node.groups > 1 for node in nodes.values()),

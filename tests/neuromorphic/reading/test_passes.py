@@ -13,7 +13,8 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ops import Shapes, Typed
 from neuromorphic.reading import limits, passes
 from neuromorphic.reading.build import drafted
-from neuromorphic.reading.passes import PASSES, Draft
+from neuromorphic.reading.draft import Draft
+from neuromorphic.reading.passes import PASSES
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_nir
 from tests.fuzz.graphs import graphs

@@ -11,7 +11,7 @@ from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
-from neuromorphic.runs.summary import counted, displaced, output_unit
+from neuromorphic.runs.summary import counted, displaced, output_units
 from tests.neuromorphic.graphs import DT, chain, lif
 
 
@@ -34,7 +34,7 @@ def test_integer_outputs_times_their_unit_are_the_float_graphs(tmp_path):
     floats, scheme = calibrate(graph, frames)
     write_quantised(tmp_path / "float.nir", floats, scheme, tmp_path / "quantised.nir")
     whole = integer_graph(read_graph(tmp_path / "quantised.nir"))
-    unit = output_unit(whole)
+    unit = output_units(whole)[whole.output]
     assert unit not in (None, 1.0)
     assert counted(whole) == [f"outputs are integers: 1 is {unit:.6g} of the float graph's unit"]
     expected, found = run(floats, frames).outputs, run(whole, graded(whole, frames)).outputs
@@ -44,7 +44,7 @@ def test_integer_outputs_times_their_unit_are_the_float_graphs(tmp_path):
 
 def test_floats_have_no_unit_of_their_own():
     graph = from_nir(readout())
-    assert output_unit(graph) is None
+    assert output_units(graph) == {}
     assert counted(graph) == []
 
 
