@@ -162,7 +162,8 @@ class Run(Generic[Model]):
         real = [tensor.is_floating_point() for tensor in kept]
         torch._foreach_lerp_([*compress(kept, real)], [*compress(new, real)], 1 - decay)
         counters = [not is_real for is_real in real]
-        torch._foreach_copy_([*compress(kept, counters)], [*compress(new, counters)])
+        if any(counters):  # of batches that batch normalisation has seen; a text encoder has none
+            torch._foreach_copy_([*compress(kept, counters)], [*compress(new, counters)])
 
 
 def _optimizers(model: nn.Module, temperature: nn.Parameter, recipe: Recipe) -> list[torch.optim.Optimizer]:
