@@ -70,11 +70,6 @@ def test_nan_weights(reader, tmp_path):
     refused(reader, tmp_path / "nan.nir", "--images", "samples", words=["nan.nir", "'conv'", "weight", "not finite"])
 
 
-def test_a_neuron_that_resets_above_its_threshold(reader, tmp_path):
-    nir.write(tmp_path / "reset.nir", chain({"lif": lif((3, 4, 4), v_reset=1.5)}, (3, 4, 4), (3, 4, 4)))
-    refused(reader, tmp_path / "reset.nir", "--images", "samples", words=["reset.nir", "'lif'", "v_reset", "1.5"])
-
-
 def test_images_that_do_not_exist(reader, model, tmp_path):
     refused(reader, model, "--images", tmp_path / "nowhere", words=["nowhere", "no such file or folder"])
 

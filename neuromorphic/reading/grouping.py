@@ -60,7 +60,7 @@ def block_diagonal_groups(weight: Float32) -> int:
 
 def divisions(weight: Float32) -> Iterator[int]:
     """All g > 1, the most first, such that `weight`, `[out, in, ...]`, is zero outside g diagonal blocks."""
-    connected = (weight != 0).reshape(*weight.shape[:2], -1).any(2)
+    connected = (weight != 0).any(tuple(range(2, weight.ndim)))
     most = gcd(*connected.shape)
     return (g for g in range(most, 1, -1) if most % g == 0 and not _outside(connected, g).any())
 

@@ -68,7 +68,7 @@ def test_random_graphs_that_wrap_and_saturate_equal_the_reference(example):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_compositions_with_loops_and_delays_are_what_the_chips_equations_say(seed):
-    graph, frames = quantised(*composed(seed, membranes=False))
+    graph, frames = quantised(seed, membranes=False)
     if refused := refusals(graph):
         assert all("computes in fractions" in reason or "divides its sums" in reason for reason in refused)
         return
@@ -79,12 +79,12 @@ def test_compositions_with_loops_and_delays_are_what_the_chips_equations_say(see
 
 
 def test_most_compositions_are_built():
-    graphs = [quantised(*composed(seed, membranes=False), images=1)[0] for seed in range(12)]
+    graphs = [quantised(seed, membranes=False, images=1)[0] for seed in range(12)]
     assert sum(not refusals(graph) for graph in graphs) >= 9
 
 
 def test_no_tensor_of_the_file_holds_floats():
-    graph, _ = quantised(*composed(3, membranes=False))
+    graph, _ = quantised(3, membranes=False)
     model = onnx.shape_inference.infer_shapes(build(graph, spikes=True), strict_mode=True)
     assert {opset.domain for opset in model.opset_import} == {""}
     inferred = (*model.graph.value_info, *model.graph.input, *model.graph.output)
@@ -95,7 +95,7 @@ def test_no_tensor_of_the_file_holds_floats():
 
 
 def test_the_specifications_own_evaluator_computes_the_same():
-    graph, frames = quantised(*composed(5, membranes=False))
+    graph, frames = quantised(5, membranes=False)
     model = build(graph, spikes=True)
     given = {"frames": per_step(frames, graph)}
     found = in_runtime(model, given)
@@ -189,7 +189,7 @@ def test_what_has_no_integers_is_refused_with_all_reasons():
 
 
 def test_the_file_says_what_it_is():
-    graph, _ = quantised(*composed(3, membranes=False))
+    graph, _ = quantised(3, membranes=False)
     model = build(graph)
     (prop,) = model.metadata_props
     document = json.loads(prop.value)

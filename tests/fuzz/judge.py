@@ -22,7 +22,7 @@ from neuromorphic.reading.read import read_graph
 SECONDS = 5.0
 """Of the processor, that a case may take; seen are tenths."""
 
-LENGTH = 500
+LENGTH = 1000
 """Characters of a refusal beyond the path."""
 
 SMALL = 2**12

@@ -19,7 +19,14 @@ from neuromorphic.reading.frames import encode
 from tests.export.encoders import checkpoint
 from tests.neuromorphic.graphs import small_net
 
-KEPT = {decorate(len).__code__: decorate for decorate in (fact, wiring_fact)}
+
+def held(kept, name):
+    """The cell of a variable that a decorated function closes over."""
+    return kept.__closure__[kept.__code__.co_freevars.index(name)]
+
+
+KEPT = fact(len).__code__
+DECORATES = {held(decorate(len), "place").cell_contents.__code__: decorate for decorate in (fact, wiring_fact)}
 
 
 def facts():
@@ -29,8 +36,8 @@ def facts():
         if ".processes" in module.name or module.name.endswith(("child", "network")):
             continue  # Lava's: they hold no facts, and import it
         for value in vars(import_module(module.name)).values():
-            decorate = KEPT.get(getattr(value, "__code__", None))
-            if decorate is not None:
+            if getattr(value, "__code__", None) is KEPT:
+                decorate = DECORATES[held(value, "place").cell_contents.__code__]
                 found[f"{value.__module__}.{value.__name__}"] = value, decorate
     return found
 
@@ -47,7 +54,7 @@ def derived(monkeypatch):
     """How often each fact was derived from the same, by (name, what it follows from)."""
     found, alive = Counter(), []
     for name, (kept, decorate) in facts().items():
-        cell = kept.__closure__[kept.__code__.co_freevars.index("derive")]
+        cell = held(kept, "derive")
 
         def counted(graph, name=name, decorate=decorate, derive=cell.cell_contents):
             alive.append(graph)

@@ -289,10 +289,10 @@ def test_weights_are_eight_bits_and_an_exponent(weight, fits):
 def test_frames_beyond_eight_bits_are_refused():
     graph = from_nir(chain({"lif": lif((2,))}, (2,), (2,)))
     graph = replace(graph, nodes={**graph.nodes, "lif": replace(graph.nodes["lif"], operation=whole_neuron())})
-    per_step(graph, np.array([[-128, 127]], np.float32), 1)
+    per_step(graph, np.array([[-128, 127]], np.float32))
     for value in (128, -129, 0.5):
         with pytest.raises(RefusedInput, match=f"frames hold {value}; .* integers from -128 to 127"):
-            per_step(graph, np.array([[0, value]], np.float32), 1)
+            per_step(graph, np.array([[0, value]], np.float32))
 
 
 def test_overflows_are_counted():
