@@ -22,7 +22,7 @@ from neuromorphic.ops import Affine, Conv2d, MaxPool2d, Shapes, SumPool2d
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic import chip_oracle
 from tests.neuromorphic.graphs import chain, lif, small_net
-from tests.neuromorphic.loihi2.test_compositions import T, composed, quantised
+from tests.neuromorphic.loihi2.test_compositions import T, quantised
 from tests.properties.random_graphs import integer_examples
 
 INTEGERS = {onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64}
