@@ -24,6 +24,7 @@ from energy.inputs import check_kind
 from energy.synaptic_operations import spikes_per_step, synaptic_operations
 from neuromorphic.analysis.arrivals import Arrival, arrivals
 from neuromorphic.analysis.facts import fact
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.inputs import of_inputs
@@ -203,6 +204,4 @@ def _made(graph: Graph, sender: Node, first: Callable[[Node], NDArray[np.generic
 
 
 def _chunks(images: int, size: int) -> Iterator[slice]:
-    chunk = max(1, CHUNK // max(1, size))
-    for start in range(0, images, chunk):
-        yield slice(start, min(start + chunk, images))
+    return batches(images, max(1, CHUNK // max(1, size)))

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.convert import Prepared
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.cluster.sharded import Sharing, sharded
 from spikeclip.checkpoint import Checkpoint, fingerprint
 from spikeclip.data import ImageSet
@@ -116,7 +117,7 @@ def compare_accuracy(
         progress: told of every batch.
         sharing: how shards of the images are shared out; None for one after the other, here.
     """
-    shards = [slice(start, min(start + SHARD, len(images))) for start in range(0, len(images), SHARD)]
+    shards = [*batches(len(images), SHARD)]
 
     def run() -> dict[str, Any]:
         checkpoint = prepared.checkpoint

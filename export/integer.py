@@ -19,6 +19,7 @@ from export.convert import Prepared
 from export.frames import check_frames
 from export.integer_layers import IntegerAttention, IntegerConv, IntegerGate, IntegerLif
 from export.recording import Recording, recorder
+from neuromorphic.cluster.ranges import batches
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
 from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
@@ -118,11 +119,10 @@ def record_batches(
     """
     check_frames(frames, model.frame_shape)
     low, high = FRAME_LIMITS
-    for start in range(0, len(frames), batch):
-        images = slice(start, min(start + batch, len(frames)))
+    for images in batches(len(frames), batch):
         x = frames[images]
         if not (np.array_equal(x, np.round(x)) and low <= x.min() and x.max() <= high):
-            raise RefusedInput(f"frames {start} to {images.stop - 1}: expected integers of {low} to {high}")
+            raise RefusedInput(f"frames {images.start} to {images.stop - 1}: expected integers of {low} to {high}")
         # The Winograd convolutions of NNPACK round.
         with recorder(model.encoder, model.populations) as kept, torch.backends.nnpack.flags(enabled=False):
             last = model.encoder.tokens(model.present(torch.from_numpy(x)))

@@ -54,7 +54,7 @@ def check_outputs(
 
 
 def sha256_of(path: Path) -> str:
-    """The hash of a file."""
+    """The hash of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

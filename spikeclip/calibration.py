@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from neuromorphic.cluster.ranges import batches
 from spikeclip.data import ImageSet
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.preprocess import Preprocessing
@@ -28,8 +29,7 @@ def calibrate(
             module.reset_running_stats()
             module.momentum = None  # a plain mean over the batches
     model.train()
-    for i in range(0, min(count, len(images)), batch_size):
-        x = preprocessing(images.images[i : min(i + batch_size, count)])
-        with fused_neurons(model):
-            model(torch.from_numpy(x).to(device))
+    with fused_neurons(model):
+        for part in batches(min(count, len(images)), batch_size):
+            model(torch.from_numpy(preprocessing(images.images[part])).to(device))
     model.eval()

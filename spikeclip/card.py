@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from spikingjelly.activation_based import layer, neuron
 
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint, save
 from spikeclip.data import ImageSet
@@ -54,12 +55,11 @@ def measure(
         if isinstance(module, SPIKING[checkpoint.config.architecture])
     ]
     right = 0
-    for i in range(0, len(images), batch_size):
-        progress(i, len(images))
-        x = torch.from_numpy(checkpoint.preprocessing(images.images[i : i + batch_size])).to(device)
-        with fused_neurons(model):
-            scores = model(x)
-        right += int((scores.argmax(1).cpu().numpy() == images.labels[i : i + batch_size]).sum())
+    with fused_neurons(model):
+        for part in batches(len(images), batch_size):
+            progress(part.start, len(images))
+            x = torch.from_numpy(checkpoint.preprocessing(images.images[part])).to(device)
+            right += int((model(x).argmax(1).cpu().numpy() == images.labels[part]).sum())
     progress(len(images), len(images))
     for handle in handles:
         handle.remove()

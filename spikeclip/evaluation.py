@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.cluster.sharded import Sharing, sharded
 from spikeclip.candidates import Candidates
 from spikeclip.checkpoint import Checkpoint, check_labels, fingerprint, trained_cosine
@@ -144,11 +145,11 @@ class Featuring:
         """Features of images uint8 `[N, H, W, 3]`: float32 `[N, width]`."""
         model = self.checkpoint.model.to(self.device).eval()
         parts = []
-        for i in range(0, len(images), BATCH_SIZE):
-            x = torch.from_numpy(self.checkpoint.preprocessing(images[i : i + BATCH_SIZE])).to(self.device)
-            with fused_neurons(model):
+        with fused_neurons(model):
+            for part in batches(len(images), BATCH_SIZE):
+                x = torch.from_numpy(self.checkpoint.preprocessing(images[part])).to(self.device)
                 parts.append(model.encoder.features(x).cpu().numpy())
-            progress(min(i + BATCH_SIZE, len(images)), len(images))
+                progress(part.stop, len(images))
         return np.concatenate(parts)
 
 
@@ -164,7 +165,7 @@ def run(
 
     Arguments as of `evaluate_checkpoint`.
     """
-    shards = [slice(i, min(i + SHARD, len(images))) for i in range(0, len(images), SHARD)]
+    shards = [*batches(len(images), SHARD)]
 
     def of_run() -> dict[str, Any]:
         encoder = fingerprint(checkpoint.model, checkpoint.config, checkpoint.preprocessing)

@@ -23,11 +23,6 @@ def fitting(graph: Graph, time_steps: int) -> int:
     return min(max(1, ROOM // max(1, neurons * time_steps)), MOST)
 
 
-def batches(count: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover `count`."""
-    return (slice(i, min(i + size, count)) for i in range(0, count, size))
-
-
 def told(parts: Iterator[Trace], images: int, progress: Callable[[int, int], None]) -> Iterator[Trace]:
     """`parts`, while `progress` is told (images done, images in all)."""
     done = 0

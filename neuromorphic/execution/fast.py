@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.fingerprint import lineage
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.batches import batches, fitting, joined, told
+from neuromorphic.execution.batches import fitting, joined, told
 from neuromorphic.execution.frames import per_step, read_at
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.inputs import Given

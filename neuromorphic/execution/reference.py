@@ -11,8 +11,9 @@ from typing import assert_never
 import numpy as np
 
 from neuromorphic.analysis.fingerprint import lineage
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.batches import batches, fitting, joined, told
+from neuromorphic.execution.batches import fitting, joined, told
 from neuromorphic.execution.frames import per_step, read_at
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import Given

@@ -7,7 +7,6 @@ The names of files follow from the index's own, so that an index leads nowhere e
 written is refused.
 """
 
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ import h5py
 import numpy as np
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.files import in_memory
+from neuromorphic.files import in_memory, sha256_of
 
 GROUP = "shards"
 
@@ -31,12 +30,6 @@ def file_of(index: Path, number: int) -> Path:
     return folder_of(index) / f"{number:05d}.h5"
 
 
-def sha256_of(path: Path) -> str:
-    """The hash of a file, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_index(index: Path, version: int, images: Sequence[int], hashes: Sequence[str]) -> None:
     """Write the index of shards that are written.
 
@@ -44,7 +37,7 @@ def write_index(index: Path, version: int, images: Sequence[int], hashes: Sequen
         index: its path.
         version: of the format of traces.
         images: in each shard.
-        hashes: of each file, as of `sha256_of`.
+        hashes: of each file, as of `files.sha256_of`.
 
     Raises:
         RefusedInput: the system refuses.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.rounding import SINGLE
-from neuromorphic.execution.batches import batches
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.execution.fast import Execution, run
 from neuromorphic.execution.frames import read_at, still
 from neuromorphic.ir.graph import Graph, Node

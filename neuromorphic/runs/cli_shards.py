@@ -18,12 +18,13 @@ from neuromorphic.analysis.fingerprint import fingerprint
 from neuromorphic.cluster.sharded import Sharing, sharded
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import count_overflows
+from neuromorphic.files import sha256_of
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import Readout
 from neuromorphic.ir.parity import ROUNDING, Mismatch, NodeParity, NumberParity, ParityReport, compare_common
 from neuromorphic.ir.totals import SpikeCount, Totals
 from neuromorphic.ir.trace import FORMAT_VERSION, SpikeTrain, Trace
-from neuromorphic.ir.trace_shards import file_of, folder_of, sha256_of, write_index
+from neuromorphic.ir.trace_shards import file_of, folder_of, write_index
 from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import image_size
 from neuromorphic.runs.cli_inputs import Inputs, frames_of, own_images
@@ -40,7 +41,7 @@ PYTORCH, FLOATS = "PyTorch", "floats"
 
 
 @dataclass(frozen=True)
-class Given:
+class Shard:
     """The images of a shard.
 
     Attributes:
@@ -56,7 +57,7 @@ class Given:
     own: NDArray[np.uint8] | None = None
 
     @classmethod
-    def of(cls, found: Inputs, own: NDArray[np.uint8] | None, number: int, images: slice) -> "Given":
+    def of(cls, found: Inputs, own: NDArray[np.uint8] | None, number: int, images: slice) -> "Shard":
         """Some images of a run, without what is not run: their labels and names."""
         bare: Inputs
         if isinstance(found, ImageSet):
@@ -102,7 +103,7 @@ class Simulation:
     unproven: bool = False
     traces: Path | None = None
 
-    def __call__(self, given: Given, progress: Progress, write: Callable[[Trace], None] | None = None) -> Passed:
+    def __call__(self, given: Shard, progress: Progress, write: Callable[[Trace], None] | None = None) -> Passed:
         """Run a shard.
 
         Args:
@@ -135,7 +136,7 @@ class Simulation:
             return answers
         return replace(answers, overflows=count_overflows(self.graph, frames))
 
-    def _comparisons(self, given: Given, frames: NDArray[np.float32]) -> Mapping[str, Comparison]:
+    def _comparisons(self, given: Shard, frames: NDArray[np.float32]) -> Mapping[str, Comparison]:
         comparisons: dict[str, Comparison] = {}
         if self.pytorch is not None:
             comparisons[PYTORCH] = _with_checkpoint(self.pytorch, frames, given.pixels)
@@ -241,7 +242,7 @@ def simulated(
     Args:
         simulation: what is done with each shard.
         found: all images.
-        own: the same as of `Given`.
+        own: the same as of `Shard`.
         sharing: how shards are shared out; None for one after the other, here.
         output: where the trace is written; None for nowhere.
         progress: told (images done, images in all).
@@ -252,8 +253,8 @@ def simulated(
     images = len(found.names)
     parts = shards(simulation.graph, images)
 
-    def given(number: int, part: slice) -> Given:
-        return Given.of(found, own, number, part)
+    def given(number: int, part: slice) -> Shard:
+        return Shard.of(found, own, number, part)
 
     if sharing is None:
         with trace_file(output) as file:

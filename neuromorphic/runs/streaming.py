@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.batches import batches
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport

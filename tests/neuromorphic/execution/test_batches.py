@@ -4,7 +4,8 @@ import nir
 import numpy as np
 import pytest
 
-from neuromorphic.execution.batches import MOST, ROOM, batches, fitting
+from neuromorphic.cluster.ranges import batches
+from neuromorphic.execution.batches import MOST, ROOM, fitting
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import chain, lif
 

@@ -12,8 +12,9 @@ import neuromorphic.ir.trace
 from energy.streaming import count_running, count_stored
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
+from neuromorphic.files import sha256_of
 from neuromorphic.ir.trace import FORMAT_VERSION, SpikeTrain, Trace
-from neuromorphic.ir.trace_shards import file_of, folder_of, sha256_of, write_index
+from neuromorphic.ir.trace_shards import file_of, folder_of, write_index
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import small_net
 
