@@ -1,28 +1,17 @@
 """`spikeclip-export`: a NIR graph or an ONNX model of a network, with the proof that its spikes are the same."""
 
-from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
 from neuromorphic.files import check_outputs, write_json
+from spikeclip import options
 from spikeclip.console import command_line, console, examples, progress_bar, refusals, results
 from spikeclip.errors import RefusedInput
 from spikeclip.module_options import ModuleOptions
-from spikeclip.options import (
-    AxesOption,
-    BatchOption,
-    ClusterOption,
-    FrameOption,
-    InputKindOption,
-    ModuleOption,
-    ResumeOption,
-    TimeStepsOption,
-    WeightsOption,
-)
 
 if TYPE_CHECKING:
     from export.frontend.door import PreparedModule
@@ -34,18 +23,8 @@ if TYPE_CHECKING:
 app = command_line()
 
 
-class Format(StrEnum):
-    """What to write."""
-
-    NIR = "nir"
-    ONNX = "onnx"
-
-
-class Outputs(StrEnum):
-    """What an ONNX model returns: scores alone, or every spike besides."""
-
-    SCORES = "scores"
-    SPIKES = "spikes"
+Format = Literal["nir", "onnx"]
+Outputs = Literal["scores", "spikes"]
 
 
 @app.command(
@@ -88,19 +67,19 @@ def export(
     ] = None,
     test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first N of them only.")] = None,
-    module: ModuleOption = None,
-    weights: WeightsOption = None,
-    frame: FrameOption = None,
-    time_steps: TimeStepsOption = None,
-    axes: AxesOption = None,
-    input_kind: InputKindOption = None,
-    batch: BatchOption = None,
+    module: options.ModuleOption = None,
+    weights: options.WeightsOption = None,
+    frame: options.FrameOption = None,
+    time_steps: options.TimeStepsOption = None,
+    axes: options.AxesOption = None,
+    input_kind: options.InputKindOption = None,
+    batch: options.BatchOption = None,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Whether its every spike is compared with the graph's.")
     ] = True,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON.")] = None,
-    cluster: ClusterOption = None,
-    resume: ResumeOption = None,
+    cluster: options.ClusterOption = None,
+    resume: options.ResumeOption = None,
 ) -> None:
     """Export a spiking network as a NIR graph, or an encoder as an ONNX model.
 
@@ -148,9 +127,9 @@ def export(
             raise RefusedInput("nothing to export; expected a checkpoint, or --module FILE.py:FACTORY")
         if time_steps is not None or input_kind is not None:
             raise RefusedInput(f"{checkpoint}: says T and its input itself; expected -T and --input-kind with --module")
-        to_onnx = _find_format(kind, output) is Format.ONNX
+        to_onnx = _find_format(kind, output) == "onnx"
         onnx = import_module("export.onnx.model") if to_onnx else None
-        options = {
+        of_encoders = {
             "--standard-nodes": standard_nodes,
             "--max-neurons": max_neurons,
             "--outputs": outputs,
@@ -158,7 +137,7 @@ def export(
             "--image-size": image_size,
             "--test": test,
         }
-        given = [option for option, value in options.items() if value is not None and value is not False]
+        given = [option for option, value in of_encoders.items() if value is not None and value is not False]
         label_set = None if labels is None else load_labels(labels)
         if is_twin(checkpoint):
             document = _export_twin(checkpoint, label_set, output, to_onnx, given)
@@ -177,11 +156,11 @@ def export(
 
 
 def _find_format(kind: Format | None, output: Path) -> Format:
-    """What to write; a name that ends in the other format's suffix is refused."""
+    """The format to write; a name that ends in the other format's suffix is refused."""
     suffix = output.suffix.lower().removeprefix(".")
     if kind is None:
-        return Format.ONNX if suffix == Format.ONNX else Format.NIR
-    if suffix in set(Format) - {kind}:
+        return "onnx" if suffix == "onnx" else "nir"
+    if suffix in {*get_args(Format)} - {kind}:
         raise RefusedInput(
             f"{output}: --format {kind} writes no {output.suffix} file; expected a name ending in .{kind}"
         )
@@ -261,7 +240,7 @@ def _export_encoder(
     if images is not None and found is not None:
         with progress_bar("accuracy") as advance:
             change = compare_accuracy(prepared, images, found[0], progress=advance, sharing=sharing)
-    model = None if onnx is None else onnx.build(prepared, spikes=outputs is Outputs.SPIKES)
+    model = None if onnx is None else onnx.build(prepared, spikes=outputs == "spikes")
     with console.status(f"writing {output}"):
         if onnx is None:
             write(prepared.graph, output)

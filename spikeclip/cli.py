@@ -1,35 +1,20 @@
 """`spikeclip-train`: a checkpoint from images and label embeddings."""
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results
+from spikeclip.console import CosineOption, checkpoint_written, command_line, examples, progress_bar, refusals
 from spikeclip.errors import RefusedInput
-from spikeclip.recipe import Recipe, find_recipe, parse_schedule
+from spikeclip.options import DeviceOption
+from spikeclip.recipe import Recipe, Stage, find_recipe, parse_schedule
 
 if TYPE_CHECKING:
     from spikeclip.fine_tuning import FineTuning
 
 app = command_line()
-
-
-class Stage(StrEnum):
-    """The choices of `--stage`: `recipe.STAGES`."""
-
-    CLASSIFY = "classify"
-    ALIGN = "align"
-    DUAL = "dual"
-
-
-class Network(StrEnum):
-    """The choices of `--network`: `twin_checkpoint.NETWORKS`."""
-
-    TWIN = "twin"
-    RESNET = "resnet"
 
 
 @app.command(
@@ -65,8 +50,9 @@ def train(
     ] = False,
     twin: Annotated[bool, typer.Option("--twin", help="Train the ANN twin of the encoder, to be a teacher.")] = False,
     network: Annotated[
-        Network, typer.Option(help="With --twin: the twin itself, or resnet, a ResNet-18, which knows more.")
-    ] = Network.TWIN,
+        Literal["twin", "resnet"],
+        typer.Option(help="With --twin: the twin itself, or resnet, a ResNet-18, which knows more."),
+    ] = "twin",
     stage: Annotated[
         Stage | None,
         typer.Option(help="What to learn: labels, a teacher's image features, or labels and its label logits."),
@@ -118,7 +104,7 @@ def train(
         str, typer.Option(help="float32 or bf16; auto: bf16 where the device has it, not for 8 bits.")
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes CUDA where it is.")] = "auto",
+    device: DeviceOption = "auto",
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
 ) -> None:
     """Train a SpikeCLIP image encoder.
@@ -143,7 +129,7 @@ def train(
             raise RefusedInput("--quantized trains a finished checkpoint further; expected one with --init")
         if twin and (init is not None or teacher is not None or teacher_cache is not None):
             raise RefusedInput("--twin trains a teacher from random weights; expected no --init, no --teacher")
-        if network != Network.TWIN and not twin:
+        if network != "twin" and not twin:
             raise RefusedInput(f"--network {network} is no encoder; expected it with --twin")
         start = FineTuning(load(init), quantized) if init is not None else None
         config = start.checkpoint.config if start and not preset else find_preset(preset or "spike-driven-small")
@@ -153,24 +139,23 @@ def train(
         if cosine is not None and found.stage != "classify":
             raise RefusedInput(f"stage {found.stage} takes its teacher's label vectors; expected no --cosine {cosine}")
         chosen = pick_device(device)
-        given = {
-            "schedule": parse_schedule(schedule) if schedule else None,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "optimizer": optimizer,
-            "muon_learning_rate": muon_learning_rate,
-            "flips": flips,
-            "cutout": cutout,
-            "centred": None if cosine is None else cosine == CosineOption.CENTRED,
-            "ema": ema,
-            "kl_weight": kl_weight,
-            "kl_temperature": kl_temperature,
-            "spike_budget": spike_budget,
-            "spike_weight": spike_weight,
-            "seed": seed,
-            "precision": pick_precision("float32" if quantized and precision == "auto" else precision, chosen),
-        }
-        found = replace(found, **{name: value for name, value in given.items() if value is not None})
+        found = found.changed(
+            schedule=parse_schedule(schedule) if schedule else None,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            optimizer=optimizer,
+            muon_learning_rate=muon_learning_rate,
+            flips=flips,
+            cutout=cutout,
+            centred=None if cosine is None else cosine == CosineOption.CENTRED,
+            ema=ema,
+            kl_weight=kl_weight,
+            kl_temperature=kl_temperature,
+            spike_budget=spike_budget,
+            spike_weight=spike_weight,
+            seed=seed,
+            precision=pick_precision("float32" if quantized and precision == "auto" else precision, chosen),
+        )
         images = load_images(data, config.image_size, limit, preprocessing.resize)
         held_out = load_images(test, config.image_size, None, preprocessing.resize) if test else None
         label_set = load_labels(labels)
@@ -178,14 +163,13 @@ def train(
             common = (config, found, preprocessing, images, held_out, label_set, output, own)
             told: Any = advance if rank() == 0 else lambda done, total, text: None
             if twin:
-                card = train_twin(*common, told, save_every, network.value).card
+                card = train_twin(*common, told, save_every, network).card
             else:
                 model = load_teacher(teacher, own) if teacher else None
                 card = run(*common, told, start, model, teacher_cache, save_every).card
             first = rank() == 0
     if first:
-        measured = card["test"]
-        results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
+        checkpoint_written(output, card["test"], test)
 
 
 def _default_recipe(
@@ -194,10 +178,10 @@ def _default_recipe(
     """The recipe of that name, or a short one of the stage: a checkpoint is trained to classify for one epoch more."""
     if name is not None:
         recipe = find_recipe(name)
-        if stage is not None and stage.value != recipe.stage:
-            raise RefusedInput(f"recipe {name} is of the stage {recipe.stage}; expected no --stage {stage.value}")
+        if stage is not None and stage != recipe.stage:
+            raise RefusedInput(f"recipe {name} is of the stage {recipe.stage}; expected no --stage {stage}")
         return recipe
-    recipe = find_recipe(f"short-{(stage or Stage.CLASSIFY).value}")
+    recipe = find_recipe(f"short-{stage or 'classify'}")
     if twin:
         return replace(recipe, schedule=((1, 30),))
     if recipe.stage == "classify" and start is not None:

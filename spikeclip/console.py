@@ -8,12 +8,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import typer
 from rich.console import Console
@@ -61,7 +61,7 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, called: str 
 
 
 def examples(*commands: str) -> str:
-    """What `--help` ends with: commands as they can be pasted, long ones continued on the next line by a backslash."""
+    """The end of `--help`: commands as they can be pasted, long ones continued on the next line by a backslash."""
     shown = "\n".join(line for command in commands for line in _continued(command))
     return f"\b\nExample{'s' * (len(commands) > 1)}:\n{shown}"  # \b: click leaves the lines of this paragraph alone
 
@@ -127,7 +127,7 @@ def _ended(sentence: str, code: int) -> typer.Exit:
 
 
 def _bug(error: Exception) -> str:
-    """What is said of an exception that nobody expected; its traceback is kept where that is possible."""
+    """The sentence on an exception that nobody expected; its traceback is kept where that is possible."""
     said = f"a bug of ours: {type(error).__name__}: {first_line(error)}"
     try:
         with tempfile.NamedTemporaryFile("w", prefix="spikeclip-bug-", suffix=".txt", delete=False) as file:
@@ -142,6 +142,11 @@ def written(*paths: Path | None) -> None:
     done = [str(path) for path in paths if path is not None]
     if done:
         results.print(f"wrote {', '.join(done)}", markup=False)
+
+
+def checkpoint_written(output: Path, test: Mapping[str, Any] | None, images: str | None) -> None:
+    """Say which checkpoint was written, and its accuracy on `images`, where `test` of its card has one."""
+    results.print(f"{output}" + (f": accuracy {test['accuracy']:.2%} on {images}" if test else ""))
 
 
 def read_lines(path: Path) -> list[str]:

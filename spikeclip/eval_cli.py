@@ -2,19 +2,20 @@
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
 from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, written
-from spikeclip.options import ClusterOption, ResumeOption, SkipBrokenOption
+from spikeclip.options import ClusterOption, DeviceOption, ResumeOption, SkipBrokenOption
 
 if TYPE_CHECKING:
+    from spikeclip.candidates import Candidates
     from spikeclip.confusion import Panel
-    from spikeclip.data import ImageSet
     from spikeclip.evaluation import Row
+    from spikeclip.labels import LabelSet
 
 app = command_line()
 
@@ -51,7 +52,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
     confusion: Annotated[Path | None, typer.Option(help="Draw confusion matrices: .png, .svg or .pdf.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes CUDA where it is.")] = "auto",
+    device: DeviceOption = "auto",
     cluster: ClusterOption = None,
     resume: ResumeOption = None,
 ) -> None:
@@ -64,7 +65,6 @@ def evaluate(
     """
     with refusals():
         from neuromorphic.cluster.sharded import Sharing
-        from spikeclip.candidates import expanded, own, unseen
         from spikeclip.checkpoint import load
         from spikeclip.confusion import check_picture, draw
         from spikeclip.data import load_images
@@ -99,13 +99,9 @@ def evaluate(
         first = loaded[checkpoints[0]].preprocessing
         shown = pictures(first.image_size, first.resize)
         classes = class_names(shown, label_set.names if label_set else loaded[checkpoints[0]].label_names)
-        candidates = [unseen(classes, replacement)] if replacement else []
         assumed = [] if shown.label_names else [assumption(shown, classes, "the encoder")]
         assumed += shown.left_out
-        if label_set:
-            # A class that --labels lacks may be among the other candidates.
-            label_set = (union([label_set, foreign]) if foreign else label_set).ordered(classes)
-            candidates = [own(label_set), *([expanded(label_set, foreign)] if foreign else []), *candidates]
+        candidates = _candidates(classes, label_set, foreign, replacement)
         cosines = [each.value for each in cosine or []]
         rows: list[Row] = []
         for number, (name, checkpoint) in enumerate(loaded.items()):
@@ -127,11 +123,27 @@ def evaluate(
         if confusion is not None:
             draw(_panels(rows), confusion)
         if json_path is not None:
-            write_json(json_path, _document(shown, rows, assumed))
+            found = {"images": shown.to_dict(), "rows": [row.to_dict() for row in rows]}
+            write_json(json_path, {"format_version": 1, "assumed": assumed, **found})
     _print(rows)
     for sentence in assumed:
         results.print(f"assumed: {sentence}", markup=False)
     written(confusion, json_path)
+
+
+def _candidates(
+    classes: tuple[str, ...], labels: "LabelSet | None", foreign: "LabelSet | None", replacement: "LabelSet | None"
+) -> "list[Candidates]":
+    """The classes' own names, the same among foreign ones, and others in their place: those that there are."""
+    from spikeclip.candidates import expanded, own, unseen
+    from spikeclip.label_sets import union
+
+    found = []
+    if labels:
+        # A class that --labels lacks may be among the other candidates.
+        labels = (union([labels, foreign]) if foreign else labels).ordered(classes)
+        found = [own(labels), *([expanded(labels, foreign)] if foreign else [])]
+    return [*found, *([unseen(classes, replacement)] if replacement else [])]
 
 
 def _panels(rows: "list[Row]") -> "list[list[Panel]]":
@@ -145,15 +157,6 @@ def _panels(rows: "list[Row]") -> "list[list[Panel]]":
         panel = Panel(title, row.result.confusion, row.result.classes, names)
         panels.setdefault(f"{row.kind} {row.model}", []).append(panel)
     return list(panels.values())
-
-
-def _document(images: "ImageSet", rows: "list[Row]", assumed: list[str]) -> dict[str, Any]:
-    return {
-        "format_version": 1,
-        "assumed": assumed,
-        "images": {"source": Path(images.source.split(":")[0]).name, "images": len(images), "sha256": images.sha256},
-        "rows": [row.to_dict() for row in rows],
-    }
 
 
 def _print(rows: "list[Row]") -> None:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, progress_bar, refusals, results
+from spikeclip.console import checkpoint_written, command_line, examples, progress_bar, refusals
+from spikeclip.options import DeviceOption
 
 app = command_line()
 
@@ -27,7 +28,7 @@ def head(
     ] = 0.2,
     limit: Annotated[int, typer.Option(min=1, help="Take the first N training images.")] = 4096,
     test: Annotated[str | None, typer.Option(help="Images to measure accuracy on.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes CUDA where it is.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Open an encoder's vocabulary: give it a head whose embeddings are compared with label vectors as they are.
 
@@ -54,4 +55,4 @@ def head(
             made = with_plain_head(found, label_set, images, spread, chosen, advance)
         measured = measure(made, held_out, chosen) if held_out else None
         save_with_card(made, output, measured)
-    results.print(f"{output}" + (f": accuracy {measured['accuracy']:.2%} on {test}" if measured else ""))
+        checkpoint_written(output, measured, test)

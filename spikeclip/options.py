@@ -1,33 +1,9 @@
 """Options that several commands share: what each is called, takes and says stands here once."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class Reset(StrEnum):
-    """What a spike does to a membrane."""
-
-    zero = "zero"
-    subtract = "subtract"
-
-
-class Integrators(StrEnum):
-    """What an integrator multiplies its input by."""
-
-    dt = "dt"
-    step = "step"
-
-
-class Numbers(StrEnum):
-    """The numbers that frames hold."""
-
-    real = "real"
-    spikes = "spikes"
-    counts = "counts"
-
 
 ImagesOption = Annotated[
     str | None,
@@ -58,11 +34,11 @@ TimeStepsOption = Annotated[
 ]
 DtOption = Annotated[float | None, typer.Option("--dt", help="Seconds per time step, where the file doesn't say.")]
 ResetOption = Annotated[
-    Reset | None,
+    Literal["zero", "subtract"] | None,
     typer.Option("--reset", help="What a spike does to v, where the file doesn't say it."),
 ]
 IntegratorsOption = Annotated[
-    Integrators | None,
+    Literal["dt", "step"] | None,
     typer.Option("--integrators", help="What IF and I multiply their input by: dt, as NIR has it, or 1 per step."),
 ]
 WrittenByOption = Annotated[
@@ -87,6 +63,7 @@ ResumeOption = Annotated[
     Path | None,
     typer.Option("--resume", help="Keep finished shards of images in this folder, and go on from those it has."),
 ]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda; auto takes CUDA where it is.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")]
 _MODEL = typer.Argument(help="A graph (.nir), written by spikeclip-export or by another library.")
 ModelArgument = Annotated[Path, _MODEL]
@@ -94,7 +71,7 @@ ModelOrModuleArgument = Annotated[Path | None, _MODEL]
 """Of commands that take a module instead."""
 
 InputKindOption = Annotated[
-    Numbers | None,
+    Literal["real", "spikes", "counts"] | None,
     typer.Option(
         "--input-kind",
         help="Input of spikes or counts is added up (SOPs), real input multiplied; where the file doesn't say.",

@@ -1,8 +1,8 @@
-"""What a training run does, as data: written into the checkpoint, and enough to repeat it."""
+"""A training run as data: written into the checkpoint, and enough to repeat it."""
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from neuromorphic.errors import meant
 from spikeclip.errors import RefusedInput
@@ -145,6 +145,10 @@ class Recipe:
             return self.learning_rate * progress / self.warmup
         left = 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * left
+
+    def changed(self, **given: Any) -> Self:
+        """The recipe with the settings that are not None in place of its own."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as a JSON-compatible dictionary."""

@@ -1,6 +1,5 @@
 """`spikeclip-train-text`: a spiking text encoder that embeds as a CLIP's own does."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ from neuromorphic.errors import meant
 from neuromorphic.files import check_outputs
 from spikeclip.console import command_line, examples, progress_bar, read_lines, refusals, results
 from spikeclip.errors import RefusedInput
+from spikeclip.options import DeviceOption
 
 app = command_line()
 
@@ -44,7 +44,7 @@ def train_text(
     final_learning_rate: Annotated[float | None, typer.Option(help="Its end; 5e-4.")] = None,
     save_every: Annotated[int, typer.Option(help="Epochs between checkpoints.")] = 10,
     seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes CUDA where it is.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Train a SpikeCLIP text encoder.
 
@@ -69,14 +69,13 @@ def train_text(
             raise RefusedInput(
                 f"recipe {recipe!r} is unknown; expected one of {', '.join(TEXT_RECIPES)}{meant(recipe, TEXT_RECIPES)}"
             )
-        given = {
-            "schedule": parse_schedule(schedule) if schedule else None,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "final_learning_rate": final_learning_rate,
-            "seed": seed,
-        }
-        found = replace(TEXT_RECIPES[recipe], **{name: value for name, value in given.items() if value is not None})
+        found = TEXT_RECIPES[recipe].changed(
+            schedule=parse_schedule(schedule) if schedule else None,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            final_learning_rate=final_learning_rate,
+            seed=seed,
+        )
         words = [*(names or ()), *(read_lines(names_file) if names_file else ())]
         for spec in labels or ():
             words += load_labels(spec, first_of_repeated=True).names

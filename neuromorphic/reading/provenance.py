@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import nir
 
@@ -45,11 +45,6 @@ class Asked:
     reset: Reset | None = None
     integrators: Integrators | None = None
     written_by: str | None = None
-
-
-def asked(dt: float | None, reset: str | None, integrators: str | None, written_by: str | None) -> Asked:
-    """From what a command was given."""
-    return Asked(dt, cast(Reset | None, reset), cast(Integrators | None, integrators), written_by)
 
 
 @dataclass(frozen=True)
