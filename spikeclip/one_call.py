@@ -19,10 +19,10 @@ from neuromorphic.loihi2.quantise import calibrate as find_scheme
 from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.reading.frames import encode, find_frames
-from neuromorphic.reading.provenance import asked
+from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
-from neuromorphic.runs.cli_inputs import find_inputs, frames_of
-from neuromorphic.targets.target import TARGETS, Lava
+from neuromorphic.runs.cli_inputs import Selection, frames_of
+from neuromorphic.targets.target import TARGETS, target_of
 
 Frames = str | Path | Sequence[Any] | NDArray[Any] | Mapping[str, Any]
 """Numbers, or a file of them; or such by the name of an input."""
@@ -78,7 +78,7 @@ def run(
         raise RefusedInput(f"backend {backend!r}; expected one of {', '.join(TARGETS)}{meant(backend, TARGETS)}")
     if precision not in ("float", "loihi2"):
         raise RefusedInput(f"precision {precision!r}; expected 'float' or 'loihi2'")
-    given = asked(dt, reset, integrators, written_by)
+    given = Asked(dt, reset, integrators, written_by)
     graph = model if isinstance(model, Graph) else read_graph(model, asked=given)
     shown = _frames(graph, frames, images, limit)
     if precision == "loihi2" and graph.precision == "float":
@@ -90,8 +90,7 @@ def run(
         graph = whole
     elif calibrate is not None:
         raise RefusedInput("calibrate is of the integers; expected precision='loihi2' and a graph of floats")
-    target = Lava(timeout=timeout) if backend == Lava.name else TARGETS[backend]()
-    return target.run(graph, shown, time_steps)
+    return target_of(backend, timeout).run(graph, shown, time_steps)
 
 
 def _frames(graph: Graph, frames: Any, images: Any, limit: int | None) -> NDArray[np.float32]:
@@ -106,7 +105,7 @@ def _frames(graph: Graph, frames: Any, images: Any, limit: int | None) -> NDArra
     if frames is not None:
         return np.asarray(frames, np.float32)[:limit]
     if isinstance(images, str | Path):
-        return frames_of(graph, find_inputs(graph, str(images), {}, limit=limit))
+        return frames_of(graph, Selection(str(images), {}, limit=limit).find(graph))
     return encode(graph, np.asarray(images, np.uint8)[:limit])
 
 

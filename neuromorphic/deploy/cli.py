@@ -51,15 +51,15 @@ def deploy(
         from neuromorphic.execution.fast import run_in_batches
         from neuromorphic.execution.frames import per_step
         from neuromorphic.reading.frames import named_files
-        from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+        from neuromorphic.runs.cli_inputs import Selection, frames_of
 
-        files = named_files(frames or ())
-        check_outputs({"--netx": netx}, (model, images, *files.values()), {"--netx": ".net"})
+        chosen = Selection(images, named_files(frames or ()), limit=limit)
+        check_outputs({"--netx": netx}, (model, *chosen.read), {"--netx": ".net"})
         if folder is None and netx is None:
             raise RefusedInput("nothing to write; expected -o FOLDER or --netx FILE.net")
         if folder is not None:
             check_folder(folder)
-            if (images is None) != bool(files):
+            if (images is None) != bool(frames):
                 raise RefusedInput(
                     "nothing to expect spikes on, or two things; expected --images SPEC or --frames FILE"
                 )
@@ -68,8 +68,7 @@ def deploy(
         if netx is not None:
             to_layers(graph)
         if folder is not None and planned is not None:
-            found = find_inputs(graph, images, files, limit=limit)
-            shown = per_step(graph, frames_of(graph, found), time_steps)
+            shown = per_step(graph, frames_of(graph, chosen.find(graph)), time_steps)
             with progress_bar("running") as advance:
                 trace = run_in_batches(graph, shown, progress=advance)
             write_folder(folder, graph, planned, shown, trace)

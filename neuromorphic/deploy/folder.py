@@ -8,6 +8,7 @@
     counted, counts             synaptic operations, neuron updates and spikes per image
 """
 
+from collections import Counter
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -132,18 +133,12 @@ def counted(plan: Plan, graph: Graph, frames: NDArray[np.float32], trace: Trace)
 
 def readme(plan: Plan, title: str, trace: Trace, counts: dict[str, float]) -> str:
     """The text of `README.md`."""
-    kinds: dict[str, int] = {"LIFReset": len(plan.populations)}
     relays = [relay for population in plan.populations for relay in population.relays]
-    waits = False
-    for population in plan.populations:
-        for synapses in population.synapses:
-            kind = synapses.kind if synapses.kind == "Conv" or not synapses.wait else f"Delay{synapses.kind}"
-            kinds[kind] = kinds.get(kind, 0) + 1
+    synapses = [each for population in plan.populations for each in population.synapses]
+    kinds = Counter(LIFReset=len(plan.populations))
+    kinds.update(each.kind if each.kind == "Conv" or not each.wait else f"Delay{each.kind}" for each in synapses)
     for relay in relays:
-        kind = "DelaySparse" if relay.wait > 1 else "Sparse"
-        kinds[kind] = kinds.get(kind, 0) + 1
-        kinds["LIF"] = kinds.get("LIF", 0) + 1
-        waits = True
+        kinds.update(("DelaySparse" if relay.wait > 1 else "Sparse", "LIF"))
     steps = trace.time_steps
     return rendered(
         "README.md.j2",
@@ -152,11 +147,11 @@ def readme(plan: Plan, title: str, trace: Trace, counts: dict[str, float]) -> st
         steps=steps,
         power_of_two=not steps & (steps - 1),
         depth=plan.depth,
-        kinds=sorted(kinds.items(), key=lambda kind: -kind[1]),
+        kinds=kinds.most_common(),
         neurons=sum(prod(population.shape) for population in plan.populations),
         repeated=sum(prod(relay.shape) for relay in relays),
         relays=len(relays),
-        waits=waits,
+        waits=bool(relays),
         resets_each_step=any("reset_interval" in population.settings for population in plan.populations),
         has_sums=plan.sums is not None,
         unproven=plan.unproven,

@@ -11,24 +11,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+import neuromorphic.ops as ops
 from neuromorphic.errors import RefusedInput
 from neuromorphic.files import in_memory
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.inputs import several_ends
-from neuromorphic.ops import (
-    Affine,
-    Conv2d,
-    Delay,
-    Fixed,
-    LoihiLif,
-    Neurons,
-    Nonlinear,
-    Scale,
-    Shape,
-    Sink,
-    Source,
-    Weighted,
-)
 from neuromorphic.ops.widths import BIAS_MANTISSA_BITS
 from neuromorphic.reading.netx.layers import (
     BIAS_EXPONENT,
@@ -101,7 +88,7 @@ class _Link:
 
 @dataclass(frozen=True)
 class _Writer:
-    """What becomes layers, and why some doesn't.
+    """Collects layers, and the reasons why some nodes can't be one.
 
     Attributes:
         reasons: why netx can't hold the graph, one sentence each, by node.
@@ -122,7 +109,7 @@ class _Writer:
                 self.reasons.append(f"{name} is read by {listed}; expected a chain")
                 return found
             (node,) = readers
-            if isinstance(node.operation, Sink):
+            if isinstance(node.operation, ops.Sink):
                 return [*found, _Link(tuple(before), None)] if before else found
             own = [graph.nodes[s] for s in node.sources if graph.nodes[s].sources == (node.name,)]
             if sorted([name, *(inner.name for inner in own)]) != sorted(node.sources) or len(own) > 1:
@@ -135,7 +122,7 @@ class _Writer:
             else:
                 before.append(node)
 
-    def layers(self, link: _Link, arriving: Shape, *, first: bool) -> list[Layer]:
+    def layers(self, link: _Link, arriving: ops.Shape, *, first: bool) -> list[Layer]:
         """The layers of a link: one, with a `Flatten` before it where maps reach a matrix.
 
         Args:
@@ -143,7 +130,7 @@ class _Writer:
             arriving: shape of what it reads.
             first: whether that are frames.
         """
-        waits = [node for node in link.before if isinstance(node.operation, Delay)]
+        waits = [node for node in link.before if isinstance(node.operation, ops.Delay)]
         synapses = [node for node in link.before if node not in waits]
         if first and not link.before and link.population is not None:
             return [self._input(link.population)]
@@ -153,13 +140,13 @@ class _Writer:
             return []
         (node,) = synapses
         match node.operation:
-            case Affine(weight=weight):
+            case ops.Affine(weight=weight):
                 matrix = self._weights(node, weight)
-            case Scale(scale=scale):
+            case ops.Scale(scale=scale):
                 matrix = self._weights(node, np.diag(scale.reshape(-1)))
-            case Conv2d() as conv:
+            case ops.Conv2d() as conv:
                 return self._conv(link, node, conv, plain=not waits and link.recurrent is None)
-            case Source() | Sink() | Delay() | Fixed() | Nonlinear() | Neurons() as other:
+            case ops.Source() | ops.Sink() | ops.Delay() | ops.Fixed() | ops.Nonlinear() | ops.Neurons() as other:
                 self.reasons.append(f"{node.name} is a {other.nir_name}; expected a matrix or a convolution")
                 return []
             case unknown:
@@ -172,11 +159,11 @@ class _Writer:
 
     def _input(self, population: Node) -> Input:
         lif = population.operation
-        if isinstance(lif, LoihiLif) and (lif.has_bias or lif.current_lasts):
+        if isinstance(lif, ops.LoihiLif) and (lif.has_bias or lif.current_lasts):
             self.reasons.append(f"{population.name} reads frames with biases or a current that lasts; expected neither")
         return Input(_in_file(population.shape), self._neuron(population))
 
-    def _conv(self, link: _Link, node: Node, conv: Conv2d, *, plain: bool) -> list[Layer]:
+    def _conv(self, link: _Link, node: Node, conv: ops.Conv2d, *, plain: bool) -> list[Layer]:
         neuron, shape = self._neuron(link.population), _in_file(node.shape)
         if neuron is None or not plain or any(conv.beyond):
             self.reasons.append(
@@ -189,13 +176,13 @@ class _Writer:
     def _recurrent(self, link: _Link) -> Ints | None:
         if link.recurrent is None:
             return None
-        if isinstance(link.recurrent.operation, Affine) and len(link.recurrent.shape) == 1:
+        if isinstance(link.recurrent.operation, ops.Affine) and len(link.recurrent.shape) == 1:
             return self._weights(link.recurrent, link.recurrent.operation.weight)
         self.reasons.append(f"{link.recurrent.name} leads back to {link.name}; expected a matrix")
         return None
 
     def _neuron(self, population: Node | None) -> Neuron | None:
-        if population is None or not isinstance(population.operation, LoihiLif):
+        if population is None or not isinstance(population.operation, ops.LoihiLif):
             return None
         lif = population.operation
         if np.ptp(lif.threshold):
@@ -210,11 +197,13 @@ class _Writer:
         current, decay = (int(each[0]) for each in decays)
         return Neuron(current, decay, int(lif.threshold.flat[0]))
 
-    def _bias(self, link: _Link, shape: Shape) -> Ints:
+    def _bias(self, link: _Link, shape: ops.Shape) -> Ints:
         """Biases in 64 units of v."""
         lif = None if link.population is None else link.population.operation
-        if not isinstance(lif, LoihiLif):
-            if any(isinstance(node.operation, Weighted) and node.operation.bias_values.any() for node in link.before):
+        if not isinstance(lif, ops.LoihiLif):
+            if any(
+                isinstance(node.operation, ops.Weighted) and node.operation.bias_values.any() for node in link.before
+            ):
                 self.reasons.append(f"{link.name} has biases on the host; expected none")
             return np.zeros(shape, np.int64)
         whole, rest = np.divmod(lif.bias.astype(np.int64), 2**BIAS_EXPONENT)
@@ -239,14 +228,14 @@ class _Writer:
 
     def _delay(self, node: Node, shape: tuple[int, ...], *, behind: bool) -> Ints:
         """Steps of every synapse, from those of what enters or leaves them all."""
-        steps = node.operation.steps if isinstance(node.operation, Delay) else np.zeros(1, np.int64)
+        steps = node.operation.steps if isinstance(node.operation, ops.Delay) else np.zeros(1, np.int64)
         if steps.max() > MOST_DELAY:
             self.reasons.append(f"{node.name} waits {steps.max()} steps; expected at most {MOST_DELAY}")
         flat = steps.reshape(-1, 1) if behind else steps.reshape(1, -1)
         return np.broadcast_to(flat, shape)
 
 
-def _in_file(shape: Shape) -> Shape:
+def _in_file(shape: ops.Shape) -> ops.Shape:
     """`[C, N, 1]` of rows `[C, N]`: a file knows vectors and maps."""
     return (*shape, 1) if len(shape) == 2 else shape
 
@@ -254,7 +243,7 @@ def _in_file(shape: Shape) -> Shape:
 def _write(group: h5py.Group, layer: Layer) -> None:
     numbers: dict[str, Any] = {}
     neuron: Neuron | None = None
-    shape: Shape
+    shape: ops.Shape
     match layer:
         case Input():
             kind, shape, neuron = "input", layer.shape, layer.neuron

@@ -16,26 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, identity
 
+import neuromorphic.ops as ops
 from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.inputs import several_ends
 from neuromorphic.loihi2.certificate import PopulationProof, certify
-from neuromorphic.ops import (
-    Affine,
-    ChipPopulation,
-    Conv2d,
-    Delay,
-    Fixed,
-    LoihiLif,
-    Neurons,
-    Nonlinear,
-    Scale,
-    Shape,
-    Sink,
-    Source,
-)
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.matrices import matrix
 from neuromorphic.ops.widths import ALIGNMENT, DELAY_BITS, shift
@@ -79,7 +66,7 @@ class Relay:
 
     name: str
     source: str
-    shape: Shape
+    shape: ops.Shape
     wait: int
 
 
@@ -98,7 +85,7 @@ class Population:
     """
 
     name: str
-    shape: Shape
+    shape: ops.Shape
     arrays: Arrays
     settings: dict[str, Any]
     latency: int
@@ -120,7 +107,7 @@ class Plan:
         constant: what the host adds in every step.
     """
 
-    input_shape: Shape
+    input_shape: ops.Shape
     populations: tuple[Population, ...]
     depth: int
     unproven: tuple[str, ...]
@@ -151,7 +138,7 @@ def plan(graph: Graph) -> Plan:
     )
 
 
-def in_lava(shape: Shape) -> Shape:
+def in_lava(shape: ops.Shape) -> ops.Shape:
     """`[W, H, C]` of `[C, H, W]`."""
     return shape[::-1]
 
@@ -162,7 +149,7 @@ def to_lava(values: NDArray[Any], axes: int) -> NDArray[Any]:
     return np.ascontiguousarray(values.transpose(*range(kept), *reversed(range(kept, values.ndim))))
 
 
-def order(shape: Shape) -> NDArray[np.int64]:
+def order(shape: ops.Shape) -> NDArray[np.int64]:
     """For each element in Lava's order, its place in the graph's."""
     return to_lava(np.arange(prod(shape)).reshape(shape), len(shape)).reshape(-1)
 
@@ -202,7 +189,7 @@ class _Planner:
     def population(self, node: Node) -> Population:
         """A population and all that leads to it."""
         lif = node.operation
-        if not isinstance(lif, LoihiLif):
+        if not isinstance(lif, ops.LoihiLif):
             raise TypeError(f"node {node.name!r}: {type(lif).__name__} is no neuron of Lava's")
         settings, arrays = self._neurons(node, lif)
         relays: list[Relay] = []
@@ -212,7 +199,7 @@ class _Planner:
         latency = self.timing.latency[node.name]
         return Population(node.name, in_lava(node.shape), arrays, settings, latency, tuple(relays), tuple(synapses))
 
-    def _neurons(self, node: Node, lif: LoihiLif) -> tuple[dict[str, Any], Arrays]:
+    def _neurons(self, node: Node, lif: ops.LoihiLif) -> tuple[dict[str, Any], Arrays]:
         decays = [np.unique(each) for each in (lif.decay, lif.current_decay)]
         if any(len(each) > 1 for each in decays):
             self.reasons.append(f"{node.name} has several decays; expected one, which is what a process of Lava has")
@@ -239,34 +226,34 @@ class _Planner:
             for name in node.sources:
                 before, late = self.graph.nodes[name], wait + self.timing.delay[name, node.name]
                 match before.operation:
-                    case Source() | Neurons():
+                    case ops.Source() | ops.Neurons():
                         yield _Path(before, synapses, late)
-                    case Nonlinear():
+                    case ops.Nonlinear():
                         self.reasons.append(
                             f"{name} is a {before.operation.nir_name}, which no process of Lava's computes"
                         )
-                    case Delay():
+                    case ops.Delay():
                         self.reasons.append(
                             f"{name} holds up spikes of one image, which would reach the next; expected none"
                         )
-                    case Affine() | Scale() | Conv2d() | Fixed():
+                    case ops.Affine() | ops.Scale() | ops.Conv2d() | ops.Fixed():
                         if synapses is not None:
                             self.reasons.append(f"{synapses.name} reads currents ({name}); expected spikes")
                         else:
                             waiting.append((before, before, late))
-                    case Sink():
+                    case ops.Sink():
                         raise TypeError(f"node {name!r} is an output, and is read")
                     case unknown:
                         assert_never(unknown)
 
     def _connection(self, population: Node, path: _Path, relays: list[Relay]) -> Synapses:
         """The process of a path; its relay, where it is the first that needs it, joins `relays`."""
-        source = FRAMES if isinstance(path.source.operation, Source) else path.source.name
+        source = FRAMES if isinstance(path.source.operation, ops.Source) else path.source.name
         node = path.synapses
         label = f"{population.name} <- {source}" if node is None else node.name
         if node is not None and len(node.sources) > 1:
             label = f"{label} <- {source}"
-        if node is not None and isinstance(node.operation, Conv2d) and _is_conv(path, node.operation, population):
+        if node is not None and isinstance(node.operation, ops.Conv2d) and _is_conv(path, node.operation, population):
             wait = path.wait
             if wait and source != FRAMES:
                 source, wait = self._relay(path.source, wait, relays), 0
@@ -283,7 +270,7 @@ class _Planner:
         exponent = self._exponent(label, weights.data)
         doubled = csr_matrix(weights * 2.0 ** (1 - exponent)).astype(np.int16)
         settings = {"weight_exp": exponent - 1}
-        if node is not None and isinstance(node.operation, Affine):
+        if node is not None and isinstance(node.operation, ops.Affine):
             fan_out = np.full(fan_out.shape, doubled.shape[0])
             arrays = {f"{label}.weights": doubled.toarray()}
             return Synapses("Dense", label, source, wait, arrays, settings, fan_out)
@@ -310,19 +297,19 @@ class _Planner:
         return before
 
 
-def _is_conv(path: _Path, conv: Conv2d, population: Node) -> bool:
+def _is_conv(path: _Path, conv: ops.Conv2d, population: Node) -> bool:
     """Whether Lava's Conv computes a convolution: of all channels, padded alike, between maps as they are."""
     shapes = (path.source.shape, population.shape)
     ends = () if path.synapses is None else (path.synapses.input_shape, path.synapses.shape)
     return bool(conv.groups == 1 and not any(conv.beyond) and shapes == ends)
 
 
-def _forgets(lif: LoihiLif, proof: PopulationProof) -> bool:
+def _forgets(lif: ops.LoihiLif, proof: PopulationProof) -> bool:
     """Whether v, unless it fires, is so small that losing 4095 of 4096 is losing all."""
     return bool(max(int(lif.threshold.max()) << ALIGNMENT, -proof.membrane) < UNITY)
 
 
-def _kernel(label: str, conv: Conv2d) -> tuple[Arrays, dict[str, Any]]:
+def _kernel(label: str, conv: ops.Conv2d) -> tuple[Arrays, dict[str, Any]]:
     """A true convolution: Lava flips kernels, which are cross-correlations here."""
     kernel = conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
     settings = {key: tuple(getattr(conv, key)[::-1]) for key in ("stride", "padding", "dilation")}
@@ -332,9 +319,9 @@ def _kernel(label: str, conv: Conv2d) -> tuple[Arrays, dict[str, Any]]:
 def _matrix(node: Node) -> csr_matrix:
     """A node's synapses, `[outputs, inputs]`, both flat."""
     match node.operation:
-        case Affine() | Scale() | Conv2d() as weighted:
+        case ops.Affine() | ops.Scale() | ops.Conv2d() as weighted:
             return matrix(node.shapes, weighted)
-        case Fixed() as fixed:
+        case ops.Fixed() as fixed:
             return matrix(node.shapes, fixed.synapses(node.shapes))
         case other:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
@@ -352,14 +339,14 @@ def host(graph: Graph) -> tuple[dict[str, csr_matrix] | None, NDArray[np.float64
         name, rows = waiting.pop()
         node = graph.nodes[name]
         match node.operation:
-            case ChipPopulation():
+            case ops.ChipPopulation():
                 behind = csr_matrix(rows[:, order(node.shape)])
                 found[name] = found[name] + behind if name in found else behind
-            case Affine() | Scale() | Conv2d():
+            case ops.Affine() | ops.Scale() | ops.Conv2d():
                 waiting += [(s, rows @ _matrix(node)) for s in node.sources]
-            case Fixed() as fixed:
+            case ops.Fixed() as fixed:
                 waiting += [(s, rows @ _matrix(node) / fixed.divisor) for s in node.sources]
-            case Source() | Sink() | Delay() | Nonlinear() | Neurons():
+            case ops.Source() | ops.Sink() | ops.Delay() | ops.Nonlinear() | ops.Neurons():
                 return None, constant
             case unknown:
                 assert_never(unknown)

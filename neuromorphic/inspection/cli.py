@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuromorphic.files import check_outputs, write_json, write_text
+from spikeclip import options
 from spikeclip.console import command_line, console, examples, refusals, results, written
-from spikeclip.options import (
-    DtOption,
-    FramesOption,
-    ImagesOption,
-    IntegratorsOption,
-    JsonOption,
-    ModelArgument,
-    ResetOption,
-    TimeStepsOption,
-    WrittenByOption,
-)
 
 if TYPE_CHECKING:  # --help loads nothing that a graph takes
     import numpy as np
@@ -47,16 +37,16 @@ NAMES = 6
     )
 )
 def inspect_file(
-    model: ModelArgument,
-    json_path: JsonOption = None,
+    model: options.ModelArgument,
+    json_path: options.JsonOption = None,
     svg: Annotated[Path | None, typer.Option(help="Draw the graph (.svg).")] = None,
-    dt: DtOption = None,
-    reset: ResetOption = None,
-    integrators: IntegratorsOption = None,
-    written_by: WrittenByOption = None,
-    images: ImagesOption = None,
-    frames: FramesOption = None,
-    time_steps: TimeStepsOption = None,
+    dt: options.DtOption = None,
+    reset: options.ResetOption = None,
+    integrators: options.IntegratorsOption = None,
+    written_by: options.WrittenByOption = None,
+    images: options.ImagesOption = None,
+    frames: options.FramesOption = None,
+    time_steps: options.TimeStepsOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Take the first N of them.")] = MEASURED,
     prove: Annotated[
         bool, typer.Option(help="Prove the file's certificate again from its weights; else it is only quoted.")
@@ -76,16 +66,14 @@ def inspect_file(
         from neuromorphic.inspection.proof import find_proof
         from neuromorphic.inspection.report import inspect, synapses
         from neuromorphic.reading.frames import named_files
-        from neuromorphic.reading.provenance import asked
+        from neuromorphic.reading.provenance import Asked
         from neuromorphic.reading.read import read_graph
-        from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+        from neuromorphic.runs.cli_inputs import Selection, frames_of
 
-        files = named_files(frames or ())
-        check_outputs({"--json": json_path, "--svg": svg}, (model, images, *files.values()))
-        graph = read_graph(model, asked=asked(dt, reset, integrators, written_by))
-        shown = None
-        if images is not None or files:
-            shown = frames_of(graph, find_inputs(graph, images, files, limit=limit))
+        chosen = Selection(images, named_files(frames or ()), limit=limit)
+        check_outputs({"--json": json_path, "--svg": svg}, (model, *chosen.read))
+        graph = read_graph(model, asked=Asked(dt, reset, integrators, written_by))
+        shown = frames_of(graph, chosen.find(graph)) if images is not None or frames else None
         with console.status("proving"):
             proof = find_proof(graph, prove=prove)
         with console.status("judging targets"):
@@ -130,8 +118,7 @@ def _lines(found: "Inspection") -> Iterator[str]:
         yield "  ".join(word.ljust(width) for word, width in zip(head, widths, strict=True)).rstrip()
         if node is None:
             continue
-        counts = ((node.neurons, "neurons"), (node.parameters, "parameters"), (node.synapses, "synapses"))
-        details = [node.words, *(f"{count:,} {what}" for count, what in counts if count)]
+        details = [node.words, *node.sizes]
         details += ["reads " + ", ".join(_source(found, s, node) for s in node.sources)] if node.sources else []
         if any(details):
             yield "    " + "; ".join(detail for detail in details if detail)

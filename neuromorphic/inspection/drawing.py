@@ -1,13 +1,12 @@
 """A graph as SVG: a box per node, from top to bottom as a signal passes; no scripts, nothing to load."""
 
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from neuromorphic.inspection.describe import size, window
 from neuromorphic.inspection.layout import Lane, Layout, plan
 from neuromorphic.inspection.report import Inspection, NodeReport
 from neuromorphic.ops import Linear, Sink, Source
-from neuromorphic.pages.svg import printable, shortened
+from neuromorphic.pages.svg import cleaned, shortened
 
 CHARACTER = 5.85
 """Width of a character of a node's name; most names have less than `LONGEST`."""
@@ -59,7 +58,7 @@ def inline(found: Inspection) -> str:
     Nodes have their names in `data-node`, edges in `data-from` and `data-to`.
     """
     drawing = _Drawing(found)
-    return drawing.root(f'class="graph" role="group" aria-label="{_clean(Path(found.graph.source).name)}"', "")
+    return drawing.root(f'class="graph" role="group" aria-label="{cleaned(Path(found.graph.source).name)}"', "")
 
 
 class _Drawing:
@@ -79,7 +78,7 @@ class _Drawing:
         self.height = HEAD + self.layout.rows * ROW + MARGIN
 
     def text(self) -> str:
-        title = _clean(Path(self.found.graph.source).name)
+        title = cleaned(Path(self.found.graph.source).name)
         return self.root(
             f'xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}"',
             f"<title>{title}</title>\n<style>{STYLE}</style>\n",
@@ -101,8 +100,8 @@ class _Drawing:
                 f'<svg {attributes} viewBox="0 0 {self.width:.0f} {self.height:.0f}" width="{self.width:.0f}" '
                 f'height="{self.height:.0f}">\n{head}'
                 f'<rect class="ground" width="{self.width:.0f}" height="{self.height:.0f}"/>',
-                f'<text x="{MARGIN}" y="28" class="title">{_clean(title)}</text>',
-                f'<text x="{MARGIN}" y="46">{_clean(said)}</text>',
+                f'<text x="{MARGIN}" y="28" class="title">{cleaned(title)}</text>',
+                f'<text x="{MARGIN}" y="46">{cleaned(said)}</text>',
                 *parts,
                 "</svg>\n",
             ]
@@ -132,10 +131,10 @@ class _Drawing:
         operation = self.found.graph.nodes[node.name].operation
         below = f"{node.type}{window(operation)} → {size(node.shape)}"
         parts = [
-            f'<g data-node="{_clean(node.name)}"><title>{_clean(_everything(node))}</title>',
+            f'<g data-node="{cleaned(node.name)}"><title>{cleaned(_everything(node))}</title>',
             _shape(kind, x - self.box / 2, y, self.box),
-            f'<text {centred} y="{y + 13:.1f}" class="name">{_clean(shortened(node.name, LONGEST))}</text>',
-            f'<text {centred} y="{y + 24.5:.1f}">{_clean(below)}</text>',
+            f'<text {centred} y="{y + 13:.1f}" class="name">{cleaned(shortened(node.name, LONGEST))}</text>',
+            f'<text {centred} y="{y + 24.5:.1f}">{cleaned(below)}</text>',
         ]
         if node.name in self._unproven():
             parts.append(f'<circle class="open" cx="{x + self.box / 2 - 7:.1f}" cy="{y + 7:.1f}" r="3.2"/>')
@@ -236,8 +235,8 @@ def _shape(kind: str, x: float, y: float, width: float, height: float = BOX) -> 
 
 def _line(kind: str, path: str, source: str, reader: str, waits: int = 0) -> str:
     words = f"{source} → {reader}" + (f", waits {waits} steps" if waits else "")
-    ends = f'data-from="{_clean(source)}" data-to="{_clean(reader)}"'
-    return f'<path class="{kind}" {ends} d="{path}"><title>{_clean(words)}</title></path>'
+    ends = f'data-from="{cleaned(source)}" data-to="{cleaned(reader)}"'
+    return f'<path class="{kind}" {ends} d="{path}"><title>{cleaned(words)}</title></path>'
 
 
 def _tip(kind: str, x: float, y: float, right: int, down: int) -> str:
@@ -250,11 +249,4 @@ def _everything(node: NodeReport) -> str:
     lines = [f"{node.name}: {node.type}", f"{size(node.input_shape)} → {size(node.shape)}, latency {node.latency}"]
     if node.words:
         lines.append(node.words)
-    counts = ((node.neurons, "neurons"), (node.parameters, "parameters"), (node.synapses, "synapses"))
-    lines += [f"{count:,} {what}" for count, what in counts if count]
-    return "\n".join([*lines, *(f"reads {s}" for s in node.sources)])
-
-
-def _clean(text: str) -> str:
-    """Escaped, and without the characters that XML forbids: names come from files."""
-    return escape(str(printable(text)), {'"': "&quot;"})
+    return "\n".join([*lines, *node.sizes, *(f"reads {s}" for s in node.sources)])

@@ -14,7 +14,7 @@ from neuromorphic.loihi2.file import integer_graph
 
 
 def find_proof(graph: Graph, *, prove: bool) -> Proof:
-    """What the file claims of its arithmetic, and what its weights prove, without torch."""
+    """Compares the claim that the file makes of its arithmetic with the proof from its weights, without torch."""
     claimed = _claim(graph)
     if not prove:
         return Proof(claimed, None, "not asked for")

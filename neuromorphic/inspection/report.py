@@ -1,4 +1,4 @@
-"""What an inspection finds: every node, totals, and whether the arithmetic is proven."""
+"""The result of an inspection: every node, totals, and whether the arithmetic is proven."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from neuromorphic.analysis.schedule import Schedule, schedule
+from neuromorphic.errors import number
 from neuromorphic.inspection import describe
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import KEY
@@ -47,6 +48,12 @@ class NodeReport:
     settings: Mapping[str, Any]
     words: str
 
+    @property
+    def sizes(self) -> list[str]:
+        """Its neurons, parameters and synapses in words, those that it has."""
+        counts = ((self.neurons, "neurons"), (self.parameters, "parameters"), (self.synapses, "synapses"))
+        return [f"{count:,} {what}" for count, what in counts if count]
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -74,7 +81,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a graph is.
+    """A graph, described.
 
     Attributes:
         graph: that it was made of.
@@ -103,8 +110,7 @@ class Inspection:
     @property
     def populations(self) -> str:
         """How many there are, in words."""
-        number = len(self.graph.populations)
-        return f"{number} population{'s' * (number != 1)}"
+        return number(len(self.graph.populations), "population")
 
     @property
     def extensions(self) -> tuple[str, ...]:
@@ -147,7 +153,7 @@ class Inspection:
 
 
 def inspect(graph: Graph, synapses: Mapping[str, int] | None = None, proof: Proof | None = None) -> Inspection:
-    """What `graph` is.
+    """Describe `graph`.
 
     Args:
         graph: any that `from_nir` accepts.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from typing import TypeVar
+from xml.sax.saxutils import escape as xml_escape
 
 from markupsafe import Markup, escape
 
@@ -35,6 +36,11 @@ def printable(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return _UNPRINTABLE.sub("\ufffd", value)
     return value
+
+
+def cleaned(text: str) -> str:
+    """Escaped, for SVG that is written as text, and `printable`."""
+    return xml_escape(str(printable(text)), {'"': "&quot;"})
 
 
 def element(tag: str, *children: str, **attributes: str | float | None) -> Markup:

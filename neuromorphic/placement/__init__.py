@@ -2,6 +2,6 @@
 
 from neuromorphic.placement.limits import PROFILES, Limits, ProfileName
 from neuromorphic.placement.picture import picture
-from neuromorphic.placement.report import Core, Placement, place
+from neuromorphic.placement.report import Core, Placement, place, with_run
 
-__all__ = ["PROFILES", "Core", "Limits", "Placement", "ProfileName", "picture", "place"]
+__all__ = ["PROFILES", "Core", "Limits", "Placement", "ProfileName", "picture", "place", "with_run"]

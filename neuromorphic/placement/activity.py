@@ -1,4 +1,4 @@
-"""What happens on the cores: synaptic operations, spikes sent, and the messages that carry them to cores.
+"""Activity of the cores: synaptic operations, spikes sent, and the messages that carry them to cores.
 
 A spike that k cores hear, its own among them, is k messages.  Populations send the spikes of a trace, and an input of
 spikes or of counts sends what its frames hold; an input of real numbers, accumulators and neurons without a threshold
@@ -95,7 +95,7 @@ def measured(
     totals: Totals,
     arrived: Mapping[str, Integers] | None = None,
 ) -> Activity:
-    """What a run of the graph did.
+    """The activity of a run of the graph.
 
     Args:
         placed: populations, cut.

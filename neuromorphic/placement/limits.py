@@ -1,4 +1,4 @@
-"""What a core of Loihi 2 has, and what lies on it: every number with its unit, its source, and how far that carries.
+"""The limits of a core of Loihi 2: every number with its unit, its source, and how far that carries.
 
 Grades: `published` for Loihi 2; `logged` where Intel's compiler printed it; `derived` by the arithmetic that is given;
 `assumption` where nothing is published.  Each can be set to something else: `Limits(axons_in=8192)`.

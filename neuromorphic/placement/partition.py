@@ -27,7 +27,7 @@ from neuromorphic.placement.synapses import Cut, FanOut, Integers, fan_out
 
 @dataclass(frozen=True)
 class Demand:
-    """What the blocks of a population take of a core each; every array is int64 `[a, b, d]`, memory in bytes.
+    """Resources that each block of a population takes; every array is int64 `[a, b, d]`, memory in bytes.
 
     Attributes:
         slots: neurons that the largest block counts for, with columns that it leaves empty.
@@ -50,7 +50,7 @@ class Demand:
     memory: Integers
 
     def exceeded(self, limits: Limits) -> tuple[str, int, int] | None:
-        """What the largest block exceeds by the largest factor: what it is, how much, the limit; None if it fits."""
+        """The limit that the largest block exceeds most: its name, the amount, the limit; None if it fits."""
         taken = [
             ("neurons", self.slots, limits.neurons),
             ("bytes of weights", int(self.weights.max()), limits.synaptic_memory),

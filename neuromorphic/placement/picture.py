@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from itertools import groupby
-from xml.sax.saxutils import escape
 
-from neuromorphic.pages.svg import shortened
+from neuromorphic.errors import number
+from neuromorphic.pages.svg import cleaned, shortened
 from neuromorphic.placement.report import Core, Placement
 
 COLUMNS = 16
@@ -46,14 +46,13 @@ def picture(placement: Placement) -> str:
     activity = placement.measured or placement.full_rate
     operations = [int(n) / activity.steps for n in activity.operations]
     most = max(operations)
-    number = len(placement.cores)
-    title = f"{number} core{'s' * (number != 1)} on {placement.chips} chip{'s' if placement.chips > 1 else ''}"
+    title = f"{number(len(placement.cores), 'core')} on {number(placement.chips, 'chip')}"
     what = "measured" if placement.measured else "all neurons firing"
 
     y = MARGIN + LINE
     parts = [_text(MARGIN, y - 10, f"{title}, by population", "title")]
     for index, x, top in _places(placement, y):
-        core = placement.cores[index] if index < number else None
+        core = placement.cores[index] if index < len(placement.cores) else None
         parts.append(_box(x, top, fills[core.population] if core else None, _words(core, index, operations)))
     parts += _names(placement, numbers, y)
     y += _height(placement) + LINE
@@ -61,7 +60,7 @@ def picture(placement: Placement) -> str:
     y += -(-len(names) // LEGEND) * LINE + 2 * LINE
     parts.append(_text(MARGIN, y - 10, f"synaptic operations per step, {what}", "title"))
     for index, x, top in _places(placement, y):
-        core = placement.cores[index] if index < number else None
+        core = placement.cores[index] if index < len(placement.cores) else None
         part = operations[index] / most if core and most else 0.0
         parts.append(_box(x, top, _heat(part) if core else None, _words(core, index, operations)))
         if core:
@@ -73,7 +72,7 @@ def picture(placement: Placement) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-            f'height="{height}" role="img" aria-label="{escape(title)}">',
+            f'height="{height}" role="img" aria-label="{cleaned(title)}">',
             f"<style>{STYLE}</style>",
             f'<rect class="ground" width="{width}" height="{height}"/>',
             *parts,
@@ -148,23 +147,23 @@ def _hex(colour: list[float]) -> str:
     return "#" + "".join(f"{round(part):02x}" for part in colour)
 
 
-def _short(number: float) -> str:
+def _short(count: float) -> str:
     """A number of operations that fits into a box: 12.3k."""
     for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= unit * 0.9995:
-            return f"{number / unit:.3g}{suffix}"
-    return f"{number:.0f}"
+        if count >= unit * 0.9995:
+            return f"{count / unit:.3g}{suffix}"
+    return f"{count:.0f}"
 
 
 def _box(x: int, y: int, fill: str | None, words: str) -> str:
     look = 'class="free"' if fill is None else f'fill="{fill}"'
     box = f'<rect x="{x}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="3" {look}>'
-    return f"{box}<title>{escape(words)}</title></rect>"
+    return f"{box}<title>{cleaned(words)}</title></rect>"
 
 
 def _text(x: float, y: float, words: str, kind: str = "", *, middle: bool = False) -> str:
     look = (f' class="{kind}"' if kind else "") + (' text-anchor="middle"' if middle else "")
-    return f'<text x="{x:g}" y="{y:g}"{look}>{escape(words)}</text>'
+    return f'<text x="{x:g}" y="{y:g}"{look}>{cleaned(words)}</text>'
 
 
 def _legend(placement: Placement, names: list[str], fills: dict[str, str], top: int) -> list[str]:
@@ -177,7 +176,7 @@ def _legend(placement: Placement, names: list[str], fills: dict[str, str], top: 
         x, y = MARGIN + i // rows * wide, top + i % rows * LINE
         parts.append(f'<rect x="{x:g}" y="{y:g}" width="22" height="14" rx="2" fill="{fills[name]}"/>')
         parts.append(_text(x + 11, y + 11, str(i + 1), "name on", middle=True))
-        said = f", {cores[name]} core{'s' * (cores[name] != 1)}"
+        said = f", {number(cores[name], 'core')}"
         parts.append(_text(x + 28, y + 11, shortened(name, int((wide - 34) / CHARACTER) - len(said)) + said, "name"))
     return parts
 

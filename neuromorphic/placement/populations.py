@@ -93,7 +93,7 @@ def sends(node: Node) -> bool:
 
 
 def populations(graph: Graph, residual: Residual = "duplicate") -> tuple[Population, ...]:
-    """What `graph` needs on a chip, senders before what reads them, but for cycles.
+    """The populations that `graph` needs on a chip, senders before their readers, but for cycles.
 
     Args:
         graph: that passed `arrivals.check_delays`, without a `Delay` of currents.
@@ -195,7 +195,7 @@ class _Builder:
         return (Projection("weights", tuple(names), tuple(lags), node),)
 
     def _paths(self, node: Node, gathered: frozenset[str] = frozenset()) -> tuple[tuple[str, int], ...]:
-        """What `node` waits for, of what isn't gathered by a relay: a synapse takes a step, a recurrent one none."""
+        """The nodes that `node` waits for, but for those of a relay: a synapse takes a step, a recurrent one none."""
         found: list[tuple[str, int]] = []
         for name in node.sources:
             source = self.graph.nodes[name]

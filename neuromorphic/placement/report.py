@@ -1,6 +1,6 @@
 """The placement: every core with what lies on it, and the totals."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.arrivals import arrivals, check_delays
 from neuromorphic.analysis.fingerprint import check_trace
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, number
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import of_inputs
 from neuromorphic.ir.shown import Shown
@@ -19,7 +19,7 @@ from neuromorphic.ops import Delay, Sink
 from neuromorphic.placement.activity import Activity, full_rate, measured
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, partition
-from neuromorphic.placement.populations import Kind, Residual, as_map, populations, sends
+from neuromorphic.placement.populations import Kind, Map, Residual, as_map, populations, sends
 from neuromorphic.placement.synapses import Integers
 
 
@@ -96,7 +96,7 @@ class Placement(Shown):
         """The placement in one line."""
         used = self.utilisation()
         return (
-            f"{len(self.cores)} cores on {self.chips} chip{'s' * (self.chips != 1)}: {used['neurons']:.0%} of their "
+            f"{number(len(self.cores), 'core')} on {number(self.chips, 'chip')}: {used['neurons']:.0%} of their "
             f"neurons and {used['memory']:.0%} of their memory in use"
         )
 
@@ -181,23 +181,32 @@ def place(
     """
     limits = limits or Limits()
     _check(graph, limits)
-    totals = Totals.of(trace, of_neurons=True) if isinstance(trace, Trace) else trace
-    if totals is not None:
-        check_trace(graph, totals.answers)
     found = populations(graph, residual)
     if not found:
         raise RefusedInput(f"{graph.source}: nothing to place: its output is its input")
     placed = partition(found, limits, graph.source)
-    inputs = {name: as_map(graph.nodes[name].shape) for name in graph.inputs}
-    return Placement(
-        limits=limits,
-        residual=residual,
-        placed=placed,
-        cores=_cores(placed),
-        time_steps=graph.metadata.time_steps if totals is None else totals.answers.time_steps,
-        full_rate=full_rate(placed, inputs),
-        measured=None if totals is None else measured(placed, inputs, totals, _arrived(graph, totals.answers, frames)),
-    )
+    steps, activity = graph.metadata.time_steps, full_rate(placed, _input_maps(graph))
+    placement = Placement(limits, residual, placed, _cores(placed), steps, activity, measured=None)
+    return placement if trace is None else with_run(placement, graph, trace, frames)
+
+
+def with_run(
+    placement: Placement, graph: Graph, trace: Trace | Totals, frames: NDArray[Any] | None = None
+) -> Placement:
+    """The placement of `graph` with what a run did on its cores; arguments as of `place`.
+
+    Raises:
+        RefusedInput: the trace is of another graph, or frames are missing or of another run.
+    """
+    totals = Totals.of(trace, of_neurons=True) if isinstance(trace, Trace) else trace
+    check_trace(graph, totals.answers)
+    arrived = _arrived(graph, totals.answers, frames)
+    activity = measured(placement.placed, _input_maps(graph), totals, arrived)
+    return replace(placement, time_steps=totals.answers.time_steps, measured=activity)
+
+
+def _input_maps(graph: Graph) -> dict[str, Map]:
+    return {name: as_map(graph.nodes[name].shape) for name in graph.inputs}
 
 
 def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[str, Integers]:

@@ -5,6 +5,7 @@ column block d.
 """
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
 from math import prod
 from typing import assert_never, cast
@@ -12,21 +13,8 @@ from typing import assert_never, cast
 import numpy as np
 from numpy.typing import NDArray
 
+import neuromorphic.ops as ops
 from neuromorphic.ir.graph import Node
-from neuromorphic.ops import (
-    Affine,
-    AnyOperation,
-    Conv2d,
-    Delay,
-    Fixed,
-    MaxPool2d,
-    Neurons,
-    Scale,
-    SelfAttention,
-    Sink,
-    Source,
-    SumPool2d,
-)
 from neuromorphic.ops.windows import Windows
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.populations import Map, Population, Projection, as_map
@@ -51,7 +39,7 @@ class Cut:
     def neurons(self) -> Integers:
         """In each block: int64 `[a, b, d]`."""
         sizes = (np.diff(edges) for edges in (self.channels, self.rows, self.columns))
-        return np.asarray(_outer(*sizes), np.int64)
+        return np.asarray(reduce(np.multiply.outer, sizes), np.int64)
 
     @property
     def slots(self) -> int:
@@ -142,28 +130,28 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
     if projection.kind == "identity" or node is None:
         return FanOut(a[:, None], b, d, one, alike=True)
     match node.operation:
-        case Conv2d() as conv:
+        case ops.Conv2d() as conv:
             window = _Window(node, conv.windows, b, d)
             grouped = a.reshape(len(a), conv.groups, -1).sum(2)
             channels = grouped.repeat(node.input_shape[0] // conv.groups, axis=1)
             return FanOut(channels[:, None], window.rows, window.columns, window.taps)
-        case Scale():
+        case ops.Scale():
             return FanOut(a[:, None], b, d, None)
-        case SumPool2d() | MaxPool2d() as pool:
+        case ops.SumPool2d() | ops.MaxPool2d() as pool:
             window = _Window(node, pool.windows, b, d)
-            numbers = prod(pool.kernel_size) if isinstance(pool, MaxPool2d) else 0
+            numbers = prod(pool.kernel_size) if isinstance(pool, ops.MaxPool2d) else 0
             return FanOut(a[:, None], window.rows, window.columns, window.taps, alike=True, numbers=numbers)
-        case Fixed() as fixed:
-            synapses = cast(AnyOperation, fixed.synapses(node.shapes))
+        case ops.Fixed() as fixed:
+            synapses = cast(ops.AnyOperation, fixed.synapses(node.shapes))
             return fan_out(replace(projection, node=replace(node, operation=synapses)), population, cut)
-        case Affine(weight=weight):
+        case ops.Affine(weight=weight):
             # Nothing is shared: each input is a position.  Columns are all of a population that isn't a map.
             targets = np.multiply.outer(a.sum(1), b.sum(1))
             everything = np.ones((len(b), weight.shape[1]), np.int64)
             return FanOut(targets[..., None], everything, d.sum(1)[:, None], None)
-        case SelfAttention(heads=heads):
+        case ops.SelfAttention(heads=heads):
             return _attention(projection, node, heads, a, b, d)
-        case Source() | Sink() | Delay() | Neurons():
+        case ops.Source() | ops.Sink() | ops.Delay() | ops.Neurons():
             raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} has no synapses of its own")
         case unknown:
             assert_never(unknown)
@@ -208,11 +196,5 @@ class _Window:
 
 def _members(edges: tuple[int, ...]) -> Integers:
     """Which block holds which index: int64 `[blocks, n]`."""
-    members = np.zeros((len(edges) - 1, edges[-1]), np.int64)
-    for row, (start, stop) in zip(members, pairwise(edges), strict=True):
-        row[start:stop] = 1
-    return members
-
-
-def _outer(first: Integers, *rest: Integers) -> Integers:
-    return first if not rest else np.multiply.outer(first, _outer(*rest))
+    blocks = np.arange(len(edges) - 1)
+    return np.asarray(blocks[:, None] == blocks.repeat(np.diff(edges)), np.int64)

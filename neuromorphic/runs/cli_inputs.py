@@ -1,8 +1,9 @@
-"""What a command runs, a graph, and on what: images, or frames as they are in a file; and their right classes."""
+"""The inputs of a command: a graph, images or frames as they are in a file, and their right classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.integers import graded
-from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size
+from neuromorphic.reading.events import parse_bin
+from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size, named_files
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
 from neuromorphic.runs.streaming import checked_steps
@@ -18,16 +20,97 @@ from neuromorphic.runs.summary import classifies
 from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
 from spikeclip.predictions import Truth, find_truth
-from spikeclip.preprocess import Preprocessing, stated_resize
+from spikeclip.preprocess import Preprocessing, Resize, stated_resize
 
 if TYPE_CHECKING:  # torch is needed by a module only
     from export.frontend.door import PreparedModule
 
 Inputs = ImageSet | Frames
-"""What a graph is run on: images, or frames as they are; both have names, labels and names of these."""
+"""Inputs of a graph: images, or frames as they are; both have names, labels and names of these."""
 
-AS_STORED = FrameOptions()
-"""Of frames that leave nothing open."""
+
+@dataclass(frozen=True)
+class Selection:
+    """The images or the frames that a command was told to run on.
+
+    Attributes:
+        images: SPEC of images; None for frames.
+        files: of frames, by input (`reading.frames.named_files`); none for images.
+        layout: what a file of frames leaves open.
+        limit: take the first N only.
+        skip_broken: whether image files that can't be read are left out.
+    """
+
+    images: str | None
+    files: Mapping[str, Path]
+    layout: FrameOptions = field(default_factory=FrameOptions)
+    limit: int | None = None
+    skip_broken: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        images: str | None,
+        frames: Sequence[str] | None,
+        bin_size: str | None,
+        time_first: bool,
+        time_steps: int | None,
+        limit: int | None,
+        skip_broken: bool,
+    ) -> Self:
+        """From the options of a command, as they were given.
+
+        Raises:
+            RefusedInput: a file is named twice, or `bin_size` is no time and no number.
+        """
+        layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
+        return cls(images, named_files(frames or ()), layout, limit, skip_broken)
+
+    @property
+    def read(self) -> tuple[str | Path | None, ...]:
+        """The files that are read, which no output may replace."""
+        return (self.images, *self.files.values())
+
+    def find(self, graph: Graph, prepared: "PreparedModule | None" = None) -> Inputs:
+        """The images or frames; exactly one of the two has to be named, or neither for a module: then random ones.
+
+        Args:
+            graph: that reads them.
+            prepared: the module that the graph is of.
+
+        Raises:
+            RefusedInput: none or both were named, an option is of the other kind, or they are refused themselves.
+        """
+        if prepared is not None and self.images is None and not self.files:
+            from export.frontend.command import random_inputs
+
+            return random_inputs(prepared, self.limit)
+        if (self.images is None) != bool(self.files):
+            raise RefusedInput("nothing to run on, or two things; expected either --images SPEC or --frames FILE.npy")
+        if self.images is None:
+            return find_frames(graph, self.files, self.layout, self.limit)
+        if self.layout.bin is not None or self.layout.time_first:
+            raise RefusedInput("--bin and --time-first are of frames; expected --frames")
+        return self._images(image_size(graph), stated_resize(graph.metadata.preprocessing, graph.source))
+
+    def own_images(self, settings: Preprocessing, graph: Graph, found: Inputs) -> NDArray[np.uint8] | None:
+        """The images as a checkpoint's preprocessing has them made; None where the graph's file makes them the same.
+
+        Args:
+            settings: the checkpoint's.
+            graph: whose file `found` was made for.
+            found: by `find`.
+
+        Raises:
+            RefusedInput: as of `load_images`.
+        """
+        stated = stated_resize(graph.metadata.preprocessing, graph.source)
+        if isinstance(found, ImageSet) and (settings.image_size, settings.resize) == (image_size(graph), stated):
+            return None
+        return self._images(settings.image_size, settings.resize).images
+
+    def _images(self, size: int, resize: Resize) -> ImageSet:
+        return load_images(str(self.images), size, self.limit, resize, skip_broken=self.skip_broken)
 
 
 def open_graph(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tuple[Graph, PreparedModule | None]":
@@ -45,58 +128,8 @@ def open_graph(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "
     return read_graph(model, asked=meant), None
 
 
-def inputs_for(
-    graph: Graph,
-    prepared: "PreparedModule | None",
-    images: str | None,
-    frames: Mapping[str, Path],
-    layout: FrameOptions,
-    limit: int | None,
-    *,
-    skip_broken: bool,
-) -> Inputs:
-    """As of `find_inputs`; for a module that none were named for, random ones, which say so."""
-    if prepared is None or images is not None or frames:
-        return find_inputs(graph, images, frames, layout, limit, skip_broken=skip_broken)
-    from export.frontend.command import random_inputs
-
-    return random_inputs(prepared, limit)
-
-
-def find_inputs(
-    graph: Graph,
-    images: str | None,
-    frames: Mapping[str, Path],
-    layout: FrameOptions = AS_STORED,
-    limit: int | None = None,
-    *,
-    skip_broken: bool = False,
-) -> Inputs:
-    """The images or the frames that were named; exactly one of the two has to be.
-
-    Args:
-        graph: that reads them.
-        images: SPEC of images.
-        frames: files of frames, by input (`reading.frames.named_files`); none for images.
-        layout: what a file of frames leaves open.
-        limit: take the first N only.
-        skip_broken: whether image files that can't be read are left out.
-
-    Raises:
-        RefusedInput: none or both were named, an option is of the other kind, or they are refused themselves.
-    """
-    if (images is None) != bool(frames):
-        raise RefusedInput("nothing to run on, or two things; expected either --images SPEC or --frames FILE.npy")
-    if frames:
-        return find_frames(graph, frames, layout, limit)
-    if layout.bin is not None or layout.time_first:
-        raise RefusedInput("--bin and --time-first are of frames; expected --frames")
-    resize = stated_resize(graph.metadata.preprocessing, graph.source)
-    return load_images(str(images), image_size(graph), limit, resize, skip_broken=skip_broken)
-
-
 def assumed_of(found: Inputs) -> tuple[str, ...]:
-    """What was taken for granted of them, or left out, in sentences."""
+    """Assumptions about them, and what was left out, in sentences."""
     return found.left_out if isinstance(found, ImageSet) else found.assumed
 
 
@@ -110,7 +143,7 @@ def truth_of(graph: Graph, found: Inputs) -> Truth:
 
 
 def frames_of(graph: Graph, found: Inputs, images: slice = slice(None)) -> NDArray[np.float32]:
-    """What `graph` reads of some of the images, in its integers where it consists of some."""
+    """The frames that `graph` reads of some of the images, in its integers where it consists of some."""
     if isinstance(found, ImageSet):
         return encode(graph, found.images[images])
     frames = found.floats(images)
@@ -124,25 +157,3 @@ def steps_of(graph: Graph, found: Inputs, time_steps: int | None) -> int:
         RefusedInput: as of `checked_steps`.
     """
     return checked_steps(graph, len(found.names), time_steps, lambda images: frames_of(graph, found, images))
-
-
-def own_images(
-    settings: Preprocessing, graph: Graph, found: Inputs, spec: str, limit: int | None, *, skip_broken: bool
-) -> NDArray[np.uint8] | None:
-    """The images as a checkpoint's preprocessing has them made; None where the graph's file makes them the same.
-
-    Args:
-        settings: the checkpoint's.
-        graph: whose file `found` was made for.
-        found: by `find_inputs`, of the same SPEC and options.
-        spec: SPEC of images.
-        limit: take the first N only.
-        skip_broken: whether image files that can't be read are left out.
-
-    Raises:
-        RefusedInput: as of `load_images`.
-    """
-    stated = stated_resize(graph.metadata.preprocessing, graph.source)
-    if isinstance(found, ImageSet) and (settings.image_size, settings.resize) == (image_size(graph), stated):
-        return None
-    return load_images(spec, settings.image_size, limit, settings.resize, skip_broken=skip_broken).images

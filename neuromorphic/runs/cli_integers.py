@@ -1,5 +1,7 @@
 """The chip's integers of `spikeclip-simulate --precision loihi2`: quantised where they have to be, widths watched."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from neuromorphic.errors import RefusedInput
@@ -13,55 +15,68 @@ from neuromorphic.loihi2.quantise import with_scheme
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.reading.frames import FrameOptions, named_files
 from neuromorphic.reading.recordings import is_recording
-from neuromorphic.runs.cli_inputs import find_inputs, frames_of
+from neuromorphic.runs.cli_inputs import Selection, frames_of
 from neuromorphic.runs.summary import widths
 from spikeclip.console import console, progress_bar
 
 
-def integers_of(
-    model: Path,
-    floats: Graph,
-    calibrate: list[str] | None,
-    count: int,
-    layout: FrameOptions,
-    granularity: Granularity,
-    quantized: Path | None,
-) -> Graph:
-    """The integer graph of the file `model`, quantised here unless it is already.
+@dataclass(frozen=True)
+class Quantising:
+    """How a graph is quantised, as a command was told.
 
-    Args:
-        model: the file that `floats` were read from.
-        floats: the graph.
-        calibrate: SPEC of images, or files of frames as of `--frames`, to quantise it on; None for none.
+    Attributes:
+        calibrate: SPEC of images, or files of frames as of `--frames`, to quantise it on; empty for none.
         count: take the first so many of them.
-        layout: what a file of frames leaves open.
         granularity: what weights share an exponent in.
-        quantized: where the quantised graph is written; None for nowhere.
-
-    Raises:
-        RefusedInput: there is nothing to quantise it on, or it is quantised already and an option says otherwise.
+        output: where the quantised graph is written; None for nowhere.
     """
-    graph = integer_graph(floats)
-    if graph is floats and quantized is None:  # a netx file: integers without floats behind them
-        if calibrate:
-            console.print("the file holds integers: --calibrate changes nothing", markup=False)
-        return graph
-    if graph is not None:
-        if calibrate or quantized:
-            raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")
-        return graph
-    if not calibrate:
-        raise RefusedInput(
-            f"{model}: is not quantised; expected --calibrate SPEC, images (or FILE.npy, frames) to quantise it on"
-        )
-    files, spec = named_files(calibrate), calibrate[0]
-    recorded = floats.metadata.preprocessing is None or Path(spec).suffix == ".npy" or is_recording(Path(spec))
-    shown = find_inputs(floats, None if recorded else spec, files if recorded else {}, layout, count)
-    with progress_bar("quantising") as advance:
-        rounded, scheme = find_scheme(floats, frames_of(floats, shown), granularity, progress=advance)
-    if quantized is not None:
-        write_quantised(model, rounded, scheme, quantized)
-    return integers(with_scheme(rounded, scheme), scheme)
+
+    calibrate: Sequence[str]
+    count: int
+    granularity: Granularity
+    output: Path | None
+
+    @property
+    def read(self) -> tuple[str | Path, ...]:
+        """The files that are read, which no output may replace."""
+        return (*self.calibrate, *named_files(self.calibrate).values())
+
+    def integers_of(self, model: Path, floats: Graph, layout: FrameOptions) -> Graph:
+        """The integer graph of the file `model`, quantised here unless it is already.
+
+        Args:
+            model: the file that `floats` were read from.
+            floats: the graph.
+            layout: what a file of frames leaves open.
+
+        Raises:
+            RefusedInput: there is nothing to quantise it on, or it is quantised already and an option says otherwise.
+        """
+        graph = integer_graph(floats)
+        if graph is floats and self.output is None:  # a netx file: integers without floats behind them
+            if self.calibrate:
+                console.print("the file holds integers: --calibrate changes nothing", markup=False)
+            return graph
+        if graph is not None:
+            if self.calibrate or self.output:
+                raise RefusedInput(f"{model}: is quantised already; expected no --calibrate and no --save-quantized")
+            return graph
+        if not self.calibrate:
+            raise RefusedInput(
+                f"{model}: is not quantised; expected --calibrate SPEC, images (or FILE.npy, frames) to quantise it on"
+            )
+        shown = self._selection(floats, layout).find(floats)
+        with progress_bar("quantising") as advance:
+            rounded, scheme = find_scheme(floats, frames_of(floats, shown), self.granularity, progress=advance)
+        if self.output is not None:
+            write_quantised(model, rounded, scheme, self.output)
+        return integers(with_scheme(rounded, scheme), scheme)
+
+    def _selection(self, floats: Graph, layout: FrameOptions) -> Selection:
+        spec = self.calibrate[0]
+        if floats.metadata.preprocessing is None or Path(spec).suffix == ".npy" or is_recording(Path(spec)):
+            return Selection(None, named_files(self.calibrate), layout, self.count)
+        return Selection(spec, {}, layout, self.count)
 
 
 def widths_of(graph: Graph, answers: Trace) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `spikeclip-simulate` does with each shard, some images of a run: simulate, compare, count, and forget spikes.
+"""`spikeclip-simulate`, shard by shard: simulate some images, compare, count, and forget their spikes.
 
 A run in one process and one on a cluster take the same shards and add up the same results.
 """
@@ -27,7 +27,7 @@ from neuromorphic.ir.trace import FORMAT_VERSION, SpikeTrain, Trace
 from neuromorphic.ir.trace_shards import file_of, folder_of, write_index
 from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import image_size
-from neuromorphic.runs.cli_inputs import Inputs, frames_of, own_images
+from neuromorphic.runs.cli_inputs import Inputs, Selection, frames_of
 from neuromorphic.runs.streaming import Comparison, Passed, passed, shards, trace_file
 from neuromorphic.targets.target import Fast, Progress, Target
 from spikeclip.data import ImageSet
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # torch is needed by what is compared with it only
     from export.frontend.door import PreparedModule
 
 PYTORCH, FLOATS = "PyTorch", "floats"
-"""Names of what a run is compared with."""
+"""Names of the comparisons of a run."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Simulation:
 
 
 def _with_checkpoint(pytorch: "TorchRunner", frames: NDArray[np.float32], pixels: NDArray[np.uint8]) -> Comparison:
-    """What PyTorch does, from the checkpoint's own preprocessing on; and how the file's frames compare.
+    """PyTorch's run, from the checkpoint's own preprocessing on; and the file's frames beside its own.
 
     Rounding is allowed for when all shards are known.
     """
@@ -190,32 +190,28 @@ CLASSES = (
     NumberParity,
     Mismatch,
 )
-"""What the result of a shard consists of."""
+"""The classes that the result of a shard consists of."""
 
 
 def runner_of(
     checkpoint: str,
     floats: Graph,
     graph: Graph,
+    chosen: Selection,
     found: Inputs,
     heads: int | None,
     labels: str | None,
-    images: str,
-    limit: int | None,
-    skip_broken: bool,
 ) -> "tuple[TorchRunner, NDArray[np.uint8] | None]":
-    """What a run is compared with, and the images that its own preprocessing makes (`own_images`).
+    """PyTorch's model to compare with, and the images that its own preprocessing makes (`Selection.own_images`).
 
     Args:
         checkpoint: path or shipped name.
         floats: the graph that was exported from it.
         graph: that runs: the same, or its integers.
+        chosen: the images, as they were named.
         found: the images, for the graph.
         heads: of a published checkpoint.
         labels: that it was exported with.
-        images: SPEC of them.
-        limit: take the first N only.
-        skip_broken: whether image files that can't be read are left out.
 
     Raises:
         RefusedInput: as of `torch_runner`.
@@ -224,7 +220,7 @@ def runner_of(
 
     size = None if heads is None else image_size(floats)
     runner = torch_runner(checkpoint, floats, graph, heads=heads, image_size=size, labels=labels)
-    return runner, own_images(runner.preprocessing, floats, found, images, limit, skip_broken=skip_broken)
+    return runner, chosen.own_images(runner.preprocessing, floats, found)
 
 
 def simulated(
@@ -280,7 +276,7 @@ def simulated(
 
 
 def _settings(simulation: Simulation, found: Inputs, own: NDArray[np.uint8] | None) -> dict[str, Any]:
-    """What the results of shards follow from, for `--resume`."""
+    """Everything that the results of shards follow from, for `--resume`."""
     graph, model = simulation.graph, Path(simulation.graph.source)
     return {
         "command": "simulate",

@@ -1,6 +1,7 @@
-"""What the page of a run shows, as data: each node with everything that is known of it, and some of the spikes."""
+"""The data of a run's page: each node with everything that is known of it, and some of the spikes."""
 
 import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -83,9 +84,7 @@ def nodes(run: Run, placement: Placement | None) -> list[dict[str, Any]]:
     for node in run.found.nodes:
         for source in node.sources:
             readers.setdefault(source, []).append(node.name)
-    cores: dict[str, int] = {}
-    for core in () if placement is None else placement.cores:
-        cores[core.population] = cores.get(core.population, 0) + 1
+    cores = Counter(core.population for core in (() if placement is None else placement.cores))
     return [
         {
             "name": node.name,

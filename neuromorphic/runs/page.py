@@ -60,7 +60,7 @@ def html(run: Run) -> str:
 
 
 def _verdict(name: str, report: ParityReport) -> str:
-    """What a comparison comes to, in a sentence."""
+    """A comparison in one sentence."""
     agree = f"{report.predictions_agree} of {report.images} predictions agree"
     if not report.mismatches:
         return f"Every spike as in {name}: {report.spikes_compared:,} compared, none differs; {agree}."

@@ -57,7 +57,7 @@ def checked_steps(
 
 @dataclass(frozen=True)
 class Passed:
-    """What stays of a run, or of a shard of it.
+    """The sums of a run, or of a shard of it, which stay when its spikes are forgotten.
 
     Attributes:
         totals: of all images.

@@ -1,4 +1,4 @@
-"""What a simulation showed, for people: a table of predictions, and sentences on spikes, parity and cores."""
+"""A simulation for people: a table of predictions, and sentences on spikes, parity and cores."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,7 +54,7 @@ def classifies(graph: Graph) -> bool:
 
 
 def assumptions(graph: Graph) -> list[str]:
-    """What a graph of another library leaves open, and what was taken for it, in sentences."""
+    """Assumptions about what a graph of another library leaves open, in sentences."""
     lines = list(graph.metadata.assumed)
     if graph.recurrent:
         edges = ", ".join(f"{neuron} -> {reader}" for neuron, reader in sorted(graph.recurrent)[:4])
@@ -99,7 +99,7 @@ def sentences(totals: Totals, accuracy: float | None, report: ParityReport | Non
 
 
 def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]:
-    """What is proven of an integer graph's widths, in sentences; of populations that could overflow, whether they did.
+    """The proof of an integer graph's widths, in sentences; of populations that could overflow, whether they did.
 
     Args:
         proof: of the graph.
@@ -117,7 +117,7 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
 
 
 def displaced(graph: Graph) -> list[str]:
-    """What integers change: whose numbers none, and how far spikes are from the float graph's on calibration frames."""
+    """The effect of integers: populations that keep their numbers, and spikes that differ on calibration frames."""
     populations = graph.metadata.document.get(KEY, {}).get("populations", {})
     kept = sum(bool(found.get("as_it_was")) for found in populations.values())
     said = (
@@ -157,8 +157,7 @@ DISPLACED = 4
 
 def cores(placement: Placement) -> list[str]:
     """A placement in sentences."""
-    chips = f"{placement.chips} {'chip' if placement.chips == 1 else 'chips'}"
-    number = f"{len(placement.cores)} {'core' if len(placement.cores) == 1 else 'cores'}"
+    taken = f"{number(len(placement.cores), 'core')} on {number(placement.chips, 'chip')}"
     used = placement.utilisation()
     activity = placement.measured or placement.full_rate
     time = activity.step_time(placement.neurons, placement.limits)
@@ -166,7 +165,7 @@ def cores(placement: Placement) -> list[str]:
     how = "as measured" if placement.measured else "if every neuron fired"
     steps = placement.time_steps or 1
     return [
-        f"placement: {number} on {chips} of Loihi 2, {used['neurons']:.0%} of their neurons and "
+        f"placement: {taken} of Loihi 2, {used['neurons']:.0%} of their neurons and "
         f"{used['memory']:.0%} of their memory in use (--limits {placement.limits.profile}: an estimate, no proof)",
         f"busiest core, {how}: {busiest.population} channels {busiest.channels[0]} to {busiest.channels[1] - 1}, "
         f"{int(activity.operations[time.busiest]) / activity.steps:,.0f} operations per step",

@@ -1,4 +1,4 @@
-"""What can run a graph: the reference, the fast executor, and Lava; a chip would be one more.
+"""Targets run a graph: the reference, the fast executor, and Lava; a chip would be one more.
 
 A target says all that it can't do with a graph before it runs it, and returns the same kind of trace as every other.
 """
@@ -25,7 +25,7 @@ def _silent(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Target(ABC):
-    """What runs a graph.
+    """Runs a graph.
 
     Attributes:
         name: as `--backend` calls it.
@@ -157,3 +157,8 @@ class Lava(Target):
 
 TARGETS: dict[str, type[Target]] = {kind.name: kind for kind in (Lava, Fast, Reference)}
 """By name; the first one is the default."""
+
+
+def target_of(name: str, timeout: float | None = None) -> Target:
+    """The target of that name; `timeout` are the seconds that Lava may take, None for no limit."""
+    return Lava(timeout=timeout) if name == Lava.name else TARGETS[name]()

@@ -1,4 +1,4 @@
-"""What becomes of a graph on each target: computed faithfully, approximately, or refused, and why.
+"""Verdicts: whether each target computes a graph faithfully, approximately or not at all, and why.
 
 faithful      every spike is the graph's own
 approximate   spikes can differ; by how many is measured where there are frames
@@ -55,7 +55,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a graph on a target.
+    """Whether a target computes a graph, and how well.
 
     Attributes:
         target: its name.
@@ -77,7 +77,7 @@ class Verdict:
 def verdicts(
     graph: Graph, exact: bool, frames: NDArray[np.float32] | None = None, others: Others | None = None
 ) -> tuple[Verdict, ...]:
-    """What becomes of `graph` on the reference, the fast executor, Lava, the chip's integers and what reads these.
+    """Judge `graph` on the reference, the fast executor, Lava, the chip's integers, and the readers of these.
 
     Args:
         graph: as it was read.

@@ -1,0 +1,164 @@
+"""The outcome of `spikeclip-simulate`: sentences on the console, and the files that were asked for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from neuromorphic.files import check_outputs, write_json, write_text
+from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.parity import ParityReport
+from neuromorphic.placement import Placement, picture
+from neuromorphic.runs.cli_inputs import Inputs, assumed_of
+from neuromorphic.runs.cli_integers import widths_of
+from neuromorphic.runs.cli_shards import PYTORCH
+from neuromorphic.runs.streaming import Passed
+from neuromorphic.runs.summary import assumptions, classifies, cores, counted, displaced, document, sentences, table
+from spikeclip.console import results, written
+from spikeclip.data import ImageSet
+from spikeclip.predictions import Truth, describe_images
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where to write what; None for nothing.
+
+    Attributes:
+        trace: the trace, as HDF5.
+        json: the run.
+        html: the run as a page.
+        placement: the placement, as JSON, and a picture beside it.
+        quantised: the quantised graph.
+        onnx: the integers as a model of ONNX.
+    """
+
+    trace: Path | None
+    json: Path | None
+    html: Path | None
+    placement: Path | None
+    quantised: Path | None
+    onnx: Path | None
+
+    @property
+    def picture(self) -> Path | None:
+        """The picture of the placement."""
+        return None if self.placement is None else self.placement.with_suffix(".svg")
+
+    @property
+    def shown(self) -> int:
+        """Images whose spikes the page shows."""
+        if self.html is None:
+            return 0
+        from neuromorphic.runs.content import SHOWN
+
+        return SHOWN
+
+    def check(self, read: Iterable[Path | str | None]) -> None:
+        """Refuse places where no file can be written, before any work is done.
+
+        Raises:
+            RefusedInput: as of `check_outputs`, or one is among the files that are `read`.
+        """
+        files = {
+            "-o": self.trace,
+            "--json": self.json,
+            "--html": self.html,
+            "--save-quantized": self.quantised,
+            "--save-onnx": self.onnx,
+            "--placement": self.placement,
+            "--placement's picture": self.picture,
+        }
+        check_outputs(files, read)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run, and what it ran on.
+
+    Attributes:
+        graph: that ran.
+        model: its file; None of a module.
+        found: the images or frames.
+        truth: their right classes.
+        run: what stays of the run.
+        placed: the graph on cores, with the run; None where nobody asked.
+    """
+
+    graph: Graph
+    model: Path | None
+    found: Inputs
+    truth: Truth
+    run: Passed
+    placed: Placement | None
+
+    @property
+    def parity(self) -> ParityReport | None:
+        """The comparison with PyTorch, where there was one."""
+        return self.run.reports.get(PYTORCH)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of right predictions, where labels are known."""
+        return self.truth.accuracy(self.run.totals.answers.predictions)
+
+    @property
+    def assumed(self) -> list[str]:
+        """Assumptions, in sentences."""
+        return [*assumptions(self.graph), *assumed_of(self.found), *self.truth.assumed]
+
+    @cached_property
+    def said(self) -> list[str]:
+        """The run in sentences."""
+        totals = self.run.totals
+        said = [*self.assumed, *sentences(totals, self.accuracy, self.parity)]
+        if self.graph.precision == "loihi2":
+            said += [*displaced(self.graph), *counted(self.graph), *widths_of(self.graph, totals.answers)]
+        return said if self.placed is None else [*said, *cores(self.placed)]
+
+    @cached_property
+    def described(self) -> list[dict[str, Any]]:
+        """Each image's file, label and best classes; empty where outputs are no classes."""
+        if not classifies(self.graph):
+            return []
+        names = self.graph.metadata.label_names
+        return describe_images(self.found.names, self.run.totals.answers.scores, names, self.truth)
+
+    def show(self) -> None:
+        """Predictions as a table, where there are classes, and the sentences."""
+        graph, found = self.graph, self.found
+        if classifies(graph):
+            # Labels are the model's class numbers now, whatever they were in the images' source.
+            names = () if graph.metadata.label_names else found.label_names
+            results.print(table(graph, self.run.totals, found.names, self.truth.classes, names))
+        for line in self.said:
+            results.print(line, markup=False)
+
+    def write(self, outputs: Outputs) -> None:
+        """Write what is made of a run that has ended, and say which files were written, the earlier ones too.
+
+        Raises:
+            RefusedInput: one can't be written.
+        """
+        if self.placed is not None and outputs.placement is not None and outputs.picture is not None:
+            write_json(outputs.placement, self.placed.to_dict())
+            write_text(outputs.picture, picture(self.placed))
+        if outputs.json is not None:
+            result = {**document(self.graph, self.run.totals, self.parity, self.accuracy), "assumed": self.assumed}
+            write_json(outputs.json, {**result, "per_image": self.described} if classifies(self.graph) else result)
+        if outputs.html is not None:
+            write_text(outputs.html, self._page())
+        trace = None if self.run.unwritten else outputs.trace
+        before = (outputs.quantised, outputs.onnx)
+        written(*before, trace, outputs.placement, outputs.picture, outputs.json, outputs.html)
+
+    def _page(self) -> str:
+        from neuromorphic.runs.content import Run, described_graph
+        from neuromorphic.runs.page import html  # jinja2 takes a while
+
+        run = self.run
+        assert run.first is not None
+        pixels = self.found.images if isinstance(self.found, ImageSet) else None
+        drawn = described_graph(self.graph, self.model)
+        made = (self.described, self.accuracy, self.placed, self.said)
+        return html(Run(drawn, run.totals, run.first, run.reports, pixels, *made))
