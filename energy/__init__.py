@@ -1,4 +1,4 @@
-"""What a run of a graph costs: operations counted exactly, then priced by published figures.  No torch.
+"""The costs of a run: operations counted exactly, then priced by published figures.  No torch.
 
 What a name needs is loaded at its first use.
 """

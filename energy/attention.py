@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy.counts import AttentionCounts, ProductCounts
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.ir.graph import Node
 from neuromorphic.ir.trace import SpikeTrain
 from neuromorphic.ops import SelfAttention
@@ -36,8 +37,7 @@ def attention_counts(node: Node, operation: SelfAttention, train: SpikeTrain) ->
     width = node.shape[0] // heads
     sums, outputs = np.zeros((2, images, steps), np.int64), np.zeros((2, images, steps), np.int64)
     chunk = max(1, CHUNK // (steps * (train.neurons + heads * width * width)))
-    for start in range(0, images, chunk):
-        part = slice(start, start + chunk)
+    for part in batches(images, chunk):
         spikes = train.unpack(part.start, part.stop).reshape(-1, steps, 3, heads, width, tokens)
         q, k, v = np.moveaxis(spikes, 2, 0)
         # Spikes of all channels of a head, by token: their products are the coincidences, without the d · d sums.

@@ -1,13 +1,14 @@
 """Counting: a graph says which operations there are, a trace which of them happened."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NoReturn, assert_never
+from typing import Any, NoReturn, Self, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
+import neuromorphic.ops as ops
 from energy.ann import ann_counts
 from energy.attention import attention_counts
 from energy.counts import (
@@ -29,36 +30,23 @@ from neuromorphic.analysis.fingerprint import check_trace
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import Trace
-from neuromorphic.ops import (
-    AnyOperation,
-    Delay,
-    Int64,
-    Linear,
-    MaxPool2d,
-    Neurons,
-    Nonlinear,
-    SelfAttention,
-    Sink,
-    Source,
-    Stateless,
-)
 from neuromorphic.ops.types import Kind
 
 
 def kind_of(node: Node) -> Kind | None:
-    """What the report calls a node with synapses; neurons have some where they read a population directly."""
+    """The report's name for a node with synapses; neurons have some where they read a population directly."""
     match node.operation:
-        case Linear(kind=kind):
+        case ops.Linear(kind=kind):
             return kind
-        case Neurons():
+        case ops.Neurons():
             return "identity"
-        case Source() | Sink() | Delay() | Nonlinear():
+        case ops.Source() | ops.Sink() | ops.Delay() | ops.Nonlinear():
             return None
         case unknown:
             assert_never(unknown)
 
 
-def fan_out(node: Node) -> Int64:
+def fan_out(node: Node) -> ops.Int64:
     """Synapses from each element of a node's input into the node: int64 `[*input shape]`.
 
     A synapse exists where the node's geometry connects two positions; its weight may be zero.  Taps of a kernel that
@@ -68,11 +56,11 @@ def fan_out(node: Node) -> Int64:
         TypeError: the node has no synapses.
     """
     match node.operation:
-        case Stateless() as stateless:
+        case ops.Stateless() as stateless:
             return stateless.fan_out(node.shapes)
-        case Neurons():
+        case ops.Neurons():
             return np.ones(node.input_shape, np.int64)
-        case Source() | Sink() | Delay():
+        case ops.Source() | ops.Sink() | ops.Delay():
             _no_synapses(node)
         case unknown:
             assert_never(unknown)
@@ -85,11 +73,11 @@ def taps(node: Node) -> int:
         TypeError: the node has no synapses.
     """
     match node.operation:
-        case Linear() as linear:
+        case ops.Linear() as linear:
             return linear.taps(node.shapes)
-        case Neurons():
+        case ops.Neurons():
             return prod(node.shape)
-        case Source() | Sink() | Delay() | Nonlinear():
+        case ops.Source() | ops.Sink() | ops.Delay() | ops.Nonlinear():
             _no_synapses(node)
         case unknown:
             assert_never(unknown)
@@ -99,12 +87,7 @@ def _no_synapses(node: Node) -> NoReturn:
     raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} has no synapses")
 
 
-def count(
-    graph: Graph,
-    trace: Trace,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    frames: NDArray[np.float32] | None = None,
-) -> OperationCounts:
+def count(graph: Graph, trace: Trace, frames: NDArray[np.float32] | None = None) -> OperationCounts:
     """The operations of the run that `trace` shows.
 
     A spike arriving at an existing synapse is one SOP, in the step in which it is summed: later than it was sent by
@@ -117,7 +100,6 @@ def count(
     Args:
         graph: a validated graph.
         trace: of a run of that graph.
-        progress: told (nodes looked at, nodes in all).
         frames: that the run read, `[images, T, *input shape]`; needed where they are spikes or counts of spikes.
 
     Raises:
@@ -125,44 +107,19 @@ def count(
             file's table of the ANN twin is not understood.
     """
     _check(graph, trace)
-    run = _Run(graph, trace, Events.of(graph, trace, frames), Events.at_full_rate(graph, trace.time_steps))
-    evaluations = trace.images * trace.time_steps
-    unchanging, summed = constant(graph), summable(graph)
-    needed = updates_needed(graph, trace, run.events)
-    multiplying = [n for n in graph.nodes.values() if isinstance(n.operation, Linear) and n.operation.multiplies]
-    driven = macs_needed(graph, trace, run.events, {node.name: fan_out(node) for node in multiplying})
-    zero = np.zeros((trace.images, trace.time_steps), np.int64)
+    run = _Run.of(graph, trace, Events.of(graph, trace, frames))
     layers: dict[str, LayerCounts] = {}
     events_read: dict[str, tuple[NDArray[np.int64], ...]] = {}
-    for done, node in enumerate(graph.nodes.values()):
-        progress(done, len(graph.nodes))
-        if isinstance(node.operation, Source | Delay | Sink):
+    for node in graph.nodes.values():
+        if isinstance(node.operation, ops.Source | ops.Delay | ops.Sink):
             continue
-        arrived, real_ones = arriving(graph, node)
+        arrived, real = arriving(graph, node)
         if arrived:
             events_read[node.name] = tuple(run.events.arriving(arrival).sum(1) for arrival in arrived)
-        if isinstance(node.operation, SelfAttention):
-            layers[node.name] = _attention(graph, node, node.operation, trace, zero)
-        kind = kind_of(node)
-        if kind is None or (node.neurons and not arrived):
-            continue
-        spiking = tuple(run.source(node, arrival) for arrival in arrived)
-        real = tuple(arrival.sender.name for arrival in real_ones)
-        macs = taps(node) if real and isinstance(node.operation, Linear) and node.operation.multiplies else 0
-        dense = macs * evaluations
-        multiplied = driven.get(node.name, dense) if macs else 0
-        layers[node.name] = LayerCounts(
-            kind=kind,
-            spiking_sources=spiking,
-            real_sources=real,
-            attention=None,
-            per_step=sum((source.per_step for source in spiking), start=zero),
-            macs=multiplied,
-            macs_once=macs * trace.images if unchanging.issuperset(real) else multiplied,
-            macs_summed=macs * trace.images if node.name in summed else multiplied,
-            macs_dense=dense,
-        )
-    progress(len(graph.nodes), len(graph.nodes))
+        layer = run.layer(node, arrived, tuple(arrival.sender.name for arrival in real))
+        if layer is not None:
+            layers[node.name] = layer
+    needed = updates_needed(graph, trace, run.events)
     neurons = {node.name: _neurons(node, needed[node.name], trace) for node in graph.nodes.values() if node.neurons}
     return OperationCounts(
         images=trace.images,
@@ -172,8 +129,8 @@ def count(
         membranes={name: found for name, found in neurons.items() if not isinstance(found, PopulationCounts)},
         events_read=events_read,
         events_sent=run.events.per_image(),
-        additions_per_node=_additions(graph, evaluations),
-        comparisons_per_node=_comparisons(graph, evaluations),
+        additions_per_node=_additions(graph, run.evaluations),
+        comparisons_per_node=_comparisons(graph, run.evaluations),
         effective=effective(graph, trace, run.events),
         predictions=trace.predictions,
         ann=ann_counts(graph, trace.images),
@@ -203,15 +160,65 @@ def _check(graph: Graph, trace: Trace) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """What happened, and what would have at a firing rate of 1, in one image."""
+    """A run, and all that its layers' operations follow from.
+
+    Attributes:
+        graph: that ran.
+        trace: of the run.
+        events: of the run.
+        full: those of one image at a firing rate of 1.
+        unchanging: nodes whose output is the same in every step.
+        summed: nodes that may run once per image, on the sum over the steps.
+        driven: MACs with something to multiply, of nodes that read currents of spikes alone.
+    """
 
     graph: Graph
     trace: Trace
     events: Events
     full: Events
+    unchanging: frozenset[str]
+    summed: frozenset[str]
+    driven: Mapping[str, int]
+
+    @classmethod
+    def of(cls, graph: Graph, trace: Trace, events: Events) -> Self:
+        """Of a run with these events."""
+        fan_outs = {node.name: fan_out(node) for node in graph.nodes.values() if _multiplies(node)}
+        driven = macs_needed(graph, trace, events, fan_outs)
+        full = Events.at_full_rate(graph, trace.time_steps)
+        return cls(graph, trace, events, full, constant(graph), summable(graph), driven)
+
+    @property
+    def evaluations(self) -> int:
+        """Images times steps."""
+        return self.trace.images * self.trace.time_steps
+
+    def layer(self, node: Node, arrived: tuple[Arrival, ...], real: tuple[str, ...]) -> LayerCounts | None:
+        """The operations of a node that reads these events and real values; None where it has none."""
+        zero = np.zeros((self.trace.images, self.trace.time_steps), np.int64)
+        if isinstance(node.operation, ops.SelfAttention):
+            return _attention(self.graph, node, node.operation, self.trace, zero)
+        kind = kind_of(node)
+        if kind is None or (node.neurons and not arrived):
+            return None
+        spiking = tuple(self.source(node, arrival) for arrival in arrived)
+        macs = taps(node) if real and _multiplies(node) else 0
+        dense = macs * self.evaluations
+        multiplied = self.driven.get(node.name, dense) if macs else 0
+        return LayerCounts(
+            kind=kind,
+            spiking_sources=spiking,
+            real_sources=real,
+            attention=None,
+            per_step=sum((source.per_step for source in spiking), start=zero),
+            macs=multiplied,
+            macs_once=macs * self.trace.images if self.unchanging.issuperset(real) else multiplied,
+            macs_summed=macs * self.trace.images if node.name in self.summed else multiplied,
+            macs_dense=dense,
+        )
 
     def source(self, node: Node, arrival: Arrival) -> SourceCounts:
-        """What the events that arrive at `node` on one way cause in it."""
+        """The operations of the events that arrive at `node` along one path."""
         name, fan_outs = arrival.sender.name, fan_out(node).reshape(-1)
         per_step = self.events.carried(arrival, fan_outs)
         sent = self.events.carried(arrival, fan_outs, delayed=False) if arrival.lag.any() else per_step
@@ -222,11 +229,15 @@ class _Run:
             per_step=per_step,
             sops_under_way=int(sent.sum() - per_step.sum()),
             dense=int(self.full.carried(arrival, fan_outs).sum()) * self.trace.images,
-            dense_padded=taps(node) * self.trace.images * self.trace.time_steps,
+            dense_padded=taps(node) * self.evaluations,
         )
 
 
-def _attention(graph: Graph, node: Node, operation: SelfAttention, trace: Trace, no_sops: Int64) -> LayerCounts:
+def _multiplies(node: Node) -> bool:
+    return isinstance(node.operation, ops.Linear) and node.operation.multiplies
+
+
+def _attention(graph: Graph, node: Node, operation: ops.SelfAttention, trace: Trace, no_sops: ops.Int64) -> LayerCounts:
     (arrival,) = arrivals(graph, node)
     counts = attention_counts(node, operation, delivered(trace.spikes[arrival.sender.name], arrival.lag))
     return LayerCounts(
@@ -242,9 +253,9 @@ def _attention(graph: Graph, node: Node, operation: SelfAttention, trace: Trace,
     )
 
 
-def _neurons(node: Node, needed: Int64, trace: Trace) -> NeuronCounts:
+def _neurons(node: Node, needed: ops.Int64, trace: Trace) -> NeuronCounts:
     neurons = node.operation
-    if not isinstance(neurons, Neurons):
+    if not isinstance(neurons, ops.Neurons):
         raise TypeError(f"node {node.name!r}: {type(neurons).__name__} has no neurons")
     counts: dict[str, Any] = {
         "neurons": prod(node.shape),
@@ -265,22 +276,22 @@ def _additions(graph: Graph, frames: int) -> dict[str, Additions]:
         bias = prod(node.shape) * _adds_bias(node.operation)
         pooling = 0
         # What isn't linear needs the sum of all its sources, spiking or not.
-        summed = len(events) + real if isinstance(node.operation, Nonlinear) else real
+        summed = len(events) + real if isinstance(node.operation, ops.Nonlinear) else real
         fan_in = max(0, summed - 1) * prod(node.input_shape)
-        if isinstance(node.operation, Linear) and not node.operation.multiplies and real:
+        if isinstance(node.operation, ops.Linear) and not node.operation.multiplies and real:
             pooling = int(fan_out(node).sum())
         if bias or pooling or fan_in:
             found[node.name] = Additions(bias=bias * frames, pooling=pooling * frames, fan_in=fan_in * frames)
     return found
 
 
-def _adds_bias(operation: AnyOperation) -> bool:
+def _adds_bias(operation: ops.AnyOperation) -> bool:
     match operation:
-        case Stateless():
+        case ops.Stateless():
             return bool(operation.bias_values.any())
-        case Neurons():
+        case ops.Neurons():
             return operation.has_bias
-        case Source() | Sink() | Delay():
+        case ops.Source() | ops.Sink() | ops.Delay():
             return False
         case unknown:
             assert_never(unknown)
@@ -291,9 +302,9 @@ def _comparisons(graph: Graph, frames: int) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in graph.nodes.values():
         match node.operation:
-            case MaxPool2d() as pool:
+            case ops.MaxPool2d() as pool:
                 found[node.name] = (int(pool.fan_out(node.shapes).sum()) - prod(node.shape)) * frames
-            case SelfAttention() | Linear() | Neurons() | Source() | Sink() | Delay():
+            case ops.SelfAttention() | ops.Linear() | ops.Neurons() | ops.Source() | ops.Sink() | ops.Delay():
                 pass
             case unknown:
                 assert_never(unknown)

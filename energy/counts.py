@@ -13,7 +13,7 @@ from neuromorphic.ops.types import Kind
 
 
 class SourceCounts(Record):
-    """Synaptic operations that one population, or another source of events (`events`), causes in one node, on one way.
+    """Synaptic operations that one population or other source of events (`events`) causes in a node, along one path.
 
     Attributes:
         source: its name.
@@ -103,7 +103,7 @@ class LayerCounts(Record):
     Attributes:
         kind: `conv2d`, `conv1d`, `linear`, `scale`, `pooling` (synapses of weight one), `identity` (neurons that read a
             population directly: one synapse each) or `attention` (which has no synapses, hence no SOPs and no MACs).
-        spiking_sources: per population, or other source of events, that its synapses come from, on each way.
+        spiking_sources: per population, or other source of events, that its synapses come from, along each path.
         real_sources: names of the sources whose output is real-valued; their sum is what the MACs work on.
         attention: what a node of kind `attention` adds; None for every other one.
         per_step, sops, sops_per_step, sops_per_image, dense, dense_padded: over all of `spiking_sources`.
@@ -258,7 +258,7 @@ class AnnCounts(Record):
 
 
 class OperationCounts(Shown, Record):
-    """What a run of a graph computed, and what its ANN twin would have; nodes stand in topological order.
+    """Operations of a run of a graph, and those of its ANN twin; nodes stand in topological order.
 
     Attributes:
         images, time_steps: of the run.

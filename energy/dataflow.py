@@ -1,4 +1,4 @@
-"""What of a graph is the same in every time step, and what only sums lead on from."""
+"""Nodes whose output is the same in every time step, and nodes behind which there are only sums."""
 
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ops import Delay, Neurons, Nonlinear, Source

@@ -54,7 +54,7 @@ class Traffics(Strict):
 
 
 class Sensitivity(Strict):
-    """What one price does to a verdict.
+    """The effect of one price on a verdict.
 
     Attributes:
         device: whose price it is.

@@ -52,7 +52,7 @@ def event_senders(graph: Graph) -> frozenset[str]:
 
 
 def arriving(graph: Graph, node: Node) -> tuple[tuple[Arrival, ...], tuple[Arrival, ...]]:
-    """The events that arrive at `node`, on each way, and the real values.
+    """The events that arrive at `node`, along each path, and the real values.
 
     Args:
         graph: that passed `check_delays`.
@@ -174,7 +174,7 @@ class Events:
 def _sent(
     graph: Graph, first: Callable[[Node, slice], NDArray[np.generic]], images: int, steps: int
 ) -> dict[str, NDArray[np.unsignedinteger]]:
-    """What input and pools send, where these are events; `first` says what the input and populations send."""
+    """Events that input and pools send; `first` returns those of the input and of populations."""
     senders = [node for node in graph.nodes.values() if node.name in event_senders(graph) and not node.spiking]
     parts: dict[str, list[NDArray[np.unsignedinteger]]] = {node.name: [] for node in senders}
     largest = max((max(prod(node.input_shape), prod(node.shape)) for node in senders), default=1)
@@ -187,7 +187,7 @@ def _sent(
 
 
 def _made(graph: Graph, sender: Node, first: Callable[[Node], NDArray[np.generic]], known: dict[str, Int64]) -> Int64:
-    """What one sender sends; int64 `[n, T, *shape]`, kept in `known`."""
+    """Events of one sender, int64 `[n, T, *shape]`, kept in `known`."""
     if sender.name in known:
         return known[sender.name]
     operation = sender.operation

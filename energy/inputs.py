@@ -1,4 +1,4 @@
-"""What the input's frames are: real numbers, spikes or counts of spikes; it is declared, never guessed from values.
+"""The kind of the input: real numbers, spikes or counts of spikes; it is declared, never guessed from values.
 
     real      multiplied, in every step (MACs)
     spikes    0 or 1 for each element and step: additions (SOPs)

@@ -1,4 +1,4 @@
-"""What the report leaves out, and says so."""
+"""The limits of a report: everything that it leaves out, and says so."""
 
 from collections.abc import Sequence
 
@@ -27,36 +27,40 @@ MATCHED = (
 )
 
 
+ALWAYS = (
+    NotCounted(
+        what="control, clocks, leakage, idle power",
+        side="both",
+        why="depend on the machine; an energy of operations and memory alone is less than that of any real one",
+    ),
+    NotCounted(
+        what="routing of spikes, scheduling of events, queues",
+        side="snn",
+        why="depend on hardware and placement; a spike's address is written and read, its way isn't counted",
+    ),
+    NotCounted(
+        what="hops of spikes between tiles of a chip",
+        side="snn",
+        why="depend on the placement; on Loihi 1 3.0 to 4.0 pJ each",
+    ),
+    NotCounted(
+        what="decoding and normalising images, the host's weighted sum over time steps, the arg max",
+        side="both",
+        why="the same work on both sides, or a few operations per image",
+    ),
+    NotCounted(
+        what="label embeddings of the text encoder",
+        side="both",
+        why="computed once per label set and folded into the readout",
+    ),
+    NotCounted(what="training", side="both", why="the report is of inference"),
+)
+"""Missing in every report."""
+
+
 def not_counted(graph: Graph, counts: OperationCounts) -> list[NotCounted]:
-    """What no count of this run holds, and whom that favours."""
-    found = [
-        NotCounted(
-            what="control, clocks, leakage, idle power",
-            side="both",
-            why="depend on the machine; an energy of operations and memory alone is less than that of any real one",
-        ),
-        NotCounted(
-            what="routing of spikes, scheduling of events, queues",
-            side="snn",
-            why="depend on hardware and placement; a spike's address is written and read, its way isn't counted",
-        ),
-        NotCounted(
-            what="hops of spikes between tiles of a chip",
-            side="snn",
-            why="depend on the placement; on Loihi 1 3.0 to 4.0 pJ each",
-        ),
-        NotCounted(
-            what="decoding and normalising images, the host's weighted sum over time steps, the arg max",
-            side="both",
-            why="the same work on both sides, or a few operations per image",
-        ),
-        NotCounted(
-            what="label embeddings of the text encoder",
-            side="both",
-            why="computed once per label set and folded into the readout",
-        ),
-        NotCounted(what="training", side="both", why="the report is of inference"),
-    ]
+    """Everything that no count of this run holds, and whom that favours."""
+    found = list(ALWAYS)
     if any(isinstance(node.operation, Delay) for node in graph.nodes.values()):
         found.append(
             NotCounted(
@@ -95,7 +99,7 @@ def not_counted(graph: Graph, counts: OperationCounts) -> list[NotCounted]:
 
 
 def notes(counts: OperationCounts, devices: Sequence[Device], ann_devices: Sequence[Device] = ()) -> list[str]:
-    """What has to be known to read the figures."""
+    """Remarks without which the figures would be misread."""
     found = [RULE, LOIHI_2]
     if any(device.chip for device in devices):
         found.append(

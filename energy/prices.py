@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from energy.record import Strict
+from energy.record import Strict, first_fault
 from energy.shipped import SHIPPED
 from neuromorphic.errors import RefusedInput, meant
 
@@ -92,7 +92,7 @@ class Widths(Strict):
 
 
 class Device(Strict):
-    """What operations take on one device.
+    """Prices of operations on one device.
 
     Attributes:
         format_version: of the file.
@@ -164,10 +164,7 @@ def read_device(name: str | Path) -> Device:
     except tomllib.TOMLDecodeError as error:
         raise RefusedInput(f"{name}: not TOML ({error}); expected a file of prices") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        found = str(first["input"])
-        raise RefusedInput(f"{name}: {key} is {found[:80]!r}; expected: {first['msg']}") from error
+        raise RefusedInput(f"{name}: {first_fault(error, 'the file')}") from error
 
 
 def read_devices(names: Sequence[str]) -> list[Device]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
 from neuromorphic.ir.shown import same
@@ -33,6 +33,18 @@ class Strict(BaseModel):
     """A record without unknown keys that isn't changed once it is made."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def first_fault(error: ValidationError, whole: str) -> str:
+    """The first fault of a document: its key, the value found there, and the expected one.
+
+    Args:
+        error: of `model_validate`.
+        whole: what to call the document itself.
+    """
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or whole
+    return f"{key} is {str(first['input'])[:80]!r}; expected: {first['msg']}"
 
 
 class Record(Strict):

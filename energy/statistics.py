@@ -1,4 +1,4 @@
-"""What prices say of a comparison: break-even rates, and which price would flip a verdict."""
+"""Break-even rates of a comparison, and the prices that would flip its verdict."""
 
 from energy.document import Sensitivity
 from energy.prices import Device

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from energy.counting import count
 from energy.counts import OperationCounts
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step
 from neuromorphic.execution.reference import run
@@ -38,10 +39,9 @@ def count_running(
     """
     shown = per_step(graph, frames, time_steps)
     parts = []
-    for start in range(0, len(shown), batch):
-        progress(start, len(shown))
-        part = shown[start : start + batch]
-        parts.append(count(graph, run(graph, part), frames=part))
+    for images in batches(len(shown), batch):
+        progress(images.start, len(shown))
+        parts.append(count(graph, run(graph, shown[images]), frames=shown[images]))
     progress(len(shown), len(shown))
     return OperationCounts.joined(parts)
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.ir.trace import SpikeTrain
 
 CHUNK = 2**24
@@ -26,10 +27,9 @@ def synaptic_operations(train: SpikeTrain, fan_outs: NDArray[np.int64]) -> NDArr
     operations = np.zeros((images, steps), np.int64)
     masks = [(int(f), np.packbits(fan_outs == f)) for f in np.unique(fan_outs) if f]
     chunk = max(1, CHUNK // max(1, steps * width))
-    for start in range(0, images, chunk):
-        bits = train.bits[start : start + chunk]
+    for part in batches(images, chunk):
         for fan_out, mask in masks:
-            operations[start : start + chunk] += fan_out * spikes_per_step(bits & mask)
+            operations[part] += fan_out * spikes_per_step(train.bits[part] & mask)
     return operations
 
 

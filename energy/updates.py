@@ -27,6 +27,7 @@ from energy.delivery import later
 from energy.events import Events, arriving, event_senders
 from energy.synaptic_operations import spikes_per_step
 from neuromorphic.analysis.arrivals import arrivals
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import Trace
 from neuromorphic.ops import Delay, Membranes, Neurons, Sink, Source, Stateless
@@ -108,8 +109,8 @@ def spike_driven(graph: Graph) -> frozenset[str]:
 def _in_chunks(graph: Graph, trace: Trace, events: Events, always: frozenset[str]) -> Iterator["_Arriving"]:
     largest = max(int(np.prod(node.shape)) for node in graph.nodes.values())
     chunk = max(1, CHUNK // (largest * trace.time_steps))
-    for start in range(0, trace.images, chunk):
-        yield _Arriving(graph, trace, events, always, slice(start, start + chunk))
+    for images in batches(trace.images, chunk):
+        yield _Arriving(graph, trace, events, always, images)
 
 
 def _rests_after(node: Node, trace: Trace, images: slice) -> Mask:
@@ -153,7 +154,7 @@ def _covers(node: Node, operation: Stateless) -> bool:
 
 
 class _Arriving:
-    """What arrives in some images: per node, bool `[images, T, *shape]`, made when it is asked for."""
+    """Arrivals in some images: per node, bool `[images, T, *shape]`, made when they are asked for."""
 
     def __init__(self, graph: Graph, trace: Trace, events: Events, always: frozenset[str], images: slice) -> None:
         self.graph, self.trace, self.events, self.always, self.images = graph, trace, events, always, images

@@ -88,7 +88,7 @@ def operations(document: Document) -> tuple[dict[str, dict[Part, float]], dict[s
         coincidences = layer.attention.coincidences if layer.attention else 0
         nodes[name] = {"synapses": layer.sops, "macs": layer.macs, "attention": coincidences}
     for name, added in snn.additions_per_node.items():
-        nodes.setdefault(name, {})["additions"] = added.bias + added.pooling + added.fan_in
+        nodes.setdefault(name, {})["additions"] = added.total
     for name, compared in snn.comparisons_per_node.items():
         nodes.setdefault(name, {})["comparisons"] = compared
     for name, neurons in (*snn.populations.items(), *snn.membranes.items()):

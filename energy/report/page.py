@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from energy.document import Account, Comparison, Document, Part
+from energy.record import first_fault
 from energy.report.alignment import Pair, align
 from energy.report.figures import break_even, draw, groups, operations
 from energy.report.heatmap import BRIGHT, RAMP, shade_of, step_rates
@@ -126,9 +127,7 @@ def _document(document: Document | Mapping[str, Any]) -> Document:
     try:
         return Document.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise RefusedInput(f"{key} is {str(first['input'])[:80]!r}; expected: {first['msg']}") from error
+        raise RefusedInput(first_fault(error, "the document")) from error
 
 
 def _whole(value: float) -> str:

@@ -51,7 +51,7 @@ def swatch(part: Part, x: float, y: float, width: float, height: float, title: s
 
 
 def legend(shown: Iterable[Part]) -> Panel:
-    """What the colours mean, for the parts that are shown."""
+    """The meaning of the colours of the parts that are shown."""
     present = set(shown)
     order = [part for part in PARTS if part in present]
     marks: list[Markup] = []

@@ -209,9 +209,3 @@ def test_traces_of_other_graphs_are_refused(run_of_small_net):
             energy.count(graph, changed(lif2=train))
     with pytest.raises(RefusedInput, match="outputs"):
         energy.count(graph, Trace("reference", "float", trace.spikes, trace.outputs[:0]))
-
-
-def test_progress_ends_at_all_nodes(run_of_small_net):
-    told = []
-    energy.count(*run_of_small_net, lambda done, total: told.append((done, total)))
-    assert told == [(done, 7) for done in range(8)]
