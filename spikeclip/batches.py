@@ -146,7 +146,7 @@ def _alternating(count: int, seed: int, epoch: int) -> NDArray[np.bool_]:
 
 
 def normalised(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """What `preprocessing` makes of images, to the bit, where they are.
+    """`preprocessing(images)`, to the bit, on the device where the images are.
 
     Shapes: uint8 `[B, H, W, C]` to float32 `[B, C, H, W]`, channels last in memory.
     """

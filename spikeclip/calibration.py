@@ -8,6 +8,8 @@ from spikeclip.data import ImageSet
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.preprocess import Preprocessing
 
+BATCH_SIZE = 64
+
 
 @torch.no_grad()
 def calibrate(
@@ -16,7 +18,6 @@ def calibrate(
     images: ImageSet,
     count: int,
     device: str = "cpu",
-    batch_size: int = 64,
 ) -> None:
     """Measure the statistics of batch normalisation anew, in place, on the first `count` of `images`.
 
@@ -30,6 +31,6 @@ def calibrate(
             module.momentum = None  # a plain mean over the batches
     model.train()
     with fused_neurons(model):
-        for part in batches(min(count, len(images)), batch_size):
+        for part in batches(min(count, len(images)), BATCH_SIZE):
             model(torch.from_numpy(preprocessing(images.images[part])).to(device))
     model.eval()

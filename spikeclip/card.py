@@ -12,7 +12,6 @@ from neuromorphic.cluster.ranges import batches
 from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint, save
 from spikeclip.data import ImageSet
-from spikeclip.errors import RefusedInput
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.neurons import And
 
@@ -36,8 +35,7 @@ def measure(
     Raises:
         RefusedInput: the images have no labels.
     """
-    if images.labels is None:
-        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
+    labels = images.known_labels
     model = checkpoint.model.to(device).eval()
     spikes: dict[str, float] = {}
     sizes: dict[str, int] = {}
@@ -59,7 +57,7 @@ def measure(
         for part in batches(len(images), batch_size):
             progress(part.start, len(images))
             x = torch.from_numpy(checkpoint.preprocessing(images.images[part])).to(device)
-            right += int((model(x).argmax(1).cpu().numpy() == images.labels[part]).sum())
+            right += int((model(x).argmax(1).cpu().numpy() == labels[part]).sum())
     progress(len(images), len(images))
     for handle in handles:
         handle.remove()

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from spikeclip.encoder import Encoder, SpikeClip, fold_readout, unfold_readout
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import Cosine, LabelSet, different_spaces
 from spikeclip.preprocess import Preprocessing
+from spikeclip.shipped import shipped
 
 FORMAT = "spikeclip-checkpoint"
 FORMAT_VERSION = 1
@@ -57,19 +57,22 @@ class Checkpoint:
         return self.model.label_names
 
 
-def fingerprint(model: torch.nn.Module, *settings: object) -> str:
+def fingerprint(model: nn.Module, *settings: object) -> str:
     """`sha256(settings, parameters)` of a model: 64 hexadecimal digits, equal for models that compute the same."""
     digest = sha256(repr(settings).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(_bytes(tensor))
     return digest.hexdigest()
 
 
-def shipped() -> dict[str, Path]:
-    """Checkpoints that come with the package: name to path."""
-    folder = Path(str(resources.files("spikeclip") / "checkpoints"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+def weights_sha256(model: nn.Module) -> str:
+    """`sha256(parameters)` alone, one after the other: what cards and the states of runs call a model by."""
+    return sha256(b"".join(map(_bytes, model.state_dict().values()))).hexdigest()
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def label_set(name_or_path: str | Path) -> LabelSet:
@@ -153,7 +156,7 @@ def load(
     card = metadata["card"]
     if labels is not None:
         check_labels(path, config, card, labels)
-        vectors = torch.from_numpy(labels.directions() if trained_cosine(card) == "centred" else labels.unit())
+        vectors = torch.from_numpy(labels.compared(trained_cosine(card)))
         model = SpikeClip(model.encoder, fold_readout(model.encoder, vectors), labels.names)
         card = {**card, "label_names": list(labels.names), "test": None}  # what was measured was of other labels
     model.requires_grad_(False)

@@ -50,7 +50,7 @@ class ClipTokenizer:
         return self.encode(sentences, padding="max_length", truncation=True, max_length=length)["input_ids"].numpy()
 
     def encode(self, sentences: Sequence[str], **options: Any) -> dict[str, Tensor]:
-        """What CLIP's own text encoder reads, `input_ids` and `attention_mask`: int64 `[N, L]`."""
+        """The inputs of CLIP's own text encoder, `input_ids` and `attention_mask`: int64 `[N, L]`."""
         return self._tokenizer(list(sentences), return_tensors="pt", **options)
 
 
@@ -126,7 +126,7 @@ def _unreadable(name: str, what: str) -> RefusedInput:
 
 
 def _name_of(folder: Path, *needed: tuple[tuple[str, ...], ...]) -> str:
-    """What the folder's configuration calls it.
+    """The name of the CLIP in a folder, as its configuration says it.
 
     Files are looked for first: without its own, a tokenizer is made up and nothing said.
     """

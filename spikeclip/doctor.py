@@ -1,4 +1,4 @@
-"""What is installed here and what is missing; and Lava, installed past what its metadata refuses."""
+"""Finds what is installed and what is missing; installs Lava past what its metadata refuses."""
 
 import os
 import re
@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from neuromorphic.errors import RefusedInput
+from spikeclip.shipped import shipped
 
 LAVA = "lava-nc==0.10.0"
 """The release that everything here is tested with, and the last one."""
@@ -114,8 +115,7 @@ def try_lava() -> str | None:
 
 
 def _checkpoints() -> Finding:
-    folder = Path(str(resources.files("spikeclip") / "checkpoints"))
-    names = [path.stem for path in sorted(folder.rglob("*.safetensors"))]
+    names = [*shipped(), *shipped("twins")]
     remedy = "" if names else "pip install --force-reinstall --no-deps spikeclip"
     return Finding("checkpoints", bool(names), ", ".join(names) or "none", "export, eval, simulate --check", remedy)
 

@@ -60,7 +60,7 @@ class Encoder(nn.Module):
         return self.head(self.features(images, time_steps))
 
     def features(self, images: Tensor, time_steps: int | None = None) -> Tensor:
-        """What the head reads: float `[B, 3, S, S]` to float `[B, D]`.
+        """Features, which the head reads: float `[B, 3, S, S]` to float `[B, D]`.
 
         `time_steps` overrides the configuration's T; training starts with fewer.  Their weights are then the mean of
         the T weights, scaled to the same sum.
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
         return torch.einsum("t,tbd->bd", weights, last.mean((3, 4), dtype=weights.dtype))
 
     def tokens(self, x: Tensor) -> Tensor:
-        """What is read out of a sequence of frames: float `[T, B, 3, S, S]` to `[T, B, D, S/4, S/4]`.
+        """Tokens, which are read out, of a sequence of frames: float `[T, B, 3, S, S]` to `[T, B, D, S/4, S/4]`.
 
         The spikes of the last neurons in `spike-driven`, the residual stream in `paper`.
         """

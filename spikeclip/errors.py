@@ -9,7 +9,7 @@ __all__ = ["RefusedInput", "first_line"]
 
 
 def first_line(error: Exception) -> str:
-    """What a library's exception says, as a refusal quotes it: its first line, or its type where it says nothing.
+    """The first line of a library's exception, as a refusal quotes it, or its type where it says nothing.
 
     Colours and other codes for terminals are left out.
     """

@@ -34,7 +34,7 @@ TAKEN = 10
 
 
 class ImageEncoder(Protocol):
-    """What is evaluated beside checkpoints, as `spikeclip.teacher.Teacher` has it."""
+    """Embeds images, as `spikeclip.teacher.Teacher` does; evaluated beside checkpoints."""
 
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeddings of images uint8 `[N, H, W, 3]`: float32 `[N, D]`, of any length."""
@@ -126,9 +126,9 @@ def embed(
 ) -> NDArray[np.float32]:
     """Embeddings of all images, in batches: float32 `[N, D]`."""
     parts = []
-    for i in range(0, len(images), BATCH_SIZE):
-        progress(i, len(images))
-        parts.append(encoder.image_features(images.images[i : i + BATCH_SIZE]))
+    for part in batches(len(images), BATCH_SIZE):
+        progress(part.start, len(images))
+        parts.append(encoder.image_features(images.images[part]))
     progress(len(images), len(images))
     return np.concatenate(parts)
 
@@ -201,7 +201,7 @@ def class_names(images: ImageSet, names: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         RefusedInput: the images have no labels, or one beyond the names.
     """
-    highest = int(_truth(images).max())
+    highest = int(images.known_labels.max())
     found = images.label_names or names
     if not found:
         raise RefusedInput(f"images {images.source!r}: their classes have no names; expected --labels")
@@ -286,7 +286,7 @@ def evaluate_checkpoint(
     embeddings, scores = run(checkpoint, images, device, progress, sharing)
     rows = []
     if from_readout:
-        rows.append(Row(name, "snn", "own", trained, rank(scores[:, order], _truth(images), classes, classes)))
+        rows.append(Row(name, "snn", "own", trained, rank(scores[:, order], images.known_labels, classes, classes)))
     return rows + _rows(name, "snn", embeddings, images, classes, candidates, cosines or [trained])
 
 
@@ -300,16 +300,10 @@ def _rows(
     cosines: Sequence[Cosine],
 ) -> list[Row]:
     return [
-        Row(name, kind, each.kind, cosine, score(embeddings, _truth(images), each, classes, cosine))
+        Row(name, kind, each.kind, cosine, score(embeddings, images.known_labels, each, classes, cosine))
         for each in candidates
         for cosine in cosines
     ]
-
-
-def _truth(images: ImageSet) -> NDArray[np.int64]:
-    if images.labels is None:
-        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
-    return images.labels
 
 
 def _columns(name: str, names: tuple[str, ...], classes: tuple[str, ...]) -> list[int]:

@@ -1,13 +1,12 @@
 """Fine-tuning: what a training run starts from, and whether it trains for 8-bit weights."""
 
 import copy
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from spikeclip.checkpoint import Checkpoint
+from spikeclip.checkpoint import Checkpoint, weights_sha256
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
@@ -20,7 +19,7 @@ MAY_DIFFER = ("stem_pools", "stem_channels", "time_steps")
 
 @dataclass(frozen=True)
 class FineTuning:
-    """What a run starts from, instead of random weights.
+    """The start of a run from a checkpoint, instead of random weights.
 
     Attributes:
         checkpoint: whose encoder is trained further, a copy of it.
@@ -58,9 +57,8 @@ class FineTuning:
         return grown(encoder, config)
 
     def to_dict(self) -> dict[str, Any]:
-        """What a card says of it, and what a run must have in common with the one that it resumes."""
-        state = self.checkpoint.model.encoder.state_dict()
-        digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in state.values())).hexdigest()
+        """Its identity, for cards, and for runs that are resumed."""
+        digest = weights_sha256(self.checkpoint.model.encoder)
         path = self.checkpoint.path
         return {"checkpoint": path.name if path else None, "encoder_sha256": digest, "quantized": self.quantized}
 

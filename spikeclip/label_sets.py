@@ -14,7 +14,7 @@ TEMPLATES = ("a photo of a {}.",)
 
 
 class TextEncoder(Protocol):
-    """What turns sentences into CLIP's embedding space.
+    """Embeds sentences in CLIP's space.
 
     Attributes:
         clip: the CLIP whose space it is.

@@ -54,6 +54,10 @@ class LabelSet:
         centred = unit - (unit if around is None else around.unit()).mean(0)
         return (centred / np.linalg.norm(centred, axis=1, keepdims=True)).astype(np.float32)
 
+    def compared(self, cosine: Cosine) -> NDArray[np.float32]:
+        """The unit vectors that embeddings are compared with: float32 `[classes, D]`."""
+        return self.directions() if cosine == "centred" else self.unit()
+
     def ordered(self, names: tuple[str, ...]) -> "LabelSet":
         """The vectors of `names`, in their order and spelling (`class_names.find_classes`).
 

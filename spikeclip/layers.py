@@ -1,4 +1,4 @@
-"""What both encoder architectures consist of: convolutions with batch normalisation, with neurons, and the MLP.
+"""Layers of both encoder architectures: convolutions with batch normalisation, with neurons, and the MLP.
 
 Every tensor is `[T, B, C, H, W]`: time first, one multi-step module per layer.
 """

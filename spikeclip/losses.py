@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy over labels, alignment to a teacher's features, and the dual loss."""
+"""The losses: cross-entropy over labels, alignment to a teacher's features, and the dual loss of both."""
 
 import torch.nn.functional as F
 from torch import Tensor

@@ -28,7 +28,7 @@ OURS = ("spikeclip", "export", "neuromorphic", "energy")
 
 
 def why_missing(error: ImportError) -> str | None:
-    """What to say of an import that failed; None if it is a bug of ours."""
+    """The sentence on an import that failed; None if it is a bug of ours."""
     package = (error.name or "").partition(".")[0]
     if package in OURS:
         return _shadowed(package)
@@ -38,7 +38,7 @@ def why_missing(error: ImportError) -> str | None:
 
 
 def _shadowed(package: str) -> str | None:
-    """What is imported under the name of one of our packages, where it isn't ours."""
+    """The sentence on a foreign module that is imported under the name of one of our packages; None if it is ours."""
     found = getattr(sys.modules.get(package), "__file__", None)
     ours = Path(__file__).parents[1]
     if found is None or Path(found).parents[1] == ours:

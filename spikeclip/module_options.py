@@ -1,4 +1,4 @@
-"""What the commands are told of a user's own module, understood; nothing of it is run here."""
+"""Options of a user's own module, understood; nothing of it is run here."""
 
 from dataclasses import dataclass
 from pathlib import Path

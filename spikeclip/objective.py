@@ -21,7 +21,7 @@ from spikeclip.teacher import Teacher, cached_features
 
 @dataclass(frozen=True)
 class Objective:
-    """What a step minimises, as the recipe's stage has it.
+    """The loss of a step, as the recipe's stage has it.
 
         classify:  CE(t cos(e, v), y)
         align:     1 - cos(e, f)
@@ -98,13 +98,12 @@ def find_objective(
     if labels.vectors.shape[1] != width:
         raise RefusedInput(f"label vectors have width {labels.vectors.shape[1]}; expected {width}")
     if teacher is None:
-        vectors = labels.directions() if recipe.centred else labels.unit()
         cosine: Cosine = "centred" if recipe.centred else "plain"
-        return Objective(recipe, labels, torch.from_numpy(vectors).to(device), cosine)
+        return Objective(recipe, labels, torch.from_numpy(labels.compared(cosine)).to(device), cosine)
     if teacher.embedding_width != width:
         raise RefusedInput(f"teacher {teacher.name}: embeds in {teacher.embedding_width} dimensions; expected {width}")
     features = cached_features(teacher, images, cache) if cache is not None else None
-    vectors = torch.from_numpy(teacher.vectors(labels)).to(device)
+    vectors = torch.from_numpy(labels.compared(teacher.cosine)).to(device)
     return Objective(recipe, labels, vectors, teacher.cosine, teacher, features)
 
 
@@ -114,17 +113,14 @@ def check_labels(images: ImageSet, labels: LabelSet) -> None:
     Raises:
         RefusedInput: they have none, other names, or higher numbers.
     """
-    if images.labels is None:
-        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
+    highest = int(images.known_labels.max())
     if images.label_names and images.label_names != labels.names:
         raise RefusedInput(
             f"images {images.source!r}: their labels are {', '.join(images.label_names[:12])}; "
             f"expected {', '.join(labels.names[:12])}"
         )
-    if int(images.labels.max()) >= len(labels.names):
-        raise RefusedInput(
-            f"images {images.source!r}: label {images.labels.max()}; the label set has {len(labels.names)}"
-        )
+    if highest >= len(labels.names):
+        raise RefusedInput(f"images {images.source!r}: label {highest}; the label set has {len(labels.names)}")
 
 
 def identify(objective: Objective, images: ImageSet) -> dict[str, Any]:

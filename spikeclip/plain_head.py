@@ -63,7 +63,7 @@ def with_plain_head(
     vectors = own.unit().astype(np.float64)
     if np.linalg.matrix_rank(vectors, rtol=DEPENDENT) < len(vectors):
         raise RefusedInput(f"the vectors of {len(vectors)} names are linearly dependent; expected independent ones")
-    given = (own.directions() if trained_cosine(checkpoint.card) == "centred" else own.unit()).astype(np.float64)
+    given = own.compared(trained_cosine(checkpoint.card)).astype(np.float64)
     logits = run(checkpoint, images, device, progress)[0] @ given.T
     mean, deviation = logits.mean(), logits.std()
     if not deviation > 0:

@@ -1,4 +1,4 @@
-"""What a model's scores say of labelled images: which class is right, how many were, and each image's best five.
+"""Scores of labelled images: which class is right, how many are, and each image's best five.
 
 Labels of images count the classes of their source, a model's scores those of the model: the two meet here, by name, for
 every command.  No torch.
@@ -19,7 +19,7 @@ TOP = 5
 
 
 class Labelled(Protocol):
-    """What has labels and names: images (`data.ImageSet`), or frames.
+    """Labelled things with names: images (`data.ImageSet`), or frames.
 
     Attributes:
         names: of each image.

@@ -130,7 +130,7 @@ def _tensors(state: object) -> Mapping[str, Tensor] | None:
 
 
 def _odd(tensor: Tensor) -> str:
-    """What keeps a tensor from being an array of real numbers; empty where nothing does."""
+    """Why a tensor is no array of real numbers; empty where it is one."""
     if tensor.is_quantized:
         return "quantised"
     if tensor.layout != torch.strided:
@@ -141,7 +141,7 @@ def _odd(tensor: Tensor) -> str:
 
 
 def _why_unreadable(error: Exception) -> str:
-    """What the refusal of `torch.load` means, and what to save instead."""
+    """The meaning of a refusal of `torch.load`, and what to save instead."""
     found = re.search(r"GLOBAL ([\w.]+)", str(error))
     unreadable = "not readable as a PyTorch file of tensors"
     if found is None and "weights_only" not in str(error):

@@ -1,6 +1,5 @@
 """Teachers: models whose image features and label logits a SpikeCLIP encoder is trained to have."""
 
-import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -12,15 +11,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.files import whole
 from spikeclip.batches import normalised
+from spikeclip.checkpoint import weights_sha256
 from spikeclip.data import ImageSet
 from spikeclip.distributed import rank, wait_for_all
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import Cosine, LabelSet
 from spikeclip.preprocess import ANTIALIASED, Resize
 from spikeclip.published import CLIP_MEAN, CLIP_STD
-from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin, shipped_twins
+from spikeclip.shipped import shipped
+from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 """What a folder that transformers saved holds one of, beside `config.json`."""
@@ -51,18 +53,14 @@ class Teacher(Protocol):
         """The same of arrays."""
         return self.features(torch.from_numpy(images)).cpu().numpy()
 
-    def vectors(self, labels: LabelSet) -> NDArray[np.float32]:
-        """What its cosines are with: unit float32 `[classes, embedding_width]`."""
-        return labels.directions() if self.cosine == "centred" else labels.unit()
-
     def logits(self, images: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.float32]:
-        """`scale · cos(features, vectors)`: uint8 `[N, H, W, 3]` to float32 `[N, classes]`."""
+        """`scale · cos(features, label vectors)`: uint8 `[N, H, W, 3]` to float32 `[N, classes]`."""
         features = self.image_features(images)
         unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-        return (self.scale * (unit @ self.vectors(labels).T)).astype(np.float32)
+        return (self.scale * (unit @ labels.compared(self.cosine).T)).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """What a card says of it, and what a run must have in common with the one that it resumes."""
+        """Its identity, for cards, and for runs that are resumed."""
         ...
 
 
@@ -111,8 +109,8 @@ class ClipTeacher(Teacher):
         return self._model.visual_projection(pooled).float()
 
     def to_dict(self) -> dict[str, Any]:
-        tensors = self._model.state_dict()
-        return {"teacher": "clip", "name": Path(self.name).name, "sha256": _digest(tensors), "scale": self.scale}
+        digest = weights_sha256(self._model)
+        return {"teacher": "clip", "name": Path(self.name).name, "sha256": digest, "scale": self.scale}
 
 
 class TwinTeacher(Teacher):
@@ -124,7 +122,7 @@ class TwinTeacher(Teacher):
         self.name = str(checkpoint.path or "twin")
         self.embedding_width = checkpoint.config.embedding_width
         self.scale = checkpoint.scale
-        self.cosine = "centred" if checkpoint.centred else "plain"
+        self.cosine = checkpoint.cosine
         self.resize = checkpoint.preprocessing.resize
 
     @torch.no_grad()
@@ -133,8 +131,8 @@ class TwinTeacher(Teacher):
         return self._model(normalised(images.to(self._device), self._checkpoint.preprocessing)).float()
 
     def to_dict(self) -> dict[str, Any]:
-        tensors = self._model.state_dict()
-        return {"teacher": "twin", "name": Path(self.name).name, "sha256": _digest(tensors), "scale": self.scale}
+        digest = weights_sha256(self._model)
+        return {"teacher": "twin", "name": Path(self.name).name, "sha256": digest, "scale": self.scale}
 
 
 def load_teacher(spec: str, device: str = "cpu") -> Teacher:
@@ -143,7 +141,7 @@ def load_teacher(spec: str, device: str = "cpu") -> Teacher:
     Raises:
         RefusedInput: there is none.
     """
-    if spec.endswith(".safetensors") or spec in shipped_twins():
+    if spec.endswith(".safetensors") or spec in shipped("twins"):
         return TwinTeacher(load_twin(spec), device)
     if Path(spec).is_file():
         raise RefusedInput(f"teacher {spec}: expected a twin's checkpoint (.safetensors), a CLIP folder or a hub name")
@@ -162,8 +160,8 @@ def cached_features(teacher: Teacher, images: ImageSet, cache: Path, batch_size:
         raise RefusedInput(f"{cache}: its folder does not exist")
     identity = json.dumps({"images": images.sha256, **teacher.to_dict()})
     if rank() == 0 and not cache.is_file():
-        parts = range(0, len(images), batch_size)
-        features = np.concatenate([teacher.image_features(images.images[i : i + batch_size]) for i in parts])
+        parts = batches(len(images), batch_size)
+        features = np.concatenate([teacher.image_features(images.images[part]) for part in parts])
         with whole(cache) as partial, partial.open("wb") as file:
             np.savez(file, features=features, identity=identity)
     wait_for_all()
@@ -182,9 +180,3 @@ def _check_folder(folder: Path) -> None:
         raise RefusedInput(f"teacher {folder}: has no config.json; expected a folder that transformers saved")
     if not any((folder / name).is_file() for name in WEIGHT_FILES):
         raise RefusedInput(f"teacher {folder}: has no weights; expected one of {', '.join(WEIGHT_FILES)}")
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    return hashlib.sha256(
-        b"".join(t.detach().cpu().contiguous().numpy().tobytes() for t in tensors.values())
-    ).hexdigest()

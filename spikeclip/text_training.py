@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuromorphic.cluster import ranges
 from spikeclip.batches import per_epoch
 from spikeclip.clip_text import ClipText
 from spikeclip.distributed import share
@@ -100,9 +101,9 @@ def read_by(
     if len(unique) < 2:
         raise RefusedInput(f"sentences are {', '.join(unique) or 'none'}; expected two or more, all different")
     parts = []
-    for i in range(0, len(unique), EMBEDDING_BATCH):
-        progress(i, len(unique))
-        parts.append(clip.text_features(unique[i : i + EMBEDDING_BATCH], TOKENS))
+    for part in ranges.batches(len(unique), EMBEDDING_BATCH):
+        progress(part.start, len(unique))
+        parts.append(clip.text_features(unique[part], TOKENS))
     progress(len(unique), len(unique))
     return Sentences(unique, clip.tokenizer(unique, TOKENS), np.concatenate(parts))
 
@@ -208,10 +209,10 @@ def measure(model: SpikingTextEncoder, sentences: Sentences, device: str = "cpu"
     model.to(device)
     targets = F.normalize(torch.from_numpy(sentences.features).to(device), dim=1)
     total = nearest = 0.0
-    for i in range(0, len(sentences), EMBEDDING_BATCH):
-        embeddings = model(torch.from_numpy(sentences.tokens[i : i + EMBEDDING_BATCH]).to(device))
+    for part in ranges.batches(len(sentences), EMBEDDING_BATCH):
+        embeddings = model(torch.from_numpy(sentences.tokens[part]).to(device))
         cosines = F.normalize(embeddings, dim=1) @ targets.T
-        own = torch.arange(i, i + len(cosines), device=device)
+        own = torch.arange(part.start, part.stop, device=device)
         total += cosines.gather(1, own[:, None]).sum().item()
         nearest += (cosines.argmax(1) == own).sum().item()
     n = len(sentences)

@@ -80,7 +80,6 @@ def train(
             f"the schedule ends at T = {recipe.schedule[-1][0]}; expected the encoder's {config.time_steps}"
         )
     objective = find_objective(recipe, train_set, labels, config.embedding_width, device, teacher, cache)
-    names = objective.labels.names
     if eval_set is not None:
         check_labels(eval_set, objective.labels)
     check_batches(train_set, recipe)
@@ -111,23 +110,8 @@ def train(
         kept = run.kept()
         if quantized:
             round_weights(kept)
-        model = SpikeClip(kept, fold_readout(kept, objective.vectors.cpu()), names).eval()
-        history: dict[str, Any] = {
-            "recipe": recipe.to_dict(),
-            "train": {
-                "source": Path(train_set.source.split(":")[0]).name,
-                "images": len(train_set),
-                "sha256": train_set.sha256,
-            },
-            "epochs_done": run.epoch,
-            "clip": labels.clip,
-            "cosine": objective.cosine,
-        }
-        if start is not None:
-            history["start"] = start.to_dict()
-        if teacher is not None:
-            history["teacher"] = objective.about_teacher()
-        checkpoint = Checkpoint(model, preprocessing, history)
+        model = SpikeClip(kept, fold_readout(kept, objective.vectors.cpu()), objective.labels.names).eval()
+        checkpoint = Checkpoint(model, preprocessing, _history(run, objective, train_set, start))
         test = None
         if line["time_steps"] == config.time_steps:
             if not quantized:
@@ -140,6 +124,22 @@ def train(
     with fused_neurons(encoder):
         carry_out(run, out, identity, train_epoch, save, save_every)
     return load(out)
+
+
+def _history(run: Run[Any], objective: Objective, images: ImageSet, start: FineTuning | None) -> dict[str, Any]:
+    """How a checkpoint was made, for its card."""
+    history: dict[str, Any] = {
+        "recipe": run.recipe.to_dict(),
+        "train": images.to_dict(),
+        "epochs_done": run.epoch,
+        "clip": objective.labels.clip,
+        "cosine": objective.cosine,
+    }
+    if start is not None:
+        history["start"] = start.to_dict()
+    if objective.teacher is not None:
+        history["teacher"] = objective.about_teacher()
+    return history
 
 
 def _embed(encoder: Encoder, inputs: Tensor, time_steps: int) -> Tensor:

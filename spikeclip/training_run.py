@@ -39,7 +39,7 @@ Loss = Callable[[Tensor, Tensor, Any, int], Tensor]
 
 
 class _Trained(nn.Module):
-    """What DistributedDataParallel wraps: one forward pass, and every parameter that gets a gradient."""
+    """One forward pass, and every parameter that gets a gradient, for DistributedDataParallel to wrap."""
 
     def __init__(self, model: nn.Module, temperature: nn.Parameter, embed: Embed[Any]) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Run(Generic[Model]):
         self.multiplier, self.epoch = state["multiplier"], state["epoch"]
 
     def kept(self) -> Model:
-        """What is saved: a copy of the averaged weights, or of the last ones where the recipe averages none."""
+        """A copy of the averaged weights, to be saved, or of the last ones where the recipe averages none."""
         model = copy.deepcopy(self.average)
         if not self.recipe.ema:
             model.load_state_dict(self.model.state_dict())

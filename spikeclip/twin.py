@@ -5,9 +5,9 @@ pre-LayerNorm blocks with softmax attention and QuickGELU, and a linear head on 
 either encoder architecture pools, so that both have the same twin.
 """
 
-from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
-from math import gcd
+from math import gcd, prod
 from typing import Any
 
 import torch
@@ -146,55 +146,28 @@ def twin_table(config: SpikeClipConfig, outputs: int | None = None) -> dict[str,
         JSON-compatible: `{"parameters": n, "layers": [{"name", "kind", "macs", "inputs", "weight", "output"}]}`, with
         kind `conv2d`, `linear` or `matmul` (which has two inputs and the weight None), and shapes without the batch.
     """
-    with torch.device("meta"):
-        twin = AnnTwin(config, outputs)
-    parameters = sum(p.numel() for p in twin.parameters())
-    return {"parameters": parameters, "layers": list(_layers(config, outputs or config.embedding_width))}
+    layers: list[dict[str, Any]] = []
+    with torch.device("meta"), torch.no_grad():  # shapes without numbers
+        twin = AnnTwin(config, outputs).eval()
+        for name, module in twin.named_modules():
+            if type(module) in KINDS:
+                module.register_forward_hook(partial(_note, layers, name))
+        twin(torch.empty(1, config.image_channels, config.image_size, config.image_size))
+    return {"parameters": sum(p.numel() for p in twin.parameters()), "layers": layers}
 
 
-def _layers(config: SpikeClipConfig, outputs: int) -> Iterator[dict[str, Any]]:
-    size, widths = config.image_size, (config.image_channels, *config.stem_widths)
-    for i, (before, after) in enumerate(pairwise(widths)):
-        if i in config.stem_pools:  # behind the i-th from 1, before the i-th from 0
-            size //= 2
-        yield {
-            "name": f"stem.{i}.conv",
-            "kind": "conv2d",
-            "macs": after * size * size * before * 9,
-            "inputs": [[before, size, size]],
-            "weight": [after, before, 3, 3],
-            "output": [after, size, size],
-        }
-    d, tokens = config.width, size * size
-    for i in range(config.depth):
-        for name in ("q", "k", "v"):
-            yield _linear(f"block.{i}.attn.{name}", tokens, d, d)
-        per_head = d // heads(config)
-        yield _product(f"block.{i}.attn.scores", heads(config), tokens, per_head, tokens)
-        yield _product(f"block.{i}.attn.mix", heads(config), tokens, tokens, per_head)
-        yield _linear(f"block.{i}.attn.out", tokens, d, d)
-        yield _linear(f"block.{i}.mlp.hidden", tokens, d, config.hidden_width)
-        yield _linear(f"block.{i}.mlp.proj", tokens, config.hidden_width, d)
-    yield _linear("head", 1, d, outputs)
+KINDS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", Product: "matmul"}
+"""Modules that multiply, and what the table calls them."""
 
 
-def _linear(name: str, rows: int, inputs: int, outputs: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "kind": "linear",
-        "macs": rows * inputs * outputs,
-        "inputs": [[rows, inputs]],
-        "weight": [outputs, inputs],
-        "output": [rows, outputs],
-    }
+def _note(layers: list[dict[str, Any]], name: str, module: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+    """Add the row of a layer: every output is a sum of as many products as a row of the weight or of a factor has."""
+    weight = None if isinstance(module, Product) else [*module.weight.shape]
+    summed = inputs[0].shape[-1] if weight is None else prod(weight[1:])
+    row = {"name": name, "kind": KINDS[type(module)], "macs": y.numel() * summed}
+    layers.append({**row, "inputs": [_of_image(x) for x in inputs], "weight": weight, "output": _of_image(y)})
 
 
-def _product(name: str, heads: int, rows: int, inner: int, columns: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "kind": "matmul",
-        "macs": heads * rows * inner * columns,
-        "inputs": [[heads, rows, inner], [heads, inner, columns]],
-        "weight": None,
-        "output": [heads, rows, columns],
-    }
+def _of_image(x: Tensor) -> list[int]:
+    """The shape without the batch, which is of one image; a vector is a row."""
+    return [*x.shape[1:]] if x.ndim > 2 else [*x.shape]

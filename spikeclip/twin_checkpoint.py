@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ from neuromorphic.files import write_json
 from spikeclip.checkpoint import check_tensors, read_tensors, write_tensors
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
+from spikeclip.labels import Cosine
 from spikeclip.preprocess import Preprocessing
 from spikeclip.resnet import ResNet
+from spikeclip.shipped import shipped
 from spikeclip.twin import AnnTwin
 
 TWIN_FORMAT = "spikeclip-twin"
@@ -47,6 +48,11 @@ class TwinCheckpoint:
     card: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
+    @property
+    def cosine(self) -> Cosine:
+        """With what label vectors it was trained."""
+        return "centred" if self.centred else "plain"
+
 
 def save_twin(checkpoint: TwinCheckpoint, path: Path) -> None:
     """Write `checkpoint` to `path`, whole or not at all, and its card as JSON beside it."""
@@ -61,12 +67,6 @@ def save_twin(checkpoint: TwinCheckpoint, path: Path) -> None:
         metadata["network"] = next(name for name, kind in NETWORKS.items() if type(checkpoint.model) is kind)
     write_tensors(checkpoint.model, TWIN_FORMAT, metadata, path)
     write_json(path.with_suffix(".json"), checkpoint.card)
-
-
-def shipped_twins() -> dict[str, Path]:
-    """Twins that come with the package: name to path."""
-    folder = Path(str(resources.files("spikeclip") / "checkpoints" / "twins"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def is_twin(name_or_path: str | Path) -> bool:
@@ -87,7 +87,7 @@ def load_twin(name_or_path: str | Path) -> TwinCheckpoint:
     """
     path = _find(name_or_path)
     if not path.is_file():
-        known = shipped_twins()
+        known = shipped("twins")
         raise RefusedInput(
             f"twin {path}: no such file; expected a checkpoint of spikeclip-train --twin, or {', '.join(known)}"
             f"{meant(str(path), known)}"
@@ -118,4 +118,4 @@ def load_twin(name_or_path: str | Path) -> TwinCheckpoint:
 
 
 def _find(name_or_path: str | Path) -> Path:
-    return shipped_twins().get(str(name_or_path), Path(name_or_path))
+    return shipped("twins").get(str(name_or_path), Path(name_or_path))

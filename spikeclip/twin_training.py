@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuromorphic.cluster.ranges import batches
 from spikeclip.calibration import calibrate
 from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet
@@ -17,6 +18,9 @@ from spikeclip.recipe import Recipe
 from spikeclip.teacher import Teacher, TwinTeacher
 from spikeclip.training_run import Progress, Run, carry_out, check_batches, check_output
 from spikeclip.twin_checkpoint import NETWORKS, TwinCheckpoint, load_twin, save_twin
+
+BATCH_SIZE = 64
+"""Images that a teacher looks at at a time where its accuracy is measured."""
 
 
 def train_twin(
@@ -96,7 +100,7 @@ def train_twin(
     return load_twin(out)
 
 
-def accuracy(teacher: Teacher, images: ImageSet, labels: LabelSet, batch_size: int = 64) -> float:
+def accuracy(teacher: Teacher, images: ImageSet, labels: LabelSet) -> float:
     """The fraction of `images` whose label has the teacher's largest logit.
 
     Raises:
@@ -104,9 +108,8 @@ def accuracy(teacher: Teacher, images: ImageSet, labels: LabelSet, batch_size: i
     """
     check_labels(images, labels)
     right = 0
-    for i in range(0, len(images), batch_size):
-        logits = teacher.logits(images.images[i : i + batch_size], labels)
-        right += int((logits.argmax(1) == images.labels[i : i + batch_size]).sum())
+    for part in batches(len(images), BATCH_SIZE):
+        right += int((teacher.logits(images.images[part], labels).argmax(1) == images.known_labels[part]).sum())
     return right / len(images)
 
 

@@ -149,7 +149,7 @@ def _read_pickled(layout: _Layout, file: Path) -> Part:
 
 
 def _find_names(layout: _Layout, root: Path) -> tuple[str, tuple[str, ...]]:
-    """What gives the names of the classes, and the names: the file beside the images, or the official ones."""
+    """The source of the names of the classes, and the names: of the file beside the images, or the official ones."""
     if (root / layout.names_file).is_file():
         return layout.names_file, read_words(root / layout.names_file)
     file, key = layout.pickled_names

@@ -1,9 +1,10 @@
-"""What a data set is here: pictures with names, labels and the names of the classes."""
+"""A data set: pictures with names, labels and the names of the classes."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,19 @@ class ImageSet:
         return len(self.images)
 
     @property
+    def known_labels(self) -> NDArray[np.int64]:
+        """The labels, to measure with.
+
+        Raises:
+            RefusedInput: there are none.
+        """
+        if self.labels is None:
+            raise RefusedInput(f"images {self.source!r}: no labels to measure accuracy with")
+        return self.labels
+
+    @property
     def left_out(self) -> tuple[str, ...]:
-        """What was left out, in a sentence; nothing where nothing was."""
+        """Files that were left out, in a sentence; empty where none were."""
         if not self.broken:
             return ()
         more = f" and {len(self.broken) - LISTED} more" if len(self.broken) > LISTED else ""
@@ -49,6 +61,10 @@ class ImageSet:
             else (f"{len(self.broken)} files that are no readable images")
         )
         return (f"left out {files}: {', '.join(self.broken[:LISTED])}{more}",)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For documents: the name of their file or kind, their number, and their hash."""
+        return {"source": Path(self.source.split(":")[0]).name, "images": len(self), "sha256": self.sha256}
 
     @property
     def sha256(self) -> str:
@@ -61,7 +77,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Found:
-    """What a layout holds, as it lies on the disk: the attributes of `ImageSet`, with pictures of any size.
+    """The pictures of a layout, as they lie on the disk: the attributes of `ImageSet`, with pictures of any size.
 
     Attributes:
         pictures: files, not read yet, or uint8 `[N, H, W, 3]`.

@@ -71,7 +71,7 @@ class _Reader(pickle.Unpickler):
 
 
 class _Kind:
-    """What numpy's dtype is in a pickle: a code as `u1`, and the order of bytes as its state."""
+    """Stands for numpy's dtype in a pickle: a code as `u1`, and the order of bytes as its state."""
 
     def __init__(self, code: Any, *others: Any) -> None:
         self.code, self.order = _text(code), "="
@@ -86,7 +86,7 @@ class _Kind:
 
 
 class _Array:
-    """What an array is in a pickle: shape, kind, order of axes, bytes."""
+    """Stands for an array in a pickle: shape, kind, order of axes, bytes."""
 
     def filled(self, shape: Any, kind: Any, by_columns: Any, data: Any) -> "_Array":
         self.shape, self.kind, self.by_columns, self.data = shape, kind, by_columns, data

@@ -130,7 +130,8 @@ def test_a_resumed_run_gives_the_same_weights_to_the_bit(run, tmp_path, name, ca
 def test_kept_features_are_those_of_the_batchs_own_images(twin, task, labels):
     kept = np.random.default_rng(0).normal(size=(len(task), 8)).astype(np.float32)
     recipe, teacher = STAGES["align"], TwinTeacher(twin)
-    objective = Objective(recipe, labels, torch.from_numpy(teacher.vectors(labels)), teacher.cosine, teacher, kept)
+    vectors = torch.from_numpy(labels.compared(teacher.cosine))
+    objective = Objective(recipe, labels, vectors, teacher.cosine, teacher, kept)
     found = list(batches(task, PREPROCESSING, recipe, epoch=0))
     assert sorted(np.concatenate([batch.indices for batch in found])) == list(range(len(task)))
     for batch in found:
@@ -141,7 +142,7 @@ def test_kept_features_are_those_of_the_batchs_own_images(twin, task, labels):
 
 def test_alignment_needs_no_labels_and_its_readout_has_the_teachers_vectors(run, twin, task, labels):
     checkpoint = run(STAGES["align"], images=replace(task, labels=None, label_names=()))
-    readout = fold_readout(checkpoint.model.encoder, torch.from_numpy(TwinTeacher(twin).vectors(labels)))
+    readout = fold_readout(checkpoint.model.encoder, torch.from_numpy(labels.compared(twin.cosine)))
     torch.testing.assert_close(checkpoint.model.readout.weight, readout.weight)
 
 
