@@ -1,4 +1,4 @@
-"""What folding and snapping change: the original encoder and the exported one on the same images, in one pass."""
+"""The change by folding and snapping: the original and the exported encoder on the same images, in one pass."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,8 +89,8 @@ class Comparing:
         images, labels = shard
         checkpoint, prepared = self.prepared.checkpoint, self.prepared
         found = AccuracyChange(0, 0, 0, 0)
-        for start in range(0, len(images), self.batch):
-            pixels, right = images[start : start + self.batch], labels[start : start + self.batch]
+        for part in batches(len(images), self.batch):
+            pixels, right = images[part], labels[part]
             before = checkpoint.model(torch.from_numpy(checkpoint.preprocessing(pixels))).argmax(1).numpy()
             after = prepared.model(torch.from_numpy(prepared.encode(pixels))).argmax(1).numpy()
             counts = (int(np.count_nonzero(each)) for each in (before == right, after == right, before == after))

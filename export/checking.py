@@ -85,7 +85,7 @@ def torch_runner(
     image_size: int | None = None,
     labels: str | None = None,
 ) -> TorchRunner:
-    """What runs a checkpoint's PyTorch model beside a graph.
+    """A runner of a checkpoint's PyTorch model beside a graph.
 
     Args:
         checkpoint: path or shipped name.

@@ -49,7 +49,7 @@ def check_frames(frames: NDArray[np.float32], shape: tuple[int, ...]) -> None:
 
 
 def _levels(preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """What the 256 pixel levels become: float32 `[256, C]`."""
+    """The numbers of the 256 pixel levels: float32 `[256, C]`."""
     mean, std = _normalisation(preprocessing)
     return np.asarray((np.arange(256, dtype=np.uint8)[:, None] - mean) / std, np.float32)
 

@@ -4,7 +4,7 @@ What is connected with what comes from the checkpoint's own modules, every numbe
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ class IntegerSpikeClip(nn.Module):
 
 @dataclass(frozen=True)
 class IntegerRecording(Recording):
-    """What the torch model did in integers.
+    """A run of the torch model in integers.
 
     Attributes:
         membranes: v of every population after the last time step of each image, int32 `[N, C, H, W]`.
@@ -105,7 +105,7 @@ def integer_model(prepared: Prepared, integers: Parameters) -> IntegerSpikeClip:
 
 @torch.no_grad()
 def record_batches(
-    model: IntegerSpikeClip, frames: NDArray[np.float32], batch: int = 16
+    model: IntegerSpikeClip, frames: NDArray[np.float32], batch: int
 ) -> Iterator[tuple[slice, IntegerRecording]]:
     """Run the integer model and yield, batch after batch, which images they are and all that it did.
 
@@ -130,24 +130,9 @@ def record_batches(
         yield images, IntegerRecording(kept, model.read(last).transpose(0, 1).numpy(), membranes)
 
 
-def record_integer(
-    model: IntegerSpikeClip,
-    frames: NDArray[np.float32],
-    batch: int = 16,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> IntegerRecording:
-    """`record_batches` in one piece: a hundred images of a small encoder take some 160 MB.
-
-    Args:
-        model: as for `record_batches`.
-        frames: as for `record_batches`.
-        batch: as for `record_batches`.
-        progress: called with (images done, images in all).
-    """
-    parts = []
-    for images, part in record_batches(model, frames, batch):
-        parts.append(part)
-        progress(images.stop, len(frames))
+def record_integer(model: IntegerSpikeClip, frames: NDArray[np.float32], batch: int = 16) -> IntegerRecording:
+    """`record_batches` in one piece: a hundred images of a small encoder take some 160 MB."""
+    parts = [part for _, part in record_batches(model, frames, batch)]
     spikes = {
         name: (np.concatenate([part.spikes[name][0] for part in parts]), shape)
         for name, (_, shape) in parts[0].spikes.items()

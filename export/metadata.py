@@ -1,4 +1,4 @@
-"""What stands beside the nodes: time, images, labels, grids, certificate and origin, as one JSON string.
+"""Metadata, beside the nodes: time, images, labels, grids, certificate and origin, as one JSON string.
 
 NIR's own metadata survives HDF5 only for simple values (None, lists of dictionaries and string lists don't), so the
 graph carries one string under the key `spikeclip`.
@@ -79,7 +79,7 @@ def of(
 
 
 def origin(checkpoint: Checkpoint | TwinCheckpoint, *libraries: str) -> dict[str, Any]:
-    """What made a file, of what: `producer`, `versions` and `checkpoint` of its metadata.
+    """The origin of a file: `producer`, `versions` and `checkpoint` of its metadata.
 
     Args:
         checkpoint: what it was made of.
@@ -97,7 +97,7 @@ def origin(checkpoint: Checkpoint | TwinCheckpoint, *libraries: str) -> dict[str
 
 
 def producer() -> dict[str, str | None]:
-    """What wrote a file."""
+    """The program that wrote a file."""
     return {"name": "spikeclip-export", "version": _version("spikeclip")}
 
 

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from export.convert import Prepared
 from export.frames import check_frames
+from neuromorphic.cluster.ranges import batches
 from spikeclip.errors import RefusedInput
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What the torch model did.
+    """A run of the torch model.
 
     Attributes:
         spikes: per population its bits and its shape: uint8 `[N, T, ceil(n / 8)]`, in the order of numpy's packbits
@@ -58,19 +59,13 @@ def _pack(spikes: Tensor, name: str) -> tuple[NDArray[np.uint8], tuple[int, ...]
 
 
 @torch.no_grad()
-def record(
-    prepared: Prepared,
-    frames: NDArray[np.float32],
-    batch: int = 32,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Recording:
+def record(prepared: Prepared, frames: NDArray[np.float32], batch: int = 32) -> Recording:
     """Run the snapped model on `frames` and keep all of its spikes.
 
     Args:
         prepared: as `convert.prepare` returns it.
         frames: float32 `[N, C, H, W]` as `Prepared.encode` returns them.
         batch: images per forward pass; it changes no result.
-        progress: called with (images done, images in all).
 
     Raises:
         RefusedInput: no frames, or of another shape than the encoder reads.
@@ -79,14 +74,13 @@ def record(
     model = prepared.model
     spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
     outputs: list[NDArray[np.float32]] = []
-    for start in range(0, len(frames), batch):
-        part = torch.from_numpy(frames[start : start + batch])
+    for images in batches(len(frames), batch):
+        part = torch.from_numpy(frames[images])
         # The Winograd convolutions of NNPACK round.
         with recorder(model.encoder, prepared.populations) as kept, torch.backends.nnpack.flags(enabled=False):
             outputs.append(model.outputs(part).transpose(0, 1).numpy())
         for name, (bits, shape) in kept.items():
             # Filled in place: traces of a whole test set are gigabytes, and lists of parts would double them.
             whole, _ = spikes.setdefault(name, (np.empty((len(frames), *bits.shape[1:]), np.uint8), shape))
-            whole[start : start + batch] = bits
-        progress(min(start + batch, len(frames)), len(frames))
+            whole[images] = bits
     return Recording(spikes, np.concatenate(outputs))

@@ -107,7 +107,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a graph takes with its attention in standard nodes.
+    """The size of a graph with its attention in standard nodes.
 
     Attributes:
         attention: of every attention node, in the order of the graph's nodes.
@@ -129,7 +129,7 @@ class Cost:
 
 
 def cost(graph: nir.NIRGraph) -> Cost:
-    """What `expand` would make of `graph`, without making it.
+    """The size of the graph that `expand` would make, without making it.
 
     Raises:
         RefusedInput: an attention node that has no such form: it reads something else than the spikes of one

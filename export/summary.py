@@ -1,4 +1,4 @@
-"""What an export wrote: as a JSON document, and as a table for people."""
+"""The summary of an export: as a JSON document, and as a table for people."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -71,7 +71,7 @@ def describe_module(
 
 
 def _converted(prepared: Prepared | PreparedModule) -> dict[str, Any]:
-    """What both have."""
+    """The part that both documents have."""
     graph = prepared.graph
     layers = [node for node in graph.nodes.values() if isinstance(node, nir.Conv2d | nir.Affine)]
     spiking = populations(graph)

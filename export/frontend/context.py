@@ -1,4 +1,4 @@
-"""What a lowering of an ATen operator works with: the nodes so far, and where in the module the operator stands.
+"""The context of an ATen operator's lowering: the nodes so far, and the operator's place in the module.
 
 Nodes are made without their time: a second request for a node with the same key returns the first, so that a loop over
 time steps in Python rolls up into one graph.

@@ -24,7 +24,7 @@ class InputKind(StrEnum):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a module reads.
+    """The inputs of a module.
 
     Attributes:
         kind: of numbers.
@@ -64,7 +64,7 @@ class Inputs:
 
     @property
     def assumption(self) -> str:
-        """What a proof takes for granted of every frame, in a sentence."""
+        """The assumption of a proof about every frame, in a sentence."""
         return f"frames are {self.kind.value}, {self.low:g} to {self.high:g}, on multiples of 2^-{self.bits}"
 
     def encode(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -93,7 +93,7 @@ def _run(context: Context, module: fx.GraphModule, arguments: list[Any], paths: 
 
 
 def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
-    """What no call after each call reads: codes take eight bytes per element, so that they are dropped early."""
+    """Results that each call is the last to read: codes take eight bytes per element, and are dropped early."""
     last: dict[fx.Node, fx.Node] = {}
     for call in graph.nodes:
         for source in call.all_input_nodes:

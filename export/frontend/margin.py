@@ -21,30 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import neuromorphic.ops as ops
 from export.frontend.door import PreparedModule
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.recording import rest, watched
 from neuromorphic.analysis.partial_sums import partial_sums
-from neuromorphic.ops import (
-    Affine,
-    AnyOperation,
-    Conv2d,
-    CubaLif,
-    Delay,
-    Float32,
-    If,
-    Integrator,
-    Li,
-    Lif,
-    MaxPool2d,
-    Population,
-    Scale,
-    SelfAttention,
-    Sink,
-    Source,
-    SumPool2d,
-    Threshold,
-)
+from neuromorphic.cluster.ranges import batches
 from neuromorphic.reading.build import from_nir
 
 ROUNDING = 1.01 * 2.0**-53
@@ -91,12 +73,12 @@ def margins(prepared: PreparedModule, frames: NDArray[np.float32], batch: int = 
         module.get_submodule(key).register_forward_pre_hook(_beside(shadow)) for key, (_, shadow) in shadows.items()
     ]
     try:
-        for start in range(0, len(frames), batch):
+        for images in batches(len(frames), batch):
             rest(module)
             for _, shadow in shadows.values():
                 shadow.reset()
             with torch.no_grad(), watched(module, prepared.places, dtype):
-                module(prepared.inputs.tensor(frames[start : start + batch], dtype))
+                module(prepared.inputs.tensor(frames[images], dtype))
     finally:
         for hook in hooks:
             hook.remove()
@@ -131,7 +113,7 @@ def _shadowed(prepared: PreparedModule) -> dict[str, tuple[str, Stepping]]:
 
 
 def errors_of(prepared: PreparedModule) -> dict[str, float]:
-    """What float64 is off by at most in the membranes of each population, by name."""
+    """The largest error of float64 in the membranes of each population, by name."""
     graph, steps = from_nir(prepared.graph, "the module"), prepared.time_steps
     reads, _ = partial_sums(graph, prepared.inputs.sums, steps)
 
@@ -139,7 +121,7 @@ def errors_of(prepared: PreparedModule) -> dict[str, float]:
     def terms(name: str) -> int:
         """The most numbers that are added on the way to what a node sends, since the last exact ones."""
         operation = graph.nodes[name].operation
-        return 0 if isinstance(operation, Population | Source) else read(name) + _terms(operation)
+        return 0 if isinstance(operation, ops.Population | ops.Source) else read(name) + _terms(operation)
 
     def read(name: str) -> int:
         # Two more of each, for factors and means that the module multiplies by and the graph folds.
@@ -154,27 +136,27 @@ def errors_of(prepared: PreparedModule) -> dict[str, float]:
         reach = reads[entrance].reach
         magnitude = float((reach.high - reach.low).max())
         current = read(entrance) * ROUNDING * magnitude
-        if synapse in graph.nodes or isinstance(node.operation, CubaLif):
+        if synapse in graph.nodes or isinstance(node.operation, ops.CubaLif):
             current = steps * (current + ROUNDED * ROUNDING * magnitude)
         threshold = float(np.max(np.abs(_threshold(node.operation))))
         found[node.name] = _membrane_error(graph.nodes[holder].operation, threshold, current, magnitude, steps)
     return found
 
 
-def _threshold(operation: AnyOperation) -> Float32:
+def _threshold(operation: ops.AnyOperation) -> ops.Float32:
     match operation:
-        case Lif() | If() | CubaLif() | Threshold():
+        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold():
             return operation.threshold
         case other:
             raise TypeError(f"{other.nir_name} has no threshold")
 
 
-def _membrane_error(holder: AnyOperation, threshold: float, current: float, magnitude: float, steps: int) -> float:
+def _membrane_error(holder: ops.AnyOperation, threshold: float, current: float, magnitude: float, steps: int) -> float:
     match holder:
-        case If() | Integrator():
+        case ops.If() | ops.Integrator():
             largest = steps * magnitude + threshold
             return float(steps * (current + ROUNDED * ROUNDING * largest))
-        case Lif() | Li() | CubaLif():
+        case ops.Lif() | ops.Li() | ops.CubaLif():
             resistance = float(np.max(np.abs(holder.gain)))
             largest = resistance * magnitude + float(np.max(np.abs(holder.leak))) + threshold
             return float(steps * (resistance * current + ROUNDED * ROUNDING * largest))
@@ -182,16 +164,16 @@ def _membrane_error(holder: AnyOperation, threshold: float, current: float, magn
             raise TypeError(f"{other.nir_name} has no membrane")
 
 
-def _terms(operation: AnyOperation) -> int:
+def _terms(operation: ops.AnyOperation) -> int:
     """How many products and a bias an operation adds up in one of its outputs."""
     match operation:
-        case Conv2d() | Affine():
+        case ops.Conv2d() | ops.Affine():
             return int(np.prod(operation.weight.shape[1:])) + 1
-        case SumPool2d():
+        case ops.SumPool2d():
             return int(np.prod(operation.kernel_size))
-        case Scale() | SelfAttention():  # whose sums are of spikes, exact but for the factor
+        case ops.Scale() | ops.SelfAttention():  # whose sums are of spikes, exact but for the factor
             return 1
-        case Delay() | Sink() | MaxPool2d():
+        case ops.Delay() | ops.Sink() | ops.MaxPool2d():
             return 0
         case other:
             raise TypeError(f"{other.nir_name} is no sum")

@@ -1,4 +1,4 @@
-"""What stands beside the nodes of a module's graph, under the key and in the format of `export.metadata`."""
+"""Metadata of a module's graph, under the key and in the format of `export.metadata`."""
 
 import json
 from collections.abc import Mapping

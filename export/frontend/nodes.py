@@ -185,7 +185,7 @@ class Node:
 
 @dataclass
 class Observed:
-    """What a module computes and the graph too: to compare.
+    """A module whose output the graph computes too, to compare.
 
     Attributes:
         node: index of the node.

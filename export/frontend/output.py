@@ -72,7 +72,7 @@ def _lead(result: Signal, lowering: Lowering) -> int:
 
 
 def readout(result: Signal) -> Readout | None:
-    """What the host does with the outputs."""
+    """The host's part: weights over time and a bias; None where the module returns every time step."""
     if result.time_weights is None:
         return None
     factors = {float(term.factor) for term in result.terms}

@@ -46,7 +46,7 @@ def compare_module(prepared: PreparedModule, trace: Trace, recording: ModuleReco
 
 
 def _results(prepared: PreparedModule, recording: ModuleRecording) -> NDArray[np.float64]:
-    """What the module returned: `[images, ...]`, of every time step or of their sum."""
+    """The results of the module: `[images, ...]`, of every time step or of their sum."""
     result = recording.result if prepared.readout is not None else recording.result.swapaxes(0, 1)
     return result.reshape(len(result), -1)
 

@@ -49,7 +49,7 @@ def seconds(decay: float) -> np.float32:
 
 
 def decay_of(tau: NDArray[np.floating] | np.float32) -> float:
-    """What readers make of a tau: `1 / (tau / dt)` in float32."""
+    """The decay that readers make of a tau: `1 / (tau / dt)` in float32."""
     return float(np.float32(1) / (np.asarray(tau, np.float32).reshape(-1)[0] / np.float32(DT)))
 
 

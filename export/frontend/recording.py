@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from export.frames import check_frames
 from export.frontend.inputs import Inputs
+from neuromorphic.cluster.ranges import batches
 from spikeclip.errors import RefusedInput
 
 
@@ -33,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True)
 class ModuleRecording:
-    """What the module did.
+    """A run of the module.
 
     Attributes:
         spikes: per population its bits and its shape: uint8 `[N, T, ceil(n / 8)]`, in the order of numpy's packbits.
@@ -53,8 +54,7 @@ def record_module(
     time_steps: int,
     frames: NDArray[np.float32],
     images_first: bool,
-    batch: int = 16,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    batch: int,
 ) -> ModuleRecording:
     """Run `module` on `frames` and keep the spikes of all its neurons.
 
@@ -67,7 +67,6 @@ def record_module(
         frames: float32 `[N, *frame]`, of timed inputs `[N, T, *frame]`.
         images_first: whether the result's first axis is images, not time.
         batch: images per forward pass; it changes no result.
-        progress: called with (images done, images in all).
 
     Raises:
         RefusedInput: no frames, or of another shape than the module reads.
@@ -77,8 +76,8 @@ def record_module(
     dtype = next((p.dtype for p in module.parameters()), torch.float64)
     kept: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in shapes}
     results = []
-    for start in range(0, len(frames), batch):
-        part = frames[start : start + batch]
+    for images in batches(len(frames), batch):
+        part = frames[images]
         rest(module)
         with watched(module, places, dtype) as seen, torch.backends.nnpack.flags(enabled=False):
             result = module(inputs.tensor(part, dtype))
@@ -87,7 +86,6 @@ def record_module(
         results.append(result.double().numpy())
         for name, bits in _assembled(seen, places, shapes, len(part), time_steps).items():
             kept[name].append(bits)
-        progress(min(start + batch, len(frames)), len(frames))
     joined = np.concatenate(results, axis=0 if images_first else 1)
     return ModuleRecording({name: (np.concatenate(bits), shapes[name]) for name, bits in kept.items()}, joined)
 

@@ -4,6 +4,7 @@ A rewrite is checked before it is used: on random spikes, in float64, both have 
 """
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +57,7 @@ def rewritten(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     Raises:
         RefusedInput: a replacement doesn't compute the same, as of a class of the same name with other code.
     """
-    counts: dict[str, int] = {}
+    counts = Counter[str]()
     for path, part in list(module.named_modules()):
         name = type(part).__name__
         rewrite = REWRITES.get(name)
@@ -68,7 +69,7 @@ def rewritten(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
             raise RefusedInput(f"module {path!r} is no {name} as it is known here ({error})") from error
         _check(path, part, replacement)
         module.set_submodule(path, replacement.to(next(part.parameters()).dtype))
-        counts[name] = counts.get(name, 0) + 1
+        counts[name] += 1
     return module, tuple(f"{count} {name} as one convolution each" for name, count in counts.items())
 
 

@@ -1,4 +1,4 @@
-"""What each stateless node of a graph becomes: one small function per type.
+"""Operators for each stateless node of a graph: one small function per type.
 
 They read and return `[B, C, H, W]`, where B counts images, or images of every time step: it makes no difference to
 them.  Sums in another order are exact where the certificate says so.

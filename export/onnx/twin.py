@@ -41,7 +41,7 @@ def twin_to_onnx(twin: TwinCheckpoint, labels: LabelSet | None = None) -> onnx.M
     weight, bias = _double(head.weight), _double(head.bias)
     if labels is not None:
         check_labels(twin.path or "twin", twin.config, twin.card, labels)
-        vectors = labels.directions() if twin.centred else labels.unit()
+        vectors = labels.compared(twin.cosine)
         weight, bias, outputs = vectors @ weight, vectors @ bias, len(vectors)
     builder = Builder()
     lowering = _Lowering(builder, twin)

@@ -22,7 +22,7 @@ from neuromorphic.reading.build import from_nir
 
 @dataclass(frozen=True)
 class Value:
-    """What leaves a node, over all time steps.
+    """The output of a node, over all time steps.
 
     Attributes:
         name: of the tensor: `[T N, ...]`, all images of a step after those of the step before.
@@ -37,7 +37,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Unrolled:
-    """What a graph returns.
+    """The outputs of a graph.
 
     Attributes:
         outputs: per time step, what arrives at the graph's output: float32 `[N, classes]`.
@@ -84,7 +84,7 @@ def unroll(builder: Builder, graph: nir.NIRGraph, frames: str, time_steps: int) 
 
 
 def _sources(graph: nir.NIRGraph) -> dict[str, list[str]]:
-    """What each node sums, by name, in topological order."""
+    """The sources of each node, by name, in topological order."""
     found: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for before, after in graph.edges:
         found[after].append(before)

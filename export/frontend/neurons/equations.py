@@ -28,7 +28,7 @@ def number(value: Any, key: str, what: str = "a parameter") -> float:
 
 
 class Reset(StrEnum):
-    """What a spike leaves of the membrane.
+    """The membrane behind a spike.
 
     A late soft reset subtracts h from what the membrane has decayed to in the next step; one at once decays with it.
     """

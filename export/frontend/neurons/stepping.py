@@ -42,7 +42,7 @@ class Stepping(nn.Module):
     def of(
         cls, neurons: Neurons, factor: float, nodes: Mapping[str, nir.NIRNode], name: str, original: nn.Module
     ) -> "Stepping":
-        """What stands for `original`, with the numbers of the node `name` and of those that belong to it.
+        """A stand-in for `original`, with the numbers of the node `name` and of those that belong to it.
 
         Args:
             neurons: the equation of `original`.

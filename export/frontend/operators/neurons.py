@@ -17,7 +17,7 @@ from export.frontend.signals import ONE, Membrane, Signal, Term
 
 @dataclass(frozen=True, eq=False)
 class _Current:
-    """What neurons read of one term: `elements[i]` is the node's element that neuron i reads."""
+    """The part of one term that neurons read: `elements[i]` is the node's element that neuron i reads."""
 
     node: int
     elements: Tensor

@@ -196,7 +196,7 @@ def even(context: Context, term: Term) -> Term:
 
 
 def _grouped(context: Context, term: Term, dims: list[int], keep: list[int], *, always: bool) -> _Sum:
-    """What sums groups of a term's elements: along `dims`, one for each place of the dimensions `keep`.
+    """The sum of groups of a term's elements: along `dims`, one for each place of the dimensions `keep`.
 
     `always`: also where each group is one element, of maps of one position.
     """

@@ -23,7 +23,7 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """What a weight reads of one term: `columns[i]` is the node's input that its input i is."""
+    """The part of one term that a weight reads: `columns[i]` is the node's input that its input i is."""
 
     node: int
     columns: Tensor
@@ -34,7 +34,7 @@ class _Read:
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """What a weight computes with.
+    """The parameters of a weight.
 
     Attributes:
         weight: float64 `[out, in, ...]`, without groups.

@@ -1,4 +1,4 @@
-"""What each operation without a state becomes, in integers: one function per operation.
+"""Operators in integers for each operation without a state: one function per operation.
 
 They read and return `[N, ...]`, of one time step.  Biases act where `analysis.biases` puts them, not here.
 """

@@ -1,4 +1,4 @@
-"""What a graph lacks to be an ONNX model of integers, all reasons at once; needs no onnx."""
+"""Why a graph can't be an ONNX model of integers, all reasons at once; needs no onnx."""
 
 from typing import Any
 

@@ -47,7 +47,7 @@ from neuromorphic.ops import (
 
 @dataclass(frozen=True)
 class Unrolled:
-    """What a graph returns.
+    """The outputs of a graph.
 
     Attributes:
         outputs: per time step, what arrives at its output.
