@@ -16,23 +16,22 @@ from pathlib import Path
 
 MUON = ["--optimizer", "muon", "--flips", "alternating"]
 
-TEACHER = ["--twin", "--network", "resnet", "--preset", "spike-driven-medium", *MUON, "--cutout", "12"]
+Training = tuple[str, list[str]]
+"""The schedule, and other options of `spikeclip-train`."""
 
-ENCODERS = {
-    "spike-driven-medium": ["--preset", "spike-driven-medium", "--time-steps", "2"],
-    "paper-medium": ["--preset", "paper-medium"],
-    "spike-driven-economical": ["--preset", "spike-driven-small-early", "--time-steps", "1"],
+TEACHER: Training = (
+    "1x40",
+    ["--twin", "--network", "resnet", "--preset", "spike-driven-medium", *MUON, "--cutout", "12"],
+)
+
+ENCODERS: dict[str, Training] = {
+    "spike-driven-medium": ("1x37,2x28", ["--preset", "spike-driven-medium", "--time-steps", "2"]),
+    "paper-medium": ("1x35,4x17", ["--preset", "paper-medium"]),
+    "spike-driven-economical": ("1x96", ["--preset", "spike-driven-small-early", "--time-steps", "1"]),
 }
-"""Options of `spikeclip-train` by the checkpoint that it writes."""
+"""By the checkpoint that is written."""
 
 STUDENT = ["--stage", "dual", "--kl-weight", "2", "--kl-temperature", "2", *MUON, "--cutout", "8"]
-
-SCHEDULES = {
-    "teacher": "1x40",
-    "spike-driven-medium": "1x37,2x28",
-    "paper-medium": "1x35,4x17",
-    "spike-driven-economical": "1x96",
-}
 
 LARGEST_PART = 15 * 2**20
 """Bytes of a file that is brought back."""
@@ -75,21 +74,21 @@ def main(found: argparse.Namespace) -> int:
     if found.limit:
         common += ["--limit", str(found.limit)]
 
-    def left(options: dict[str, list[str]]) -> dict[Path, list[str]]:
+    def left(trainings: dict[str, Training]) -> dict[Path, list[str]]:
         """Commands by the checkpoints that are not finished."""
-        paths = {found.runs / f"{name}.safetensors": name for name in options}
+        paths = {found.runs / f"{name}.safetensors": training for name, training in trainings.items()}
         return {
             path: [
-                *(sys.executable, "-m", "spikeclip", "train", *common, *options[name]),
-                *("--schedule", divided(SCHEDULES[name], found.epochs_divided_by), "-o", str(path)),
+                *(sys.executable, "-m", "spikeclip", "train", *common, *options),
+                *("--schedule", divided(schedule, found.epochs_divided_by), "-o", str(path)),
             ]
-            for path, name in paths.items()
+            for path, (schedule, options) in paths.items()
             if not path.is_file() or path.with_name(path.name + ".resume").is_file()
         }
 
     learns = [*STUDENT, "--teacher", str(found.runs / "teacher.safetensors")]
     done = run(left({"teacher": TEACHER}), end)
-    done = done and run(left({name: [*options, *learns] for name, options in ENCODERS.items()}), end)
+    done = done and run(left({name: (schedule, [*own, *learns]) for name, (schedule, own) in ENCODERS.items()}), end)
     if found.results:
         files = [file for name in ENCODERS for file in sorted(found.runs.glob(f"{name}.*")) if file.suffix != ".resume"]
         pack(files, found.results)
