@@ -183,7 +183,8 @@ def _given(context: typer.Context) -> dict[str, list[str]]:
             continue
         values = value if isinstance(value, list | tuple) else [] if value is True else [value]
         found[max(parameter.opts, key=len)] = [str(each) for each in values]
-    return found
+    # Devices stand behind other values, and flags last, as in all reports so far.
+    return dict(sorted(found.items(), key=lambda each: (each[0] == "--device") + 2 * (not each[1])))
 
 
 def _command(model: Path | None, given: Mapping[str, list[str]]) -> list[str]:
