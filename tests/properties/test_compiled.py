@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from neuromorphic.analysis.exactness import exact_on
 from neuromorphic.execution import fast, reference
 from neuromorphic.ir.trace import Trace
 from neuromorphic.ops import Affine, LoihiLif
@@ -162,6 +163,19 @@ def test_what_rounds_or_waits_is_not_compiled():
     assert not compiled.fits(graph, frames, 4)
     delayed = chain({"d": nir.Delay(np.full(2, 1e-4, np.float32)), "a": lif((2,), 0.5)}, (2,), (2,))
     assert not compiled.fits(from_nir(delayed), frames, 4)
+
+
+@pytest.mark.parametrize(("finest", "fitting"), [(-10, True), (-30, True), (-31, False)])
+def test_what_only_float64_holds_is_compiled_in_float64(finest, fitting):
+    """Weights of 2^20 and 2^-k take `k + 23` bits with the membranes' (`ops.charging`): 53 where k = 30."""
+    matrix = nir.Affine(np.float32([[2.0**20, 2.0**finest]]), np.zeros(1, np.float32))
+    shown = {"kind": "real", "axes": "BC", "low": -1.0, "high": 1.0, "bits": 0}
+    net = chain({"fc": matrix, "lif": lif((1,), 2.0**18)}, (2,), (1,), 4, input=shown)
+    graph, frames = from_nir(net), np.float32([[1, 1], [1, -1], [-1, 1]])
+    assert not exact_on(graph, frames, 4)
+    assert compiled.fits(graph, frames, 4) is fitting
+    if fitting:
+        assert_same(graph, frames)
 
 
 @settings(max_examples=20, **MANY)
