@@ -248,7 +248,7 @@ class Compiled:
             if isinstance(operation, ChipPopulation):
                 ran.overflows[node.name] = advance.overflows  # type: ignore[attr-defined]
         else:
-            y = seen + bias.astype(dtype)
+            y = seen + bias  # in float64, as of what may arrive: a trace rounds outputs once
         return positions(y, node.shape)
 
     # What is decided once.

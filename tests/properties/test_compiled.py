@@ -178,6 +178,14 @@ def test_what_only_float64_holds_is_compiled_in_float64(finest, fitting):
         assert_same(graph, frames)
 
 
+def test_an_output_adds_a_bias_that_float32_would_round():
+    matrices = [nir.Affine(np.float32([[1.0]]), np.float32([bias])) for bias in (2.0**24, 1.0)]
+    graph = from_nir(chain(dict(zip("ab", matrices, strict=True)), (1,), (1,), 4))
+    plan = compiled.Compiled(graph, 4)
+    outputs = plan.run(np.float32([[1.0]]), compiled.packed).outputs
+    np.testing.assert_array_equal(outputs, np.full((1, 4, 1), 2.0**24 + 2))
+
+
 @settings(max_examples=20, **MANY)
 @given(integer_examples())
 def test_a_trace_has_what_overflowed_in_all_of_its_batches(example):
