@@ -30,6 +30,7 @@ from neuromorphic.ops import (
     Conv2d,
     Delay,
     Float64,
+    Kernel,
     Lif,
     LoihiLif,
     MaxPool2d,
@@ -295,33 +296,12 @@ class Compiled:
         whole = self._whole(*(reader.name for reader in self.graph.readers(node.name)))
         sums = whole if whole is not None and reads.kind in "iu" else self._floats(node)
         given = reads if reads == COUNTS or sums.kind == "i" else sums
-        match operation:
-            case MaxPool2d():
-                if sums.kind == "i" and (bias.any() or reads == COUNTS):
-                    return None
-                added = by_position(bias.astype(given), node.input_shape)
-                return Front(kernels.MAXIMA, given, 1, added, spans(operation.windows, node, 1), given)
-            case SumPool2d(divisor=1):
-                return self._apart(node, operation.synapses(node.shapes), given, sums)
-            case Conv2d(groups=groups) if groups == node.input_shape[0] == node.shape[0] > 1:
-                return self._apart(node, operation, given, sums)
-            case Conv2d(groups=1):
-                read = spans(operation.windows, node, node.input_shape[0])
-            case Affine():
-                read = ALL
-            case Conv2d() | Scale() | SumPool2d() | SelfAttention() | Source() | Sink() | Delay() | Neurons():
+        if isinstance(operation, MaxPool2d):
+            if sums.kind == "i" and (bias.any() or reads == COUNTS):
                 return None
-            case unknown:
-                assert_never(unknown)
-        flat = operation.weights.reshape(*operation.weights.shape[:2], -1)
-        weight = np.ascontiguousarray(flat.transpose(2, 1, 0).reshape(-1, len(flat)), sums)
-        mode = kernels.EVENTS if reads == COUNTS else kernels.VALUES
-        return Front(mode, given, max(1, len(node.sources)), weight, read, sums)
-
-    def _apart(self, node: Node, conv: Conv2d, given: Type, sums: Type) -> Front:
-        """Of channels that don't see each other."""
-        weight = np.ascontiguousarray(conv.weight.reshape(len(conv.weight), -1).T, sums)
-        return Front(kernels.CHANNELS, given, 1, weight, spans(conv.windows, node, 1), sums)
+            added = by_position(bias.astype(given), node.input_shape)
+            return Front(kernels.MAXIMA, given, 1, added, spans(operation.windows, node, 1), given)
+        return _synapses(node, given, sums)
 
     def _numbers(self, node: Node) -> tuple[kernels.Numbers, Array] | None:
         """The numbers and the threshold of a population's kernel; None where it has none."""
@@ -371,6 +351,51 @@ def packed(node: Node, spikes: Array) -> SpikeTrain:
     bits = np.empty((batch * steps, size * channels // 8), np.uint8)
     kernels.pack(spikes.reshape(-1, size, channels), bits)
     return SpikeTrain(bits.reshape(batch, steps, -1), node.shape)
+
+
+def kernel(node: Node, dtype: type[np.floating]) -> Kernel | None:
+    """`y = W x` of spikes: uint8 `[B, *input shape]`, of one node, to `[B, *shape]` of `dtype`, which holds every sum.
+
+    None where a node has no compiled kernel.
+    """
+    front = _synapses(node, COUNTS, np.dtype(dtype))
+    if front is None:
+        return None
+
+    def compute(x: Array) -> Array:
+        y = np.empty((len(x), 1, *layout(node.shape)), dtype)
+        kernels.layer(front.argument(positions(x[:, None], node.input_shape)), y)
+        return maps(y, node.shape)[:, 0]
+
+    return compute
+
+
+def _synapses(node: Node, given: Type, sums: Type) -> Front | None:
+    """How a compiled kernel computes a node with synapses; None where none does."""
+    operation = node.operation
+    match operation:
+        case SumPool2d(divisor=1):
+            return _apart(node, operation.synapses(node.shapes), given, sums)
+        case Conv2d(groups=groups) if groups == node.input_shape[0] == node.shape[0] > 1:
+            return _apart(node, operation, given, sums)
+        case Conv2d(groups=1):
+            read = spans(operation.windows, node, node.input_shape[0])
+        case Affine():
+            read = ALL
+        case Conv2d() | Scale() | SumPool2d() | MaxPool2d() | SelfAttention() | Source() | Sink() | Delay() | Neurons():
+            return None
+        case unknown:
+            assert_never(unknown)
+    flat = operation.weights.reshape(*operation.weights.shape[:2], -1)
+    weight = np.ascontiguousarray(flat.transpose(2, 1, 0).reshape(-1, len(flat)), sums)
+    mode = kernels.EVENTS if given == COUNTS else kernels.VALUES
+    return Front(mode, given, max(1, len(node.sources)), weight, read, sums)
+
+
+def _apart(node: Node, conv: Conv2d, given: Type, sums: Type) -> Front:
+    """Of channels that don't see each other."""
+    weight = np.ascontiguousarray(conv.weight.reshape(len(conv.weight), -1).T, sums)
+    return Front(kernels.CHANNELS, given, 1, weight, spans(conv.windows, node, 1), sums)
 
 
 def _full(values: Array, node: Node, dtype: Any) -> Array:

@@ -22,7 +22,7 @@ from neuromorphic.lava.membranes import MembraneFile
 from neuromorphic.lava.ports import in_port, with_ports
 from neuromorphic.lava.processes.delay import BorderModel, BorderProcess, DelayModel, DelayProcess
 from neuromorphic.lava.processes.extension import ExtensionModel, ExtensionProcess
-from neuromorphic.lava.processes.layer import FusedModel, LayerProcess
+from neuromorphic.lava.processes.layer import FusedModel, LayerProcess, compiled_kernel
 from neuromorphic.lava.processes.recorder import RecorderModel, RecorderProcess
 from neuromorphic.lava.processes.source import SourceModel, SourceProcess
 from neuromorphic.lava.processes.stock import ConvModel, IntegerConvModel, IntegerNeuronModel, StockModel
@@ -116,9 +116,12 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
             lead=lead,
             dtype=_dtype(layer, job),
             membranes=membranes.get(layer.head.name),
+            compiled=job.compiled,
         )
         for layer in parts
     ]
+    if job.compiled:
+        _load(processes)
     for layer, process in zip(parts, processes, strict=True):
         out[layer.head.name] = process.out
     for layer, process in zip(parts, processes, strict=True):
@@ -141,6 +144,15 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
     for index, node in enumerate(nodes):
         out[node.name].connect(getattr(recorder, in_port(node.spiking, index)))
     return recorder
+
+
+def _load(processes: list[LayerProcess]) -> None:
+    """Compile or load here, once, what every process of Lava would behind the fork."""
+    for process in processes:
+        layer, dtype = process.proc_params["layer"], process.proc_params["dtype"]
+        for member in layer.members:
+            if (compute := compiled_kernel(layer, member, dtype)) is not None:
+                compute(np.zeros((1, *member.node.input_shape), np.uint8))
 
 
 def _dtype(layer: Layer, job: Job) -> type:

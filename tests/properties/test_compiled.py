@@ -178,6 +178,19 @@ def test_what_only_float64_holds_is_compiled_in_float64(finest, fitting):
         assert_same(graph, frames)
 
 
+@settings(max_examples=25, **MANY)
+@given(integer_examples())
+def test_a_layer_by_itself_equals_numpys(example):
+    """What Lava's processes take, a step at a time."""
+    rng = np.random.default_rng(0)
+    for node in example.graph.nodes.values():
+        compute = compiled.kernel(node, np.float32)
+        if compute is not None:
+            spikes = rng.integers(0, 2, (3, *node.input_shape), np.uint8)
+            plain = node.operation.kernel(node.shapes, 3, np.float32, np.zeros(node.input_shape))
+            np.testing.assert_array_equal(compute(spikes), plain(spikes), err_msg=node.name)
+
+
 def test_an_output_adds_a_bias_that_float32_would_round():
     matrices = [nir.Affine(np.float32([[1.0]]), np.float32([bias])) for bias in (2.0**24, 1.0)]
     graph = from_nir(chain(dict(zip("ab", matrices, strict=True)), (1,), (1,), 4))
