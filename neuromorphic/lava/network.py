@@ -1,13 +1,17 @@
 """From a graph to a running network of Lava processes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
 # isort: split
 import numpy as np
+from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
@@ -86,7 +90,8 @@ class Network:
     def start(self) -> None:
         """Compile, and start the processes of Lava."""
         config = _RunConfig(self.job.models, self.job.graph.precision)
-        self.recorder.create_runtime(config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
+        with _models_found_once():
+            self.recorder.create_runtime(config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
 
     def run(self, steps: int) -> None:
         """Go on by so many steps."""
@@ -95,6 +100,21 @@ class Network:
     def stop(self) -> None:
         """End the processes of Lava."""
         self.recorder.stop()
+
+
+@contextmanager
+def _models_found_once() -> Iterator[None]:
+    """Let Lava look for the models of a class once; for every process it executes each file beside its class's anew."""
+    find = ProcGroupDiGraphs._find_proc_models
+    known: dict[type[AbstractProcess], list[type[Any]]] = {}
+
+    def found(proc: AbstractProcess) -> list[type[Any]]:
+        if type(proc) not in known:
+            known[type(proc)] = find(proc)
+        return known[type(proc)]
+
+    with mock.patch.object(ProcGroupDiGraphs, "_find_proc_models", staticmethod(found)):
+        yield
 
 
 def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
