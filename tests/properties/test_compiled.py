@@ -17,6 +17,7 @@ from tests.neuromorphic.graphs import chain, conv, lif, max_pool
 from tests.properties.random_graphs import examples, integer_examples
 
 compiled = pytest.importorskip("neuromorphic.execution.compiled", reason="the extra `fast` is not installed")
+fronts = pytest.importorskip("neuromorphic.execution.fronts", reason="the extra `fast` is not installed")
 
 MANY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 
@@ -184,7 +185,7 @@ def test_a_layer_by_itself_equals_numpys(example):
     """What Lava's processes take, a step at a time."""
     rng = np.random.default_rng(0)
     for node in example.graph.nodes.values():
-        compute = compiled.kernel(node, np.float32)
+        compute = fronts.kernel(node, np.float32)
         if compute is not None:
             spikes = rng.integers(0, 2, (3, *node.input_shape), np.uint8)
             plain = node.operation.kernel(node.shapes, 3, np.float32, np.zeros(node.input_shape))

@@ -144,9 +144,9 @@ def compiled_kernel(layer: Layer, member: Member, dtype: type) -> Kernel | None:
     spiking = {source.name for source in layer.sources if source.spiking}
     if dtype is not np.float32 or len(member.inputs) != 1 or not spiking.issuperset(member.inputs):
         return None
-    from neuromorphic.execution import compiled
+    from neuromorphic.execution.fronts import kernel
 
-    return compiled.kernel(member.node, dtype)
+    return kernel(member.node, dtype)
 
 
 def _kernel(member: Member, batch: int, dtype: type) -> Kernel:
