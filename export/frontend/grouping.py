@@ -26,7 +26,8 @@ def groups_of(lowering: Lowering, module: nn.Module) -> dict[str, int]:
         if len(declared) == 1 and len(operation.pieces) == 1:
             found[name] = declared.pop()
     made = {name for name, node in lowering.nodes.items() if isinstance(node, nir.Conv2d)} - _of_module(lowering)
-    found |= {name: block_diagonal_groups(lowering.nodes[name].weight) for name in made}
+    # In the graph's order: a set's differs from process to process, and the same export has to be the same file.
+    found |= {name: block_diagonal_groups(lowering.nodes[name].weight) for name in lowering.nodes if name in made}
     return {name: groups for name, groups in found.items() if groups > 1}
 
 
