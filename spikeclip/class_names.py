@@ -50,10 +50,10 @@ def find_classes(wanted: Sequence[str], known: Sequence[str], whose: str, owner:
     if same_list(wanted, known):
         return np.arange(len(wanted))  # the same list, even if a name is in it twice, as ImageNet's crane is
     spellings = [normalised(name) for name in known]
+    exact, alike = _places(known), _places(spellings)
     numbers, missing = [], []
     for name in wanted:
-        exact = [i for i, other in enumerate(known) if other == name]
-        places = exact or [i for i, spelling in enumerate(spellings) if spelling == normalised(name)]
+        places = exact.get(name) or alike.get(normalised(name), [])
         if len(places) > 1:
             raise RefusedInput(
                 f"{whose}: class {name!r} could be classes {' and '.join(map(str, places))} of {owner}, "
@@ -65,6 +65,14 @@ def find_classes(wanted: Sequence[str], known: Sequence[str], whose: str, owner:
     if missing:
         raise RefusedInput(f"{whose}: {_missing(missing, known, spellings, owner)}")
     return np.asarray(numbers, np.int64)
+
+
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    """Where each of the names stands, once or more often."""
+    places: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        places.setdefault(name, []).append(i)
+    return places
 
 
 def _missing(missing: Sequence[str], known: Sequence[str], spellings: Sequence[str], owner: str) -> str:
