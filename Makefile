@@ -52,10 +52,10 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 
 test: lint ## style, types and the test suite but for its slow proofs
 	$(BIN)/python -m pytest -m "alone and not slow" $$(grep -rl --include='*.py' 'mark\.alone' tests)
-	$(BIN)/python -m pytest -m "not alone and not slow" $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest -m "not alone and not slow" $(SIDE_BY_SIDE) --ignore=tests/test_imports.py
 
-test-slow: $(READY) ## proofs that take more than 20 s each; their last figures stand in docs/results.md
-	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
+test-slow: $(READY) ## proofs of more than 20 s each, and many more random examples; the last figures: docs/results.md
+	$(BIN)/python -m pytest -m "slow or drawn" --hypothesis-profile=many $(SIDE_BY_SIDE)
 
 demo: $(READY) ## a shipped checkpoint from export to energy, on sample photographs (under 3 minutes)
 	$(BIN)/python scripts/demo.py

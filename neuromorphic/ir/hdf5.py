@@ -72,7 +72,7 @@ def survey(file: h5py.File, path: Path) -> None:
 def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.Dataset]]:
     """Every dataset with its name, shortened for messages; refuses whatever else a file may hold."""
     # By HDF5's own calls, which don't open what they tell of: h5py's objects take three times as long.
-    waiting: list[tuple[str, h5py.h5g.GroupID, int]] = [("", h5py.Group(file.id).id, 0)]
+    waiting: list[tuple[str, h5py.h5g.GroupID, int]] = [("", file.id, 0)]
     seen = {h5py.h5o.get_info(file.id).addr}
     while waiting:
         prefix, group, depth = waiting.pop()
@@ -90,7 +90,7 @@ def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.Dataset]]
                 raise RefusedInput(f"{path}: {name} is a {_link_kind(link)}; expected data in the file itself")
             item = h5py.h5o.get_info(group, key)
             if item.type not in (h5py.h5o.TYPE_GROUP, h5py.h5o.TYPE_DATASET):
-                raise RefusedInput(f"{path}: {name} is a type; expected groups and datasets only")
+                raise RefusedInput(f"{path}: {name} is a named type; expected groups and datasets only")
             if item.addr in seen:  # where it lies in the file: the same under all of its names
                 raise RefusedInput(f"{path}: {name} has another name too; expected groups and datasets with one each")
             seen.add(item.addr)
