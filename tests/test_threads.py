@@ -1,4 +1,4 @@
-"""What people asked for in public, each in a small case of ours: docs/threads.md is the table of threads, and is held to these."""
+"""What people asked for in public, each in a small case of ours: docs/threads.md has the threads, and is held to these."""
 
 import re
 from itertools import pairwise
@@ -63,7 +63,7 @@ def test_numbers_of_folders_beyond_the_classes_are_refused_and_names_of_classes_
 
 
 def test_the_command_scores_pictures_in_numbered_folders(tmp_path):
-    """https://github.com/pytorch/vision/issues/714: one pixel is lit in the pictures of each class, which its output reads."""
+    """https://github.com/pytorch/vision/issues/714; one pixel is lit in each class, and its output reads it."""
     weight = np.zeros((12, 48), np.float32)
     for k in range(12):
         picture = np.zeros((4, 4, 3), np.uint8)
@@ -73,7 +73,9 @@ def test_the_command_scores_pictures_in_numbered_folders(tmp_path):
         Image.fromarray(picture).save(tmp_path / "photos" / str(k) / "a.png")
     preprocessing = {"image_size": 4, "mean": [0.0] * 3, "std": [255.0] * 3}
     flat = nir.Flatten({"input": np.array([3, 4, 4])}, 0, -1)
-    graph = chain({"f": flat, "fc": nir.Linear(weight), "lif": lif((12,))}, (3, 4, 4), (12,), preprocessing=preprocessing)
+    graph = chain(
+        {"f": flat, "fc": nir.Linear(weight), "lif": lif((12,))}, (3, 4, 4), (12,), preprocessing=preprocessing
+    )
     nir.write(tmp_path / "m.nir", graph)
     words = [tmp_path / "m.nir", "--images", tmp_path / "photos", "--backend", "reference"]
     ran = CliRunner().invoke(neuromorphic.cli.app, [str(word) for word in words])
@@ -173,7 +175,7 @@ def test_spoken_digits_are_read_as_tonic_has_them_and_named_as_their_authors_do(
     with h5py.File(tmp_path / "shd.h5", "w") as file:
         for key, kind in (("times", np.float16), ("units", np.uint16)):
             file.create_dataset(f"spikes/{key}", (1,), h5py.vlen_dtype(kind))[0] = np.zeros(3, kind)
-    with pytest.raises(RefusedInput, match="Spiking Heidelberg Digits; expected .*structured array"):
+    with pytest.raises(RefusedInput, match=r"Spiking Heidelberg Digits; expected .*structured array"):
         find_frames(graph_of(7), tmp_path / "shd.h5")
 
 
@@ -317,7 +319,7 @@ def test_weights_that_change_from_step_to_step_are_refused():
     ids=lambda made: type(made).__name__,
 )
 def test_every_neuron_of_spikingjelly_is_read_or_refused_by_name(made):
-    """https://github.com/fangwei123456/spikingjelly/tree/master/spikingjelly/activation_based/neuron: no other exception."""
+    """No other exception: https://github.com/fangwei123456/spikingjelly/issues/543."""
     net = nn.Sequential(layer.Linear(5, 6), made)
     functional.set_step_mode(net, "m")
     if type(made) in (neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode):

@@ -103,7 +103,9 @@ def unmade(document: dict[str, Any], source: str) -> list[str]:
             if lacks:
                 reasons.append(f"{where} lacks {', '.join(lacks)}")
             elif strange:
-                reasons.append(f"{where} has {', '.join(map(shown, strange))}, which NIR's {kind.__name__} does not have")
+                reasons.append(
+                    f"{where} has {', '.join(map(shown, strange))}, which NIR's {kind.__name__} does not have"
+                )
             else:
                 why = f"{type(error).__name__}: {first_line(str(error))}"
                 reasons.append(f"{where} can't be made of what it holds ({why})")

@@ -207,7 +207,7 @@ def _found(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -
 
 
 def _from_folder(graph: Graph, root: Path, time_first: bool, limit: int | None) -> Frames:
-    """The frames of a sample in each file, `[T, *input shape]`, as SpikingJelly keeps its data sets; folders are classes."""
+    """The frames of a sample in each file, `[T, *input shape]`, as SpikingJelly keeps them; folders are classes."""
     if time_first:
         raise RefusedInput(f"{root}: holds a sample in each file, [T, ...]; expected no --time-first")
     found, classes = files_by_class(root, LIMIT if limit is None else limit)

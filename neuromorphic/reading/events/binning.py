@@ -127,7 +127,9 @@ def _units(source: Source) -> list[str]:
         return []
     units = " or ".join(sorted({"microseconds" if r.tick == MICROSECOND else "seconds" for r in columns}))
     longest = max(float((r.t[-1] - r.t[0]) * float(r.tick)) for r in columns)
-    return [f"times of events are taken for {units} (whole numbers are microseconds): recordings of up to {longest:.3g} s"]
+    return [
+        f"times of events are taken for {units} (whole numbers are microseconds): recordings of up to {longest:.3g} s"
+    ]
 
 
 def _map(shape: tuple[int, ...], source: Source, where: object, assumed: list[str]) -> tuple[int, int, int]:
