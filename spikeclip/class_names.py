@@ -37,7 +37,7 @@ def same_list(names: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def class_numbers(names: Sequence[str]) -> NDArray[np.int64] | None:
-    """The numbers that folders are named by, `0`, `1`, `2`, `10`; None where there are none or a name is no whole number.
+    """The numbers that folders are named by, `0`, `1`, `2`, `10`; None where a name is no whole number.
 
     Sorted as text, `10` comes before `2`: the place of such a name among the others is not its number.
     """
