@@ -104,7 +104,7 @@ def unmade(document: dict[str, Any], source: str) -> list[str]:
                 reasons.append(f"{where} lacks {', '.join(lacks)}")
             elif strange:
                 reasons.append(
-                    f"{where} has {', '.join(map(shown, strange))}, which NIR's {kind.__name__} does not have"
+                    f"{where} has {', '.join(map(shown, strange))}, which NIR's {node['type']} does not have"
                 )
             else:
                 why = f"{type(error).__name__}: {first_line(str(error))}"

@@ -211,7 +211,7 @@ def _from_folder(graph: Graph, root: Path, time_first: bool, limit: int | None) 
     if time_first:
         raise RefusedInput(f"{root}: holds a sample in each file, [T, ...]; expected no --time-first")
     found, classes = files_by_class(root, LIMIT if limit is None else limit)
-    samples = []
+    samples: list[NDArray[Any]] = []
     for _, file in found:
         sample = _arrays(file).get("frames")
         if sample is None or sample.dtype.kind not in "biuf" or sample.shape[1:] != graph.nodes[graph.input].shape:
