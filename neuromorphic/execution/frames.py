@@ -31,7 +31,7 @@ def per_step(graph: Graph, given: Given, time_steps: int | None = None) -> NDArr
         steps = time_steps or known
         if steps is None:
             raise RefusedInput(
-                f"{graph.source}: the file doesn't say how many time steps an image takes; expected a number (--time-steps)"
+                f"{graph.source}: the file doesn't say how many time steps an image takes; expected --time-steps"
             )
         frames = np.broadcast_to(frames[:, None], (len(frames), steps, *shape))
     elif frames.shape[2:] != shape:
@@ -76,7 +76,7 @@ def timed(graph: Graph, frames: NDArray[np.float32] | None, time_steps: int | No
     steps = time_steps or shown
     if steps is None:
         raise RefusedInput(
-            f"{graph.source}: the file doesn't say how many time steps an image takes; expected a number (--time-steps)"
+            f"{graph.source}: the file doesn't say how many time steps an image takes; expected --time-steps"
         )
     return replace(graph, metadata=replace(graph.metadata, time_steps=steps))
 
