@@ -128,9 +128,7 @@ class Outcome:
         """Predictions as a table, where there are classes, and the sentences."""
         graph, found = self.graph, self.found
         if classifies(graph):
-            # Labels are the model's class numbers now, whatever they were in the images' source.
-            names = () if graph.metadata.label_names else found.label_names
-            results.print(table(graph, self.run.totals, found.names, self.truth.classes, names))
+            results.print(table(graph, self.run.totals, found.names, self.truth.classes, self.truth.label_names))
         for line in self.said:
             results.print(line, markup=False)
 
