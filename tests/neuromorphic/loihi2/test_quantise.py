@@ -177,7 +177,12 @@ def gate(reader, *edges, **nodes):
     return from_nir(nir.NIRGraph(every, wires, metadata=metadata(T), type_check=False))
 
 
-@pytest.mark.parametrize("threshold", [0.4, 0.5, 1.0, 1.4999, 1.9375, 2.5, 3.0])
+def just_below(number):
+    """Of float32: what `v >= number` is to `v > h`."""
+    return float(np.nextafter(np.float32(number), np.float32(0)))
+
+
+@pytest.mark.parametrize("threshold", [0.4, 0.5, just_below(1), 1.0, 1.4999, 1.9375, just_below(2), 2.0, 2.5, 3.0])
 @pytest.mark.parametrize("tau", [2.0, 4.0])
 def test_gates_fire_alike_for_every_input(threshold, tau):
     graph = gate(lif((1, 1, 1), threshold, tau=tau, r=2.0), ("a", "g"), ("b", "g"))
@@ -189,6 +194,22 @@ def test_gates_fire_alike_for_every_input(threshold, tau):
     ours = reference.run(whole, np.round(frames * scheme.input_scale)).spikes
     assert np.array_equal(ours["a"].unpack()[..., 0, 0, 0], spikes[..., 0])
     assert np.array_equal(ours["g"].unpack(), theirs)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1, 1.5, 2])
+@pytest.mark.parametrize("tau", [2.0, 3.0])
+@pytest.mark.parametrize("reset", [0.0, -1.0])
+def test_neurons_that_fire_on_reaching_their_threshold_do_so_on_the_chip(threshold, tau, reset):
+    """Also where decays are none of the chip's, and nothing proves the unit."""
+    neurons = lif((1, 1, 1), just_below(threshold + reset), tau=tau, r=tau, v_reset=reset)
+    neurons.v_leak[:] = reset
+    graph = gate(neurons, ("a", "g"), ("b", "g"))
+    frames = (4.0 * trains(2)[..., None, None]).astype(np.float32)
+    whole, scheme = quantise(graph, frames[:, 0])
+    assert not scheme.populations["g"].as_it_was
+    theirs = reference.run(graph, frames).spikes["g"].unpack()
+    ours = reference.run(whole, np.round(frames * scheme.input_scale)).spikes["g"].unpack()
+    assert np.array_equal(ours, theirs)
 
 
 def test_weights_that_are_no_multiples_are_no_gate():
