@@ -286,10 +286,10 @@ class _Work:
         # A unit such as 1/99 is no float: what is an integer but for that counts as one.
         exact = self.scheme.populations[name].exact
         node = self.graph.nodes[name]
-        whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if exact else np.round(count)
-        if not exact:
-            equal = reached(neurons_of(node).threshold) & (np.abs(count - whole) <= TOLERANCE * whole)
-            whole = np.where(equal, np.maximum(whole - 1, 0), whole)
+        nearest = np.round(count)
+        whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if exact else nearest
+        equal = reached(neurons_of(node).threshold) & (np.abs(count - nearest) <= TOLERANCE * nearest)
+        whole = np.where(equal, np.maximum(nearest - 1, 0), whole)
         self._replace(node, with_thresholds(neurons_of(node), np.minimum(whole, 2**THRESHOLD_BITS - 1), unit))
 
     def as_they_were(self, graph: Graph) -> Graph:

@@ -150,7 +150,7 @@ def reached(thresholds: NDArray[np.float32]) -> NDArray[np.bool_]:
     """
     above = np.nextafter(thresholds, np.float32(np.inf))
     mantissa, _ = np.frexp(above)
-    return np.asarray((mantissa * SHORT % 1 == 0) & (np.abs(above) >= np.finfo(np.float32).tiny))
+    return np.asarray((mantissa * SHORT % 1 == 0) & ((above == 0) | (np.abs(above) >= np.finfo(np.float32).tiny)))
 
 
 def is_whole(values: Floats) -> bool:

@@ -179,7 +179,7 @@ def gate(reader, *edges, **nodes):
 
 def just_below(number):
     """Of float32: what `v >= number` is to `v > h`."""
-    return float(np.nextafter(np.float32(number), np.float32(0)))
+    return float(np.nextafter(np.float32(number), np.float32(-np.inf)))
 
 
 @pytest.mark.parametrize("threshold", [0.4, 0.5, just_below(1), 1.0, 1.4999, 1.9375, just_below(2), 2.0, 2.5, 3.0])

@@ -191,7 +191,7 @@ def test_a_single_number_that_is_not_whole_is_noticed(change):
 
 def test_a_threshold_next_below_a_short_number_is_none_of_the_chips():
     """As a file says `v >= h`; every integer of 17 bits is one, in units of few bits."""
-    numbers = np.float32([1, 2, 0.5, 0.75, 100, 1023, -1])
+    numbers = np.float32([1, 2, 0.5, 0.75, 100, 1023, 0, -1])
     assert reached(np.nextafter(numbers, np.float32(-np.inf))).all()
     assert not reached(numbers).any()
     for unit in (1, 1 / 64, 2.0**-12, 3.0):
