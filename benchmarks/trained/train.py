@@ -61,7 +61,8 @@ def main(
             f"epoch {epoch + 1}: T {net.steps}, loss {np.mean(losses):.3f}, test {100 * accuracy(net, held_out):.2f} %"
         )
         with whole(output) as file:
-            torch.save({"network": network, "epochs": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, file)
+            state = {name: part.state_dict() for name, part in parts.items()}
+            torch.save({"network": network, "epochs": epoch + 1, **state}, file)
 
 
 def _batches(images: ImageSet, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
