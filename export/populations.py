@@ -23,14 +23,14 @@ def population(shape: Shape, tau: float, gain: float, threshold: np.float32) -> 
     The file holds `float32(tau) * float32(dt)` seconds, which is exact for a tau that is a power of two: readers that
     divide by float32(dt) get tau back.
     """
-    seconds = np.float32(tau) * np.float32(DT)
-    return nir.LIF(
-        tau=np.full(shape, seconds, np.float32),
-        r=np.full(shape, gain, np.float32),
-        v_leak=np.zeros(shape, np.float32),
-        v_threshold=np.full(shape, threshold, np.float32),
-        v_reset=np.zeros(shape, np.float32),
-    )
+    numbers = {
+        "tau": np.float32(tau) * np.float32(DT),
+        "r": np.float32(gain),
+        "v_leak": np.float32(0),
+        "v_threshold": threshold,
+        "v_reset": np.float32(0),
+    }
+    return nir.LIF(**{key: np.broadcast_to(number, shape) for key, number in numbers.items()})
 
 
 def thresholds(node: nir.NIRNode) -> NDArray[np.float32]:

@@ -53,7 +53,10 @@ def main(
 ) -> None:
     """Export with proof, write, read, run one image."""
     warnings.simplefilter("ignore")
-    make, shape = networks(folder)[name]
+    known = networks(folder)
+    if name not in known:
+        raise typer.BadParameter(f"{name!r} is unknown; expected one of {', '.join(map(repr, known))}")
+    make, shape = known[name]
     torch.manual_seed(0)
     net = make().eval()
     for part in net.modules():

@@ -134,15 +134,17 @@ class Context:
 
     def decode(self, term: Term) -> tuple[Tensor, Tensor]:
         """Which (time, image) and which element of its node each element of a term is; -1 where it is absent."""
-        size = self.nodes[term.node].size
-        if term.code.ndim and (alike := self._alike(term, 1)) is not None:
-            moments, elements = alike
-            leading = moments.view(-1, *([1] * elements.ndim))
-            return leading.expand(term.code.shape), elements.expand(term.code.shape)
-        if bool((term.code >= 0).all()):
-            return torch.div(term.code, size, rounding_mode="floor"), term.code % size
+        shape, size = term.code.shape, self.nodes[term.node].size
+        for lead in range(1, min(len(shape), 3)):  # times and images are one leading dimension, or two
+            if (alike := self._alike(term, lead)) is not None:
+                moments, elements = alike
+                return moments.view(*shape[:lead], *([1] * elements.ndim)).expand(shape), elements.expand(shape)
         moment = torch.div(term.code, size, rounding_mode="floor")
-        return moment.where(term.code >= 0, ABSENT), (term.code % size).where(term.code >= 0, ABSENT)
+        element = term.code - moment * size
+        present = term.code >= 0
+        if bool(present.all()):
+            return moment, element
+        return moment.where(present, ABSENT), element.where(present, ABSENT)
 
     def encode(self, node: int, moments: Tensor, elements: Tensor) -> Tensor:
         """Codes of `elements` `[*shape]` of a node at each of `moments` `[rows]`: `[rows, *shape]`."""
@@ -162,7 +164,8 @@ class Context:
         moment = torch.div(codes[0, 0], size, rounding_mode="floor")
         elements = codes[0] - moment * size
         one_moment = int(elements.min()) >= 0 and int(elements.max()) < size
-        if not one_moment or not all(torch.equal(row - row[0], first) for row in codes[1:]):
+        shifted = torch.empty_like(first)  # one for all rows: fresh memory takes longer than the subtraction
+        if not one_moment or not all(torch.equal(torch.sub(row, row[0], out=shifted), first) for row in codes[1:]):
             return None
         return torch.div(codes[:, 0], size, rounding_mode="floor"), elements.reshape(term.code.shape[lead:])
 

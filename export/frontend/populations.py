@@ -106,7 +106,7 @@ def add_population(
 
 
 def _full(shape: Shape, value: object) -> NDArray[np.float32]:
-    return np.array(np.broadcast_to(np.asarray(value, np.float32), shape))
+    return np.broadcast_to(np.asarray(value, np.float32), shape)
 
 
 def _hard(

@@ -114,5 +114,10 @@ class Membrane:
     call: int
 
 
+def unrepeated(values: Tensor) -> Tensor:
+    """The same, with one element along each dimension that repeats one (of stride 0, as `expand` leaves them)."""
+    return values[tuple(slice(None) if stride else slice(1) for stride in values.stride())]
+
+
 ONE = torch.ones((), dtype=torch.float64)
 """The factor of a term as it comes."""

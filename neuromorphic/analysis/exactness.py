@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from neuromorphic.analysis.facts import fact
 from neuromorphic.analysis.frame_sums import frame_sums
 from neuromorphic.analysis.intervals import fractions, graded_intervals
-from neuromorphic.analysis.rounding import SINGLE, proven, readout_nodes
+from neuromorphic.analysis.rounding import SINGLE, Certificate, proven, proven_in_doubles, readout_nodes
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ops import Sink, Source
 
@@ -59,7 +59,16 @@ def exact_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool
         frames: float32 `[N, *input shape]`, the same at every time step, or `[N, T, *input shape]`.
         time_steps: T.
     """
-    proof, expected = proven(graph), frame_sums(graph)
+    return _covers(proven(graph), graph, frames, time_steps)
+
+
+def exact_in_doubles_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
+    """The same where every node computes in float64, as a graph of `doubles` does."""
+    return _covers(proven_in_doubles(graph), graph, frames, time_steps)
+
+
+def _covers(proof: Certificate | None, graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
+    expected = frame_sums(graph)
     if proof is None or expected is None or expected.bits is None or not proof.exact or time_steps > proof.time_steps:
         return False
     if expected.constant and frames.ndim > len(graph.frame_shape) + 1:

@@ -21,6 +21,7 @@ import numpy as np
 from neuromorphic.analysis.intervals import currents_in_order
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Delay, Interval, Neurons, Shape, Source, Stateless, Sums
+from neuromorphic.ops.types import unrepeated
 
 
 def partial_sums(graph: Graph, frames: Sums, steps: int) -> tuple[dict[str, Sums], dict[str, Sums]]:
@@ -56,9 +57,10 @@ def _shaped(sums: Sums, shape: Shape) -> Sums:
 def _sent(node: Node, x: Sums, steps: int) -> Sums:
     operation, shape = node.operation, node.shape
     y = operation.interval(x.reach, node.shapes, steps)
-    low, high = np.minimum(y.low, 0), np.maximum(y.high, 0)
+    low, high = np.minimum(unrepeated(y.low), 0), np.maximum(unrepeated(y.high), 0)
     if isinstance(operation, Stateless) and operation.bias_values.size:
         bias = operation.bias_values.astype(np.float64).reshape(-1, *(1 for _ in shape[1:]))
         low, high = low + np.minimum(bias, 0), high + np.maximum(bias, 0)
     constant = x.constant and not isinstance(operation, Neurons | Delay)
-    return Sums(Interval(low, high), operation.grid(x.bits, steps), constant)
+    reach = Interval(np.broadcast_to(low, shape), np.broadcast_to(high, shape))
+    return Sums(reach, operation.grid(x.bits, steps), constant)

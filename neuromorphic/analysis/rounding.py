@@ -171,13 +171,24 @@ def proven(graph: Graph) -> Certificate | None:
     None where nothing says how many steps an image takes, or what its frames are (`frame_sums`), and of a graph around
     which currents could grow.
     """
+    narrow = _certified(graph, SINGLE)
+    if narrow is None or narrow.exact or graph.metadata.certificate.get("limit") != DOUBLE:
+        return narrow
+    return proven_in_doubles(graph)
+
+
+@fact
+def proven_in_doubles(graph: Graph) -> Certificate | None:
+    """What the weights of a graph of floats prove where every node computes in float64; None as of `proven`."""
+    return _certified(graph, DOUBLE)
+
+
+def _certified(graph: Graph, limit: int) -> Certificate | None:
     frames, steps = frame_sums(graph), graph.metadata.time_steps
     if frames is None or steps is None or graph.precision != "float":
         return None
     try:
-        narrow = certify(graph, frames, steps)
-        wide = graph.metadata.certificate.get("limit") == DOUBLE
-        return certify(graph, frames, steps, DOUBLE) if wide and not narrow.exact else narrow
+        return certify(graph, frames, steps, limit)
     except RefusedInput:
         return None
 

@@ -11,23 +11,22 @@ what is the same in every step has T = 1.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, assert_never
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.biases import biases
-from neuromorphic.analysis.exactness import doubles, exact_on
+from neuromorphic.analysis.exactness import doubles, exact_in_doubles_on, exact_on
 from neuromorphic.analysis.intervals import fractions, graded_intervals
 from neuromorphic.execution import kernels
+from neuromorphic.execution.fronts import COUNTS, Front, Type, spans, synapses
 from neuromorphic.execution.positions import by_position, layout, maps, positions
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain
 from neuromorphic.ops import (
-    Affine,
     Array,
     ChipPopulation,
-    Conv2d,
     Delay,
     Float64,
     Lif,
@@ -35,34 +34,17 @@ from neuromorphic.ops import (
     MaxPool2d,
     Neurons,
     Overflows,
-    Scale,
     SelfAttention,
-    Sink,
     Source,
     Stateless,
-    SumPool2d,
 )
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.widths import ALIGNMENT, STATE_LIMIT
-from neuromorphic.ops.windows import Windows
 
 CACHE = 2**20
 """Bytes of spikes that a batch's largest node may send, so that they stay near the processor."""
 
 T = TypeVar("T")
-
-Type = np.dtype[Any]
-
-Spans = tuple[Array, Array, Array, Array]
-"""`first`, `offset`, `begin` and `end` of `kernels`, int32."""
-
-NONE: Spans = (np.zeros(1, np.int32),) * 4
-
-ALL: Spans = (np.array([0, 1], np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.int32))
-"""Of a matrix, which reads one position and returns one."""
-
-COUNTS: Type = np.dtype(np.uint8)
-"""Of spikes, and of sums of them."""
 
 
 def fits(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
@@ -71,37 +53,10 @@ def fits(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
         return False
     if any(isinstance(node.operation, Delay) for node in graph.nodes.values()):
         return False
-    return graph.precision == "loihi2" or exact_on(graph, frames, time_steps)
-
-
-@dataclass(frozen=True)
-class Front:
-    """How the sum that a kernel returns, or that meets its neurons, comes about.
-
-    Attributes:
-        mode: of `kernels`.
-        reads: type that x is given in.
-        most: that an element of x counts, where it is made of spikes.
-        weight: as of `kernels.layer`.
-        spans: `first`, `offset`, `begin` and `end`.
-        sums: type of sums.
-    """
-
-    mode: int
-    reads: Type
-    most: int
-    weight: Array
-    spans: Spans
-    sums: Type
-
-    def argument(self, x: Array) -> kernels.Front:
-        """The first one of every kernel, for x `[B, T, P, C]`."""
-        return (0,) * self.mode, self.most, np.ascontiguousarray(x, self.reads), self.weight, *self.spans
-
-    @classmethod
-    def currents(cls, reads: Type, sums: Type) -> "Front":
-        """Of neurons that take what they read as it is."""
-        return cls(kernels.CURRENTS, reads, 1, np.zeros((1, 1), sums), NONE, sums)
+    if graph.precision == "loihi2" or exact_on(graph, frames, time_steps):
+        return True
+    # Where float32 isn't proven to hold every sum, `doubles` are all nodes.
+    return exact_in_doubles_on(graph, frames, time_steps)
 
 
 @dataclass
@@ -245,7 +200,7 @@ class Compiled:
             if isinstance(operation, ChipPopulation):
                 ran.overflows[node.name] = advance.overflows  # type: ignore[attr-defined]
         else:
-            y = seen + bias.astype(dtype)
+            y = seen + bias  # in float64, as of what may arrive: a trace rounds outputs once
         return positions(y, node.shape)
 
     # What is decided once.
@@ -292,33 +247,12 @@ class Compiled:
         whole = self._whole(*(reader.name for reader in self.graph.readers(node.name)))
         sums = whole if whole is not None and reads.kind in "iu" else self._floats(node)
         given = reads if reads == COUNTS or sums.kind == "i" else sums
-        match operation:
-            case MaxPool2d():
-                if sums.kind == "i" and (bias.any() or reads == COUNTS):
-                    return None
-                added = by_position(bias.astype(given), node.input_shape)
-                return Front(kernels.MAXIMA, given, 1, added, spans(operation.windows, node, 1), given)
-            case SumPool2d(divisor=1):
-                return self._apart(node, operation.synapses(node.shapes), given, sums)
-            case Conv2d(groups=groups) if groups == node.input_shape[0] == node.shape[0] > 1:
-                return self._apart(node, operation, given, sums)
-            case Conv2d(groups=1):
-                read = spans(operation.windows, node, node.input_shape[0])
-            case Affine():
-                read = ALL
-            case Conv2d() | Scale() | SumPool2d() | SelfAttention() | Source() | Sink() | Delay() | Neurons():
+        if isinstance(operation, MaxPool2d):
+            if sums.kind == "i" and (bias.any() or reads == COUNTS):
                 return None
-            case unknown:
-                assert_never(unknown)
-        flat = operation.weights.reshape(*operation.weights.shape[:2], -1)
-        weight = np.ascontiguousarray(flat.transpose(2, 1, 0).reshape(-1, len(flat)), sums)
-        mode = kernels.EVENTS if reads == COUNTS else kernels.VALUES
-        return Front(mode, given, max(1, len(node.sources)), weight, read, sums)
-
-    def _apart(self, node: Node, conv: Conv2d, given: Type, sums: Type) -> Front:
-        """Of channels that don't see each other."""
-        weight = np.ascontiguousarray(conv.weight.reshape(len(conv.weight), -1).T, sums)
-        return Front(kernels.CHANNELS, given, 1, weight, spans(conv.windows, node, 1), sums)
+            added = by_position(bias.astype(given), node.input_shape)
+            return Front(kernels.MAXIMA, given, 1, added, spans(operation.windows, node, 1), given)
+        return synapses(node, given, sums)
 
     def _numbers(self, node: Node) -> tuple[kernels.Numbers, Array] | None:
         """The numbers and the threshold of a population's kernel; None where it has none."""
@@ -372,19 +306,3 @@ def packed(node: Node, spikes: Array) -> SpikeTrain:
 
 def _full(values: Array, node: Node, dtype: Any) -> Array:
     return np.broadcast_to(values, node.shape).astype(dtype)
-
-
-def spans(windows: Windows, node: Node, channels: int) -> Spans:
-    """Which positions each output position sees on the map, and the rows of weights that these meet."""
-    rows, columns = windows.taps(node.shape)
-    above, beside = ((at >= 0) & (at < size) for at, size in zip((rows, columns), node.input_shape[1:], strict=True))
-    inside = (above[:, None, :, None] & beside[None, :, None, :]).reshape(math.prod(node.shape[1:]), -1)
-    position = (rows[:, None, :, None] * node.input_shape[2] + columns[None, :, None, :]).reshape(inside.shape)[inside]
-    q, tap = np.nonzero(inside)
-    follows = (np.diff(q) == 0) & (np.diff(tap) == 1) & (np.diff(position) == 1)
-    starts = np.flatnonzero(np.concatenate([[True], ~follows]))[: len(q)]
-    ends = np.append(starts[1:], len(q))[: len(starts)] - 1
-    first = np.searchsorted(q[starts], np.arange(len(inside) + 1))
-    offset = (tap - position)[starts] * channels
-    found = (first, offset, position[starts], position[ends] + 1)
-    return tuple(each.astype(np.int32) for each in found)  # type: ignore[return-value]

@@ -136,10 +136,15 @@ def _side_by_side(task: Callable[[slice], Trace], parts: Iterator[slice], cores:
             yield waiting.popleft().result()
 
 
-def _compiled(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> "Compiled | None":
-    """The graph in compiled kernels, if there are any, it is exact in them, and the run is long enough."""
+def compiles(graph: Graph, images: int, time_steps: int) -> bool:
+    """Whether there are compiled kernels, and the run is long enough for them."""
     products = sum(node.operation.products(node.shapes) for node in graph.nodes.values())
-    if not COMPILES or products * time_steps * len(frames) < WORTHWHILE:
+    return COMPILES and products * time_steps * images >= WORTHWHILE
+
+
+def _compiled(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> "Compiled | None":
+    """The graph in compiled kernels, if the run `compiles` and is exact in them."""
+    if not compiles(graph, len(frames), time_steps):
         return None
     from neuromorphic.execution.compiled import Compiled, fits
 

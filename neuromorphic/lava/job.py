@@ -36,7 +36,8 @@ class Job:
         time_steps: T.
         batch: images at a time; 1 with stock models.
         models: what computes the layers: ours, or Lava's own processes.
-        doubles: names of the nodes that compute in float64; all others do in float32.
+        doubles: names of the nodes that compute in float64; all others do in float32, exactly.
+        compiled: whether these take compiled kernels for the spikes that they read.
     """
 
     graph: Graph
@@ -45,6 +46,7 @@ class Job:
     batch: int
     models: Models
     doubles: frozenset[str]
+    compiled: bool = False
 
     def write(self, folder: Path) -> None:
         """Write the job, and result files for the recorder to fill; what biases alone bring stands in the outputs."""
@@ -63,6 +65,7 @@ class Job:
             "batch": self.batch,
             "models": self.models,
             "doubles": sorted(self.doubles),
+            "compiled": self.compiled,
         }
         ends = {"input": self.graph.input, "output": self.graph.output}
         document = {"nodes": nodes, **ends, "recurrent": sorted(self.graph.recurrent), "settings": settings}

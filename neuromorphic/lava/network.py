@@ -1,13 +1,17 @@
 """From a graph to a running network of Lava processes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
 # isort: split
 import numpy as np
+from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
@@ -22,7 +26,7 @@ from neuromorphic.lava.membranes import MembraneFile
 from neuromorphic.lava.ports import in_port, with_ports
 from neuromorphic.lava.processes.delay import BorderModel, BorderProcess, DelayModel, DelayProcess
 from neuromorphic.lava.processes.extension import ExtensionModel, ExtensionProcess
-from neuromorphic.lava.processes.layer import FusedModel, LayerProcess
+from neuromorphic.lava.processes.layer import FusedModel, LayerProcess, compiled_kernel
 from neuromorphic.lava.processes.recorder import RecorderModel, RecorderProcess
 from neuromorphic.lava.processes.source import SourceModel, SourceProcess
 from neuromorphic.lava.processes.stock import ConvModel, IntegerConvModel, IntegerNeuronModel, StockModel
@@ -86,7 +90,8 @@ class Network:
     def start(self) -> None:
         """Compile, and start the processes of Lava."""
         config = _RunConfig(self.job.models, self.job.graph.precision)
-        self.recorder.create_runtime(config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
+        with _models_found_once():
+            self.recorder.create_runtime(config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
 
     def run(self, steps: int) -> None:
         """Go on by so many steps."""
@@ -95,6 +100,21 @@ class Network:
     def stop(self) -> None:
         """End the processes of Lava."""
         self.recorder.stop()
+
+
+@contextmanager
+def _models_found_once() -> Iterator[None]:
+    """Let Lava look for the models of a class once; for every process it executes each file beside its class's anew."""
+    find = ProcGroupDiGraphs._find_proc_models
+    known: dict[type[AbstractProcess], list[type[Any]]] = {}
+
+    def found(proc: AbstractProcess) -> list[type[Any]]:
+        if type(proc) not in known:
+            known[type(proc)] = find(proc)
+        return known[type(proc)]
+
+    with mock.patch.object(ProcGroupDiGraphs, "_find_proc_models", staticmethod(found)):
+        yield
 
 
 def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
@@ -116,9 +136,12 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
             lead=lead,
             dtype=_dtype(layer, job),
             membranes=membranes.get(layer.head.name),
+            compiled=job.compiled,
         )
         for layer in parts
     ]
+    if job.compiled:
+        _load(processes)
     for layer, process in zip(parts, processes, strict=True):
         out[layer.head.name] = process.out
     for layer, process in zip(parts, processes, strict=True):
@@ -141,6 +164,15 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
     for index, node in enumerate(nodes):
         out[node.name].connect(getattr(recorder, in_port(node.spiking, index)))
     return recorder
+
+
+def _load(processes: list[LayerProcess]) -> None:
+    """Compile or load here, once, what every process of Lava would behind the fork."""
+    for process in processes:
+        layer, dtype = process.proc_params["layer"], process.proc_params["dtype"]
+        for member in layer.members:
+            if (compute := compiled_kernel(layer, member, dtype)) is not None:
+                compute(np.zeros((1, *member.node.input_shape), np.uint8))
 
 
 def _dtype(layer: Layer, job: Job) -> type:

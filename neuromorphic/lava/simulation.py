@@ -8,6 +8,7 @@ from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.execution.batches import fitting, joined
+from neuromorphic.execution.fast import compiles
 from neuromorphic.execution.frames import per_step
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import Given
@@ -74,7 +75,10 @@ def traces(
     if reasons := refusals(graph, stock=models == "stock"):
         raise RefusedInput("; ".join(reasons))
     repeats = shown.strides[1] == 0
-    job = Job(graph, shown[:, :1] if repeats else shown, steps, batch, models, doubles_on(graph, shown, steps))
+    compiled = models == "fused" and compiles(graph, images, steps)
+    job = Job(
+        graph, shown[:, :1] if repeats else shown, steps, batch, models, doubles_on(graph, shown, steps), compiled
+    )
     depth = schedule(graph).depth
 
     def on_line(line: str) -> None:

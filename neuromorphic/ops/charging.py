@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neuromorphic.ops.dyadic import fraction_bits, magnitude_bits
-from neuromorphic.ops.types import Array, Sums
+from neuromorphic.ops.types import Array, Sums, single_number
 
 COARSE_DECAY = 10
 """Decays that are multiples of 2^-10 are told from those that no grid of use holds."""
@@ -86,9 +86,15 @@ class Charging(NamedTuple):
 
         An odd decay counts as the power of two below it; nothing is proven of it.
         """
-        gain = np.abs(np.asarray(self.gain, np.float64))
-        bound = max(float((gain * x.reach.high).max()), float((gain * -x.reach.low).max()))
-        leak, reset, lowering = (float(np.abs(values).max()) for values in (self.leak, self.reset, self.lowering))
+        gain, *others = (
+            np.abs(single_number(np.asarray(values)), dtype=np.float64)
+            for values in (self.gain, self.leak, self.reset, self.lowering)
+        )
+        if gain.ndim:
+            bound = float(max((gain * x.reach.high).max(), (gain * -x.reach.low).max()))
+        else:
+            bound = float(gain * x.bound)
+        leak, reset, lowering = (float(values.max()) for values in others)
         grid, a = self._current_grid, self._rate_bits
         if not self.decays:
             grown = steps * bound + max(reset, lowering)

@@ -224,7 +224,7 @@ class Population(Neurons):
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
         """A spike lies in [0, 1], whatever caused it."""
-        return Interval(np.zeros(shapes.output), np.ones(shapes.output))
+        return Interval(np.broadcast_to(0.0, shapes.output), np.broadcast_to(1.0, shapes.output))
 
     def grid(self, bits: int | None, steps: int) -> int | None:
         """A spike is 0 or 1."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.ops.types import Conventions, Float32, Int64, Shape
+from neuromorphic.ops.types import Conventions, Float32, Int64, Shape, single_number, unrepeated
 
 MAX_DELAY = 4096
 """Time steps that a `Delay` may wait: as many as an image may take."""
@@ -117,7 +117,8 @@ def _spread(value: Float32, shape: Shape) -> Float32 | None:
         value = value[0]
     whole = value.ndim == len(shape) or (value.ndim == len(shape) - 1 > 1)
     fits = all(own in (1, size) for own, size in zip(value.shape[::-1], shape[::-1], strict=False))
-    return np.broadcast_to(value, shape) if whole and fits else None
+    # Most populations have one number for all neurons: it is kept once.
+    return np.broadcast_to(single_number(value), shape) if whole and fits else None
 
 
 def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
@@ -126,20 +127,23 @@ def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
     Raises:
         RefusedInput: a tau below dt, for which forward Euler overshoots.
     """
+    shape, tau = tau.shape, unrepeated(tau)
     if given.exponential:
-        return np.asarray(-np.expm1(-given.dt / tau.astype(np.float64)), np.float32)
+        return np.broadcast_to(np.float32(-np.expm1(-given.dt / tau.astype(np.float64))), shape)
     dt = tau.dtype.type(given.dt)
     if tau.min() < dt:
         raise RefusedInput(f"{where}: {what} is {tau.min()} s; expected at least dt = {given.dt} s")
     # In the file's type: in float32 2e-4 / 1e-4 is exactly 2, and 1 / 2 exactly 0.5.
     with np.errstate(over="ignore"):  # a tau beyond float32's steps decays by 0
         steps = tau / dt
-    return np.asarray(tau.dtype.type(1) / steps)
+    return np.broadcast_to(tau.dtype.type(1) / steps, shape)
 
 
 def per_input(factor: Float32, leak: Float32, adds: bool) -> Float32:
     """What an input is multiplied by before the leak: `factor`, or so that it brings `factor` behind the leak."""
-    return np.asarray(factor / leak, factor.dtype) if adds else factor
+    if not adds:
+        return factor
+    return np.broadcast_to((unrepeated(factor) / unrepeated(leak)).astype(factor.dtype), factor.shape)
 
 
 def delay_steps(delay: object, dt: float, where: str) -> Int64:

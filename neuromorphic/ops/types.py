@@ -171,7 +171,12 @@ def multiplies(decay: Array | float) -> bool:
     return bool(((np.abs(mantissa) != 0.5) & (kept != 0)).any())
 
 
+def unrepeated(values: Array) -> Array:
+    """The same, with one element along each dimension that repeats one (of stride 0, as broadcasting leaves them)."""
+    return values[tuple(slice(None) if stride else slice(1) for stride in values.strides)]
+
+
 def single_number(values: Array) -> Any:
     """An array of a single value where all of `values` are the same, for speed."""
-    first = values.flat[0]
-    return first if (values == first).all() else values
+    first = values.flat[:1]
+    return first[0] if values.size and (values == first).all() else values

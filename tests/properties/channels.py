@@ -146,7 +146,7 @@ def run(graph, frames):
 
 def _model(layer, ports, steps):
     model_type = type("Model", (FusedModel,), {"dtype": np.float64})
-    model = model_type({"layer": layer, "lead": (1,), "time_steps": steps, "membranes": None})
+    model = model_type({"layer": layer, "lead": (1,), "time_steps": steps, "membranes": None, "compiled": False})
     for index, source in enumerate(layer.sources):
         setattr(model, in_port(source.spiking, index), ports[source.name].channel())
     model.out = ports[layer.head.name]

@@ -54,7 +54,7 @@ def _model(layer, wires, wide, steps, batch):
     model_type = type("Model", (FusedModel,), {"dtype": np.float32})
     if any(member.node.name in wide for member in layer.members):
         model_type.dtype = np.float64
-    model = model_type({"layer": layer, "lead": (batch,), "time_steps": steps, "membranes": None})
+    model = model_type({"layer": layer, "lead": (batch,), "time_steps": steps, "membranes": None, "compiled": False})
     for index, source in enumerate(layer.sources):
         setattr(model, in_port(source.spiking, index), wires[source.name])
     model.out = wires[layer.head.name]

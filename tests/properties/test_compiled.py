@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from neuromorphic.analysis.exactness import exact_on
 from neuromorphic.execution import fast, reference
 from neuromorphic.ir.trace import Trace
 from neuromorphic.ops import Affine, LoihiLif
@@ -16,6 +17,7 @@ from tests.neuromorphic.graphs import chain, conv, lif, max_pool
 from tests.properties.random_graphs import examples, integer_examples
 
 compiled = pytest.importorskip("neuromorphic.execution.compiled", reason="the extra `fast` is not installed")
+fronts = pytest.importorskip("neuromorphic.execution.fronts", reason="the extra `fast` is not installed")
 
 MANY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 
@@ -162,6 +164,40 @@ def test_what_rounds_or_waits_is_not_compiled():
     assert not compiled.fits(graph, frames, 4)
     delayed = chain({"d": nir.Delay(np.full(2, 1e-4, np.float32)), "a": lif((2,), 0.5)}, (2,), (2,))
     assert not compiled.fits(from_nir(delayed), frames, 4)
+
+
+@pytest.mark.parametrize(("finest", "fitting"), [(-10, True), (-30, True), (-31, False)])
+def test_what_only_float64_holds_is_compiled_in_float64(finest, fitting):
+    """Weights of 2^20 and 2^-k take `k + 23` bits with the membranes' (`ops.charging`): 53 where k = 30."""
+    matrix = nir.Affine(np.float32([[2.0**20, 2.0**finest]]), np.zeros(1, np.float32))
+    shown = {"kind": "real", "axes": "BC", "low": -1.0, "high": 1.0, "bits": 0}
+    net = chain({"fc": matrix, "lif": lif((1,), 2.0**18)}, (2,), (1,), 4, input=shown)
+    graph, frames = from_nir(net), np.float32([[1, 1], [1, -1], [-1, 1]])
+    assert not exact_on(graph, frames, 4)
+    assert compiled.fits(graph, frames, 4) is fitting
+    if fitting:
+        assert_same(graph, frames)
+
+
+@settings(max_examples=25, **MANY)
+@given(integer_examples())
+def test_a_layer_by_itself_equals_numpys(example):
+    """What Lava's processes take, a step at a time."""
+    rng = np.random.default_rng(0)
+    for node in example.graph.nodes.values():
+        compute = fronts.kernel(node, np.float32)
+        if compute is not None:
+            spikes = rng.integers(0, 2, (3, *node.input_shape), np.uint8)
+            plain = node.operation.kernel(node.shapes, 3, np.float32, np.zeros(node.input_shape))
+            np.testing.assert_array_equal(compute(spikes), plain(spikes), err_msg=node.name)
+
+
+def test_an_output_adds_a_bias_that_float32_would_round():
+    matrices = [nir.Affine(np.float32([[1.0]]), np.float32([bias])) for bias in (2.0**24, 1.0)]
+    graph = from_nir(chain(dict(zip("ab", matrices, strict=True)), (1,), (1,), 4))
+    plan = compiled.Compiled(graph, 4)
+    outputs = plan.run(np.float32([[1.0]]), compiled.packed).outputs
+    np.testing.assert_array_equal(outputs, np.full((1, 4, 1), 2.0**24 + 2))
 
 
 @settings(max_examples=20, **MANY)

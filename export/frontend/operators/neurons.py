@@ -128,12 +128,17 @@ def _shape(context: Context, currents: list[_Current]) -> tuple[Shape, Tensor]:
     """
     for current in currents:
         node = context.nodes[current.node]
-        whole = node.size == len(current.elements)
-        if whole and torch.equal(current.elements.sort().values, torch.arange(node.size)):
+        if node.size == len(current.elements) and _holds_all(current.elements):
             return node.shape, current.elements
     node = context.nodes[currents[0].node]
     elements = currents[0].elements
     return _part(node, elements)
+
+
+def _holds_all(elements: Tensor) -> bool:
+    """Whether n numbers are those from 0 to n - 1, in any order."""
+    inside = int(elements.min()) >= 0 and int(elements.max()) < len(elements)
+    return inside and bool(torch.zeros(len(elements), dtype=torch.bool).index_fill_(0, elements, True).all())
 
 
 def _part(node: Node, elements: Tensor) -> tuple[Shape, Tensor]:

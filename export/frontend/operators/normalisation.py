@@ -13,7 +13,7 @@ from torch import Tensor
 from export.frontend.context import Context
 from export.frontend.nodes import Weighted
 from export.frontend.operators.weights import Parameters, at_tokens
-from export.frontend.signals import ONE, Signal, Term
+from export.frontend.signals import ONE, Signal, Term, unrepeated
 
 aten = torch.ops.aten
 
@@ -49,9 +49,9 @@ def _folded(context: Context, x: Signal, scale: Tensor, mean: Tensor, end: Tenso
     operation = node.operation
     if not isinstance(operation, Weighted) or not operation.pieces or node.shape[0] != x.shape[1]:
         return None
-    _, element = context.decode(term)
-    row = torch.div(element, node.space, rounding_mode="floor").movedim(1, 0).reshape(x.shape[1], -1)
-    if bool((element < 0).any()) or not bool((row == torch.arange(x.shape[1])[:, None]).all()):
+    element = unrepeated(context.decode(term)[1])
+    begins = (torch.arange(x.shape[1]) * node.space).view(-1, *([1] * (element.ndim - 2)))
+    if bool(((element < begins) | (element >= begins + node.space)).any()):
         return None
     by_row = scale.view(-1, *([1] * (operation.weight.ndim - 1)))
     pieces = tuple(replace(piece, norms=(*piece.norms, path)) for piece in operation.pieces)

@@ -226,13 +226,14 @@ _Found = tuple[SumWindows | Weighted, Hashable, Shape, Tensor]
 def _over_map(shape: Shape, element: Tensor) -> _Found | None:
     """The sum over all positions of each channel; None where the groups are others."""
     space = prod(shape[1:])
-    channel, position = torch.div(element, space, rounding_mode="floor"), element % space
-    if element.shape[1] != space or not bool((channel == channel[:, :1]).all()):
+    if element.shape[1] != space:
         return None
-    if not bool((position.sort(1).values == torch.arange(space)).all()):
+    channel = torch.div(element[:, 0], space, rounding_mode="floor")
+    expected = channel[:, None] * space + torch.arange(space)
+    if not torch.equal(element, expected) and not torch.equal(element.sort(1).values, expected):
         return None
     size = (shape[1], shape[2])
-    return SumWindows(size, Window(stride=size)), "map", (shape[0], 1, 1), channel[:, 0]
+    return SumWindows(size, Window(stride=size)), "map", (shape[0], 1, 1), channel
 
 
 def _over_channels(shape: Shape, element: Tensor) -> _Found | None:

@@ -27,12 +27,22 @@ class LayerProcess(AbstractProcess):
         lead: `(batch,)`, or `()` for messages without a batch axis.
         dtype: the type to compute in: float32 or float64; int32 for Lava's own processes in integers.
         membranes: what keeps the head's membranes at the end of every image; None where nobody asks for them.
+        compiled: whether `compiled_kernel` computes what it can.
     """
 
     def __init__(
-        self, *, layer: Layer, time_steps: int, lead: tuple[int, ...], dtype: type, membranes: MembraneFile | None
+        self,
+        *,
+        layer: Layer,
+        time_steps: int,
+        lead: tuple[int, ...],
+        dtype: type,
+        membranes: MembraneFile | None,
+        compiled: bool = False,
     ) -> None:
-        super().__init__(layer=layer, time_steps=time_steps, lead=lead, dtype=dtype, membranes=membranes)
+        super().__init__(
+            layer=layer, time_steps=time_steps, lead=lead, dtype=dtype, membranes=membranes, compiled=compiled
+        )
         for index, source in enumerate(layer.sources):
             setattr(self, in_port(source.spiking, index), InPort(shape=(*lead, *source.shape)))
         self.out = OutPort(shape=(*lead, *layer.head.shape))
@@ -57,7 +67,10 @@ class FusedModel(PyLoihiProcessModel):
         head, operation = layer.head, layer.head.operation
         held = head.neurons or isinstance(operation, Delay)
         stateless = layer.members[:-1] if held else layer.members
-        self.stateless = tuple((member, _kernel(member, batch, self.dtype)) for member in stateless)
+        compiled = {
+            m.node.name: compiled_kernel(layer, m, self.dtype) if params["compiled"] else None for m in stateless
+        }
+        self.stateless = tuple((m, compiled[m.node.name] or _kernel(m, batch, self.dtype)) for m in stateless)
         self.bias = layer.members[-1].bias.astype(self.dtype)
         self.neurons = (
             operation.neuron_kernel(batch, head.shape, self.dtype) if isinstance(operation, Neurons) else None
@@ -124,6 +137,16 @@ class FusedModel(PyLoihiProcessModel):
         """One step of the `Delay`; its bias too is of this image only."""
         step = self._step()
         return head(np.zeros_like(x) if step < head.lag else x, step)
+
+
+def compiled_kernel(layer: Layer, member: Member, dtype: type) -> Kernel | None:
+    """What computes a node that reads one population's spikes, in float32, which holds its sums; None of others."""
+    spiking = {source.name for source in layer.sources if source.spiking}
+    if dtype is not np.float32 or len(member.inputs) != 1 or not spiking.issuperset(member.inputs):
+        return None
+    from neuromorphic.execution.fronts import kernel
+
+    return kernel(member.node, dtype)
 
 
 def _kernel(member: Member, batch: int, dtype: type) -> Kernel:

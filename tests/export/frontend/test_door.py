@@ -206,12 +206,12 @@ def test_what_has_no_lowering_is_refused_by_module_and_operator(layers, words):
 
 
 def test_a_report_names_the_first_spike_that_differs(small):
-    threshold = small.graph.nodes["net.2"].v_threshold
-    kept = threshold.copy()
-    threshold[:] = 100.0
+    neurons = small.graph.nodes["net.2"]
+    kept = neurons.v_threshold
+    neurons.v_threshold = np.full_like(kept, 100.0)
     try:
         found = report(small, images=2)
     finally:
-        threshold[:] = kept
+        neurons.v_threshold = kept
     assert found.nodes["net.2"].mismatches > 0
     assert (found.first_mismatch.node, found.first_mismatch.found) == ("net.2", False)

@@ -9,6 +9,7 @@ import pytest
 
 from neuromorphic.analysis.exactness import doubles
 from neuromorphic.errors import RefusedInput, SimulationFailed
+from neuromorphic.execution import fast
 from neuromorphic.execution.reference import run, run_in_batches
 from neuromorphic.ir.parity import compare
 from neuromorphic.ir.trace import Trace
@@ -45,10 +46,14 @@ def frames(graph, images, seed=0):
     return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("models", ["fused", "stock"])
+@pytest.mark.parametrize("models", ["fused", "stock", "compiled"])
 @pytest.mark.parametrize("build", [small_net, spike_driven, published])
-def test_lava_equals_the_reference(build, models):
+def test_lava_equals_the_reference(build, models, monkeypatch):
     graph = integers(from_nir(build()))
+    if models == "compiled":
+        pytest.importorskip("numba", reason="the extra `fast` is not installed")
+        monkeypatch.setattr(fast, "WORTHWHILE", 0)
+        models = "fused"
     x = frames(graph, 3)
     expected = run(graph, x)
     trace = simulate(graph, x, precision="loihi2", models=models)

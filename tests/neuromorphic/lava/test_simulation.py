@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from neuromorphic.analysis.exactness import doubles, doubles_on
 from neuromorphic.errors import RefusedInput
+from neuromorphic.execution import fast
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.parity import compare
 from neuromorphic.lava.simulation import simulate
@@ -156,6 +157,14 @@ def test_single_precision_is_used_where_the_weights_prove_it():
     assert doubles(graph) == set()
     x = frames(graph, 3)
     assert_equal(simulate(graph, x), run(graph, x))
+
+
+def test_long_runs_take_compiled_kernels(monkeypatch):
+    pytest.importorskip("numba", reason="the extra `fast` is not installed")
+    monkeypatch.setattr(fast, "WORTHWHILE", 0)
+    graph = coarse_net()
+    x = frames(graph, 5)
+    assert_equal(simulate(graph, x, batch=2), run(graph, x))
 
 
 @pytest.mark.parametrize("nudged", ["conv", "readout"])

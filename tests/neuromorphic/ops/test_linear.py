@@ -99,4 +99,4 @@ def test_a_population_is_not_linear():
     layer = Layer((member, member), (), (), (), 1)
     model = type("Model", (FusedModel,), {"dtype": np.float32})
     with pytest.raises(TypeError, match="node 'lif': Lif inside of a layer"):
-        model({"layer": layer, "lead": (1,), "time_steps": 1, "membranes": None})
+        model({"layer": layer, "lead": (1,), "time_steps": 1, "membranes": None, "compiled": False})
