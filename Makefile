@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lint test test-slow demo bench counters readers netx zoo wheel tutorials site clean
+.PHONY: help .venv lint alone test test-slow demo bench counters readers netx zoo wheel tutorials site clean
 
 help: ## list these commands
 	@grep -hE '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,12 +50,16 @@ lint: $(READY) ## style, types and the imports that the layout allows
 # Two processes, each a file at a time: files share what is expensive to make.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
-test: lint ## style, types and the test suite but for its slow proofs
+# These wait for processes that end more than they compute, so that `lint` runs beside them: it starts none of Lava's.
+alone: $(READY)
 	$(BIN)/python -m pytest -m "alone and not slow" $$(grep -rl --include='*.py' 'mark\.alone' tests)
-	$(BIN)/python -m pytest -m "not alone and not slow" $(SIDE_BY_SIDE)
 
-test-slow: $(READY) ## proofs that take more than 20 s each; their last figures stand in docs/results.md
-	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
+test: $(READY) ## style, types and the test suite but for its slow proofs
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint alone
+	$(BIN)/python -m pytest -m "not alone and not slow" $(SIDE_BY_SIDE) --ignore=tests/test_imports.py
+
+test-slow: $(READY) ## proofs of more than 20 s each, and many more random examples; the last figures: docs/results.md
+	$(BIN)/python -m pytest -m "slow or drawn" --hypothesis-profile=many $(SIDE_BY_SIDE)
 
 demo: $(READY) ## a shipped checkpoint from export to energy, on sample photographs (under 3 minutes)
 	$(BIN)/python scripts/demo.py

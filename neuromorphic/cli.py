@@ -264,9 +264,7 @@ def simulate(
             said += [*displaced(graph), *counted(graph), *widths_of(graph, totals.answers)]
         said += [] if placed is None else cores(placed)
         if classifies(graph):
-            # Labels are the model's class numbers now, whatever they were in the images' source.
-            names = () if graph.metadata.label_names else found.label_names
-            results.print(table(graph, totals, found.names, truth.classes, names))
+            results.print(table(graph, totals, found.names, truth.classes, truth.label_names))
         for line in said:
             results.print(line, markup=False)
         if placed is not None and placement is not None and drawing is not None:

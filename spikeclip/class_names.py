@@ -16,6 +16,9 @@ from spikeclip.errors import RefusedInput
 SHOWN = 12
 """Names that a refusal lists."""
 
+MOST_DIGITS = 10
+"""Names of as many digits number no class of a model."""
+
 
 def normalised(name: str) -> str:
     """`name` in the spelling in which names are compared: `Maine_Coon`, `maine-coon` and `maine  coon` are one."""
@@ -31,6 +34,16 @@ def same_class(name: str, names: Sequence[str]) -> bool:
 def same_list(names: Sequence[str], others: Sequence[str]) -> bool:
     """Whether two lists name the same classes in the same order."""
     return [*map(normalised, names)] == [*map(normalised, others)]
+
+
+def class_numbers(names: Sequence[str]) -> NDArray[np.int64] | None:
+    """The numbers that folders are named by, `0`, `1`, `2`, `10`; None where a name is no whole number.
+
+    Sorted as text, `10` comes before `2`: the place of such a name among the others is not its number.
+    """
+    if not names or not all(name.isdecimal() and len(name) < MOST_DIGITS for name in names):
+        return None
+    return np.asarray([int(name) for name in names], np.int64)
 
 
 def find_classes(wanted: Sequence[str], known: Sequence[str], whose: str, owner: str) -> NDArray[np.int64]:
@@ -50,10 +63,10 @@ def find_classes(wanted: Sequence[str], known: Sequence[str], whose: str, owner:
     if same_list(wanted, known):
         return np.arange(len(wanted))  # the same list, even if a name is in it twice, as ImageNet's crane is
     spellings = [normalised(name) for name in known]
+    exact, alike = _places(known), _places(spellings)
     numbers, missing = [], []
     for name in wanted:
-        exact = [i for i, other in enumerate(known) if other == name]
-        places = exact or [i for i, spelling in enumerate(spellings) if spelling == normalised(name)]
+        places = exact.get(name) or alike.get(normalised(name), [])
         if len(places) > 1:
             raise RefusedInput(
                 f"{whose}: class {name!r} could be classes {' and '.join(map(str, places))} of {owner}, "
@@ -65,6 +78,14 @@ def find_classes(wanted: Sequence[str], known: Sequence[str], whose: str, owner:
     if missing:
         raise RefusedInput(f"{whose}: {_missing(missing, known, spellings, owner)}")
     return np.asarray(numbers, np.int64)
+
+
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    """Where each of the names stands, once or more often."""
+    places: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        places.setdefault(name, []).append(i)
+    return places
 
 
 def _missing(missing: Sequence[str], known: Sequence[str], spellings: Sequence[str], owner: str) -> str:

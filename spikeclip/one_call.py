@@ -99,15 +99,30 @@ def _frames(graph: Graph, frames: Any, images: Any, limit: int | None) -> NDArra
     if isinstance(frames, Mapping) and all(isinstance(each, str | Path) for each in frames.values()):
         return find_frames(graph, {name: Path(each) for name, each in frames.items()}, limit=limit).floats()
     if isinstance(frames, Mapping):
-        arrays = {name: np.asarray(each, np.float32) for name, each in frames.items()}
+        arrays = {name: _numbers(each) for name, each in frames.items()}
         return np.asarray(side_by_side(graph, arrays)[:limit])
     if isinstance(frames, str | Path):
         return find_frames(graph, Path(frames), limit=limit).floats()
     if frames is not None:
-        return np.asarray(frames, np.float32)[:limit]
+        return _numbers(frames)[:limit]
     if isinstance(images, str | Path):
         return frames_of(graph, find_inputs(graph, str(images), {}, limit=limit))
-    return encode(graph, np.asarray(images, np.uint8)[:limit])
+    pixels = np.asarray(images)
+    if pixels.dtype != np.uint8:
+        raise RefusedInput(f"images are {pixels.dtype}; expected levels of 8 bits, uint8 [N, H, W, C]")
+    return encode(graph, pixels[:limit])
+
+
+def _numbers(frames: Any) -> NDArray[np.float32]:
+    """Float32 of frames that are real and finite numbers."""
+    given = np.asarray(frames)
+    if given.dtype.kind not in "biuf":
+        raise RefusedInput(f"frames are {given.dtype}; expected real numbers [N, T, ...] or [N, ...]")
+    with np.errstate(over="ignore"):
+        values = given.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise RefusedInput("frames hold values that are not finite")
+    return values
 
 
 def _quantised(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeclip.class_names import find_classes, same_list
+from spikeclip.class_names import class_numbers, find_classes, same_list
 from spikeclip.errors import RefusedInput
 
 TOP = 5
@@ -45,10 +45,12 @@ class Truth:
     Attributes:
         classes: int64 `[N]`; None where the images have no labels.
         assumed: what was taken for granted, in sentences.
+        label_names: the images' own names of these classes, where the model has none and they are more than numbers.
     """
 
     classes: NDArray[np.int64] | None
     assumed: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
 
     def accuracy(self, predictions: NDArray[np.integer]) -> float | None:
         """The share of `predictions` `[N]` that are right; None where the images have no labels."""
@@ -77,18 +79,25 @@ def find_truth(images: Labelled, names: Sequence[str], outputs: int, model: str)
         shown = np.unique(labels)  # a class without an image needs no score
         numbers = find_classes([images.label_names[i] for i in shown], names, source, model)
         return Truth(numbers[np.searchsorted(shown, labels)])
+    named_by = class_numbers(images.label_names)
+    if named_by is not None:
+        labels = named_by[labels]
     if labels.max() >= outputs:
         worst = int(labels.argmax())
         raise RefusedInput(
             f"{source}: label {labels[worst]} (image {images.names[worst]}); {model} has {outputs} classes, expected 0 "
             f"to {outputs - 1}"
         )
-    return Truth(labels, (assumption(images, names, model),))
+    known = () if names or named_by is not None else tuple(images.label_names)
+    return Truth(labels, (assumption(images, names, model),), known)
 
 
 def assumption(images: Labelled, names: Sequence[str], model: str) -> str:
     """The sentence that labels are taken for the model's class numbers, for want of names."""
     without = f"{model} has no names of classes" if images.label_names else "the images come without names of classes"
+    if class_numbers(images.label_names) is not None:
+        counted = "which the classes of the images are named by (torchvision's ImageFolder counts names as text)"
+        return f"labels are taken to be the model's class numbers, {counted}: {without}"
     known = list(images.label_names or names)
     examples = ", ".join(f"{i} is {name}" for i, name in enumerate(known[:2]))
     return f"labels are taken to be the model's class numbers ({examples or '0, 1, ...'}): {without}"

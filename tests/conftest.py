@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet, load_images
 from spikeclip.encoder import Encoder
+from tests import drawn
 
-# No test decides by the clock what a busy machine can change.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+drawn.register()
+settings.load_profile(drawn.FEW)
 
 
 def pytest_configure() -> None:

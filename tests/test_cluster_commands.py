@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import nir
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from neuromorphic.ir.trace_shards import file_of
 from neuromorphic.runs import cli_shards, streaming
 from tests.neuromorphic.cluster.deadly import DeadlySimulation
 from tests.neuromorphic.cluster.tasks import MARKS
+from tests.neuromorphic.execution.test_several_inputs import EARS, EYES, FILE
 from tests.spikeclip.published import random_state
 
 
@@ -92,6 +94,25 @@ def test_a_trace_in_shards_is_the_trace_of_one_file(place, tmp_path):
     file_of(apart, 1).unlink()
     result(place, *again)  # the shard whose file is gone runs again
     assert Trace.read(apart, slice(2, 7)) == Trace.read(tmp_path / "plain.h5", slice(2, 7))
+
+
+@pytest.mark.parametrize("command", ["simulate", "energy"])
+def test_a_graph_of_several_inputs_is_shared_out(tmp_path, command):
+    """Each shard has its samples of every input: https://github.com/neuromorphs/NIRTorch/issues/30."""
+    nir.write(tmp_path / "two.nir", FILE)
+    words = [tmp_path / "two.nir"]
+    for name, values in (("image", EYES), ("sound", EARS)):
+        np.save(tmp_path / f"{name}.npy", values)
+        words += ["--frames", f"{name}={tmp_path / name}.npy"]
+        words += ["--calibrate", f"{name}={tmp_path / name}.npy"] if command == "simulate" else []
+    app, more = neuromorphic.cli.app, ["--backend", "reference", "--precision", "loihi2"]
+    if command == "energy":
+        app, more = energy.cli.app, ["--input-kind", "spikes"]
+    here = SimpleNamespace(commands={command: (app, [*words, *more])})
+    expected = result(here, command, tmp_path / "run")
+    kept = tmp_path / "kept"
+    assert result(here, command, tmp_path / "run", "--resume", kept) == expected
+    assert len(list(kept.rglob("*.npz"))) > 1
 
 
 def test_another_run_does_not_go_on_from_these_shards(place, tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.utils._pytree import tree_leaves
 
 from export.frontend.axes import Axes
 from export.frontend.context import Context
@@ -51,8 +52,9 @@ def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> 
             arguments.append(_frames(context, axes, shape) if known is None else state[known].detach())
     paths = [names.get(c.name) for c in program.graph.nodes if c.op == "placeholder"]
     result = _run(context, program.graph_module, arguments, paths)
-    while isinstance(result, tuple | list) and result:
-        result = result[0]
+    result, *others = tree_leaves(result) or [None]
+    if others:
+        context.notes.append(f"of {1 + len(others)} results of the module the first is the output")
     context.call = None
     if not isinstance(result, Signal):
         raise RefusedInput(f"the module returns {type(result).__name__}; expected spikes or currents of its input")

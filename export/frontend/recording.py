@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from export.frames import check_frames
 from export.frontend.inputs import Inputs
@@ -82,9 +83,7 @@ def record_module(
         rest(module)
         with watched(module, places, dtype) as seen, torch.backends.nnpack.flags(enabled=False):
             result = module(inputs.tensor(part, dtype))
-        while isinstance(result, tuple | list):
-            result = result[0]
-        results.append(result.double().numpy())
+        results.append(tree_leaves(result)[0].double().numpy())
         for name, bits in _assembled(seen, places, shapes, len(part), time_steps).items():
             kept[name].append(bits)
         progress(min(start + batch, len(frames)), len(frames))

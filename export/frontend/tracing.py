@@ -14,6 +14,7 @@ from unittest import mock
 import torch
 import torch.fx.config
 from torch import Tensor, nn
+from torch.fx import _lazy_graph_module as graph_modules
 
 from export.frontend.neurons.equations import Neurons
 from export.frontend.neurons.libraries import neurons_of, returned_states
@@ -71,9 +72,11 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
         root.set_submodule(path, _Opaque(path, root.get_submodule(path)))
     leaves = frozenset(path for path, part in root.named_modules() if path and not any(True for _ in part.children()))
     try:
-        # Which line of the module's code each call stands in takes an eighth of the time, and nothing here reads it.
+        # Which line of the module's code each call stands in takes an eighth of the time, and writing Python code of
+        # every graph on the way a fifth; nothing here reads either.
         without_lines = mock.patch.object(torch.fx.config, "do_not_emit_stack_traces", True, create=True)
-        with torch.no_grad(), warnings.catch_warnings(), without_lines:
+        without_code = graph_modules._use_lazy_graph_module(True)
+        with torch.no_grad(), warnings.catch_warnings(), without_lines, without_code:
             warnings.simplefilter("ignore")  # of torch.export, about itself
             program = torch.export.export(root, (example,), strict=False)
     except RefusedInput:

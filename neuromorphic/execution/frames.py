@@ -31,7 +31,7 @@ def per_step(graph: Graph, given: Given, time_steps: int | None = None) -> NDArr
         steps = time_steps or known
         if steps is None:
             raise RefusedInput(
-                f"{graph.source}: the file doesn't say how many time steps an image takes; give a number"
+                f"{graph.source}: the file doesn't say how many time steps an image takes; expected --time-steps"
             )
         frames = np.broadcast_to(frames[:, None], (len(frames), steps, *shape))
     elif frames.shape[2:] != shape:
@@ -75,7 +75,9 @@ def timed(graph: Graph, frames: NDArray[np.float32] | None, time_steps: int | No
     shown = None if frames is None or still(graph, frames) else frames.shape[1]
     steps = time_steps or shown
     if steps is None:
-        raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes; give a number")
+        raise RefusedInput(
+            f"{graph.source}: the file doesn't say how many time steps an image takes; expected --time-steps"
+        )
     return replace(graph, metadata=replace(graph.metadata, time_steps=steps))
 
 

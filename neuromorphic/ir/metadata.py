@@ -99,7 +99,7 @@ class GraphMetadata:
         """
         asked = dt
         if KEY not in metadata:
-            found = _number(metadata.get("dt"))
+            found = _seconds(metadata.get("dt"), source)
             dt = found if asked is None else asked
             _check_dt(dt, found, source)
             kind = _input_kind(metadata.get("input_kind"), source)
@@ -140,10 +140,21 @@ class GraphMetadata:
         )
 
 
-def _number(value: Any) -> float | None:
-    """`value` as a float where it is one number."""
+def _seconds(value: Any, source: str) -> float | None:
+    """What another exporter's metadata say of dt: a number, or one as text; None where they don't.
+
+    Raises:
+        RefusedInput: it is neither, so that nobody knows what the writer meant.
+    """
+    if value is None:
+        return None
     array = np.asarray(value)
-    return float(array.item()) if array.size == 1 and array.dtype.kind in "iuf" else None
+    try:
+        if array.size == 1 and array.dtype.kind in "iufSUO":
+            return float(array.item())
+    except (TypeError, ValueError):
+        pass
+    raise RefusedInput(f"{source}: metadata dt is {shown(value)}; expected a number of seconds")
 
 
 def _check_dt(asked: float | None, stated: float | None, source: str) -> None:

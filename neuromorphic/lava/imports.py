@@ -4,8 +4,8 @@ Lava's `var_model` takes an instance of the dataclass `ByteEncoder` as the defau
 default must be hashable, which a dataclass with `__eq__` is not.  So that one class is made hashable while that one
 module is imported, and nothing else is touched.
 
-Lava's `Conv` takes one function of scipy.signal, whose import takes longer than all of Lava's: it is put off until that
-function is called.
+Lava's `Conv` takes one function of scipy.signal, whose import takes longer than all of Lava's; scipy takes all names of
+numpy, its translator of Fortran among them.  Both are put off until something in them is asked for.
 """
 
 import dataclasses
@@ -13,9 +13,6 @@ import importlib
 import importlib.util
 import sys
 from typing import Any
-from unittest import mock
-
-import scipy
 
 _MODULE = "lava.magma.compiler.var_model"
 
@@ -28,17 +25,22 @@ def _import_var_model() -> None:
             options["unsafe_hash"] = True
         return original(cls, **options)
 
-    with mock.patch.object(dataclasses, "dataclass", dataclass):
+    vars(dataclasses)["dataclass"] = dataclass
+    try:
         importlib.import_module(_MODULE)
+    finally:
+        vars(dataclasses)["dataclass"] = original
 
 
-def _put_off_convolution() -> None:
-    """Let `from scipy import signal` find a module that is executed when something in it is asked for."""
-    spec = importlib.util.find_spec("scipy.signal")
-    if "scipy.signal" in sys.modules or spec is None or spec.loader is None:
+def _put_off(package: str, name: str) -> None:
+    """Let `from package import name` find a module that is executed when something in it is asked for."""
+    whole = f"{package}.{name}"
+    spec = importlib.util.find_spec(whole)
+    if whole in sys.modules or spec is None or spec.loader is None:
         return
     spec.loader = importlib.util.LazyLoader(spec.loader)
-    sys.modules["scipy.signal"] = scipy.signal = module = importlib.util.module_from_spec(spec)
+    sys.modules[whole] = module = importlib.util.module_from_spec(spec)
+    setattr(sys.modules[package], name, module)
     spec.loader.exec_module(module)
 
 
@@ -47,6 +49,7 @@ def import_convolution() -> None:
     importlib.import_module("scipy.signal")
 
 
+_put_off("numpy", "f2py")
+_put_off("scipy", "signal")
 if _MODULE not in sys.modules:
     _import_var_model()
-_put_off_convolution()

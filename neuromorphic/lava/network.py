@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
 
@@ -113,8 +112,11 @@ def _models_found_once() -> Iterator[None]:
             known[type(proc)] = find(proc)
         return known[type(proc)]
 
-    with mock.patch.object(ProcGroupDiGraphs, "_find_proc_models", staticmethod(found)):
+    ProcGroupDiGraphs._find_proc_models = staticmethod(found)
+    try:
         yield
+    finally:
+        ProcGroupDiGraphs._find_proc_models = staticmethod(find)
 
 
 def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:

@@ -132,7 +132,9 @@ def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
         return np.broadcast_to(np.float32(-np.expm1(-given.dt / tau.astype(np.float64))), shape)
     dt = tau.dtype.type(given.dt)
     if tau.min() < dt:
-        raise RefusedInput(f"{where}: {what} is {tau.min()} s; expected at least dt = {given.dt} s")
+        raise RefusedInput(
+            f"{where}: {what} is {tau.min()} s; expected at least dt = {given.dt} s (--dt, --written-by)"
+        )
     # In the file's type: in float32 2e-4 / 1e-4 is exactly 2, and 1 / 2 exactly 0.5.
     with np.errstate(over="ignore"):  # a tau beyond float32's steps decays by 0
         steps = tau / dt

@@ -27,6 +27,9 @@ NEURONS = {
 }
 """Parameters of which there is one per neuron, or one for all."""
 
+BESIDES = frozenset({"type", "shape", "metadata"})
+"""What documents of nodes hold besides the parameters of their type."""
+
 SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", ""),
     (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for; expected `git lfs pull` first"),
@@ -96,11 +99,16 @@ def unmade(document: dict[str, Any], source: str) -> list[str]:
             made_of(node)
         except Exception as error:  # whatever they lead to: KeyError, AssertionError, ...
             lacks = [f.name for f in fields(kind) if f.init and _required(f) and f.name not in node]
-            reasons.append(
-                f"{where} lacks {', '.join(lacks)}"
-                if lacks
-                else f"{where} can't be made of what it holds ({type(error).__name__}: {first_line(str(error))})"
-            )
+            strange = sorted(node.keys() - {f.name for f in fields(kind) if f.init} - BESIDES)
+            if lacks:
+                reasons.append(f"{where} lacks {', '.join(lacks)}")
+            elif strange:
+                reasons.append(
+                    f"{where} has {', '.join(map(shown, strange))}, which NIR's {node['type']} does not have"
+                )
+            else:
+                why = f"{type(error).__name__}: {first_line(str(error))}"
+                reasons.append(f"{where} can't be made of what it holds ({why})")
     return reasons
 
 

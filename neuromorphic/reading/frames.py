@@ -14,7 +14,8 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import check_inputs, side_by_side
 from neuromorphic.ir.metadata import InputKind, normalisation
 from neuromorphic.ops.dyadic import on_grid
-from neuromorphic.reading.events import Bin, bin_events, find_recordings, holds_events
+from neuromorphic.reading.events import LIMIT, Bin, bin_events, files_by_class, find_recordings, holds_events
+from neuromorphic.reading.formats import check_format
 from neuromorphic.reading.recordings import is_recording, read_recording
 
 
@@ -148,8 +149,9 @@ def find_frames(
     Args:
         graph: that reads them.
         given: `.npy` or `.npz`: numbers `[N, *input shape]`, or `[N, T, *input shape]` for one frame per step; NIR's
-            data format (`nir.write_data`), which may hold those of every input; or events (`reading.events`).  Of
-            several inputs, such a file by the name of each (`named_files`).
+            data format (`nir.write_data`), which may hold those of every input; a folder of the frames of a sample in
+            each file; or events (`reading.events`).  Of several inputs, such a file by the name of each
+            (`named_files`).
         options: what the files leave open.
         limit: take the first N only.
 
@@ -191,14 +193,37 @@ def _joined(graph: Graph, found: Mapping[str, Frames]) -> Frames:
 
 def _found(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
     """The frames in one file, of the graph's first input."""
-    if options.bin is not None and not holds_events(path):
-        raise RefusedInput(f"{path}: --bin is for events (x, y, p, t) of a camera; expected no --bin")
-    if is_recording(path):
-        values, kind = read_recording(graph, path)
-        return _named(Frames(values, (), str(path), kind=kind), limit)
+    check_format(path)
+    recording = read_recording(graph, path) if is_recording(path) else None
     if holds_events(path):
         return _from_events(graph, path, options, limit)
+    if options.bin is not None:
+        raise RefusedInput(f"{path}: --bin is for events (x, y, p, t) of a camera; expected no --bin")
+    if recording is not None:
+        return _named(Frames(recording[0], (), str(path), kind=recording[1]), limit)
+    if path.is_dir():
+        return _from_folder(graph, path, options.time_first, limit)
     return _named(_stored(graph, path, options.time_first), limit)
+
+
+def _from_folder(graph: Graph, root: Path, time_first: bool, limit: int | None) -> Frames:
+    """The frames of a sample in each file, `[T, *input shape]`, as SpikingJelly keeps them; folders are classes."""
+    if time_first:
+        raise RefusedInput(f"{root}: holds a sample in each file, [T, ...]; expected no --time-first")
+    found, classes = files_by_class(root, LIMIT if limit is None else limit)
+    samples: list[NDArray[Any]] = []
+    for _, file in found:
+        sample = _arrays(file).get("frames")
+        if sample is None or sample.dtype.kind not in "biuf" or sample.shape[1:] != graph.nodes[graph.input].shape:
+            held = "no frames" if sample is None else f"frames of the shape {list(sample.shape)} ({sample.dtype})"
+            expected = f"[T, ...] of the input {list(graph.nodes[graph.input].shape)} of {graph.source}"
+            raise RefusedInput(f"{file}: holds {held}; expected {expected}, one sample in each file of a folder")
+        if samples and sample.shape != samples[0].shape:
+            raise RefusedInput(f"{file}: {len(sample)} time steps; expected {len(samples[0])}, as in {found[0][1]}")
+        samples.append(sample)
+    labels = np.asarray([number for number, _ in found], np.int64) if classes else None
+    names = tuple(file.relative_to(root).as_posix() for _, file in found)
+    return Frames(np.stack(samples), names, str(root), labels, classes)
 
 
 def _from_events(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
@@ -232,9 +257,13 @@ def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
         values = values.swapaxes(0, 1)
     elif values.ndim == len(shape) + 2 and not assumed:
         assumed = _axes(values.shape[:2], graph, path)
+    if ignored := sorted(arrays.keys() - {"frames", "labels", "label_names"}):
+        assumed = (*assumed, f"{path.name} holds {', '.join(ignored)} too, which nothing reads (labels are `labels`)")
     labels, names = arrays.get("labels"), arrays.get("label_names", np.zeros(0, np.str_))
     if labels is not None and (labels.shape != values.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0):
-        raise RefusedInput(f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected [{len(values)}] classes")
+        below = f", {labels.min()} among them" if labels.dtype.kind == "i" and labels.min(initial=0) < 0 else ""
+        held = f"labels are {labels.dtype} {list(labels.shape)}{below}"
+        raise RefusedInput(f"{path}: {held}; expected integers [{len(values)}], classes from 0")
     if (
         names.ndim != 1
         or names.dtype.kind not in "SU"

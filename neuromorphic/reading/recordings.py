@@ -63,6 +63,11 @@ def _observable(graph: Graph, path: Path) -> "nir.EventData | nir.TimeGriddedDat
     """What the file records of the graph's input."""
     try:
         with h5py.File(path, "r") as file:
+            if "spikes/times" in file and "spikes/units" in file:
+                raise RefusedInput(
+                    f"{path}: times and units of spikes, as of the Spiking Heidelberg Digits; expected the events of a "
+                    "sample in each file, as a structured array of x (the unit), t and p (tonic), or frames"
+                )
             survey(file, path)
             if file.attrs.get("__type__") != "NIRGraphData":
                 raise RefusedInput(

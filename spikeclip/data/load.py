@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from neuromorphic.errors import meant
 from spikeclip.data import cifar, flowers102, oxford_pets, stl10
@@ -53,6 +53,13 @@ LAYOUTS = {
     "pets": _Layout(oxford_pets.find_pets, oxford_pets.SPLITS),
     "caltech101": _Layout(find_caltech101),
 }
+
+
+EXPECTED = (
+    "expected an .npz, an image, a folder of images or of class folders, 'samples', or an unpacked data set as "
+    f"KIND:DIR[:SPLIT] with a KIND of {', '.join(LAYOUTS)}"
+)
+"""What a SPEC may be, as refusals say it."""
 
 
 def load_images(
@@ -111,11 +118,16 @@ def _find(spec: str, limit: int | None) -> Found:
     if path.is_dir():
         return find_in_folder(path, limit)
     if not path.is_file():
-        raise RefusedInput(
-            f"images {spec!r}: no such file or folder; expected an .npz, an image, a folder, 'samples', or "
-            f"KIND:DIR[:SPLIT] with a KIND of {', '.join(LAYOUTS)}{meant(kind, (*LAYOUTS, 'samples'))}"
-        )
-    return find_in_npz(path, limit) if path.suffix == ".npz" else Found([path], (path.name,))
+        raise RefusedInput(f"images {spec!r}: no such file or folder; {EXPECTED}{meant(kind, (*LAYOUTS, 'samples'))}")
+    if path.suffix == ".npz":
+        return find_in_npz(path, limit)
+    try:
+        Image.open(path).close()
+    except UnidentifiedImageError as error:
+        raise RefusedInput(f"images {spec!r}: the file is no image that Pillow knows; {EXPECTED}") from error
+    except Exception:  # a damaged image, which whoever reads it names
+        pass
+    return Found([path], (path.name,))
 
 
 def _split(rest: str, splits: tuple[str, ...], spec: str) -> tuple[Path, str]:

@@ -287,8 +287,9 @@ def test_files_of_other_libraries_are_counted_by_the_command(path, tmp_path):
     np.save(tmp_path / "frames.npy", frames)
     run(graph, frames).write(tmp_path / "run.h5")
     dt = ["--dt", "1e-6"] if "norse" in path.stem else []
-    for source in (["--frames", tmp_path / "frames.npy"], ["--trace", tmp_path / "run.h5"]):
-        outputs = ["--csv", tmp_path / "c.csv", "--html", tmp_path / "r.html", "--json", tmp_path / "r.json"]
+    outputs = ["--csv", tmp_path / "c.csv", "--json", tmp_path / "r.json"]
+    page = ["--html", tmp_path / "r.html"]
+    for source in (["--frames", tmp_path / "frames.npy", *page], ["--trace", tmp_path / "run.h5"]):
         result = CliRunner().invoke(app, [str(word) for word in (path, *dt, *source, *outputs)])
         assert result.exit_code == 0, result.output
         assert "ANN of the same layers, once" in result.stdout

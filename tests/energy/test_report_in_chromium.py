@@ -88,6 +88,10 @@ def test_page_shows_every_figure_and_fits(browser, page, width, dark):
     assert browser.evaluate(PAPER) == ("rgb(20, 24, 28)" if dark else "rgb(255, 255, 255)")
     # 4.5 is what WCAG 2.2 asks for at level AA.
     assert browser.evaluate(FAINTEST) >= 4.5
+
+
+def test_the_whole_page_can_be_drawn(browser, page):
+    browser.open(page, 375, dark=True)
     assert browser.picture().startswith(b"\x89PNG")
 
 

@@ -6,13 +6,14 @@ Runtime's optimisations.
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from spikingjelly.activation_based import layer
 
 import export
 from export.onnx.model import build
 from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
+from tests.drawn import drawn
 from tests.export import onnx_runs, parity
 from tests.export.encoders import Custom, checkpoint, conv, lif, published, seeded
 
@@ -25,7 +26,7 @@ def assert_equals_torch(prepared, n=2, seed=0):
     return trace
 
 
-@settings(max_examples=12, deadline=None)
+@drawn(4)
 @given(
     width=st.sampled_from([8, 16, 24]),
     depth=st.integers(1, 2),
@@ -51,7 +52,7 @@ def test_random_encoders(make_encoder, width, depth, time_steps, image_size, tau
         assert_equals_torch(prepared, seed=seed)
 
 
-@settings(max_examples=12, deadline=None)
+@drawn(4)
 @given(
     heads=st.integers(1, 4),
     channels=st.sampled_from([2, 5, 8]),

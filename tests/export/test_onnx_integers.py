@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
@@ -20,9 +20,10 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.ops import Affine, Conv2d, MaxPool2d, Shapes, SumPool2d
 from neuromorphic.reading.build import from_nir
+from tests.drawn import drawn
 from tests.neuromorphic import chip_oracle
 from tests.neuromorphic.graphs import chain, lif, small_net
-from tests.neuromorphic.loihi2.test_compositions import T, quantised
+from tests.neuromorphic.loihi2.test_compositions import FEW, T, quantised
 from tests.properties.random_graphs import integer_examples
 
 INTEGERS = {onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64}
@@ -56,7 +57,7 @@ def assert_same(found, spikes, membranes, outputs):
     np.testing.assert_array_equal(found["outputs"].astype(np.float32).reshape(outputs.shape), outputs)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@drawn(20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(integer_examples())
 def test_random_graphs_that_wrap_and_saturate_equal_the_reference(example):
     graph, frames = example.graph, example.frames
@@ -66,7 +67,9 @@ def test_random_graphs_that_wrap_and_saturate_equal_the_reference(example):
     assert_same(found, spikes, expected.membranes, expected.outputs)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize(
+    "seed", [*range(FEW // 2), *(pytest.param(n, marks=pytest.mark.slow) for n in range(FEW // 2, FEW))]
+)
 def test_compositions_with_loops_and_delays_are_what_the_chips_equations_say(seed):
     graph, frames = quantised(seed, membranes=False)
     if refused := refusals(graph):

@@ -16,6 +16,7 @@ from neuromorphic.analysis.rounding import SINGLE
 from neuromorphic.ops import Interval, Sums
 from neuromorphic.ops.dyadic import fraction_bits, magnitude_bits
 from spikeclip.preprocess import Preprocessing
+from tests.drawn import drawn
 from tests.export.proofs import certify, propagate, snap, view
 
 PIXELS = Preprocessing(image_size=4, mean=(128.0, 64.0), std=(64.0, 128.0))
@@ -95,7 +96,7 @@ def test_and_gate_at_its_most_steps():
     assert and_gate((1, 1, 1), AND_STEPS + 1).v_threshold.max() == 1  # why the limit is what it is
 
 
-@settings(max_examples=400, deadline=None)
+@drawn(100)
 @given(
     a=st.integers(1, 3),
     decay_input=st.booleans(),

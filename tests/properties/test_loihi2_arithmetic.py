@@ -5,7 +5,7 @@ Lava's `LIFReset` runs here without its runtime: its model's methods are called 
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import neuromorphic.lava.imports  # noqa: F401  (before any module of Lava)
@@ -16,6 +16,7 @@ from lava.proc.lif.models import PyLifResetModelBitAcc
 from neuromorphic.lava.stock_limits import LARGEST_CURRENT, largest_current
 from neuromorphic.ops import LoihiLif, State
 from neuromorphic.ops.loihi import decayed, wrap
+from tests.drawn import drawn
 
 LIMIT = 2**23
 EDGES = (0, 1, 2, 3, 63, 64, 65, 2**17 - 1, 2**17, 2**17 + 1, 2**18 - 1, 2**18, 2**18 + 1)
@@ -83,7 +84,7 @@ CURRENTS = st.one_of(signed(EDGES), signed((LARGEST_CURRENT - 1, LARGEST_CURRENT
 MEMBRANES = st.one_of(signed((*EDGES, LIMIT - 2, LIMIT - 1)), st.integers(1 - LIMIT, LIMIT - 1))
 
 
-@settings(max_examples=2000, deadline=None)
+@drawn(300)
 @given(MEMBRANES, CURRENTS, DECAYS, st.integers(0, 2**17 - 1), st.integers(-4096, 4095), st.integers(0, 7))
 @example(LIMIT - 1, 2**17, 0, 2**17 - 1, 4095, 7)
 @example(1 - LIMIT, -(2**17) - 1, 0, 0, -4096, 7)
@@ -97,7 +98,7 @@ def test_a_step_equals_plain_integers(v, x, decay, threshold, mantissa, exponent
     assert membranes[0] == (0 if spike else charged)
 
 
-@settings(max_examples=300, deadline=None)
+@drawn(60)
 @given(st.integers(0, 2**32 - 1), DECAYS, st.integers(0, 7), st.sampled_from([2**6, 2**12, 2**17, 2**18 + 2**17 - 1]))
 def test_streams_equal_lavas_model_and_the_fast_neurons(seed, decay, exponent, largest):
     """64 neurons each, eight steps: every u, every v, every spike."""
@@ -122,7 +123,7 @@ def test_streams_equal_lavas_model_and_the_fast_neurons(seed, decay, exponent, l
 SYNAPSES = st.one_of(st.sampled_from([1, 2, 1024, 2048, 3072, 4094, 4095]), st.integers(1, 4095))
 
 
-@settings(max_examples=300, deadline=None)
+@drawn(60)
 @given(st.integers(0, 2**32 - 1), DECAYS, SYNAPSES, st.integers(0, 7), st.sampled_from([2**6, 2**12, 2**16, 2**17]))
 def test_lasting_currents_equal_lavas_model_and_the_fast_neurons(seed, decay, synapse, exponent, largest):
     """As above, with an u that decays, wraps with what is left of it, and is driven; a spike leaves it as it is."""

@@ -15,6 +15,7 @@ from neuromorphic.execution.reference import run
 from neuromorphic.ir.parity import compare
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.ops.widths import STATE_LIMIT
+from tests.drawn import drawn
 from tests.properties import lockstep
 from tests.properties.random_graphs import integer_examples
 
@@ -32,7 +33,7 @@ def prefixes(graph):
         yield replace(graph, metadata=replace(graph.metadata, time_steps=steps))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW_DATA)
+@drawn(40, suppress_health_check=SLOW_DATA)
 @given(integer_examples())
 def test_fused_models_equal_the_reference_in_every_step(example):
     spikes, membranes = lockstep.run(example.graph, example.frames)

@@ -66,6 +66,11 @@ def test_a_limit_takes_the_first(model, frames):
         ({"frames": [0], "precision": "int8"}, "precision 'int8'; expected 'float' or 'loihi2'"),
         ({"frames": [0], "calibrate": [0]}, "calibrate is of the integers"),
         ({"images": "samples"}, "small.nir"),
+        # Levels of 16 bits or floats are no 8 bits: https://github.com/Nerogar/mgds/issues/55
+        ({"images": np.zeros((1, 6, 6, 2), np.uint16)}, "images are uint16; expected levels of 8 bits"),
+        ({"images": np.zeros((1, 6, 6, 2), np.float32)}, "images are float32; expected levels of 8 bits"),
+        ({"frames": np.ones((1, 4, 2, 6, 6), complex)}, "frames are complex128; expected real numbers"),
+        ({"frames": np.full((1, 4, 2, 6, 6), 1e39)}, "frames hold values that are not finite"),
     ],
 )
 def test_what_it_cannot_do_is_refused(model, options, words):

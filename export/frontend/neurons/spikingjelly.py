@@ -25,8 +25,6 @@ def read(module: Any, key: str) -> Neurons | None:
     if not hasattr(module, "v_threshold") or not hasattr(module, "surrogate_function"):
         return None
     name = type(module).__name__
-    reset = module.v_reset
-    rest = 0.0 if reset is None else float(reset)
     multi_step = name.startswith("MultiStep") or getattr(module, "step_mode", "s") == "m"
     if name in _IF:
         decay, gain = 0.0, 1.0
@@ -38,7 +36,8 @@ def read(module: Any, key: str) -> Neurons | None:
         raise RefusedInput(
             f"module {key!r}: neuron {type(module).__module__}.{name} has no lowering; known are {known}"
         )
-    kind = Reset.SOFT if reset is None else Reset.HARD
+    reset = module.v_reset
+    rest, kind = (0.0, Reset.SOFT) if reset is None else (float(reset), Reset.HARD)
     return Neurons(decay, gain, float(module.v_threshold), kind, rest, multi_step=multi_step).checked(key)
 
 

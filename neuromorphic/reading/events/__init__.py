@@ -2,6 +2,17 @@
 
 from neuromorphic.reading.events.binning import Bin, Grid, bin_events, parse_bin
 from neuromorphic.reading.events.recording import Recording, Source
-from neuromorphic.reading.events.sources import find_recordings, holds_events
+from neuromorphic.reading.events.sources import LIMIT, files_by_class, find_recordings, holds_events
 
-__all__ = ["Bin", "Grid", "Recording", "Source", "bin_events", "find_recordings", "holds_events", "parse_bin"]
+__all__ = [
+    "LIMIT",
+    "Bin",
+    "Grid",
+    "Recording",
+    "Source",
+    "bin_events",
+    "files_by_class",
+    "find_recordings",
+    "holds_events",
+    "parse_bin",
+]

@@ -12,6 +12,7 @@ The latter two are SpikingJelly's `frames_number` with `split_by="time"` and `sp
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def bin_events(
         source: of them.
         size: of a step.
         shape: of the input: `[2, H, W]` with the polarities as channels, `[1, H, W]` or `[H, W]` without, `[2 H W]`
-            where the camera is square or known.
+            where the camera is square or known; `[W]` of events without rows.
         time_steps: T; None for as many as the longest recording has. Later events are left out.
         where: the file, named in refusals.
         once: whether events that share a place are one spike.
@@ -105,6 +106,8 @@ def bin_events(
         if found.max(initial=0) > np.iinfo(np.uint16).max:
             raise RefusedInput(f"{where}: {found.max()} events in one place and step; expected fewer, or shorter steps")
         counts[n] = found
+    if size.seconds is not None:
+        assumed += _units(source)
     if late:
         total = sum(map(len, source.recordings))
         assumed.append(f"events after the {length} steps are left out: {late:,} of {total:,}")
@@ -117,10 +120,24 @@ def bin_events(
     return Grid(frames.astype(np.bool_) if once or most <= 1 else frames, assumed)
 
 
+def _units(source: Source) -> list[str]:
+    """What unit the times of columns are taken for, which their file doesn't say, and how long that makes them."""
+    columns = [r for r in source.recordings if len(r) and Path(r.name).suffix.lower() in (".npy", ".npz")]
+    if not columns:
+        return []
+    units = " or ".join(sorted({"microseconds" if r.tick == MICROSECOND else "seconds" for r in columns}))
+    longest = max(float((r.t[-1] - r.t[0]) * float(r.tick)) for r in columns)
+    return [
+        f"times of events are taken for {units} (whole numbers are microseconds): recordings of up to {longest:.3g} s"
+    ]
+
+
 def _map(shape: tuple[int, ...], source: Source, where: object, assumed: list[str]) -> tuple[int, int, int]:
     """Channels, rows and columns of the input."""
     if len(shape) == 2:
         shape = (1, *shape)
+    if len(shape) == 1 and all(recording.line for recording in source.recordings):
+        shape = (1, 1, *shape)
     if len(shape) == 1:
         side = int(np.sqrt(shape[0] // 2))
         rows, columns = source.sensor or (side, side)
@@ -134,7 +151,7 @@ def _map(shape: tuple[int, ...], source: Source, where: object, assumed: list[st
     polar = [recording.p is not None for recording in source.recordings]
     if shape[0] == 2 and not all(polar):
         raise RefusedInput(f"{where}: events without polarities; the input {list(shape)} takes two")
-    if shape[0] == 1 and any(polar):
+    if shape[0] == 1 and any(polar) and shape[:2] != (1, 1):
         assumed.append("both polarities of the events go to the input's one channel")
     return shape[0], shape[1], shape[2]
 

@@ -12,6 +12,9 @@ from neuromorphic.reading.events.recording import Recording, columns_of
 OVERFLOW = 240
 """Row of an N-MNIST or N-Caltech101 event that is none: all times from there on are 2^13 µs later."""
 
+EVENTS = "the events as columns x, y, t and p in an .npz, as SpikingJelly's events_np has them"
+"""What any camera's events can be read as, as refusals say it."""
+
 PACKET = np.dtype(
     [
         ("type", "<u2"),
@@ -67,8 +70,8 @@ def event_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def _fields(array: NDArray[Any]) -> dict[str, NDArray[Any]] | None:
-    """x, y, t and p of a structured array; None of another."""
-    columns = columns_of(array.dtype.names or ())
+    """x, y, t and p of a structured array, of neurons in a line x, t and p; None of another."""
+    columns = columns_of(array.dtype.names or (), needed="xt")
     return None if columns is None else {key: array[field] for key, field in columns.items()}
 
 
@@ -89,7 +92,9 @@ def _read_aedat(path: Path, name: str) -> Recording:
     """Packets of 8-byte events: `x << 17 | y << 2 | p << 1 | valid`, then microseconds (inivation's AEDAT 3.1)."""
     data = path.read_bytes()
     if not data.startswith(b"#!AER-DAT3.1"):
-        raise RefusedInput(f"{path}: begins with {shown(data[:12])}; expected AEDAT 3.1, as of DVS Gesture")
+        raise RefusedInput(
+            f"{path}: begins with {shown(data[:12])}; expected AEDAT 3.1, as of DVS Gesture, or {EVENTS}"
+        )
     place = _behind_head(data)
     parts = []
     while place < len(data):

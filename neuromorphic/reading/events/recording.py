@@ -31,6 +31,7 @@ class Recording:
         t: `[events]`, int64 ticks or float64 seconds.
         tick: seconds of 1 in `t`.
         name: of the sample, as `7/00012.bin`.
+        line: whether its events have no rows: of neurons in a line, as tonic has spoken digits (SHD, SSC).
     """
 
     x: NDArray[np.int64]
@@ -39,6 +40,7 @@ class Recording:
     t: NDArray[Any]
     tick: Fraction
     name: str
+    line: bool = False
 
     def __len__(self) -> int:
         return len(self.t)
@@ -47,10 +49,10 @@ class Recording:
     def of(cls, columns: dict[str, NDArray[Any]], name: str, where: object) -> "Recording":
         """The recording in columns of any numbers: sorted by time, polarities 0 and 1.
 
-        Integer times are microseconds, as event cameras write them, and times with fractions are seconds.
+        Whole times are microseconds, as event cameras write them, in floats too, and times with fractions are seconds.
 
         Args:
-            columns: `x`, `y`, `t` and, if there is one, `p`, by these names.
+            columns: `x`, `t` and, if there are any, `y` and `p`, by these names.
             name: of the sample.
             where: the file, named in refusals.
 
@@ -64,19 +66,22 @@ class Recording:
             raise RefusedInput(f"{where}: events have {found}; expected columns of one length")
         if odd := [key for key, column in columns.items() if column.dtype.kind not in "biuf"]:
             raise RefusedInput(f"{where}: {odd[0]} of its events is {columns[odd[0]].dtype}; expected numbers")
-        x, y = (_whole(columns[key], key, where) for key in "xy")
+        x = _whole(columns["x"], "x", where)
+        y = _whole(columns["y"], "y", where) if "y" in columns else np.zeros_like(x)
         p = _polarities(columns["p"], where) if "p" in columns else None
         t = columns["t"]
         if t.dtype.kind == "f":
             t, tick = t.astype(np.float64), SECOND
             if not np.isfinite(t).all():
                 raise RefusedInput(f"{where}: times of its events are not finite")
+            if (t == np.rint(t)).all() and np.abs(t).max(initial=0) < 2**53:
+                t, tick = t.astype(np.int64), MICROSECOND
         else:
             if t.dtype == np.uint64 and t.max(initial=0) > np.iinfo(np.int64).max:
                 raise RefusedInput(f"{where}: an event at {t.max()}; expected times below 2^63")
             t, tick = t.astype(np.int64), MICROSECOND
         order = np.argsort(t, kind="stable")
-        return cls(x[order], y[order], None if p is None else p[order], t[order], tick, name)
+        return cls(x[order], y[order], None if p is None else p[order], t[order], tick, name, "y" not in columns)
 
 
 @dataclass(frozen=True)
@@ -96,12 +101,12 @@ class Source:
     sensor: tuple[int, int] | None = None
 
 
-def columns_of(names: "set[str] | tuple[str, ...]") -> dict[str, str] | None:
-    """Which of the names is x, y, p and t; None where they are no events."""
+def columns_of(names: "set[str] | tuple[str, ...]", needed: str = "xyt") -> dict[str, str] | None:
+    """Which of the names is x, y, p and t; None where some are missing that are needed of events."""
     folded = {str(name).lower(): str(name) for name in names}
     found = {key: next((folded[name] for name in known if name in folded), None) for key, known in NAMES.items()}
     columns = {key: name for key, name in found.items() if name is not None}
-    return columns if {"x", "y", "t"} <= columns.keys() else None
+    return columns if set(needed) <= columns.keys() else None
 
 
 def _whole(column: NDArray[Any], key: str, where: object) -> NDArray[np.int64]:

@@ -19,8 +19,10 @@ LIMIT = 10**9
 
 
 def holds_events(path: Path) -> bool:
-    """Whether there are events at `path`, and no frames."""
-    if path.is_dir() or path.suffix.lower() in (".bin", ".aedat", ".txt"):
+    """Whether there are events at `path`, and no frames; of a folder its first file says it."""
+    if path.is_dir():
+        return holds_events(files_by_class(path, 1)[0][0][1])
+    if path.suffix.lower() in (".bin", ".aedat", ".txt"):
         return True
     return path.suffix.lower() in (".npy", ".npz") and path.is_file() and event_arrays(path) is not None
 
@@ -48,8 +50,19 @@ def find_recordings(path: Path, limit: int | None = None) -> Source:
     return Source([read_recording(path, path.name)])
 
 
-def _folder(root: Path, most: int) -> Source:
-    """The files in `root`, or those of its folders, each of which is a class."""
+def files_by_class(root: Path, most: int) -> tuple[list[tuple[int, Path]], tuple[str, ...]]:
+    """The files of frames or events in `root`, or those of its folders, each of which is a class.
+
+    Args:
+        root: a folder.
+        most: take the first so many files only.
+
+    Returns:
+        Each file with the place of its class, and the names of the classes: none where the files lie in `root` itself.
+
+    Raises:
+        RefusedInput: there are none.
+    """
     classes = sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
     classes.sort(key=lambda name: (int(name), name) if name.isdecimal() else (LIMIT, name))
     groups = [root / name for name in classes] if classes else [root]
@@ -60,10 +73,15 @@ def _folder(root: Path, most: int) -> Source:
         if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
     ][:most]
     if not found:
-        raise RefusedInput(f"{root}: no events in this folder; expected {', '.join(sorted(SUFFIXES))}")
+        raise RefusedInput(f"{root}: no frames or events in this folder; expected {', '.join(sorted(SUFFIXES))}")
+    return found, tuple(classes)
+
+
+def _folder(root: Path, most: int) -> Source:
+    found, classes = files_by_class(root, most)
     recordings = [read_recording(file, file.relative_to(root).as_posix()) for _, file in found]
     labels = np.asarray([number for number, _ in found], np.int64) if classes else None
-    return Source(recordings, labels, tuple(classes))
+    return Source(recordings, labels, classes)
 
 
 def _listed(path: Path) -> list[Path]:

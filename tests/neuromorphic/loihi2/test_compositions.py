@@ -1,5 +1,6 @@
 """Compositions of every primitive that the chip has, in its integers, against an oracle in Python's integers."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 
@@ -28,6 +29,9 @@ PRIMITIVES |= {"Delay", "SumPool2d", "AvgPool2d", "Flatten", "NIRGraph"}
 WAYS = {"self", "matrix", "subgraph", "two", "delay", "late currents"}
 SITUATIONS = {"no memory", "rests elsewhere", "shortcut", "factor of currents", "mean of currents"}
 SITUATIONS |= {"delay of currents", "delay of spikes"}
+FEW = 40
+"""Of the hundred, those that `make test` looks at one by one; two or more hold each primitive, cycle and situation."""
+
 STOCK = (40, 11, 34, 13)
 """Of the hundred, a few that hold all of it, and a drive."""
 
@@ -62,12 +66,14 @@ def quantised(*seeds, **settings):
     return graph, graded(graph, frames)
 
 
-def test_a_hundred_compositions_hold_every_primitive_cycle_and_situation():
-    kinds = set().union(*(composed(seed)[0].kinds for seed in range(100)))
-    assert kinds >= PRIMITIVES | WAYS | SITUATIONS
+def test_compositions_hold_every_primitive_cycle_and_situation():
+    held = Counter(kind for seed in range(FEW) for kind in composed(seed)[0].kinds)
+    assert min(held[kind] for kind in PRIMITIVES | WAYS | SITUATIONS) >= 2
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize(
+    "seed", [*range(FEW), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(FEW, 100))]
+)
 def test_composed_they_are_what_the_chips_equations_say(seed):
     graph, frames = quantised(seed)
     spikes, membranes, outputs = chip_oracle.run(graph, frames)
@@ -108,15 +114,15 @@ def test_spikes_come_directly_in_any_shape(shape):
 
 
 def test_the_integers_are_close_to_the_floats():
-    """Spikes that differ from the float graph's, in all populations of the hundred: one in some hundreds."""
+    """Spikes that differ from the float graph's, in all populations: one in some hundreds."""
     found = []
-    for seed in range(100):
+    for seed in range(FEW):
         _, _, scheme = calibrated(seed)
         found += [choice.disagreement for choice in scheme.populations.values()]
     assert 0 < np.mean(found) < 0.005
 
 
-@pytest.mark.parametrize("seed", range(0, 100, 5))
+@pytest.mark.parametrize("seed", range(0, FEW, 4))
 def test_the_file_brings_every_integer_back(tmp_path, seed):
     compose, stored = composed(seed)
     frames = compose.numbers((3, T, *compose.SHAPE), -12, 13)

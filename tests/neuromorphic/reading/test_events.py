@@ -255,7 +255,7 @@ def test_folders_of_classes_give_labels_and_their_names(tmp_path: Path) -> None:
     found = find_frames(graph_of(2, 3, 3), tmp_path, FrameOptions(Bin(steps=2)), limit=2)
     assert (found.names, found.labels.tolist(), found.label_names) == (("2/a.bin", "2/c.bin"), [0, 0], ("2", "10"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RefusedInput, match="no events in this folder"):
+    with pytest.raises(RefusedInput, match="no frames or events in this folder"):
         find_recordings(tmp_path / "empty")
 
 

@@ -154,6 +154,8 @@ REFUSED = {
     "no layer of such a type": ([{"type": "average", "shape": [3]}], ["layer 0 (average)", "dense_rec or conv"]),
     "pool": ([dense(W), {"type": "pool", "shape": [3, 1, 1]}], ["layer 1 (pool)"]),
     "sigma-delta neurons": ([dense(W, {"type": "SDNN", "vThMant": 1})], ["layer 0 (dense): neuron", "'SDNN'", "CUBA"]),
+    "transposed convolution": ([{"type": "convT", "shape": [3, 1, 1]}], ["layer 0 (convT)"]),
+    "resonators": ([dense(W, {"type": "ADRF", "vThMant": 1})], ["layer 0 (dense): neuron", "'ADRF'", "CUBA"]),
     "no type": ([{"shape": [3]}], ["layer 0 has no type"]),
     "no weight": ([{k: v for k, v in dense(W).items() if k != "weight"}], ["layer 0 (dense) has no weight"]),
     "no decay": ([dense(W, {"type": "CUBA", "vDecay": 1, "vThMant": 1})], ["neuron has no iDecay"]),
