@@ -18,7 +18,7 @@ import typer
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.trained.networks import LEVELS, TIME_STEPS, SEWResNet, frames
+from benchmarks.trained.networks import LEVELS, NETWORKS, TIME_STEPS, frames
 from export.frontend.axes import Axes
 from export.frontend.door import PreparedModule, to_nir
 from export.frontend.interpreter import interpret
@@ -53,8 +53,9 @@ def main(
     """Print the accuracy of every stage, and the spikes that were compared."""
     with refusals():
         held_out, training = load_images(images, 32, limit), load_images(calibrate, 32, calibration)
-        net = SEWResNet()
-        net.load_state_dict(torch.load(weights, weights_only=True)["weights"])
+        state = torch.load(weights, weights_only=True)
+        net = NETWORKS[state["network"]]()
+        net.load_state_dict(state["weights"])
         net.eval()
         x = frames(held_out.images)
         prepared = to_nir(net, EXAMPLE, bounds=(-128 / LEVELS, 127 / LEVELS), **SETTINGS)

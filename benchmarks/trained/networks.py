@@ -1,5 +1,6 @@
-"""A network of SpikingJelly's blocks, and how images become its frames."""
+"""Small networks of SpikingJelly's blocks, and how images become their frames."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from benchmarks.zoo import stand_ins
 
 stand_ins.install()
 from spikingjelly.activation_based import functional, layer, neuron, surrogate  # noqa: E402
+from spikingjelly.activation_based.model.qkformer import QKFormer as ZooQKFormer  # noqa: E402
 from spikingjelly.activation_based.model.sew_resnet import BasicBlock  # noqa: E402
+from spikingjelly.activation_based.model.spikformer import SpikformerBlock, SpikformerConv2dBNLIF  # noqa: E402
 
 TIME_STEPS = 4
 LEVELS = 64
@@ -69,5 +72,50 @@ def _block(before: int, width: int) -> nn.Module:
     made: nn.Module = BasicBlock(before, width, stride, shortcut, cnf="ADD", spiking_neuron=neuron.LIFNode, **NEURON)
     return made
 
+
+class Spikformer(nn.Module):
+    """A Spikformer (Zhou et al. 2023) of SpikingJelly's blocks: self-attention of spikes without a softmax.
+
+    Two convolutions, with a max-pool of the first's currents, make 8×8 tokens, a third convolution their positions.
+    `[B, 3, 32, 32]` becomes the mean of 10 scores over `steps` time steps.
+    """
+
+    def __init__(self, steps: int = TIME_STEPS, width: int = 48, heads: int = 4) -> None:
+        super().__init__()
+        self.steps = steps
+        self.stem = nn.Sequential(
+            SpikformerConv2dBNLIF(3, width // 2, 3, stride=2, padding=1, pool=True, **NEURON),
+            SpikformerConv2dBNLIF(width // 2, width, 3, padding=1, **NEURON),
+        )
+        self.position = SpikformerConv2dBNLIF(width, width, 3, padding=1, **NEURON)
+        self.block = SpikformerBlock(width, heads, mlp_ratio=2, **NEURON)
+        self.head = layer.Linear(width, 10)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(x.unsqueeze(0).repeat(self.steps, 1, 1, 1, 1))
+        y = self.block(y + self.position(y))
+        scores: Tensor = self.head(y.flatten(3).mean(3)).mean(0)
+        return scores
+
+
+class QKFormer(nn.Module):
+    """SpikingJelly's QKFormer (Zhou et al. 2024), narrow: two stages of Q-K token attention and one of self-attention.
+
+    `[B, 3, 32, 32]` becomes the mean of 10 scores over `steps` time steps.
+    """
+
+    def __init__(self, steps: int = TIME_STEPS, width: int = 64, heads: int = 2) -> None:
+        super().__init__()
+        self.steps = steps
+        sizes = {"embed_dims": width, "num_heads": (heads,) * 3, "depths": (1, 1, 1)}
+        self.net = ZooQKFormer(num_classes=10, **sizes, **NEURON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.net(x.unsqueeze(0).repeat(self.steps, 1, 1, 1, 1))
+        return scores
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"sew": SEWResNet, "spikformer": Spikformer, "qkformer": QKFormer}
 
 torch.set_num_threads(1)

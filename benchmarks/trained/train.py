@@ -1,14 +1,14 @@
-"""Train the SEW-ResNet of `networks.py` on CIFAR-10; a run that was cut off goes on from its last whole epoch.
+"""Train a network of `networks.py` on CIFAR-10; a run that was cut off goes on from its last whole epoch.
 
 A run goes on, too, with a longer schedule or with fewer images than before.
 
-python -m benchmarks.trained.train --data cifar10:DIR:train --test cifar10:DIR:test -o sew.pt [--schedule 1x8,4x2]
+python -m benchmarks.trained.train sew --data cifar10:DIR:train --test cifar10:DIR:test -o sew.pt [--schedule 1x8,4x2]
 """
 
 from collections.abc import Iterator
 from math import cos, pi
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ import typer
 from spikingjelly.activation_based import functional
 from torch import Tensor
 
-from benchmarks.trained.networks import SEWResNet, frames
+from benchmarks.trained.networks import NETWORKS, frames
+from neuromorphic.errors import RefusedInput
 from neuromorphic.files import check_outputs, whole
 from spikeclip.batches import augmented, draw
 from spikeclip.console import console, refusals
@@ -26,6 +27,7 @@ BATCH, RATE, SIZE = 64, 2e-3, 32
 
 
 def main(
+    network: Annotated[str, typer.Argument(help=f"Which: {', '.join(NETWORKS)}.")],
     data: Annotated[str, typer.Option(help="Training images, as cifar10:DIR:train.")],
     test: Annotated[str, typer.Option(help="Test images, as cifar10:DIR:test.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Weights and the run's state.")],
@@ -34,12 +36,14 @@ def main(
 ) -> None:
     """Train with AdamW, and a cosine over all epochs."""
     with refusals():
+        if network not in NETWORKS:
+            raise RefusedInput(f"network {network!r}: expected one of {', '.join(NETWORKS)}")
         check_outputs({"-o": output})
         train, held_out = load_images(data, SIZE, limit), load_images(test, SIZE, limit)
     pairs = [tuple(map(int, pair.split("x"))) for pair in schedule.split(",")]
     steps_of = [steps for steps, epochs in pairs for _ in range(epochs)]
     torch.manual_seed(0)
-    net = SEWResNet()
+    net: Any = NETWORKS[network]()
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.05)
     parts, done = {"weights": net, "optimiser": optimiser}, 0
     if output.exists():
@@ -57,7 +61,8 @@ def main(
             f"epoch {epoch + 1}: T {net.steps}, loss {np.mean(losses):.3f}, test {100 * accuracy(net, held_out):.2f} %"
         )
         with whole(output) as file:
-            torch.save({"epochs": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, file)
+            state = {name: part.state_dict() for name, part in parts.items()}
+            torch.save({"network": network, "epochs": epoch + 1, **state}, file)
 
 
 def _batches(images: ImageSet, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -70,7 +75,7 @@ def _batches(images: ImageSet, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield torch.from_numpy(frames(seen.numpy())), labels[which]
 
 
-def _step(net: SEWResNet, optimiser: torch.optim.Optimizer, rate: float, x: Tensor, labels: Tensor) -> float:
+def _step(net: torch.nn.Module, optimiser: torch.optim.Optimizer, rate: float, x: Tensor, labels: Tensor) -> float:
     net.train()
     for group in optimiser.param_groups:
         group["lr"] = rate

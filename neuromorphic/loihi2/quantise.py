@@ -42,7 +42,7 @@ from neuromorphic.loihi2.rounding import Rounding, mean_change, round_in_turn, r
 from neuromorphic.loihi2.scheme import KEY, Choice, Granularity, Scheme
 from neuromorphic.loihi2.supported import check_supported
 from neuromorphic.loihi2.units import Units
-from neuromorphic.loihi2.whole import TOLERANCE, whole_readout
+from neuromorphic.loihi2.whole import TOLERANCE, reached, whole_readout
 from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Scale, Weighted
 from neuromorphic.ops.operation import Biased
 from neuromorphic.ops.widths import GRADED_BITS, THRESHOLD_BITS
@@ -285,8 +285,11 @@ class _Work:
         count = form.threshold / (form.gain * unit)
         # A unit such as 1/99 is no float: what is an integer but for that counts as one.
         exact = self.scheme.populations[name].exact
-        whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if exact else np.round(count)
         node = self.graph.nodes[name]
+        nearest = np.round(count)
+        whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if exact else nearest
+        equal = reached(neurons_of(node).threshold) & (np.abs(count - nearest) <= TOLERANCE * nearest)
+        whole = np.where(equal, np.maximum(nearest - 1, 0), whole)
         self._replace(node, with_thresholds(neurons_of(node), np.minimum(whole, 2**THRESHOLD_BITS - 1), unit))
 
     def as_they_were(self, graph: Graph) -> Graph:

@@ -20,7 +20,7 @@ from neuromorphic.loihi2.gates import exact_unit, halvings
 from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, one_to_one, pooled_unit
 from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
-from neuromorphic.loihi2.whole import Numbers, magnitudes, stated_units
+from neuromorphic.loihi2.whole import Numbers, magnitudes, reached, stated_units
 from neuromorphic.ops import Fixed, Linear, SelfAttention, Weighted
 from neuromorphic.ops.widths import (
     ALIGNMENT,
@@ -75,7 +75,8 @@ class Units:
         """`scheme` with the unit in which a stream's numbers are the chip's already (`whole`); None without one."""
         weights = self._weights(stream, scheme)
         many = any(magnitudes(values) is None for values in weights.values())
-        if many or not self.whole_decays.issuperset(stream.populations):
+        equal = any(reached(neurons_of(self.graph.nodes[name]).threshold).any() for name in stream.populations)
+        if many or equal or not self.whole_decays.issuperset(stream.populations):
             return None
         forms = {name: self.normal(name) for name in stream.populations}
         operations = [self.graph.nodes[name].operation for name in stream.synapses]

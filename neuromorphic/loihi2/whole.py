@@ -45,6 +45,9 @@ TOLERANCE = 2.0**-21
 MOST_WEIGHTS = 256
 """Different magnitudes that 8-bit weights with one exponent have, at most."""
 
+SHORT = 2**12
+"""Numbers of few bits are multiples of their power of two over this."""
+
 LARGEST = 2**THRESHOLD_BITS
 """What no weight of the chip, times its exponent, and no threshold exceeds."""
 
@@ -137,6 +140,17 @@ def _exponent(values: Sequence[Floats], unit: float, largest: int, bits: int) ->
     """The least e with which all of `values` are `unit 2^e m` for integers m of so many bits; None without one."""
     whole = np.concatenate([np.rint(each / unit).reshape(-1) for each in values])
     return shift(whole, largest, bits)
+
+
+def reached(thresholds: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which thresholds h are the float32 next below a number of few bits, as 1 - 2^-24: `v > h` says `v >= 1` so.
+
+    Such an h lies within `TOLERANCE` of an integer and is none: neurons that one spike of weight 1 makes fire would be
+    silent at a threshold of 1.  An integer of 17 bits in a unit of few bits has no neighbour of few bits.
+    """
+    above = np.nextafter(thresholds, np.float32(np.inf))
+    mantissa, _ = np.frexp(above)
+    return np.asarray((mantissa * SHORT % 1 == 0) & ((above == 0) | (np.abs(above) >= np.finfo(np.float32).tiny)))
 
 
 def is_whole(values: Floats) -> bool:

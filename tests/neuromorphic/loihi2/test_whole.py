@@ -9,7 +9,7 @@ import pytest
 
 from neuromorphic.execution import reference
 from neuromorphic.loihi2.quantise import calibrate, quantise
-from neuromorphic.loihi2.whole import common_unit
+from neuromorphic.loihi2.whole import common_unit, reached
 from neuromorphic.ops import SumPool2d, Weighted
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import DT, chain, lif, metadata
@@ -184,6 +184,20 @@ def test_a_single_number_that_is_not_whole_is_noticed(change):
         weight *= np.float32(0.7123)
     else:
         node.tau *= np.float32(1.001)
+    graph = from_nir(chain({"w": nir.Linear(weight), "lif": node}, (2,), (2,), STEPS))
+    _, scheme = quantise(graph, np.ones((1, STEPS, 2), np.float32))
+    assert not scheme.populations["lif"].as_it_was
+
+
+def test_a_threshold_next_below_a_short_number_is_none_of_the_chips():
+    """As a file says `v >= h`; every integer of 17 bits is one, in units of few bits."""
+    numbers = np.float32([1, 2, 0.5, 0.75, 100, 1023, 0, -1])
+    assert reached(np.nextafter(numbers, np.float32(-np.inf))).all()
+    assert not reached(numbers).any()
+    for unit in (1, 1 / 64, 2.0**-12, 3.0):
+        assert not reached((np.arange(2**17) * unit).astype(np.float32)).any()
+    weight = np.array([[2.0, -4.0], [6.0, 254.0]], np.float32)
+    node = lif((2,), np.nextafter(np.float32(2), np.float32(0)), tau=4.0, r=4.0)
     graph = from_nir(chain({"w": nir.Linear(weight), "lif": node}, (2,), (2,), STEPS))
     _, scheme = quantise(graph, np.ones((1, STEPS, 2), np.float32))
     assert not scheme.populations["lif"].as_it_was
