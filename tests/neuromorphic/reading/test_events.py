@@ -187,6 +187,13 @@ def test_seconds_with_fractions_are_whole_where_floats_almost_are() -> None:
     assert grid.frames[0, :, 0, 0, 0].tolist() == [True] * 1000
 
 
+def test_steps_of_a_recording_that_is_little_longer_than_they_are_last_a_tick() -> None:
+    grid = bin_events(
+        Source([recording([0] * 5, [0] * 5, [0] * 5, [0, 1, 2, 3, 5])]), Bin(steps=3), (2, 1, 1), None, "", once=False
+    )
+    assert grid.frames[0, :, 0, 0, 0].tolist() == [1, 1, 3]
+
+
 @pytest.mark.parametrize(
     ("shape", "index"), [((2, 2, 3), (1, 1, 2)), ((1, 2, 3), (0, 1, 2)), ((2, 3), (1, 2)), ((8,), (7,))]
 )
