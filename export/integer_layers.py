@@ -88,14 +88,17 @@ class IntegerLif(nn.Module):
         for current, fired in zip(x, spikes, strict=True):
             u = (current + (INPUT_LIMIT - 1)).bitwise_and_(2 * INPUT_LIMIT - 1).sub_(INPUT_LIMIT - 1).mul_(64)
             v = self._decayed(v).add_(u).add_(self.bias).clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
-            fired.copy_(v > self.threshold)
-            v.mul_((v <= self.threshold).to(torch.int32))
+            above = v > self.threshold
+            fired.copy_(above)
+            v.masked_fill_(above, 0)
         self.membranes = v
         return spikes
 
     def _decayed(self, v: Tensor) -> Tensor:
-        # |v| = 4096 high + low, so that no product exceeds 24 bits.
         magnitude = v.abs()
+        if self.kept and 4096 % self.kept == 0:
+            return magnitude.bitwise_right_shift_((4096 // self.kept).bit_length() - 1).mul_(v.sign_())
+        # |v| = 4096 high + low, so that no product exceeds 24 bits.
         low = (magnitude & 4095).mul_(self.kept).bitwise_right_shift_(12)
         return magnitude.bitwise_right_shift_(12).mul_(self.kept).add_(low).mul_(v.sign_())
 

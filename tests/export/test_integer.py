@@ -99,7 +99,7 @@ def test_batches_change_nothing():
 
 
 @given(
-    decay=st.integers(0, 4095),
+    decay=st.integers(0, 4095) | st.sampled_from([4096 - 2**k for k in range(13)]),
     threshold=st.integers(0, 2**17 - 1),
     mantissa=st.integers(-(2**12), 2**12 - 1),
     exponent=st.integers(0, 7),
