@@ -26,9 +26,10 @@ import export
 import neuromorphic
 import spikeclip
 from benchmarks.lava import Timing, medians, time_lava, time_torch
+from neuromorphic.execution.batches import MOST as BATCH
 from neuromorphic.execution.reference import run
 from neuromorphic.lava.job import Models
-from neuromorphic.lava.simulation import BATCH, simulate
+from neuromorphic.lava.simulation import simulate
 from neuromorphic.loihi2.quantise import quantise
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images

@@ -1,14 +1,42 @@
 """What the scripts decide by themselves: fronts, points out of measured files, and a run on a GPU in pieces."""
 
 import argparse
+import ast
+import importlib.util
 import io
 import json
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 
 from scripts import pareto, train_on_gpu
+
+ROOT = Path(__file__).parent.parent
+OURS = ("energy", "export", "neuromorphic", "scripts", "spikeclip", "tests")
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "scripts"])
+def test_what_is_imported_of_ours_is_there(folder):
+    """No other test imports most of these files."""
+    missing = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:
+                module = importlib.import_module(node.module)
+                missing += [
+                    f"{path.relative_to(ROOT)}: {node.module}.{name.name}"
+                    for name in node.names
+                    if not _holds(module, name.name)
+                ]
+    assert not missing
+
+
+def _holds(module, name):
+    return hasattr(module, name) or (
+        hasattr(module, "__path__") and importlib.util.find_spec(f"{module.__name__}.{name}")
+    )
 
 
 @pytest.mark.parametrize(
