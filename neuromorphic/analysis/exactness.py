@@ -63,8 +63,11 @@ def exact_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool
 
 
 def exact_in_doubles_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
-    """The same where every node computes in float64, as a graph of `doubles` does."""
-    return _covers(proven_in_doubles(graph), graph, frames, time_steps)
+    """The same where `doubles` compute in float64: all nodes, of a graph of which float32 isn't proven to be enough."""
+    proof = proven(graph)
+    if proof is not None and not proof.exact:
+        proof = proven_in_doubles(graph)
+    return _covers(proof, graph, frames, time_steps)
 
 
 def _covers(proof: Certificate | None, graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.analysis.biases import biases
-from neuromorphic.analysis.exactness import doubles, exact_in_doubles_on, exact_on
+from neuromorphic.analysis.exactness import doubles, exact_in_doubles_on
 from neuromorphic.analysis.intervals import fractions, graded_intervals
 from neuromorphic.execution import kernels
 from neuromorphic.execution.fronts import COUNTS, Front, Type, spans, synapses
@@ -53,10 +53,7 @@ def fits(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
         return False
     if any(isinstance(node.operation, Delay) for node in graph.nodes.values()):
         return False
-    if graph.precision == "loihi2" or exact_on(graph, frames, time_steps):
-        return True
-    # Where float32 isn't proven to hold every sum, `doubles` are all nodes.
-    return exact_in_doubles_on(graph, frames, time_steps)
+    return graph.precision == "loihi2" or exact_in_doubles_on(graph, frames, time_steps)
 
 
 @dataclass

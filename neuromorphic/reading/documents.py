@@ -14,6 +14,7 @@ import numpy as np
 
 from neuromorphic.errors import RefusedInput, all_of, first_line, shown
 from neuromorphic.ops import READERS
+from neuromorphic.reading.formats import ARCHIVE, LFS, beginning
 
 KNOWN = ", ".join(sorted(kind.__name__ for kind in (*READERS, nir.Flatten)))
 """Types of nodes that are read, as messages list them."""
@@ -32,8 +33,8 @@ BESIDES = frozenset({"type", "shape", "metadata"})
 
 SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", ""),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for; expected `git lfs pull` first"),
-    (b"PK\x03\x04", "a zip archive, as torch.save writes it; expected a graph written by nir.write"),
+    (LFS[0], f"{LFS[1]}; expected `git lfs pull` first"),
+    (ARCHIVE[0], f"{ARCHIVE[1]}; expected a graph written by nir.write"),
     (b"\x80\x02", "a pickle; expected a graph written by nir.write"),
     (b"\x80\x04", "a pickle; expected a graph written by nir.write"),
     (b"\x93NUMPY", "a .npy array; expected a graph written by nir.write"),
@@ -48,11 +49,7 @@ def check_kind(path: Path) -> None:
     Raises:
         RefusedInput: it is none.
     """
-    try:
-        with path.open("rb") as file:
-            begin = file.read(64)
-    except OSError as error:
-        raise RefusedInput(f"{path}: can't be read ({error.strerror})") from error
+    begin = beginning(path)
     said = next(words for signature, words in SIGNATURES if begin.startswith(signature))
     if said and begin:
         raise RefusedInput(f"{path}: is {said}")

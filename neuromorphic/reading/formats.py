@@ -4,23 +4,37 @@ from pathlib import Path
 
 from neuromorphic.errors import RefusedInput
 
+LFS = (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for")
+ARCHIVE = (b"PK\x03\x04", "a zip archive, as torch.save writes it")
+"""An `.npz` begins so, too."""
+
 FORMATS = (
     (b"#!AER-DAT4", "AEDAT 4, which inivation's DV writes"),
     (b"% ", "a recording of Prophesee's (RAW or DAT)"),
     (b"MATLAB 5.0", "MATLAB's"),
     (b"\x80", "a pickle, which could run code"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for (`git lfs pull`)"),
+    (LFS[0], f"{LFS[1]} (`git lfs pull`)"),
 )
 """What files begin with, and what that says."""
-
-ARCHIVE = b"PK\x03\x04"
-"""The first bytes of a zip archive: of an `.npz`, and of what torch.save writes."""
 
 READ = "frames in .npy or .npz, NIR's data format (nir.write_data), or events, as columns x, y, t and p in .npz"
 """What is read, as refusals list it."""
 
 SUFFIXES = (".npy", ".npz", ".bin", ".txt", ".aedat")
 """Endings of what readers of their own look into; HDF5 has any."""
+
+
+def beginning(path: Path) -> bytes:
+    """The first 64 bytes of a file, or as many as it has.
+
+    Raises:
+        RefusedInput: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise RefusedInput(f"{path}: can't be read ({error.strerror})") from error
 
 
 def check_format(path: Path) -> None:
@@ -31,14 +45,11 @@ def check_format(path: Path) -> None:
     """
     if not path.is_file() or path.suffix.lower() == ".aedat":  # of which the reader of events tells the versions
         return
-    try:
-        with path.open("rb") as file:
-            begin = file.read(32)
-    except OSError as error:
-        raise RefusedInput(f"{path}: can't be read ({error.strerror})") from error
+    begin = beginning(path)
     known = next((words for signature, words in FORMATS if begin.startswith(signature)), None)
-    if begin.startswith(ARCHIVE) and path.suffix.lower() != ".npz":
-        known = "a zip archive, as torch.save writes it"
+    signature, words = ARCHIVE
+    if begin.startswith(signature) and path.suffix.lower() != ".npz":
+        known = words
     if known is None and path.suffix.lower() not in SUFFIXES and not begin.startswith((b"\x93NUMPY", b"\x89HDF")):
         known = "of no format that is read"
     if known is not None:

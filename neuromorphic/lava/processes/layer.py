@@ -67,10 +67,11 @@ class FusedModel(PyLoihiProcessModel):
         head, operation = layer.head, layer.head.operation
         held = head.neurons or isinstance(operation, Delay)
         stateless = layer.members[:-1] if held else layer.members
-        compiled = {
-            m.node.name: compiled_kernel(layer, m, self.dtype) if params["compiled"] else None for m in stateless
-        }
-        self.stateless = tuple((m, compiled[m.node.name] or _kernel(m, batch, self.dtype)) for m in stateless)
+        compiled = params["compiled"]
+        self.stateless = tuple(
+            (m, (compiled and compiled_kernel(layer, m, self.dtype)) or _kernel(m, batch, self.dtype))
+            for m in stateless
+        )
         self.bias = layer.members[-1].bias.astype(self.dtype)
         self.neurons = (
             operation.neuron_kernel(batch, head.shape, self.dtype) if isinstance(operation, Neurons) else None
