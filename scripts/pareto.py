@@ -139,7 +139,7 @@ PANELS = (
     Panel(
         "energy per image, µJ (45 nm, 8 bits, memory moved once)",
         lambda p: p.energy / 1e6,
-        lambda p: f"{p.energy / 1e6:.0f} µJ, its twin {p.twin_energy / 1e6:.0f}",
+        lambda p: f"{p.energy / 1e6:.3g} µJ, its twin {p.twin_energy / 1e6:.3g}",
         "log",
     ),
     Panel("cores of Loihi 2, an estimate", lambda p: p.cores, lambda p: f"{p.cores} cores", "log"),
@@ -196,7 +196,6 @@ def _half_width(p: Point) -> float:
 
 def _label(axes: Any, panel: Panel, points: list[Point]) -> None:
     """Names beside the points, each where it covers no mark, no other name and no edge, if there is such a place."""
-    from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
 
     def mark(p: Point) -> Bbox:
@@ -210,7 +209,7 @@ def _label(axes: Any, panel: Panel, points: list[Point]) -> None:
         text = axes.annotate(
             f"{p.name}\n{panel.words(p)}", (panel.cost(p), 100 * p.accuracy), (0, 0), textcoords="offset points",
             fontsize=8, color=COLOURS[p.architecture], linespacing=1.25,
-            path_effects=[withStroke(linewidth=3, foreground="white")],
+            bbox={"boxstyle": "square,pad=0", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
         )  # fmt: skip
         for x, y, horizontal, vertical in PLACES:
             text.set(position=(x, y), ha=horizontal, va=vertical)

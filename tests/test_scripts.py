@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import ablation
 from scripts import pareto, train_on_gpu
 
 ROOT = Path(__file__).parent.parent
@@ -59,9 +60,11 @@ def write(folder, name, exact=True):
         "export": {
             "accuracy": {"images": 50, "original": 41, "exported": 40},
             "certificate": {"exact": exact},
+            "extensions": ["SpikingSelfAttention"] if name == "two" else [],
         },
         "cores": {"cores": 52},
         "energy": {
+            "images": 10,
             "time_steps": 2,
             "snn": {"sops": 30, "macs": 5},
             "ann": {"macs": 100},
@@ -76,21 +79,53 @@ def test_a_point_is_read_from_what_was_measured_and_drawn(tmp_path, capsys):
     folder = tmp_path / "pareto"
     folder.mkdir()
     write(folder, "one")
-    found = argparse.Namespace(checkpoints=["some/one.safetensors"], test="cifar10:DIR:test", limit=4, output=folder)
+    write(folder, "two")
+    names = ["some/one.safetensors", "two"]
+    found = argparse.Namespace(checkpoints=names, test="cifar10:DIR:test", limit=4, backend="fast", output=folder)
     pareto.main(found)
-    (point,) = json.loads((tmp_path / "pareto.json").read_text())["points"]
-    assert point == {
-        "name": "one", "time_steps": 2, "accuracy": 0.8, "before": 0.82, "sops_per_mac": 0.3, "macs_per_mac": 0.05,
-        "energy": 3.0, "twin_energy": 6.0, "cores": 52,
+    one, two = json.loads((tmp_path / "pareto.json").read_text())["points"]
+    assert one == {
+        "name": "one", "architecture": "spike-driven", "time_steps": 2, "accuracy": 0.8, "before": 0.82, "tested": 50,
+        "counted": 10, "sops_per_mac": 0.3, "macs_per_mac": 0.05, "energy": 3.0, "twin_energy": 6.0, "cores": 52,
     }  # fmt: skip
-    assert "T = 2, 52 cores" in (tmp_path / "pareto.svg").read_text()
+    assert two == {**one, "name": "two", "architecture": "paper"}
+    picture = (tmp_path / "pareto.svg").read_text()
+    assert all(word in picture for word in ("0.30, T = 2", "52 cores", "two"))
     assert "0.500 of the twin's energy" in capsys.readouterr().out
 
 
 def test_a_checkpoint_that_is_not_exact_makes_no_point(tmp_path):
     write(tmp_path, "one", exact=False)
     with pytest.raises(SystemExit, match="one: not exact in every node"):
-        pareto.measure("one", "images.npz", 4, tmp_path)
+        pareto.measure("one", "images.npz", 4, "lava", tmp_path)
+
+
+def test_variants_of_the_ablation_differ_from_its_base_in_one_thing():
+    base, *others = ablation.VARIANTS
+    assert not base.sizes
+    assert not base.settings
+    for variant in others:
+        assert len(variant.settings) <= 1
+        assert bool(variant.sizes) != bool(variant.settings)
+        assert (variant.config(), variant.recipe(3, 1)) != (base.config(), base.recipe(3, 1))
+
+
+def test_the_table_of_the_ablation_has_a_row_per_variant_with_all_seeds():
+    one = {
+        "variant": "base",
+        "seed": 0,
+        "cost": 1.0,
+        "epochs": 9,
+        "steps": 702,
+        "accuracy": 0.4512,
+        "sops_per_mac": 0.2,
+    }
+    other = one | {"variant": "T = 2", "cost": 2.04, "epochs": 4, "steps": 312}
+    _, _, *rows = ablation.table([one, other, one | {"seed": 1, "accuracy": 0.44, "sops_per_mac": 0.1}]).splitlines()
+    assert rows == [
+        "| base | 45.1%, 44.0% | 0.200, 0.100 | 1.00 | 9 | 702 |",
+        "| T = 2 | 45.1% | 0.200 | 2.04 | 4 | 312 |",
+    ]
 
 
 class Ended:
