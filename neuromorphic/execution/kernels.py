@@ -17,18 +17,17 @@ A kernel's first argument, `front`, is what its sums are made of:
     weight          `[taps C, O]`; `[taps, C]` of channels on their own; of maxima what is added to x, `[1 or P, C]`
     first, offset, begin, end   the spans
 
-Then come, of neurons, room for `sums`, `[O]` of their type; their numbers, each `[1 or Q, O]`; and, of all kernels,
-room for what they return: `[B, T, Q, O]`, uint8 of spikes, and v after the last step, `[B, Q, O]`.
+Then come, of neurons, room for `sums`, `[O]` of their type; their kind and numbers, each `[1 or Q, O]` of v's type;
+and, of all kernels, room for what they return: `[B, T, Q, O]`, uint8 of spikes, and v after the last step, `[B, Q, O]`.
 """
-
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from neuromorphic.execution.rows import add_rows
+from neuromorphic.execution.firing import integrate, leak
+from neuromorphic.execution.lists import EIGHT, SET, append
+from neuromorphic.execution.rows import sum_rows
 from neuromorphic.ops.types import Array
-from neuromorphic.ops.widths import STATE_LIMIT
 
 Mode = tuple[int, ...]
 """How x becomes what arrives, as the length of a tuple: the compiler knows it, and compiles that way alone."""
@@ -39,11 +38,11 @@ is."""
 
 Front = tuple[Mode, int, Array, Array, Array, Array, Array, Array]
 
-Numbers = tuple[Any, ...]
-"""Bias, gain and decay of leaky neurons; kept, drive, bias, saturates and saturations of the chip's."""
+LEAKY, CHIP = 1, 2
+"""Neurons, as the length of a tuple likewise: those of `firing.leak` and those of `firing.integrate`."""
 
-LEAKY = 3
-"""How many leaky neurons have."""
+Numbers = tuple[Array, Array, Array, Array]
+"""Bias, gain, decay and threshold of leaky neurons; kept, drive, bias and threshold of the chip's."""
 
 
 @njit(nogil=True, cache=True)
@@ -63,107 +62,75 @@ def layer(front: Front, y: Array) -> None:
 
 
 @njit(nogil=True, cache=True)
-def neuron_layer(front: Front, sums: Array, numbers: Numbers, threshold: Array, spikes: Array, v: Array) -> None:
-    """A layer and neurons behind it, leaky ones or the chip's by how many `numbers` they have."""
+def neuron_layer(front: Front, sums: Array, kind: Mode, numbers: Numbers, spikes: Array, v: Array) -> int:
+    """A layer and the neurons behind it.
+
+    Returns:
+        how many v of the chip's neurons were below the least.
+    """
     mode, most, x = front[:3]
     start, active = _lists(mode, most, x)
-    after = np.empty(v.shape[2], v.dtype)
+    saturations = 0
     for b in range(x.shape[0]):
         if len(mode) == EVENTS:
             _list(x, b, most, start, active)
         for q in range(v.shape[1]):
-            row = _row(threshold, q)
+            first, second, third, threshold = numbers
+            of_position = (_at(first, q), _at(second, q), _at(third, q), _at(threshold, q), v[b, q])
             v[b, q] = 0
             for t in range(spikes.shape[1]):
                 if t < x.shape[1]:
                     _sum(front, b, t, start, active, q, sums)
-                if len(numbers) == LEAKY:  # the compiler knows
-                    _leak(sums, numbers, b, q, v, after)
+                if len(kind) == LEAKY:
+                    leak(sums, *of_position, spikes[b, t, q])
                 else:
-                    _integrate(sums, numbers, b, q, v, after)
-                for o in range(after.shape[0]):
-                    fired = after[o] > threshold[row, o]
-                    spikes[b, t, q, o] = fired
-                    v[b, q, o] = v.dtype.type(0) if fired else after[o]
+                    saturations += integrate(sums, *of_position, spikes[b, t, q])
+    return saturations
 
 
-# Loops below are short and read few arrays each, because LLVM vectorises only those that it can tell apart.
+@njit(nogil=True, cache=True, forceinline=True)
+def _at(numbers: Array, q: int) -> Array:
+    """A position's numbers: there is one row for all, or one for each."""
+    row: Array = numbers[q if numbers.shape[0] > 1 else 0]
+    return row
 
 
-@njit(nogil=True, cache=True)
-def _leak(sums: Array, numbers: Numbers, b: int, q: int, v: Array, after: Array) -> None:
-    """`v += decay (gain (sum + bias) - v)`."""
-    bias, gain, decay = numbers
-    i, j, k = _row(bias, q), _row(gain, q), _row(decay, q)
-    for o in range(after.shape[0]):
-        after[o] = (sums[o] + bias[i, o]) * gain[j, o]
-    for o in range(after.shape[0]):
-        after[o] = v[b, q, o] + (after[o] - v[b, q, o]) * decay[k, o]
-
-
-@njit(nogil=True, cache=True)
-def _integrate(sums: Array, numbers: Numbers, b: int, q: int, v: Array, after: Array) -> None:
-    """`v = trunc(kept v) + 64 (sum + drive) + bias`, as of `LoihiLif`.
-
-    Numbers are integers in float32, as in `ops.loihi.LoihiNeurons`; no u wraps here.  `kept` is 0, 1 or a power of two
-    between; the threshold is one of v, above which v saturates unseen.  Where v may saturate below (`saturates`),
-    `saturations[0]` counts it.
-    """
-    kept, drive, bias, saturates, saturations = numbers
-    i, j, least = _row(drive, q), _row(bias, q), np.float32(1 - STATE_LIMIT)
-    for o in range(after.shape[0]):
-        after[o] = (np.float32(sums[o]) + drive[i, o]) * np.float32(64)
-    for o in range(after.shape[0]):
-        after[o] += np.float32(np.int32(v[b, q, o] * kept)) + bias[j, o]
-    if saturates:
-        low = 0
-        for o in range(after.shape[0]):
-            low += after[o] < least
-            after[o] = max(after[o], least)
-        saturations[0] += low
-
-
-@njit(nogil=True, cache=True)
-def _row(numbers: Array, q: int) -> int:
-    """The row of a position's numbers: there is one for all, or one for each."""
-    return q if numbers.shape[0] > 1 else 0
-
-
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _lists(mode: Mode, most: int, x: Array) -> tuple[Array, Array]:
     """Room for where the spikes of a step and position begin, and for an image's spikes."""
     steps, positions, channels = x.shape[1:]
     if len(mode) != EVENTS:
         return np.empty((1, 1), np.int32), np.empty(1, np.int32)
-    active = np.empty(steps * positions * channels * most + 1, np.int32)
-    return np.empty((steps, positions + 1), np.int32), active
+    return np.empty((steps, positions + 1), np.int32), np.empty(steps * positions * channels * most + EIGHT, np.int32)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _list(x: Array, b: int, most: int, start: Array, active: Array) -> None:
     """The spikes of image b, each as `p C + c`, by step and position; one that counts n is there n times."""
-    end = 0
-    for t in range(x.shape[1]):
-        for p in range(x.shape[2]):
+    steps, positions, channels = x.shape[1:]
+    sent, end = x[b].reshape(-1).view(np.uint8), 0  # as it is; the compiler also meets floats here
+    for t in range(steps):
+        for p in range(positions):
             start[t, p] = end
-            for c in range(x.shape[3]):  # without a branch: the next one overwrites what doesn't spike
-                active[end] = p * x.shape[3] + c
-                end += x[b, t, p, c] > 0
-                for i in range(1, most):
-                    active[end] = p * x.shape[3] + c
-                    end += x[b, t, p, c] > i
-        start[t, x.shape[2]] = end
+            name, at = p * channels, (t * positions + p) * channels
+            for over in range(most):
+                for c in range(0, channels - EIGHT + 1, EIGHT):
+                    end += append(sent, at + c, np.uint8(over), np.int32(name + c), SET, active, end)
+                for c in range(channels // EIGHT * EIGHT, channels):
+                    active[end] = name + c
+                    end += sent[at + c] > over
+        start[t, positions] = end
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _sum(front: Front, b: int, t: int, start: Array, active: Array, q: int, y: Array) -> None:
     """What arrives at output position q: y `[O]`."""
     mode, _, x, weight, first, offset, begin, end = front
-    y[:] = 0
     if len(mode) == EVENTS:
-        for i in range(first[q], first[q + 1]):
-            add_rows(weight, active, start[t, begin[i]], start[t, end[i]], offset[i], y)
-    elif len(mode) == CURRENTS:
+        sum_rows(weight, active, start[t], offset, begin, end, first[q], first[q + 1], y)
+        return
+    y[:] = 0
+    if len(mode) == CURRENTS:
         for o in range(y.shape[0]):
             y[o] = x[b, t, q, o]
     elif len(mode) == VALUES:
@@ -183,12 +150,12 @@ def _sum(front: Front, b: int, t: int, start: Array, active: Array, q: int, y: A
     else:
         for i in range(first[q], first[q + 1]):
             for p in range(begin[i], end[i]):
-                row = _row(weight, p)
+                added = _at(weight, p)
                 if i == first[q] and p == begin[i]:
                     for o in range(y.shape[0]):
-                        y[o] = x[b, t, p, o] + weight[row, o]
+                        y[o] = x[b, t, p, o] + added[o]
                 for o in range(y.shape[0]):
-                    value = y.dtype.type(x[b, t, p, o] + weight[row, o])
+                    value = y.dtype.type(x[b, t, p, o] + added[o])
                     y[o] = value if value > y[o] else y[o]
 
 

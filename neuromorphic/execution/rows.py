@@ -1,71 +1,102 @@
 """Rows of weights added up in the processor's vector registers, as an instruction for `kernels`.
 
 A loop that Numba compiles would read and write the sum in memory for every few rows, since LLVM can't tell that it is
-not among the weights.  Here the sum stays in registers while rows pass, 32 bytes in each.
+not among the weights.  Here the sum stays in registers while rows pass.
 """
 
+from itertools import pairwise
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-REGISTER = 32
-"""Bytes of a vector register."""
+from neuromorphic.execution.registers import REGISTER, constant, rows
 
 BLOCKS = (8, 4, 2, 1)
 """Registers that a part of the sum takes, as long as it has so many numbers left; then number by number."""
 
 
+AHEAD = 4
+"""Rows whose place is found before it is their turn: loads that wait for it would hold up the others."""
+
+
 @intrinsic
-def add_rows(context: Any, weight: Any, rows: Any, begin: Any, end: Any, offset: Any, y: Any) -> tuple[Any, Any]:
-    """`y += Σ_{begin <= i < end} weight[offset + rows[i]]`: weight `[n, O]` and y `[O]`, contiguous and of one type."""
-    return types.void(weight, rows, begin, end, offset, y), _generate
+def sum_rows(
+    _context: Any,
+    weight: Any,
+    listed: Any,
+    start: Any,
+    offset: Any,
+    begin: Any,
+    end: Any,
+    spans: Any,
+    spans_end: Any,
+    y: Any,
+) -> tuple[Any, Any]:
+    """`y = Σ_i Σ_j weight[offset[i] + listed[j]]`, `start[begin[i]] <= j < start[end[i]]`, `spans <= i < spans_end`.
 
+    Args:
+        weight: `[n O]`, rows of O numbers of y's type.
+        listed: int32 `[m]`; it is read, for nothing, up to `AHEAD` numbers behind the spans.
+        start: int32, where the list of a position begins.
+        offset: int32, as `begin` and `end` by span.
+        begin: the first position of a span.
+        end: the one behind its last.
+        spans: the first one.
+        spans_end: the one behind the last.
+        y: `[O]`.
+    """
 
-def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    weight, rows, y = (
-        context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 1, 5)
-    )  # fmt: skip
-    begin, end, offset = (
-        context.cast(builder, arguments[i], signature.args[i], types.intp) for i in (2, 3, 4)
-    )  # fmt: skip
-    of_sum = context.make_array(signature.args[5])(context, builder, arguments[5])
-    outputs = cgutils.unpack_tuple(builder, of_sum.shape)[0]
-    number, intp = context.get_data_type(signature.args[5].dtype), context.get_value_type(types.intp)
-    size = context.get_abi_sizeof(number)
-    add = builder.fadd if isinstance(signature.args[5].dtype, types.Float) else builder.add
-    first = cgutils.alloca_once_value(builder, intp(0))
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        weight, listed, start, offset, begin, end, spans, spans_end, y = rows(context, builder, signature, arguments)
+        intp = context.get_value_type(types.intp)
+        add = builder.add if y.integer else builder.fadd
+        first = cgutils.alloca_once_value(builder, intp(0))
+        upcoming = [cgutils.alloca_once_value(builder, intp(0)) for _ in range(AHEAD)]
 
-    def load(data: Any, index: Any, kind: Any) -> Any:
-        place = builder.bitcast(cgutils.gep(builder, data, index), kind.as_pointer())
-        return builder.load(place, align=size)
+        def index(row: Any, at: Any) -> Any:
+            return builder.sext(row.load(at, 1), intp)
 
-    def part(kind: Any, lanes: int, count: int) -> None:
-        """As many parts of the sum as there are, each of `count` values of a kind that holds so many numbers."""
-        head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        here = builder.load(first)
-        after = builder.add(here, intp(lanes * count))
-        builder.cbranch(builder.icmp_signed("<=", after, outputs), body, done)
-        builder.position_at_end(body)
-        indices = [builder.add(here, intp(lanes * i)) for i in range(count)]
-        sums = [cgutils.alloca_once_value(builder, load(y, index, kind)) for index in indices]
-        with cgutils.for_range_slice(builder, begin, end, intp(1), intp) as (i, _):
-            listed = builder.sext(load(rows, i, context.get_data_type(signature.args[1].dtype)), intp)
-            row = builder.mul(builder.add(listed, offset), outputs)
-            for held, index in zip(sums, indices, strict=True):
-                builder.store(add(builder.load(held), load(weight, builder.add(row, index), kind)), held)
-        for held, index in zip(sums, indices, strict=True):
-            place = builder.bitcast(cgutils.gep(builder, y, index), kind.as_pointer())
-            builder.store(builder.load(held), place, align=size)
-        builder.store(after, first)
-        builder.branch(head)
-        builder.position_at_end(done)
+        def where(j: Any, of_span: Any) -> Any:
+            """Where the row begins that the list names, found here and now: LLVM doesn't see through an instruction."""
+            place = builder.mul(builder.add(index(listed, j), of_span), y.length)
+            return builder.asm(ir.FunctionType(intp, [intp]), "", "=r,0", [place], side_effect=False)
 
-    lanes = REGISTER // size
-    for count in BLOCKS:
-        part(ir.VectorType(number, lanes), lanes, count)
-    part(number, 1, 1)
-    return context.get_dummy_value()
+        def part(lanes: int, count: int) -> None:
+            """As many parts of the sum as there are, each of `count` times so many numbers."""
+            head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+            builder.branch(head)
+            builder.position_at_end(head)
+            here = builder.load(first)
+            after = builder.add(here, intp(lanes * count))
+            builder.cbranch(builder.icmp_signed("<=", after, y.length), body, done)
+            builder.position_at_end(body)
+            places = [builder.add(here, intp(lanes * i)) for i in range(count)]
+            sums = [cgutils.alloca_once_value(builder, constant(y.number, 0, lanes)) for _ in places]
+            for held in sums:
+                builder.store(constant(y.number, 0, lanes), held)
+            with cgutils.for_range_slice(builder, spans, spans_end, intp(1), intp) as (i, _):
+                of_span = index(offset, i)
+                lowest, highest = (index(start, index(each, i)) for each in (begin, end))
+                for ahead, held in enumerate(upcoming):
+                    builder.store(where(builder.add(lowest, intp(ahead)), of_span), held)
+                with cgutils.for_range_slice(builder, lowest, highest, intp(1), intp) as (j, _):
+                    row = builder.load(upcoming[0])
+                    for held, following in pairwise(upcoming):
+                        builder.store(builder.load(following), held)
+                    builder.store(where(builder.add(j, intp(AHEAD)), of_span), upcoming[-1])
+                    for held, place in zip(sums, places, strict=True):
+                        builder.store(add(builder.load(held), weight.load(builder.add(row, place), lanes)), held)
+            for held, place in zip(sums, places, strict=True):
+                y.store(builder.load(held), place, lanes)
+            builder.store(after, first)
+            builder.branch(head)
+            builder.position_at_end(done)
+
+        for count in BLOCKS:
+            part(REGISTER // y.size, count)
+        part(1, 1)
+        return context.get_dummy_value()
+
+    return types.void(weight, listed, start, offset, begin, end, types.intp, types.intp, y), generate
