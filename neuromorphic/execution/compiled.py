@@ -174,7 +174,7 @@ class Compiled:
         batch, lying = len(x), layout(node.shape)
         spikes, v = np.empty((batch, self.time_steps, *lying), COUNTS), np.empty((batch, *lying), floats)
         kind, numbers = (0,) * (kernels.CHIP if chip else kernels.LEAKY), self.neurons[node.name]
-        saturations = kernels.neuron_layer(front.argument(x), np.empty(lying[1], front.sums), kind, numbers, spikes, v)
+        saturations = kernels.neuron_layer(front.argument(x), np.empty(0, front.sums), kind, numbers, spikes, v)
         if chip:
             ran.overflows[node.name] = Overflows(saturations=int(saturations))
         ran.membranes[node.name] = maps(v[:, None], node.shape)[:, 0]

@@ -30,16 +30,16 @@ from neuromorphic.ops.windows import Windows
 
 Type = np.dtype[Any]
 
-Spans = tuple[Array, Array, Array, Array]
-"""`first`, `offset`, `begin` and `end` of `kernels`, int32."""
+NONE: kernels.Spans = (np.zeros(1, np.int32),) * 4
 
-NONE: Spans = (np.zeros(1, np.int32),) * 4
-
-ALL: Spans = (np.array([0, 1], np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.int32))
+ALL: kernels.Spans = (np.array([0, 1], np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.int32))
 """Of a matrix, which reads one position and returns one."""
 
 COUNTS: Type = np.dtype(np.uint8)
 """Of spikes, and of sums of them."""
+
+SHARED = 256
+"""Weights of an output from which on it is worth a list more to add up but once what two time steps have in common."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,13 @@ class Front:
     reads: Type
     most: int
     weight: Array
-    spans: Spans
+    spans: kernels.Spans
     sums: Type
 
     def argument(self, x: Array) -> kernels.Front:
         """The first one of every kernel, for x `[B, T, P, C]`."""
-        return (0,) * self.mode, self.most, np.ascontiguousarray(x, self.reads), self.weight, *self.spans
+        pairs = x.shape[1] // 2 if self.mode == kernels.EVENTS and len(self.weight) >= SHARED else 0
+        return (0,) * self.mode, self.most, pairs, np.ascontiguousarray(x, self.reads), self.weight, self.spans
 
     @classmethod
     def currents(cls, reads: Type, sums: Type) -> "Front":
@@ -117,7 +118,7 @@ def _apart(node: Node, conv: Conv2d, given: Type, sums: Type) -> Front:
     return Front(kernels.CHANNELS, given, 1, weight, spans(conv.windows, node, 1), sums)
 
 
-def spans(windows: Windows, node: Node, channels: int) -> Spans:
+def spans(windows: Windows, node: Node, channels: int) -> kernels.Spans:
     """Which positions each output position sees on the map, and the rows of weights that these meet."""
     rows, columns = windows.taps(node.shape)
     above, beside = ((at >= 0) & (at < size) for at, size in zip((rows, columns), node.input_shape[1:], strict=True))

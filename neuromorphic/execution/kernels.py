@@ -13,11 +13,12 @@ A kernel's first argument, `front`, is what its sums are made of:
 
     mode            how x becomes what arrives, one of those below
     most            that an element of x counts, where it is made of spikes
+    pairs           of steps, t and t + pairs, that share the sums of spikes that both have
     x               `[B, T, P, C]`; uint8 where it is made of spikes; of a single step where all steps are the same
     weight          `[taps C, O]`; `[taps, C]` of channels on their own; of maxima what is added to x, `[1 or P, C]`
-    first, offset, begin, end   the spans
+    spans           first, offset, begin, end, int32
 
-Then come, of neurons, room for `sums`, `[O]` of their type; their kind and numbers, each `[1 or Q, O]` of v's type;
+Then come, of neurons, an array of the type of their sums; their kind and numbers, each `[1 or Q, O]` of v's type;
 and, of all kernels, room for what they return: `[B, T, Q, O]`, uint8 of spikes, and v after the last step, `[B, Q, O]`.
 """
 
@@ -36,7 +37,9 @@ EVENTS, VALUES, CHANNELS, MAXIMA, CURRENTS = range(1, 6)
 """Rows of weights where there are spikes; rows times values; each channel on its own, weighed or its maximum; as it
 is."""
 
-Front = tuple[Mode, int, Array, Array, Array, Array, Array, Array]
+Spans = tuple[Array, Array, Array, Array]
+
+Front = tuple[Mode, int, int, Array, Array, Spans]
 
 LEAKY, CHIP = 1, 2
 """Neurons, as the length of a tuple likewise: those of `firing.leak` and those of `firing.integrate`."""
@@ -48,43 +51,46 @@ Numbers = tuple[Array, Array, Array, Array]
 @njit(nogil=True, cache=True)
 def layer(front: Front, y: Array) -> None:
     """`y[b, t, q] = Σ weight x`, y `[B, T, Q, O]`."""
-    mode, most, x = front[:3]
-    start, active = _lists(mode, most, x)
-    sums = np.empty(y.shape[3], y.dtype)
+    mode, most, pairs, x, weight, spans = front
+    start, active = _lists(mode, most, pairs, x)
+    sums, onto = np.zeros((pairs + 2, y.shape[3]), y.dtype), _onto(pairs, x)
     for b in range(x.shape[0]):
         if len(mode) == EVENTS:
-            _list(x, b, most, start, active)
-        for t in range(x.shape[1]):
-            for q in range(y.shape[2]):
-                _sum(front, b, t, start, active, q, sums)
+            _list(x, b, most, pairs, start, active)
+        for q in range(y.shape[2]):
+            _share(mode, pairs, x, weight, spans, q, start, active, sums)
+            for t in range(x.shape[1]):
+                _sum(mode, x, weight, spans, b, t, q, start, active, sums, onto)
                 for o in range(y.shape[3]):
-                    y[b, t, q, o] = sums[o]
+                    y[b, t, q, o] = sums[-1, o]
 
 
 @njit(nogil=True, cache=True)
-def neuron_layer(front: Front, sums: Array, kind: Mode, numbers: Numbers, spikes: Array, v: Array) -> int:
+def neuron_layer(front: Front, like: Array, kind: Mode, numbers: Numbers, spikes: Array, v: Array) -> int:
     """A layer and the neurons behind it.
 
     Returns:
         how many v of the chip's neurons were below the least.
     """
-    mode, most, x = front[:3]
-    start, active = _lists(mode, most, x)
+    mode, most, pairs, x, weight, spans = front
+    start, active = _lists(mode, most, pairs, x)
+    sums, onto = np.zeros((pairs + 2, v.shape[2]), like.dtype), _onto(pairs, x)
     saturations = 0
     for b in range(x.shape[0]):
         if len(mode) == EVENTS:
-            _list(x, b, most, start, active)
+            _list(x, b, most, pairs, start, active)
         for q in range(v.shape[1]):
             first, second, third, threshold = numbers
             of_position = (_at(first, q), _at(second, q), _at(third, q), _at(threshold, q), v[b, q])
             v[b, q] = 0
+            _share(mode, pairs, x, weight, spans, q, start, active, sums)
             for t in range(spikes.shape[1]):
                 if t < x.shape[1]:
-                    _sum(front, b, t, start, active, q, sums)
+                    _sum(mode, x, weight, spans, b, t, q, start, active, sums, onto)
                 if len(kind) == LEAKY:
-                    leak(sums, *of_position, spikes[b, t, q])
+                    leak(sums[-1], *of_position, spikes[b, t, q])
                 else:
-                    saturations += integrate(sums, *of_position, spikes[b, t, q])
+                    saturations += integrate(sums[-1], *of_position, spikes[b, t, q])
     return saturations
 
 
@@ -95,40 +101,85 @@ def _at(numbers: Array, q: int) -> Array:
     return row
 
 
+# Where step t and step t + pairs have spikes in common, what these add up to is computed once.  So there is a list of
+# each step's own spikes, and, behind those, one of what each pair shares; of a last odd step all are its own.
+
+
 @njit(nogil=True, cache=True, forceinline=True)
-def _lists(mode: Mode, most: int, x: Array) -> tuple[Array, Array]:
-    """Room for where the spikes of a step and position begin, and for an image's spikes."""
+def _lists(mode: Mode, most: int, pairs: int, x: Array) -> tuple[Array, Array]:
+    """Room for where the spikes of a list and position begin, and for an image's spikes."""
     steps, positions, channels = x.shape[1:]
     if len(mode) != EVENTS:
         return np.empty((1, 1), np.int32), np.empty(1, np.int32)
-    return np.empty((steps, positions + 1), np.int32), np.empty(steps * positions * channels * most + EIGHT, np.int32)
+    room = steps * positions * channels * most + EIGHT
+    return np.empty((steps + pairs, positions + 1), np.int32), np.empty(room, np.int32)
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _list(x: Array, b: int, most: int, start: Array, active: Array) -> None:
-    """The spikes of image b, each as `p C + c`, by step and position; one that counts n is there n times."""
+def _onto(pairs: int, x: Array) -> Array:
+    """The row of sums that each step's own spikes are added to: what it shares, or zeros."""
+    onto = np.full(x.shape[1], pairs)
+    for t in range(2 * pairs):
+        onto[t] = t if t < pairs else t - pairs
+    return onto
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _list(x: Array, b: int, most: int, pairs: int, start: Array, active: Array) -> None:
+    """The spikes of image b, each as `p C + c`, by list and position; one that counts n is there n times."""
     steps, positions, channels = x.shape[1:]
     sent, end = x[b].reshape(-1).view(np.uint8), 0  # as it is; the compiler also meets floats here
-    for t in range(steps):
+    for i in range(steps + pairs):
+        step, both = (i - steps, True) if i >= steps else (i, i >= 2 * pairs)
+        beside = 0 if i < steps and both else positions * channels * (pairs if step < pairs else -pairs)
         for p in range(positions):
-            start[t, p] = end
-            name, at = p * channels, (t * positions + p) * channels
+            start[i, p] = end
+            name, at = p * channels, (step * positions + p) * channels
             for over in range(most):
                 for c in range(0, channels - EIGHT + 1, EIGHT):
-                    end += append(sent, at + c, np.uint8(over), np.int32(name + c), SET, active, end)
+                    here = at + c
+                    end += append(sent, here, here + beside, both, np.uint8(over), np.int32(name + c), SET, active, end)
                 for c in range(channels // EIGHT * EIGHT, channels):
                     active[end] = name + c
-                    end += sent[at + c] > over
-        start[t, positions] = end
+                    end += sent[at + c] > over and (sent[at + c + beside] > over) == both
+        start[i, positions] = end
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _sum(front: Front, b: int, t: int, start: Array, active: Array, q: int, y: Array) -> None:
-    """What arrives at output position q: y `[O]`."""
-    mode, _, x, weight, first, offset, begin, end = front
+def _sum(
+    mode: Mode,
+    x: Array,
+    weight: Array,
+    spans: Spans,
+    b: int,
+    t: int,
+    q: int,
+    start: Array,
+    active: Array,
+    sums: Array,
+    onto: Array,
+) -> None:
+    """What arrives at output position q, to the last row of `sums`; its other ones are as `_share` leaves them."""
     if len(mode) == EVENTS:
-        sum_rows(weight, active, start[t], offset, begin, end, first[q], first[q + 1], y)
-        return
+        sum_rows(weight, spans, q, active, start, t, sums, onto[t], sums.shape[0] - 1)
+    else:
+        _sum_of_values(mode, x, weight, spans, b, t, q, sums[-1])
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _share(
+    mode: Mode, pairs: int, x: Array, weight: Array, spans: Spans, q: int, start: Array, active: Array, sums: Array
+) -> None:
+    """What the spikes add up to that steps have in common, to the first rows of `sums`."""
+    if len(mode) == EVENTS:
+        for k in range(pairs):
+            sum_rows(weight, spans, q, active, start, x.shape[1] + k, sums, pairs, k)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _sum_of_values(mode: Mode, x: Array, weight: Array, spans: Spans, b: int, t: int, q: int, y: Array) -> None:
+    """What arrives at output position q, where not all of x are spikes or each channel is on its own: y `[O]`."""
+    first, offset, begin, end = spans
     y[:] = 0
     if len(mode) == CURRENTS:
         for o in range(y.shape[0]):

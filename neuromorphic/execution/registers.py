@@ -9,6 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.types import UniTuple
 
 REGISTER = 32
 """Bytes of a vector register."""
@@ -44,11 +45,14 @@ class Row:
 
 
 def rows(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
-    """The arguments of an instruction: arrays as `Row`, other ones as they are."""
-    return [
-        Row(context, builder, kind, value) if isinstance(kind, types.Array) else value
-        for kind, value in zip(signature.args, arguments, strict=True)
-    ]
+    """The arguments of an instruction: arrays as `Row`, tuples of such as lists, other ones as they are."""
+
+    def read(kind: Any, value: Any) -> Any:
+        if isinstance(kind, UniTuple):
+            return [read(each, builder.extract_value(value, i)) for i, each in enumerate(kind)]
+        return Row(context, builder, kind, value) if isinstance(kind, types.Array) else value
+
+    return [read(kind, value) for kind, value in zip(signature.args, arguments, strict=True)]
 
 
 def along(context: Any, builder: Any, length: Any, size: int, body: Callable[[Any, int], None]) -> None:

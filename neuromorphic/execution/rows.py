@@ -25,34 +25,39 @@ AHEAD = 4
 def sum_rows(
     _context: Any,
     weight: Any,
-    listed: Any,
-    start: Any,
-    offset: Any,
-    begin: Any,
-    end: Any,
     spans: Any,
-    spans_end: Any,
-    y: Any,
+    q: Any,
+    active: Any,
+    start: Any,
+    k: Any,
+    sums: Any,
+    onto: Any,
+    to: Any,
 ) -> tuple[Any, Any]:
-    """`y = Σ_i Σ_j weight[offset[i] + listed[j]]`, `start[begin[i]] <= j < start[end[i]]`, `spans <= i < spans_end`.
+    """`sums[to] = sums[onto] + Σ_i Σ_j weight[offset[i] + active[j]]`.
+
+    That is of the spans i of position q, from `first[q]` to before `first[q + 1]`, and of what list k has in positions
+    from `begin[i]` to before `end[i]`: j from `start[k, begin[i]]` to before `start[k, end[i]]`.
 
     Args:
-        weight: `[n O]`, rows of O numbers of y's type.
-        listed: int32 `[m]`; it is read, for nothing, up to `AHEAD` numbers behind the spans.
-        start: int32, where the list of a position begins.
-        offset: int32, as `begin` and `end` by span.
-        begin: the first position of a span.
-        end: the one behind its last.
-        spans: the first one.
-        spans_end: the one behind the last.
-        y: `[O]`.
+        weight: `[n, O]`.
+        spans: `first`, `offset`, `begin` and `end`, int32.
+        q: an output position.
+        active: int32 `[m]`; it is read, for nothing, up to `AHEAD` numbers behind the last.
+        start: int32 `[K, P + 1]`.
+        k: a list.
+        sums: `[n, O]`, of the weights' type.
+        onto: index in `sums`.
+        to: likewise.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        weight, listed, start, offset, begin, end, spans, spans_end, y = rows(context, builder, signature, arguments)
+        weight, spans, q, active, start, k, sums, onto, to = rows(context, builder, signature, arguments)
+        first, offset, begin, end = spans
         intp = context.get_value_type(types.intp)
-        add = builder.add if y.integer else builder.fadd
-        first = cgutils.alloca_once_value(builder, intp(0))
+        add = builder.add if sums.integer else builder.fadd
+        width, positions = sums.length, start.length
+        done_to = cgutils.alloca_once_value(builder, intp(0))
         upcoming = [cgutils.alloca_once_value(builder, intp(0)) for _ in range(AHEAD)]
 
         def index(row: Any, at: Any) -> Any:
@@ -60,25 +65,29 @@ def sum_rows(
 
         def where(j: Any, of_span: Any) -> Any:
             """Where the row begins that the list names, found here and now: LLVM doesn't see through an instruction."""
-            place = builder.mul(builder.add(index(listed, j), of_span), y.length)
+            place = builder.mul(builder.add(index(active, j), of_span), width)
             return builder.asm(ir.FunctionType(intp, [intp]), "", "=r,0", [place], side_effect=False)
 
-        def part(lanes: int, count: int) -> None:
+        def block(lanes: int, count: int) -> None:
             """As many parts of the sum as there are, each of `count` times so many numbers."""
             head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
             builder.branch(head)
             builder.position_at_end(head)
-            here = builder.load(first)
+            here = builder.load(done_to)
             after = builder.add(here, intp(lanes * count))
-            builder.cbranch(builder.icmp_signed("<=", after, y.length), body, done)
+            builder.cbranch(builder.icmp_signed("<=", after, width), body, done)
             builder.position_at_end(body)
             places = [builder.add(here, intp(lanes * i)) for i in range(count)]
-            sums = [cgutils.alloca_once_value(builder, constant(y.number, 0, lanes)) for _ in places]
-            for held in sums:
-                builder.store(constant(y.number, 0, lanes), held)
-            with cgutils.for_range_slice(builder, spans, spans_end, intp(1), intp) as (i, _):
+            parts = [cgutils.alloca_once_value(builder, constant(sums.number, 0, lanes)) for _ in places]
+            for held, place in zip(parts, places, strict=True):
+                builder.store(sums.load(builder.add(builder.mul(onto, width), place), lanes), held)
+            with cgutils.for_range_slice(
+                builder, index(first, q), index(first, builder.add(q, intp(1))), intp(1), intp
+            ) as (i, _):
                 of_span = index(offset, i)
-                lowest, highest = (index(start, index(each, i)) for each in (begin, end))
+                lowest, highest = (
+                    index(start, builder.add(builder.mul(k, positions), index(each, i))) for each in (begin, end)
+                )
                 for ahead, held in enumerate(upcoming):
                     builder.store(where(builder.add(lowest, intp(ahead)), of_span), held)
                 with cgutils.for_range_slice(builder, lowest, highest, intp(1), intp) as (j, _):
@@ -86,17 +95,19 @@ def sum_rows(
                     for held, following in pairwise(upcoming):
                         builder.store(builder.load(following), held)
                     builder.store(where(builder.add(j, intp(AHEAD)), of_span), upcoming[-1])
-                    for held, place in zip(sums, places, strict=True):
+                    for held, place in zip(parts, places, strict=True):
                         builder.store(add(builder.load(held), weight.load(builder.add(row, place), lanes)), held)
-            for held, place in zip(sums, places, strict=True):
-                y.store(builder.load(held), place, lanes)
-            builder.store(after, first)
+            for held, place in zip(parts, places, strict=True):
+                sums.store(builder.load(held), builder.add(builder.mul(to, width), place), lanes)
+            builder.store(after, done_to)
             builder.branch(head)
             builder.position_at_end(done)
 
         for count in BLOCKS:
-            part(REGISTER // y.size, count)
-        part(1, 1)
+            block(REGISTER // sums.size, count)
+        block(1, 1)
         return context.get_dummy_value()
 
-    return types.void(weight, listed, start, offset, begin, end, types.intp, types.intp, y), generate
+    of_index = types.intp
+    signature = types.void(weight, spans, of_index, active, start, of_index, sums, of_index, of_index)
+    return signature, generate
