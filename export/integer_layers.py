@@ -50,7 +50,7 @@ class IntegerConv(nn.Module):
         exact = all(magnitude_bits(s, fraction_bits(row)) <= SINGLE for s, row in zip(sums, weight, strict=True))
         self.weight: Tensor
         weights = torch.tensor(weight, dtype=torch.float32 if exact else torch.float64)
-        self.register_buffer("weight", weights.to(memory_format=torch.channels_last))  # faster than rows and columns last
+        self.register_buffer("weight", weights.to(memory_format=torch.channels_last))  # the faster order
         self.settings = (node["stride"], node["padding"], node["dilation"], node["groups"])
 
     def forward(self, x: Tensor) -> Tensor:
