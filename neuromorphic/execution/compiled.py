@@ -20,7 +20,7 @@ from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.exactness import doubles, exact_in_doubles_on
 from neuromorphic.analysis.intervals import fractions, graded_intervals
 from neuromorphic.execution import kernels
-from neuromorphic.execution.fronts import COUNTS, Front, Type, spans, synapses
+from neuromorphic.execution.fronts import COUNTS, Front, Type, is_plain, spans, synapses
 from neuromorphic.execution.positions import by_position, layout, maps, positions
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain
@@ -29,7 +29,6 @@ from neuromorphic.ops import (
     ChipPopulation,
     Delay,
     Float64,
-    Lif,
     LoihiLif,
     MaxPool2d,
     Neurons,
@@ -260,7 +259,7 @@ class Compiled:
             floats = np.dtype(np.float32)
             threshold = operation.threshold * 2.0**ALIGNMENT
             numbers: tuple[Array, ...] = (kept / UNITY, operation.drive + bias, operation.bias, threshold)
-        elif isinstance(operation, Lif) and not (operation.leak.any() or operation.reset.any() or operation.subtracts):
+        elif is_plain(operation):
             numbers = (bias, operation.gain, operation.decay, operation.threshold)
         else:
             return None

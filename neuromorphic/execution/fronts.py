@@ -5,19 +5,19 @@ Maps lie as `[B, T, P, C]`: positions, then channels.
 
 import math
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, TypeGuard, assert_never
 
 import numpy as np
 
 from neuromorphic.execution import kernels
-from neuromorphic.execution.positions import layout, maps, positions
 from neuromorphic.ir.graph import Node
 from neuromorphic.ops import (
     Affine,
+    AnyOperation,
     Array,
     Conv2d,
     Delay,
-    Kernel,
+    Lif,
     MaxPool2d,
     Neurons,
     Scale,
@@ -73,23 +73,6 @@ class Front:
         return cls(kernels.CURRENTS, reads, 1, np.zeros((1, 1), sums), NONE, sums)
 
 
-def kernel(node: Node, dtype: type[np.floating]) -> Kernel | None:
-    """`y = W x` of spikes: uint8 `[B, *input shape]`, of one node, to `[B, *shape]` of `dtype`, which holds every sum.
-
-    None where a node has no compiled kernel.
-    """
-    front = synapses(node, COUNTS, np.dtype(dtype))
-    if front is None:
-        return None
-
-    def compute(x: Array) -> Array:
-        y = np.empty((len(x), 1, *layout(node.shape)), dtype)
-        kernels.layer(front.argument(positions(x[:, None], node.input_shape)), y)
-        return maps(y, node.shape)[:, 0]
-
-    return compute
-
-
 def synapses(node: Node, given: Type, sums: Type) -> Front | None:
     """How a compiled kernel computes a node with synapses; None where none does."""
     operation = node.operation
@@ -132,3 +115,8 @@ def spans(windows: Windows, node: Node, channels: int) -> kernels.Spans:
     offset = (tap - position)[starts] * channels
     found = (first, offset, position[starts], position[ends] + 1)
     return tuple(each.astype(np.int32) for each in found)  # type: ignore[return-value]
+
+
+def is_plain(operation: AnyOperation) -> TypeGuard[Lif]:
+    """Whether these are leaky neurons that rest and reset at 0: those of `firing.leak`."""
+    return isinstance(operation, Lif) and not (operation.leak.any() or operation.reset.any() or operation.subtracts)

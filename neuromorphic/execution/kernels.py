@@ -94,6 +94,13 @@ def neuron_layer(front: Front, like: Array, kind: Mode, numbers: Numbers, spikes
     return saturations
 
 
+@njit(nogil=True, cache=True)
+def step(x: Array, numbers: Numbers, v: Array, spikes: Array) -> None:
+    """One time step of leaky neurons: x, v and spikes `[B, N]`, numbers `[N]`."""
+    for b in range(x.shape[0]):
+        leak(x[b], *numbers, v[b], spikes[b])
+
+
 @njit(nogil=True, cache=True, forceinline=True)
 def _at(numbers: Array, q: int) -> Array:
     """A position's numbers: there is one row for all, or one for each."""

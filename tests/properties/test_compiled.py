@@ -18,6 +18,7 @@ from tests.properties.random_graphs import examples, integer_examples
 
 compiled = pytest.importorskip("neuromorphic.execution.compiled", reason="the extra `fast` is not installed")
 fronts = pytest.importorskip("neuromorphic.execution.fronts", reason="the extra `fast` is not installed")
+steps = pytest.importorskip("neuromorphic.execution.steps", reason="the extra `fast` is not installed")
 
 MANY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 
@@ -187,7 +188,7 @@ def test_a_layer_by_itself_equals_numpys(example):
     """What Lava's processes take, a step at a time."""
     rng = np.random.default_rng(0)
     for node in example.graph.nodes.values():
-        compute = fronts.kernel(node, np.float32)
+        compute = steps.layer(node, np.float32)
         if compute is not None:
             spikes = rng.integers(0, 2, (3, *node.input_shape), np.uint8)
             plain = node.operation.kernel(node.shapes, 3, np.float32, np.zeros(node.input_shape))

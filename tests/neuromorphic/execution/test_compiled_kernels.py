@@ -5,6 +5,8 @@ import pytest
 
 from neuromorphic.ops import LoihiLif
 from neuromorphic.ops.widths import STATE_LIMIT
+from neuromorphic.reading.build import from_nir
+from tests.neuromorphic.graphs import chain, lif
 
 kernels = pytest.importorskip("neuromorphic.execution.kernels", reason="the extra `fast` is not installed")
 
@@ -97,3 +99,29 @@ def test_leaky_neurons_round_after_each_operation_and_fire_strictly_above(width,
     kernels.neuron_layer(front, np.empty(0, sums), (0,) * kernels.LEAKY, numbers, spikes, v)
     np.testing.assert_array_equal(spikes, np.stack(fired, 1))
     np.testing.assert_array_equal(v, expected_v)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_leaky_neurons_step_by_step_equal_numpys_and_forget(dtype):
+    steps = pytest.importorskip("neuromorphic.execution.steps")
+    rng = np.random.default_rng(0)
+    for width in WIDTHS:
+        node = from_nir(chain({"a": lif((width,))}, (width,), (width,), time_steps=2)).nodes["a"]
+        bias = rng.normal(size=width).astype(np.float32)
+        ours, numpys = steps.Leaky(node, bias, 3, dtype), node.operation.neuron_kernel(3, node.shape, dtype)
+        for step in range(6):
+            if step == 4:
+                ours.forget()
+                numpys.forget()
+            x = rng.normal(1, 2, (3, width)).astype(dtype)
+            spikes = ours(x)
+            np.testing.assert_array_equal(spikes, numpys(x + bias.astype(dtype)))
+            np.testing.assert_array_equal(ours.v, numpys.v)
+            assert 0 < spikes.mean() < 1 or width == 1
+
+
+def test_neurons_of_another_kind_are_refused_by_name():
+    steps = pytest.importorskip("neuromorphic.execution.steps")
+    node = from_nir(chain({"a": lif((1,), v_reset=-1.0)}, (1,), (1,), time_steps=2)).nodes["a"]
+    with pytest.raises(TypeError, match="node 'a'"):
+        steps.Leaky(node, np.zeros(1), 1, np.float32)
