@@ -1,5 +1,8 @@
 """What `compiled` runs, compiled by Numba: sums of a layer, and the neurons behind them over all time steps.
 
+Numba keeps what it compiled beside this file, until the file changes.  After a change of `firing`, `lists`, `registers`
+or `rows` alone: `touch` it.
+
 Maps are `[P, C]`: positions, then channels, so that what one spike adds to all output channels lies side by side.  An
 output position's membranes stay in the processor's first cache while T steps pass.
 
