@@ -40,7 +40,7 @@ from neuromorphic.ops import (
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.widths import ALIGNMENT, STATE_LIMIT
 
-CACHE = 2**22
+CACHE = 2**21
 """Bytes of spikes that a batch's largest node may send; the time per image hardly depends on it."""
 
 T = TypeVar("T")

@@ -30,7 +30,7 @@ from numba import njit
 
 from neuromorphic.execution.firing import integrate, leak
 from neuromorphic.execution.lists import EIGHT, SET, append
-from neuromorphic.execution.rows import sum_rows
+from neuromorphic.execution.rows import add_row, sum_rows
 from neuromorphic.ops.types import Array
 
 Mode = tuple[int, ...]
@@ -223,25 +223,27 @@ def _sum_of_values(mode: Mode, x: Array, weight: Array, spans: Spans, b: int, t:
 @njit(nogil=True, cache=True)
 def attention(x: Array, heads: int, scale: float, y: Array) -> None:
     """`y = scale · Q (Kᵀ V)` per head: x uint8 `[B, T, P, 3 D]`, spikes, to y `[B, T, P, D]`."""
-    width = y.shape[3]
+    steps, positions, width = y.shape[1:]
     size = width // heads
-    product = np.empty((width, size), y.dtype)
+    values, product = np.empty((positions * heads, size), y.dtype), np.empty((width, size), y.dtype)
+    answer = y.reshape(-1, size)
     for b in range(x.shape[0]):
-        for t in range(x.shape[1]):
-            product[:] = 0
-            for p in range(x.shape[2]):
-                for i in range(width):
-                    if x[b, t, p, width + i]:
-                        value = x[b, t, p, 2 * width + i // size * size : 2 * width + (i // size + 1) * size]
-                        for j in range(size):
-                            product[i, j] += value[j]
+        for t in range(steps):
             y[b, t] = 0
-            for p in range(x.shape[2]):
-                for i in range(width):
-                    if x[b, t, p, i]:
-                        row = y[b, t, p, i // size * size : (i // size + 1) * size]
-                        for j in range(size):
-                            row[j] += product[i, j]
+            product[:] = 0
+            for p in range(positions):
+                for h in range(heads):
+                    for j in range(size):
+                        values[p * heads + h, j] = x[b, t, p, 2 * width + h * size + j]
+                    for i in range(h * size, (h + 1) * size):
+                        if x[b, t, p, width + i]:
+                            add_row(values, p * heads + h, product, i)
+            for p in range(positions):
+                for h in range(heads):
+                    for i in range(h * size, (h + 1) * size):
+                        if x[b, t, p, i]:
+                            add_row(product, i, answer, ((b * steps + t) * positions + p) * heads + h)
+            for p in range(positions):
                 for j in range(width):
                     y[b, t, p, j] *= scale
 

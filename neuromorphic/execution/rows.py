@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from neuromorphic.execution.registers import REGISTER, constant, rows
+from neuromorphic.execution.registers import REGISTER, along, constant, rows
 
 BLOCKS = (8, 4, 2, 1)
 """Registers that a part of the sum takes, as long as it has so many numbers left; then number by number."""
@@ -19,6 +19,26 @@ BLOCKS = (8, 4, 2, 1)
 
 AHEAD = 4
 """Rows whose place is found before it is their turn: loads that wait for it would hold up the others."""
+
+
+@intrinsic
+def add_row(_context: Any, x: Any, i: Any, y: Any, j: Any) -> tuple[Any, Any]:
+    """`y[j] += x[i]`: rows of arrays of one type and width."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, i, y, j = rows(context, builder, signature, arguments)
+        add = builder.add if y.integer else builder.fadd
+        source, target = (builder.mul(row, y.length) for row in (i, j))
+
+        def body(o: Any, lanes: int) -> None:
+            place = builder.add(target, o)
+            added = x.load(builder.add(source, o), lanes)
+            y.store(add(y.load(place, lanes), added), place, lanes)
+
+        along(context, builder, y.length, y.size, body)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, y, types.intp), generate
 
 
 @intrinsic

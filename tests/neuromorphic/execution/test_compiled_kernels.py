@@ -125,3 +125,15 @@ def test_neurons_of_another_kind_are_refused_by_name():
     node = from_nir(chain({"a": lif((1,), v_reset=-1.0)}, (1,), (1,), time_steps=2)).nodes["a"]
     with pytest.raises(TypeError, match="node 'a'"):
         steps.Leaky(node, np.zeros(1), 1, np.float32)
+
+
+@pytest.mark.parametrize(("heads", "size"), [(1, 1), (3, 5), (2, 8), (4, 16), (2, 19)])
+def test_attention_counts_what_keys_and_values_share_and_queries_ask_for(heads, size):
+    rng, positions = np.random.default_rng(size), 6
+    x = (rng.random((2, 3, positions, 3 * heads * size)) < 0.4).astype(np.uint8)
+    q, k, v = (part.reshape(2, 3, positions, heads, size).astype(int) for part in np.split(x, 3, -1))
+    expected = 0.25 * np.einsum("btphi,btrhi,btrhj->btphj", q, k, v)
+    for dtype in (np.float32, np.float64):
+        y = np.full((2, 3, positions, heads * size), 9, dtype)
+        kernels.attention(x, heads, dtype(0.25), y)
+        np.testing.assert_array_equal(y, expected.reshape(y.shape))
