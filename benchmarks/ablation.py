@@ -200,12 +200,12 @@ def main(
 def trained_and_measured(setting: Setting, variant: Variant, seed: int, epochs: int) -> dict[str, float]:
     """Train for so many epochs; steps, processor seconds, accuracy and operations."""
     recipe = variant.recipe(epochs, seed)
-    began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = setting.run(variant, recipe, Path(folder) / "run.safetensors", lambda done, total, text: None)
-    used = time.process_time() - began
     steps = epochs * per_epoch(setting.train, recipe)
-    return {"epochs": epochs, "steps": steps, "seconds": used, **measure(checkpoint, setting.test)}
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        checkpoint = setting.run(variant, recipe, Path(folder) / "run.safetensors", lambda done, total, text: None)
+        used = time.process_time() - began
+        return {"epochs": epochs, "steps": steps, "seconds": used, **measure(checkpoint, setting.test)}
 
 
 if __name__ == "__main__":
