@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.arrays import mapped_npy, opened_npz
+from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import check_inputs, side_by_side
 from neuromorphic.ir.metadata import InputKind, normalisation
@@ -310,10 +311,7 @@ def _check_shape(graph: Graph, found: NDArray[Any], path: Path) -> NDArray[Any]:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """What numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
-    try:
-        if path.suffix.lower() != ".npz":
-            return {"frames": np.lib.format.open_memmap(path, mode="r")}  # type: ignore[no-untyped-call]
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            return dict(found)
-    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
-        raise RefusedInput(f"{path}: not a readable {path.suffix or '.npy'} array ({shown(str(error))})") from error
+    if path.suffix.lower() != ".npz":
+        return {"frames": mapped_npy(path)}
+    with opened_npz(path) as found:
+        return dict(found)

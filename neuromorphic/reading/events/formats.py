@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.arrays import mapped_npy, opened_npz
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.reading.events.recording import Recording, columns_of
 
@@ -56,16 +57,13 @@ def event_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     Raises:
         RefusedInput: it isn't readable.
     """
-    try:
-        if path.suffix.lower() != ".npz":
-            return _fields(np.lib.format.open_memmap(path, mode="r"))  # type: ignore[no-untyped-call]
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            columns = columns_of(set(found.files))
-            if columns is not None:
-                return {key: found[name] for key, name in columns.items()}
-            arrays = [] if "frames" in found else [found[name] for name in found.files]
-    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
-        raise RefusedInput(f"{path}: not a readable {path.suffix} file ({shown(str(error))})") from error
+    if path.suffix.lower() != ".npz":
+        return _fields(mapped_npy(path))
+    with opened_npz(path) as found:
+        columns = columns_of(set(found.files))
+        if columns is not None:
+            return {key: found[name] for key, name in columns.items()}
+        arrays = [] if "frames" in found else [found[name] for name in found.files]
     return next((fields for fields in map(_fields, arrays) if fields is not None), None)
 
 
