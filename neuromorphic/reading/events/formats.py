@@ -89,6 +89,11 @@ def _read_bin(path: Path, name: str) -> Recording:
 def _read_aedat(path: Path, name: str) -> Recording:
     """Packets of 8-byte events: `x << 17 | y << 2 | p << 1 | valid`, then microseconds (inivation's AEDAT 3.1)."""
     data = path.read_bytes()
+    if data.startswith(b"#!AER-DAT2"):
+        raise RefusedInput(
+            f"{path}: is AEDAT 2, of whose addresses tonic and SpikingJelly make different pixels and polarities; "
+            f"expected {EVENTS}"
+        )
     if not data.startswith(b"#!AER-DAT3.1"):
         raise RefusedInput(
             f"{path}: begins with {shown(data[:12])}; expected AEDAT 3.1, as of DVS Gesture, or {EVENTS}"

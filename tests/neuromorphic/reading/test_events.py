@@ -86,7 +86,8 @@ def test_aedat_packets_invalid_events_and_the_overflow_of_times(tmp_path: Path) 
     ("name", "data", "says"),
     [
         ("a.bin", b"1234567", "multiple of 5"),
-        ("a.aedat", b"#!AER-DAT2.0\r\n", "expected AEDAT 3.1"),
+        ("a.aedat", b"#!AER-DAT2.0\r\n", "is AEDAT 2, .*; expected the events as columns"),
+        ("a.aedat", b"#!AER-DAT1.0\r\n", "expected AEDAT 3.1"),
         ("a.aedat", aedat((0, [(1, 1, 1, 1, 1)]))[:-12], "cut or damaged"),
         ("a.aedat", aedat((0, [])) + b"12345", "cut within a packet's head"),
         ("a.npy", b"\x93NUMPY, cut", "not a readable .npy"),
