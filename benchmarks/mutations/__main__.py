@@ -47,6 +47,7 @@ ROOMS = {
     "neuromorphic/placement": ("tests/neuromorphic/placement",),
     "neuromorphic/inspection": ("tests/neuromorphic/inspection",),
     "neuromorphic/deploy": ("tests/neuromorphic/deploy",),
+    "neuromorphic/cluster": ("tests/neuromorphic/cluster",),
     "neuromorphic/runs": ("tests/neuromorphic/runs", "tests/test_labels_by_name.py"),
     "neuromorphic/targets": ("tests/neuromorphic/targets", "tests/neuromorphic/inspection"),
     "neuromorphic": ("tests/neuromorphic/test_*.py", "tests/test_refusals.py"),

@@ -289,6 +289,14 @@ def test_time_first_swaps_the_axes(tmp_path: Path, time_first: bool) -> None:
     assert find_frames(graph_of(3, time_steps=5), tmp_path / "x.npy").assumed == ()
 
 
+@pytest.mark.parametrize(("largest", "said"), [(2**24, 0), (2**24 + 1, 1), (2**24 + 2, 0), (-(2**24) - 1, 1)])
+def test_whole_numbers_that_float32_rounds_are_said(tmp_path: Path, largest: int, said: int) -> None:
+    np.save(tmp_path / "x.npy", np.array([[[0, 1, 2]], [[3, 4, largest]]]))
+    found = find_frames(graph_of(3, time_steps=1), tmp_path / "x.npy")
+    assert [sentence for sentence in found.assumed if "rounded to float32" in sentence] == list(found.assumed)
+    assert len(found.assumed) == said
+
+
 def test_npz_of_frames_with_labels_and_of_one_sample(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 4, (2, 5, 3))
     np.savez(tmp_path / "x.npz", frames=x, labels=np.array([1, 0]), label_names=np.array(["left", "right"]))

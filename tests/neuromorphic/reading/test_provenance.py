@@ -71,6 +71,33 @@ def test_a_spike_subtracts_the_threshold(seed):
     assert found.sum() > spikes(from_nir(chain(lif(threshold=0.75)), dt=1e-4), x).sum() > 0
 
 
+@pytest.mark.parametrize(("stated", "asked"), [("subtract", None), (b"subtract", "subtract"), ("zero", None)])
+def test_the_reset_that_any_writers_metadata_state_is_what_runs(stated, asked):
+    graph, x = chain(lif(threshold=0.75)), frames(1)
+    graph.metadata = {"dt": 1e-4, "reset": stated}
+    read = from_nir(graph, asked=Asked(reset=asked))
+    word = stated.decode() if isinstance(stated, bytes) else stated
+    assert (read.metadata.reset, read.metadata.assumed) == (word, ())
+    other = from_nir(chain(lif(threshold=0.75)), asked=Asked(dt=1e-4, reset=word))
+    assert np.array_equal(spikes(read, x), spikes(other, x))
+
+
+@pytest.mark.parametrize(
+    ("stated", "asked", "words"),
+    [
+        ("soft", None, "metadata reset is 'soft'; expected zero, subtract"),
+        (1, None, "metadata reset is 1; expected zero, subtract"),
+        ("subtract", "zero", "reset 'zero' asked for; the file is made for 'subtract'"),
+        ("zero", "subtract", "reset 'subtract' asked for; the file is made for 'zero'"),
+    ],
+)
+def test_a_reset_that_is_none_or_contradicted_is_refused(stated, asked, words):
+    graph = chain(lif())
+    graph.metadata = {"reset": stated}
+    with pytest.raises(RefusedInput, match=words):
+        from_nir(graph, asked=Asked(dt=1e-4, reset=asked))
+
+
 @pytest.mark.parametrize(
     "neurons", [integrator(threshold=0.5), nir.CubaLIF(ONE * 2e-4, ONE * 4e-4, ONE, 0 * ONE, ONE / 4, 0 * ONE, ONE * 2)]
 )
