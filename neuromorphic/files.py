@@ -44,7 +44,10 @@ def check_outputs(
     for option, path in outputs.items():
         if path is None:
             continue
-        _check_place(option, path)
+        try:
+            _check_place(option, path)
+        except OSError as error:
+            raise RefusedInput(f"{option} {path}: is no name for a file ({error.strerror})") from error
         expected = (suffixes or {}).get(option)
         if expected is not None and path.suffix.lower() != expected:
             raise RefusedInput(f"{option} {path}: expected a name that ends in {expected}")

@@ -145,13 +145,15 @@ def _profile(written_by: str | None, source: str) -> Mapping[str, Any]:
     """What a library means; the profile of a version replaces what it names."""
     if written_by is None:
         return {}
-    name, _, version = written_by.lower().partition("@")
+    name, at, version = written_by.lower().partition("@")
     profiles = _profiles()
     if name not in profiles:
         raise RefusedInput(
             f"{source}: no profile of {written_by!r}; expected one of {', '.join(sorted(profiles))}"
             f"{meant(name, profiles)}"
         )
+    if at and not re.fullmatch(r"\d+(\.\w+)*", version):
+        raise RefusedInput(f"{source}: written by {written_by!r}; expected a library, or one @ its version, as norse@2")
     general = {key: value for key, value in profiles[name].items() if not key[0].isdigit()}
     special = [value for key, value in profiles[name].items() if key[0].isdigit() and version.startswith(key)]
     return special[0] if special else general

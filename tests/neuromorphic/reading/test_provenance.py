@@ -185,6 +185,17 @@ def test_what_no_file_of_a_library_holds_is_refused_with_the_reason(library, nod
         from_nir(chain(node), asked=Asked(written_by=library))
 
 
+@pytest.mark.parametrize("written_by", ["norse@", "norse@x", "sinabs@latest", "spyx@1.", "snntorch@1.0 "])
+def test_a_version_that_is_none_is_refused(written_by):
+    with pytest.raises(RefusedInput, match="expected a library, or one @ its version"):
+        from_nir(chain(lif()), asked=Asked(written_by=written_by))
+
+
+@pytest.mark.parametrize("written_by", ["snntorch@1", "snntorch@0.9.1", "norse@2.0.0a1"])
+def test_versions_are_numbers_with_dots(written_by):
+    assert from_nir(chain(lif()), asked=Asked(dt=1e-4, written_by=written_by)).nodes
+
+
 def test_an_unknown_library_is_refused_with_those_that_are_known():
     with pytest.raises(RefusedInput, match=r"no profile of 'snntroch'; expected one of .*snntorch"):
         from_nir(chain(lif()), asked=Asked(written_by="snntroch"))
