@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +175,7 @@ def _steps(recording: Recording, size: Bin) -> NDArray[np.int64]:
     events = len(recording)
     if not events:
         return np.zeros(0, np.int64)
-    since = recording.t - (recording.t[0] if recording.begin is None else recording.begin)
+    since: NDArray[Any] = recording.t - (recording.t[0] if recording.begin is None else recording.begin)
     if size.steps is None:
         return _quotient(since, (size.seconds or Fraction(1)) / recording.tick)
     if size.by_number:

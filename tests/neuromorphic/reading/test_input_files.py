@@ -135,6 +135,15 @@ def test_the_kind_of_all_inputs_is_what_all_of_their_files_say(folder):
     assert "taken for real numbers, since not all say that they are events" in " ".join(real.assumed)
 
 
+def test_inputs_of_one_kind_or_of_events_alone_leave_nothing_open(folder):
+    graph = from_nir(FILE)
+    real = find_frames(graph, {"image": folder / "image.npy", "sound": folder / "sound.npy"})
+    spikes = find_frames(graph, {"image": folder / "eyes.npy", "sound": folder / "ears.npy"})
+    assert (real.kind, spikes.kind) == (None, "spikes")
+    for found in (real, spikes):
+        assert "since not all say" not in " ".join(found.assumed)
+
+
 def test_labels_of_one_file_are_those_of_all(folder):
     graph = from_nir(FILE)
     np.savez("image.npz", frames=IMAGES, labels=np.array([0, 1, 0, 1, 1]))
