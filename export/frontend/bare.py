@@ -73,4 +73,4 @@ def _unparametrized(part: nn.Module) -> None:
             case SpectralNorm():
                 remove_spectral_norm(part, hook.name)
             case prune.BasePruningMethod():
-                prune.remove(part, hook._tensor_name)
+                prune.remove(part, hook._tensor_name)  # type: ignore[no-untyped-call]

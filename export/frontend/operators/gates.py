@@ -69,7 +69,7 @@ def _gate(context: Context, a: Term, b: Term, kind: Kind) -> Signal:
     second = selected(context, other.node, order, node.shape)
     swapped = kind == "and not" and main is not a
     inputs = (second, whole.node) if swapped else (whole.node, second)
-    operation = {"and": Both, "and not": ButNot, "or": Relay}[kind]()
+    operation = Both() if kind == "and" else ButNot() if kind == "and not" else Relay()
     key = (kind, inputs if kind == "and not" else tuple(sorted(inputs)))
     gate = context.add(context.label(kind.replace(" ", "_")), operation, node.shape, inputs, key)
     static = context.nodes[gate].static

@@ -172,7 +172,8 @@ def assign(context: Context, x: Any, values: Any, dim: int, index: int) -> Signa
     """`x[:, index] = values` along a dimension, as a result of its own."""
     parts = list(x.unbind(dim)) if isinstance(x, Tensor) else _split(context, x, dim)
     parts[index] = values
-    return _stack(context, parts, dim)
+    stacked: Signal = _stack(context, parts, dim)
+    return stacked
 
 
 _split, _stack = _splitter(aten.unbind.int), _joiner(aten.stack.default)

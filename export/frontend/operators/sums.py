@@ -156,9 +156,10 @@ def _over_time(context: Context, x: Signal, dim: int) -> Signal:
     if len(starts) > 1:
         raise context.refused("sums nodes over different time steps")
     start = starts.pop() if starts else 0
-    weights = torch.nn.functional.pad(weights, (start, context.time_steps - start - steps))
+    padded = torch.zeros(context.time_steps, dtype=torch.float64)
+    padded[start : start + steps] = ONE if weights is None else weights
     constant = None if x.constant is None else x.constant.sum(dim, keepdim=True)
-    return Signal(tuple(terms[0].code.shape), tuple(terms), constant, weights)
+    return Signal(tuple(terms[0].code.shape), tuple(terms), constant, padded)
 
 
 def rolled(context: Context, x: Signal, least: int | None = None) -> Signal:
