@@ -161,6 +161,11 @@ def _add_encoder(found: Table, document: dict[str, Any]) -> None:
         compared = f"{parity['spikes_compared']:,} spikes of {parity['images']} random inputs"
         wrong = parity["mismatches"]
         found.add_row("parity", f"{compared}, your own forward against the graph: {wrong or 'none'} different")
+        outputs = parity["outputs"]
+        if outputs["differ"] and not outputs["difference"] <= outputs["tolerance"]:
+            found.add_row(
+                "", f"what it returns differs by up to {outputs['difference']:.3g} of {outputs['largest']:.3g}"
+            )
     if margins := document.get("margins"):
         found.add_row("margin", _margin(margins))
     if (accuracy := document["accuracy"]) is not None:

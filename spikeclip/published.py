@@ -8,6 +8,7 @@ except the number of attention heads and the size of the images.
 import argparse
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -96,9 +97,10 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> tuple[dict[str, Tens
     entry, state = _choose(content)
     if state is None:
         raise RefusedInput(f"{path}: holds no state_dict of tensors; expected that of {kind}")
-    named = {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+    named = {bare(str(name)): tensor for name, tensor in state.items()}
     if len(named) < len(state):
-        twice = next(str(n) for n in state if str(n).startswith("module.") and str(n).removeprefix("module.") in state)
+        count = Counter(bare(str(name)) for name in state)
+        twice = next(str(name) for name in state if bare(str(name)) != name and count[bare(str(name))] > 1)
         raise RefusedInput(f"{path}: {shown(twice)} stands there without module. too; expected every name once")
     for name, tensor in named.items():
         if odd := _odd(tensor):
@@ -107,11 +109,21 @@ def read_state(path: Path, kind: str = "Vision_Encoder") -> tuple[dict[str, Tens
     taken = f"weights: {entry}" + (" (averaged, EMA)" if entry in AVERAGED else "") if entry else ""
     taken += f"; not its {', '.join(others)}" if others else ""
     found = {name: t.float() if t.is_floating_point() else t for name, t in named.items()}
-    return found, taken if others or entry in AVERAGED else ""
+    return found, taken if others or entry not in WEIGHTS else ""
+
+
+def bare(name: str) -> str:
+    """A tensor's name without what wrappers put before it: DataParallel `module.`, torch.compile `_orig_mod.`."""
+    while (shorter := name.removeprefix("module.").removeprefix("_orig_mod.")) != name:
+        name = shorter
+    return name
 
 
 def _choose(content: object) -> tuple[str, Mapping[str, Tensor] | None]:
-    """The entry with the tensors, "" where the file has no entries, and the tensors; None where there are none."""
+    """The entry with the tensors, "" where the file has no entries, and the tensors; None where there are none.
+
+    A name that no list above has is read where its entry alone holds nothing but tensors.
+    """
     if not isinstance(content, Mapping):
         return "", None
     for key in (*WEIGHTS, *AVERAGED):
@@ -119,6 +131,8 @@ def _choose(content: object) -> tuple[str, Mapping[str, Tensor] | None]:
             state = _tensors(content[key])
             if state is not None or key == WEIGHTS[0]:
                 return key, state
+    if _tensors(content) is None and len(others := [key for key in content if _tensors(content[key])]) == 1:
+        return str(others[0]), _tensors(content[others[0]])
     return "", _tensors(content)
 
 

@@ -1,15 +1,17 @@
 """The front door: any spiking module of PyTorch to a NIR graph, and back into the module for parity."""
 
-import copy
 from dataclasses import dataclass
 from math import prod
 
 import nir
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.frontend.axes import Axes
+from export.frontend.bare import bare
+from export.frontend.computed_weights import with_fixed_weights
 from export.frontend.context import Context
 from export.frontend.grouping import groups_of
 from export.frontend.inputs import InputKind, Inputs
@@ -120,9 +122,10 @@ def to_nir(
     if len(names.names) != example.ndim:
         raise RefusedInput(f"axes {names.names} don't name those of an example of the shape {list(example.shape)}")
     inputs = Inputs.of(InputKind(input_kind), names, names.frame(tuple(example.shape)), bounds, bits)
-    own = copy.deepcopy(module).eval().requires_grad_(False)
-    own, notes = rewritten(own)
-    traced = trace(own, example)
+    own, notes = bare(module)
+    own, rewrites = rewritten(own)
+    notes = (*notes, *rewrites, *with_fixed_weights(own))
+    traced = trace(own, torch.zeros(example.shape))
     context, result = interpret(traced, names, time_steps)
     proven = prove(context, result, inputs.sums)
     groups = groups_of(proven.lowering, own)

@@ -51,20 +51,31 @@ def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> 
             known = names.get(call.name)
             arguments.append(_frames(context, axes, shape) if known is None else state[known].detach())
     paths = [names.get(c.name) for c in program.graph.nodes if c.op == "placeholder"]
-    result = _run(context, program.graph_module, arguments, paths)
-    result, *others = tree_leaves(result) or [None]
+    # Before them stand values of buffers that the module's code changes.
+    first, *others = signature.user_outputs or [None]
+    result = next(
+        (r for r in tree_leaves(_run(context, program.graph_module, arguments, paths, first)) if r is not None), None
+    )
     if others:
         context.notes.append(f"of {1 + len(others)} results of the module the first is the output")
     context.call = None
+    if isinstance(result, Membrane):
+        raise RefusedInput(f"the module returns the membrane of {result.key!r} first; expected spikes or currents")
     if not isinstance(result, Signal):
         raise RefusedInput(f"the module returns {type(result).__name__}; expected spikes or currents of its input")
-    result = rolled(context, result)
+    result = rolled(context, result, None if result.shape[:2] == (time_steps, context.images) else 1)
     if time_steps == 1 and result.time_weights is None and result.shape[:2] != (1, context.images):
         result = replace(result, time_weights=ONE.reshape(1))  # the sum over one time step is no operator
     return context, result
 
 
-def _run(context: Context, module: fx.GraphModule, arguments: list[Any], paths: list[str | None]) -> Any:
+def _run(
+    context: Context,
+    module: fx.GraphModule,
+    arguments: list[Any],
+    paths: list[str | None],
+    result: str | None = None,
+) -> Any:
     """What the calls of a graph return.
 
     Args:
@@ -72,12 +83,15 @@ def _run(context: Context, module: fx.GraphModule, arguments: list[Any], paths: 
         module: holds the calls, and graphs within them.
         arguments: one for each placeholder.
         paths: of the parameters that the arguments are; None for others.
+        result: the call whose result is wanted; by default of all that are returned.  None stands for the others.
     """
     values: dict[fx.Node, Any] = {}
     parameters: dict[fx.Node, str] = {}
     remaining = iter(zip(arguments, paths, strict=True))
-    last_use = _last_uses(module.graph)
+    last_use, read = _last_uses(module.graph), _read(module.graph, result)
     for call in module.graph.nodes:
+        if call not in read:
+            continue
         match call.op:
             case "placeholder":
                 values[call], path = next(remaining)
@@ -86,12 +100,42 @@ def _run(context: Context, module: fx.GraphModule, arguments: list[Any], paths: 
             case "get_attr":
                 values[call] = getattr(module, str(call.target))
             case "output":
-                return fx.node.map_arg(call.args[0], lambda node: values[node])
+                return fx.node.map_arg(call.args[0], lambda node: values.get(node))
             case _:
                 values[call] = _called(context, values, call, parameters)
         for done in last_use.get(call, ()):
             del values[done]
     raise RefusedInput("the module returns nothing; expected spikes or currents")
+
+
+def _read(graph: fx.Graph, result: str | None) -> set[fx.Node]:
+    """Calls that `result` depends on, or all results, those that write into a tensor, and placeholders.
+
+    What a module computes beside its result (rates to print, features, membranes to plot) needs no lowering.  Neurons
+    keep a state from call to call, so that with one call they need all.
+    """
+    calls: dict[str, list[fx.Node]] = {}
+    for call in graph.nodes:
+        if call.target is torch.ops.spikeclip.neurons.default:
+            calls.setdefault(str(call.args[2]), []).append(call)
+    waiting = [call for call in graph.nodes if call.op == "placeholder" or _writes(call)]
+    for call in graph.nodes:
+        if call.op == "output":
+            waiting += [call, *(n for n in call.all_input_nodes if result in (None, n.name))]
+    found: set[fx.Node] = set()
+    while waiting:
+        call = waiting.pop()
+        if call not in found:
+            found.add(call)
+            waiting += () if call.op == "output" else call.all_input_nodes
+            if call.target is torch.ops.spikeclip.neurons.default:
+                waiting += calls[str(call.args[2])]
+    return found
+
+
+def _writes(call: fx.Node) -> bool:
+    schema = getattr(call.target, "_schema", None)
+    return schema is not None and schema.is_mutable and not schema.name.startswith("aten::_assert")
 
 
 def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
@@ -131,6 +175,9 @@ def _called(context: Context, values: dict[fx.Node, Any], call: fx.Node, paramet
             raise RefusedInput(f"module {args[2]!r} reads a constant; expected what the frames cause")
         return call.target(*args, **kwargs)  # type: ignore[operator]
     context.call, context.parameter_of = call, parameters
+    membrane = next((a for a in tree_leaves((args, kwargs)) if isinstance(a, Membrane)), None)
+    if membrane is not None and call.target is not torch.ops.spikeclip.neurons.default:
+        raise context.refused(f"reads the membrane of {membrane.key!r}; expected its spikes, which alone neurons send")
     if call.target is operator.getitem:
         return args[0][args[1]]
     lower = LOWERINGS.get(call.target)

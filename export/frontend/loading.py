@@ -13,8 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from export.frontend.bare import unwrapped
+from spikeclip.console import console
 from spikeclip.errors import RefusedInput
-from spikeclip.published import read_state
+from spikeclip.published import bare, read_state
 
 
 def load_module(spec: str, weights: Path | None = None) -> nn.Module:
@@ -39,6 +41,7 @@ def load_module(spec: str, weights: Path | None = None) -> nn.Module:
         raise RefusedInput(f"{spec} raises {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise RefusedInput(f"{spec} returns {type(module).__name__}; expected a torch.nn.Module")
+    module = unwrapped(module)
     if weights is not None:
         _load_weights(module, weights)
     return module.eval()
@@ -71,7 +74,14 @@ def _home(home: str) -> ModuleType:
 def _load_weights(module: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file")
-    state = _safetensors(path) if path.suffix == ".safetensors" else read_state(path, type(module).__name__)[0]
+    if path.suffix == ".safetensors":
+        state, taken = _safetensors(path), ""
+    else:
+        state, taken = read_state(path, type(module).__name__)
+    if taken:
+        console.print(taken, markup=False)
+    own = module.state_dict()  # whose first part may itself be called `module`
+    state = {f"module.{name}" if f"module.{name}" in own else name: tensor for name, tensor in state.items()}
     try:
         missing, unexpected = module.load_state_dict(state, strict=False)
     except RuntimeError as error:  # tensors of other shapes
@@ -87,4 +97,4 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         state: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
         raise RefusedInput(f"{path}: not a readable safetensors file ({error})") from error
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}  # of DataParallel
+    return {bare(name): tensor for name, tensor in state.items()}

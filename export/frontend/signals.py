@@ -59,7 +59,7 @@ class Signal:
         shape: of the traced tensor.
         terms: at least one.
         constant: float64 of the signal's shape; None for 0.
-        time_weights: float64 `[T]` where the signal is `Σ_t w_t x_t`, of which terms and constant say x in the first
+        time_weights: float64 `[T]` where the signal is `Σ_t w_t x_t + constant`, of which the terms say x in the first
             time step; None where it has a time of its own.  The host adds such sums up, behind the graph's output.
     """
 

@@ -69,7 +69,7 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
         )
     root = copy.deepcopy(module).eval().requires_grad_(False)
     for path in neurons:
-        root.set_submodule(path, _Opaque(path, root.get_submodule(path)))
+        replace_module(root, path, _Opaque(path, root.get_submodule(path)))
     leaves = frozenset(path for path, part in root.named_modules() if path and not any(True for _ in part.children()))
     try:
         # Which line of the module's code each call stands in takes an eighth of the time, and writing Python code of
@@ -79,6 +79,8 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
         with torch.no_grad(), warnings.catch_warnings(), without_lines, without_code:
             warnings.simplefilter("ignore")  # of torch.export, about itself
             program = torch.export.export(root, (example,), strict=False)
+            if any(call.target is torch.ops.aten.copy_.default for call in program.graph.nodes):
+                program = program.run_decompositions({})  # `x[t] = y` as a function of both
     except RefusedInput:
         raise
     except Exception as error:  # whatever the module's own code, or torch's tracing of it, raises
@@ -88,6 +90,14 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
             f"({type(error).__name__}: {reason}); expected code that depends on shapes alone, not on values"
         ) from error
     return Traced(program, neurons, leaves)
+
+
+def replace_module(root: nn.Module, path: str, replacement: nn.Module) -> None:
+    """Put another module at a path, and wherever else the same one stands under another name, in place."""
+    original = root.get_submodule(path)
+    for alias, part in list(root.named_modules(remove_duplicate=False)):
+        if part is original:
+            root.set_submodule(alias, replacement)
 
 
 class _Opaque(nn.Module):
@@ -112,7 +122,7 @@ class _Opaque(nn.Module):
         spikes = torch.ops.spikeclip.neurons(x, given, self.key)
         if not self.states:
             return spikes
-        return (spikes, *(torch.ops.spikeclip.membrane(x, self.key) for _ in range(self.states)))
+        return (spikes, *(torch.ops.spikeclip.membrane(spikes, self.key) for _ in range(self.states)))
 
     def reset(self) -> None:
         """Neurons at rest are the graph's business."""

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from export.frontend.lowering import Lowering
-from export.frontend.neurons import spikingjelly
 from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import set_threshold
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.nodes import Piece, Population, Weighted
+from export.frontend.tracing import replace_module
 from export.populations import thresholds
 from neuromorphic.ops.dyadic import is_power_of_two
 from spikeclip.errors import RefusedInput
@@ -138,15 +138,14 @@ def _write_neurons(module: nn.Module, key: str, operation: Population, lowering:
     neurons, part = operation.neurons, module.get_submodule(key)
     scale, factor = lowering.units[name]
     if needs_stepping(neurons, part):
-        module.set_submodule(key, Stepping.of(neurons, factor, lowering.nodes, name, part))
+        replace_module(module, key, Stepping.of(neurons, factor, lowering.nodes, name, part))
         return
     threshold = float(thresholds(lowering.nodes[name]).flat[0]) * scale
     if neurons.at_threshold:
         single = next(p.dtype for p in module.parameters()) == torch.float32
         kind = np.float32 if single else np.float64
-        spikingjelly.set_threshold(part, float(np.nextafter(kind(threshold), kind(np.inf))))
-    else:
-        set_threshold(part, threshold)
+        threshold = float(np.nextafter(kind(threshold), kind(np.inf)))
+    set_threshold(part, threshold)
 
 
 def needs_stepping(neurons: Neurons, module: nn.Module) -> bool:

@@ -39,5 +39,6 @@ def returned_states(module: Any) -> int:
 
 
 def set_threshold(module: Any, threshold: float) -> None:
-    """Give a neuron that fires above its threshold another one, in place."""
-    (norse if norse.is_of_norse(module) else snntorch).set_threshold(module, threshold)
+    """Give a neuron another threshold, in place."""
+    library = norse if norse.is_of_norse(module) else spikingjelly if hasattr(module, "v_threshold") else snntorch
+    library.set_threshold(module, threshold)

@@ -7,11 +7,22 @@ returns.  An operator without one is refused by name, with the path of the modul
 from collections.abc import Callable
 from typing import Any
 
-from export.frontend.operators import arithmetic, layout, neurons, normalisation, pooling, products, sums, weights
+from export.frontend.operators import (
+    arithmetic,
+    gates,
+    layout,
+    neurons,
+    normalisation,
+    pooling,
+    products,
+    sums,
+    weights,
+)
 
 LOWERINGS: dict[Any, Callable[..., Any]] = {
     **layout.TABLE,
     **arithmetic.TABLE,
+    **gates.TABLE,
     **sums.TABLE,
     **pooling.TABLE,
     **weights.TABLE,

@@ -1,16 +1,17 @@
-"""Gates: products of spikes are AND; a spike times one minus a spike is AND-NOT."""
+"""Gates: products of spikes are AND; a spike times one minus a spike is AND-NOT; the greater of two is OR."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from export.frontend.context import Context
-from export.frontend.nodes import Both, ButNot
+from export.frontend.nodes import Both, ButNot, Relay
 from export.frontend.selection import picked, selected
 from export.frontend.signals import ONE, Signal, Term
 
-Kind = Literal["and", "and not"]
+Kind = Literal["and", "and not", "or"]
 
 
 def multiply_spikes(context: Context, a: Signal, b: Signal) -> Signal:
@@ -30,6 +31,13 @@ def multiply_spikes(context: Context, a: Signal, b: Signal) -> Signal:
     raise context.refused(f"multiplies {names}; expected spikes, of which products are gates")
 
 
+def greater(context: Context, a: Any, b: Any) -> Signal:
+    """`max(a, b)` of spikes of one shape, which is OR."""
+    if not all(isinstance(x, Signal) and context.spiking(x) for x in (a, b)) or a.shape != b.shape:
+        raise context.refused("takes the greater of two values that aren't both spikes; expected spikes of one shape")
+    return _gate(context, a.terms[0], b.terms[0], "or")
+
+
 def _inverted(context: Context, y: Signal) -> Term | None:
     """X where `y = 1 - x` of spikes x."""
     if y.constant is None or len(y.terms) != 1 or not bool((y.constant == 1).all()):
@@ -46,7 +54,7 @@ def _describe(context: Context, x: Signal) -> str:
 
 
 def _gate(context: Context, a: Term, b: Term, kind: Kind) -> Signal:
-    if kind == "and" and a.node == b.node and torch.equal(a.code, b.code):
+    if kind != "and not" and a.node == b.node and torch.equal(a.code, b.code):
         return Signal(tuple(a.code.shape), (a,))
     for main, other in ((a, b), (b, a)):
         whole = _covering(context, main)
@@ -61,8 +69,8 @@ def _gate(context: Context, a: Term, b: Term, kind: Kind) -> Signal:
     second = selected(context, other.node, order, node.shape)
     swapped = kind == "and not" and main is not a
     inputs = (second, whole.node) if swapped else (whole.node, second)
-    operation = Both() if kind == "and" else ButNot()
-    key = (kind, tuple(sorted(inputs)) if kind == "and" else inputs)
+    operation = Both() if kind == "and" else ButNot() if kind == "and not" else Relay()
+    key = (kind, inputs if kind == "and not" else tuple(sorted(inputs)))
     gate = context.add(context.label(kind.replace(" ", "_")), operation, node.shape, inputs, key)
     static = context.nodes[gate].static
     code = whole.code
@@ -102,3 +110,9 @@ def _order(context: Context, main: Term, other: Term) -> Tensor | None:
     if bool((order < 0).any()) or not torch.equal(order[element], other_element):
         return None
     return order
+
+
+TABLE: dict[Any, Callable[..., Any]] = {
+    **dict.fromkeys((torch.ops.aten.maximum.default, torch.ops.aten.max.other), greater),
+}
+"""What lowers each operator."""

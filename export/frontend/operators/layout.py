@@ -161,11 +161,30 @@ def _as_signal(context: Context, part: Any, parts: list[Any]) -> Signal:
     return Signal(tuple(part.shape), (Term(other.terms[0].node, torch.full(part.shape, ABSENT), ONE),), part.double())
 
 
+def copy(context: Context, x: Any, values: Any, **settings: Any) -> Signal:
+    """`x[...] = values`, of which the result is `values` in the shape of x."""
+    if not isinstance(values, Signal):
+        raise context.refused("writes a constant over spikes or currents")
+    return values.laid_out(lambda codes: codes.expand(x.shape))
+
+
+def assign(context: Context, x: Any, values: Any, dim: int, index: int) -> Signal:
+    """`x[:, index] = values` along a dimension, as a result of its own."""
+    parts = list(x.unbind(dim)) if isinstance(x, Tensor) else _split(context, x, dim)
+    parts[index] = values
+    stacked: Signal = _stack(context, parts, dim)
+    return stacked
+
+
+_split, _stack = _splitter(aten.unbind.int), _joiner(aten.stack.default)
+
 TABLE: dict[Any, Callable[..., Any]] = {
     **{operator: _mover(operator) for operator in _MOVING},
     **dict.fromkeys(_KEEPING, keep),
     **{operator: _splitter(operator) for operator in _SPLITTING},
     **{operator: _joiner(operator) for operator in _JOINING},
+    aten.copy.default: copy,
+    aten.select_scatter.default: assign,
 }
 """What lowers each operator."""
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from export.frontend.context import Context
 from export.frontend.nodes import Scaled, Shape, SumWindows, Weighted, Window
-from export.frontend.signals import ONE, Signal, Term
+from export.frontend.signals import ABSENT, ONE, Signal, Term
 
 aten = torch.ops.aten
 
@@ -46,7 +46,8 @@ def _reduce(context: Context, x: Signal, dims: Any, keepdim: bool, *, average: b
     if time is not None:
         y = _over_time(context, y, time)
         if average and y.time_weights is not None:
-            y = replace(y, time_weights=y.time_weights / context.time_steps)
+            constant = None if y.constant is None else y.constant / x.shape[time]
+            y = replace(y, time_weights=y.time_weights / x.shape[time], constant=constant)
     if not keepdim:
         y = y.laid_out(lambda codes: codes.squeeze(axes))
     return y
@@ -124,17 +125,24 @@ def _is_time(context: Context, x: Signal, dim: int) -> bool:
 
 
 def _over_time(context: Context, x: Signal, dim: int) -> Signal:
-    """`Σ_t w_t x_t`, w being the terms' factors: the signal of the first time step, with these weights."""
+    """`Σ_t w_t x_t`, w being the terms' factors: the signal of the first time step, with these weights.
+
+    Of time steps in a row; w is 0 in the others.
+    """
     steps = x.shape[dim]
     weights: Tensor | None = None
-    terms = []
+    terms, starts = [], set[int]()
     for term in x.terms:
         node = context.nodes[term.node]
         codes = term.code.movedim(dim, 0)
-        later = torch.arange(steps).view(-1, *([1] * (codes.ndim - 1))) * (
-            0 if node.static else context.images * node.size
-        )
-        if not torch.equal(codes, (codes[:1] + later).where(codes[:1] >= 0, -1)):
+        step = 0 if node.static else context.images * node.size
+        later = torch.arange(steps).view(-1, *([1] * (codes.ndim - 1))) * step
+        first = codes[:1]
+        start = int(first.max()) // step if step else 0
+        if step:
+            starts.add(start)
+        shown = (first >= start * step) & (first < (start + 1) * step) if step else first >= 0
+        if not torch.equal(shown, first >= 0) or not torch.equal(codes, (first + later).where(first >= 0, ABSENT)):
             raise context.refused(f"sums other elements of {context.name(term.node)} in each time step")
         kept = term.factor if term.uniform else ONE
         own = (ONE if term.uniform else term.factor).expand(x.shape).movedim(dim, 0).reshape(steps, -1)
@@ -144,34 +152,38 @@ def _over_time(context: Context, x: Signal, dim: int) -> Signal:
             weights = own[:, 0].clone()
         elif not torch.equal(weights, own[:, 0]):
             raise context.refused("sums nodes over time with different weights")
-        terms.append(Term(term.node, codes[:1].movedim(0, dim), kept))
-    constant = x.constant
-    if constant is not None:
-        if not bool((constant == constant.select(dim, 0).unsqueeze(dim)).all()):
-            raise context.refused("sums a constant over time that differs by time step")
-        constant = constant.narrow(dim, 0, 1)
-    if steps != context.time_steps:
-        raise context.refused(f"sums {steps} time steps of {context.time_steps}; expected all")
-    return Signal(tuple(terms[0].code.shape), tuple(terms), constant, weights)
+        terms.append(Term(term.node, (first - start * step).where(first >= 0, ABSENT).movedim(0, dim), kept))
+    if len(starts) > 1:
+        raise context.refused("sums nodes over different time steps")
+    start = starts.pop() if starts else 0
+    padded = torch.zeros(context.time_steps, dtype=torch.float64)
+    padded[start : start + steps] = ONE if weights is None else weights
+    constant = None if x.constant is None else x.constant.sum(dim, keepdim=True)
+    return Signal(tuple(terms[0].code.shape), tuple(terms), constant, padded)
 
 
-def rolled(context: Context, x: Signal) -> Signal:
-    """The same; a sum of one node's time steps, as a loop in Python makes it, as a sum over time."""
-    steps = context.time_steps
-    if x.time_weights is not None or len(x.terms) < steps or steps == 1 or len(x.terms) % steps:
+def rolled(context: Context, x: Signal, least: int | None = None) -> Signal:
+    """The same; a sum of one node's time steps, as a loop in Python makes it, as a sum over time.
+
+    Args:
+        context: the graph in the making.
+        x: of one time step for each of a node's terms.
+        least: how many time steps are a sum over time; all by default.
+    """
+    if x.time_weights is not None or context.time_steps == 1:
         return x
     by_node: dict[int, list[Term]] = {}
     for term in x.terms:
         by_node.setdefault(term.node, []).append(term)
-    if any(len(terms) != steps for terms in by_node.values()):
+    steps = len(next(iter(by_node.values())))
+    if steps < (least or context.time_steps) or any(len(terms) != steps for terms in by_node.values()):
         return x
     stacked = tuple(
         Term(node, torch.stack([t.code for t in terms]), torch.stack([t.factor.expand(x.shape) for t in terms]))
         for node, terms in by_node.items()
     )
-    constant = None if x.constant is None else (x.constant / steps).expand(steps, *x.shape)
-    summed = _over_time(context, Signal((steps, *x.shape), stacked, constant), 0)
-    return summed.laid_out(lambda codes: codes.squeeze(0))
+    summed = _over_time(context, Signal((steps, *x.shape), stacked), 0)
+    return replace(summed.laid_out(lambda codes: codes.squeeze(0)), constant=x.constant)
 
 
 def even(context: Context, term: Term) -> Term:

@@ -48,12 +48,28 @@ def test_a_factory_of_a_package():
     assert isinstance(load_module("torch.nn:Identity"), torch.nn.Identity)
 
 
-@pytest.mark.parametrize("inside", [None, "state_dict", "model"])
+@pytest.mark.parametrize("inside", [None, "state_dict", "model", "snn"])
 def test_weights_of_torch_save_within_a_checkpoint_or_by_themselves(file, tmp_path, inside):
     state = {name: torch.full_like(value, 0.5) for name, value in load_module(f"{file}:Net").state_dict().items()}
     torch.save(state if inside is None else {inside: state, "epoch": 3}, tmp_path / "weights.pth")
     loaded = load_module(f"{file}:Net", tmp_path / "weights.pth")
     assert all((value == 0.5).all() for value in loaded.state_dict().values())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("write", [torch.save, save_file])
+def test_weights_that_a_wrapper_saved(file, tmp_path, prefix, write):
+    state = load_module(f"{file}:Net").state_dict()
+    path = tmp_path / f"weights.{'pth' if write is torch.save else 'safetensors'}"
+    write({prefix + name: value + 1 for name, value in state.items()}, path)
+    assert torch.equal(load_module(f"{file}:Net", path).head.bias, state["head.bias"] + 1)
+
+
+def test_a_checkpoint_of_two_unknown_sets_of_weights_is_refused(file, tmp_path):
+    state = load_module(f"{file}:Net").state_dict()
+    torch.save({"teacher": state, "student": state}, tmp_path / "weights.pth")
+    with pytest.raises(RefusedInput, match="holds no state_dict"):
+        load_module(f"{file}:Net", tmp_path / "weights.pth")
 
 
 def test_weights_of_safetensors(file, tmp_path):

@@ -16,7 +16,10 @@ from tests.export.frontend.parity import assert_same, lively, prepare
 
 
 class Own(neuron.LIFNode):
-    """A user's neuron that inherits from one that is known, and could compute anything."""
+    """A user's neuron that inherits from one that is known, and computes something else."""
+
+    def single_step_forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().single_step_forward(2 * x)
 
 
 def stepped(neurons: Neurons, x: torch.Tensor) -> torch.Tensor:
@@ -82,8 +85,8 @@ def test_neurons_whose_own_code_rounds_are_stepped(more, snntorchs, stepped_):
     assert needs_stepping(equation, part) is stepped_
 
 
-def test_a_neuron_that_inherits_from_a_known_one_is_refused_by_name():
-    with pytest.raises(RefusedInput, match=r"'lif'.*Own"):
+def test_a_neuron_that_inherits_from_a_known_one_and_computes_something_else_is_refused_by_name():
+    with pytest.raises(RefusedInput, match=r"'lif'.*Own computes something else than LIFNode"):
         spikingjelly.read(Own(), "lif")
 
 

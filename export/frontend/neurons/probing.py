@@ -1,0 +1,53 @@
+"""Whether a neuron of the user's computes the equation that its parameters say, by running it."""
+
+import copy
+from typing import Any
+
+import torch
+
+from export.frontend.neurons.equations import Neurons, Reset
+from spikeclip.errors import RefusedInput
+
+STEPS, COUNT = 16, 256
+"""Time steps and neurons of the run."""
+
+
+@torch.no_grad()
+def check_equation(module: Any, neurons: Neurons, key: str, name: str) -> None:
+    """Compare the spikes of a module with those of `neurons` on random currents, in float64.
+
+    Args:
+        module: without a synaptic current or recurrence.
+        neurons: the equation that it is taken for.
+        key: path of the module.
+        name: of the class that it is taken for.
+
+    Raises:
+        RefusedInput: it raises, or a spike differs.
+    """
+    reach = (neurons.threshold - neurons.rest) / (neurons.gain or 1.0)
+    numbers = torch.rand(STEPS, COUNT, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    currents = 6 * reach * (numbers - 0.45)
+    own: Any = copy.deepcopy(module).double().eval()
+    what = f"{type(module).__module__}.{type(module).__name__}"
+    try:
+        own.reset()
+        found = own(currents) if neurons.multi_step else torch.stack([own(current) for current in currents])
+    except Exception as error:  # the user's own code
+        raise RefusedInput(f"module {key!r}: {what} raises {type(error).__name__}: {error}") from error
+    if not torch.equal(found, _spikes(neurons, currents)):
+        raise RefusedInput(
+            f"module {key!r}: {what} computes something else than {name} of the same parameters; expected its equation"
+        )
+
+
+def _spikes(neurons: Neurons, currents: torch.Tensor) -> torch.Tensor:
+    v = torch.full_like(currents[0], neurons.rest)
+    spikes = []
+    for current in currents:
+        v = v + neurons.decay * (neurons.rest - v) + neurons.gain * current
+        fired = v >= neurons.threshold if neurons.at_threshold else v > neurons.threshold
+        after = torch.full_like(v, neurons.rest) if neurons.reset is Reset.HARD else v - neurons.threshold
+        v = torch.where(fired, after, v)
+        spikes.append(fired.double())
+    return torch.stack(spikes)
