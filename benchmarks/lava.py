@@ -35,7 +35,7 @@ import spikeclip
 from benchmarks.memory import PeakMemory
 from benchmarks.random_checkpoint import random_checkpoint
 from neuromorphic.execution.batches import MOST as BATCH
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.job import Models
 from neuromorphic.lava.simulation import simulate
 from spikeclip.config import preset
@@ -100,7 +100,7 @@ def time_torch(model: torch.nn.Module, x: torch.Tensor, threads: int) -> float:
 def check(prepared: export.Prepared, graph: neuromorphic.Graph, frames: NDArray[np.float32]) -> dict[str, Any]:
     """Lava's spikes on `frames`, float32 `[N, *input shape]`, against PyTorch's, and the memory that Lava takes."""
     recorded = export.record(prepared, frames)
-    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    spikes = {node.name: recorded.spikes[node.name] for node in graph.populations}
     with PeakMemory() as memory:
         trace = simulate(graph, frames)
     report = neuromorphic.compare(trace, Trace("torch", "float", spikes, recorded.outputs, graph.metadata.readout))

@@ -73,10 +73,9 @@ def compare(
         for row, runtime in zip(rows, sessions, strict=True):
             names = [output.name for output in runtime.get_outputs()]
             found = dict(zip(names, runtime.run(None, {"images": batch}), strict=True))
-            for name, (bits, _) in recording.spikes.items():
-                spikes = np.packbits(found[name].reshape(*bits.shape[:2], -1), axis=-1)
+            for name, train in recording.spikes.items():
                 row["spikes_compared"] += found[name].size
-                row["mismatches"] += int(np.bitwise_count(spikes ^ bits).sum())
+                row["mismatches"] += int((found[name] != train.unpack()).sum())
             row["predictions_compared"] += len(batch)
             row["prediction_mismatches"] += int((found[names[0]].argmax(1) != scores.argmax(1)).sum())
     return rows

@@ -12,9 +12,9 @@ and rounds six numbers of at most 2 M, M = |l| + R A + h; T steps add up T times
 it T times that.
 """
 
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -69,19 +69,15 @@ def margins(prepared: PreparedModule, frames: NDArray[np.float32], batch: int = 
     shadows = _shadowed(prepared)
     module = prepared.module
     dtype = next((p.dtype for p in module.parameters()), torch.float64)
-    hooks = [
-        module.get_submodule(key).register_forward_pre_hook(_beside(shadow)) for key, (_, shadow) in shadows.items()
-    ]
-    try:
+    with ExitStack() as hooks:
+        for key, (_, shadow) in shadows.items():
+            hooks.enter_context(module.get_submodule(key).register_forward_pre_hook(partial(_step_beside, shadow)))
         for images in batches(len(frames), batch):
             rest(module)
             for _, shadow in shadows.values():
                 shadow.reset()
             with torch.no_grad(), watched(module, prepared.places, dtype):
                 module(prepared.inputs.tensor(frames[images], dtype))
-    finally:
-        for hook in hooks:
-            hook.remove()
     errors = errors_of(prepared)
     nearest: dict[str, float] = {}
     for name, shadow in shadows.values():
@@ -89,13 +85,9 @@ def margins(prepared: PreparedModule, frames: NDArray[np.float32], batch: int = 
     return {name: Margin(distance, errors[name]) for name, distance in nearest.items()}
 
 
-def _beside(shadow: Stepping) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+def _step_beside(shadow: Stepping, neuron: nn.Module, currents: tuple[Tensor, ...]) -> None:
     """A hook that gives a neuron's currents to a stepper too."""
-
-    def hook(neuron: nn.Module, currents: tuple[Tensor, ...]) -> None:
-        shadow(currents[0].double())
-
-    return hook
+    shadow(currents[0].double())
 
 
 def _shadowed(prepared: PreparedModule) -> dict[str, tuple[str, Stepping]]:
