@@ -21,7 +21,6 @@ import typer
 
 import energy
 from energy.counts import OperationCounts
-from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import SpikeTrain, Trace
@@ -88,7 +87,7 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
 ) -> None:
     """Time counting, and watch its memory; exit code 1 where a bar is missed."""
-    with refusals(RefusedInput), console.status("running and counting"):
+    with refusals(), console.status("running and counting"):
         graph = read_graph(model)
         document = {"format_version": 1, "model": str(model), "memory": memory(graph, images)}
         document |= {"time": ratio(graph, rounds), "bars": {"ratio": RATIO_BAR, "bytes": MEMORY_BAR}}

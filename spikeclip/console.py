@@ -149,20 +149,6 @@ def checkpoint_written(output: Path, test: Mapping[str, Any] | None, images: str
     results.print(f"{output}" + (f": accuracy {test['accuracy']:.2%} on {images}" if test else ""))
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, without those that are empty.
-
-    Raises:
-        RefusedInput: it is not readable.
-    """
-    try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise RefusedInput(f"{path}: not a readable text file; expected one in UTF-8") from error
-    except OSError as error:
-        raise RefusedInput(f"{path}: not a readable text file ({error.strerror})") from error
-
-
 class Advance(Protocol):
     """Moves a progress bar; `text` replaces its description."""
 

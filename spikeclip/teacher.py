@@ -26,6 +26,7 @@ from spikeclip.published import CLIP_MEAN, CLIP_STD
 from spikeclip.shipped import shipped
 from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin
 
+
 class Teacher(ABC):
     """Image features, and logits by their cosines with label vectors.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from export.frontend.axes import Axes
 from export.frontend.context import Context
 from export.frontend.grouping import groups_of
-from export.frontend.inputs import InputKind, Inputs
+from export.frontend.inputs import Inputs
 from export.frontend.interpreter import interpret
 from export.frontend.lowering import Lowering
 from export.frontend.metadata import of
@@ -27,6 +27,7 @@ from export.frontend.writing_back import write_back
 from export.populations import thresholds
 from export.snap import Grid
 from neuromorphic.analysis.rounding import Certificate
+from neuromorphic.ir.metadata import InputKind
 from spikeclip.errors import RefusedInput
 
 
@@ -96,7 +97,7 @@ def to_nir(
     example: Tensor,
     *,
     time_steps: int,
-    input_kind: InputKind | str = InputKind.REAL,
+    input_kind: InputKind = "real",
     axes: str | None = None,
     bounds: tuple[float, float] | None = None,
     bits: int | None = None,
@@ -119,7 +120,7 @@ def to_nir(
     names = Axes(axes or default_axes(tuple(example.shape), time_steps))
     if len(names.names) != example.ndim:
         raise RefusedInput(f"axes {names.names} don't name those of an example of the shape {list(example.shape)}")
-    inputs = Inputs.of(InputKind(input_kind), names, names.frame(tuple(example.shape)), bounds, bits)
+    inputs = Inputs.of(input_kind, names, names.frame(tuple(example.shape)), bounds, bits)
     own = copy.deepcopy(module).eval().requires_grad_(False)
     own, notes = rewritten(own)
     traced = trace(own, example)

