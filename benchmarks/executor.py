@@ -10,7 +10,6 @@ The floor is what the encoder's dense products take at the rate of numpy's matri
     python -m benchmarks.executor spike-driven-small --images cifar10:DIR:test --json executor.json
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -29,12 +28,15 @@ import export
 import neuromorphic
 import spikeclip
 from benchmarks.onnx_runtime import session
-from export.onnx.model import build, write
+from export.onnx.builder import write
+from export.onnx.model import build
 from neuromorphic.execution import fast
+from neuromorphic.files import write_json
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.ops import Weighted
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 BATCHES = (1, 4, 16, 64)
 """Images at a time that PyTorch and ONNX Runtime are tried with."""
@@ -185,14 +187,14 @@ def main(
     images: Annotated[str, typer.Option(help="samples, FILE.npz, a folder, cifar10:DIR:test, ...")] = "samples",
     limit: Annotated[int, typer.Option(help="Take the first N images only.")] = 64,
     rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 3,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Time the fast executor; exit code 1 where it misses a bar by processor time."""
     with refusals(), console.status("loading") as status:
         document = measure(checkpoint, images, limit, rounds, status.update)
     show(document)
     if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
+        write_json(json_path, document)
     if any(document["ratios"][kind]["processor"] < bar for kind, bar in BARS.items()):
         raise typer.Exit(1)
 

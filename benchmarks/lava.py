@@ -14,12 +14,10 @@ start its processes) and filling the pipeline are reported apart.
     python -m benchmarks.lava paper-base --random --no-stock
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
@@ -35,12 +33,14 @@ import spikeclip
 from benchmarks.memory import PeakMemory
 from benchmarks.random_checkpoint import random_checkpoint
 from neuromorphic.execution.batches import MOST as BATCH
+from neuromorphic.files import write_json
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.job import Models
 from neuromorphic.lava.simulation import simulate
 from spikeclip.config import preset
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 BAR = 10.0
 """Lava may take so many times as long per image as PyTorch."""
@@ -200,14 +200,14 @@ def main(
     images: Annotated[str, typer.Option(help="samples, FILE.npz, a folder, cifar10:DIR:test, ...")] = "samples",
     rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 5,
     stock: Annotated[bool, typer.Option(help="Time Lava's own processes too (minutes).")] = True,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Time Lava against PyTorch; exit code 1 where the ratio is over the bar or a spike differs."""
     with refusals(), console.status("loading") as status:
         document = measure(checkpoint, images, random, rounds, stock, status.update)
     show(document)
     if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
+        write_json(json_path, document)
     if document["fused_to_pytorch"] > BAR or document["check"]["mismatches"]:
         raise typer.Exit(1)
 

@@ -29,6 +29,7 @@ from neuromorphic.pages.svg import BLUE, FAINT
 from spikeclip.confusion import STYLE
 from spikeclip.console import progress_bar, refusals, results
 from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 SIZES = {"time steps": (2, 4, 8), "images": (16, 32, 64), "tokens": (64, 144, 256)}
 """What varies; all else is as the middle of these, but tokens as the first."""
@@ -111,7 +112,7 @@ def main(
     preset: Annotated[str, typer.Argument(help="Sizes of the untrained encoder.")] = "paper-tiny",
     rounds: Annotated[int, typer.Option(min=1, help="Times that each is run.")] = 3,
     picture: Annotated[Path | None, typer.Option(help="Draw it (.svg).")] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Time the fast executor against time steps, images and tokens."""
     with refusals():

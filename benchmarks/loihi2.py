@@ -9,10 +9,8 @@ Before that, some images are compared with the reference: every spike and every 
     python -m benchmarks.loihi2 CKPT --images cifar10:DIR:train --json loihi2.json
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
@@ -28,11 +26,13 @@ import spikeclip
 from benchmarks.lava import Timing, medians, time_lava, time_torch
 from neuromorphic.execution.batches import MOST as BATCH
 from neuromorphic.execution.reference import run
+from neuromorphic.files import write_json
 from neuromorphic.lava.job import Models
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.loihi2.quantise import quantise
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 COMPARED = 2
 """Images that our models run for the comparison; stock ones run the first."""
@@ -134,14 +134,14 @@ def main(
     images: Annotated[str, typer.Option(help="samples, FILE.npz, a folder, cifar10:DIR:train, ...")] = "samples",
     rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 5,
     stock: Annotated[bool, typer.Option(help="Run Lava's own fixed-point processes too (minutes).")] = True,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Time loihi2 in Lava; exit code 1 where a spike or a membrane differs from the reference."""
     with refusals(), console.status("loading") as status:
         document = measure(checkpoint, images, rounds, stock, status.update)
     show(document)
     if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
+        write_json(json_path, document)
     if not all(document.get(key, {"exact": True})["exact"] for key in ("check", "stock_check")):
         raise typer.Exit(1)
 

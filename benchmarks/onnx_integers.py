@@ -6,7 +6,6 @@ executor.  Then both are timed with one thread, in turn, on batches of 1 and of 
     python -m benchmarks.onnx_integers model.nir --images cifar10:DIR:test --calibrate cifar10:DIR:train --limit 256
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +20,14 @@ from numpy.typing import NDArray
 
 from export.onnx.integers.model import build
 from neuromorphic.execution.fast import Activity, run
+from neuromorphic.files import write_json
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.reading.frames import encode, image_size
 from neuromorphic.reading.read import read_graph
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 BATCH, ROUNDS = 16, 5
 CALIBRATION_IMAGES = 64
@@ -87,7 +88,7 @@ def main(
     images: Annotated[str, typer.Option(help="samples, FILE.npz, a folder, cifar10:DIR:test, ...")] = "samples",
     calibrate: Annotated[str, typer.Option(help="The same, to quantise on.")] = "samples",
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Compare and time; exit code 1 where a spike, a membrane or an output differs."""
     with refusals(), console.status("quantising") as status:
@@ -108,7 +109,7 @@ def main(
             f"{size} at a time: ONNX Runtime {theirs:.1f} ms per image, executor {ours:.1f}: {theirs / ours:.2f}"
         )
     if json_path is not None:
-        json_path.write_text(json.dumps({"images": len(found), **counts, "ms": measured}, indent=2) + "\n")
+        write_json(json_path, {"images": len(found), **counts, "ms": measured})
     if counts["spikes"] or counts["membranes"] or counts["outputs"]:
         raise typer.Exit(1)
 

@@ -8,7 +8,6 @@ a time with one thread, in turn, from uint8 images to scores, the file without s
     python -m benchmarks.onnx_runtime paper-base --random --limit 16
 """
 
-import json
 import time
 from collections.abc import Callable
 from itertools import product
@@ -28,11 +27,14 @@ from safetensors.torch import save
 import export
 import spikeclip
 from benchmarks.random_checkpoint import random_checkpoint
-from export.onnx.model import build, write
+from export.onnx.builder import write
+from export.onnx.model import build
+from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.config import preset
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 BATCH = 16
 SETTINGS = tuple(product((True, False), (1, 2)))
@@ -169,7 +171,7 @@ def main(
         bool, typer.Option("--random", help="Random weights; the checkpoint is a preset's name.")
     ] = False,
     rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 5,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Compare ONNX Runtime with PyTorch; exit code 1 where a spike or a prediction differs."""
     with refusals(), console.status("loading") as status, TemporaryDirectory() as folder:
@@ -182,7 +184,7 @@ def main(
         document = measure(loaded, found, rounds, Path(folder), status.update)
     show(document)
     if json_path is not None:
-        json_path.write_text(json.dumps({"checkpoint": checkpoint, "random": random, **document}, indent=2) + "\n")
+        write_json(json_path, {"checkpoint": checkpoint, "random": random, **document})
     if any(row["mismatches"] or row["prediction_mismatches"] for row in document["runs"]):
         raise typer.Exit(1)
 

@@ -49,15 +49,11 @@ def export(
         Outputs | None,
         typer.Option(help="What an ONNX model returns: scores, or the spikes of every population besides."),
     ] = None,
-    heads: Annotated[
-        int | None, typer.Option(help="Attention heads of a published checkpoint, whose file doesn't hold them.")
-    ] = None,
+    heads: options.HeadsOption = None,
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Pixels of a published checkpoint's images; else 32.")
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Label embeddings to read out, not a checkpoint's own: FILE.npz or FILE.npz:KEY.")
-    ] = None,
+    labels: options.LabelsOption = None,
     standard_nodes: Annotated[
         bool, typer.Option("--standard-nodes", help="Self-attention as neurons of standard NIR: exact, and large.")
     ] = False,
@@ -66,7 +62,7 @@ def export(
         typer.Option(min=1, help="Most neurons that --standard-nodes may take; else 1,048,576, a Loihi 2 chip's."),
     ] = None,
     test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Take the first N of them only.")] = None,
+    limit: options.LimitOption = None,
     module: options.ModuleOption = None,
     weights: options.WeightsOption = None,
     frame: options.FrameOption = None,
@@ -77,7 +73,7 @@ def export(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Whether its every spike is compared with the graph's.")
     ] = True,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON.")] = None,
+    json_path: options.JsonOption = None,
     cluster: options.ClusterOption = None,
     resume: options.ResumeOption = None,
 ) -> None:
@@ -252,7 +248,7 @@ def _export_encoder(
 def _export_twin(
     twin_name: str, labels: "LabelSet | None", output: Path, to_onnx: bool, given: list[str]
 ) -> dict[str, Any]:
-    from export.onnx.model import write
+    from export.onnx.builder import write
     from export.onnx.twin import twin_to_onnx
     from export.summary import describe_twin
     from spikeclip.twin_checkpoint import load_twin

@@ -17,14 +17,13 @@ from export.populations import DT
 from export.snap import Grid
 from neuromorphic.analysis.rounding import Certificate
 from neuromorphic.files import sha256_of
+from neuromorphic.ir.metadata import FORMAT_VERSION, KEY
 from neuromorphic.ops.extensions import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.twin import twin_table
 from spikeclip.twin_checkpoint import TwinCheckpoint
 
-KEY = "spikeclip"
 FORMAT = "spikeclip-nir"
-FORMAT_VERSION = 1
 SCORES = "sum of time_weights[t] * output[t] over time steps t, plus bias if there is one, in float64"
 LIBRARIES = ("torch", "spikingjelly", "nir", "numpy")
 

@@ -8,7 +8,7 @@ import typer
 
 from spikeclip.console import CosineOption, checkpoint_written, command_line, examples, progress_bar, refusals
 from spikeclip.errors import RefusedInput
-from spikeclip.options import DeviceOption
+from spikeclip.options import DeviceOption, LimitOption
 from spikeclip.recipe import Recipe, Stage, find_recipe, parse_schedule
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def train(
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
     device: DeviceOption = "auto",
-    limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
+    limit: LimitOption = None,
 ) -> None:
     """Train a SpikeCLIP image encoder.
 

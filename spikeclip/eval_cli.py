@@ -9,7 +9,15 @@ from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
 from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, written
-from spikeclip.options import ClusterOption, DeviceOption, ResumeOption, SkipBrokenOption
+from spikeclip.options import (
+    ClusterOption,
+    DeviceOption,
+    HeadsOption,
+    JsonOption,
+    LimitOption,
+    ResumeOption,
+    SkipBrokenOption,
+)
 
 if TYPE_CHECKING:
     from spikeclip.candidates import Candidates
@@ -47,11 +55,11 @@ def evaluate(
         str | None, typer.Option(help="ANN twin to evaluate beside them, by path or by the name of one that ships.")
     ] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher to evaluate beside them: CLIP or a twin.")] = None,
-    heads: Annotated[int | None, typer.Option(help="Attention heads, for published checkpoints.")] = None,
+    heads: HeadsOption = None,
     skip_broken: SkipBrokenOption = False,
-    limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
+    limit: LimitOption = None,
     confusion: Annotated[Path | None, typer.Option(help="Draw confusion matrices: .png, .svg or .pdf.")] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
+    json_path: JsonOption = None,
     device: DeviceOption = "auto",
     cluster: ClusterOption = None,
     resume: ResumeOption = None,

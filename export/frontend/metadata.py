@@ -22,8 +22,9 @@ from export.frontend.nodes import (
 )
 from export.frontend.output import Readout
 from export.frontend.proof import Proven
-from export.metadata import FORMAT, FORMAT_VERSION, KEY, LIBRARIES, SCORES, extensions, producer, versions
+from export.metadata import FORMAT, LIBRARIES, SCORES, extensions, producer, versions
 from export.populations import DT
+from neuromorphic.ir.metadata import FORMAT_VERSION, KEY
 
 
 def of(

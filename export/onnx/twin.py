@@ -15,10 +15,11 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from export.fold import fold
-from export.metadata import FORMAT_VERSION, origin
+from export.metadata import origin
 from export.onnx.builder import Builder
 from export.onnx.images import BATCH, add_frames
 from export.onnx.model import LIBRARIES, finish
+from neuromorphic.ir.metadata import FORMAT_VERSION
 from spikeclip.checkpoint import check_labels
 from spikeclip.labels import LabelSet
 from spikeclip.twin import heads, twin_table
