@@ -2,7 +2,6 @@
 
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
@@ -124,7 +123,8 @@ def export(
         if time_steps is not None or input_kind is not None:
             raise RefusedInput(f"{checkpoint}: says T and its input itself; expected -T and --input-kind with --module")
         to_onnx = _find_format(kind, output) == "onnx"
-        onnx = import_module("export.onnx.model") if to_onnx else None
+        if to_onnx:
+            import_module("onnx")  # where it is missing, that is said before anything is computed
         of_encoders = {
             "--standard-nodes": standard_nodes,
             "--max-neurons": max_neurons,
@@ -143,7 +143,7 @@ def export(
             how = loaded.preprocessing
             images = None if test is None else load_images(test, how.image_size, limit, how.resize)
             neurons = max_neurons or CHIP_NEURONS
-            document = _export_encoder(loaded, images, output, onnx, standard_nodes, neurons, outputs, sharing)
+            document = _export_encoder(loaded, images, output, to_onnx, standard_nodes, neurons, outputs, sharing)
         if json_path is not None:
             write_json(json_path, document)
     results.print(table(document))
@@ -210,7 +210,7 @@ def _export_encoder(
     loaded: "Checkpoint",
     images: "ImageSet | None",
     output: Path,
-    onnx: ModuleType | None,
+    to_onnx: bool,
     standard_nodes: bool,
     max_neurons: int,
     outputs: Outputs | None,
@@ -236,12 +236,16 @@ def _export_encoder(
     if images is not None and found is not None:
         with progress_bar("accuracy") as advance:
             change = compare_accuracy(prepared, images, found[0], progress=advance, sharing=sharing)
-    model = None if onnx is None else onnx.build(prepared, spikes=outputs == "spikes")
+    model = None
     with console.status(f"writing {output}"):
-        if onnx is None:
-            write(prepared.graph, output)
+        if to_onnx:
+            from export.onnx.builder import write as write_onnx
+            from export.onnx.model import build
+
+            model = build(prepared, spikes=outputs == "spikes")
+            write_onnx(model, output)
         else:
-            onnx.write(model, output)
+            write(prepared.graph, output)
     return {**describe(prepared, output, model, change), "assumed": [] if found is None else list(found[1])}
 
 
