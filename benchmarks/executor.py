@@ -26,16 +26,16 @@ from rich.table import Table
 
 import export
 import neuromorphic
-import spikeclip
 from benchmarks.onnx_runtime import session
+from benchmarks.random_checkpoint import find_encoder
 from export.onnx.builder import write
 from export.onnx.model import build
 from neuromorphic.execution import fast
 from neuromorphic.files import write_json
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.ops import Weighted
+from spikeclip.checkpoint import Checkpoint
 from spikeclip.console import console, refusals, results
-from spikeclip.data import load_images
 from spikeclip.options import JsonOption
 
 BATCHES = (1, 4, 16, 64)
@@ -51,7 +51,7 @@ Run = Callable[[], Any]
 
 
 def contenders(
-    loaded: spikeclip.checkpoint.Checkpoint, folder: Path, images: NDArray[np.uint8], report: Callable[[str], None]
+    loaded: Checkpoint, folder: Path, images: NDArray[np.uint8], report: Callable[[str], None]
 ) -> tuple[neuromorphic.Graph, dict[str, Run]]:
     """The float graph, and what is timed by name: each runs all images.
 
@@ -128,8 +128,7 @@ def measure(checkpoint: str, spec: str, limit: int, rounds: int, report: Callabl
     Raises:
         RefusedInput: the checkpoint or the images are refused.
     """
-    loaded = spikeclip.load(checkpoint)
-    images = load_images(spec, loaded.config.image_size, limit).images
+    loaded, images = find_encoder(checkpoint, False, spec, limit)
     fast.WORTHWHILE = 0  # however few images there are
     with TemporaryDirectory() as folder:
         floats, runs = contenders(loaded, Path(folder), images, report)

@@ -13,11 +13,10 @@ from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import typer
 from numpy.typing import NDArray
 
+from benchmarks.onnx_runtime import session
 from export.onnx.integers.model import build
 from neuromorphic.execution.fast import Activity, run
 from neuromorphic.files import write_json
@@ -31,13 +30,6 @@ from spikeclip.options import JsonOption
 
 BATCH, ROUNDS = 16, 5
 CALIBRATION_IMAGES = 64
-
-
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """ONNX Runtime with the model, one thread on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def differences(found: dict[str, NDArray[Any]], expected: Activity) -> dict[str, int]:
@@ -54,7 +46,7 @@ def differences(found: dict[str, NDArray[Any]], expected: Activity) -> dict[str,
 
 def compare(graph: Graph, images: NDArray[np.uint8], report: Callable[[str], None]) -> dict[str, int]:
     """`differences` of all images."""
-    runtime, steps = session(build(graph, spikes=True)), graph.metadata.time_steps or 1
+    runtime, steps = session(build(graph, spikes=True).SerializeToString()), graph.metadata.time_steps or 1
     names = [output.name for output in runtime.get_outputs()]
     total: dict[str, int] = {}
     for start in range(0, len(images), BATCH):
@@ -68,7 +60,7 @@ def compare(graph: Graph, images: NDArray[np.uint8], report: Callable[[str], Non
 
 def times(graph: Graph, images: NDArray[np.uint8]) -> dict[str, float]:
     """Milliseconds of processor time per image, median of rounds taken in turn, for each side and batch."""
-    runtime, steps = session(build(graph)), graph.metadata.time_steps or 1
+    runtime, steps = session(build(graph).SerializeToString()), graph.metadata.time_steps or 1
     sides: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
         "onnx": lambda batch: runtime.run(None, {"images": batch}),
         "executor": lambda batch: run(graph, encode(graph, batch), steps),

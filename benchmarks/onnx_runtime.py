@@ -25,15 +25,12 @@ from rich.table import Table
 from safetensors.torch import save
 
 import export
-import spikeclip
-from benchmarks.random_checkpoint import random_checkpoint
+from benchmarks.random_checkpoint import find_encoder
 from export.onnx.builder import write
 from export.onnx.model import build
 from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint
-from spikeclip.config import preset
 from spikeclip.console import console, refusals, results
-from spikeclip.data import load_images
 from spikeclip.options import JsonOption
 
 BATCH = 16
@@ -44,13 +41,13 @@ TIMED = 16
 """Images that are timed."""
 
 
-def session(path: Path, optimised: bool, threads: int) -> onnxruntime.InferenceSession:
-    """ONNX Runtime with the file, on the CPU."""
+def session(model: Path | bytes, optimised: bool = True, threads: int = 1) -> onnxruntime.InferenceSession:
+    """ONNX Runtime with a file, or with its content, on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def compare(
@@ -175,12 +172,7 @@ def main(
 ) -> None:
     """Compare ONNX Runtime with PyTorch; exit code 1 where a spike or a prediction differs."""
     with refusals(), console.status("loading") as status, TemporaryDirectory() as folder:
-        if random:
-            found = load_images(images, preset(checkpoint).image_size, limit).images
-            loaded = random_checkpoint(checkpoint, found[:BATCH])
-        else:
-            loaded = spikeclip.load(checkpoint)
-            found = load_images(images, loaded.config.image_size, limit).images
+        loaded, found = find_encoder(checkpoint, random, images, limit)
         document = measure(loaded, found, rounds, Path(folder), status.update)
     show(document)
     if json_path is not None:
