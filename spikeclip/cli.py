@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from spikeclip.console import CosineOption, checkpoint_written, command_line, examples, progress_bar, refusals
+from spikeclip.console import checkpoint_written, command_line, examples, progress_bar, refusals
 from spikeclip.errors import RefusedInput
 from spikeclip.options import DeviceOption, LimitOption
 from spikeclip.recipe import Recipe, Stage, find_recipe, parse_schedule
@@ -62,7 +62,7 @@ def train(
         typer.Option(help="short-classify, short-align, short-dual, published-align or published-dual: the defaults."),
     ] = None,
     cosine: Annotated[
-        CosineOption | None,
+        Literal["centred", "plain"] | None,
         typer.Option(help="Of classify: label vectors less their mean, or as they are; centred, or as --init has it."),
     ] = None,
     teacher: Annotated[
@@ -147,7 +147,7 @@ def train(
             muon_learning_rate=muon_learning_rate,
             flips=flips,
             cutout=cutout,
-            centred=None if cosine is None else cosine == CosineOption.CENTRED,
+            centred=None if cosine is None else cosine == "centred",
             ema=ema,
             kl_weight=kl_weight,
             kl_temperature=kl_temperature,

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -80,13 +79,6 @@ def _continued(command: str) -> Iterator[str]:
 
 HELP_WIDTH = 78
 """Columns that `--help` fills."""
-
-
-class CosineOption(StrEnum):
-    """The choices of `--cosine`: `labels.Cosine`."""
-
-    CENTRED = "centred"
-    PLAIN = "plain"
 
 
 SYSTEM_LIMITS = frozenset(

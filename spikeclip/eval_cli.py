@@ -2,13 +2,13 @@
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, written
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, written
 from spikeclip.options import (
     ClusterOption,
     DeviceOption,
@@ -48,7 +48,7 @@ def evaluate(
         str | None, typer.Option(help="Names instead of the classes', in their order: FILE.npz:KEY.")
     ] = None,
     cosine: Annotated[
-        list[CosineOption] | None,
+        list[Literal["centred", "plain"]] | None,
         typer.Option(help="Label vectors less their mean, or as they are. May be repeated; else as each was trained."),
     ] = None,
     twin: Annotated[
@@ -110,14 +110,13 @@ def evaluate(
         assumed = [] if shown.label_names else [assumption(shown, classes, "the encoder")]
         assumed += shown.left_out
         candidates = _candidates(classes, label_set, foreign, replacement)
-        cosines = [each.value for each in cosine or []]
         rows: list[Row] = []
         for number, (name, checkpoint) in enumerate(loaded.items()):
             its = pictures(checkpoint.preprocessing.image_size, checkpoint.preprocessing.resize)
             shared = None if sharing is None else sharing.apart(str(number))
             with progress_bar(name) as advance:
                 rows += evaluate_checkpoint(
-                    name, checkpoint, its, classes, candidates, cosines, chosen, advance, shared
+                    name, checkpoint, its, classes, candidates, cosine or (), chosen, advance, shared
                 )
         for kind, spec in (("twin", twin), ("teacher", teacher)):
             if spec is not None:
@@ -126,7 +125,7 @@ def evaluate(
                 encoder = load_teacher(spec, chosen)
                 its = pictures(first.image_size, encoder.resize)
                 with progress_bar(spec) as advance:
-                    compared = cosines or [encoder.cosine]
+                    compared = cosine or [encoder.cosine]
                     rows += evaluate_encoder(spec, kind, encoder, its, classes, candidates, compared, advance)
         if confusion is not None:
             draw(_panels(rows), confusion)

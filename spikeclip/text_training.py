@@ -157,7 +157,7 @@ def train_text(
     torch.manual_seed(recipe.seed)
     model = SpikingTextEncoder(config)
     start_from_clip(model, tokens, positions)
-    run = Run(model, recipe, _embed, device)
+    run = Run(model, recipe, device)
     features = torch.from_numpy(train_set.features).to(device)
     about = {
         "config": config.to_dict(),
@@ -218,7 +218,3 @@ def measure(model: SpikingTextEncoder, sentences: Sentences, device: str = "cpu"
     n = len(sentences)
     figures = {"cosine": total / n, "constant": targets.mean(0).norm().item(), "nearest": nearest / n}
     return {"sentences": n, "sha256": sentences.sha256, **figures}
-
-
-def _embed(encoder: SpikingTextEncoder, inputs: Tensor, time_steps: int) -> Tensor:
-    return encoder(inputs, time_steps)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neuromorphic.cluster.ranges import batches
 from spikeclip.calibration import calibrate
+from spikeclip.checkpoint import check_preprocessing
 from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
@@ -67,9 +68,10 @@ def train_twin(
     if eval_set is not None:
         check_labels(eval_set, objective.labels)
     check_batches(train_set, recipe)
+    check_preprocessing("the run", config, preprocessing)
 
     torch.manual_seed(recipe.seed)
-    run = Run(NETWORKS[network](config), recipe, _embed, device)
+    run = Run(NETWORKS[network](config), recipe, device, _embed)
     about = {"config": config.to_dict(), "recipe": recipe.to_dict(), "preprocessing": preprocessing.to_dict()}
     identity = {"twin": True, **about, **identify(objective, train_set)}
     if network != "twin":

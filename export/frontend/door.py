@@ -18,7 +18,7 @@ from export.frontend.lowering import Lowering
 from export.frontend.metadata import of
 from export.frontend.neurons.equations import Neurons
 from export.frontend.nodes import Population
-from export.frontend.output import Readout, readout
+from export.frontend.output import readout
 from export.frontend.proof import prove
 from export.frontend.recording import ModuleRecording, Place, record_module
 from export.frontend.rewriting import rewritten
@@ -27,7 +27,7 @@ from export.frontend.writing_back import write_back
 from export.populations import thresholds
 from export.snap import Grid
 from neuromorphic.analysis.rounding import Certificate
-from neuromorphic.ir.metadata import InputKind
+from neuromorphic.ir.metadata import InputKind, Readout
 from spikeclip.errors import RefusedInput
 
 

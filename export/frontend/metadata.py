@@ -20,11 +20,10 @@ from export.frontend.nodes import (
     SumWindows,
     Weighted,
 )
-from export.frontend.output import Readout
 from export.frontend.proof import Proven
-from export.metadata import FORMAT, LIBRARIES, SCORES, extensions, producer, versions
+from export.metadata import FORMAT, LIBRARIES, extensions, producer, stated, versions
 from export.populations import DT
-from neuromorphic.ir.metadata import FORMAT_VERSION, KEY
+from neuromorphic.ir.metadata import FORMAT_VERSION, KEY, Readout
 
 
 def of(
@@ -57,7 +56,7 @@ def of(
         "notes": list(notes),
     }
     if readout is not None:
-        document["readout"] = {"scores": SCORES, **asdict(readout)}
+        document["readout"] = stated(readout)
     return {KEY: json.dumps(document, allow_nan=False)}
 
 

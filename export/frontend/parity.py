@@ -52,8 +52,6 @@ def _results(prepared: PreparedModule, recording: ModuleRecording) -> NDArray[np
 
 def _returned(prepared: PreparedModule, trace: Trace) -> NDArray[np.float64]:
     """The same of the trace."""
-    outputs = trace.outputs.astype(np.float64).reshape(*trace.outputs.shape[:2], -1)
     if prepared.readout is None:
-        return outputs.reshape(len(outputs), -1)
-    weights, bias = np.array(prepared.readout.time_weights), prepared.readout.bias
-    return np.asarray(np.einsum("t,ntc->nc", weights, outputs) + (np.array(bias) if bias else 0.0))
+        return trace.outputs.astype(np.float64).reshape(len(trace.outputs), -1)
+    return prepared.readout.scores(trace.outputs)

@@ -39,6 +39,11 @@ def test_a_twins_checkpoint_is_read_as_it_was_written(twin, tmp_path):
         assert torch.equal(found.model.state_dict()[name], tensor)
 
 
+def test_a_twin_with_preprocessing_for_another_encoder_is_refused(twin):
+    with pytest.raises(RefusedInput, match="makes 3 channels of 32 pixels; expected the encoder's 3 of 16"):
+        replace(twin, preprocessing=Preprocessing(32))
+
+
 @pytest.mark.parametrize("centred", [True, False])
 def test_the_twins_logits_are_its_cosines(twin, task, labels, tmp_path, centred):
     save_twin(replace(twin, centred=centred), tmp_path / "a.safetensors")

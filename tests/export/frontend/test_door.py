@@ -181,6 +181,11 @@ def test_a_positional_embedding_becomes_what_neurons_leak_to():
     assert_same(prepared)
 
 
+def test_an_unknown_kind_of_input_is_refused():
+    with pytest.raises(RefusedInput, match="input kind 'events'; expected real, spikes, counts"):
+        prepare(Positions(), 3, 8, 8, input_kind="events")
+
+
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
