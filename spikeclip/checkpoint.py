@@ -27,7 +27,7 @@ FORMAT = "spikeclip-checkpoint"
 FORMAT_VERSION = 1
 
 METADATA = {"config": dict, "label_names": list, "preprocessing": dict, "card": dict}
-"""What the metadata of an encoder and of a twin hold."""
+"""Entries of the metadata of an encoder and of a twin, and their types."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from spikeclip.errors import RefusedInput
 CONFIGURATION = (("config.json",),)
 WEIGHTS = (("model.safetensors",), ("model.safetensors.index.json",), ("pytorch_model.bin",))
 VOCABULARY = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-"""What a folder has to hold: of each group, all files of one of the alternatives."""
+"""Files that a folder has to hold: of each group, all of one of the alternatives."""
 
 
 class ClipTokenizer:

@@ -34,7 +34,7 @@ LOG_WIDTH = 160
 
 _width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
 results = Console(highlight=False, soft_wrap=True, emoji=False, width=_width)
-"""What a command was run for: standard output."""
+"""Results: standard output."""
 
 
 def command_line() -> typer.Typer:
@@ -84,7 +84,7 @@ HELP_WIDTH = 78
 SYSTEM_LIMITS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM}
 )
-"""What the system refuses, through no fault of a command's or its input's."""
+"""Errors of the system that are no fault of a command's or its input's."""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ Resize = Literal["antialiased", "clip-samples"]
 """How an image becomes a small square: its central square, scaled smoothly, or samples of CLIP's picture (`square`)."""
 
 ANTIALIASED: Resize = "antialiased"
-"""What settings mean that say nothing: files from before there was a choice."""
+"""The meaning of settings that say nothing: files from before there was a choice."""
 
 CLIP_SAMPLES: Resize = "clip-samples"
 """The published recipe's."""

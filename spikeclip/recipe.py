@@ -10,7 +10,7 @@ from spikeclip.errors import RefusedInput
 Stage = Literal["classify", "align", "dual"]
 
 STAGES: tuple[Stage, ...] = ("classify", "align", "dual")
-"""What is trained for: labels; a teacher's image features; labels and a teacher's label logits (`losses`)."""
+"""Aims of training: labels; a teacher's image features; labels and a teacher's label logits (`losses`)."""
 
 
 @dataclass(frozen=True)

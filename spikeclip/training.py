@@ -18,7 +18,7 @@ from spikeclip.errors import RefusedInput
 from spikeclip.fine_tuning import FineTuning
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.labels import LabelSet
-from spikeclip.objective import Objective, check_labels, find_objective, identify
+from spikeclip.objective import Objective, check_classes, find_objective, identify
 from spikeclip.preprocess import Preprocessing
 from spikeclip.quantized import freeze_statistics, round_weights, rounded_weights
 from spikeclip.recipe import Recipe
@@ -81,7 +81,7 @@ def train(
         )
     objective = find_objective(recipe, train_set, labels, config.embedding_width, device, teacher, cache)
     if eval_set is not None:
-        check_labels(eval_set, objective.labels)
+        check_classes(eval_set, objective.labels)
     check_batches(train_set, recipe)
     check_preprocessing("the run", config, preprocessing)
     if start is not None:

@@ -21,7 +21,7 @@ from spikeclip.twin import AnnTwin
 TWIN_FORMAT = "spikeclip-twin"
 
 NETWORKS: dict[str, type[AnnTwin] | type[ResNet]] = {"twin": AnnTwin, "resnet": ResNet}
-"""What a checkpoint may hold, by the name that it has in the file; a file without one holds a twin."""
+"""Networks that a checkpoint may hold, by their names in the file; a file without one holds a twin."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import LabelSet
-from spikeclip.objective import check_labels, find_objective, identify
+from spikeclip.objective import check_classes, find_objective, identify
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
 from spikeclip.teacher import Teacher, TwinTeacher
@@ -66,7 +66,7 @@ def train_twin(
         )
     objective = find_objective(recipe, train_set, labels, config.embedding_width, device)
     if eval_set is not None:
-        check_labels(eval_set, objective.labels)
+        check_classes(eval_set, objective.labels)
     check_batches(train_set, recipe)
     check_preprocessing("the run", config, preprocessing)
 
@@ -108,7 +108,7 @@ def accuracy(teacher: Teacher, images: ImageSet, labels: LabelSet) -> float:
     Raises:
         RefusedInput: the images have no labels, or other ones.
     """
-    check_labels(images, labels)
+    check_classes(images, labels)
     right = 0
     for part in batches(len(images), BATCH_SIZE):
         right += int((teacher.logits(images.images[part], labels).argmax(1) == images.known_labels[part]).sum())

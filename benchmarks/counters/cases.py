@@ -1,4 +1,4 @@
-"""What the counters are asked about: small nets that each show one thing, the shipped encoders and their ANN twins."""
+"""The cases: small nets that each show one thing, the shipped encoders and their ANN twins."""
 
 import copy
 from collections.abc import Iterator

@@ -106,7 +106,7 @@ def _random_convolution(rng: np.random.Generator, shape: tuple[int, ...]) -> tup
 
 
 def count(net: Net, x: Tensor) -> OperationCounts:
-    """What `energy` counts of a run of `net` on frames `[B, C, H, W]`; nodes have the names of its layers."""
+    """The counts by `energy` of a run of `net` on frames `[B, C, H, W]`; nodes have the names of its layers."""
     functional.reset_net(net)
     values = x.unsqueeze(0).expand(STEPS, *x.shape)
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input(np.array(x.shape[1:]))}

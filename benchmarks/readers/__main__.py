@@ -51,7 +51,7 @@ def main(
 
 
 def judge(answer: Trace | str, reference: Trace) -> dict[str, object]:
-    """What a reader's trace has in common with the reference, or what the reader said instead."""
+    """The comparison of a reader's trace with the reference, or what the reader said instead."""
     if isinstance(answer, str):
         return {"error": answer}
     report = compare(answer, reference)

@@ -66,7 +66,7 @@ _HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is asked of every network beside its spikes."""
+    """Questions to every network beside its spikes."""
 
     lava: bool
     chip: bool

@@ -65,7 +65,7 @@ def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> 
 
 
 def _run(context: Context, module: fx.GraphModule, arguments: list[Any], paths: list[str | None]) -> Any:
-    """What the calls of a graph return.
+    """The result of the calls of a graph.
 
     Args:
         context: the graph in the making.

@@ -30,7 +30,7 @@ from neuromorphic.cluster.ranges import batches
 from neuromorphic.reading.build import from_nir
 
 ROUNDING = 1.01 * 2.0**-53
-"""What one operation in float64 is off by, relative to its result, and some room for products of errors."""
+"""The error of one operation in float64, relative to its result, with some room for products of errors."""
 
 ROUNDED = 12
 """Six roundings of a membrane's step, of numbers of up to 2 M."""

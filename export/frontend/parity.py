@@ -12,7 +12,7 @@ from neuromorphic.ir.trace import Trace
 from spikeclip.errors import RefusedInput
 
 SINGLE = 1e-6
-"""What rounding to float32 takes from sums of a few numbers, relative to the largest."""
+"""The error of rounding sums of a few numbers to float32, relative to the largest."""
 
 
 def compare_module(prepared: PreparedModule, trace: Trace, recording: ModuleRecording) -> ParityReport:

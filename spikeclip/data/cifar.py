@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeclip.class_names import read_names
-from spikeclip.data.image_set import Found, check_labels, find_root
+from spikeclip.data.image_set import Found, check_range, find_root
 from spikeclip.data.official_names import official_names
 from spikeclip.data.pickles import read_pickle
 from spikeclip.errors import RefusedInput
@@ -106,7 +106,7 @@ def _find(layout: _Layout, directory: Path, split: str, limit: int | None) -> Fo
     planes = np.concatenate([part[0] for part in parts])[:limit]
     labels = np.concatenate([part[1] for part in parts])[:limit]
     whose, classes = _find_names(layout, root)
-    labels = check_labels(labels, len(classes), str(root), whose)
+    labels = check_range(labels, len(classes), str(root), whose)
     pictures = planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return Found(pictures, tuple(f"{split}/{i}" for i in range(len(pictures))), labels, classes)
 

@@ -92,7 +92,7 @@ class Found:
     label_names: tuple[str, ...] = ()
 
 
-def check_labels(labels: NDArray[np.integer], classes: int, where: str, whose: str) -> NDArray[np.int64]:
+def check_range(labels: NDArray[np.integer], classes: int, where: str, whose: str) -> NDArray[np.int64]:
     """`labels` as int64, all of them from 0 to `classes - 1`.
 
     Args:

@@ -59,7 +59,7 @@ EXPECTED = (
     "expected an .npz, an image, a folder of images or of class folders, 'samples', or an unpacked data set as "
     f"KIND:DIR[:SPLIT] with a KIND of {', '.join(LAYOUTS)}"
 )
-"""What a SPEC may be, as refusals say it."""
+"""The forms of a SPEC, as refusals say them."""
 
 
 def load_images(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from spikeclip.class_names import read_names
-from spikeclip.data.image_set import Found, check_labels, find_root
+from spikeclip.data.image_set import Found, check_range, find_root
 from spikeclip.data.official_names import official_names
 from spikeclip.errors import RefusedInput
 
@@ -46,4 +46,4 @@ def find_stl10(directory: Path, split: str, limit: int | None) -> Found:
     classes = read_names(names_file) if names_file.is_file() else official_names("stl10")
     if not numbers.all():
         raise RefusedInput(f"{labels_file}: a label is 0; expected 1 to {len(classes)}, as STL-10 counts")
-    return Found(pictures, names, check_labels(numbers - 1, len(classes), str(labels_file), "STL-10")[:count], classes)
+    return Found(pictures, names, check_range(numbers - 1, len(classes), str(labels_file), "STL-10")[:count], classes)

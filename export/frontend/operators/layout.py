@@ -163,4 +163,4 @@ TABLE: dict[Any, Callable[..., Any]] = {
     **{operator: _splitter(operator) for operator in _SPLITTING},
     **{operator: _joiner(operator) for operator in _JOINING},
 }
-"""What lowers each operator."""
+"""The lowering of each operator."""

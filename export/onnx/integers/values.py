@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 Type = type[np.uint8] | type[np.int32] | type[np.int64]
 
 ZERO = 128
-"""What stands for 0 in an unsigned byte of signed numbers."""
+"""The unsigned byte that stands for 0 among signed numbers."""
 
 
 @dataclass(frozen=True)
