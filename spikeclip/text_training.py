@@ -125,13 +125,7 @@ def train_text(
         recipe: of the stage `align`.
         train_set: sentences with CLIP's features f.
         eval_set: sentences to measure on beside those trained on; None to measure none.
-        out: path of the checkpoint.
-        device: `cpu`, `cuda`, ...
-        progress: told of every step.
-        save_every: epochs between checkpoints; a run that is cut off goes on from the last one.
-
-    Returns:
-        The checkpoint that was written.
+        out, device, progress, save_every: as of `training.train`.
 
     Raises:
         RefusedInput: `out` can't be written or is there already, `out.resume` is of another run, batches have no equal
@@ -159,12 +153,8 @@ def train_text(
     start_from_clip(model, tokens, positions)
     run = Run(model, recipe, device)
     features = torch.from_numpy(train_set.features).to(device)
-    about = {
-        "config": config.to_dict(),
-        "recipe": recipe.to_dict(),
-        "clip": clip.clip,
-        "tokenizer": clip.tokenizer.sha256,
-    }
+    made_by = {"clip": clip.clip, "tokenizer": clip.tokenizer.sha256}
+    about = {"config": config.to_dict(), "recipe": recipe.to_dict(), **made_by}
     tables = hashlib.sha256(tokens.numpy().tobytes() + positions.numpy().tobytes()).hexdigest()
     identity = {"text": True, **about, "tables": tables, "data": train_set.sha256}
 

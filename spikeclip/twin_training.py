@@ -39,21 +39,12 @@ def train_twin(
 ) -> TwinCheckpoint:
     """Train the twin of an encoder, or another network, and write its checkpoint, as `training.train` does.
 
+    Arguments as of that, except:
+
     Args:
         config: of the encoder whose twin it is.
         recipe: of the stage `classify`; one time step throughout, as a conventional network has.
-        preprocessing: becomes part of the checkpoint.
-        train_set: images with labels.
-        eval_set: images with labels to measure the accuracy on with every checkpoint; None to measure none.
-        labels: names and vectors; reordered to the training set's label names where it has some.
-        out: path of the checkpoint.
-        device: `cpu`, `cuda`, ...
-        progress: told of every step.
-        save_every: epochs between two checkpoints, and between the states that a run goes on from.
         network: of `twin_checkpoint.NETWORKS`.
-
-    Returns:
-        The checkpoint that was written.
 
     Raises:
         RefusedInput: as `training.train` does, or the recipe is one for spikes.
