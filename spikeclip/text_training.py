@@ -125,7 +125,10 @@ def train_text(
         recipe: of the stage `align`.
         train_set: sentences with CLIP's features f.
         eval_set: sentences to measure on beside those trained on; None to measure none.
-        out, device, progress, save_every: as of `training.train`.
+        out: path of the checkpoint.
+        device: `cpu`, `cuda`, ...
+        progress: told of every step.
+        save_every: epochs between checkpoints; a run that is cut off goes on from the last one.
 
     Raises:
         RefusedInput: `out` can't be written or is there already, `out.resume` is of another run, batches have no equal

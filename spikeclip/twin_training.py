@@ -39,12 +39,8 @@ def train_twin(
 ) -> TwinCheckpoint:
     """Train the twin of an encoder, or another network, and write its checkpoint, as `training.train` does.
 
-    Arguments as of that, except:
-
-    Args:
-        config: of the encoder whose twin it is.
-        recipe: of the stage `classify`; one time step throughout, as a conventional network has.
-        network: of `twin_checkpoint.NETWORKS`.
+    Arguments as of that.  `config` is of the encoder whose twin it is; the recipe is of the stage `classify`, with one
+    time step throughout, as a conventional network has; `network` is one of `twin_checkpoint.NETWORKS`.
 
     Raises:
         RefusedInput: as `training.train` does, or the recipe is one for spikes.
