@@ -109,7 +109,18 @@ def export(
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         read = () if own is None else own.files
         check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, *read))
-        ours = _own_module(checkpoint, own, heads, image_size, time_steps)
+        to_onnx = _find_format(kind, output) == "onnx"
+        of_encoders = {
+            "--standard-nodes": standard_nodes,
+            "--max-neurons": max_neurons,
+            "--outputs": outputs,
+            "--heads": heads,
+            "--image-size": image_size,
+            "--test": test,
+        }
+        given = [option for option, value in of_encoders.items() if value is not None and value is not False]
+        others = [option for option, value in {"--labels": labels, "--format onnx": to_onnx}.items() if value]
+        ours = _own_module(checkpoint, own, heads, image_size, time_steps, [*given, *others])
         if ours is not None:
             document = _export_module(ours, output, check)
             if json_path is not None:
@@ -122,21 +133,13 @@ def export(
             raise RefusedInput("nothing to export; expected a checkpoint, or --module FILE.py:FACTORY")
         if time_steps is not None or input_kind is not None:
             raise RefusedInput(f"{checkpoint}: says T and its input itself; expected -T and --input-kind with --module")
-        to_onnx = _find_format(kind, output) == "onnx"
         if to_onnx:
             import_module("onnx")  # where it is missing, that is said before anything is computed
-        of_encoders = {
-            "--standard-nodes": standard_nodes,
-            "--max-neurons": max_neurons,
-            "--outputs": outputs,
-            "--heads": heads,
-            "--image-size": image_size,
-            "--test": test,
-        }
-        given = [option for option, value in of_encoders.items() if value is not None and value is not False]
         label_set = None if labels is None else load_labels(labels)
         if is_twin(checkpoint):
-            document = _export_twin(checkpoint, label_set, output, to_onnx, given)
+            document = _export_twin(
+                checkpoint, label_set, output, to_onnx, [each for each in given if each != "--labels"]
+            )
         else:
             _check_options(given, to_onnx)
             loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
@@ -173,16 +176,31 @@ def _check_options(given: list[str], to_onnx: bool) -> None:
 
 
 def _own_module(
-    checkpoint: str | None, own: ModuleOptions | None, heads: int | None, size: int | None, time_steps: int | None
+    checkpoint: str | None,
+    own: ModuleOptions | None,
+    heads: int | None,
+    size: int | None,
+    time_steps: int | None,
+    given: list[str],
 ) -> "PreparedModule | None":
-    """The user's module, or that of a published checkpoint of another network than SpikeCLIP's; None for neither."""
+    """The user's module, or that of a published checkpoint of another network than SpikeCLIP's; None for neither.
+
+    Raises:
+        RefusedInput: `given` has an option that is of SpikeCLIP's encoders; and as `prepare_module` does.
+    """
     from export.frontend.command import prepare_module, prepare_published
 
-    if own is None:
-        return None if checkpoint is None else prepare_published(Path(checkpoint), heads, size, time_steps)
-    if checkpoint is not None:
-        raise RefusedInput(f"{checkpoint}: expected a checkpoint or --module, not both")
-    return prepare_module(own)
+    if own is not None:
+        if checkpoint is not None:
+            raise RefusedInput(f"{checkpoint}: expected a checkpoint or --module, not both")
+        if given:
+            raise RefusedInput(f"{given[0]} is of SpikeCLIP's encoders; expected it without --module")
+        return prepare_module(own)
+    prepared = None if checkpoint is None else prepare_published(Path(checkpoint), heads, size, time_steps)
+    others = [option for option in given if option not in ("--heads", "--image-size")]
+    if prepared is not None and others:
+        raise RefusedInput(f"{checkpoint}: {others[0]} is of SpikeCLIP's encoders; expected none with this network")
+    return prepared
 
 
 def _export_module(prepared: "PreparedModule", output: Path, check: bool) -> dict[str, Any]:

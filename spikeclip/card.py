@@ -15,8 +15,10 @@ from neuromorphic.cluster.ranges import batches
 from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint, save
 from spikeclip.data import ImageSet
+from spikeclip.errors import RefusedInput
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.neurons import And
+from spikeclip.predictions import find_truth
 
 SPIKING = {"paper": (neuron.LIFNode,), "spike-driven": (neuron.LIFNode, And, layer.MaxPool2d)}
 """Modules whose outputs are spikes, by architecture: the spike-driven encoder max-pools spikes, the paper currents."""
@@ -36,9 +38,12 @@ def measure(
         `{"images", "sha256", "accuracy", "firing_rates": {module path: spikes per neuron and time step}}`.
 
     Raises:
-        RefusedInput: the images have no labels.
+        RefusedInput: the images have no labels, or one of a class that the readout doesn't have.
     """
-    labels = images.known_labels
+    names, outputs = checkpoint.label_names, checkpoint.model.readout.out_features
+    truth = find_truth(images, names, outputs, str(checkpoint.path or "the encoder"))
+    if truth.classes is None:
+        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
     model = checkpoint.model.to(device).eval()
     sent = Counter[str]()
     sizes = Counter[str]()
@@ -55,7 +60,7 @@ def measure(
         for part in batches(len(images), batch_size):
             progress(part.start, len(images))
             x = torch.from_numpy(checkpoint.preprocessing(images.images[part])).to(device)
-            right += int((model(x).argmax(1).cpu().numpy() == labels[part]).sum())
+            right += int((model(x).argmax(1).cpu().numpy() == truth.classes[part]).sum())
     progress(len(images), len(images))
     return {
         "images": len(images),

@@ -99,10 +99,11 @@ def load_labels(spec: str, first_of_repeated: bool = False) -> LabelSet:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
         raise RefusedInput(f"{path}: not a readable .npz file; expected such as spikeclip-labels writes") from error
-    if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(names) or not np.isfinite(vectors).all():
+    fits = vectors.ndim == 2 and vectors.dtype.kind == "f" and len(vectors) == len(names)
+    if not fits or not (np.abs(vectors) <= np.finfo(np.float32).max).all():
         raise RefusedInput(
             f"{path}: label set {key!r} has vectors {vectors.dtype} {list(vectors.shape)} for {len(names)} names; "
-            "expected finite floats [classes, D]"
+            "expected finite floats [classes, D], no larger than float32 holds"
         )
     if first_of_repeated:
         first = [i for i, name in enumerate(names) if names.index(name) == i]

@@ -102,6 +102,8 @@ class Recipe:
             )
         if self.flips not in ("random", "alternating"):
             raise RefusedInput(f"flips are {self.flips!r}; expected 'random' or 'alternating'")
+        if self.precision not in ("float32", "bf16"):
+            raise RefusedInput(f"precision is {self.precision!r}; expected 'float32' or 'bf16'")
         if self.cutout < 0:
             raise RefusedInput(f"cutout is {self.cutout}; expected a side in pixels, or 0")
         temperatures = (self.temperature, self.teacher_temperature, self.kl_temperature)
