@@ -8,16 +8,8 @@ import typer
 from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
+from spikeclip import options
 from spikeclip.console import command_line, examples, progress_bar, refusals, results, written
-from spikeclip.options import (
-    ClusterOption,
-    DeviceOption,
-    HeadsOption,
-    JsonOption,
-    LimitOption,
-    ResumeOption,
-    SkipBrokenOption,
-)
 
 if TYPE_CHECKING:
     from spikeclip.candidates import Candidates
@@ -55,14 +47,14 @@ def evaluate(
         str | None, typer.Option(help="ANN twin to evaluate beside them, by path or by the name of one that ships.")
     ] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher to evaluate beside them: CLIP or a twin.")] = None,
-    heads: HeadsOption = None,
-    skip_broken: SkipBrokenOption = False,
-    limit: LimitOption = None,
+    heads: options.HeadsOption = None,
+    skip_broken: options.SkipBrokenOption = False,
+    limit: options.LimitOption = None,
     confusion: Annotated[Path | None, typer.Option(help="Draw confusion matrices: .png, .svg or .pdf.")] = None,
-    json_path: JsonOption = None,
-    device: DeviceOption = "auto",
-    cluster: ClusterOption = None,
-    resume: ResumeOption = None,
+    json_path: options.JsonOption = None,
+    device: options.DeviceOption = "auto",
+    cluster: options.ClusterOption = None,
+    resume: options.ResumeOption = None,
 ) -> None:
     """Evaluate encoders on labelled images.
 
