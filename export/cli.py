@@ -137,9 +137,7 @@ def export(
             import_module("onnx")  # where it is missing, that is said before anything is computed
         label_set = None if labels is None else load_labels(labels)
         if is_twin(checkpoint):
-            document = _export_twin(
-                checkpoint, label_set, output, to_onnx, [each for each in given if each != "--labels"]
-            )
+            document = _export_twin(checkpoint, label_set, output, to_onnx, given)
         else:
             _check_options(given, to_onnx)
             loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
