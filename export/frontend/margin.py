@@ -25,6 +25,7 @@ import neuromorphic.ops as ops
 from export.frontend.door import PreparedModule
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.recording import rest, watched
+from export.populations import thresholds
 from neuromorphic.analysis.partial_sums import partial_sums
 from neuromorphic.cluster.ranges import batches
 from neuromorphic.reading.build import from_nir
@@ -130,17 +131,9 @@ def errors_of(prepared: PreparedModule) -> dict[str, float]:
         current = read(entrance) * ROUNDING * magnitude
         if synapse in graph.nodes or isinstance(node.operation, ops.CubaLif):
             current = steps * (current + ROUNDED * ROUNDING * magnitude)
-        threshold = float(np.max(np.abs(_threshold(node.operation))))
+        threshold = float(np.max(np.abs(thresholds(prepared.graph.nodes[node.name]))))
         found[node.name] = _membrane_error(graph.nodes[holder].operation, threshold, current, magnitude, steps)
     return found
-
-
-def _threshold(operation: ops.AnyOperation) -> ops.Float32:
-    match operation:
-        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold():
-            return operation.threshold
-        case other:
-            raise TypeError(f"{other.nir_name} has no threshold")
 
 
 def _membrane_error(holder: ops.AnyOperation, threshold: float, current: float, magnitude: float, steps: int) -> float:

@@ -83,7 +83,7 @@ def load_images(
     if isinstance(found.pictures, np.ndarray):
         images = found.pictures
         if resize != ANTIALIASED or images.shape[1:3] != (size, size):
-            images = np.stack([square(Image.fromarray(i), size, antialias=resize == ANTIALIASED) for i in images])
+            images = np.stack([square(Image.fromarray(i), size, resize) for i in images])
         return ImageSet(images, found.names, found.labels, found.label_names, spec)
     read = [_read(file, size, resize, skip_broken) for file in found.pictures]
     kept = [i for i, image in enumerate(read) if image is not None]
