@@ -164,7 +164,7 @@ def test_a_student_is_scored_with_the_vectors_of_its_teacher(command, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "value", "words"),
-    [("--labls", "x", "No such option: --labls"), ("--limit", "0", "0 is not in the range")],
+    [("--labls", "x", "No such option: --labls"), ("--limit", "0", "greater than or equal to 1")],
 )
 def test_misspelt_options_and_numbers_out_of_range_are_usage_errors(option, value, words):
     result = CliRunner().invoke(app, [option, value])
