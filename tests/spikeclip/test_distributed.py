@@ -126,6 +126,7 @@ def test_shares_are_equal():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spikeclip.distributed.processes", lambda: 4)
         patch.setattr("spikeclip.distributed.rank", lambda: 2)
+        patch.setattr("spikeclip.training_run.processes", lambda: 4)
         assert share(12) == slice(6, 9)
         with pytest.raises(RefusedInput, match="batches of 13 examples for 4 processes"):
             check_batches(range(13), Recipe())
