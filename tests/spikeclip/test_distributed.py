@@ -78,7 +78,7 @@ def test_a_run_of_two_processes_that_was_cut_off_goes_on_to_the_same_bits(traine
 
 
 def test_batches_without_equal_shares_are_refused(trained):
-    assert (trained[1] / "refusal.txt").read_text() == "batches of 7 images for 2 processes; expected equal shares"
+    assert (trained[1] / "refusal.txt").read_text() == "batches of 7 examples for 2 processes; expected equal shares"
     assert not (trained[1] / "odd.safetensors").exists()
 
 
