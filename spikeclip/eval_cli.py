@@ -1,8 +1,9 @@
 """`spikeclip-eval`: accuracy among the classes' own names, among foreign ones, and under names never trained on."""
 
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from spikeclip.labels import LabelSet
 
 app = command_line()
+
+
+class CosineOption(StrEnum):
+    """The choices of `--cosine`, `labels.Cosine`: typer takes lists of no literals."""
+
+    CENTRED = "centred"
+    PLAIN = "plain"
 
 
 @app.command(
@@ -40,7 +48,7 @@ def evaluate(
         str | None, typer.Option(help="Names instead of the classes', in their order: FILE.npz:KEY.")
     ] = None,
     cosine: Annotated[
-        list[Literal["centred", "plain"]] | None,
+        list[CosineOption] | None,
         typer.Option(help="Label vectors less their mean, or as they are. May be repeated; else as each was trained."),
     ] = None,
     twin: Annotated[
@@ -102,13 +110,14 @@ def evaluate(
         assumed = [] if shown.label_names else [assumption(shown, classes, "the encoder")]
         assumed += shown.left_out
         candidates = _candidates(classes, label_set, foreign, replacement)
+        cosines = [each.value for each in cosine or []]
         rows: list[Row] = []
         for number, (name, checkpoint) in enumerate(loaded.items()):
             its = pictures(checkpoint.preprocessing.image_size, checkpoint.preprocessing.resize)
             shared = None if sharing is None else sharing.apart(str(number))
             with progress_bar(name) as advance:
                 rows += evaluate_checkpoint(
-                    name, checkpoint, its, classes, candidates, cosine or (), chosen, advance, shared
+                    name, checkpoint, its, classes, candidates, cosines, chosen, advance, shared
                 )
         for kind, spec in (("twin", twin), ("teacher", teacher)):
             if spec is not None:
@@ -117,7 +126,7 @@ def evaluate(
                 encoder = load_teacher(spec, chosen)
                 its = pictures(first.image_size, encoder.resize)
                 with progress_bar(spec) as advance:
-                    compared = cosine or [encoder.cosine]
+                    compared = cosines or [encoder.cosine]
                     rows += evaluate_encoder(spec, kind, encoder, its, classes, candidates, compared, advance)
         if confusion is not None:
             draw(_panels(rows), confusion)
