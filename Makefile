@@ -65,8 +65,7 @@ demo: $(READY) ## a shipped checkpoint from export to energy, on sample photogra
 	$(BIN)/python scripts/demo.py
 
 bench: $(READY) ## Lava and the fast executor against PyTorch and ONNX Runtime, side by side (about 15 minutes)
-	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.loihi2
+	$(BIN)/python -m benchmarks.lava
 	$(BIN)/python -m benchmarks.lava paper-base --random --no-stock
 	$(BIN)/python -m benchmarks.onnx_runtime
 	mkdir -p build && $(BIN)/spikeclip-export spike-driven-small -o build/integers.nir

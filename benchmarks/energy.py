@@ -8,7 +8,6 @@ fires.
     python -m benchmarks.energy MODEL.nir --json energy.json
 """
 
-import json
 import resource
 import sys
 import time
@@ -21,12 +20,13 @@ import typer
 
 import energy
 from energy.counts import OperationCounts
-from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
+from neuromorphic.files import write_json
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.reading.read import read_graph
 from spikeclip.console import console, refusals, results
+from spikeclip.options import JsonOption
 
 RATIO_BAR = 1.3
 """Simulating and counting may take so many times as long as simulating."""
@@ -85,10 +85,10 @@ def main(
     model: Annotated[Path, typer.Argument(help="A graph written by spikeclip-export (.nir).")],
     rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 5,
     images: Annotated[int, typer.Option(help="Images whose counts are kept.")] = 10_000,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Time counting, and watch its memory; exit code 1 where a bar is missed."""
-    with refusals(RefusedInput), console.status("running and counting"):
+    with refusals(), console.status("running and counting"):
         graph = read_graph(model)
         document = {"format_version": 1, "model": str(model), "memory": memory(graph, images)}
         document |= {"time": ratio(graph, rounds), "bars": {"ratio": RATIO_BAR, "bytes": MEMORY_BAR}}
@@ -99,7 +99,7 @@ def main(
     )
     results.print(f"{kept['images']:,} images: {kept['bytes'] / 1e9:.2f} GB, at most {MEMORY_BAR / 1e9:g} GB")
     if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
+        write_json(json_path, document)
     if timing["ratio"] > RATIO_BAR or kept["bytes"] > MEMORY_BAR:
         raise typer.Exit(1)
 

@@ -11,7 +11,6 @@ The floor is what the encoder's dense products take at the rate of numpy's matri
     python -m benchmarks.executor spike-driven-small --images cifar10:DIR:test --json executor.json
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -28,14 +27,17 @@ from rich.table import Table
 
 import export
 import neuromorphic
-import spikeclip
 from benchmarks.onnx_runtime import session
-from export.onnx.model import build, write
+from benchmarks.random_checkpoint import find_encoder
+from export.onnx.builder import write
+from export.onnx.model import build
 from neuromorphic.execution import fast
+from neuromorphic.files import write_json
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.ops import Weighted
+from spikeclip.checkpoint import Checkpoint
 from spikeclip.console import console, refusals, results
-from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 BATCHES = (1, 4, 16, 64)
 """Images at a time that PyTorch and ONNX Runtime are tried with."""
@@ -50,7 +52,7 @@ Run = Callable[[], Any]
 
 
 def contenders(
-    loaded: spikeclip.checkpoint.Checkpoint, folder: Path, images: NDArray[np.uint8], report: Callable[[str], None]
+    loaded: Checkpoint, folder: Path, images: NDArray[np.uint8], report: Callable[[str], None]
 ) -> tuple[neuromorphic.Graph, dict[str, Run]]:
     """The float graph, and what is timed by name: each runs all images.
 
@@ -132,8 +134,7 @@ def measure(checkpoint: str, spec: str, limit: int, rounds: int, report: Callabl
     Raises:
         RefusedInput: the checkpoint or the images are refused.
     """
-    loaded = spikeclip.load(checkpoint)
-    images = load_images(spec, loaded.config.image_size, limit).images
+    loaded, images = find_encoder(checkpoint, False, spec, limit)
     fast.WORTHWHILE = 0  # however few images there are
     with TemporaryDirectory() as folder:
         floats, runs = contenders(loaded, Path(folder), images, report)
@@ -191,14 +192,14 @@ def main(
     images: Annotated[str, typer.Option(help="samples, FILE.npz, a folder, cifar10:DIR:test, ...")] = "samples",
     limit: Annotated[int, typer.Option(help="Take the first N images only.")] = 64,
     rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 3,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Time the fast executor; exit code 1 where it misses a bar by processor time."""
     with refusals(), console.status("loading") as status:
         document = measure(checkpoint, images, limit, rounds, status.update)
     show(document)
     if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
+        write_json(json_path, document)
     if any(document["ratios"][kind]["processor"] < bar for kind, bar in BARS.items()):
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""What the commands do when something breaks: a sentence, nothing left behind, nothing half-written.
+"""The end of commands when something breaks: a sentence, nothing left behind, nothing half-written.
 
 Each fault is brought about while a command runs, as often as asked for, and a table says how the command ended, how
 soon, what it said and what it left: processes, temporary files, shared memory, outputs that are not whole.  A full
@@ -150,7 +150,7 @@ def _said(run: Run) -> str:
 
 
 def _left(run: Run, said: str) -> Iterator[str]:
-    """What a command that is over has left, in words."""
+    """The leavings of a command that is over, in words."""
     if "Traceback" in said:
         yield "a traceback"
     if others := run.others():
@@ -188,7 +188,7 @@ def limited(kind: int, most: int) -> Callable[[], None]:
 
 
 def small(place: str, size: str) -> tuple[str, ...]:
-    """What runs a command where `place` is a disk of its own, so large."""
+    """The words that run a command where `place` is a disk of its own, so large."""
     script = f'mount -t tmpfs -o size={size} small {place} && mkdir -p {place}/out && exec "$0" "$@"'
     return ("unshare", "-rm", "sh", "-c", script)
 

@@ -1,4 +1,4 @@
-"""What the fast executor takes against time steps, images and tokens: processor time, which should be a line each.
+"""The fast executor's processor time against time steps, images and tokens: it should be a line each.
 
 An untrained encoder is run at three sizes of each, all else alike, in floats and in integers, by compiled kernels where
 Numba is installed.  Rounds time all sizes one after the other; the least of each counts.  Per unit of T and of tokens
@@ -29,9 +29,10 @@ from neuromorphic.pages.svg import BLUE, FAINT
 from spikeclip.confusion import STYLE
 from spikeclip.console import progress_bar, refusals, results
 from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 SIZES = {"time steps": (2, 4, 8), "images": (16, 32, 64), "tokens": (64, 144, 256)}
-"""What varies; all else is as the middle of these, but tokens as the first."""
+"""Sizes that vary; all else is as the middle of these, but tokens as the first."""
 
 USUAL = {"time steps": 4, "images": 16, "tokens": 64}
 
@@ -49,7 +50,7 @@ class Point:
 
 
 def runs(preset: str, time_steps: int, images: int, tokens: int) -> dict[str, Any]:
-    """What runs an encoder of these sizes on so many images, by its arithmetic."""
+    """Functions that run an encoder of these sizes on so many images, by their arithmetic."""
     pixels = round((PIXELS * tokens) ** 0.5)
     shown = load_images("samples", pixels).images
     prepared = export.prepare(random_checkpoint(preset, shown, time_steps=time_steps, image_size=pixels))
@@ -111,7 +112,7 @@ def main(
     preset: Annotated[str, typer.Argument(help="Sizes of the untrained encoder.")] = "paper-tiny",
     rounds: Annotated[int, typer.Option(min=1, help="Times that each is run.")] = 3,
     picture: Annotated[Path | None, typer.Option(help="Draw it (.svg).")] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Time the fast executor against time steps, images and tokens."""
     with refusals():

@@ -6,7 +6,6 @@ executor.  Then both are timed with one thread, in turn, on batches of 1 and of 
     python -m benchmarks.onnx_integers model.nir --images cifar10:DIR:test --calibrate cifar10:DIR:train --limit 256
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,29 +13,23 @@ from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import typer
 from numpy.typing import NDArray
 
+from benchmarks.onnx_runtime import session
 from export.onnx.integers.model import build
 from neuromorphic.execution.fast import Activity, run
+from neuromorphic.files import write_json
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.reading.frames import encode, image_size
 from neuromorphic.reading.read import read_graph
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 BATCH, ROUNDS = 16, 5
 CALIBRATION_IMAGES = 64
-
-
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """ONNX Runtime with the model, one thread on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def differences(found: dict[str, NDArray[Any]], expected: Activity) -> dict[str, int]:
@@ -53,7 +46,7 @@ def differences(found: dict[str, NDArray[Any]], expected: Activity) -> dict[str,
 
 def compare(graph: Graph, images: NDArray[np.uint8], report: Callable[[str], None]) -> dict[str, int]:
     """`differences` of all images."""
-    runtime, steps = session(build(graph, spikes=True)), graph.metadata.time_steps or 1
+    runtime, steps = session(build(graph, spikes=True).SerializeToString()), graph.metadata.time_steps or 1
     names = [output.name for output in runtime.get_outputs()]
     total: dict[str, int] = {}
     for start in range(0, len(images), BATCH):
@@ -67,7 +60,7 @@ def compare(graph: Graph, images: NDArray[np.uint8], report: Callable[[str], Non
 
 def times(graph: Graph, images: NDArray[np.uint8]) -> dict[str, float]:
     """Milliseconds of processor time per image, median of rounds taken in turn, for each side and batch."""
-    runtime, steps = session(build(graph)), graph.metadata.time_steps or 1
+    runtime, steps = session(build(graph).SerializeToString()), graph.metadata.time_steps or 1
     sides: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
         "onnx": lambda batch: runtime.run(None, {"images": batch}),
         "executor": lambda batch: run(graph, encode(graph, batch), steps),
@@ -87,7 +80,7 @@ def main(
     images: Annotated[str, typer.Option(help="samples, FILE.npz, a folder, cifar10:DIR:test, ...")] = "samples",
     calibrate: Annotated[str, typer.Option(help="The same, to quantise on.")] = "samples",
     limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Compare and time; exit code 1 where a spike, a membrane or an output differs."""
     with refusals(), console.status("quantising") as status:
@@ -108,7 +101,7 @@ def main(
             f"{size} at a time: ONNX Runtime {theirs:.1f} ms per image, executor {ours:.1f}: {theirs / ours:.2f}"
         )
     if json_path is not None:
-        json_path.write_text(json.dumps({"images": len(found), **counts, "ms": measured}, indent=2) + "\n")
+        write_json(json_path, {"images": len(found), **counts, "ms": measured})
     if counts["spikes"] or counts["membranes"] or counts["outputs"]:
         raise typer.Exit(1)
 

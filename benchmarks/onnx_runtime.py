@@ -8,7 +8,6 @@ a time with one thread, in turn, from uint8 images to scores, the file without s
     python -m benchmarks.onnx_runtime paper-base --random --limit 16
 """
 
-import json
 import time
 from collections.abc import Callable
 from itertools import product
@@ -26,13 +25,13 @@ from rich.table import Table
 from safetensors.torch import save
 
 import export
-import spikeclip
-from benchmarks.random_checkpoint import random_checkpoint
-from export.onnx.model import build, write
+from benchmarks.random_checkpoint import find_encoder
+from export.onnx.builder import write
+from export.onnx.model import build
+from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint
-from spikeclip.config import preset
 from spikeclip.console import console, refusals, results
-from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 BATCH = 16
 SETTINGS = tuple(product((True, False), (1, 2)))
@@ -42,13 +41,13 @@ TIMED = 16
 """Images that are timed."""
 
 
-def session(path: Path, optimised: bool, threads: int) -> onnxruntime.InferenceSession:
-    """ONNX Runtime with the file, on the CPU."""
+def session(model: Path | bytes, optimised: bool = True, threads: int = 1) -> onnxruntime.InferenceSession:
+    """ONNX Runtime with a file, or with its content, on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def compare(
@@ -73,10 +72,9 @@ def compare(
         for row, runtime in zip(rows, sessions, strict=True):
             names = [output.name for output in runtime.get_outputs()]
             found = dict(zip(names, runtime.run(None, {"images": batch}), strict=True))
-            for name, (bits, _) in recording.spikes.items():
-                spikes = np.packbits(found[name].reshape(*bits.shape[:2], -1), axis=-1)
+            for name, train in recording.spikes.items():
                 row["spikes_compared"] += found[name].size
-                row["mismatches"] += int(np.bitwise_count(spikes ^ bits).sum())
+                row["mismatches"] += int((found[name] != train.unpack()).sum())
             row["predictions_compared"] += len(batch)
             row["prediction_mismatches"] += int((found[names[0]].argmax(1) != scores.argmax(1)).sum())
     return rows
@@ -170,20 +168,15 @@ def main(
         bool, typer.Option("--random", help="Random weights; the checkpoint is a preset's name.")
     ] = False,
     rounds: Annotated[int, typer.Option(help="Timings of each, taken in turn.")] = 5,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Compare ONNX Runtime with PyTorch; exit code 1 where a spike or a prediction differs."""
     with refusals(), console.status("loading") as status, TemporaryDirectory() as folder:
-        if random:
-            found = load_images(images, preset(checkpoint).image_size, limit).images
-            loaded = random_checkpoint(checkpoint, found[:BATCH])
-        else:
-            loaded = spikeclip.load(checkpoint)
-            found = load_images(images, loaded.config.image_size, limit).images
+        loaded, found = find_encoder(checkpoint, random, images, limit)
         document = measure(loaded, found, rounds, Path(folder), status.update)
     show(document)
     if json_path is not None:
-        json_path.write_text(json.dumps({"checkpoint": checkpoint, "random": random, **document}, indent=2) + "\n")
+        write_json(json_path, {"checkpoint": checkpoint, "random": random, **document})
     if any(row["mismatches"] or row["prediction_mismatches"] for row in document["runs"]):
         raise typer.Exit(1)
 

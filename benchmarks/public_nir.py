@@ -50,7 +50,7 @@ DTS = (None, 1e-3, 1e-6, 1.0)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file.
+    """The outcome of one file.
 
     Attributes:
         name: of the file, with the beginning of its hash.
@@ -114,7 +114,7 @@ def outcome(name: str, path: Path, reset: Reset | None = None) -> Outcome:
 
 
 def _asked(graph: Graph, frames: NDArray[np.float32], path: Path) -> str:
-    """What the oracle says; nothing of large graphs, and of files that it doesn't read as they are."""
+    """The oracle's judgement; nothing of large graphs, and of files that it doesn't read as they are."""
     if sum(node.operation.products(node.shapes) for node in graph.nodes.values()) > SMALL:
         return ""
     try:

@@ -2,16 +2,38 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from spikeclip.checkpoint import Checkpoint
+from spikeclip.checkpoint import Checkpoint, load
 from spikeclip.config import preset
+from spikeclip.data import load_images
 from spikeclip.encoder import Encoder, SpikeClip
 from spikeclip.preprocess import Preprocessing
 
 CLASSES = 10
+STATISTICS_IMAGES = 16
+
+
+def find_encoder(name: str, random: bool, images: str, limit: int | None) -> tuple[Checkpoint, NDArray[np.uint8]]:
+    """An encoder and the images that it is timed on, uint8 `[N, S, S, C]`.
+
+    Args:
+        name: of a checkpoint, a path or the name of one that ships; of a preset where it is `random`.
+        random: whether its weights are.
+        images: SPEC of images.
+        limit: take only the first so many.
+
+    Raises:
+        RefusedInput: there is no such encoder, or there are no such images.
+    """
+    if random:
+        shown = load_images(images, preset(name).image_size, limit).images
+        return random_checkpoint(name, shown[:STATISTICS_IMAGES]), shown
+    loaded = load(name)
+    return loaded, load_images(images, loaded.config.image_size, limit).images
 
 
 def random_checkpoint(name: str, images: NDArray, seed: int = 0, **changes: Any) -> Checkpoint:

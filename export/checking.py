@@ -12,7 +12,7 @@ from export.recording import record
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.parity import NumberParity
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import Trace
 from neuromorphic.reading.frames import encode
 from spikeclip.checkpoint import fingerprint, load
 from spikeclip.errors import RefusedInput
@@ -66,14 +66,14 @@ class TorchRunner:
         """
         if self.integers is not None:
             recorded = record_integer(self.integers, frames)
-            spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in self.graph.populations}
+            spikes = {node.name: recorded.spikes[node.name] for node in self.graph.populations}
             readout = self.graph.metadata.readout
             return Trace("torch", "loihi2", spikes, recorded.outputs, readout, recorded.membranes)
         ran = record(self.prepared, frames if images is None else self.prepared.encode(images))
         # Populations inside of attention that was expanded into standard nodes have no layer in PyTorch.
         names = (node.name for node in self.floats.populations if node.name in ran.spikes)
         readout = GraphMetadata.of(self.prepared.graph.metadata, self.floats.source).readout
-        return Trace("torch", "float", {name: SpikeTrain(*ran.spikes[name]) for name in names}, ran.outputs, readout)
+        return Trace("torch", "float", {name: ran.spikes[name] for name in names}, ran.outputs, readout)
 
 
 def torch_runner(

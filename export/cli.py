@@ -2,7 +2,6 @@
 
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
@@ -49,15 +48,11 @@ def export(
         Outputs | None,
         typer.Option(help="What an ONNX model returns: scores, or the spikes of every population besides."),
     ] = None,
-    heads: Annotated[
-        int | None, typer.Option(help="Attention heads of a published checkpoint, whose file doesn't hold them.")
-    ] = None,
+    heads: options.HeadsOption = None,
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Pixels of a published checkpoint's images; else 32.")
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Label embeddings to read out, not a checkpoint's own: FILE.npz or FILE.npz:KEY.")
-    ] = None,
+    labels: options.LabelsOption = None,
     standard_nodes: Annotated[
         bool, typer.Option("--standard-nodes", help="Self-attention as neurons of standard NIR: exact, and large.")
     ] = False,
@@ -66,7 +61,7 @@ def export(
         typer.Option(min=1, help="Most neurons that --standard-nodes may take; else 1,048,576, a Loihi 2 chip's."),
     ] = None,
     test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Take the first N of them only.")] = None,
+    limit: options.LimitOption = None,
     module: options.ModuleOption = None,
     weights: options.WeightsOption = None,
     frame: options.FrameOption = None,
@@ -77,7 +72,7 @@ def export(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Whether its every spike is compared with the graph's.")
     ] = True,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON.")] = None,
+    json_path: options.JsonOption = None,
     cluster: options.ClusterOption = None,
     resume: options.ResumeOption = None,
 ) -> None:
@@ -114,7 +109,18 @@ def export(
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         read = () if own is None else own.files
         check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, *read))
-        ours = _own_module(checkpoint, own, heads, image_size, time_steps)
+        to_onnx = _find_format(kind, output) == "onnx"
+        of_encoders = {
+            "--standard-nodes": standard_nodes,
+            "--max-neurons": max_neurons,
+            "--outputs": outputs,
+            "--heads": heads,
+            "--image-size": image_size,
+            "--test": test,
+        }
+        given = [option for option, value in of_encoders.items() if value is not None and value is not False]
+        others = [option for option, value in {"--labels": labels, "--format onnx": to_onnx}.items() if value]
+        ours = _own_module(checkpoint, own, heads, image_size, time_steps, [*given, *others])
         if ours is not None:
             document = _export_module(ours, output, check)
             if json_path is not None:
@@ -127,17 +133,8 @@ def export(
             raise RefusedInput("nothing to export; expected a checkpoint, or --module FILE.py:FACTORY")
         if time_steps is not None or input_kind is not None:
             raise RefusedInput(f"{checkpoint}: says T and its input itself; expected -T and --input-kind with --module")
-        to_onnx = _find_format(kind, output) == "onnx"
-        onnx = import_module("export.onnx.model") if to_onnx else None
-        of_encoders = {
-            "--standard-nodes": standard_nodes,
-            "--max-neurons": max_neurons,
-            "--outputs": outputs,
-            "--heads": heads,
-            "--image-size": image_size,
-            "--test": test,
-        }
-        given = [option for option, value in of_encoders.items() if value is not None and value is not False]
+        if to_onnx:
+            import_module("onnx")  # where it is missing, that is said before anything is computed
         label_set = None if labels is None else load_labels(labels)
         if is_twin(checkpoint):
             document = _export_twin(checkpoint, label_set, output, to_onnx, given)
@@ -147,7 +144,7 @@ def export(
             how = loaded.preprocessing
             images = None if test is None else load_images(test, how.image_size, limit, how.resize)
             neurons = max_neurons or CHIP_NEURONS
-            document = _export_encoder(loaded, images, output, onnx, standard_nodes, neurons, outputs, sharing)
+            document = _export_encoder(loaded, images, output, to_onnx, standard_nodes, neurons, outputs, sharing)
         if json_path is not None:
             write_json(json_path, document)
     results.print(table(document))
@@ -177,16 +174,31 @@ def _check_options(given: list[str], to_onnx: bool) -> None:
 
 
 def _own_module(
-    checkpoint: str | None, own: ModuleOptions | None, heads: int | None, size: int | None, time_steps: int | None
+    checkpoint: str | None,
+    own: ModuleOptions | None,
+    heads: int | None,
+    size: int | None,
+    time_steps: int | None,
+    given: list[str],
 ) -> "PreparedModule | None":
-    """The user's module, or that of a published checkpoint of another network than SpikeCLIP's; None for neither."""
+    """The user's module, or that of a published checkpoint of another network than SpikeCLIP's; None for neither.
+
+    Raises:
+        RefusedInput: `given` has an option that is of SpikeCLIP's encoders; and as `prepare_module` does.
+    """
     from export.frontend.command import prepare_module, prepare_published
 
-    if own is None:
-        return None if checkpoint is None else prepare_published(Path(checkpoint), heads, size, time_steps)
-    if checkpoint is not None:
-        raise RefusedInput(f"{checkpoint}: expected a checkpoint or --module, not both")
-    return prepare_module(own)
+    if own is not None:
+        if checkpoint is not None:
+            raise RefusedInput(f"{checkpoint}: expected a checkpoint or --module, not both")
+        if given:
+            raise RefusedInput(f"{given[0]} is of SpikeCLIP's encoders; expected it without --module")
+        return prepare_module(own)
+    prepared = None if checkpoint is None else prepare_published(Path(checkpoint), heads, size, time_steps)
+    others = [option for option in given if option not in ("--heads", "--image-size")]
+    if prepared is not None and others:
+        raise RefusedInput(f"{checkpoint}: {others[0]} is of SpikeCLIP's encoders; expected none with this network")
+    return prepared
 
 
 def _export_module(prepared: "PreparedModule", output: Path, check: bool) -> dict[str, Any]:
@@ -214,7 +226,7 @@ def _export_encoder(
     loaded: "Checkpoint",
     images: "ImageSet | None",
     output: Path,
-    onnx: ModuleType | None,
+    to_onnx: bool,
     standard_nodes: bool,
     max_neurons: int,
     outputs: Outputs | None,
@@ -240,19 +252,23 @@ def _export_encoder(
     if images is not None and found is not None:
         with progress_bar("accuracy") as advance:
             change = compare_accuracy(prepared, images, found[0], progress=advance, sharing=sharing)
-    model = None if onnx is None else onnx.build(prepared, spikes=outputs == "spikes")
+    model = None
     with console.status(f"writing {output}"):
-        if onnx is None:
-            write(prepared.graph, output)
+        if to_onnx:
+            from export.onnx.builder import write as write_onnx
+            from export.onnx.model import build
+
+            model = build(prepared, spikes=outputs == "spikes")
+            write_onnx(model, output)
         else:
-            onnx.write(model, output)
+            write(prepared.graph, output)
     return {**describe(prepared, output, model, change), "assumed": [] if found is None else list(found[1])}
 
 
 def _export_twin(
     twin_name: str, labels: "LabelSet | None", output: Path, to_onnx: bool, given: list[str]
 ) -> dict[str, Any]:
-    from export.onnx.model import write
+    from export.onnx.builder import write
     from export.onnx.twin import twin_to_onnx
     from export.summary import describe_twin
     from spikeclip.twin_checkpoint import load_twin

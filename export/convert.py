@@ -57,8 +57,7 @@ class Prepared:
     @property
     def frame_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a frame."""
-        config = self.checkpoint.config
-        return (config.image_channels, config.image_size, config.image_size)
+        return self.checkpoint.config.image_shape
 
     @property
     def populations(self) -> frozenset[str]:
@@ -82,16 +81,11 @@ def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: 
         RefusedInput: a module that has no lowering, by name, or too many neurons.
     """
     config, preprocessing = checkpoint.config, checkpoint.preprocessing
-    frame = (config.image_channels, config.image_size, config.image_size)
-    if (len(preprocessing.mean), preprocessing.image_size) != frame[:2]:
-        raise RefusedInput(
-            f"preprocessing makes {len(preprocessing.mean)} channels of {preprocessing.image_size} pixels; "
-            f"the encoder reads {frame[0]} of {frame[1]}"
-        )
     bits = frames.input_bits(preprocessing)
     pixels = frames.frame_range(preprocessing, bits)
     model = Classifier(checkpoint.model).eval().requires_grad_(False)
-    context, result = interpret(trace(model, torch.zeros(2, *frame)), Axes("BCHW"), config.time_steps, "encoder.")
+    traced = trace(model, torch.zeros(2, *config.image_shape))
+    context, result = interpret(traced, Axes("BCHW"), config.time_steps, "encoder.")
     lowering = lower(context, result)
     add_output(lowering, result)
     _fold_token_scales(model, lowering)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.frame_sums import pixel_sums
 from neuromorphic.ops import Sums
-from neuromorphic.ops.dyadic import on_grid
+from neuromorphic.ops.dyadic import fraction_bits, on_grid
 from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import Preprocessing
 
@@ -19,11 +19,9 @@ def input_bits(preprocessing: Preprocessing) -> int:
     With mean 128 and std 64 that is 6.  Where no b up to 12 is exact, `b = ceil(log2 std) + 2` for the largest std
     moves a value by at most 2^-(b+1), an eighth of the step between two pixel levels.
     """
-    levels = _levels(preprocessing).astype(np.float64)
-    for bits in range(FINEST_BITS + 1):
-        scaled = np.ldexp(levels, bits)
-        if np.array_equal(scaled, np.round(scaled)):
-            return bits
+    exact = fraction_bits(_levels(preprocessing))
+    if exact <= FINEST_BITS:
+        return max(0, exact)
     return min(FINEST_BITS, max(0, int(np.ceil(np.log2(max(preprocessing.std))))) + 2)
 
 

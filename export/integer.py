@@ -20,6 +20,7 @@ from export.frames import check_frames
 from export.integer_layers import IntegerAttention, IntegerConv, IntegerGate, IntegerLif
 from export.recording import Recording, recorder
 from neuromorphic.cluster.ranges import batches
+from neuromorphic.ir.trace import SpikeTrain
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
 from spikeclip.neurons import And, SpikingSelfAttention, TokenSum
@@ -134,8 +135,8 @@ def record_integer(model: IntegerSpikeClip, frames: NDArray[np.float32], batch: 
     """`record_batches` in one piece: a hundred images of a small encoder take some 160 MB."""
     parts = [part for _, part in record_batches(model, frames, batch)]
     spikes = {
-        name: (np.concatenate([part.spikes[name][0] for part in parts]), shape)
-        for name, (_, shape) in parts[0].spikes.items()
+        name: SpikeTrain(np.concatenate([part.spikes[name].bits for part in parts]), train.shape)
+        for name, train in parts[0].spikes.items()
     }
     membranes = {name: np.concatenate([part.membranes[name] for part in parts]) for name in parts[0].membranes}
     return IntegerRecording(spikes, np.concatenate([part.outputs for part in parts]), membranes)

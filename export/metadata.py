@@ -12,19 +12,17 @@ from typing import Any
 
 import nir
 
-from export.frontend.output import Readout
 from export.populations import DT
 from export.snap import Grid
 from neuromorphic.analysis.rounding import Certificate
 from neuromorphic.files import sha256_of
+from neuromorphic.ir.metadata import FORMAT_VERSION, KEY, Readout
 from neuromorphic.ops.extensions import EXTENSIONS
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.twin import twin_table
 from spikeclip.twin_checkpoint import TwinCheckpoint
 
-KEY = "spikeclip"
 FORMAT = "spikeclip-nir"
-FORMAT_VERSION = 1
 SCORES = "sum of time_weights[t] * output[t] over time steps t, plus bias if there is one, in float64"
 LIBRARIES = ("torch", "spikingjelly", "nir", "numpy")
 
@@ -66,7 +64,7 @@ def of(
         "preprocessing": checkpoint.preprocessing.to_dict(),
         "input_bits": input_bits,
         "label_names": list(checkpoint.label_names),
-        "readout": {"node": "readout", "scores": SCORES, "tokens": tokens, **asdict(readout)},
+        "readout": {"node": "readout", **stated(readout, tokens=tokens)},
         "grids": {name: asdict(grid) for name, grid in grids.items()},
         "certificate": certificate.to_dict(),
         "twin": twin_table(checkpoint.config, outputs=checkpoint.model.readout.out_features),
@@ -76,6 +74,12 @@ def of(
         "groups": {name: count for name, count in groups.items() if count > 1},
     }
     return {KEY: json.dumps(document, allow_nan=False)}
+
+
+def stated(readout: Readout, **more: int) -> dict[str, Any]:
+    """The host's part of a readout, in words and numbers; `more` stands between the two."""
+    numbers = {"time_weights": readout.time_weights.tolist(), "bias": readout.bias.tolist()}
+    return {"scores": SCORES, **more, **numbers}
 
 
 def origin(checkpoint: Checkpoint | TwinCheckpoint, *libraries: str) -> dict[str, Any]:

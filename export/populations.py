@@ -8,10 +8,11 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.ir.metadata import DEFAULT_DT
+
 Shape = tuple[int, int, int]
 
-DT = 1e-4
-"""Seconds per time step: what SpikingJelly and snnTorch assume of a NIR graph."""
+DT = DEFAULT_DT
 
 AND_STEPS = 23
 """Most time steps from rest for which an AND gate tells two spikes at once from one at every step."""

@@ -1,8 +1,9 @@
 """Recording: every spike of every population of the snapped torch model, under the names of the NIR graph."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 
 from export.convert import Prepared
 from export.frames import check_frames
+from export.frontend.recording import fired
 from neuromorphic.cluster.ranges import batches
-from spikeclip.errors import RefusedInput
+from neuromorphic.ir.trace import SpikeTrain
 
 
 @dataclass(frozen=True)
@@ -21,41 +23,29 @@ class Recording:
     """A run of the torch model.
 
     Attributes:
-        spikes: per population its bits and its shape: uint8 `[N, T, ceil(n / 8)]`, in the order of numpy's packbits
-            over the flattened population, and (C, H, W).
+        spikes: of each population, by name.
         outputs: float32 `[N, T, classes]`.
     """
 
-    spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]]
+    spikes: dict[str, SpikeTrain]
     outputs: NDArray[np.float32]
 
 
 @contextmanager
-def recorder(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]]]:
-    """Inside the context, the packed spikes of the modules in `names` are kept; names of no module are left out."""
-    kept: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(module: nn.Module, arguments: Any, spikes: Tensor) -> None:
-            kept[name] = _pack(spikes, name)
-
-        return hook
-
+def recorder(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, SpikeTrain]]:
+    """Inside the context, the spikes of the modules in `names` are kept; names of no module are left out."""
+    kept: dict[str, SpikeTrain] = {}
     modules = dict(model.named_modules())
-    handles = [modules[name].register_forward_hook(keep(name)) for name in names if name in modules]
-    try:
+    with ExitStack() as hooks:
+        for name in names:
+            if name in modules:
+                hooks.enter_context(modules[name].register_forward_hook(partial(_keep, kept, name)))
         yield kept
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
-def _pack(spikes: Tensor, name: str) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
-    fired = spikes != 0
-    if not torch.equal(fired.to(spikes.dtype), spikes):
-        raise RefusedInput(f"module {name!r} returns values other than 0 and 1; expected spikes")
-    by_image = fired.transpose(0, 1).flatten(2).numpy()
-    return np.packbits(by_image, axis=-1), tuple(spikes.shape[2:])
+def _keep(kept: dict[str, SpikeTrain], name: str, module: nn.Module, arguments: Any, spikes: Tensor) -> None:
+    """A forward hook on neurons that send `[T, N, ...]`."""
+    kept[name] = SpikeTrain.pack(fired(spikes, name).transpose(0, 1).numpy())
 
 
 @torch.no_grad()
@@ -72,15 +62,16 @@ def record(prepared: Prepared, frames: NDArray[np.float32], batch: int = 32) -> 
     """
     check_frames(frames, prepared.frame_shape)
     model = prepared.model
-    spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]] = {}
+    spikes: dict[str, SpikeTrain] = {}
     outputs: list[NDArray[np.float32]] = []
     for images in batches(len(frames), batch):
         part = torch.from_numpy(frames[images])
         # The Winograd convolutions of NNPACK round.
         with recorder(model.encoder, prepared.populations) as kept, torch.backends.nnpack.flags(enabled=False):
             outputs.append(model.outputs(part).transpose(0, 1).numpy())
-        for name, (bits, shape) in kept.items():
+        for name, part_of in kept.items():
             # Filled in place: traces of a whole test set are gigabytes, and lists of parts would double them.
-            whole, _ = spikes.setdefault(name, (np.empty((len(frames), *bits.shape[1:]), np.uint8), shape))
-            whole[images] = bits
+            if name not in spikes:
+                spikes[name] = SpikeTrain(np.empty((len(frames), *part_of.bits.shape[1:]), np.uint8), part_of.shape)
+            spikes[name].bits[images] = part_of.bits
     return Recording(spikes, np.concatenate(outputs))

@@ -44,7 +44,7 @@ def link(found: Distribution, site: Path) -> None:
 
 
 def run(folder: Path, *command: str | Path, code: int = 0) -> str:
-    """What a command prints on both its outputs.
+    """Everything that a command prints on both its outputs.
 
     Raises:
         SystemExit: it ended with another exit code than `code`.

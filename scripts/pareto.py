@@ -1,4 +1,4 @@
-"""What accuracy costs: a point for each checkpoint, measured by this project's commands, and a picture of all.
+"""The cost of accuracy: a point for each checkpoint, measured by this project's commands, and a picture of all.
 
 python scripts/pareto.py CHECKPOINT... --test cifar10:DIR:test -o pareto [--limit 32] [--backend fast]
 

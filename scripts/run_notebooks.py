@@ -50,7 +50,7 @@ def execute(notebook: dict[str, Any]) -> dict[str, Any]:
 
 
 def outputs(source: str, names: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """What the cell `source` shows when it runs with `names`, which it may change."""
+    """The outputs of the cell `source` when it runs with `names`, which it may change."""
     printed = StringIO()
     try:
         with redirect_stdout(printed):

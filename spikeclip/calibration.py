@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from neuromorphic.cluster.ranges import batches
 from spikeclip.data import ImageSet
@@ -11,7 +12,6 @@ from spikeclip.preprocess import Preprocessing
 BATCH_SIZE = 64
 
 
-@torch.no_grad()
 def calibrate(
     model: nn.Module,
     preprocessing: Preprocessing,
@@ -22,15 +22,9 @@ def calibrate(
     """Measure the statistics of batch normalisation anew, in place, on the first `count` of `images`.
 
     Averaged weights make currents that training never normalised; what an average of its statistics says of them is
-    off by as much as the weights have moved (as in `torch.optim.swa_utils.update_bn`).
+    off by as much as the weights have moved.
     """
-    model.to(device)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # a plain mean over the batches
-    model.train()
-    with fused_neurons(model):
-        for part in batches(min(count, len(images)), BATCH_SIZE):
-            model(torch.from_numpy(preprocessing(images.images[part])).to(device))
+    parts = batches(min(count, len(images)), BATCH_SIZE)
+    with fused_neurons(model.to(device)):
+        update_bn((torch.from_numpy(preprocessing(images.images[part])) for part in parts), model, device)
     model.eval()

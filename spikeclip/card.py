@@ -1,7 +1,10 @@
 """The card of a checkpoint: what was measured of it, as JSON in the file and beside it."""
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ from neuromorphic.cluster.ranges import batches
 from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint, save
 from spikeclip.data import ImageSet
+from spikeclip.errors import RefusedInput
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.neurons import And
+from spikeclip.predictions import find_truth
 
 SPIKING = {"paper": (neuron.LIFNode,), "spike-driven": (neuron.LIFNode, And, layer.MaxPool2d)}
 """Modules whose outputs are spikes, by architecture: the spike-driven encoder max-pools spikes, the paper currents."""
@@ -33,39 +38,35 @@ def measure(
         `{"images", "sha256", "accuracy", "firing_rates": {module path: spikes per neuron and time step}}`.
 
     Raises:
-        RefusedInput: the images have no labels.
+        RefusedInput: the images have no labels, or one of a class that the readout doesn't have.
     """
-    labels = images.known_labels
+    names, outputs = checkpoint.label_names, checkpoint.model.readout.out_features
+    truth = find_truth(images, names, outputs, str(checkpoint.path or "the encoder"))
+    if truth.classes is None:
+        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
     model = checkpoint.model.to(device).eval()
-    spikes: dict[str, float] = {}
-    sizes: dict[str, int] = {}
+    sent = Counter[str]()
+    sizes = Counter[str]()
 
-    def hook(name: str) -> Callable[..., None]:
-        def count(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
-            spikes[name] = spikes.get(name, 0.0) + float(output.sum(dtype=torch.float64))
-            sizes[name] = sizes.get(name, 0) + output.numel()
+    def count(name: str, module: torch.nn.Module, inputs: object, spikes: torch.Tensor) -> None:
+        sent[name] += int(spikes.sum(dtype=torch.float64))
+        sizes[name] += spikes.numel()
 
-        return count
-
-    handles = [
-        module.register_forward_hook(hook(name))
-        for name, module in model.encoder.named_modules()
-        if isinstance(module, SPIKING[checkpoint.config.architecture])
-    ]
     right = 0
-    with fused_neurons(model):
+    with fused_neurons(model), ExitStack() as hooks:
+        for name, module in model.encoder.named_modules():
+            if isinstance(module, SPIKING[checkpoint.config.architecture]):
+                hooks.enter_context(module.register_forward_hook(partial(count, name)))
         for part in batches(len(images), batch_size):
             progress(part.start, len(images))
             x = torch.from_numpy(checkpoint.preprocessing(images.images[part])).to(device)
-            right += int((model(x).argmax(1).cpu().numpy() == labels[part]).sum())
+            right += int((model(x).argmax(1).cpu().numpy() == truth.classes[part]).sum())
     progress(len(images), len(images))
-    for handle in handles:
-        handle.remove()
     return {
         "images": len(images),
         "sha256": images.sha256,
         "accuracy": right / len(images),
-        "firing_rates": {name: round(spikes[name] / sizes[name], 5) for name in spikes},
+        "firing_rates": {name: round(sent[name] / sizes[name], 5) for name in sent},
     }
 
 

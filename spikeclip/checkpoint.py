@@ -27,7 +27,7 @@ FORMAT = "spikeclip-checkpoint"
 FORMAT_VERSION = 1
 
 METADATA = {"config": dict, "label_names": list, "preprocessing": dict, "card": dict}
-"""What the metadata of an encoder and of a twin hold."""
+"""Entries of the metadata of an encoder and of a twin, and their types."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,9 @@ class Checkpoint:
     card: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
+    def __post_init__(self) -> None:
+        check_preprocessing(self.path or "the checkpoint", self.config, self.preprocessing)
+
     @property
     def config(self) -> SpikeClipConfig:
         """The encoder's configuration."""
@@ -55,6 +58,20 @@ class Checkpoint:
     def label_names(self) -> tuple[str, ...]:
         """Names of the classes that the readout scores."""
         return self.model.label_names
+
+
+def check_preprocessing(path: str | Path, config: SpikeClipConfig, preprocessing: Preprocessing) -> None:
+    """Refuse a preprocessing that makes other images than the encoder reads.
+
+    Raises:
+        RefusedInput: they have other sides or channels.
+    """
+    channels, size = len(preprocessing.mean), preprocessing.image_size
+    if (channels, size) != (config.image_channels, config.image_size):
+        raise RefusedInput(
+            f"{path}: its preprocessing makes {channels} channels of {size} pixels; expected the encoder's "
+            f"{config.image_channels} of {config.image_size}"
+        )
 
 
 def fingerprint(model: nn.Module, *settings: object) -> str:
@@ -144,11 +161,6 @@ def load(
     with named(path):
         config = SpikeClipConfig.from_dict(metadata["config"])
         preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
-    if preprocessing.image_size != config.image_size or len(preprocessing.mean) != config.image_channels:
-        raise RefusedInput(
-            f"{path}: its preprocessing makes {len(preprocessing.mean)} channels of {preprocessing.image_size} pixels; "
-            f"expected the encoder's {config.image_channels} of {config.image_size}"
-        )
     label_names = tuple(metadata["label_names"])
     model = SpikeClip(Encoder(config), nn.Linear(config.width, len(label_names)), label_names)
     check_tensors(path, tensors, model.state_dict())

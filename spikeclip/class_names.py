@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,20 @@ SHOWN = 12
 
 MOST_DIGITS = 10
 """Names of as many digits number no class of a model."""
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """The lines of a text file of names, without empty ones.
+
+    Raises:
+        RefusedInput: it is not readable as UTF-8.
+    """
+    try:
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError as error:
+        raise RefusedInput(f"{path}: not a readable text file; expected one in UTF-8") from error
+    except OSError as error:
+        raise RefusedInput(f"{path}: not a readable text file ({error.strerror})") from error
 
 
 def normalised(name: str) -> str:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from spikeclip.console import CosineOption, checkpoint_written, command_line, examples, progress_bar, refusals
+from spikeclip.console import checkpoint_written, command_line, examples, progress_bar, refusals
 from spikeclip.errors import RefusedInput
-from spikeclip.options import DeviceOption
+from spikeclip.options import DeviceOption, LimitOption
 from spikeclip.recipe import Recipe, Stage, find_recipe, parse_schedule
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train(
         typer.Option(help="short-classify, short-align, short-dual, published-align or published-dual: the defaults."),
     ] = None,
     cosine: Annotated[
-        CosineOption | None,
+        Literal["centred", "plain"] | None,
         typer.Option(help="Of classify: label vectors less their mean, or as they are; centred, or as --init has it."),
     ] = None,
     teacher: Annotated[
@@ -105,7 +105,7 @@ def train(
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
     device: DeviceOption = "auto",
-    limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
+    limit: LimitOption = None,
 ) -> None:
     """Train a SpikeCLIP image encoder.
 
@@ -147,7 +147,7 @@ def train(
             muon_learning_rate=muon_learning_rate,
             flips=flips,
             cutout=cutout,
-            centred=None if cosine is None else cosine == CosineOption.CENTRED,
+            centred=None if cosine is None else cosine == "centred",
             ema=ema,
             kl_weight=kl_weight,
             kl_temperature=kl_temperature,

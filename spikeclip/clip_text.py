@@ -1,4 +1,4 @@
-"""CLIP's tokenizer and its own text encoder, by the optional package `transformers`."""
+"""CLIP, its tokenizer and its own text encoder, by the optional package `transformers`."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from spikeclip.errors import RefusedInput
 CONFIGURATION = (("config.json",),)
 WEIGHTS = (("model.safetensors",), ("model.safetensors.index.json",), ("pytorch_model.bin",))
 VOCABULARY = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-"""What a folder has to hold: of each group, all files of one of the alternatives."""
+"""Files that a folder has to hold: of each group, all of one of the alternatives."""
 
 
 class ClipTokenizer:
@@ -66,23 +66,9 @@ class ClipText:
     """
 
     def __init__(self, name_or_folder: str) -> None:
-        transformers = _transformers(name_or_folder)
-        folder = Path(name_or_folder)
-        local = folder.is_dir()
-        if local:
-            _name_of(folder, CONFIGURATION, WEIGHTS, VOCABULARY)
+        self._model = load_clip(name_or_folder, VOCABULARY)
         self.tokenizer = ClipTokenizer(name_or_folder)
         self.clip = self.tokenizer.clip
-        try:
-            self._model, report = transformers.CLIPModel.from_pretrained(
-                name_or_folder, local_files_only=local, output_loading_info=True, dtype=torch.float32
-            )
-        except Exception as error:  # as above
-            raise _unreadable(name_or_folder, "CLIP with its tokenizer") from error
-        wrong = sorted([*report["missing_keys"], *(str(name) for name in report["mismatched_keys"])])
-        if wrong:
-            raise RefusedInput(f"CLIP {name_or_folder!r}: tensor {wrong[0]} is missing or misshapen")
-        self._model.eval().requires_grad_(False)
 
     @torch.no_grad()
     def text_features(self, sentences: Sequence[str], length: int | None = None) -> NDArray[np.float32]:
@@ -96,6 +82,33 @@ class ClipText:
         """Its embeddings of tokens and of positions: float32 `[vocabulary, W]` and `[positions, W]`."""
         embeddings = self._model.text_model.embeddings
         return embeddings.token_embedding.weight, embeddings.position_embedding.weight
+
+
+def load_clip(name_or_folder: str, *others: tuple[tuple[str, ...], ...]) -> Any:
+    """The `CLIPModel` of transformers in a folder or of that name on the hub: in float32, to be evaluated.
+
+    Args:
+        name_or_folder: as of `ClipTokenizer`.
+        others: files that a folder has to hold beside its configuration and weights.
+
+    Raises:
+        RefusedInput: `transformers` is not installed, or there is no complete CLIP of that name.
+    """
+    transformers = _transformers(name_or_folder)
+    folder = Path(name_or_folder)
+    local = folder.is_dir()
+    if local:
+        _name_of(folder, CONFIGURATION, WEIGHTS, *others)
+    try:
+        model, report = transformers.CLIPModel.from_pretrained(
+            name_or_folder, local_files_only=local, output_loading_info=True, dtype=torch.float32
+        )
+    except Exception as error:  # as above
+        raise _unreadable(name_or_folder, "CLIP") from error
+    wrong = sorted([*report["missing_keys"], *(str(name) for name in report["mismatched_keys"])])
+    if wrong:  # transformers makes up what it doesn't find
+        raise RefusedInput(f"CLIP {name_or_folder!r}: tensor {wrong[0]} is missing or misshapen")
+    return model.eval().requires_grad_(False)
 
 
 def _transformers(name: str) -> ModuleType:

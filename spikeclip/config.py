@@ -114,6 +114,11 @@ class SpikeClipConfig:
         return int(self.width * self.mlp_ratio)
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.image_channels, self.image_size, self.image_size
+
+    @property
     def grid(self) -> int:
         """Tokens along one side of the token grid."""
         return self.image_size // DOWNSAMPLING

@@ -39,7 +39,7 @@ FRAME = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.
 """Corners of a cell, about its middle."""
 
 FOREIGN = "(foreign)"
-"""What the column of all foreign names is called."""
+"""The heading of the column of all foreign names."""
 
 
 @dataclass(frozen=True)

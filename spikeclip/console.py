@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -35,7 +34,7 @@ LOG_WIDTH = 160
 
 _width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
 results = Console(highlight=False, soft_wrap=True, emoji=False, width=_width)
-"""What a command was run for: standard output."""
+"""Results: standard output."""
 
 
 def command_line() -> typer.Typer:
@@ -80,13 +79,6 @@ def _continued(command: str) -> Iterator[str]:
 
 HELP_WIDTH = 78
 """Columns that `--help` fills."""
-
-
-class CosineOption(StrEnum):
-    """The choices of `--cosine`: `labels.Cosine`."""
-
-    CENTRED = "centred"
-    PLAIN = "plain"
 
 
 SYSTEM_LIMITS = frozenset(
@@ -150,20 +142,6 @@ def written(*paths: Path | None) -> None:
 def checkpoint_written(output: Path, test: Mapping[str, Any] | None, images: str | None) -> None:
     """Say which checkpoint was written, and its accuracy on `images`, where `test` of its card has one."""
     results.print(f"{output}" + (f": accuracy {test['accuracy']:.2%} on {images}" if test else ""))
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, without those that are empty.
-
-    Raises:
-        RefusedInput: it is not readable.
-    """
-    try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise RefusedInput(f"{path}: not a readable text file; expected one in UTF-8") from error
-    except OSError as error:
-        raise RefusedInput(f"{path}: not a readable text file ({error.strerror})") from error
 
 
 class Advance(Protocol):

@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from spikeclip.errors import RefusedInput
-
 PATIENCE = timedelta(hours=2)
 """How long processes wait for the first one, which alone measures accuracy and writes files."""
 
@@ -34,16 +32,6 @@ def share(count: int) -> slice:
     """Which of the `count` images of a batch are this process's."""
     part = count // processes()
     return slice(rank() * part, (rank() + 1) * part)
-
-
-def check_share(count: int) -> None:
-    """Refuse a batch that has no equal shares: means over it would weigh images differently.
-
-    Raises:
-        RefusedInput: `count` is no multiple of the number of processes.
-    """
-    if count % processes():
-        raise RefusedInput(f"batches of {count} images for {processes()} processes; expected equal shares")
 
 
 def wait_for_all() -> None:

@@ -1,5 +1,6 @@
 """`spikeclip-eval`: accuracy among the classes' own names, among foreign ones, and under names never trained on."""
 
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +9,8 @@ import typer
 from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
-from spikeclip.console import CosineOption, command_line, examples, progress_bar, refusals, results, written
-from spikeclip.options import ClusterOption, DeviceOption, ResumeOption, SkipBrokenOption
+from spikeclip import options
+from spikeclip.console import command_line, examples, progress_bar, refusals, results, written
 
 if TYPE_CHECKING:
     from spikeclip.candidates import Candidates
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from spikeclip.labels import LabelSet
 
 app = command_line()
+
+
+class CosineOption(StrEnum):
+    """The choices of `--cosine`, `labels.Cosine`: typer takes lists of no literals."""
+
+    CENTRED = "centred"
+    PLAIN = "plain"
 
 
 @app.command(
@@ -47,14 +55,14 @@ def evaluate(
         str | None, typer.Option(help="ANN twin to evaluate beside them, by path or by the name of one that ships.")
     ] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher to evaluate beside them: CLIP or a twin.")] = None,
-    heads: Annotated[int | None, typer.Option(help="Attention heads, for published checkpoints.")] = None,
-    skip_broken: SkipBrokenOption = False,
-    limit: Annotated[int | None, typer.Option(help="Take the first N images only.")] = None,
+    heads: options.HeadsOption = None,
+    skip_broken: options.SkipBrokenOption = False,
+    limit: options.LimitOption = None,
     confusion: Annotated[Path | None, typer.Option(help="Draw confusion matrices: .png, .svg or .pdf.")] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
-    device: DeviceOption = "auto",
-    cluster: ClusterOption = None,
-    resume: ResumeOption = None,
+    json_path: options.JsonOption = None,
+    device: options.DeviceOption = "auto",
+    cluster: options.ClusterOption = None,
+    resume: options.ResumeOption = None,
 ) -> None:
     """Evaluate encoders on labelled images.
 

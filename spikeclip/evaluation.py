@@ -21,6 +21,7 @@ from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.labels import Cosine
+from spikeclip.predictions import TOP
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
@@ -28,7 +29,6 @@ Progress = Callable[[int, int], None]
 BATCH_SIZE = 50
 SHARD = 500
 """Images that run together on a cluster: whole batches, as they would be without one."""
-TOP = 5
 TAKEN = 10
 """Foreign names that a result lists: those that took most images."""
 

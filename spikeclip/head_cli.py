@@ -49,8 +49,9 @@ def head(
         check_output(output)
         chosen = pick_device(device)
         found, label_set = load(checkpoint), load_labels(labels)
-        images = load_images(data, found.config.image_size, limit)
-        held_out = load_images(test, found.config.image_size) if test else None
+        how = found.preprocessing
+        images = load_images(data, how.image_size, limit, how.resize)
+        held_out = load_images(test, how.image_size, None, how.resize) if test else None
         with progress_bar("standardising") as advance:
             made = with_plain_head(found, label_set, images, spread, chosen, advance)
         measured = measure(made, held_out, chosen) if held_out else None

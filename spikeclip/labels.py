@@ -95,10 +95,11 @@ def load_labels(spec: str, first_of_repeated: bool = False) -> LabelSet:
             )
         vectors, names = file[key], tuple(str(n) for n in file[f"{key}__names"])
         clip = str(file[f"{key}__clip"]) if f"{key}__clip" in file.files else _architecture(key)
-    if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(names) or not np.isfinite(vectors).all():
+    fits = vectors.ndim == 2 and vectors.dtype.kind == "f" and len(vectors) == len(names)
+    if not fits or not (np.abs(vectors) <= np.finfo(np.float32).max).all():
         raise RefusedInput(
             f"{path}: label set {key!r} has vectors {vectors.dtype} {list(vectors.shape)} for {len(names)} names; "
-            "expected finite floats [classes, D]"
+            "expected finite floats [classes, D], no larger than float32 holds"
         )
     if first_of_repeated:
         first = [i for i, name in enumerate(names) if names.index(name) == i]

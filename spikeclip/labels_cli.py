@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, read_lines, refusals, results
+from spikeclip.console import command_line, examples, refusals, results
 
 if TYPE_CHECKING:
     from spikeclip.label_sets import TextEncoder
@@ -57,6 +57,7 @@ def labels(
     with refusals():
         from dataclasses import replace
 
+        from spikeclip.class_names import read_names
         from spikeclip.errors import RefusedInput
         from spikeclip.label_sets import TEMPLATES, prompt_ensemble, union
         from spikeclip.labels import save_labels
@@ -68,7 +69,7 @@ def labels(
             raise RefusedInput(
                 "--template, --clip-name and --text-encoder are about embedding names; expected them with --clip only"
             )
-        wanted = (*(names or ()), *(read_lines(names_file) if names_file else ()))
+        wanted = (*(names or ()), *(read_names(names_file) if names_file else ()))
         if clip is not None:
             made = prompt_ensemble(_encoder(clip, text_encoder), wanted, templates or TEMPLATES)
             made = replace(made, clip=clip_name or made.clip)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from spikeclip.errors import RefusedInput
 
@@ -26,7 +26,7 @@ class ModuleOptions:
     frame: tuple[int, ...] | None
     time_steps: int | None
     axes: str | None
-    kind: str | None
+    kind: Literal["real", "spikes", "counts"] | None
     images: int
 
     @classmethod
@@ -37,7 +37,7 @@ class ModuleOptions:
         frame: str | None,
         time_steps: int | None,
         axes: str | None,
-        kind: str | None,
+        kind: Literal["real", "spikes", "counts"] | None,
         images: int | None,
     ) -> Self | None:
         """The options as they were given; None without a module.

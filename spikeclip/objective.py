@@ -94,7 +94,7 @@ def find_objective(
     if images.labels is not None:
         if images.label_names:
             labels = labels.ordered(images.label_names)
-        check_labels(images, labels)
+        check_classes(images, labels)
     if labels.vectors.shape[1] != width:
         raise RefusedInput(f"label vectors have width {labels.vectors.shape[1]}; expected {width}")
     if teacher is None:
@@ -107,7 +107,7 @@ def find_objective(
     return Objective(recipe, labels, vectors, teacher.cosine, teacher, features)
 
 
-def check_labels(images: ImageSet, labels: LabelSet) -> None:
+def check_classes(images: ImageSet, labels: LabelSet) -> None:
     """Refuse images whose labels aren't those of the label set.
 
     Raises:

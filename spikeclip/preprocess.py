@@ -14,7 +14,7 @@ Resize = Literal["antialiased", "clip-samples"]
 """How an image becomes a small square: its central square, scaled smoothly, or samples of CLIP's picture (`square`)."""
 
 ANTIALIASED: Resize = "antialiased"
-"""What settings mean that say nothing: files from before there was a choice."""
+"""The meaning of settings that say nothing: files from before there was a choice."""
 
 CLIP_SAMPLES: Resize = "clip-samples"
 """The published recipe's."""
@@ -122,26 +122,26 @@ def stated_resize(settings: Mapping[str, Any] | None, source: str) -> Resize:
     )
 
 
-def square(image: Image.Image, size: int, *, antialias: bool = False) -> NDArray[np.uint8]:
+def square(image: Image.Image, size: int, resize: Resize) -> NDArray[np.uint8]:
     """The central square of an image, `size` pixels wide: uint8 `[size, size, 3]`.
 
-    With `antialias`, the largest central square is resized at once, bicubically and without aliasing.
+    `antialiased`: the largest central square is resized at once, bicubically and without aliasing.
 
-    Else it is the picture of the published recipe (val.py and alignment.py of Lvchangze/SpikeCLIP), made in two steps:
-    CLIP's preprocessing (the shorter side becomes 224 pixels, bicubic; the central 224 × 224 are kept), and
+    `clip-samples`: the picture of the published recipe (val.py and alignment.py of Lvchangze/SpikeCLIP) is made in two
+    steps: CLIP's preprocessing (the shorter side becomes 224 pixels, bicubic; the central 224 × 224 are kept), and
     `F.interpolate(picture, size, mode="bilinear", align_corners=False)`, which doesn't smooth: at 32 pixels it is the
     middle pixel of each 7 × 7.  At sizes whose samples fall between pixels, levels are rounded to whole ones.
 
     Args:
         image: of any size and mode whose levels are 8 bits (`data.pixels.to_8_bits`).
         size: height and width of the result in pixels.
-        antialias: which of the two.
+        resize: which of the two.
 
     Raises:
         RefusedInput: the image is a line, too long to be enlarged for the published recipe.
     """
     rgb = ImageOps.exif_transpose(image).convert("RGB")  # cameras store how they were held
-    return _antialiased(rgb, size) if antialias else _clip_samples(rgb, size)
+    return _antialiased(rgb, size) if resize == ANTIALIASED else _clip_samples(rgb, size)
 
 
 def _antialiased(rgb: Image.Image, size: int) -> NDArray[np.uint8]:

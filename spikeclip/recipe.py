@@ -10,7 +10,7 @@ from spikeclip.errors import RefusedInput
 Stage = Literal["classify", "align", "dual"]
 
 STAGES: tuple[Stage, ...] = ("classify", "align", "dual")
-"""What is trained for: labels; a teacher's image features; labels and a teacher's label logits (`losses`)."""
+"""Aims of training: labels; a teacher's image features; labels and a teacher's label logits (`losses`)."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ class Recipe:
             )
         if self.flips not in ("random", "alternating"):
             raise RefusedInput(f"flips are {self.flips!r}; expected 'random' or 'alternating'")
+        if self.precision not in ("float32", "bf16"):
+            raise RefusedInput(f"precision is {self.precision!r}; expected 'float32' or 'bf16'")
         if self.cutout < 0:
             raise RefusedInput(f"cutout is {self.cutout}; expected a side in pixels, or 0")
         temperatures = (self.temperature, self.teacher_temperature, self.kl_temperature)

@@ -17,7 +17,7 @@ so that the pressure grows for as long as there are too many spikes, and lets go
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -70,11 +70,9 @@ def counted(encoder: Encoder) -> Iterator[SpikeCount]:
     """Count in every forward pass, inside the context."""
     count = SpikeCount()
     convolutions = [part.conv for part in encoder.modules() if isinstance(part, ConvNorm)]
-    handles = [encoder.register_forward_pre_hook(lambda module, inputs: count.restart())]
-    for conv in convolutions[1:]:
-        handles.append(conv.register_forward_pre_hook(lambda module, inputs: count.add(inputs[0], module)))
-    try:
+    with ExitStack() as hooks:
+        hooks.enter_context(encoder.register_forward_pre_hook(lambda module, inputs: count.restart()))
+        for conv in convolutions[1:]:
+            add = conv.register_forward_pre_hook(lambda module, inputs: count.add(inputs[0], module))
+            hooks.enter_context(add)
         yield count
-    finally:
-        for handle in handles:
-            handle.remove()

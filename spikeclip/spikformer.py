@@ -166,7 +166,7 @@ def load_spikformer(state: Mapping[str, Tensor], path: Path, heads: int | None, 
     width, channels = (find_shape(state, f"patch_embed.{name}_conv.weight", 4, path, NAME) for name in ("rpe", "proj"))
     hidden = find_shape(state, "block.0.mlp.fc1_linear.weight", 2, path, NAME)[0]
     classes = find_shape(state, "head.weight", 2, path, NAME)[0]
-    if heads is None or width[0] % heads or width[0] % 8:
+    if heads is None or heads < 1 or width[0] % heads or width[0] % 8:
         raise RefusedInput(
             f"{path}: a published Spikformer of width {width[0]}, whose attention heads no tensor tells; expected "
             "--heads N, which divides it (the published code passes 12 for CIFAR-10)"

@@ -1,20 +1,22 @@
 """Teachers: models whose image features and label logits a SpikeCLIP encoder is trained to have."""
 
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuromorphic.arrays import opened_npz
 from neuromorphic.cluster.ranges import batches
 from neuromorphic.files import whole
 from spikeclip.batches import normalised
 from spikeclip.checkpoint import weights_sha256
+from spikeclip.clip_text import load_clip
 from spikeclip.data import ImageSet
 from spikeclip.distributed import rank, wait_for_all
 from spikeclip.errors import RefusedInput
@@ -24,14 +26,13 @@ from spikeclip.published import CLIP_MEAN, CLIP_STD
 from spikeclip.shipped import shipped
 from spikeclip.twin_checkpoint import TwinCheckpoint, load_twin
 
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-"""What a folder that transformers saved holds one of, beside `config.json`."""
 
-
-class Teacher(Protocol):
+class Teacher(ABC):
     """Image features, and logits by their cosines with label vectors.
 
     Attributes:
+        kind: of network, for cards.
+        model: what computes the features.
         name: the path or hub name that it was loaded from.
         embedding_width: dimensions of its features.
         scale: factor on its cosines.
@@ -39,15 +40,17 @@ class Teacher(Protocol):
         resize: how the images that it is shown are resized.
     """
 
+    kind: ClassVar[str]
+    model: nn.Module
     name: str
     embedding_width: int
     scale: float
     cosine: Cosine = "plain"
     resize: Resize = ANTIALIASED
 
+    @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """Features, not normalised, where it computes: uint8 `[N, H, W, 3]` to float32 `[N, embedding_width]`."""
-        ...
 
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The same of arrays."""
@@ -61,11 +64,14 @@ class Teacher(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Its identity, for cards, and for runs that are resumed."""
-        ...
+        digest = weights_sha256(self.model)
+        return {"teacher": self.kind, "name": Path(self.name).name, "sha256": digest, "scale": self.scale}
 
 
 class ClipTeacher(Teacher):
     """CLIP's image tower by `transformers`: images are resized (bicubic, antialiased) and normalised as CLIP's are."""
+
+    kind = "clip"
 
     def __init__(self, name: str, device: str = "cpu") -> None:
         """Load it.
@@ -75,25 +81,9 @@ class ClipTeacher(Teacher):
             device: where it computes.
 
         Raises:
-            RefusedInput: transformers isn't installed, the folder lacks files, or they are of no CLIP model.
+            RefusedInput: as of `load_clip`.
         """
-        if Path(name).is_dir():
-            _check_folder(Path(name))
-        try:
-            from transformers import CLIPModel
-        except ImportError as error:
-            raise RefusedInput(
-                f"teacher {name!r}: is loaded by transformers, which is not installed ({error}); "
-                "expected `pip install transformers`, or a twin's checkpoint (.safetensors)"
-            ) from error
-        try:
-            model, report = CLIPModel.from_pretrained(name, output_loading_info=True)
-        except Exception as error:  # its own, or of any library that it reads files with
-            reason = " ".join(str(error).split())[:200]
-            raise RefusedInput(f"teacher {name!r}: transformers can't load it as CLIP ({reason})") from error
-        if report["missing_keys"]:  # transformers makes up what it doesn't find
-            raise RefusedInput(f"teacher {name!r}: has no tensor {min(report['missing_keys'])}; expected a CLIP model")
-        self._model = model.float().to(device).eval().requires_grad_(False)
+        self.model = model = load_clip(name).to(device)
         self._device = device
         self._mean, self._std = (torch.tensor(v, device=device)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
         self.name = name
@@ -102,23 +92,21 @@ class ClipTeacher(Teacher):
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        size = self._model.config.vision_config.image_size
+        size = self.model.config.vision_config.image_size
         x = images.to(self._device).permute(0, 3, 1, 2).float()
         x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
-        pooled = self._model.vision_model(pixel_values=(x - self._mean) / self._std).pooler_output
-        return self._model.visual_projection(pooled).float()
-
-    def to_dict(self) -> dict[str, Any]:
-        digest = weights_sha256(self._model)
-        return {"teacher": "clip", "name": Path(self.name).name, "sha256": digest, "scale": self.scale}
+        pooled = self.model.vision_model(pixel_values=(x - self._mean) / self._std).pooler_output
+        return self.model.visual_projection(pooled).float()
 
 
 class TwinTeacher(Teacher):
     """The ANN twin of an encoder, or another conventional network, from its checkpoint."""
 
+    kind = "twin"
+
     def __init__(self, checkpoint: TwinCheckpoint, device: str = "cpu") -> None:
         self._checkpoint, self._device = checkpoint, device
-        self._model = checkpoint.model.to(device, memory_format=torch.channels_last).eval()
+        self.model = checkpoint.model.to(device, memory_format=torch.channels_last).eval()
         self.name = str(checkpoint.path or "twin")
         self.embedding_width = checkpoint.config.embedding_width
         self.scale = checkpoint.scale
@@ -128,11 +116,7 @@ class TwinTeacher(Teacher):
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         self._checkpoint.preprocessing.check(tuple(images.shape))
-        return self._model(normalised(images.to(self._device), self._checkpoint.preprocessing)).float()
-
-    def to_dict(self) -> dict[str, Any]:
-        digest = weights_sha256(self._model)
-        return {"teacher": "twin", "name": Path(self.name).name, "sha256": digest, "scale": self.scale}
+        return self.model(normalised(images.to(self._device), self._checkpoint.preprocessing)).float()
 
 
 def load_teacher(spec: str, device: str = "cpu") -> Teacher:
@@ -170,10 +154,3 @@ def cached_features(teacher: Teacher, images: ImageSet, cache: Path, batch_size:
     if found != identity or features.shape != (len(images), teacher.embedding_width):
         raise RefusedInput(f"{cache}: holds features of other images or another teacher; delete it or name another")
     return features
-
-
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise RefusedInput(f"teacher {folder}: has no config.json; expected a folder that transformers saved")
-    if not any((folder / name).is_file() for name in WEIGHT_FILES):
-        raise RefusedInput(f"teacher {folder}: has no weights; expected one of {', '.join(WEIGHT_FILES)}")

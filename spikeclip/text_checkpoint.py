@@ -22,7 +22,7 @@ from spikeclip.text_encoder import SpikingTextEncoder
 TEXT_FORMAT = "spikeclip-text"
 
 METADATA = {"config": dict, "card": dict}
-"""What the metadata hold."""
+"""Entries of the metadata, and their types."""
 
 PUBLISHED = "Language_Encoder"
 """The class of the published code (arXiv 2310.06488)."""

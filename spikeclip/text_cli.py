@@ -1,5 +1,6 @@
 """`spikeclip-train-text`: a spiking text encoder that embeds as a CLIP's own does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from neuromorphic.errors import meant
 from neuromorphic.files import check_outputs
-from spikeclip.console import command_line, examples, progress_bar, read_lines, refusals, results
+from spikeclip.console import command_line, examples, progress_bar, refusals, results
 from spikeclip.errors import RefusedInput
 from spikeclip.options import DeviceOption
 
@@ -55,6 +56,7 @@ def train_text(
     Exit codes: 0 done, 2 the input was refused.
     """
     with refusals():
+        from spikeclip.class_names import read_names
         from spikeclip.clip_text import ClipText
         from spikeclip.device import pick_device
         from spikeclip.distributed import rank, started_by_torchrun
@@ -76,13 +78,13 @@ def train_text(
             final_learning_rate=final_learning_rate,
             seed=seed,
         )
-        words = [*(names or ()), *(read_lines(names_file) if names_file else ())]
+        words = [*(names or ()), *(read_names(names_file) if names_file else ())]
         for spec in labels or ():
             words += load_labels(spec, first_of_repeated=True).names
-        held_out = read_lines(test_names) if test_names else None
+        held_out = read_names(test_names) if test_names else None
         chosen = pick_device(device)
 
-        def sentences(its: list[str]) -> list[str]:
+        def sentences(its: Sequence[str]) -> list[str]:
             return [text for of_one in prompts(its, templates or TEMPLATES) for text in of_one]
 
         taught = sentences(words)

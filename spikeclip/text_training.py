@@ -130,9 +130,6 @@ def train_text(
         progress: told of every step.
         save_every: epochs between checkpoints; a run that is cut off goes on from the last one.
 
-    Returns:
-        The checkpoint that was written.
-
     Raises:
         RefusedInput: `out` can't be written or is there already, `out.resume` is of another run, batches have no equal
             shares for all processes, the recipe is of another stage, or the loss is no longer finite.
@@ -157,14 +154,10 @@ def train_text(
     torch.manual_seed(recipe.seed)
     model = SpikingTextEncoder(config)
     start_from_clip(model, tokens, positions)
-    run = Run(model, recipe, _embed, device)
+    run = Run(model, recipe, device)
     features = torch.from_numpy(train_set.features).to(device)
-    about = {
-        "config": config.to_dict(),
-        "recipe": recipe.to_dict(),
-        "clip": clip.clip,
-        "tokenizer": clip.tokenizer.sha256,
-    }
+    made_by = {"clip": clip.clip, "tokenizer": clip.tokenizer.sha256}
+    about = {"config": config.to_dict(), "recipe": recipe.to_dict(), **made_by}
     tables = hashlib.sha256(tokens.numpy().tobytes() + positions.numpy().tobytes()).hexdigest()
     identity = {"text": True, **about, "tables": tables, "data": train_set.sha256}
 
@@ -218,7 +211,3 @@ def measure(model: SpikingTextEncoder, sentences: Sentences, device: str = "cpu"
     n = len(sentences)
     figures = {"cosine": total / n, "constant": targets.mean(0).norm().item(), "nearest": nearest / n}
     return {"sentences": n, "sha256": sentences.sha256, **figures}
-
-
-def _embed(encoder: SpikingTextEncoder, inputs: Tensor, time_steps: int) -> Tensor:
-    return encoder(inputs, time_steps)

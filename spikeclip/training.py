@@ -10,7 +10,7 @@ from torch.func import functional_call
 from spikeclip.batches import Batch
 from spikeclip.calibration import calibrate
 from spikeclip.card import measure, save_with_card
-from spikeclip.checkpoint import Checkpoint, load
+from spikeclip.checkpoint import Checkpoint, check_preprocessing, load
 from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet
 from spikeclip.encoder import Encoder, SpikeClip, fold_readout
@@ -18,13 +18,13 @@ from spikeclip.errors import RefusedInput
 from spikeclip.fine_tuning import FineTuning
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.labels import LabelSet
-from spikeclip.objective import Objective, check_labels, find_objective, identify
+from spikeclip.objective import Objective, check_classes, find_objective, identify
 from spikeclip.preprocess import Preprocessing
 from spikeclip.quantized import freeze_statistics, round_weights, rounded_weights
 from spikeclip.recipe import Recipe
 from spikeclip.spike_budget import SpikeCount, counted, next_multiplier, penalty
 from spikeclip.teacher import Teacher
-from spikeclip.training_run import Progress, Run, carry_out, check_batches, check_output
+from spikeclip.training_run import Progress, Run, carry_out, check_batches, check_output, embedded
 
 
 def train(
@@ -81,15 +81,16 @@ def train(
         )
     objective = find_objective(recipe, train_set, labels, config.embedding_width, device, teacher, cache)
     if eval_set is not None:
-        check_labels(eval_set, objective.labels)
+        check_classes(eval_set, objective.labels)
     check_batches(train_set, recipe)
+    check_preprocessing("the run", config, preprocessing)
     if start is not None:
         start.check(config, preprocessing, recipe)
 
     torch.manual_seed(recipe.seed)
     encoder = Encoder(config) if start is None else start.encoder(config)
     quantized = start is not None and start.quantized
-    run = Run(encoder, recipe, _embed_rounded if quantized else _embed, device)
+    run = Run(encoder, recipe, device, _embed_rounded if quantized else embedded)
     about = {"config": config.to_dict(), "recipe": recipe.to_dict(), "preprocessing": preprocessing.to_dict()}
     identity = {**about, **identify(objective, train_set)}
     if start is not None:
@@ -140,10 +141,6 @@ def _history(run: Run[Any], objective: Objective, images: ImageSet, start: FineT
     if objective.teacher is not None:
         history["teacher"] = objective.about_teacher()
     return history
-
-
-def _embed(encoder: Encoder, inputs: Tensor, time_steps: int) -> Tensor:
-    return encoder(inputs, time_steps)
 
 
 def _embed_rounded(encoder: Encoder, inputs: Tensor, time_steps: int) -> Tensor:

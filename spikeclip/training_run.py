@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from neuromorphic.files import whole, write_text
 from spikeclip.batches import batches, per_epoch
 from spikeclip.data import ImageSet
-from spikeclip.distributed import check_share, mean_of_all, processes, rank, synchronise, wait_for_all
+from spikeclip.distributed import mean_of_all, processes, rank, synchronise, wait_for_all
 from spikeclip.errors import RefusedInput
 from spikeclip.muon import Muon
 from spikeclip.preprocess import Preprocessing
@@ -38,6 +38,11 @@ Loss = Callable[[Tensor, Tensor, Any, int], Tensor]
 """`loss(embeddings, temperature, batch, time steps)`: the mean over the batch, as `batches.Batch`, float `[]`."""
 
 
+def embedded(model: nn.Module, inputs: Tensor, time_steps: int) -> Tensor:
+    """`model(inputs)`, with so many time steps."""
+    return model(inputs, time_steps)
+
+
 class _Trained(nn.Module):
     """One forward pass, and every parameter that gets a gradient, for DistributedDataParallel to wrap."""
 
@@ -56,8 +61,8 @@ class Run(Generic[Model]):
     Attributes:
         model: trained in place; its batch normalisation is synchronised where several processes train.
         recipe: the run's settings.
-        embed: how the model makes embeddings of a batch.
         device: of all tensors.
+        embed: how the model makes embeddings of a batch.
         average: the averaged weights.
         temperature: factor on the cosines.
         optimizers: Muon of hidden layers where the recipe has it, and AdamW of the rest and of the temperature.
@@ -67,8 +72,8 @@ class Run(Generic[Model]):
 
     model: Model
     recipe: Recipe
-    embed: Embed[Model]
     device: str
+    embed: Embed[Model] = embedded
     average: Model = field(init=False)
     temperature: nn.Parameter = field(init=False)
     optimizers: list[torch.optim.Optimizer] = field(init=False)
@@ -203,12 +208,14 @@ def check_output(out: Path) -> None:
 
 
 def check_batches(examples: Sized, recipe: Recipe) -> None:
-    """Refuse batches without equal shares for all processes.
+    """Refuse batches without equal shares for all processes: means over them would weigh examples differently.
 
     Raises:
         RefusedInput: the batch size is no multiple of their number.
     """
-    check_share(min(recipe.batch_size, len(examples)))
+    count = min(recipe.batch_size, len(examples))
+    if count % processes():
+        raise RefusedInput(f"batches of {count} examples for {processes()} processes; expected equal shares")
 
 
 def carry_out(

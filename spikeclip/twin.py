@@ -152,7 +152,7 @@ def twin_table(config: SpikeClipConfig, outputs: int | None = None) -> dict[str,
         for name, module in twin.named_modules():
             if type(module) in KINDS:
                 module.register_forward_hook(partial(_note, layers, name))
-        twin(torch.empty(1, config.image_channels, config.image_size, config.image_size))
+        twin(torch.empty(1, *config.image_shape))
     return {"parameters": sum(p.numel() for p in twin.parameters()), "layers": layers}
 
 

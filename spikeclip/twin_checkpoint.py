@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from neuromorphic.errors import meant, named
 from neuromorphic.files import write_json
-from spikeclip.checkpoint import check_tensors, read_tensors, write_tensors
+from spikeclip.checkpoint import check_preprocessing, check_tensors, read_tensors, write_tensors
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import Cosine
@@ -21,7 +21,7 @@ from spikeclip.twin import AnnTwin
 TWIN_FORMAT = "spikeclip-twin"
 
 NETWORKS: dict[str, type[AnnTwin] | type[ResNet]] = {"twin": AnnTwin, "resnet": ResNet}
-"""What a checkpoint may hold, by the name that it has in the file; a file without one holds a twin."""
+"""Networks that a checkpoint may hold, by their names in the file; a file without one holds a twin."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class TwinCheckpoint:
     centred: bool
     card: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_preprocessing(self.path or "the twin", self.config, self.preprocessing)
 
     @property
     def cosine(self) -> Cosine:

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from neuromorphic.cluster.ranges import batches
 from spikeclip.calibration import calibrate
+from spikeclip.checkpoint import check_preprocessing
 from spikeclip.config import SpikeClipConfig
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import LabelSet
-from spikeclip.objective import check_labels, find_objective, identify
+from spikeclip.objective import check_classes, find_objective, identify
 from spikeclip.preprocess import Preprocessing
 from spikeclip.recipe import Recipe
 from spikeclip.teacher import Teacher, TwinTeacher
@@ -38,21 +39,8 @@ def train_twin(
 ) -> TwinCheckpoint:
     """Train the twin of an encoder, or another network, and write its checkpoint, as `training.train` does.
 
-    Args:
-        config: of the encoder whose twin it is.
-        recipe: of the stage `classify`; one time step throughout, as a conventional network has.
-        preprocessing: becomes part of the checkpoint.
-        train_set: images with labels.
-        eval_set: images with labels to measure the accuracy on with every checkpoint; None to measure none.
-        labels: names and vectors; reordered to the training set's label names where it has some.
-        out: path of the checkpoint.
-        device: `cpu`, `cuda`, ...
-        progress: told of every step.
-        save_every: epochs between two checkpoints, and between the states that a run goes on from.
-        network: of `twin_checkpoint.NETWORKS`.
-
-    Returns:
-        The checkpoint that was written.
+    Arguments as of that.  `config` is of the encoder whose twin it is; the recipe is of the stage `classify`, with one
+    time step throughout, as a conventional network has; `network` is one of `twin_checkpoint.NETWORKS`.
 
     Raises:
         RefusedInput: as `training.train` does, or the recipe is one for spikes.
@@ -65,11 +53,12 @@ def train_twin(
         )
     objective = find_objective(recipe, train_set, labels, config.embedding_width, device)
     if eval_set is not None:
-        check_labels(eval_set, objective.labels)
+        check_classes(eval_set, objective.labels)
     check_batches(train_set, recipe)
+    check_preprocessing("the run", config, preprocessing)
 
     torch.manual_seed(recipe.seed)
-    run = Run(NETWORKS[network](config), recipe, _embed, device)
+    run = Run(NETWORKS[network](config), recipe, device, _embed)
     about = {"config": config.to_dict(), "recipe": recipe.to_dict(), "preprocessing": preprocessing.to_dict()}
     identity = {"twin": True, **about, **identify(objective, train_set)}
     if network != "twin":
@@ -106,7 +95,7 @@ def accuracy(teacher: Teacher, images: ImageSet, labels: LabelSet) -> float:
     Raises:
         RefusedInput: the images have no labels, or other ones.
     """
-    check_labels(images, labels)
+    check_classes(images, labels)
     right = 0
     for part in batches(len(images), BATCH_SIZE):
         right += int((teacher.logits(images.images[part], labels).argmax(1) == images.known_labels[part]).sum())

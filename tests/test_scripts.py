@@ -7,12 +7,16 @@ import io
 import json
 import subprocess
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
+import nir
 import pytest
+import typer
 
 from benchmarks import ablation
 from scripts import pareto, train_on_gpu
+from tests.neuromorphic.graphs import small_net
 
 ROOT = Path(__file__).parent.parent
 OURS = ("energy", "export", "neuromorphic", "scripts", "spikeclip", "tests")
@@ -32,6 +36,17 @@ def test_what_is_imported_of_ours_is_there(folder):
                     if not _holds(module, name.name)
                 ]
     assert not missing
+
+
+def test_counting_is_timed(tmp_path):
+    from benchmarks.energy import main
+
+    nir.write(tmp_path / "model.nir", small_net())
+    with suppress(typer.Exit):  # a bar may be missed here
+        main(tmp_path / "model.nir", rounds=1, images=20, json_path=tmp_path / "energy.json")
+    document = json.loads((tmp_path / "energy.json").read_text())
+    assert document["memory"]["images"] == 20
+    assert document["time"]["ratio"] > 1
 
 
 def _holds(module, name):

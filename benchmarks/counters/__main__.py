@@ -3,9 +3,7 @@
 python -m benchmarks.counters [--json counters.json]        (make counters)
 """
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -14,14 +12,16 @@ from rich.table import Table
 
 from benchmarks.counters.cases import Case, cases
 from benchmarks.counters.tools import TOOLS, Found, ask
+from neuromorphic.files import write_json
 from spikeclip.console import console, results
+from spikeclip.options import JsonOption
 
 COLUMNS = ("dense", "macs", "sops")
 
 
 def main(
     checkpoint: Annotated[str, typer.Option(help="Name or path of the checkpoint.")] = "spike-driven-small",
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Ask every counter that is installed about every case."""
     torch.set_num_threads(1)
@@ -37,7 +37,7 @@ def main(
         truth = {column: getattr(case, column) for column in COLUMNS}
         document.append({"case": case.name, "energy": truth, "counters": found})
     if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
+        write_json(json_path, document)
 
 
 def table(case: Case, answers: dict[str, Found | str]) -> Table:

@@ -1,4 +1,4 @@
-"""What the counters are asked about: small nets that each show one thing, the shipped encoders and their ANN twins."""
+"""The cases: small nets that each show one thing, the shipped encoders and their ANN twins."""
 
 import copy
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import neuromorphic
 import spikeclip
 from benchmarks.counters.nets import Net, count, exact, frames, lif, net_a, steps
 from energy.counts import OperationCounts
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import Trace
 from neuromorphic.reading.build import from_nir
 from spikeclip.checkpoint import shipped
 from spikeclip.data import load_images
@@ -111,7 +111,7 @@ def _encoder(name: str) -> Case:
     graph = from_nir(prepared.graph)
     x = neuromorphic.encode(graph, load_images("samples", checkpoint.config.image_size, IMAGES).images)
     recorded = export.record(prepared, x)
-    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    spikes = {node.name: recorded.spikes[node.name] for node in graph.populations}
     counts = energy.count(graph, Trace("torch", "float", spikes, recorded.outputs))
     # The graph computes the ANDs and sums of spike-driven attention with synapses; PyTorch multiplies and adds.
     layers = [n for n, m in prepared.model.encoder.named_modules() if isinstance(m, nn.Conv2d | SpikingSelfAttention)]

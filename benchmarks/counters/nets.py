@@ -11,13 +11,13 @@ from math import prod
 import nir
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 import energy
 from energy.counts import OperationCounts
 from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ops.convolution import block_diagonal
 from neuromorphic.ops.extensions import SpikingSelfAttention as AttentionNode
 from neuromorphic.reading.build import from_nir
 from spikeclip.neurons import SpikingSelfAttention
@@ -106,7 +106,7 @@ def _random_convolution(rng: np.random.Generator, shape: tuple[int, ...]) -> tup
 
 
 def count(net: Net, x: Tensor) -> OperationCounts:
-    """What `energy` counts of a run of `net` on frames `[B, C, H, W]`; nodes have the names of its layers."""
+    """The counts by `energy` of a run of `net` on frames `[B, C, H, W]`; nodes have the names of its layers."""
     functional.reset_net(net)
     values = x.unsqueeze(0).expand(STEPS, *x.shape)
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input(np.array(x.shape[1:]))}
@@ -133,7 +133,7 @@ def _node(module: nn.Module, shape: tuple[int, ...]) -> nir.NIRNode:
             bias = np.full(len(weights.weight), bool(has_bias), np.float32)  # that there is one is all that is counted
             if isinstance(weights, nn.Linear):
                 return nir.Affine(weights.weight.numpy(), bias)
-            kernel = _block_diagonal(weights.weight.numpy(), weights.groups)
+            kernel = block_diagonal(weights.weight.numpy(), weights.groups)
             return nir.Conv2d(shape[1:], kernel, weights.stride, weights.padding, weights.dilation, 1, bias)
         case neuron.LIFNode():
             ones = np.ones(shape, np.float32)
@@ -144,13 +144,3 @@ def _node(module: nn.Module, shape: tuple[int, ...]) -> nir.NIRNode:
             return AttentionNode(np.array(shape), module.heads, module.scale)
         case _:
             raise TypeError(f"{type(module).__name__} has no node")
-
-
-def _block_diagonal(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
-    """The kernel `[out, in / groups, ...]` of a grouped convolution as `[out, in, ...]`."""
-    out, per_group = weight.shape[0] // groups, weight.shape[1]
-    kernel = np.zeros((len(weight), per_group * groups, *weight.shape[2:]), np.float32)
-    for g in range(groups):
-        rows = slice(g * out, (g + 1) * out)
-        kernel[rows, g * per_group : (g + 1) * per_group] = weight[rows]
-    return kernel

@@ -132,7 +132,7 @@ TOOLS: dict[str, Tool] = {
 
 
 def ask(tool: Tool, model: nn.Module, frames: Tensor) -> Found | str:
-    """What the tool says of the model, or why it says nothing; it works on a copy, since tools leave hooks behind."""
+    """The tool's figures of the model, or why it has none; it works on a copy, since tools leave hooks behind."""
     try:
         with torch.no_grad(), redirect_stdout(io.StringIO()):
             return tool(copy.deepcopy(model), frames.clone())

@@ -55,7 +55,7 @@ ROOMS = {
     "neuromorphic/targets": ("tests/neuromorphic/targets", "tests/neuromorphic/inspection"),
     "neuromorphic": ("tests/neuromorphic/test_*.py", "tests/test_refusals.py"),
 }
-"""What judges a file: of the longest beginning of its path."""
+"""The tests that judge a file: those of the longest beginning of its path."""
 
 DRAW = ("pages", "page", "picture", "drawing", "layout", "heatmap", "figures", "break_even", "scales", "cli")
 """Of files and folders that are left out."""
@@ -115,7 +115,7 @@ class Judge:
         self.healthy: set[str] = set()
 
     def judged(self, name: str, site: Site) -> dict[str, Any]:
-        """What the tests say of one change."""
+        """The verdict of the tests on one change."""
         path = self.copy / name
         source, start, tests = path.read_text(), time.monotonic(), judges(self.copy, name)
         try:

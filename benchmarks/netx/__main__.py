@@ -21,11 +21,12 @@ from neuromorphic.ops import Population
 from neuromorphic.reading.netx.graph import from_layers
 from neuromorphic.reading.read import read_graph
 from spikeclip.console import refusals, results
+from spikeclip.options import JsonOption
 
 
 def main(
     files: Annotated[list[Path] | None, typer.Argument(help="netx files from elsewhere.")] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Compare spikes, u and v of every neuron and step."""
     document = []

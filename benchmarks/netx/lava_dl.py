@@ -30,7 +30,7 @@ def _stubbed() -> Any:
 
 
 def run(path: str, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """What every layer does: spikes, u and v by layer, `[N, T, *shape]`."""
+    """The run of every layer: spikes, u and v by layer, `[N, T, *shape]`."""
     hdf5 = _stubbed()
     images, steps, *_ = frames.shape
     graded = 8 if set(np.unique(frames)) - {0, 1} else 0

@@ -3,7 +3,6 @@
 python -m benchmarks.readers [--images SPEC] [--limit N] [--json readers.json]        (make readers)
 """
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -17,17 +16,19 @@ import neuromorphic
 from benchmarks.readers.files import files
 from benchmarks.readers.networks import READERS, ask
 from neuromorphic.execution.reference import run_in_batches
+from neuromorphic.files import write_json
 from neuromorphic.ir.parity import compare
 from neuromorphic.ir.trace import Trace
 from neuromorphic.reading.read import read_graph
 from spikeclip.console import console, refusals, results
 from spikeclip.data import load_images
+from spikeclip.options import JsonOption
 
 
 def main(
     images: Annotated[str, typer.Option(help="SPEC of images.")] = "samples",
     limit: Annotated[int, typer.Option(min=1, help="Take the first N images only.")] = 16,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Ask every reader that is installed to run every file."""
     torch.set_num_threads(1)
@@ -46,11 +47,11 @@ def main(
             results.print(table(f"{name}, {len(frames)} images", found))
             document.append({"file": name, "images": len(frames), "readers": found})
     if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
+        write_json(json_path, document)
 
 
 def judge(answer: Trace | str, reference: Trace) -> dict[str, object]:
-    """What a reader's trace has in common with the reference, or what the reader said instead."""
+    """The comparison of a reader's trace with the reference, or what the reader said instead."""
     if isinstance(answer, str):
         return {"error": answer}
     report = compare(answer, reference)

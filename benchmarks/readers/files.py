@@ -15,7 +15,7 @@ from spikeclip.data import load_images
 
 
 def files(folder: Path, images: str) -> Iterator[tuple[str, Path]]:
-    """What is in each file, and its path, written to `folder` when asked for.
+    """The content of each file in words, and its path, written to `folder` when asked for.
 
     Args:
         folder: to write to.

@@ -28,7 +28,7 @@ from neuromorphic.ir.trace import SpikeTrain, Trace
 
 @dataclass(frozen=True)
 class Network:
-    """What a reader made of a graph.
+    """A graph as a reader made it.
 
     Attributes:
         module: called with (x, state of the step before or None); returns (y, state).
@@ -95,7 +95,7 @@ READERS: dict[str, Reader] = {
 
 
 def module_name(node: str) -> str:
-    """What nirtorch calls a node's module."""
+    """The name of a node's module in nirtorch."""
     return node.replace(".", "_")
 
 

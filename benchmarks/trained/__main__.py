@@ -84,7 +84,7 @@ def main(
 
 @torch.no_grad()
 def original(net: nn.Module, x: NDArray[np.float32]) -> NDArray[np.int64]:
-    """What the untouched network predicts, in float32."""
+    """Predictions of the untouched network, in float32."""
     found = []
     for start in range(0, len(x), BATCH):
         rest(net)

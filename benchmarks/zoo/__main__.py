@@ -27,6 +27,7 @@ from neuromorphic.execution.reference import run_in_batches
 from neuromorphic.files import write_json
 from neuromorphic.reading.build import from_nir
 from spikeclip.errors import RefusedInput
+from spikeclip.options import JsonOption
 
 
 def main(
@@ -37,7 +38,7 @@ def main(
     lava: Annotated[bool, typer.Option(help="Through Lava too.")] = False,
     chip: Annotated[bool, typer.Option(help="In Loihi 2's integers, on cores.")] = False,
     counts: Annotated[bool, typer.Option(help="Compare SOPs with those of SpikingJelly and NeuroBench.")] = False,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Trace, lower, prove and compare."""
     warnings.simplefilter("ignore")
@@ -65,7 +66,7 @@ _HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is asked of every network beside its spikes."""
+    """Questions to every network beside its spikes."""
 
     lava: bool
     chip: bool

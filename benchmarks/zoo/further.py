@@ -1,4 +1,4 @@
-"""What else can be asked of a network of the zoo: other people's counts of it, and Loihi 2's integers and cores."""
+"""Further questions to a network of the zoo: other people's counts of it, and Loihi 2's integers and cores."""
 
 from copy import deepcopy
 from typing import Any

@@ -9,7 +9,6 @@ from torch import nn
 
 from export.frontend.axes import Axes
 from export.frontend.door import PreparedModule, to_nir
-from export.frontend.inputs import InputKind
 from export.frontend.loading import load_module
 from neuromorphic.ir.graph import Graph
 from neuromorphic.reading.build import from_nir
@@ -85,7 +84,7 @@ def prepare_as_in(options: ModuleOptions, graph: Graph) -> PreparedModule:
         if given is not None and given != value:
             raise RefusedInput(f"{graph.source}: {option} {given} asked for; the file says {value}")
     bounds = (float(found["low"]), float(found["high"]))
-    whole = replace(options, axes=str(found["axes"]), kind=str(found["kind"]))
+    whole = replace(options, axes=str(found["axes"]), kind=found["kind"])
     prepared = _converted(whole, _loaded(whole), frame, steps, bounds, int(found["bits"]))
     _check_same(prepared, graph, options.spec)
     return prepared
@@ -137,7 +136,7 @@ def _converted(
     bounds: tuple[float, float] | None = None,
     bits: int | None = None,
 ) -> PreparedModule:
-    axes, kind = options.axes or ("BF" if len(frame) == 1 else "BCHW"), options.kind or InputKind.REAL
+    axes, kind = options.axes or ("BF" if len(frame) == 1 else "BCHW"), options.kind or "real"
     example = torch.zeros(Axes(axes).shape(frame, options.images, time_steps))
     with console.status("tracing, folding, snapping, certifying"):
         return to_nir(module, example, time_steps=time_steps, input_kind=kind, axes=axes, bounds=bounds, bits=bits)

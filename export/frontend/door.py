@@ -14,13 +14,13 @@ from export.frontend.bare import bare
 from export.frontend.computed_weights import with_fixed_weights
 from export.frontend.context import Context
 from export.frontend.grouping import groups_of
-from export.frontend.inputs import InputKind, Inputs
+from export.frontend.inputs import Inputs
 from export.frontend.interpreter import interpret
 from export.frontend.lowering import Lowering
 from export.frontend.metadata import of
 from export.frontend.neurons.equations import Neurons
 from export.frontend.nodes import Population
-from export.frontend.output import Readout, readout
+from export.frontend.output import readout
 from export.frontend.proof import prove
 from export.frontend.recording import ModuleRecording, Place, record_module
 from export.frontend.rewriting import rewritten
@@ -29,6 +29,7 @@ from export.frontend.writing_back import write_back
 from export.populations import thresholds
 from export.snap import Grid
 from neuromorphic.analysis.rounding import Certificate
+from neuromorphic.ir.metadata import InputKind, Readout
 from spikeclip.errors import RefusedInput
 
 
@@ -98,7 +99,7 @@ def to_nir(
     example: Tensor,
     *,
     time_steps: int,
-    input_kind: InputKind | str = InputKind.REAL,
+    input_kind: InputKind = "real",
     axes: str | None = None,
     bounds: tuple[float, float] | None = None,
     bits: int | None = None,
@@ -121,7 +122,7 @@ def to_nir(
     names = Axes(axes or default_axes(tuple(example.shape), time_steps))
     if len(names.names) != example.ndim:
         raise RefusedInput(f"axes {names.names} don't name those of an example of the shape {list(example.shape)}")
-    inputs = Inputs.of(InputKind(input_kind), names, names.frame(tuple(example.shape)), bounds, bits)
+    inputs = Inputs.of(input_kind, names, names.frame(tuple(example.shape)), bounds, bits)
     own, notes = bare(module)
     own, rewrites = rewritten(own)
     notes = (*notes, *rewrites, *with_fixed_weights(own))

@@ -1,7 +1,6 @@
 """Inputs: what kind of numbers frames are, within what bounds and on what grid."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import torch
@@ -10,16 +9,16 @@ from torch import Tensor
 
 from export.frontend.axes import Axes
 from neuromorphic.analysis.frame_sums import bounded
+from neuromorphic.ir.metadata import InputKind
 from neuromorphic.ops import Sums
 from neuromorphic.ops.dyadic import on_grid
+from spikeclip.errors import RefusedInput
 
+BOUNDS: dict[InputKind, tuple[float, float]] = {"real": (-4.0, 4.0), "spikes": (0.0, 1.0), "counts": (0.0, 15.0)}
+"""Least and greatest value of each kind of numbers, where nothing is said."""
 
-class InputKind(StrEnum):
-    """Real numbers, as of images; spikes, 0 or 1; or counts of events."""
-
-    REAL = "real"
-    SPIKES = "spikes"
-    COUNTS = "counts"
+REAL_BITS = 6
+"""Real numbers are on multiples of 2^-6, where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,16 @@ class Inputs:
         bounds: tuple[float, float] | None = None,
         bits: int | None = None,
     ) -> "Inputs":
-        """The inputs of a kind; where nothing is said, real numbers are within 4 in magnitude, on multiples of 2^-6."""
-        low, high = (
-            bounds or {InputKind.REAL: (-4.0, 4.0), InputKind.SPIKES: (0.0, 1.0), InputKind.COUNTS: (0.0, 15.0)}[kind]
-        )
-        real = kind is InputKind.REAL
-        return cls(kind, axes, frame, low, high, (6 if bits is None else bits) if real else 0)
+        """The inputs of a kind, with `BOUNDS` and `REAL_BITS` where nothing is said.
+
+        Raises:
+            RefusedInput: there is no such kind.
+        """
+        if kind not in BOUNDS:
+            raise RefusedInput(f"input kind {kind!r}; expected {', '.join(BOUNDS)}")
+        low, high = bounds or BOUNDS[kind]
+        bits = REAL_BITS if bits is None else bits
+        return cls(kind, axes, frame, low, high, bits if kind == "real" else 0)
 
     @property
     def sums(self) -> Sums:
@@ -65,7 +68,7 @@ class Inputs:
     @property
     def assumption(self) -> str:
         """The assumption of a proof about every frame, in a sentence."""
-        return f"frames are {self.kind.value}, {self.low:g} to {self.high:g}, on multiples of 2^-{self.bits}"
+        return f"frames are {self.kind}, {self.low:g} to {self.high:g}, on multiples of 2^-{self.bits}"
 
     def encode(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames on the grid: the nearest multiples of 2^-bits."""
@@ -75,9 +78,9 @@ class Inputs:
         """Frames to try: `[images, *frame]`, or `[images, T, *frame]`; a fifth of spikes and counts is not 0."""
         numbers = np.random.default_rng(seed)
         shape = (images, *((time_steps,) if self.axes.timed else ()), *self.frame)
-        if self.kind is InputKind.REAL:
+        if self.kind == "real":
             return self.encode(numbers.uniform(self.low / 2, self.high / 2, shape).astype(np.float32))
-        counts = np.ones(shape) if self.kind is InputKind.SPIKES else numbers.integers(1, int(self.high) + 1, shape)
+        counts = np.ones(shape) if self.kind == "spikes" else numbers.integers(1, int(self.high) + 1, shape)
         return np.asarray((numbers.random(shape) < 0.2) * counts, np.float32)
 
     def tensor(self, frames: NDArray[np.float32], dtype: torch.dtype) -> Tensor:
@@ -88,4 +91,4 @@ class Inputs:
 
     def to_dict(self) -> dict[str, object]:
         """For the file's metadata."""
-        return {"kind": self.kind.value, "axes": self.axes.names, "low": self.low, "high": self.high, "bits": self.bits}
+        return {"kind": self.kind, "axes": self.axes.names, "low": self.low, "high": self.high, "bits": self.bits}

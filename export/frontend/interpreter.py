@@ -76,7 +76,7 @@ def _run(
     paths: list[str | None],
     result: str | None = None,
 ) -> Any:
-    """What the calls of a graph return.
+    """The result of the calls of a graph.
 
     Args:
         context: the graph in the making.

@@ -12,9 +12,9 @@ and rounds six numbers of at most 2 M, M = |l| + R A + h; T steps add up T times
 it T times that.
 """
 
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -25,12 +25,13 @@ import neuromorphic.ops as ops
 from export.frontend.door import PreparedModule
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.recording import rest, watched
+from export.populations import thresholds
 from neuromorphic.analysis.partial_sums import partial_sums
 from neuromorphic.cluster.ranges import batches
 from neuromorphic.reading.build import from_nir
 
 ROUNDING = 1.01 * 2.0**-53
-"""What one operation in float64 is off by, relative to its result, and some room for products of errors."""
+"""The error of one operation in float64, relative to its result, with some room for products of errors."""
 
 ROUNDED = 12
 """Six roundings of a membrane's step, of numbers of up to 2 M."""
@@ -69,19 +70,15 @@ def margins(prepared: PreparedModule, frames: NDArray[np.float32], batch: int = 
     shadows = _shadowed(prepared)
     module = prepared.module
     dtype = next((p.dtype for p in module.parameters()), torch.float64)
-    hooks = [
-        module.get_submodule(key).register_forward_pre_hook(_beside(shadow)) for key, (_, shadow) in shadows.items()
-    ]
-    try:
+    with ExitStack() as hooks:
+        for key, (_, shadow) in shadows.items():
+            hooks.enter_context(module.get_submodule(key).register_forward_pre_hook(partial(_step_beside, shadow)))
         for images in batches(len(frames), batch):
             rest(module)
             for _, shadow in shadows.values():
                 shadow.reset()
             with torch.no_grad(), watched(module, prepared.places, dtype):
                 module(prepared.inputs.tensor(frames[images], dtype))
-    finally:
-        for hook in hooks:
-            hook.remove()
     errors = errors_of(prepared)
     nearest: dict[str, float] = {}
     for name, shadow in shadows.values():
@@ -89,13 +86,9 @@ def margins(prepared: PreparedModule, frames: NDArray[np.float32], batch: int = 
     return {name: Margin(distance, errors[name]) for name, distance in nearest.items()}
 
 
-def _beside(shadow: Stepping) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+def _step_beside(shadow: Stepping, neuron: nn.Module, currents: tuple[Tensor, ...]) -> None:
     """A hook that gives a neuron's currents to a stepper too."""
-
-    def hook(neuron: nn.Module, currents: tuple[Tensor, ...]) -> None:
-        shadow(currents[0].double())
-
-    return hook
+    shadow(currents[0].double())
 
 
 def _shadowed(prepared: PreparedModule) -> dict[str, tuple[str, Stepping]]:
@@ -138,17 +131,9 @@ def errors_of(prepared: PreparedModule) -> dict[str, float]:
         current = read(entrance) * ROUNDING * magnitude
         if synapse in graph.nodes or isinstance(node.operation, ops.CubaLif):
             current = steps * (current + ROUNDED * ROUNDING * magnitude)
-        threshold = float(np.max(np.abs(_threshold(node.operation))))
+        threshold = float(np.max(np.abs(thresholds(prepared.graph.nodes[node.name]))))
         found[node.name] = _membrane_error(graph.nodes[holder].operation, threshold, current, magnitude, steps)
     return found
-
-
-def _threshold(operation: ops.AnyOperation) -> ops.Float32:
-    match operation:
-        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold():
-            return operation.threshold
-        case other:
-            raise TypeError(f"{other.nir_name} has no threshold")
 
 
 def _membrane_error(holder: ops.AnyOperation, threshold: float, current: float, magnitude: float, steps: int) -> float:

@@ -20,10 +20,10 @@ from export.frontend.nodes import (
     SumWindows,
     Weighted,
 )
-from export.frontend.output import Readout
 from export.frontend.proof import Proven
-from export.metadata import FORMAT, FORMAT_VERSION, KEY, LIBRARIES, SCORES, extensions, producer, versions
+from export.metadata import FORMAT, LIBRARIES, extensions, producer, stated, versions
 from export.populations import DT
+from neuromorphic.ir.metadata import FORMAT_VERSION, KEY, Readout
 
 
 def of(
@@ -44,7 +44,7 @@ def of(
         "dt": DT,
         "time_steps": proven.certificate.time_steps,
         "input": inputs.to_dict(),
-        "input_kind": inputs.kind.value,
+        "input_kind": inputs.kind,
         "input_bits": inputs.bits,
         "groups": dict(groups),
         "layers": layers_of(proven.lowering),
@@ -56,7 +56,7 @@ def of(
         "notes": list(notes),
     }
     if readout is not None:
-        document["readout"] = {"scores": SCORES, **asdict(readout)}
+        document["readout"] = stated(readout)
     return {KEY: json.dumps(document, allow_nan=False)}
 
 

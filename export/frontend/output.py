@@ -1,6 +1,5 @@
 """The output: the node that collects what the module returns, and what the host does with it over time."""
 
-from dataclasses import dataclass
 from math import prod
 
 import nir
@@ -9,20 +8,8 @@ import torch
 
 from export.frontend.lowering import Lowering
 from export.frontend.signals import Signal
+from neuromorphic.ir.metadata import Readout
 from spikeclip.errors import RefusedInput
-
-
-@dataclass(frozen=True)
-class Readout:
-    """`scores = Σ_t w_t y_t + b`, by the host, in float64, of the outputs y; a module without a sum over time has none.
-
-    Attributes:
-        time_weights: w, one per time step.
-        bias: b, one per element; empty where there is none.
-    """
-
-    time_weights: tuple[float, ...]
-    bias: tuple[float, ...]
 
 
 def add_output(lowering: Lowering, result: Signal) -> None:
@@ -77,10 +64,10 @@ def readout(result: Signal) -> Readout | None:
         return None
     factors = {float(term.factor) for term in result.terms}
     factor = factors.pop() if len(factors) == 1 else 1.0
-    bias: tuple[float, ...] = ()
+    bias = np.zeros(0)
     if result.constant is not None:
         rows = result.constant.reshape(result.shape[0], -1)
         if not bool((rows == rows[:1]).all()):
             raise RefusedInput("the module adds a constant that differs by image to what it returns")
-        bias = tuple(rows[0].tolist())
-    return Readout(tuple((result.time_weights * factor).tolist()), bias)
+        bias = rows[0].numpy()
+    return Readout((result.time_weights * factor).numpy(), bias)

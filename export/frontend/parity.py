@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from export.frontend.door import PreparedModule
 from export.frontend.recording import ModuleRecording
 from neuromorphic.ir.parity import ROUNDING, NumberParity, ParityReport, compare
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import Trace
 from spikeclip.errors import RefusedInput
 
 SINGLE = 1e-6
-"""What rounding to float32 takes from sums of a few numbers, relative to the largest."""
+"""The error of rounding sums of a few numbers to float32, relative to the largest."""
 
 
 def compare_module(prepared: PreparedModule, trace: Trace, recording: ModuleRecording) -> ParityReport:
@@ -31,14 +31,13 @@ def compare_module(prepared: PreparedModule, trace: Trace, recording: ModuleReco
     missing = sorted(set(recording.spikes) - set(trace.spikes))
     if missing:
         raise RefusedInput(f"the trace has no population {missing[0]!r}; expected one of the module's own graph")
-    spikes = {name: SpikeTrain(*found) for name, found in recording.spikes.items()}
-    common = replace(
-        trace, spikes={name: trace.spikes[name] for name in trace.spikes if name in spikes}, membranes=None
-    )
+    names = [name for name in trace.spikes if name in recording.spikes]
+    common = replace(trace, spikes={name: trace.spikes[name] for name in names}, membranes=None)
     expected, found = _results(prepared, recording), _returned(prepared, trace)
     if expected.shape != found.shape:
         raise RefusedInput(f"the module returns {list(expected.shape)}; the trace holds {list(found.shape)}")
-    report = compare(common, replace(common, producer="torch", spikes={name: spikes[name] for name in common.spikes}))
+    own = replace(common, producer="torch", spikes={name: recording.spikes[name] for name in names})
+    report = compare(common, own)
     same = (expected.argmax(1) == found.argmax(1)).sum()
     # A trace rounds outputs to float32 once per step, which the module's float64 shows.
     numbers = NumberParity.of(found, expected, SINGLE if prepared.certificate.exact else ROUNDING)
@@ -53,8 +52,6 @@ def _results(prepared: PreparedModule, recording: ModuleRecording) -> NDArray[np
 
 def _returned(prepared: PreparedModule, trace: Trace) -> NDArray[np.float64]:
     """The same of the trace."""
-    outputs = trace.outputs.astype(np.float64).reshape(*trace.outputs.shape[:2], -1)
     if prepared.readout is None:
-        return outputs.reshape(len(outputs), -1)
-    weights, bias = np.array(prepared.readout.time_weights), prepared.readout.bias
-    return np.asarray(np.einsum("t,ntc->nc", weights, outputs) + (np.array(bias) if bias else 0.0))
+        return trace.outputs.astype(np.float64).reshape(len(trace.outputs), -1)
+    return prepared.readout.scores(trace.outputs)

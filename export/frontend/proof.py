@@ -34,7 +34,7 @@ LEAST_DECAY_BITS = 6
 """Decays are not snapped to multiples coarser than 2^-6: that would be another neuron."""
 
 SOURCE = "the module"
-"""What messages call the graph."""
+"""The graph's name in messages."""
 
 WEIGHT_BITS = 10
 """Fraction bits that snapped decays leave to weights."""

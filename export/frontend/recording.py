@@ -1,8 +1,9 @@
 """Recording: every spike of the user's own module, run by its own code, under the names of the graph."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from export.frames import check_frames
 from export.frontend.inputs import Inputs
 from neuromorphic.cluster.ranges import batches
+from neuromorphic.ir.trace import SpikeTrain
 from spikeclip.errors import RefusedInput
 
 
@@ -38,11 +40,11 @@ class ModuleRecording:
     """A run of the module.
 
     Attributes:
-        spikes: per population its bits and its shape: uint8 `[N, T, ceil(n / 8)]`, in the order of numpy's packbits.
+        spikes: of each population, by name.
         result: what the module returned, float64 `[N, ...]`, or `[T, N, ...]` where it has a time axis.
     """
 
-    spikes: dict[str, tuple[NDArray[np.uint8], tuple[int, ...]]]
+    spikes: dict[str, SpikeTrain]
     result: NDArray[np.float64]
 
 
@@ -86,7 +88,7 @@ def record_module(
         for name, bits in _assembled(seen, places, shapes, len(part), time_steps).items():
             kept[name].append(bits)
     joined = np.concatenate(results, axis=0 if images_first else 1)
-    return ModuleRecording({name: (np.concatenate(bits), shapes[name]) for name, bits in kept.items()}, joined)
+    return ModuleRecording({name: SpikeTrain(np.concatenate(kept[name]), shapes[name]) for name in kept}, joined)
 
 
 def rest(module: nn.Module) -> None:
@@ -107,24 +109,29 @@ def watched(
 ) -> Iterator[dict[str, list[Tensor]]]:
     """Inside the context, what the modules at `places` return is kept, call by call; spikes get the dtype."""
     seen: dict[str, list[Tensor]] = {key: [] for key in places}
-
-    def keep(key: str) -> Callable[[nn.Module, Any, Any], Any]:
-        def hook(part: nn.Module, args: Any, result: Any) -> Any:
-            spikes, *others = result if isinstance(result, tuple) else (result,)
-            seen[key].append(spikes != 0)
-            if not torch.equal(seen[key][-1].to(spikes.dtype), spikes):
-                raise RefusedInput(f"module {key!r} returns values other than 0 and 1; expected spikes")
-            spikes = spikes.to(dtype)
-            return (spikes, *others) if isinstance(result, tuple) else spikes
-
-        return hook
-
-    handles = [module.get_submodule(key).register_forward_hook(keep(key)) for key in places]
-    try:
+    with ExitStack() as hooks:
+        for key, calls in seen.items():
+            hooks.enter_context(module.get_submodule(key).register_forward_hook(partial(_keep, key, calls, dtype)))
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
+
+
+def _keep(key: str, calls: list[Tensor], dtype: torch.dtype, part: nn.Module, args: Any, result: Any) -> Any:
+    """A forward hook: what a neuron returns beside its spikes stays as it is."""
+    spikes, *others = result if isinstance(result, tuple) else (result,)
+    calls.append(fired(spikes, key))
+    return (spikes.to(dtype), *others) if isinstance(result, tuple) else spikes.to(dtype)
+
+
+def fired(spikes: Tensor, path: str) -> Tensor:
+    """`spikes != 0`, bool of the same shape.
+
+    Raises:
+        RefusedInput: the module at `path` sent other values than 0 and 1.
+    """
+    found = spikes != 0
+    if not torch.equal(found.to(spikes.dtype), spikes):
+        raise RefusedInput(f"module {path!r} returns values other than 0 and 1; expected spikes")
+    return found
 
 
 def _assembled(

@@ -114,7 +114,6 @@ class _Opaque(nn.Module):
                 value = getattr(original, name)
                 setattr(self, name, value.detach() if isinstance(value, Tensor) else value)
         self.states = returned_states(original)
-        self.returned = 1 + self.states
         self.recurrent = type(original).__name__ in ("RLeaky", "RSynaptic")
 
     def forward(self, x: Tensor, *states: Tensor, **named: Tensor) -> Any:

@@ -1,12 +1,18 @@
 """An ONNX graph in the making: operators that read tensors by name, and the constants among these."""
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import ValueInfoProto, helper, numpy_helper
+
+from neuromorphic.errors import RefusedInput
+from neuromorphic.files import write_bytes
+from neuromorphic.ir.metadata import KEY
 
 OPSET = 18
 """Version of the standard operators: the first whose Split takes a number of equal parts."""
@@ -57,3 +63,39 @@ class Builder:
     def integers(self, *values: int) -> str:
         """The name of a shape or of axes; one constant per list: `integers/-1,128,8,8`."""
         return self.constant(f"integers/{','.join(map(str, values))}", np.array(values, np.int64))
+
+    def model(
+        self,
+        name: str,
+        given: ValueInfoProto,
+        outputs: list[ValueInfoProto],
+        document: dict[str, Any],
+        **producer: str,
+    ) -> onnx.ModelProto:
+        """The checked model of what the builder holds.
+
+        Args:
+            name: of the graph.
+            given: its input.
+            outputs: with their shapes.
+            document: the metadata, JSON-compatible.
+            producer: `producer_name`, and perhaps `producer_version`.
+
+        Raises:
+            RefusedInput: the weights are more than fit into one file.
+        """
+        constants = list(self.constants.values())
+        size = sum(len(tensor.raw_data) for tensor in constants)
+        if size > onnx.checker.MAXIMUM_PROTOBUF:
+            raise RefusedInput(f"the model holds {size / 1e9:.1f} GB of weights; an ONNX file takes at most 2.1 GB")
+        graph = helper.make_graph(self.nodes, name, [given], outputs, constants)
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=opsets, **producer)
+        helper.set_model_props(model, {KEY: json.dumps(document, allow_nan=False)})
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def write(model: onnx.ModelProto, path: Path) -> None:
+    """Write `model` to `path`, whole or not at all."""
+    write_bytes(path, model.SerializeToString(deterministic=True))

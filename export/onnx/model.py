@@ -1,7 +1,6 @@
 """ONNX models: images in, scores out, and on request every spike; with the metadata that a `.nir` has."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
 from export.convert import Prepared, prepare
-from export.metadata import KEY, origin
-from export.onnx.builder import IR_VERSION, OPSET, Builder
+from export.metadata import origin
+from export.onnx.builder import Builder
 from export.onnx.images import BATCH, INPUT, add_frames, images
 from export.onnx.unroll import unroll
-from neuromorphic.files import write_bytes
+from neuromorphic.ir.metadata import KEY
 from spikeclip.checkpoint import Checkpoint
 from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import Preprocessing
@@ -69,37 +68,10 @@ def build(prepared: Prepared, spikes: bool = False) -> onnx.ModelProto:
 def finish(
     builder: Builder, preprocessing: Preprocessing, outputs: list[ValueInfoProto], document: dict[str, Any]
 ) -> onnx.ModelProto:
-    """The checked model of what a builder holds.
-
-    Args:
-        builder: with all operators.
-        preprocessing: of the images that are its input.
-        outputs: with their shapes.
-        document: the metadata.
-
-    Raises:
-        RefusedInput: the weights are more than fit into one file.
-    """
-    constants = list(builder.constants.values())
-    size = sum(len(tensor.raw_data) for tensor in constants)
-    if size > onnx.checker.MAXIMUM_PROTOBUF:
-        raise RefusedInput(f"the model holds {size / 1e9:.1f} GB of weights; an ONNX file takes at most 2.1 GB")
-    graph = helper.make_graph(builder.nodes, "SpikeCLIP", [images(preprocessing)], outputs, constants)
-    model = helper.make_model(
-        graph,
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        producer_name=document["producer"]["name"],
-        producer_version=document["producer"]["version"] or "",
-    )
-    helper.set_model_props(model, {KEY: json.dumps(document, allow_nan=False)})
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def write(model: onnx.ModelProto, path: Path) -> None:
-    """Write `model` to `path`, whole or not at all."""
-    write_bytes(path, model.SerializeToString(deterministic=True))
+    """The checked model of images (`Builder.model`), with the producer that its metadata name."""
+    producer = document["producer"]
+    names = {"producer_name": producer["name"], "producer_version": producer["version"] or ""}
+    return builder.model("SpikeCLIP", images(preprocessing), outputs, document, **names)
 
 
 def _add_scores(

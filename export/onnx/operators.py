@@ -103,4 +103,4 @@ OPERATORS: dict[type, Callable[[Builder, str, Any, str, type[np.generic]], str]]
     nir.Flatten: _flatten,
     nir.Affine: _affine,
 }
-"""What each type of node becomes: called with the builder, the node's name, the node, what it reads and its type."""
+"""The function that adds each type of node: of the builder, the node's name, the node, what it reads and its type."""

@@ -13,12 +13,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from export.fold import fold
-from export.metadata import FORMAT_VERSION, origin
+from export.metadata import origin
 from export.onnx.builder import Builder
 from export.onnx.images import BATCH, add_frames
 from export.onnx.model import LIBRARIES, finish
+from neuromorphic.ir.metadata import FORMAT_VERSION
 from spikeclip.checkpoint import check_labels
 from spikeclip.labels import LabelSet
 from spikeclip.twin import heads, twin_table
@@ -88,9 +89,9 @@ class _Lowering:
         for i, (conv, norm) in enumerate(zip(convs, norms, strict=True)):
             if i in self.twin.config.stem_pools:
                 x = add("MaxPool", f"stem.{i}.pool", x, strides=[2, 2], **window)
-            fold(conv, norm, norm.get_buffer("running_mean"), norm.get_buffer("running_var"))
+            folded = fuse_conv_bn_eval(conv.double(), norm.double()).float()
             name = f"stem.{i}.conv"
-            x = add("Conv", name, x, *self._constants(name, conv), **window)
+            x = add("Conv", name, x, *self._constants(name, folded), **window)
         return x
 
     def blocks(self, x: str) -> str:

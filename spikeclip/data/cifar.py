@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeclip.data.image_set import Found, check_labels, find_root, read_words
+from spikeclip.class_names import read_names
+from spikeclip.data.image_set import Found, check_range, find_root
 from spikeclip.data.official_names import official_names
 from spikeclip.data.pickles import read_pickle
 from spikeclip.errors import RefusedInput
@@ -105,7 +106,7 @@ def _find(layout: _Layout, directory: Path, split: str, limit: int | None) -> Fo
     planes = np.concatenate([part[0] for part in parts])[:limit]
     labels = np.concatenate([part[1] for part in parts])[:limit]
     whose, classes = _find_names(layout, root)
-    labels = check_labels(labels, len(classes), str(root), whose)
+    labels = check_range(labels, len(classes), str(root), whose)
     pictures = planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return Found(pictures, tuple(f"{split}/{i}" for i in range(len(pictures))), labels, classes)
 
@@ -151,7 +152,7 @@ def _read_pickled(layout: _Layout, file: Path) -> Part:
 def _find_names(layout: _Layout, root: Path) -> tuple[str, tuple[str, ...]]:
     """The source of the names of the classes, and the names: of the file beside the images, or the official ones."""
     if (root / layout.names_file).is_file():
-        return layout.names_file, read_words(root / layout.names_file)
+        return layout.names_file, read_names(root / layout.names_file)
     file, key = layout.pickled_names
     if not (root / file).is_file():
         return layout.kind, official_names(layout.kind)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeclip.data.image_set import Found, check_labels, find_root
+from spikeclip.data.image_set import Found, check_range, find_root
 from spikeclip.data.official_names import official_names
 from spikeclip.errors import RefusedInput, first_line
 
@@ -35,7 +35,7 @@ def find_flowers102(directory: Path, split: str, limit: int | None) -> Found:
             f"imagelabels.mat has labels of images 1 to {len(every)}"
         )
     names = official_names("flowers102")
-    labels = check_labels(every[numbers - 1] - 1, len(names), str(root / "imagelabels.mat"), "Flowers102")
+    labels = check_range(every[numbers - 1] - 1, len(names), str(root / "imagelabels.mat"), "Flowers102")
     files = [root / "jpg" / f"image_{number:05d}.jpg" for number in numbers]
     return Found(files, tuple(f"jpg/{file.name}" for file in files), labels, names)
 

@@ -92,7 +92,7 @@ class Found:
     label_names: tuple[str, ...] = ()
 
 
-def check_labels(labels: NDArray[np.integer], classes: int, where: str, whose: str) -> NDArray[np.int64]:
+def check_range(labels: NDArray[np.integer], classes: int, where: str, whose: str) -> NDArray[np.int64]:
     """`labels` as int64, all of them from 0 to `classes - 1`.
 
     Args:
@@ -125,17 +125,3 @@ def find_root(directory: Path, needed: str, *folders: str) -> Path:
         if (root / needed).exists():
             return root
     return directory
-
-
-def read_words(path: Path) -> tuple[str, ...]:
-    """The lines of a text file of names, without empty ones.
-
-    Raises:
-        RefusedInput: it is not readable as text.
-    """
-    try:
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except UnicodeDecodeError as error:
-        raise RefusedInput(f"{path}: not a readable text file; expected one in UTF-8") from error
-    except OSError as error:
-        raise RefusedInput(f"{path}: not a readable text file ({error.strerror})") from error

@@ -59,7 +59,7 @@ EXPECTED = (
     "expected an .npz, an image, a folder of images or of class folders, 'samples', or an unpacked data set as "
     f"KIND:DIR[:SPLIT] with a KIND of {', '.join(LAYOUTS)}"
 )
-"""What a SPEC may be, as refusals say it."""
+"""The forms of a SPEC, as refusals say them."""
 
 
 def load_images(
@@ -83,7 +83,7 @@ def load_images(
     if isinstance(found.pictures, np.ndarray):
         images = found.pictures
         if resize != ANTIALIASED or images.shape[1:3] != (size, size):
-            images = np.stack([square(Image.fromarray(i), size, antialias=resize == ANTIALIASED) for i in images])
+            images = np.stack([square(Image.fromarray(i), size, resize) for i in images])
         return ImageSet(images, found.names, found.labels, found.label_names, spec)
     read = [_read(file, size, resize, skip_broken) for file in found.pictures]
     kept = [i for i, image in enumerate(read) if image is not None]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from neuromorphic.arrays import opened_npz
-from spikeclip.data.image_set import Found, check_labels
+from spikeclip.data.image_set import Found, check_range
 from spikeclip.data.pixels import scaled
 from spikeclip.errors import RefusedInput
 
@@ -40,7 +40,7 @@ def find_in_npz(path: Path, limit: int | None) -> Found:
                 "below 0"
             )
         if label_names:
-            labels = check_labels(labels, len(label_names), str(path), "label_names")
+            labels = check_range(labels, len(label_names), str(path), "label_names")
         elif labels.max() > MOST_CLASSES:
             raise RefusedInput(f"{path}: a label is {labels.max()}; expected the numbers of classes")
         labels = labels[:limit].astype(np.int64)

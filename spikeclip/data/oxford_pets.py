@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spikeclip.data.image_set import Found, find_root, read_words
+from spikeclip.class_names import read_names
+from spikeclip.data.image_set import Found, find_root
 from spikeclip.errors import RefusedInput
 
 SPLITS = ("trainval", "test")
@@ -29,7 +30,7 @@ def find_pets(directory: Path, split: str, limit: int | None) -> Found:
         raise RefusedInput(f"{listed}: not found; expected the Oxford pets as torchvision keeps them")
     names: dict[int, str] = {}
     images, labels = [], []
-    for line in read_words(listed):
+    for line in read_names(listed):
         if line.startswith("#"):
             continue
         image, label, *_ = [*line.split(), ""]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from spikeclip.errors import RefusedInput, first_line
-from spikeclip.preprocess import ANTIALIASED, Resize, square
+from spikeclip.preprocess import Resize, square
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Images beyond this are refused before they are decoded."""
@@ -43,7 +43,7 @@ def read_image(file: Path, size: int, resize: Resize) -> NDArray[np.uint8]:
             if image.width * image.height > MAX_PIXELS:
                 raise RefusedInput(f"{file}: {image.width} x {image.height} pixels; expected at most {MAX_PIXELS}")
             shallow = to_8_bits(image, file)
-            return square(shallow, size, antialias=resize == ANTIALIASED)
+            return square(shallow, size, resize)
     except RefusedInput as error:
         raise error if str(file) in str(error) else RefusedInput(f"{file}: {error}") from error
     except Exception as error:  # Pillow raises whatever a damaged file leads it to: OSError, ValueError, EOFError, ...

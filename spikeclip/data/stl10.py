@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spikeclip.data.image_set import Found, check_labels, find_root, read_words
+from spikeclip.class_names import read_names
+from spikeclip.data.image_set import Found, check_range, find_root
 from spikeclip.data.official_names import official_names
 from spikeclip.errors import RefusedInput
 
@@ -42,7 +43,7 @@ def find_stl10(directory: Path, split: str, limit: int | None) -> Found:
     if len(numbers) != images:
         raise RefusedInput(f"{labels_file}: {len(numbers)} labels; expected one for each of {images} images")
     names_file = root / "class_names.txt"
-    classes = read_words(names_file) if names_file.is_file() else official_names("stl10")
+    classes = read_names(names_file) if names_file.is_file() else official_names("stl10")
     if not numbers.all():
         raise RefusedInput(f"{labels_file}: a label is 0; expected 1 to {len(classes)}, as STL-10 counts")
-    return Found(pictures, names, check_labels(numbers - 1, len(classes), str(labels_file), "STL-10")[:count], classes)
+    return Found(pictures, names, check_range(numbers - 1, len(classes), str(labels_file), "STL-10")[:count], classes)

@@ -20,7 +20,7 @@ import export
 import neuromorphic
 import spikeclip
 from benchmarks.counters.nets import count, frames, net_a, random_net
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import Trace
 from neuromorphic.reading.build import from_nir
 from spikeclip.checkpoint import Checkpoint, shipped
 from spikeclip.encoder import SpikeClip
@@ -73,7 +73,7 @@ def check_encoder(checkpoint, images):
     graph = from_nir(prepared.graph)
     x = neuromorphic.encode(graph, images)
     recorded = export.record(prepared, x)
-    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    spikes = {node.name: recorded.spikes[node.name] for node in graph.populations}
     counts = energy.count(graph, Trace("torch", "float", spikes, recorded.outputs))
     others = neurobench(prepared.model, torch.from_numpy(x))
     driven = [n for n, m in prepared.model.encoder.named_modules() if isinstance(m, layer.Conv2d)][1:]

@@ -16,7 +16,7 @@ import energy
 import export
 import neuromorphic
 import spikeclip
-from neuromorphic.ir.trace import SpikeTrain, Trace
+from neuromorphic.ir.trace import Trace
 from neuromorphic.reading.build import from_nir
 from spikeclip.checkpoint import Checkpoint, shipped
 from spikeclip.encoder import SpikeClip
@@ -50,7 +50,7 @@ def check_encoder(checkpoint, images):
     graph = from_nir(prepared.graph)
     frames = neuromorphic.encode(graph, images)
     recorded = export.record(prepared, frames)
-    spikes = {node.name: SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    spikes = {node.name: recorded.spikes[node.name] for node in graph.populations}
     counts = energy.count(graph, Trace("torch", "float", spikes, recorded.outputs))
     sops = spikingjelly_sops(prepared.model, torch.from_numpy(frames))
     macs = pytorch_macs(prepared.model, torch.from_numpy(frames))

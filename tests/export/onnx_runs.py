@@ -41,9 +41,8 @@ def assert_recorded(prepared, model, images, optimised=True, threads=1):
     frames = prepared.encode(images)
     recording, scores = export.record(prepared, frames), prepared.model(torch.from_numpy(frames)).numpy()
     found = run(model, images, optimised, threads)
-    for name, (bits, _) in recording.spikes.items():
-        spikes = np.packbits(found[name].reshape(*bits.shape[:2], -1), axis=-1)
-        np.testing.assert_array_equal(spikes, bits, err_msg=name)
+    for name, train in recording.spikes.items():
+        np.testing.assert_array_equal(found[name], train.unpack(), err_msg=name)
     np.testing.assert_array_equal(found["scores"].argmax(1), scores.argmax(1))
     np.testing.assert_allclose(found["scores"], scores, rtol=1e-12, atol=1e-12)
     return sum(found[name].size for name in recording.spikes)

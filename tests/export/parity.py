@@ -26,9 +26,8 @@ def assert_equal(prepared, n=2, seed=0):
     trace, recording = run(graph, frames), export.record(prepared, frames, batch=2)
     assert set(trace.spikes) == set(recording.spikes) == prepared.populations
     for name, train in trace.spikes.items():
-        bits, shape = recording.spikes[name]
-        assert shape == train.shape
-        np.testing.assert_array_equal(bits, train.bits, err_msg=name)
+        assert recording.spikes[name].shape == train.shape
+        np.testing.assert_array_equal(recording.spikes[name].bits, train.bits, err_msg=name)
     np.testing.assert_array_equal(recording.outputs, trace.outputs)
     scores = prepared.model(torch.from_numpy(frames)).numpy()
     np.testing.assert_allclose(scores, trace.scores, rtol=1e-12, atol=1e-12)  # sums over time, in another order

@@ -54,7 +54,7 @@ def test_spikingjelly_reads_the_file_and_computes_the_same(prepared, pixels, tmp
     frames = prepared.encode(pixels)
     recording = export.record(prepared, frames)
     for read, expected in (
-        (spikes, np.unpackbits(recording.spikes["lif"][0], axis=-1).reshape(4, 4, 16, 4, 4).astype(np.float32)),
+        (spikes, recording.spikes["lif"].unpack().astype(np.float32)),
         (graph, recording.outputs),
     ):
         network, state = nir_exchange.import_from_nir(read, dt=1e-4), None
@@ -62,7 +62,7 @@ def test_spikingjelly_reads_the_file_and_computes_the_same(prepared, pixels, tmp
             with torch.no_grad():
                 y, state = network(torch.from_numpy(frames), state)
             np.testing.assert_array_equal(y.numpy().reshape(expected[:, t].shape), expected[:, t])
-    assert recording.spikes["lif"][0].any()
+    assert recording.spikes["lif"].count()
 
 
 def test_our_reader_finds_the_metadata(prepared, pixels, tmp_path):

@@ -50,9 +50,8 @@ def assert_equal(model, graph, x):
     found, trace = record_integer(model, x, batch=4), reference.run(graph, x)
     assert set(found.spikes) == set(found.membranes) == set(trace.spikes)
     for name, train in trace.spikes.items():
-        bits, shape = found.spikes[name]
-        assert shape == train.shape
-        np.testing.assert_array_equal(bits, train.bits, err_msg=name)
+        assert found.spikes[name].shape == train.shape
+        np.testing.assert_array_equal(found.spikes[name].bits, train.bits, err_msg=name)
         assert found.membranes[name].dtype == np.int32
         np.testing.assert_array_equal(found.membranes[name], trace.membranes[name], err_msg=name)
     np.testing.assert_array_equal(found.outputs, trace.outputs)
@@ -93,7 +92,7 @@ def test_batches_change_nothing():
     for images, part in record_batches(model, x, batch=4):
         np.testing.assert_array_equal(part.outputs, whole.outputs[images])
         for name in whole.spikes:
-            np.testing.assert_array_equal(part.spikes[name][0], whole.spikes[name][0][images])
+            np.testing.assert_array_equal(part.spikes[name].bits, whole.spikes[name].bits[images])
             np.testing.assert_array_equal(part.membranes[name], whole.membranes[name][images])
     assert images == slice(4, 6)
 

@@ -10,6 +10,7 @@ from spikingjelly.activation_based import layer
 
 import export
 import spikeclip
+from export.onnx.builder import write
 from export.onnx.model import build
 from neuromorphic.execution.reference import run as reference
 from neuromorphic.ir.metadata import GraphMetadata
@@ -162,7 +163,7 @@ def test_what_depends_on_the_image_alone_is_computed_once(prepared):
 
 def test_the_metadata_is_that_of_the_graph(prepared, tmp_path):
     path = tmp_path / "model.onnx"
-    export.onnx.model.write(build(prepared), path)
+    write(build(prepared), path)
     properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     found, expected = (GraphMetadata.of(m, "model").document for m in (properties, prepared.graph.metadata))
     assert found["format"] == "spikeclip-onnx"
@@ -176,7 +177,7 @@ def test_the_metadata_is_that_of_the_graph(prepared, tmp_path):
 
 def test_two_exports_are_the_same_bytes(prepared, tmp_path):
     for name in ("a", "b"):
-        export.onnx.model.write(export.to_onnx(prepared.checkpoint, spikes=True), tmp_path / name)
+        write(export.to_onnx(prepared.checkpoint, spikes=True), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -190,7 +191,7 @@ def test_without_labels_the_output_is_the_embedding():
 def test_a_model_that_cannot_be_written_leaves_nothing(prepared, tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(RefusedInput, match="taken"):
-        export.onnx.model.write(build(prepared), tmp_path / "taken")
+        write(build(prepared), tmp_path / "taken")
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 
 
@@ -213,7 +214,7 @@ def test_the_full_size(make_encoder, architecture, tmp_path):
     given_checkpoint = checkpoint(make_encoder(0, architecture=architecture, **sizes), 384)
     whole = export.prepare(given_checkpoint)
     path = tmp_path / "model.onnx"
-    export.onnx.model.write(build(whole), path)
+    write(build(whole), path)
     assert path.stat().st_size < 1.3 * len(save(given_checkpoint.model.state_dict()))
     assert whole.certificate.exact
     assert_recorded(whole, build(whole, spikes=True), images(whole, 1, 0)[:1])

@@ -35,7 +35,7 @@ def test_membranes_exactly_at_the_threshold():
     graph = from_nir(prepared.graph)
     trace, recording = run(graph, frames), export.record(prepared, frames)
     for name, train in trace.spikes.items():
-        np.testing.assert_array_equal(recording.spikes[name][0], train.bits)
+        np.testing.assert_array_equal(recording.spikes[name].bits, train.bits)
     late = from_nir(prepared.graph)
     for node in late.populations:
         node.operation.threshold.setflags(write=True)

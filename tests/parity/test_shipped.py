@@ -19,7 +19,7 @@ from spikeclip.data import load_images
 
 def torch_trace(prepared, graph, frames):
     recorded = export.record(prepared, frames)
-    spikes = {node.name: neuromorphic.SpikeTrain(*recorded.spikes[node.name]) for node in graph.populations}
+    spikes = {node.name: recorded.spikes[node.name] for node in graph.populations}
     return neuromorphic.Trace("torch", "float", spikes, recorded.outputs, graph.metadata.readout)
 
 
@@ -54,7 +54,7 @@ def test_every_spike_and_membrane_agrees_in_integers(name):
     frames = neuromorphic.encode(whole, images[:4])
     numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in whole.nodes.values()}
     recorded = record_integer(integer_model(prepared, numbers), frames)
-    spikes = {node.name: neuromorphic.SpikeTrain(*recorded.spikes[node.name]) for node in whole.populations}
+    spikes = {node.name: recorded.spikes[node.name] for node in whole.populations}
     readout = whole.metadata.readout
     torch_run = neuromorphic.Trace("torch", "loihi2", spikes, recorded.outputs, readout, recorded.membranes)
     for trace in (run_in_batches(whole, frames), simulate(whole, frames, precision="loihi2")):

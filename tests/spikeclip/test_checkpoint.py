@@ -47,6 +47,11 @@ def test_what_is_loaded_computes_what_was_saved(made, path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_preprocessing_for_another_encoder_is_refused(made):
+    with pytest.raises(RefusedInput, match="makes 3 channels of 32 pixels; expected the encoder's 3 of 16"):
+        Checkpoint(made.model, Preprocessing(image_size=32))
+
+
 def test_a_shipped_checkpoint_is_found_by_name(path, monkeypatch):
     monkeypatch.setattr(checkpoint, "shipped", lambda: {"named": path})
     assert load("named").path == path

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikeclip.class_names import find_classes, normalised, same_class
+from spikeclip.class_names import find_classes, normalised, read_names, same_class
 from spikeclip.errors import RefusedInput
 
 
@@ -68,3 +68,11 @@ def test_long_lists_are_cut():
 
 def test_numbers_are_int64():
     assert find_classes(["b", "a"], ["a", "b"], "images", "model").dtype == np.int64
+
+
+def test_names_are_the_lines_of_a_file_that_hold_something(tmp_path):
+    (tmp_path / "names.txt").write_bytes("Kätzchen\r\n\n  red fox \n".encode())
+    assert read_names(tmp_path / "names.txt") == ("Kätzchen", "red fox")
+    (tmp_path / "names.txt").write_bytes("Kätzchen".encode("latin1"))
+    with pytest.raises(RefusedInput, match=r"names\.txt: not a readable text file; expected one in UTF-8"):
+        read_names(tmp_path / "names.txt")

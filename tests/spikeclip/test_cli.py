@@ -162,10 +162,14 @@ def test_a_student_is_scored_with_the_vectors_of_its_teacher(command, tmp_path):
     np.testing.assert_allclose(student.model.readout.weight, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_misspelt_option_is_a_usage_error():
-    result = CliRunner().invoke(app, ["--labls", "x"])
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [("--labls", "x", "No such option: --labls"), ("--limit", "0", "greater than or equal to 1")],
+)
+def test_misspelt_options_and_numbers_out_of_range_are_usage_errors(option, value, words):
+    result = CliRunner().invoke(app, [option, value])
     assert result.exit_code == 2
-    assert "No such option: --labls" in result.stderr
+    assert words in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -181,7 +185,6 @@ def test_misspelt_option_is_a_usage_error():
         ({"precision": "fp8"}, ["'fp8'", "expected 'auto', 'float32' or 'bf16'"]),
         ({"seed": -1}, ["seed is -1"]),
         ({"learning-rate": 0}, ["learning rate 0"]),
-        ({"limit": 0}, ["limit is 0"]),
     ],
 )
 def test_refusals_are_one_sentence_and_exit_code_2(command, tmp_path, changes, words):

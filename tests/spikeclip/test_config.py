@@ -112,6 +112,7 @@ def test_other_forms_of_a_schedule_are_refused(text):
         {"weight_decay": -0.1},
         {"seed": -1},
         {"optimizer": "sgd"},
+        {"precision": "fp16"},
         {"muon_learning_rate": 0.0},
         {"muon_learning_rate": float("inf")},
     ],

@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from spikeclip.distributed import SynchronisedNorm, check_share, mean_of_all, processes, rank, share, synchronise
+from spikeclip.distributed import SynchronisedNorm, mean_of_all, processes, rank, share, synchronise
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
+from spikeclip.recipe import Recipe
+from spikeclip.training_run import check_batches
 from tests.spikeclip import distributed_worker
 
 ROOT = Path(__file__).parents[2]
@@ -76,13 +78,13 @@ def test_a_run_of_two_processes_that_was_cut_off_goes_on_to_the_same_bits(traine
 
 
 def test_batches_without_equal_shares_are_refused(trained):
-    assert (trained[1] / "refusal.txt").read_text() == "batches of 7 images for 2 processes; expected equal shares"
+    assert (trained[1] / "refusal.txt").read_text() == "batches of 7 examples for 2 processes; expected equal shares"
     assert not (trained[1] / "odd.safetensors").exists()
 
 
 def test_one_process_has_everything_to_itself():
     assert (processes(), rank(), share(7)) == (1, 0, slice(0, 7))
-    check_share(7)
+    check_batches(range(7), Recipe())
     x = torch.ones(3)
     assert mean_of_all(x) is x
 
@@ -124,6 +126,7 @@ def test_shares_are_equal():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spikeclip.distributed.processes", lambda: 4)
         patch.setattr("spikeclip.distributed.rank", lambda: 2)
+        patch.setattr("spikeclip.training_run.processes", lambda: 4)
         assert share(12) == slice(6, 9)
-        with pytest.raises(RefusedInput, match="batches of 13 images for 4 processes"):
-            check_share(13)
+        with pytest.raises(RefusedInput, match="batches of 13 examples for 4 processes"):
+            check_batches(range(13), Recipe())

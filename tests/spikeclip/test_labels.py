@@ -31,6 +31,7 @@ def test_one_of_two_sets_must_be_named(tmp_path):
         (VECTORS[:2], NAMES),
         (VECTORS[0], NAMES),
         (np.where(VECTORS > 1, np.nan, VECTORS), NAMES),
+        (1e300 * VECTORS.astype(np.float64), NAMES),
         (VECTORS.astype(int), NAMES),
         (np.array([["a", "b"]] * 3), NAMES),
         (np.array([[{}], [{}], [{}]], dtype=object), NAMES),

@@ -113,7 +113,7 @@ def test_a_gradient_of_zeros_moves_nothing_but_the_decay():
 
 def groups(model):
     """Names of the model's parameters by optimiser, and the run."""
-    run = Run(model, Recipe(schedule=((2, 1),), optimizer="muon"), lambda model, x, t: model(x), "cpu")
+    run = Run(model, Recipe(schedule=((2, 1),), optimizer="muon"), "cpu", lambda model, x, t: model(x))
     names = {p: name for name, p in model.named_parameters()}
     return [{names.get(p, "t") for g in o.param_groups for p in g["params"]} for o in run.optimizers], run
 

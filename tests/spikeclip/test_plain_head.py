@@ -1,19 +1,22 @@
 """The head in closed form: own names in the order that they had, scores as its equation says, foreign names far off."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from spikeclip.card import measure
 from spikeclip.checkpoint import Checkpoint, load, save
-from spikeclip.data import ImageSet
+from spikeclip.data import ImageSet, load_images
 from spikeclip.encoder import SpikeClip, fold_readout
 from spikeclip.errors import RefusedInput
 from spikeclip.evaluation import run
 from spikeclip.head_cli import app
 from spikeclip.labels import LabelSet
 from spikeclip.plain_head import with_plain_head
-from spikeclip.preprocess import Preprocessing
+from spikeclip.preprocess import CLIP_SAMPLES, Preprocessing
 
 NAMES = tuple("abcde")
 
@@ -130,3 +133,26 @@ def test_the_command_writes_a_checkpoint_that_is_compared_as_it_says(centred, la
     again = CliRunner().invoke(app, [str(tmp_path / "a.safetensors"), *words])
     assert again.exit_code == 2
     assert "stands there already" in again.stderr
+
+
+def test_accuracy_is_measured_by_the_names_of_classes(centred, images):
+    assert centred.label_names != images.label_names
+    x = torch.from_numpy(centred.preprocessing(images.images))
+    taken = [centred.label_names[i] for i in centred.model(x).argmax(1)]
+    right = [name == images.label_names[label] for name, label in zip(taken, images.labels, strict=True)]
+    assert measure(centred, images)["accuracy"] == np.mean(right)
+    with pytest.raises(RefusedInput, match="no labels to measure accuracy with"):
+        measure(centred, replace(images, labels=None))
+
+
+def test_the_command_resizes_as_the_checkpoint_says(centred, labels, tmp_path):
+    how = replace(centred.preprocessing, resize=CLIP_SAMPLES)
+    save(replace(centred, preprocessing=how), tmp_path / "a.safetensors")
+    np.savez(tmp_path / "labels.npz", set=labels.vectors, set__names=labels.names)
+    large = np.random.default_rng(3).integers(0, 256, (10, 40, 40, 3)).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", images=large)
+    files = {"--labels": "labels.npz", "--data": "images.npz", "-o": "open.safetensors"}
+    words = [str(part) for option, name in files.items() for part in (option, tmp_path / name)]
+    assert CliRunner().invoke(app, [str(tmp_path / "a.safetensors"), *words]).exit_code == 0
+    seen = load_images(str(tmp_path / "images.npz"), 16, None, CLIP_SAMPLES)
+    assert load(tmp_path / "open.safetensors").card["head"]["sha256"] == seen.sha256

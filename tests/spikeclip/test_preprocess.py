@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spikeclip.errors import RefusedInput
-from spikeclip.preprocess import Preprocessing, square, stated_resize
+from spikeclip.preprocess import ANTIALIASED, CLIP_SAMPLES, Preprocessing, square, stated_resize
 
 PIXELS = np.arange(256, dtype=np.uint8)
 
@@ -89,7 +89,7 @@ def noise(width, height, seed=0):
 @pytest.mark.parametrize("size", [32, 224])
 def test_clip_samples_are_the_published_recipe_s_picture_to_the_level(shape, size):
     image = noise(*shape)
-    np.testing.assert_array_equal(square(image, size), published(image, size))
+    np.testing.assert_array_equal(square(image, size, CLIP_SAMPLES), published(image, size))
 
 
 @pytest.mark.parametrize("size", [1, 20, 28, 33, 112, 300])
@@ -97,25 +97,25 @@ def test_samples_between_pixels_are_rounded_to_a_level(size):
     for shape in ((size, size), (61, 131), (150, 77)):
         image = noise(*shape)
         assert (
-            np.abs(square(image, size) - published(image, size)).max() <= 0.5 + 1e-9
+            np.abs(square(image, size, CLIP_SAMPLES) - published(image, size)).max() <= 0.5 + 1e-9
         )  # halves, computed in another order
 
 
 def test_an_image_of_32_pixels_is_itself_in_both_ways():
     image = noise(32, 32)
-    for antialias in (False, True):
-        np.testing.assert_array_equal(square(image, 32, antialias=antialias), np.asarray(image))
+    for resize in (CLIP_SAMPLES, ANTIALIASED):
+        np.testing.assert_array_equal(square(image, 32, resize), np.asarray(image))
 
 
 def test_smooth_squares_and_samples_differ_where_images_are_larger():
     image = noise(96, 96)
-    assert np.abs(square(image, 32).astype(int) - square(image, 32, antialias=True)).mean() > 20
+    assert np.abs(square(image, 32, CLIP_SAMPLES).astype(int) - square(image, 32, ANTIALIASED)).mean() > 20
 
 
 def test_an_image_that_is_a_line_is_refused_before_it_is_enlarged():
     with pytest.raises(RefusedInput, match="40000 x 3 pixels; expected at most 1024 times as long as wide"):
-        square(Image.new("RGB", (40_000, 3)), 32)
-    assert square(Image.new("RGB", (40_000, 3)), 32, antialias=True).shape == (32, 32, 3)
+        square(Image.new("RGB", (40_000, 3)), 32, CLIP_SAMPLES)
+    assert square(Image.new("RGB", (40_000, 3)), 32, ANTIALIASED).shape == (32, 32, 3)
 
 
 def test_settings_that_do_not_say_how_to_resize_are_antialiased():

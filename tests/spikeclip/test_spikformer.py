@@ -4,7 +4,9 @@ from typer.testing import CliRunner
 
 from export.cli import app
 from neuromorphic.reading.read import read_graph
-from spikeclip.spikformer import Spikformer
+from spikeclip.errors import RefusedInput
+from spikeclip.published import read_state
+from spikeclip.spikformer import Spikformer, load_spikformer
 
 SIZES = {"channels": 3, "width": 16, "depth": 2, "hidden": 32, "classes": 5}
 
@@ -41,12 +43,23 @@ def test_a_published_checkpoint_is_exported_by_itself(checkpoint, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [([], "--heads N"), (["--heads", "3"], "--heads N, which divides it"), (["--heads", "2", "-T", "0"], "-T")],
+    [
+        ([], "--heads N"),
+        (["--heads", "3"], "--heads N, which divides it"),
+        (["--heads", "0"], "--heads"),
+        (["--heads", "2", "-T", "0"], "-T"),
+    ],
 )
 def test_what_the_tensors_do_not_tell_has_to_be_said(checkpoint, tmp_path, arguments, words):
     done = export(checkpoint, *arguments, "-o", tmp_path / "net.nir")
     assert done.exit_code == 2
     assert words in " ".join(done.output.split())
+
+
+def test_no_heads_are_refused_in_python_too(checkpoint):
+    state, _ = read_state(checkpoint)
+    with pytest.raises(RefusedInput, match="expected --heads N, which divides it"):
+        load_spikformer(state, checkpoint, 0, 4)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,11 @@ def test_a_twins_checkpoint_is_read_as_it_was_written(twin, tmp_path):
         assert torch.equal(found.model.state_dict()[name], tensor)
 
 
+def test_a_twin_with_preprocessing_for_another_encoder_is_refused(twin):
+    with pytest.raises(RefusedInput, match="makes 3 channels of 32 pixels; expected the encoder's 3 of 16"):
+        replace(twin, preprocessing=Preprocessing(32))
+
+
 @pytest.mark.parametrize("centred", [True, False])
 def test_the_twins_logits_are_its_cosines(twin, task, labels, tmp_path, centred):
     save_twin(replace(twin, centred=centred), tmp_path / "a.safetensors")
@@ -93,7 +98,7 @@ def test_features_are_kept_and_not_computed_again(twin, task, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("files", "words"), [([], "has no config.json"), (["config.json"], "has no weights; expected")]
+    ("files", "words"), [([], "has no config.json"), (["config.json"], "has no model.safetensors or .*; expected")]
 )
 def test_a_clip_folder_with_missing_files_is_refused(tmp_path, files, words):
     for name in files:
@@ -104,7 +109,7 @@ def test_a_clip_folder_with_missing_files_is_refused(tmp_path, files, words):
 
 def test_a_missing_transformers_is_said_in_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(RefusedInput, match="'some/clip': is loaded by transformers, which is not installed"):
+    with pytest.raises(RefusedInput, match="'some/clip': reading it takes the package transformers, which"):
         load_teacher("some/clip")
 
 
@@ -144,12 +149,15 @@ def test_clip_sees_images_as_clip_does(clip_folder, task, labels):
     assert teacher.to_dict() == load_teacher(str(clip_folder)).to_dict()
 
 
-@pytest.mark.parametrize("broken", ["config.json", "model.safetensors"])
-def test_a_folder_with_a_broken_file_is_refused(clip_folder, tmp_path, broken):
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [("config.json", "its config.json is no readable JSON"), ("model.safetensors", "holds no readable CLIP")],
+)
+def test_a_folder_with_a_broken_file_is_refused(clip_folder, tmp_path, broken, words):
     for name in ("config.json", "model.safetensors"):
         content = (clip_folder / name).read_bytes()
         (tmp_path / name).write_bytes(content[:40] if name == broken else content)
-    with pytest.raises(RefusedInput, match="transformers can't load it as CLIP"):
+    with pytest.raises(RefusedInput, match=words):
         load_teacher(str(tmp_path))
 
 
@@ -158,5 +166,5 @@ def test_a_folder_that_lacks_a_tensor_is_refused(clip_folder, tmp_path):
     tensors = load_file(clip_folder / "model.safetensors")
     del tensors["visual_projection.weight"]
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(RefusedInput, match=r"has no tensor visual_projection\.weight; expected a CLIP model"):
+    with pytest.raises(RefusedInput, match=r"tensor visual_projection\.weight is missing"):
         load_teacher(str(tmp_path))

@@ -269,7 +269,7 @@ def test_a_wrong_clip_is_refused_in_our_words(train_command, clip, tmp_path):
     refused(train_command("cat", "dog", clip=tmp_path / "a.txt"), "a.txt", "is a file; expected the folder of a CLIP")
     (clip / "model.safetensors").write_bytes(b"no tensors")
     result = train_command("cat", "dog")
-    refused(result, "holds no readable CLIP with its tokenizer; expected a CLIP that transformers saved")
+    refused(result, "holds no readable CLIP; expected a CLIP that transformers saved")
     assert "header" not in result.output
     (clip / "config.json").write_text("{")
     refused(train_command("cat", "dog"), "its config.json is no readable JSON")

@@ -178,3 +178,9 @@ def test_a_run_that_diverges_is_refused_and_leaves_no_checkpoint(task, labels, t
     with pytest.raises(RefusedInput, match=r"the loss is .*expected a lower --learning-rate"):
         run(task, labels, tmp_path / "a.safetensors", replace(RECIPE, learning_rate=1e30, warmup=0.0))
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_preprocessing_of_another_size_is_refused_before_anything_is_trained(task, labels, tmp_path):
+    with pytest.raises(RefusedInput, match="makes 3 channels of 32 pixels; expected the encoder's 3 of 16"):
+        train(CONFIG, RECIPE, Preprocessing(image_size=32), task, None, labels, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())

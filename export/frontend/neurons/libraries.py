@@ -8,7 +8,7 @@ from export.frontend.neurons import norse, snntorch, spikingjelly
 from export.frontend.neurons.equations import Neurons
 
 READERS = (spikingjelly.read, snntorch.read, norse.read)
-"""What reads a neuron's equation off a module of some library, whose path messages name; asked in this order.
+"""Functions that read a neuron's equation off a module of some library, whose path messages name; asked in this order.
 
 Each returns None of a module that is none of its library, and refuses a neuron with another equation.
 """

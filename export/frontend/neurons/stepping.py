@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import returned_states
+from export.frontend.populations import decay_of
 from export.populations import thresholds
 
 
@@ -60,9 +61,9 @@ class Stepping(nn.Module):
         }
         for key, attribute in (("decay", "tau"), ("decay", "tau_mem"), ("synapse", "tau_syn")):
             if hasattr(membrane, attribute):
-                numbers[key] = _decay(getattr(membrane, attribute))
+                numbers[key] = decay_of(getattr(membrane, attribute))
         if f"{name}.synapse" in nodes:
-            numbers["synapse"] = _decay(nodes[f"{name}.synapse"].tau)
+            numbers["synapse"] = decay_of(nodes[f"{name}.synapse"].tau)
         if "decay" in numbers:
             numbers["resistance"] = _first(membrane.r)
         made = cls(neurons, factor, numbers, returned_states(original))
@@ -126,9 +127,3 @@ class Stepping(nn.Module):
 
 def _first(values: Any) -> float:
     return float(np.asarray(values, np.float64).reshape(-1)[0])
-
-
-def _decay(tau: Any) -> float:
-    from export.frontend.populations import decay_of
-
-    return decay_of(tau)

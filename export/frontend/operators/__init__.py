@@ -30,4 +30,4 @@ LOWERINGS: dict[Any, Callable[..., Any]] = {
     **products.TABLE,
     **neurons.TABLE,
 }
-"""What lowers each operator that has a lowering."""
+"""The lowering of each operator that has one."""

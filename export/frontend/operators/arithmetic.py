@@ -134,4 +134,4 @@ TABLE: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar), multiply),
     **dict.fromkeys((aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar), divide),
 }
-"""What lowers each operator."""
+"""The lowering of each operator."""

@@ -108,10 +108,6 @@ def _splitter(operator: Callable[..., list[Tensor]]) -> Callable[..., Any]:
     return lower
 
 
-def _item(context: Context, x: Any, index: int) -> Any:
-    return x[index]
-
-
 def _joiner(operator: Callable[..., Tensor]) -> Callable[..., Any]:
     def lower(context: Context, parts: list[Signal], dim: int = 0) -> Signal:
         """Terms of one node become one term of the whole; where a part has none of it, it is absent."""
@@ -186,7 +182,4 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.copy.default: copy,
     aten.select_scatter.default: assign,
 }
-"""What lowers each operator."""
-
-ITEM = _item
-"""What takes one of several results."""
+"""The lowering of each operator."""

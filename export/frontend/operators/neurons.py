@@ -173,4 +173,4 @@ TABLE: dict[Any, Callable[..., Any]] = {
     torch.ops.spikeclip.neurons.default: neurons,
     torch.ops.spikeclip.membrane.default: membrane,
 }
-"""What lowers each operator."""
+"""The lowering of each operator."""

@@ -69,4 +69,4 @@ def _alone(context: Context, x: Signal, scale: Tensor, shift: Tensor, path: str)
 
 
 TABLE: dict[Any, Callable[..., Any]] = {aten.batch_norm.default: batch_norm}
-"""What lowers each operator."""
+"""The lowering of each operator."""

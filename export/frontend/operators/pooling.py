@@ -212,4 +212,4 @@ TABLE: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((aten.adaptive_avg_pool2d.default, aten._adaptive_avg_pool2d.default), adaptive_average_pool),
     aten.adaptive_max_pool2d.default: adaptive_max_pool,
 }
-"""What lowers each operator."""
+"""The lowering of each operator."""

@@ -202,4 +202,4 @@ TABLE: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((aten.matmul.default, aten.bmm.default), multiply_matrices),
     aten.einsum.default: einsum,
 }
-"""What lowers each operator."""
+"""The lowering of each operator."""

@@ -300,4 +300,4 @@ TABLE: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((aten.sum.dim_IntList, aten.sum.default), total),
     **dict.fromkeys((aten.mean.dim, aten.mean.default), mean),
 }
-"""What lowers each operator."""
+"""The lowering of each operator."""

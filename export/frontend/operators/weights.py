@@ -250,4 +250,4 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.linear.default: linear,
     aten.addmm.default: add_product,
 }
-"""What lowers each operator."""
+"""The lowering of each operator."""

@@ -1,21 +1,19 @@
 """ONNX models of integers: frames or images in, sums and spikes out, and not one operator of floats."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, ValueInfoProto, helper
 
-from export.onnx.builder import IR_VERSION, OPSET, Builder
+from export.onnx.builder import Builder, write
 from export.onnx.images import BATCH
 from export.onnx.integers.supported import FRAMES, IMAGES, OUTPUTS, refusals
 from export.onnx.integers.unroll import unroll
 from export.onnx.integers.values import Value, number
 from neuromorphic.errors import RefusedInput
-from neuromorphic.files import write_bytes
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.metadata import KEY
 from neuromorphic.reading.frames import encode, image_size
 
 FORMAT = "spikeclip-onnx-integers"
@@ -34,16 +32,14 @@ def build(graph: Graph, spikes: bool = False) -> onnx.ModelProto:
             after the last step, under its name with `/membranes`, int32 `[N, *shape]`.
 
     Raises:
-        RefusedInput: with all reasons of `refusals`; or the images' frames are no bytes.
+        RefusedInput: with all reasons of `refusals`; or the images' frames are no bytes; or as of `Builder.model`.
     """
     if reasons := refusals(graph):
         raise RefusedInput("; ".join(reasons))
     steps = graph.metadata.time_steps or 1
     builder = Builder()
-    seen = (
-        _images(builder, graph, steps) if graph.metadata.preprocessing is not None else _frames(builder, graph, steps)
-    )
-    given, frames, first = seen
+    read = _frames if graph.metadata.preprocessing is None else _images
+    given, frames, first = read(builder, graph, steps)
     run = unroll(builder, graph, frames, _silence(builder, first))
     shape = graph.nodes[graph.output].shape
     wide = [builder.cast(f"{OUTPUTS}/wide.{t}", value.name, np.int64) for t, value in enumerate(run.outputs)]
@@ -53,12 +49,12 @@ def build(graph: Graph, spikes: bool = False) -> onnx.ModelProto:
         outputs.append(_stacked(builder, node.name, neurons.fired, TensorProto.BOOL, node.shape))
         left = builder.add("Identity", f"{node.name}/membranes", neurons.v)
         outputs.append(helper.make_tensor_value_info(left, TensorProto.INT32, [BATCH, *node.shape]))
-    return _finish(builder, given, outputs, graph)
+    return builder.model("integers", given, outputs, _document(graph), producer_name="spikeclip")
 
 
 def save(graph: Graph, path: Path) -> None:
     """Write the model of `graph`, every spike and membrane among its outputs, to `path`, whole or not at all."""
-    write_bytes(path, build(graph, spikes=True).SerializeToString(deterministic=True))
+    write(build(graph, spikes=True), path)
 
 
 def _images(builder: Builder, graph: Graph, steps: int) -> tuple[ValueInfoProto, list[Value], str]:
@@ -110,16 +106,11 @@ def _stacked(
     return helper.make_tensor_value_info(name, kind, [BATCH, len(steps), *shape])
 
 
-def _finish(builder: Builder, given: ValueInfoProto, outputs: list[ValueInfoProto], graph: Graph) -> onnx.ModelProto:
-    made = helper.make_graph(builder.nodes, "integers", [given], outputs, list(builder.constants.values()))
-    model = helper.make_model(
-        made, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="spikeclip"
-    )
+def _document(graph: Graph) -> dict[str, Any]:
+    """The metadata of the model."""
     metadata = graph.metadata
     document = {**metadata.document, "format": FORMAT, "time_steps": metadata.time_steps, "dt": metadata.dt}
     if metadata.readout is not None:
         readout = metadata.readout
         document["readout"] = {"time_weights": readout.time_weights.tolist(), "bias": readout.bias.tolist()}
-    helper.set_model_props(model, {KEY: json.dumps(document, allow_nan=False)})
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return document

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.onnx.builder import Builder
-from export.onnx.integers.values import Integers, Type, Value, byte, cast, digits, number, scaled, width
+from export.onnx.integers.values import Integers, Type, Value, added, byte, cast, digits, number, scaled, width
 from neuromorphic.ops import Affine, Conv2d, MaxPool2d, Scale, SelfAttention, Shapes, SumPool2d
 from neuromorphic.ops.windows import Windows
 
@@ -46,7 +46,7 @@ def add_conv(builder: Builder, name: str, conv: Conv2d, shapes: Shapes, x: Value
         inputs = (read, constant, zero, number(builder, 128, np.uint8))
         y = builder.add("ConvInteger", f"{name}/digit.{i}", *inputs, **settings)
         terms.append(scaled(builder, f"{name}/scaled.{i}", y, factor.reshape(-1, 1, 1), dtype))
-    return Value(_sum(builder, f"{name}/sum", terms), dtype, -bound, bound)
+    return Value(added(builder, f"{name}/sum", terms), dtype, -bound, bound)
 
 
 def _by_taps(
@@ -62,7 +62,7 @@ def _by_taps(
         matrix = weight[:, :, m, n].reshape(groups, channels // groups, -1).astype(dtype)
         constant = builder.constant(f"{base}.weight.{m}.{n}", matrix)
         terms.append(builder.add("MatMul", f"{name}/product.{m}.{n}", constant, seen))
-    return builder.add("Reshape", name, _sum(builder, f"{name}/sum", terms), builder.integers(-1, *shapes.output))
+    return builder.add("Reshape", name, added(builder, f"{name}/sum", terms), builder.integers(-1, *shapes.output))
 
 
 def add_affine(builder: Builder, name: str, affine: Affine, x: Value, base: str) -> Value:
@@ -80,7 +80,7 @@ def add_affine(builder: Builder, name: str, affine: Affine, x: Value, base: str)
         constant = builder.constant(f"{base}.weight.{i}", digit.T)
         y = builder.add("MatMulInteger", f"{name}/digit.{i}", read, constant, zero, number(builder, 128, np.uint8))
         terms.append(scaled(builder, f"{name}/scaled.{i}", y, factor, dtype))
-    return Value(_sum(builder, f"{name}/sum", terms), dtype, -bound, bound)
+    return Value(added(builder, f"{name}/sum", terms), dtype, -bound, bound)
 
 
 def add_scale(builder: Builder, name: str, scale: Scale, x: Value, base: str) -> Value:
@@ -103,7 +103,7 @@ def add_sum_pool(builder: Builder, name: str, pool: SumPool2d, shapes: Shapes, x
         y = builder.add("ReduceSum", name, wide, builder.integers(2, 3), keepdims=1)
     else:
         zero = number(builder, 0, dtype)
-        y = _sum(builder, name, [tap for *_, tap in _taps(builder, name, wide, pool.windows, shapes, zero)])
+        y = added(builder, name, [tap for *_, tap in _taps(builder, name, wide, pool.windows, shapes, zero)])
     return Value(y, dtype, low, high)
 
 
@@ -156,10 +156,3 @@ def _taps(
             last = (first[0] + sh * (rows - 1) + 1, first[1] + sw * (columns - 1) + 1)
             where = (builder.integers(*part) for part in (first, last, (2, 3), (sh, sw)))
             yield m, n, builder.add("Slice", f"{name}/tap.{m}.{n}", x, *where)
-
-
-def _sum(builder: Builder, name: str, terms: list[str]) -> str:
-    found = terms[0]
-    for i, term in enumerate(terms[1:]):
-        found = builder.add("Add", f"{name}.{i}", found, term)
-    return found

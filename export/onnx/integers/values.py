@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 Type = type[np.uint8] | type[np.int32] | type[np.int64]
 
 ZERO = 128
-"""What stands for 0 in an unsigned byte of signed numbers."""
+"""The unsigned byte that stands for 0 among signed numbers."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,15 @@ def total(builder: Builder, name: str, values: Sequence[Value]) -> Value:
     low, high = sum(v.low for v in values), sum(v.high for v in values)
     dtype = width(low, high, *(bound for v in values for bound in (v.low, v.high)))
     names = [cast(builder, f"{name}/{i}", value, dtype) for i, value in enumerate(values)]
-    found = names[0]
-    for i, term in enumerate(names[1:]):
+    return Value(added(builder, name, names), dtype, low, high)
+
+
+def added(builder: Builder, name: str, terms: Sequence[str]) -> str:
+    """The sum of tensors of one type; of one, itself."""
+    found = terms[0]
+    for i, term in enumerate(terms[1:]):
         found = builder.add("Add", f"{name}.{i}", found, term)
-    return Value(found, dtype, low, high)
+    return found
 
 
 def plus(builder: Builder, name: str, x: Value, constant: Integers) -> Value:

@@ -51,6 +51,6 @@ def rates(prepared: PreparedModule, images: int = 3, seed: int = 0) -> dict[str,
     """The share of spikes of every population."""
     recorded = prepared.record(prepared.inputs.random(images, prepared.time_steps, seed))
     return {
-        name: float(np.bitwise_count(bits).sum() / (np.prod(shape) * np.prod(bits.shape[:2])))
-        for name, (bits, shape) in recorded.spikes.items()
+        name: train.count() / (train.neurons * float(np.prod(train.bits.shape[:2])))
+        for name, train in recorded.spikes.items()
     }

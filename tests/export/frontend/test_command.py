@@ -62,6 +62,26 @@ def test_options_that_contradict_the_file_are_refused(folder, said):
         prepare_as_in(options(folder, **said), read_graph(folder / "net.nir"))
 
 
+@pytest.mark.parametrize(
+    "option",
+    [["--format", "onnx"], ["--standard-nodes"], ["--labels", "x.npz"], ["--heads", "2"], ["--image-size", "8"]],
+)
+def test_options_of_encoders_are_refused_before_the_module_runs(folder, tmp_path, option):
+    out = tmp_path / "net.out"
+    done = invoke(export, "--module", spec(folder), *SHAPE, *option, "-o", out)
+    assert done.exit_code == 2
+    assert f"{option[0]}" in done.output
+    assert "expected it without --module" in done.output
+    assert "your own Python" not in done.output
+    assert not out.exists()
+
+
+def test_a_module_is_not_written_as_nir_to_a_file_called_onnx(folder, tmp_path):
+    done = invoke(export, "--module", spec(folder), *SHAPE, "-o", tmp_path / "net.onnx")
+    assert done.exit_code == 2
+    assert "--format onnx is of SpikeCLIP's encoders" in " ".join(done.output.split())
+
+
 def test_a_graph_that_is_of_no_module_is_refused(folder):
     from tests.neuromorphic.graphs import chain, lif
 

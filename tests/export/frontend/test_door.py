@@ -190,7 +190,7 @@ def test_the_same_with_one_image_at_a_time_has_a_meaning():
     frames = prepared.inputs.random(3, 4, 0)
     trace = run(from_nir(prepared.graph), frames)
     found = prepared.record(frames, batch=1)
-    assert (found.spikes["lif"][0] == trace.spikes["lif"].bits).all()
+    assert (found.spikes["lif"].bits == trace.spikes["lif"].bits).all()
 
 
 class Positions(nn.Module):
@@ -211,6 +211,11 @@ def test_a_positional_embedding_becomes_what_neurons_leak_to():
     prepared = prepare(Positions(), 3, 8, 8)
     assert prepared.graph.nodes["lif"].v_leak.any()
     assert_same(prepared)
+
+
+def test_an_unknown_kind_of_input_is_refused():
+    with pytest.raises(RefusedInput, match="input kind 'events'; expected real, spikes, counts"):
+        prepare(Positions(), 3, 8, 8, input_kind="events")
 
 
 @pytest.mark.parametrize(

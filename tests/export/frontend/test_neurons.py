@@ -118,7 +118,7 @@ def test_a_loop_over_time_rolls_up_and_stays_the_same(reset, tau):
     )
     prepared = prepare(lively(net), 3, 8, 8)
     assert {"layers.2", "layers.6"} <= set(prepared.graph.nodes)
-    assert prepared.readout.time_weights == (0.25,) * 4
+    assert prepared.readout.time_weights.tolist() == [0.25] * 4
     assert_same(prepared)
 
 
