@@ -40,11 +40,7 @@ FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "s
 
 
 def survey(file: h5py.File, path: Path) -> None:
-    """Refuse what reaches outside the file, loops, or is too large; reads no array but of text.
-
-    Args:
-        file: opened for reading.
-        path: named in messages.
+    """Refuse what reaches outside an open file, loops, or is too large; reads no array but of text.
 
     Raises:
         RefusedInput: anything but plain groups and datasets, stored in this file, of a bounded number and size.
