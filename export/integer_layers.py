@@ -49,11 +49,13 @@ class IntegerConv(nn.Module):
         self.bound = float(sums.max())
         exact = all(magnitude_bits(s, fraction_bits(row)) <= SINGLE for s, row in zip(sums, weight, strict=True))
         self.weight: Tensor
-        self.register_buffer("weight", torch.tensor(weight, dtype=torch.float32 if exact else torch.float64))
+        weights = torch.tensor(weight, dtype=torch.float32 if exact else torch.float64)
+        self.register_buffer("weight", weights.to(memory_format=torch.channels_last))  # the faster order
         self.settings = (node["stride"], node["padding"], node["dilation"], node["groups"])
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.conv2d(x.flatten(0, 1).to(self.weight.dtype), self.weight, None, *self.settings)
+        images = x.flatten(0, 1).to(self.weight.dtype, memory_format=torch.channels_last)
+        y = F.conv2d(images, self.weight, None, *self.settings)
         return y.to(torch.int32).reshape(*x.shape[:2], *y.shape[1:])
 
 

@@ -20,7 +20,7 @@ from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.exactness import doubles, exact_in_doubles_on
 from neuromorphic.analysis.intervals import fractions, graded_intervals
 from neuromorphic.execution import kernels
-from neuromorphic.execution.fronts import COUNTS, Front, Type, spans, synapses
+from neuromorphic.execution.fronts import COUNTS, Front, Type, is_plain, spans, synapses
 from neuromorphic.execution.positions import by_position, layout, maps, positions
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import SpikeTrain
@@ -29,7 +29,6 @@ from neuromorphic.ops import (
     ChipPopulation,
     Delay,
     Float64,
-    Lif,
     LoihiLif,
     MaxPool2d,
     Neurons,
@@ -41,8 +40,8 @@ from neuromorphic.ops import (
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.widths import ALIGNMENT, STATE_LIMIT
 
-CACHE = 2**20
-"""Bytes of spikes that a batch's largest node may send, so that they stay near the processor."""
+CACHE = 2**21
+"""Bytes of spikes that a batch's largest node may send; the time per image hardly depends on it."""
 
 T = TypeVar("T")
 
@@ -87,9 +86,11 @@ class Compiled:
     def __init__(self, graph: Graph, time_steps: int) -> None:
         self.graph, self.time_steps = graph, time_steps
         self.biases = biases(graph)
+        self.reads: dict[str, Type] = {}
         self.sent: dict[str, Type] = {}
         self.fronts: dict[str, Front] = {}
         for node in graph.nodes.values():
+            self.reads[node.name] = self._reads(node)
             front = self._front(node)
             if front is not None:
                 self.fronts[node.name] = front
@@ -145,7 +146,7 @@ class Compiled:
             parts.append(x)
         first, *others = parts
         for x in others:
-            first = np.add(first, x, dtype=self._reads(node))
+            first = np.add(first, x, dtype=self.reads[node.name])
         return first
 
     def _compute(self, node: Node, x: Array, ran: Ran[Any]) -> Array:
@@ -171,14 +172,11 @@ class Compiled:
             front = Front.currents(x.dtype, x.dtype if chip else floats)
         batch, lying = len(x), layout(node.shape)
         spikes, v = np.empty((batch, self.time_steps, *lying), COUNTS), np.empty((batch, *lying), floats)
-        sums, (numbers, threshold) = np.empty(lying[1], front.sums), self.neurons[node.name]
-        saturations = np.zeros(1, np.int64)
+        kind, numbers = (0,) * (kernels.CHIP if chip else kernels.LEAKY), self.neurons[node.name]
+        saturations = kernels.neuron_layer(front.argument(x), np.empty(0, front.sums), kind, numbers, spikes, v)
         if chip:
-            numbers = (*numbers, saturations)
-        kernels.neuron_layer(front.argument(x), sums, numbers, threshold, spikes, v)
-        if chip:
-            ran.overflows[node.name] = Overflows(saturations=int(saturations[0]))
-        ran.membranes[node.name] = maps(v[:, None], node.shape)[:, 0]
+            ran.overflows[node.name] = Overflows(saturations=int(saturations))
+        ran.membranes[node.name] = v.swapaxes(1, 2).reshape(batch, *node.shape)  # a view; not all want to see it
         return spikes
 
     def _by_itself(self, node: Node, x: Array, ran: Ran[Any]) -> Array:
@@ -220,6 +218,8 @@ class Compiled:
 
     def _reads(self, node: Node) -> Type:
         """Type of the sum that a node reads."""
+        if any(source not in self.sent for source in node.sources):
+            raise TypeError(f"node {node.name!r} stands before one that it reads")
         types = [self.sent[source] for source in node.sources]
         if all(each == COUNTS for each in types) and len(types) <= np.iinfo(COUNTS).max:
             return COUNTS
@@ -238,9 +238,7 @@ class Compiled:
 
     def _front(self, node: Node) -> Front | None:
         """How a compiled kernel computes a node; None where none does."""
-        if any(source not in self.sent for source in node.sources):
-            raise TypeError(f"node {node.name!r} stands before one that it reads")
-        reads, bias, operation = self._reads(node), self.biases[node.name], node.operation
+        reads, bias, operation = self.reads[node.name], self.biases[node.name], node.operation
         whole = self._whole(*(reader.name for reader in self.graph.readers(node.name)))
         sums = whole if whole is not None and reads.kind in "iu" else self._floats(node)
         given = reads if reads == COUNTS or sums.kind == "i" else sums
@@ -251,37 +249,28 @@ class Compiled:
             return Front(kernels.MAXIMA, given, 1, added, spans(operation.windows, node, 1), given)
         return synapses(node, given, sums)
 
-    def _numbers(self, node: Node) -> tuple[kernels.Numbers, Array] | None:
-        """The numbers and the threshold of a population's kernel; None where it has none."""
-        operation, bias = node.operation, self.biases[node.name]
+    def _numbers(self, node: Node) -> kernels.Numbers | None:
+        """The numbers of a population's kernel; None where it has none."""
+        operation, bias, floats = node.operation, self.biases[node.name], self._floats(node)
         if isinstance(operation, LoihiLif):
-            kept = UNITY - operation.decay
-            if operation.current_lasts or kept & (kept - 1) or self._may_wrap(node, operation):
+            kept = UNITY - np.asarray(operation.decay)
+            if operation.current_lasts or np.any(kept & (kept - 1)) or self._may_wrap(node, operation):
                 return None
-            scaled = operation.threshold * 2.0**ALIGNMENT
-            of_chip = (operation.drive + bias, operation.bias, scaled)
-            drive, constant, threshold = (by_position(_full(n, node, np.float32), node.shape) for n in of_chip)
-            return (np.float32(kept / UNITY), drive, constant, self._may_saturate(node, operation)), threshold
-        if isinstance(operation, Lif) and not (operation.leak.any() or operation.reset.any() or operation.subtracts):
+            floats = np.dtype(np.float32)
+            threshold = operation.threshold * 2.0**ALIGNMENT
+            numbers: tuple[Array, ...] = (kept / UNITY, operation.drive + bias, operation.bias, threshold)
+        elif is_plain(operation):
             numbers = (bias, operation.gain, operation.decay, operation.threshold)
-            *rest, threshold = (by_position(_full(n, node, self._floats(node)), node.shape) for n in numbers)
-            return tuple(rest), threshold
-        return None
-
-    def _currents(self, node: Node, lif: LoihiLif) -> tuple[Float64, Float64]:
-        """The least and the greatest u before it wraps, whatever the input."""
-        read, own = graded_intervals(self.graph)[node.name], lif.drive + self.biases[node.name]
-        return (read.low + own) * 2**ALIGNMENT, (read.high + own) * 2**ALIGNMENT
+        else:
+            return None
+        first, second, third, last = (by_position(_full(n, node, floats), node.shape) for n in numbers)
+        return first, second, third, last
 
     def _may_wrap(self, node: Node, lif: LoihiLif) -> bool:
-        low, high = self._currents(node, lif)
+        """Whether some input could bring a u beyond its width."""
+        read, own = graded_intervals(self.graph)[node.name], lif.drive + self.biases[node.name]
+        low, high = ((bound + own) * 2**ALIGNMENT for bound in (read.low, read.high))
         return bool(low.min() <= -STATE_LIMIT or high.max() > STATE_LIMIT)
-
-    def _may_saturate(self, node: Node, lif: LoihiLif) -> bool:
-        """Whether some input could bring a v below: it keeps so much of each step's u and bias, rounded up."""
-        low, _ = self._currents(node, lif)
-        growth = sum((1 - lif.decay / UNITY) ** t for t in range(self.time_steps))
-        return bool((growth * np.minimum(low + lif.bias, 0)).min() <= -STATE_LIMIT)
 
     def _fuses(self, node: Node) -> bool:
         """Whether a population is computed together with its one source."""

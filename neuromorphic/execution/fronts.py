@@ -5,19 +5,19 @@ Maps lie as `[B, T, P, C]`: positions, then channels.
 
 import math
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, TypeGuard, assert_never
 
 import numpy as np
 
 from neuromorphic.execution import kernels
-from neuromorphic.execution.positions import layout, maps, positions
 from neuromorphic.ir.graph import Node
 from neuromorphic.ops import (
     Affine,
+    AnyOperation,
     Array,
     Conv2d,
     Delay,
-    Kernel,
+    Lif,
     MaxPool2d,
     Neurons,
     Scale,
@@ -30,16 +30,16 @@ from neuromorphic.ops.windows import Windows
 
 Type = np.dtype[Any]
 
-Spans = tuple[Array, Array, Array, Array]
-"""`first`, `offset`, `begin` and `end` of `kernels`, int32."""
+NONE: kernels.Spans = (np.zeros(1, np.int32),) * 4
 
-NONE: Spans = (np.zeros(1, np.int32),) * 4
-
-ALL: Spans = (np.array([0, 1], np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.int32))
+ALL: kernels.Spans = (np.array([0, 1], np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.int32))
 """Of a matrix, which reads one position and returns one."""
 
 COUNTS: Type = np.dtype(np.uint8)
 """Of spikes, and of sums of them."""
+
+SHARED = 256
+"""Weights of an output from which on it is worth a list more to add up but once what two time steps have in common."""
 
 
 @dataclass(frozen=True)
@@ -59,34 +59,18 @@ class Front:
     reads: Type
     most: int
     weight: Array
-    spans: Spans
+    spans: kernels.Spans
     sums: Type
 
     def argument(self, x: Array) -> kernels.Front:
         """The first one of every kernel, for x `[B, T, P, C]`."""
-        return (0,) * self.mode, self.most, np.ascontiguousarray(x, self.reads), self.weight, *self.spans
+        pairs = x.shape[1] // 2 if self.mode == kernels.EVENTS and len(self.weight) >= SHARED else 0
+        return (0,) * self.mode, self.most, pairs, np.ascontiguousarray(x, self.reads), self.weight, self.spans
 
     @classmethod
     def currents(cls, reads: Type, sums: Type) -> "Front":
         """Of neurons that take what they read as it is."""
         return cls(kernels.CURRENTS, reads, 1, np.zeros((1, 1), sums), NONE, sums)
-
-
-def kernel(node: Node, dtype: type[np.floating]) -> Kernel | None:
-    """`y = W x` of spikes: uint8 `[B, *input shape]`, of one node, to `[B, *shape]` of `dtype`, which holds every sum.
-
-    None where a node has no compiled kernel.
-    """
-    front = synapses(node, COUNTS, np.dtype(dtype))
-    if front is None:
-        return None
-
-    def compute(x: Array) -> Array:
-        y = np.empty((len(x), 1, *layout(node.shape)), dtype)
-        kernels.layer(front.argument(positions(x[:, None], node.input_shape)), y)
-        return maps(y, node.shape)[:, 0]
-
-    return compute
 
 
 def synapses(node: Node, given: Type, sums: Type) -> Front | None:
@@ -117,7 +101,7 @@ def _apart(node: Node, conv: Conv2d, given: Type, sums: Type) -> Front:
     return Front(kernels.CHANNELS, given, 1, weight, spans(conv.windows, node, 1), sums)
 
 
-def spans(windows: Windows, node: Node, channels: int) -> Spans:
+def spans(windows: Windows, node: Node, channels: int) -> kernels.Spans:
     """Which positions each output position sees on the map, and the rows of weights that these meet."""
     rows, columns = windows.taps(node.shape)
     above, beside = ((at >= 0) & (at < size) for at, size in zip((rows, columns), node.input_shape[1:], strict=True))
@@ -131,3 +115,8 @@ def spans(windows: Windows, node: Node, channels: int) -> Spans:
     offset = (tap - position)[starts] * channels
     found = (first, offset, position[starts], position[ends] + 1)
     return tuple(each.astype(np.int32) for each in found)  # type: ignore[return-value]
+
+
+def is_plain(operation: AnyOperation) -> TypeGuard[Lif]:
+    """Whether these are leaky neurons that rest and reset at 0: those of `firing.leak`."""
+    return isinstance(operation, Lif) and not (operation.leak.any() or operation.reset.any() or operation.subtracts)

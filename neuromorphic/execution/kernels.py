@@ -1,5 +1,8 @@
 """What `compiled` runs, compiled by Numba: sums of a layer, and the neurons behind them over all time steps.
 
+Numba keeps what it compiled beside this file, until the file changes.  After a change of `firing`, `lists`, `registers`
+or `rows` alone: `touch` it.
+
 Maps are `[P, C]`: positions, then channels, so that what one spike adds to all output channels lies side by side.  An
 output position's membranes stay in the processor's first cache while T steps pass.
 
@@ -13,22 +16,22 @@ A kernel's first argument, `front`, is what its sums are made of:
 
     mode            how x becomes what arrives, one of those below
     most            that an element of x counts, where it is made of spikes
+    pairs           of steps, t and t + pairs, that share the sums of spikes that both have
     x               `[B, T, P, C]`; uint8 where it is made of spikes; of a single step where all steps are the same
     weight          `[taps C, O]`; `[taps, C]` of channels on their own; of maxima what is added to x, `[1 or P, C]`
-    first, offset, begin, end   the spans
+    spans           first, offset, begin, end, int32
 
-Then come, of neurons, room for `sums`, `[O]` of their type; their numbers, each `[1 or Q, O]`; and, of all kernels,
-room for what they return: `[B, T, Q, O]`, uint8 of spikes, and v after the last step, `[B, Q, O]`.
+Then come, of neurons, an array of the type of their sums; their kind and numbers, each `[1 or Q, O]` of v's type;
+and, of all kernels, room for what they return: `[B, T, Q, O]`, uint8 of spikes, and v after the last step, `[B, Q, O]`.
 """
-
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from neuromorphic.execution.rows import add_rows
+from neuromorphic.execution.firing import integrate, leak
+from neuromorphic.execution.lists import EIGHT, SET, append
+from neuromorphic.execution.rows import add_row, sum_rows
 from neuromorphic.ops.types import Array
-from neuromorphic.ops.widths import STATE_LIMIT
 
 Mode = tuple[int, ...]
 """How x becomes what arrives, as the length of a tuple: the compiler knows it, and compiles that way alone."""
@@ -37,133 +40,158 @@ EVENTS, VALUES, CHANNELS, MAXIMA, CURRENTS = range(1, 6)
 """Rows of weights where there are spikes; rows times values; each channel on its own, weighed or its maximum; as it
 is."""
 
-Front = tuple[Mode, int, Array, Array, Array, Array, Array, Array]
+Spans = tuple[Array, Array, Array, Array]
 
-Numbers = tuple[Any, ...]
-"""Bias, gain and decay of leaky neurons; kept, drive, bias, saturates and saturations of the chip's."""
+Front = tuple[Mode, int, int, Array, Array, Spans]
 
-LEAKY = 3
-"""How many leaky neurons have."""
+LEAKY, CHIP = 1, 2
+"""Neurons, as the length of a tuple likewise: those of `firing.leak` and those of `firing.integrate`."""
+
+Numbers = tuple[Array, Array, Array, Array]
+"""Bias, gain, decay and threshold of leaky neurons; kept, drive, bias and threshold of the chip's."""
 
 
 @njit(nogil=True, cache=True)
 def layer(front: Front, y: Array) -> None:
     """`y[b, t, q] = Σ weight x`, y `[B, T, Q, O]`."""
-    mode, most, x = front[:3]
-    start, active = _lists(mode, most, x)
-    sums = np.empty(y.shape[3], y.dtype)
+    mode, most, pairs, x, weight, spans = front
+    start, active = _lists(mode, most, pairs, x)
+    sums, onto = np.zeros((pairs + 2, y.shape[3]), y.dtype), _onto(pairs, x)
     for b in range(x.shape[0]):
         if len(mode) == EVENTS:
-            _list(x, b, most, start, active)
-        for t in range(x.shape[1]):
-            for q in range(y.shape[2]):
-                _sum(front, b, t, start, active, q, sums)
+            _list(x, b, most, pairs, start, active)
+        for q in range(y.shape[2]):
+            _share(mode, pairs, x, weight, spans, q, start, active, sums)
+            for t in range(x.shape[1]):
+                _sum(mode, x, weight, spans, b, t, q, start, active, sums, onto)
                 for o in range(y.shape[3]):
-                    y[b, t, q, o] = sums[o]
+                    y[b, t, q, o] = sums[-1, o]
 
 
 @njit(nogil=True, cache=True)
-def neuron_layer(front: Front, sums: Array, numbers: Numbers, threshold: Array, spikes: Array, v: Array) -> None:
-    """A layer and neurons behind it, leaky ones or the chip's by how many `numbers` they have."""
-    mode, most, x = front[:3]
-    start, active = _lists(mode, most, x)
-    after = np.empty(v.shape[2], v.dtype)
+def neuron_layer(front: Front, like: Array, kind: Mode, numbers: Numbers, spikes: Array, v: Array) -> int:
+    """A layer and the neurons behind it.
+
+    Returns:
+        how many v of the chip's neurons were below the least.
+    """
+    mode, most, pairs, x, weight, spans = front
+    start, active = _lists(mode, most, pairs, x)
+    sums, onto = np.zeros((pairs + 2, v.shape[2]), like.dtype), _onto(pairs, x)
+    saturations = 0
     for b in range(x.shape[0]):
         if len(mode) == EVENTS:
-            _list(x, b, most, start, active)
+            _list(x, b, most, pairs, start, active)
         for q in range(v.shape[1]):
-            row = _row(threshold, q)
+            first, second, third, threshold = numbers
+            of_position = (_at(first, q), _at(second, q), _at(third, q), _at(threshold, q), v[b, q])
             v[b, q] = 0
+            _share(mode, pairs, x, weight, spans, q, start, active, sums)
             for t in range(spikes.shape[1]):
                 if t < x.shape[1]:
-                    _sum(front, b, t, start, active, q, sums)
-                if len(numbers) == LEAKY:  # the compiler knows
-                    _leak(sums, numbers, b, q, v, after)
+                    _sum(mode, x, weight, spans, b, t, q, start, active, sums, onto)
+                if len(kind) == LEAKY:
+                    leak(sums[-1], *of_position, spikes[b, t, q])
                 else:
-                    _integrate(sums, numbers, b, q, v, after)
-                for o in range(after.shape[0]):
-                    fired = after[o] > threshold[row, o]
-                    spikes[b, t, q, o] = fired
-                    v[b, q, o] = v.dtype.type(0) if fired else after[o]
-
-
-# Loops below are short and read few arrays each, because LLVM vectorises only those that it can tell apart.
+                    saturations += integrate(sums[-1], *of_position, spikes[b, t, q])
+    return saturations
 
 
 @njit(nogil=True, cache=True)
-def _leak(sums: Array, numbers: Numbers, b: int, q: int, v: Array, after: Array) -> None:
-    """`v += decay (gain (sum + bias) - v)`."""
-    bias, gain, decay = numbers
-    i, j, k = _row(bias, q), _row(gain, q), _row(decay, q)
-    for o in range(after.shape[0]):
-        after[o] = (sums[o] + bias[i, o]) * gain[j, o]
-    for o in range(after.shape[0]):
-        after[o] = v[b, q, o] + (after[o] - v[b, q, o]) * decay[k, o]
+def step(x: Array, numbers: Numbers, v: Array, spikes: Array) -> None:
+    """One time step of leaky neurons: x, v and spikes `[B, N]`, numbers `[N]`."""
+    for b in range(x.shape[0]):
+        leak(x[b], *numbers, v[b], spikes[b])
 
 
-@njit(nogil=True, cache=True)
-def _integrate(sums: Array, numbers: Numbers, b: int, q: int, v: Array, after: Array) -> None:
-    """`v = trunc(kept v) + 64 (sum + drive) + bias`, as of `LoihiLif`.
-
-    Numbers are integers in float32, as in `ops.loihi.LoihiNeurons`; no u wraps here.  `kept` is 0, 1 or a power of two
-    between; the threshold is one of v, above which v saturates unseen.  Where v may saturate below (`saturates`),
-    `saturations[0]` counts it.
-    """
-    kept, drive, bias, saturates, saturations = numbers
-    i, j, least = _row(drive, q), _row(bias, q), np.float32(1 - STATE_LIMIT)
-    for o in range(after.shape[0]):
-        after[o] = (np.float32(sums[o]) + drive[i, o]) * np.float32(64)
-    for o in range(after.shape[0]):
-        after[o] += np.float32(np.int32(v[b, q, o] * kept)) + bias[j, o]
-    if saturates:
-        low = 0
-        for o in range(after.shape[0]):
-            low += after[o] < least
-            after[o] = max(after[o], least)
-        saturations[0] += low
+@njit(nogil=True, cache=True, forceinline=True)
+def _at(numbers: Array, q: int) -> Array:
+    """A position's numbers: there is one row for all, or one for each."""
+    row: Array = numbers[q if numbers.shape[0] > 1 else 0]
+    return row
 
 
-@njit(nogil=True, cache=True)
-def _row(numbers: Array, q: int) -> int:
-    """The row of a position's numbers: there is one for all, or one for each."""
-    return q if numbers.shape[0] > 1 else 0
+# Where step t and step t + pairs have spikes in common, what these add up to is computed once.  So there is a list of
+# each step's own spikes, and, behind those, one of what each pair shares; of a last odd step all are its own.
 
 
-@njit(nogil=True, cache=True)
-def _lists(mode: Mode, most: int, x: Array) -> tuple[Array, Array]:
-    """Room for where the spikes of a step and position begin, and for an image's spikes."""
+@njit(nogil=True, cache=True, forceinline=True)
+def _lists(mode: Mode, most: int, pairs: int, x: Array) -> tuple[Array, Array]:
+    """Room for where the spikes of a list and position begin, and for an image's spikes."""
     steps, positions, channels = x.shape[1:]
     if len(mode) != EVENTS:
         return np.empty((1, 1), np.int32), np.empty(1, np.int32)
-    active = np.empty(steps * positions * channels * most + 1, np.int32)
-    return np.empty((steps, positions + 1), np.int32), active
+    room = steps * positions * channels * most + EIGHT
+    return np.empty((steps + pairs, positions + 1), np.int32), np.empty(room, np.int32)
 
 
-@njit(nogil=True, cache=True)
-def _list(x: Array, b: int, most: int, start: Array, active: Array) -> None:
-    """The spikes of image b, each as `p C + c`, by step and position; one that counts n is there n times."""
-    end = 0
-    for t in range(x.shape[1]):
-        for p in range(x.shape[2]):
-            start[t, p] = end
-            for c in range(x.shape[3]):  # without a branch: the next one overwrites what doesn't spike
-                active[end] = p * x.shape[3] + c
-                end += x[b, t, p, c] > 0
-                for i in range(1, most):
-                    active[end] = p * x.shape[3] + c
-                    end += x[b, t, p, c] > i
-        start[t, x.shape[2]] = end
+@njit(nogil=True, cache=True, forceinline=True)
+def _onto(pairs: int, x: Array) -> Array:
+    """The row of sums that each step's own spikes are added to: what it shares, or zeros."""
+    onto = np.full(x.shape[1], pairs)
+    for t in range(2 * pairs):
+        onto[t] = t if t < pairs else t - pairs
+    return onto
 
 
-@njit(nogil=True, cache=True)
-def _sum(front: Front, b: int, t: int, start: Array, active: Array, q: int, y: Array) -> None:
-    """What arrives at output position q: y `[O]`."""
-    mode, _, x, weight, first, offset, begin, end = front
-    y[:] = 0
+@njit(nogil=True, cache=True, forceinline=True)
+def _list(x: Array, b: int, most: int, pairs: int, start: Array, active: Array) -> None:
+    """The spikes of image b, each as `p C + c`, by list and position; one that counts n is there n times."""
+    steps, positions, channels = x.shape[1:]
+    sent, end = x[b].reshape(-1).view(np.uint8), 0  # as it is; the compiler also meets floats here
+    for i in range(steps + pairs):
+        step, both = (i - steps, True) if i >= steps else (i, i >= 2 * pairs)
+        beside = 0 if i < steps and both else positions * channels * (pairs if step < pairs else -pairs)
+        for p in range(positions):
+            start[i, p] = end
+            name, at = p * channels, (step * positions + p) * channels
+            for over in range(most):
+                for c in range(0, channels - EIGHT + 1, EIGHT):
+                    here = at + c
+                    end += append(sent, here, here + beside, both, np.uint8(over), np.int32(name + c), SET, active, end)
+                for c in range(channels // EIGHT * EIGHT, channels):
+                    active[end] = name + c
+                    end += sent[at + c] > over and (sent[at + c + beside] > over) == both
+        start[i, positions] = end
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _sum(
+    mode: Mode,
+    x: Array,
+    weight: Array,
+    spans: Spans,
+    b: int,
+    t: int,
+    q: int,
+    start: Array,
+    active: Array,
+    sums: Array,
+    onto: Array,
+) -> None:
+    """What arrives at output position q, to the last row of `sums`; its other ones are as `_share` leaves them."""
     if len(mode) == EVENTS:
-        for i in range(first[q], first[q + 1]):
-            add_rows(weight, active, start[t, begin[i]], start[t, end[i]], offset[i], y)
-    elif len(mode) == CURRENTS:
+        sum_rows(weight, spans, q, active, start, t, sums, onto[t], sums.shape[0] - 1)
+    else:
+        _sum_of_values(mode, x, weight, spans, b, t, q, sums[-1])
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _share(
+    mode: Mode, pairs: int, x: Array, weight: Array, spans: Spans, q: int, start: Array, active: Array, sums: Array
+) -> None:
+    """What the spikes add up to that steps have in common, to the first rows of `sums`."""
+    if len(mode) == EVENTS:
+        for k in range(pairs):
+            sum_rows(weight, spans, q, active, start, x.shape[1] + k, sums, pairs, k)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _sum_of_values(mode: Mode, x: Array, weight: Array, spans: Spans, b: int, t: int, q: int, y: Array) -> None:
+    """What arrives at output position q, where not all of x are spikes or each channel is on its own: y `[O]`."""
+    first, offset, begin, end = spans
+    y[:] = 0
+    if len(mode) == CURRENTS:
         for o in range(y.shape[0]):
             y[o] = x[b, t, q, o]
     elif len(mode) == VALUES:
@@ -183,37 +211,39 @@ def _sum(front: Front, b: int, t: int, start: Array, active: Array, q: int, y: A
     else:
         for i in range(first[q], first[q + 1]):
             for p in range(begin[i], end[i]):
-                row = _row(weight, p)
+                added = _at(weight, p)
                 if i == first[q] and p == begin[i]:
                     for o in range(y.shape[0]):
-                        y[o] = x[b, t, p, o] + weight[row, o]
+                        y[o] = x[b, t, p, o] + added[o]
                 for o in range(y.shape[0]):
-                    value = y.dtype.type(x[b, t, p, o] + weight[row, o])
+                    value = y.dtype.type(x[b, t, p, o] + added[o])
                     y[o] = value if value > y[o] else y[o]
 
 
 @njit(nogil=True, cache=True)
 def attention(x: Array, heads: int, scale: float, y: Array) -> None:
     """`y = scale · Q (Kᵀ V)` per head: x uint8 `[B, T, P, 3 D]`, spikes, to y `[B, T, P, D]`."""
-    width = y.shape[3]
+    steps, positions, width = y.shape[1:]
     size = width // heads
-    product = np.empty((width, size), y.dtype)
+    values, product = np.empty((positions * heads, size), y.dtype), np.empty((width, size), y.dtype)
+    answer = y.reshape(-1, size)
     for b in range(x.shape[0]):
-        for t in range(x.shape[1]):
-            product[:] = 0
-            for p in range(x.shape[2]):
-                for i in range(width):
-                    if x[b, t, p, width + i]:
-                        value = x[b, t, p, 2 * width + i // size * size : 2 * width + (i // size + 1) * size]
-                        for j in range(size):
-                            product[i, j] += value[j]
+        for t in range(steps):
             y[b, t] = 0
-            for p in range(x.shape[2]):
-                for i in range(width):
-                    if x[b, t, p, i]:
-                        row = y[b, t, p, i // size * size : (i // size + 1) * size]
-                        for j in range(size):
-                            row[j] += product[i, j]
+            product[:] = 0
+            for p in range(positions):
+                for h in range(heads):
+                    for j in range(size):
+                        values[p * heads + h, j] = x[b, t, p, 2 * width + h * size + j]
+                    for i in range(h * size, (h + 1) * size):
+                        if x[b, t, p, width + i]:
+                            add_row(values, p * heads + h, product, i)
+            for p in range(positions):
+                for h in range(heads):
+                    for i in range(h * size, (h + 1) * size):
+                        if x[b, t, p, i]:
+                            add_row(product, i, answer, ((b * steps + t) * positions + p) * heads + h)
+            for p in range(positions):
                 for j in range(width):
                     y[b, t, p, j] *= scale
 

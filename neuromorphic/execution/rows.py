@@ -1,71 +1,133 @@
 """Rows of weights added up in the processor's vector registers, as an instruction for `kernels`.
 
 A loop that Numba compiles would read and write the sum in memory for every few rows, since LLVM can't tell that it is
-not among the weights.  Here the sum stays in registers while rows pass, 32 bytes in each.
+not among the weights.  Here the sum stays in registers while rows pass.
 """
 
+from itertools import pairwise
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-REGISTER = 32
-"""Bytes of a vector register."""
+from neuromorphic.execution.registers import REGISTER, along, constant, rows
 
 BLOCKS = (8, 4, 2, 1)
 """Registers that a part of the sum takes, as long as it has so many numbers left; then number by number."""
 
 
+AHEAD = 4
+"""Rows whose place is found before it is their turn: loads that wait for it would hold up the others."""
+
+
 @intrinsic
-def add_rows(context: Any, weight: Any, rows: Any, begin: Any, end: Any, offset: Any, y: Any) -> tuple[Any, Any]:
-    """`y += Σ_{begin <= i < end} weight[offset + rows[i]]`: weight `[n, O]` and y `[O]`, contiguous and of one type."""
-    return types.void(weight, rows, begin, end, offset, y), _generate
+def add_row(_context: Any, x: Any, i: Any, y: Any, j: Any) -> tuple[Any, Any]:
+    """`y[j] += x[i]`: rows of arrays of one type and width."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, i, y, j = rows(context, builder, signature, arguments)
+        add = builder.add if y.integer else builder.fadd
+        source, target = (builder.mul(row, y.length) for row in (i, j))
+
+        def body(o: Any, lanes: int) -> None:
+            place = builder.add(target, o)
+            added = x.load(builder.add(source, o), lanes)
+            y.store(add(y.load(place, lanes), added), place, lanes)
+
+        along(context, builder, y.length, y.size, body)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, y, types.intp), generate
 
 
-def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    weight, rows, y = (
-        context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 1, 5)
-    )  # fmt: skip
-    begin, end, offset = (
-        context.cast(builder, arguments[i], signature.args[i], types.intp) for i in (2, 3, 4)
-    )  # fmt: skip
-    of_sum = context.make_array(signature.args[5])(context, builder, arguments[5])
-    outputs = cgutils.unpack_tuple(builder, of_sum.shape)[0]
-    number, intp = context.get_data_type(signature.args[5].dtype), context.get_value_type(types.intp)
-    size = context.get_abi_sizeof(number)
-    add = builder.fadd if isinstance(signature.args[5].dtype, types.Float) else builder.add
-    first = cgutils.alloca_once_value(builder, intp(0))
+@intrinsic
+def sum_rows(
+    _context: Any,
+    weight: Any,
+    spans: Any,
+    q: Any,
+    active: Any,
+    start: Any,
+    k: Any,
+    sums: Any,
+    onto: Any,
+    to: Any,
+) -> tuple[Any, Any]:
+    """`sums[to] = sums[onto] + Σ_i Σ_j weight[offset[i] + active[j]]`.
 
-    def load(data: Any, index: Any, kind: Any) -> Any:
-        place = builder.bitcast(cgutils.gep(builder, data, index), kind.as_pointer())
-        return builder.load(place, align=size)
+    That is of the spans i of position q, from `first[q]` to before `first[q + 1]`, and of what list k has in positions
+    from `begin[i]` to before `end[i]`: j from `start[k, begin[i]]` to before `start[k, end[i]]`.
 
-    def part(kind: Any, lanes: int, count: int) -> None:
-        """As many parts of the sum as there are, each of `count` values of a kind that holds so many numbers."""
-        head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        here = builder.load(first)
-        after = builder.add(here, intp(lanes * count))
-        builder.cbranch(builder.icmp_signed("<=", after, outputs), body, done)
-        builder.position_at_end(body)
-        indices = [builder.add(here, intp(lanes * i)) for i in range(count)]
-        sums = [cgutils.alloca_once_value(builder, load(y, index, kind)) for index in indices]
-        with cgutils.for_range_slice(builder, begin, end, intp(1), intp) as (i, _):
-            listed = builder.sext(load(rows, i, context.get_data_type(signature.args[1].dtype)), intp)
-            row = builder.mul(builder.add(listed, offset), outputs)
-            for held, index in zip(sums, indices, strict=True):
-                builder.store(add(builder.load(held), load(weight, builder.add(row, index), kind)), held)
-        for held, index in zip(sums, indices, strict=True):
-            place = builder.bitcast(cgutils.gep(builder, y, index), kind.as_pointer())
-            builder.store(builder.load(held), place, align=size)
-        builder.store(after, first)
-        builder.branch(head)
-        builder.position_at_end(done)
+    Args:
+        weight: `[n, O]`.
+        spans: `first`, `offset`, `begin` and `end`, int32.
+        q: an output position.
+        active: int32 `[m]`; it is read, for nothing, up to `AHEAD` numbers behind the last.
+        start: int32 `[K, P + 1]`.
+        k: a list.
+        sums: `[n, O]`, of the weights' type.
+        onto: index in `sums`.
+        to: likewise.
+    """
 
-    lanes = REGISTER // size
-    for count in BLOCKS:
-        part(ir.VectorType(number, lanes), lanes, count)
-    part(number, 1, 1)
-    return context.get_dummy_value()
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        weight, spans, q, active, start, k, sums, onto, to = rows(context, builder, signature, arguments)
+        first, offset, begin, end = spans
+        intp = context.get_value_type(types.intp)
+        add = builder.add if sums.integer else builder.fadd
+        width, positions = sums.length, start.length
+        done_to = cgutils.alloca_once_value(builder, intp(0))
+        upcoming = [cgutils.alloca_once_value(builder, intp(0)) for _ in range(AHEAD)]
+
+        def index(row: Any, at: Any) -> Any:
+            return builder.sext(row.load(at, 1), intp)
+
+        def where(j: Any, of_span: Any) -> Any:
+            """Where the row begins that the list names, found here and now: LLVM doesn't see through an instruction."""
+            place = builder.mul(builder.add(index(active, j), of_span), width)
+            return builder.asm(ir.FunctionType(intp, [intp]), "", "=r,0", [place], side_effect=False)
+
+        def block(lanes: int, count: int) -> None:
+            """As many parts of the sum as there are, each of `count` times so many numbers."""
+            head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+            builder.branch(head)
+            builder.position_at_end(head)
+            here = builder.load(done_to)
+            after = builder.add(here, intp(lanes * count))
+            builder.cbranch(builder.icmp_signed("<=", after, width), body, done)
+            builder.position_at_end(body)
+            places = [builder.add(here, intp(lanes * i)) for i in range(count)]
+            parts = [cgutils.alloca_once_value(builder, constant(sums.number, 0, lanes)) for _ in places]
+            for held, place in zip(parts, places, strict=True):
+                builder.store(sums.load(builder.add(builder.mul(onto, width), place), lanes), held)
+            with cgutils.for_range_slice(
+                builder, index(first, q), index(first, builder.add(q, intp(1))), intp(1), intp
+            ) as (i, _):
+                of_span = index(offset, i)
+                lowest, highest = (
+                    index(start, builder.add(builder.mul(k, positions), index(each, i))) for each in (begin, end)
+                )
+                for ahead, held in enumerate(upcoming):
+                    builder.store(where(builder.add(lowest, intp(ahead)), of_span), held)
+                with cgutils.for_range_slice(builder, lowest, highest, intp(1), intp) as (j, _):
+                    row = builder.load(upcoming[0])
+                    for held, following in pairwise(upcoming):
+                        builder.store(builder.load(following), held)
+                    builder.store(where(builder.add(j, intp(AHEAD)), of_span), upcoming[-1])
+                    for held, place in zip(parts, places, strict=True):
+                        builder.store(add(builder.load(held), weight.load(builder.add(row, place), lanes)), held)
+            for held, place in zip(parts, places, strict=True):
+                sums.store(builder.load(held), builder.add(builder.mul(to, width), place), lanes)
+            builder.store(after, done_to)
+            builder.branch(head)
+            builder.position_at_end(done)
+
+        for count in BLOCKS:
+            block(REGISTER // sums.size, count)
+        block(1, 1)
+        return context.get_dummy_value()
+
+    of_index = types.intp
+    signature = types.void(weight, spans, of_index, active, start, of_index, sums, of_index, of_index)
+    return signature, generate

@@ -25,7 +25,7 @@ from neuromorphic.lava.membranes import MembraneFile
 from neuromorphic.lava.ports import in_port, with_ports
 from neuromorphic.lava.processes.delay import BorderModel, BorderProcess, DelayModel, DelayProcess
 from neuromorphic.lava.processes.extension import ExtensionModel, ExtensionProcess
-from neuromorphic.lava.processes.layer import FusedModel, LayerProcess, compiled_kernel
+from neuromorphic.lava.processes.layer import FusedModel, LayerProcess, compiled_kernel, compiled_neurons
 from neuromorphic.lava.processes.recorder import RecorderModel, RecorderProcess
 from neuromorphic.lava.processes.source import SourceModel, SourceProcess
 from neuromorphic.lava.processes.stock import ConvModel, IntegerConvModel, IntegerNeuronModel, StockModel
@@ -175,6 +175,8 @@ def _load(processes: list[LayerProcess]) -> None:
         for member in layer.members:
             if (compute := compiled_kernel(layer, member, dtype)) is not None:
                 compute(np.zeros((1, *member.node.input_shape), np.uint8))
+        if (neurons := compiled_neurons(layer, 1, dtype)) is not None:
+            neurons(np.zeros((1, *layer.head.shape), dtype))
 
 
 def _dtype(layer: Layer, job: Job) -> type:

@@ -72,10 +72,10 @@ class FusedModel(PyLoihiProcessModel):
             (m, (compiled and compiled_kernel(layer, m, self.dtype)) or _kernel(m, batch, self.dtype))
             for m in stateless
         )
-        self.bias = layer.members[-1].bias.astype(self.dtype)
-        self.neurons = (
-            operation.neuron_kernel(batch, head.shape, self.dtype) if isinstance(operation, Neurons) else None
-        )
+        self.neurons = compiled_neurons(layer, batch, self.dtype) if compiled else None
+        self.biases = [] if self.neurons else [layer.members[-1].bias.astype(self.dtype)]
+        if self.neurons is None and isinstance(operation, Neurons):
+            self.neurons = operation.neuron_kernel(batch, head.shape, self.dtype)
         self.line = DelayLine(operation, (batch, *head.shape)) if isinstance(operation, Delay) else None
         self.membranes = params["membranes"]
 
@@ -105,8 +105,7 @@ class FusedModel(PyLoihiProcessModel):
         values = {source.name: x for source, x in zip(self.layer.sources, arrived, strict=True)}
         for member, kernel in self.stateless:
             parts = [values[name].reshape(-1, *member.node.input_shape) for name in member.inputs]
-            x = parts[0] if len(parts) == 1 else self._sum(parts)
-            values[member.node.name] = kernel(x)
+            values[member.node.name] = kernel(self._sum(parts))
         if self.neurons is not None:
             return self._fire(self.neurons, self._arriving(values))
         if self.line is not None:
@@ -114,12 +113,14 @@ class FusedModel(PyLoihiProcessModel):
         return values[self.layer.head.name]
 
     def _arriving(self, values: dict[str, Any]) -> Any:
-        """What the head sums, biases included."""
+        """What the head sums, and its bias, unless its kernel adds that."""
         head = self.layer.members[-1]
-        return self._sum([values[name].reshape(-1, *head.node.shape) for name in head.inputs] + [self.bias])
+        return self._sum([values[name].reshape(-1, *head.node.shape) for name in head.inputs] + self.biases)
 
     def _sum(self, parts: list[Any]) -> Any:
-        """The sum of several arrays, in a new array of the model's type."""
+        """The sum of several arrays, in a new array of the model's type; a single one as it is."""
+        if len(parts) == 1:
+            return parts[0]
         x = np.add(parts[0], parts[1], dtype=self.dtype)
         for part in parts[2:]:
             x += part
@@ -145,9 +146,18 @@ def compiled_kernel(layer: Layer, member: Member, dtype: type) -> Kernel | None:
     spiking = {source.name for source in layer.sources if source.spiking}
     if dtype is not np.float32 or len(member.inputs) != 1 or not spiking.issuperset(member.inputs):
         return None
-    from neuromorphic.execution.fronts import kernel
+    from neuromorphic.execution import steps
 
-    return kernel(member.node, dtype)
+    return steps.layer(member.node, dtype)
+
+
+def compiled_neurons(layer: Layer, batch: int, dtype: type) -> NeuronKernel | None:
+    """What computes a layer's neurons, their bias included; None of other neurons than leaky ones."""
+    from neuromorphic.execution.fronts import is_plain
+    from neuromorphic.execution.steps import Leaky
+
+    head = layer.members[-1]
+    return Leaky(head.node, head.bias, batch, dtype) if is_plain(head.node.operation) else None
 
 
 def _kernel(member: Member, batch: int, dtype: type) -> Kernel:
