@@ -28,9 +28,10 @@ from neuromorphic.execution.fast import run_in_batches
 from neuromorphic.execution.frames import timed
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.metadata import Reset
 from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, with_scheme
-from neuromorphic.reading.provenance import Asked, Reset
+from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph, read_nir
 from spikeclip.console import results
 from tests.neuromorphic import oracle

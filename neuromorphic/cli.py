@@ -116,6 +116,7 @@ def simulate(
     of ours.
     """
     with refusals():
+        from energy.inputs import check_kind, with_input_kind
         from neuromorphic.cluster.sharded import Sharing
         from neuromorphic.execution.frames import timed
         from neuromorphic.loihi2.certificate import certify
@@ -139,6 +140,8 @@ def simulate(
         outputs.check((model, check, *chosen.read, *quantising.read, *(() if own is None else own.files)))
 
         floats, prepared = open_graph(model, own, Asked(dt, reset, integrators, written_by))
+        if own is None:
+            floats = with_input_kind(floats, input_kind)
         in_integers = _of_integers(floats, precision)
         if not in_integers and (calibrate or quantized or onnx):
             raise RefusedInput(
@@ -149,6 +152,8 @@ def simulate(
                 f"{model}: --check knows attention in standard nodes in floats only; expected no --check"
             )
         found = chosen.find(floats, prepared)
+        if not isinstance(found, ImageSet) and found.kind is None:
+            check_kind(floats, found.values)
         graph = floats
         if in_integers:
             floats = timed(floats, None if isinstance(found, ImageSet) else found.floats(), time_steps)

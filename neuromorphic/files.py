@@ -17,6 +17,9 @@ from typing import IO, Any
 
 from neuromorphic.errors import RefusedInput
 
+LINKS = 40
+"""Links in a row that a system follows."""
+
 PARTIAL = ".partial"
 """What the name of a file ends in while it is made, where it needs one."""
 
@@ -42,7 +45,10 @@ def check_outputs(
     for option, path in outputs.items():
         if path is None:
             continue
-        _check_place(option, path)
+        try:
+            _check_place(option, path)
+        except OSError as error:
+            raise RefusedInput(f"{option} {path}: is no name for a file ({error.strerror})") from error
         expected = (suffixes or {}).get(option)
         if expected is not None and path.suffix.lower() != expected:
             raise RefusedInput(f"{option} {path}: expected a name that ends in {expected}")
@@ -69,13 +75,28 @@ def _files(spec: Path | str) -> list[Path]:
 def _check_place(option: str, path: Path) -> None:
     if not path.name or path.is_dir():
         raise RefusedInput(f"{option} {str(path)!r}: is a folder; expected a file")
-    if path.exists() and not path.is_file():
+    if (path.exists() and not path.is_file()) or _leads_to_an_open_file(path):
         raise RefusedInput(f"{option} {path}: is no ordinary file; expected one")
     folder = path.resolve().parent
     if not folder.is_dir():
         raise RefusedInput(f"{option} {path}: its folder does not exist")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise RefusedInput(f"{option} {path}: its folder can't be written")
+
+
+def _leads_to_an_open_file(path: Path) -> bool:
+    """Whether a path, as /dev/stdout, leads to what this process has open already; also where links lead in a circle.
+
+    Where that is an ordinary file, it would be replaced under whoever writes to it.
+    """
+    for _ in range(LINKS):
+        path = path.parent.resolve() / path.name
+        if path.is_relative_to("/proc"):
+            return True
+        if not path.is_symlink():
+            return False
+        path = path.parent / path.readlink()
+    return True
 
 
 def _identity(path: Path) -> object:

@@ -90,9 +90,12 @@ class CosineOption(StrEnum):
 
 
 SYSTEM_LIMITS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM}
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM),
+        *(errno.ENAMETOOLONG, errno.ELOOP),
+    }
 )
-"""What the system refuses, through no fault of a command's or its input's."""
+"""What the system refuses, through no fault of a command's: it is full, or a name is too long or leads in a circle."""
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.arrays import opened_npz
 from neuromorphic.errors import meant
 from neuromorphic.files import whole
 from spikeclip.class_names import find_classes
@@ -84,21 +85,16 @@ def load_labels(spec: str, first_of_repeated: bool = False) -> LabelSet:
     path = Path(path_text + ".npz" if key else spec)
     if not path.is_file():
         raise RefusedInput(f"label embeddings {path}: no such file; expected FILE.npz or FILE.npz:KEY")
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            keys = [k for k in file.files if f"{k}__names" in file.files]
-            if not key and len(keys) == 1:
-                key = keys[0]
-            if key not in keys:
-                raise RefusedInput(
-                    f"{path}: label set {key!r} not found; it has {', '.join(keys) or 'none'}{meant(key, keys)}"
-                )
-            vectors, names = file[key], tuple(str(n) for n in file[f"{key}__names"])
-            clip = str(file[f"{key}__clip"]) if f"{key}__clip" in file.files else _architecture(key)
-    except RefusedInput:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
-        raise RefusedInput(f"{path}: not a readable .npz file; expected such as spikeclip-labels writes") from error
+    with opened_npz(path) as file:
+        keys = [k for k in file.files if f"{k}__names" in file.files]
+        if not key and len(keys) == 1:
+            key = keys[0]
+        if key not in keys:
+            raise RefusedInput(
+                f"{path}: label set {key!r} not found; it has {', '.join(keys) or 'none'}{meant(key, keys)}"
+            )
+        vectors, names = file[key], tuple(str(n) for n in file[f"{key}__names"])
+        clip = str(file[f"{key}__clip"]) if f"{key}__clip" in file.files else _architecture(key)
     if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(names) or not np.isfinite(vectors).all():
         raise RefusedInput(
             f"{path}: label set {key!r} has vectors {vectors.dtype} {list(vectors.shape)} for {len(names)} names; "

@@ -1,7 +1,6 @@
 """Teachers: models whose image features and label logits a SpikeCLIP encoder is trained to have."""
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuromorphic.arrays import opened_npz
 from neuromorphic.cluster.ranges import batches
 from neuromorphic.files import whole
 from spikeclip.batches import normalised
@@ -165,11 +165,8 @@ def cached_features(teacher: Teacher, images: ImageSet, cache: Path, batch_size:
         with whole(cache) as partial, partial.open("wb") as file:
             np.savez(file, features=features, identity=identity)
     wait_for_all()
-    try:
-        with cache.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            features, found = file["features"], str(file["identity"])
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise RefusedInput(f"{cache}: not readable features of a teacher ({error}); delete it") from error
+    with opened_npz(cache) as file:
+        features, found = file["features"], str(file["identity"])
     if found != identity or features.shape != (len(images), teacher.embedding_width):
         raise RefusedInput(f"{cache}: holds features of other images or another teacher; delete it or name another")
     return features

@@ -1,7 +1,8 @@
 """What several tests share: tiny encoders with statistics as after training, and CIFAR-10 where it is."""
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 import torch
@@ -18,6 +19,22 @@ settings.load_profile(drawn.FEW)
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)  # bit-identical sums from run to run, and no contention with Lava's processes
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from the half a million objects of modules and tests, which stay to the end.
+
+    It would look through them again and again; and every page of theirs that it writes to is copied in processes that
+    share them, as the copy that reads a file first does (`rehearsal`).
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

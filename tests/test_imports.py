@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
-    "spikeclip": ("spikeclip", *(f"neuromorphic.{room}" for room in ("errors", "files", "lazy", "pages", "cluster"))),
+    "spikeclip": (
+        "spikeclip",
+        *(f"neuromorphic.{room}" for room in ("errors", "arrays", "files", "lazy", "pages", "cluster")),
+    ),
     "export": (
         "export",
         "spikeclip",
@@ -27,6 +30,7 @@ ALLOWED = {
 
 ROOMS = (
     "errors",
+    "arrays",
     "files",
     "lazy",
     "pages",

@@ -4,7 +4,7 @@ HDF5 can link into other files, keep arrays in them, load code for filters, cont
 memory holds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import prod
 from pathlib import Path
 
@@ -39,8 +39,13 @@ FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "s
 """Filters that come with HDF5 and h5py, by HDF5's number; for any other HDF5 looks for a library to load."""
 
 
-def survey(file: h5py.File, path: Path) -> None:
-    """Refuse what reaches outside an open file, loops, or is too large; reads no array but of text.
+def survey(file: h5py.File, path: Path, ragged: Collection[str] = ()) -> None:
+    """Refuse what reaches outside the file, loops, or is too large; reads no array but of text.
+
+    Args:
+        file: opened for reading.
+        path: named in messages.
+        ragged: datasets, as `/spikes/times`, that may have rows of numbers of any length, which their reader bounds.
 
     Raises:
         RefusedInput: anything but plain groups and datasets, stored in this file, of a bounded number and size.
@@ -50,7 +55,7 @@ def survey(file: h5py.File, path: Path) -> None:
     for name, dataset in _datasets(file, path):
         where = f"{path}: {name}"
         _check_storage(dataset, where)
-        size += _declared_bytes(dataset, where)
+        size += _declared_bytes(dataset, where, ragged=name in ragged)
         if size > MAX_BYTES:
             raise RefusedInput(f"{where} brings the declared data to {size} bytes; expected at most {MAX_BYTES}")
         stored += dataset.id.get_storage_size()
@@ -115,12 +120,13 @@ def _check_storage(dataset: h5py.Dataset, where: str) -> None:
             raise RefusedInput(f"{where} went through filter {number}; expected one of {known}")
 
 
-def _declared_bytes(dataset: h5py.Dataset, where: str) -> int:
+def _declared_bytes(dataset: h5py.Dataset, where: str, *, ragged: bool) -> int:
     """What reading the dataset takes: its elements, or one chunk of it where that is larger."""
     shape, dtype = dataset.shape, dataset.dtype
     if shape is None:
         raise RefusedInput(f"{where} is empty; expected data")
-    if dtype.kind not in "fiub" and h5py.check_string_dtype(dtype) is None:
+    row = h5py.check_vlen_dtype(dtype) if ragged else None
+    if (row or dtype).kind not in "fiub" and h5py.check_string_dtype(dtype) is None:
         raise RefusedInput(f"{where} has the type {shown(dtype)}; expected numbers or text")
     return int(max(prod(shape), prod(dataset.chunks or ())) * dtype.itemsize)
 

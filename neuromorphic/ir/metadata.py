@@ -5,7 +5,7 @@ graph carries one string under the key `spikeclip`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -18,6 +18,7 @@ KEY = "spikeclip"
 FORMAT_VERSION = 1
 LEAST_DT = 1e-9
 InputKind = Literal["real", "spikes", "counts"]
+Reset = Literal["zero", "subtract"]
 DEFAULT_DT = 1e-4
 """Seconds per time step that SpikingJelly and snnTorch assume when they write NIR."""
 
@@ -63,6 +64,7 @@ class GraphMetadata:
         document: the whole JSON document.
         dt_stated: whether the file or whoever read it said what dt is.
         reset: what a spike does to v: `zero` sets it to v_reset, `subtract` takes the threshold off.
+        reset_stated: whether the file said so.
         integrators: what `IF` and `I` multiply their input by: `dt`, or 1 per `step`.
         assumed: what the file left open and was taken for granted, in sentences (`reading.provenance`).
     """
@@ -80,7 +82,8 @@ class GraphMetadata:
     layers: frozenset[str] | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
     dt_stated: bool = False
-    reset: str = "zero"
+    reset: Reset = "zero"
+    reset_stated: bool = False
     integrators: str = "dt"
     assumed: tuple[str, ...] = ()
 
@@ -89,7 +92,8 @@ class GraphMetadata:
         """The metadata of a graph that `nir.read` returned; defaults where the graph is of another exporter.
 
         Args:
-            metadata: of the graph; of another exporter's, a number `dt` and a word `input_kind` are understood.
+            metadata: of the graph; of another exporter's, a number `dt` and words `reset` and `input_kind` are
+                understood.
             source: named in messages.
             dt: seconds per time step, where the file doesn't say.
 
@@ -102,8 +106,8 @@ class GraphMetadata:
             found = _seconds(metadata.get("dt"), source)
             dt = found if asked is None else asked
             _check_dt(dt, found, source)
-            kind = _input_kind(metadata.get("input_kind"), source)
-            return cls(input_kind=kind) if dt is None else cls(dt=dt, dt_stated=True, input_kind=kind)
+            words = _words(metadata, source)
+            return cls(**words) if dt is None else cls(dt=dt, dt_stated=True, **words)
         text = metadata[KEY]
         try:
             document = json.loads(text)
@@ -132,11 +136,11 @@ class GraphMetadata:
             readout=_readout(document.get("readout"), steps, source),
             certificate=_certificate(document.get("certificate"), source),
             twin=document.get("twin"),
-            input_kind=_input_kind(document.get("input_kind"), source),
             groups=_groups(document.get("groups"), source),
             layers=_layers(document.get("layers"), source),
             document=document,
             dt_stated=True,
+            **_words(document, source),
         )
 
 
@@ -179,12 +183,19 @@ def _certificate(document: dict[str, Any] | None, source: str) -> dict[str, Any]
     return document or {}
 
 
-def _input_kind(kind: Any, source: str) -> InputKind | None:
-    found: dict[Any, InputKind] = {known: known for known in get_args(InputKind)}
-    text = kind.decode(errors="replace") if isinstance(kind, bytes) else kind
-    if text is not None and (not isinstance(text, str) or text not in found):
-        raise RefusedInput(f"{source}: metadata input_kind is {shown(kind)}; expected {', '.join(found)}")
-    return found.get(text)
+def _words(metadata: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """What metadata of any exporter say of the input's kind and the reset, as attributes."""
+    kind = _word(metadata, "input_kind", get_args(InputKind), source)
+    reset = _word(metadata, "reset", get_args(Reset), source)
+    return {"input_kind": kind} | ({} if reset is None else {"reset": reset, "reset_stated": True})
+
+
+def _word(metadata: Mapping[str, Any], key: str, known: Sequence[str], source: str) -> str | None:
+    value = metadata.get(key)
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    if text is not None and (not isinstance(text, str) or text not in known):
+        raise RefusedInput(f"{source}: metadata {key} is {shown(value)}; expected {', '.join(known)}")
+    return text
 
 
 def _groups(groups: Any, source: str) -> dict[str, int] | None:

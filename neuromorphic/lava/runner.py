@@ -166,7 +166,7 @@ def _follow(
             if now - heard > silence:
                 raise _OutOfTimeError(f"made no step for {silence:g} s")
             if ready and not chunk:
-                time.sleep(0.1)  # its standard output is closed: select doesn't wait any more
+                time.sleep(0.01)  # its standard output is closed, so that select doesn't wait: it is about to end
 
 
 def _exit_code(pid: int) -> int | None:

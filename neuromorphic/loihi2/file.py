@@ -71,7 +71,11 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     else:
         raw, groups = written_flat(graph, given, raw)
     written = {"format_version": FORMAT_VERSION, "dt": metadata.dt, "time_steps": metadata.time_steps}
-    conventions = {"reset": metadata.reset, "integrators": metadata.integrators}
+    conventions = {
+        "reset": metadata.reset,
+        "integrators": metadata.integrators,
+        "input_kind": metadata.input_kind,
+    }
     kept = {k: v for k, v in metadata.document.items() if k not in ("certificate", "grids")}
     document = {**written, **conventions, **kept, "groups": groups}
     raw.metadata = {**raw.metadata, METADATA: json.dumps({**document, KEY: scheme.to_dict()}, allow_nan=False)}

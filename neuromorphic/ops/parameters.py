@@ -1,5 +1,6 @@
 """Numbers of NIR's nodes as operations have them: finite float32, whole sizes, one per neuron, times in time steps."""
 
+from math import prod
 from typing import cast
 
 import numpy as np
@@ -41,7 +42,7 @@ def finite(array: object, what: str, where: str, *, infinite: bool = False) -> F
 
 
 def per_channel(value: object, channels: int, what: str, where: str) -> Float32:
-    """Float32 `[channels]`; a single number, False among them, stands for all channels.
+    """Float32 `[channels]`; a single number, False among them, stands for all channels; axes of length 1 in front go.
 
     Raises:
         RefusedInput: another shape, or numbers that are not finite.
@@ -49,6 +50,8 @@ def per_channel(value: object, channels: int, what: str, where: str) -> Float32:
     given = finite(value, what, where)
     if given.size == 1:
         return np.full(channels, given.reshape(()), given.dtype)
+    while given.ndim > 1 and len(given) == 1:
+        given = given[0]
     if given.shape != (channels,):
         raise RefusedInput(f"{where}: {what} has the shape {list(given.shape)}; expected {[channels]}")
     return given
@@ -109,13 +112,16 @@ def _spread(value: Float32, shape: Shape) -> Float32 | None:
     """`value` for each neuron of `shape`; None where it is not clear which number is whose.
 
     `[C, 1, 1]` and `[H, W]` of neurons `[C, H, W]` are, as numpy and PyTorch broadcast them; `[W]` is not: it could be
-    one number per channel.
+    one number per channel. Of neurons `[1, N]`, `[N]` are all.
     """
     if value.size == 1:
         return np.broadcast_to(value.reshape(()), shape)
     while value.ndim > len(shape) and len(value) == 1:
         value = value[0]
-    whole = value.ndim == len(shape) or (value.ndim == len(shape) - 1 > 1)
+    if value.ndim > len(shape):
+        return None
+    missing = shape[: len(shape) - value.ndim]
+    whole = prod(missing) == 1 or (len(missing) == 1 and value.ndim > 1)
     fits = all(own in (1, size) for own, size in zip(value.shape[::-1], shape[::-1], strict=False))
     # Most populations have one number for all neurons: it is kept once.
     return np.broadcast_to(single_number(value), shape) if whole and fits else None

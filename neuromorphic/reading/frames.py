@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.arrays import mapped_npy, opened_npz
+from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import check_inputs, side_by_side
 from neuromorphic.ir.metadata import InputKind, normalisation
@@ -247,16 +248,18 @@ def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
         raise RefusedInput(f"{path}: has {', '.join(arrays) or 'nothing'}; expected an array 'frames'")
     values, shape = arrays["frames"], graph.nodes[graph.input].shape
     assumed: tuple[str, ...] = ()
-    if path.suffix == ".npz" and "labels" not in arrays and values.ndim == len(shape) + 1 and not time_first:
+    one_sample = path.suffix == ".npz" and "labels" not in arrays and values.ndim == len(shape) + 1 and not time_first
+    if one_sample:
         values = values[None]  # SpikingJelly keeps each sample in a file of its own
         assumed = (f"the frames are taken for {values.shape[1]} steps of one sample",)
     values = _check_shape(graph, values, path)
+    assumed += _rounded(values)
     if time_first:
         if values.ndim == len(shape) + 1:
             raise RefusedInput(f"{path}: frames {list(values.shape)} have no axis of time; expected no --time-first")
         values = values.swapaxes(0, 1)
-    elif values.ndim == len(shape) + 2 and not assumed:
-        assumed = _axes(values.shape[:2], graph, path)
+    elif values.ndim == len(shape) + 2 and not one_sample:
+        assumed += _axes(values.shape[:2], graph, path)
     if ignored := sorted(arrays.keys() - {"frames", "labels", "label_names"}):
         assumed = (*assumed, f"{path.name} holds {', '.join(ignored)} too, which nothing reads (labels are `labels`)")
     labels, names = arrays.get("labels"), arrays.get("label_names", np.zeros(0, np.str_))
@@ -275,6 +278,13 @@ def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
     known = None if labels is None else labels.astype(np.int64)
     kind: InputKind | None = "spikes" if values.dtype == np.bool_ else None
     return Frames(values, (), str(path), known, tuple(names.astype(np.str_).tolist()), kind, assumed)
+
+
+def _rounded(values: NDArray[Any]) -> tuple[str, ...]:
+    """What is said of whole numbers that float32, in which frames are computed, doesn't hold."""
+    if values.dtype.kind in "iu" and any((sample.astype(np.float32) != sample).any() for sample in values):
+        return (f"frames hold whole numbers beyond 2^24 ({values.dtype}); they are rounded to float32",)
+    return ()
 
 
 def _axes(found: tuple[int, ...], graph: Graph, path: Path) -> tuple[str, ...]:
@@ -312,10 +322,7 @@ def _check_shape(graph: Graph, found: NDArray[Any], path: Path) -> NDArray[Any]:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """What numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
-    try:
-        if path.suffix.lower() != ".npz":
-            return {"frames": np.lib.format.open_memmap(path, mode="r")}  # type: ignore[no-untyped-call]
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            return dict(found)
-    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
-        raise RefusedInput(f"{path}: not a readable {path.suffix or '.npy'} array ({shown(str(error))})") from error
+    if path.suffix.lower() != ".npz":
+        return {"frames": mapped_npy(path)}
+    with opened_npz(path) as found:
+        return dict(found)

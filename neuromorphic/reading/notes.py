@@ -25,6 +25,10 @@ def notes_of(draft: Draft, name: str) -> Iterator[str]:
     if isinstance(node, Passage) and declared_shape(node.declared, draft.where(name)) != draft.leaves(name):
         yield f"{name} has the shape that arrives at it, {list(draft.leaves(name))}, not its own"
     arriving = [draft.leaves(s) for s in draft.fan_in[name]]
+    if isinstance(node, nir.Conv1d | nir.Conv2d) and node.input_shape is not None:
+        own, maps = np.atleast_1d(node.input_shape).tolist(), list(arriving[0][1:])
+        if own != maps:
+            yield f"{name} reads maps of {maps}, not of {own}, as it declares"
     if isinstance(operation, Affine) and len(arriving[0]) > 1:
         yield f"{name} reads {list(arriving[0])} in a row, its first axis outermost"
     if isinstance(operation, FloatPopulation) and operation.fires_at_rest:

@@ -1,7 +1,7 @@
 """Who wrote a file decides what it says: dt, what a spike does to v, what an integrator integrates.
 
-NIR's files hold none of these. Before version 1.0.6 a spike took the threshold off v (`nir/ir/neuron.py` of 1.0.4 and
-1.0.5), and there was no v_reset; IF's input is multiplied by dt in NIR's equation, and by 1 in most libraries. So a
+NIR's files need hold none of these. Before version 1.0.6 a spike took the threshold off v (`nir/ir/neuron.py` of 1.0.4
+and 1.0.5), and there was no v_reset; IF's input is multiplied by dt in NIR's equation, and by 1 in most libraries. So a
 reader says what it knows (`Asked`), the writer's profile fills in the rest (`writers.toml`), and what is still open is
 taken for granted and said (`GraphMetadata.assumed`).
 """
@@ -12,15 +12,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import nir
 
 from neuromorphic.errors import RefusedInput, meant
-from neuromorphic.ir.metadata import GraphMetadata
+from neuromorphic.ir.metadata import GraphMetadata, Reset
 from neuromorphic.ops import Conventions
 
-Reset = Literal["zero", "subtract"]
 Integrators = Literal["dt", "step"]
 
 SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
@@ -122,9 +121,7 @@ def _reset(
     assumed: list[str],
     source: str,
 ) -> Reset:
-    stated = metadata.document.get("reset")
-    if stated is not None and stated not in get_args(Reset):
-        raise RefusedInput(f"{source}: metadata reset is {stated!r}; expected zero or subtract")
+    stated = metadata.reset if metadata.reset_stated else None
     if None not in (stated, given.reset) and stated != given.reset:
         raise RefusedInput(f"{source}: reset {given.reset!r} asked for; the file is made for {stated!r}")
     known: Reset | None = given.reset or stated or profile.get("reset")
@@ -148,13 +145,15 @@ def _profile(written_by: str | None, source: str) -> Mapping[str, Any]:
     """What a library means; the profile of a version replaces what it names."""
     if written_by is None:
         return {}
-    name, _, version = written_by.lower().partition("@")
+    name, at, version = written_by.lower().partition("@")
     profiles = _profiles()
     if name not in profiles:
         raise RefusedInput(
             f"{source}: no profile of {written_by!r}; expected one of {', '.join(sorted(profiles))}"
             f"{meant(name, profiles)}"
         )
+    if at and not re.fullmatch(r"\d+(\.\w+)*", version):
+        raise RefusedInput(f"{source}: written by {written_by!r}; expected a library, or one @ its version, as norse@2")
     general = {key: value for key, value in profiles[name].items() if not key[0].isdigit()}
     special = [value for key, value in profiles[name].items() if key[0].isdigit() and version.startswith(key)]
     return special[0] if special else general

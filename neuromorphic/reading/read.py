@@ -40,7 +40,7 @@ def read_graph(path: str | Path, dt: float | None = None, asked: Asked | None = 
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file; expected a .nir graph")
     check_kind(path)
-    rehearse(lambda: read_layers(path) or read_nir(path), path)
+    rehearse(lambda: read_layers(path) or _stored(path), path)
     if layers := read_layers(path):
         return from_layers(layers, path, asked or Asked(dt=dt))
     graph, origin = read_with_origin(path)
@@ -63,10 +63,8 @@ def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
         RefusedInput: the file is truncated, not NIR, reaches outside itself or declares too much.
     """
     try:
-        with h5py.File(path, "r") as file:
-            survey(file, path)
-            version = _version(file, path)
-            document = lenient(hdf2dict(file["node"]), str(path))
+        version, stored = _stored(path)
+        document = lenient(stored, str(path))
         origin = Origin(version, without_reset(document))
         with np.errstate(all="ignore"):  # nir works out shapes before anyone has checked what from
             graph = _made(document, str(path))
@@ -78,6 +76,13 @@ def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
     if not isinstance(graph, nir.NIRGraph):
         raise RefusedInput(f"{path}: holds a single {type(graph).__name__}; expected a graph with nodes and edges")
     return graph, origin
+
+
+def _stored(path: Path) -> tuple[str, dict[str, Any]]:
+    """The version and the document in the file at `path`, after the survey: all that HDF5's library has to do with."""
+    with h5py.File(path, "r") as file:
+        survey(file, path)
+        return _version(file, path), hdf2dict(file["node"])
 
 
 def _version(file: h5py.File, path: Path) -> str:

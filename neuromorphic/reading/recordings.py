@@ -17,11 +17,12 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.hdf5 import MAX_BYTES, survey
 from neuromorphic.ir.metadata import InputKind
 from neuromorphic.reading.events.binning import WHOLE, nearly_whole
+from neuromorphic.reading.events.spike_trains import holds_spike_trains
 
 
 def is_recording(path: Path) -> bool:
-    """Whether the file at `path` is HDF5; a missing file is none."""
-    return path.is_file() and bool(h5py.is_hdf5(path))
+    """Whether the file at `path` is HDF5, and none of events; a missing file is none."""
+    return path.is_file() and bool(h5py.is_hdf5(path)) and not holds_spike_trains(path)
 
 
 def read_recording(graph: Graph, path: Path) -> tuple[NDArray[Any], InputKind | None]:
@@ -63,11 +64,6 @@ def _observable(graph: Graph, path: Path) -> "nir.EventData | nir.TimeGriddedDat
     """What the file records of the graph's input."""
     try:
         with h5py.File(path, "r") as file:
-            if "spikes/times" in file and "spikes/units" in file:
-                raise RefusedInput(
-                    f"{path}: times and units of spikes, as of the Spiking Heidelberg Digits; expected the events of a "
-                    "sample in each file, as a structured array of x (the unit), t and p (tonic), or frames"
-                )
             survey(file, path)
             if file.attrs.get("__type__") != "NIRGraphData":
                 raise RefusedInput(

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from neuromorphic.arrays import opened_npz
 from spikeclip.data.image_set import Found, check_labels
 from spikeclip.data.pixels import scaled
-from spikeclip.errors import RefusedInput, first_line
+from spikeclip.errors import RefusedInput
 
 MOST_CLASSES = 2**31
 """No data set has as many; beyond int64 a label would wrap."""
@@ -18,17 +19,12 @@ def find_in_npz(path: Path, limit: int | None) -> Found:
     Raises:
         RefusedInput: it isn't readable, or holds arrays of other types or shapes, or labels beyond its names.
     """
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if "images" not in file:
-                raise RefusedInput(f"{path}: has {', '.join(file.files) or 'nothing'}; expected an array 'images'")
-            images = file["images"]
-            labels = file.get("labels")
-            names = file.get("label_names", np.zeros(0, np.str_))
-    except RefusedInput:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
-        raise RefusedInput(f"{path}: not a readable .npz file ({first_line(error)})") from error
+    with opened_npz(path) as file:
+        if "images" not in file:
+            raise RefusedInput(f"{path}: has {', '.join(file.files) or 'nothing'}; expected an array 'images'")
+        images = file["images"]
+        labels = file.get("labels")
+        names = file.get("label_names", np.zeros(0, np.str_))
     if images.ndim != 4 or images.shape[-1] != 3 or not images.size or images.dtype not in (np.uint8, np.uint16):
         raise RefusedInput(
             f"{path}: images are {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, 3], or uint16 of which "

@@ -47,6 +47,16 @@ def test_the_shipped_encoders_layers_beside_its_twins():
     ]
 
 
+def test_the_last_layers_meet_however_unlike_unless_one_has_met_another():
+    assert align(*changed({"conv": 100, "readout": 9000}, {"stem": 100, "head": 1})) == [
+        ("conv", "stem"),
+        ("readout", "head"),
+    ]
+    met = align(*changed({"conv": 100, "readout": 9000}, {"head": 9000, "tail": 1}))
+    assert ("readout", "head") in met
+    assert (None, "tail") in met
+
+
 def test_a_dense_baseline_has_the_same_names():
     found = align(*changed({"a": 1, "pool": 3, "b": 50}, {"a": 9, "b": 50}, "dense"))
     assert found == [("a", "a"), ("pool", None), ("b", "b")]

@@ -15,6 +15,7 @@ from neuromorphic.ir.trace import SpikeTrain, Trace
 from neuromorphic.ops import Lif
 from neuromorphic.ops.extensions import MaxPool2d, SpikingSelfAttention
 from neuromorphic.reading.build import from_nir
+from tests.drawn import drawn
 from tests.energy.scatter import arrivals, attention_terms
 from tests.neuromorphic.graphs import chain, lif
 from tests.properties.random_graphs import examples, integer_examples
@@ -195,7 +196,7 @@ def flattened_sources(graph, name):
             yield from flattened_sources(graph, before) if flat else [before]
 
 
-@settings(max_examples=60, deadline=None)
+@drawn(30)
 @given(examples())
 def test_whole_graphs_equal_spikes_carried_one_by_one(example):
     graph = from_nir(example.graph)

@@ -26,7 +26,7 @@ def assert_equals_torch(prepared, n=2, seed=0):
     return trace
 
 
-@drawn(4)
+@drawn(3)
 @given(
     width=st.sampled_from([8, 16, 24]),
     depth=st.integers(1, 2),
@@ -52,7 +52,7 @@ def test_random_encoders(make_encoder, width, depth, time_steps, image_size, tau
         assert_equals_torch(prepared, seed=seed)
 
 
-@drawn(4)
+@drawn(3)
 @given(
     heads=st.integers(1, 4),
     channels=st.sampled_from([2, 5, 8]),

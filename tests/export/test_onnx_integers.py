@@ -1,6 +1,7 @@
 """The chip's integers as ONNX models of integer operators: every spike, v and output, against oracles written apart."""
 
 import json
+from types import SimpleNamespace
 
 import nir
 import numpy as np
@@ -15,7 +16,7 @@ from export.onnx.builder import Builder
 from export.onnx.integers.model import build
 from export.onnx.integers.operators import add_affine, add_conv, add_max_pool, add_sum_pool
 from export.onnx.integers.supported import refusals
-from export.onnx.integers.values import Value, digits, width
+from export.onnx.integers.values import Value, digits, scaled, width
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.ops import Affine, Conv2d, MaxPool2d, Shapes, SumPool2d
@@ -204,3 +205,18 @@ def test_the_file_says_what_it_is():
 def test_a_name_that_is_the_models_own_is_refused():
     graph = from_nir(chain({"frames": lif((2,))}, (2,), (2,)))
     assert any("node 'frames' has the name of the model's input or output" in reason for reason in refusals(graph))
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [([1, 1], None), ([4], 4), ([4, 4], 4), ([2, 4], [2, 4]), ([[2], [4]], [[2], [4]]), ([1, 4], [1, 4])],
+)
+def test_factors_are_one_number_where_they_are_alike_and_none_where_they_are_1(factor, expected):
+    made = []
+    builder = SimpleNamespace(
+        constant=lambda name, value: made.append(value) or name, add=lambda operator, name, *read: (operator, *read)
+    )
+    found = scaled(builder, "y", "x", np.array(factor), np.int32)
+    assert found == ("x" if expected is None else ("Mul", "x", "y/factor"))
+    assert [value.tolist() for value in made] == ([] if expected is None else [expected])
+    assert all(value.dtype == np.int32 for value in made)

@@ -5,7 +5,7 @@ from itertools import product
 import nir
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from export.convert import prepare
@@ -19,6 +19,7 @@ from neuromorphic.ops.extensions import SpikingSelfAttention
 from neuromorphic.reading.build import from_nir
 from spikeclip.config import preset
 from spikeclip.errors import RefusedInput
+from tests.drawn import drawn
 from tests.export.encoders import checkpoint
 from tests.export.proofs import certify, snap
 from tests.neuromorphic.graphs import conv, metadata
@@ -117,7 +118,7 @@ def cases(draw):
     return heads, d, size, settings_, frames
 
 
-@settings(max_examples=200, deadline=None)
+@drawn(100)
 @given(cases())
 def test_spikes_are_those_of_the_definition(case):
     heads, d, size, neurons, frames = case

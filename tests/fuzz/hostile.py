@@ -110,13 +110,13 @@ def committed(file: h5py.File, folder: Path) -> None:
 
 
 def bomb(file: h5py.File, folder: Path) -> None:
-    """A chunk of a GiB of zeros, in a MB."""
+    """A GiB of zeros, in a MB."""
     name = f"{NODES}/conv/weight"
     del file[name]
-    data = file.create_dataset(name, (2**28,), "f4", chunks=(2**26,), compression="gzip", shuffle=True)
-    block = zlib.compress(bytes(2**28), 9)
-    for i in range(4):
-        data.id.write_direct_chunk((i * 2**26,), block)
+    data = file.create_dataset(name, (2**28,), "f4", chunks=(2**22,), compression="gzip", shuffle=True)
+    block = zlib.compress(bytes(2**24), 9)
+    for i in range(64):
+        data.id.write_direct_chunk((i * 2**22,), block)
 
 
 def metadata(**changes: Any) -> Change:
@@ -279,7 +279,10 @@ def virtual(source: Path) -> h5py.VirtualLayout:
 
 
 def replacements(file: Path) -> dict[str, Change]:
-    """Every parameter of every node missing, and replaced by each of `VALUES`."""
+    """Every parameter of every node missing, and replaced by each of `VALUES`: every other change, then the others.
+
+    So the first half holds every parameter, and every value.
+    """
     with h5py.File(file, "r") as data:
         names = [f"{NODES}/{node}/{key}" for node, group in data[NODES].items() for key in group]
     changes: dict[str, Change] = {}
@@ -289,4 +292,5 @@ def replacements(file: Path) -> dict[str, Change]:
         for what, value in VALUES.items():
             options = {"dtype": h5py.string_dtype()} if what == "texts" else {}
             changes[f"{short} {what}"] = put(name, value, **options)
-    return changes
+    ordered = list(changes.items())
+    return dict(ordered[::2] + ordered[1::2])

@@ -14,7 +14,7 @@ import h5py
 import nir
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 
 import export
 from neuromorphic.errors import RefusedInput
@@ -24,6 +24,7 @@ from neuromorphic.loihi2.quantise import calibrate
 from neuromorphic.reading import limits, rehearsal
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
+from tests.drawn import drawn
 from tests.export.encoders import checkpoint, published
 from tests.fuzz.batches import fuzz
 from tests.fuzz.graphs import graphs
@@ -92,9 +93,12 @@ def test_hostile_files_are_refused_or_run(files):
     assert found.outcomes["refused"] > 100
 
 
-def test_odd_parameters_are_refused_or_run(files):
+@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_odd_parameters_are_refused_or_run(half, files):
+    """Each half of the changes is of every parameter, and of every value."""
     every = [*CHANGES, *replacements(files["good"])]
-    found = fuzz(files["good"], len(CHANGES), len(every), "hostile")
+    middle = (len(CHANGES) + len(every)) // 2
+    found = fuzz(files["good"], *((middle, len(every)) if half else (len(CHANGES), middle)), "hostile")
     assert not found.bugs, {every[i]: bug for i, bug in found.bugs.items()}
     assert not found.fatal, {every[i]: end for i, end in found.fatal.items()}
     assert found.outcomes["ran"] > 0
@@ -107,25 +111,16 @@ def smaller(monkeypatch):
     monkeypatch.setattr(hdf5, "MAX_BYTES", DECLARED)
 
 
-@settings(
-    max_examples=1000,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-)
+@pytest.mark.usefixtures("smaller")
+@drawn(400, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(graph=graphs())
-def _refused_or_run(graph):
+def test_random_graphs_are_refused_or_run(graph):
     try:
         validated = from_nir(graph, "FILE")
     except RefusedInput as error:
         check_sentence(error, "FILE")
     else:
         exercise(validated, "FILE")
-
-
-@pytest.mark.usefixtures("smaller")
-def test_random_graphs_are_refused_or_run():
-    _refused_or_run()
 
 
 def test_what_lies_outside_is_not_opened(files, tmp_path):
@@ -248,7 +243,7 @@ def test_reading_may_take_long_by_the_clock(monkeypatch, tmp_path):
     """On a busy machine: what counts is what the copy took of the processor."""
     (tmp_path / "a.nir").write_bytes(b"1")
     monkeypatch.setattr(rehearsal, "SECONDS", 0.2)
-    rehearsal.rehearse(lambda: time.sleep(2), tmp_path / "a.nir")
+    rehearsal.rehearse(lambda: time.sleep(1.2), tmp_path / "a.nir")
 
 
 def test_reading_that_is_killed_from_outside_is_no_fault_of_the_file(tmp_path):
@@ -275,5 +270,5 @@ def test_the_whole_reader_survives_what_stops_the_library(files, tmp_path, monke
     heap = data.index(b"GCOL")
     data[heap + 40 : heap + 56] = bytes(16)
     path.write_bytes(data)
-    monkeypatch.setattr(rehearsal, "SECONDS", 2.0)
+    monkeypatch.setattr(rehearsal, "SECONDS", 0.5)
     assert judge(Path(path)) == "refused"

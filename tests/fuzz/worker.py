@@ -22,7 +22,7 @@ from tests.fuzz.judge import judge, shrink_limits
 MEMORY = 1024**3
 """Bytes of address space beyond those of a process that has imported everything."""
 
-SECONDS = 6
+SECONDS = 3
 """Of the processor, after which a case counts as hung: the kernel ends the worker with SIGXCPU."""
 
 IN_INTEGERS = 10

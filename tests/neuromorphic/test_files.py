@@ -38,11 +38,17 @@ def test_an_output_that_leads_to_an_input_by_a_link_is_refused(model, tmp_path):
         ({"-o": "."}, "is a folder"),
         ({"-o": "nowhere/new.h5"}, "its folder does not exist"),
         ({"-o": "/dev/null"}, "no ordinary file"),
+        ({"-o": "/dev/stdout"}, "no ordinary file"),
+        ({"-o": "/dev/fd/0"}, "no ordinary file"),
+        ({"-o": "/proc/self/fd/1"}, "no ordinary file"),
+        ({"-o": "circle.h5"}, "no ordinary file"),
+        ({"-o": "x" * 300 + ".h5"}, "is no name for a file .*too long"),
         ({"-o": "new.txt"}, "ends in .h5"),
     ],
 )
 def test_places_where_no_file_can_be_written_are_refused(tmp_path, monkeypatch, outputs, says):
     monkeypatch.chdir(tmp_path)
+    Path("circle.h5").symlink_to("circle.h5")
     with pytest.raises(RefusedInput, match=says):
         check_outputs({option: Path(path) for option, path in outputs.items()}, (), {"-o": ".h5"})
 

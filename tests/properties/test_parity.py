@@ -8,13 +8,14 @@ from neuromorphic.execution.reference import run
 from neuromorphic.ir.parity import compare
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.reading.build import from_nir
+from tests.drawn import drawn
 from tests.properties import torch_graph
 from tests.properties.random_graphs import examples
 
 SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=SLOW_DATA)
+@drawn(100, suppress_health_check=SLOW_DATA)
 @given(examples())
 def test_torch_equals_the_reference_on_random_graphs(example):
     trace = run(from_nir(example.graph), example.frames)

@@ -110,7 +110,7 @@ GOOD = np.zeros((2, 8, 8, 3), np.uint8)
         ),
         ({"images": GOOD, "labels": [0, 1], "label_names": [[1, 2]]}, r"label_names are int64 \[1, 2\]"),
         ({"images": GOOD, "labels": np.array([2**63, 0], np.uint64)}, "a label is 9223372036854775808; expected the"),
-        ({"images": np.array([{}, {}], dtype=object)}, "not a readable .npz file"),
+        ({"images": np.array([{}, {}], dtype=object)}, "holds Python objects"),
     ],
 )
 def test_npz_with_other_contents_is_refused(tmp_path, arrays, sentence):
@@ -127,7 +127,7 @@ def test_files_that_are_no_npz_are_refused(tmp_path):
         load_images(str(path), 8)
     with path.open("wb") as file:
         np.save(file, GOOD)  # an .npy by content
-    with pytest.raises(RefusedInput, match=r"not a readable \.npz file"):
+    with pytest.raises(RefusedInput, match=r"NUMPY.*; expected a zip archive"):
         load_images(str(path), 8)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -104,27 +105,50 @@ def test_a_recipe_for_spikes_is_refused_for_a_twin(task, labels, tmp_path, chang
         run_twin(task, labels, tmp_path / "a.safetensors", recipe=replace(TWIN, **change))
 
 
+@pytest.fixture(scope="module")
+def through(task, labels, twin, tmp_path_factory):
+    """A function that gives the checkpoint of a stage which nothing cut off: trained once, and where it was written."""
+
+    @cache
+    def trained(name):
+        out = tmp_path_factory.mktemp("through") / "a.safetensors"
+        teacher = TwinTeacher(twin)
+        return train(CONFIG, STAGES[name], PREPROCESSING, task, task, labels, out, teacher=teacher), out
+
+    return trained
+
+
 @pytest.mark.parametrize("name", STAGES)
-def test_losses_fall(run, twin, task, tmp_path, name):
-    checkpoint = run(STAGES[name], test=task)
-    losses = [line["loss"] for line in log(tmp_path / "a.safetensors")]
+def test_losses_fall(through, twin, name):
+    checkpoint, out = through(name)
+    losses = [line["loss"] for line in log(out)]
     assert losses[-1] < 0.8 * losses[0]
     assert checkpoint.card["test"]["accuracy"] > 0.9
     assert checkpoint.card["recipe"]["stage"] == STAGES[name].stage
     assert checkpoint.card["teacher"] == {**TwinTeacher(twin).to_dict(), "cached": False}
 
 
-@pytest.mark.parametrize("name", STAGES)
-@pytest.mark.parametrize("cached", [False, True])
-def test_a_resumed_run_gives_the_same_weights_to_the_bit(run, tmp_path, name, cached):
-    recipe, cache = STAGES[name], tmp_path / "features.npz" if cached else None
-    through = run(recipe, "through.safetensors", cache=cache)
+def resumed(run, recipe, epoch, **more):
+    """The checkpoint of a run that was cut off in the given epoch and goes on there."""
     with pytest.raises(CutOff):
-        run(recipe, cache=cache, progress=cut_off_in(4))
+        run(recipe, progress=cut_off_in(epoch), **more)
     epochs = []
-    again = run(recipe, cache=cache, progress=lambda d, t, text: epochs.append(int(text.split()[1][0])))
-    assert min(epochs) == 4
-    assert same(again.model.state_dict(), through.model.state_dict())
+    again = run(recipe, progress=lambda d, t, text: epochs.append(int(text.split()[1][0])), **more)
+    assert min(epochs) == epoch
+    return again
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_resumed_run_gives_the_same_weights_to_the_bit(run, through, name):
+    again = resumed(run, STAGES[name], 4)
+    assert same(again.model.state_dict(), through(name)[0].model.state_dict())
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_resumed_run_with_kept_features_gives_the_same_weights_to_the_bit(run, tmp_path, name):
+    recipe, kept = replace(STAGES[name], schedule=((1, 1), (2, 2))), tmp_path / "features.npz"
+    once = run(recipe, "through.safetensors", cache=kept)
+    assert same(resumed(run, recipe, 3, cache=kept).model.state_dict(), once.model.state_dict())
 
 
 def test_kept_features_are_those_of_the_batchs_own_images(twin, task, labels):
@@ -159,7 +183,7 @@ def test_the_divergence_brings_the_student_closer_to_the_teacher(run, twin, task
 def test_a_spike_budget_is_reached(run, task, tmp_path):
     recipe = replace(STAGES["align"], schedule=((2, 16),), spike_budget=0.25, spike_weight=3.0)
     run(recipe, "limited.safetensors", test=task)
-    run(replace(recipe, spike_weight=0.0), "free.safetensors")
+    run(replace(recipe, schedule=((2, 4),), spike_weight=0.0), "free.safetensors")
     limited, free = (
         [line["spikes_per_synapse"] for line in log(tmp_path / f"{n}.safetensors")] for n in ("limited", "free")
     )

@@ -1,6 +1,6 @@
 """Events in time steps: how long a step is, and `x[n, t, c, row, column]`, how many events fall there.
 
-A recording begins with its first event, t0, as it does in tonic and SpikingJelly:
+A recording begins with its first event, t0, as it does in tonic and SpikingJelly, unless its file says when:
 
     1ms         step = floor((t - t0) / 1 ms)
     16          16 steps of one length, L = floor((t_last - t0) / 16) ticks; what is left belongs to the last
@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +175,7 @@ def _steps(recording: Recording, size: Bin) -> NDArray[np.int64]:
     events = len(recording)
     if not events:
         return np.zeros(0, np.int64)
-    since = recording.t - recording.t[0]
+    since: NDArray[Any] = recording.t - (recording.t[0] if recording.begin is None else recording.begin)
     if size.steps is None:
         return _quotient(since, (size.seconds or Fraction(1)) / recording.tick)
     if size.by_number:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.arrays import mapped_npy, opened_npz
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.reading.events.recording import Recording, columns_of
 
@@ -56,16 +57,13 @@ def event_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     Raises:
         RefusedInput: it isn't readable.
     """
-    try:
-        if path.suffix.lower() != ".npz":
-            return _fields(np.lib.format.open_memmap(path, mode="r"))  # type: ignore[no-untyped-call]
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            columns = columns_of(set(found.files))
-            if columns is not None:
-                return {key: found[name] for key, name in columns.items()}
-            arrays = [] if "frames" in found else [found[name] for name in found.files]
-    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads them to
-        raise RefusedInput(f"{path}: not a readable {path.suffix} file ({shown(str(error))})") from error
+    if path.suffix.lower() != ".npz":
+        return _fields(mapped_npy(path))
+    with opened_npz(path) as found:
+        columns = columns_of(set(found.files))
+        if columns is not None:
+            return {key: found[name] for key, name in columns.items()}
+        arrays = [] if "frames" in found else [found[name] for name in found.files]
     return next((fields for fields in map(_fields, arrays) if fields is not None), None)
 
 
@@ -91,6 +89,11 @@ def _read_bin(path: Path, name: str) -> Recording:
 def _read_aedat(path: Path, name: str) -> Recording:
     """Packets of 8-byte events: `x << 17 | y << 2 | p << 1 | valid`, then microseconds (inivation's AEDAT 3.1)."""
     data = path.read_bytes()
+    if data.startswith(b"#!AER-DAT2"):
+        raise RefusedInput(
+            f"{path}: is AEDAT 2, of whose addresses tonic and SpikingJelly make different pixels and polarities; "
+            f"expected {EVENTS}"
+        )
     if not data.startswith(b"#!AER-DAT3.1"):
         raise RefusedInput(
             f"{path}: begins with {shown(data[:12])}; expected AEDAT 3.1, as of DVS Gesture, or {EVENTS}"

@@ -32,6 +32,7 @@ class Recording:
         tick: seconds of 1 in `t`.
         name: of the sample, as `7/00012.bin`.
         line: whether its events have no rows: of neurons in a line, as tonic has spoken digits (SHD, SSC).
+        begin: where its first step begins, in ticks; None for its first event.
     """
 
     x: NDArray[np.int64]
@@ -41,24 +42,35 @@ class Recording:
     tick: Fraction
     name: str
     line: bool = False
+    begin: float | None = None
 
     def __len__(self) -> int:
         return len(self.t)
 
     @classmethod
-    def of(cls, columns: dict[str, NDArray[Any]], name: str, where: object) -> "Recording":
+    def of(
+        cls,
+        columns: dict[str, NDArray[Any]],
+        name: str,
+        where: object,
+        tick: Fraction | None = None,
+        begin: float | None = None,
+    ) -> "Recording":
         """The recording in columns of any numbers: sorted by time, polarities 0 and 1.
 
-        Whole times are microseconds, as event cameras write them, in floats too, and times with fractions are seconds.
+        Where the layout doesn't say it, whole times are microseconds, as event cameras write them, in floats too, and
+        times with fractions are seconds.
 
         Args:
             columns: `x`, `t` and, if there are any, `y` and `p`, by these names.
             name: of the sample.
             where: the file, named in refusals.
+            tick: seconds of 1 in `t`, where the layout says them.
+            begin: where the first step begins, in ticks; None for the first event.
 
         Raises:
             RefusedInput: columns of different lengths, or no numbers in them; pixels that are not whole or below 0;
-                times that are not finite; polarities other than 0 and 1, or -1 and 1.
+                times that are not finite, or before `begin`; polarities other than 0 and 1, or -1 and 1.
         """
         lengths = {key: column.shape for key, column in columns.items()}
         if len(set(lengths.values())) != 1 or columns["t"].ndim != 1:
@@ -71,17 +83,21 @@ class Recording:
         p = _polarities(columns["p"], where) if "p" in columns else None
         t = columns["t"]
         if t.dtype.kind == "f":
-            t, tick = t.astype(np.float64), SECOND
+            t = t.astype(np.float64)
             if not np.isfinite(t).all():
                 raise RefusedInput(f"{where}: times of its events are not finite")
-            if (t == np.rint(t)).all() and np.abs(t).max(initial=0) < 2**53:
-                t, tick = t.astype(np.int64), MICROSECOND
+            if tick is None and (t == np.rint(t)).all() and np.abs(t).max(initial=0) < 2**53:
+                t = t.astype(np.int64)
         else:
             if t.dtype == np.uint64 and t.max(initial=0) > np.iinfo(np.int64).max:
                 raise RefusedInput(f"{where}: an event at {t.max()}; expected times below 2^63")
-            t, tick = t.astype(np.int64), MICROSECOND
+            t = t.astype(np.int64)
+        if begin is not None and t.min(initial=0) < begin:
+            raise RefusedInput(f"{where}: an event at {t.min()}; expected times from {begin:g}")
+        tick = tick or (SECOND if t.dtype.kind == "f" else MICROSECOND)
         order = np.argsort(t, kind="stable")
-        return cls(x[order], y[order], None if p is None else p[order], t[order], tick, name, "y" not in columns)
+        polarities = None if p is None else p[order]
+        return cls(x[order], y[order], polarities, t[order], tick, name, "y" not in columns, begin)
 
 
 @dataclass(frozen=True)

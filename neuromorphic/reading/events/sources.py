@@ -8,6 +8,7 @@ import numpy as np
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.reading.events.formats import event_arrays, read_recording
 from neuromorphic.reading.events.recording import Recording, Source
+from neuromorphic.reading.events.spike_trains import holds_spike_trains, read_spike_trains
 
 SUFFIXES = frozenset({".bin", ".aedat", ".npy", ".npz"})
 
@@ -24,6 +25,8 @@ def holds_events(path: Path) -> bool:
         return holds_events(files_by_class(path, 1)[0][0][1])
     if path.suffix.lower() in (".bin", ".aedat", ".txt"):
         return True
+    if holds_spike_trains(path):
+        return True
     return path.suffix.lower() in (".npy", ".npz") and path.is_file() and event_arrays(path) is not None
 
 
@@ -32,7 +35,8 @@ def find_recordings(path: Path, limit: int | None = None) -> Source:
 
     Args:
         path: a file of events; a folder of such files, or of one folder for each class, as `N-MNIST/Test`; an `.aedat`
-            whose `_labels.csv` cuts it into samples, or a list of such, as `DvsGesture/trials_to_test.txt`.
+            whose `_labels.csv` cuts it into samples, or a list of such, as `DvsGesture/trials_to_test.txt`; the HDF5
+            of spoken digits, as `shd_test.h5`.
         limit: take the first so many samples.
 
     Raises:
@@ -47,6 +51,8 @@ def find_recordings(path: Path, limit: int | None = None) -> Source:
         return _gestures(_listed(path), most)
     if path.suffix.lower() == ".aedat" and _labels_of(path).is_file():
         return _gestures([path], most)
+    if holds_spike_trains(path):
+        return read_spike_trains(path, most)
     return Source([read_recording(path, path.name)])
 
 

@@ -36,6 +36,24 @@ CUBA = ("CUBA", "LOIHI")
 UNHEARD = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0, "weight_exp": 0}
 """Keys of a neuron that lava-dl's reader passes over, and the one value with which that changes nothing."""
 
+NEURON_KEYS = (
+    *("type", "iDecay", "vDecay", "vThMant", *UNHEARD),
+    *("messageBits", "scaleRho", "tauRho", "theta"),  # bits of a spike's value, which is 1; the slope that training has
+)
+
+SYNAPSES = ("neuron", "weight", "bias", "delay")
+DENSE = (*SYNAPSES, "inFeatures", "outFeatures")
+WINDOWS = ("kernelSize", "stride", "padding", "dilation", "groups")
+
+LAYER_KEYS: dict[str, tuple[str, ...]] = {
+    "input": ("neuron", "weight", "bias"),
+    "flatten": (),
+    "dense": DENSE,
+    "dense_rec": (*DENSE, "weight_rec"),
+    "conv": (*SYNAPSES, *WINDOWS, "inChannels", "outChannels"),
+}
+"""What a layer of a type holds beside its type and shape, as `export_hdf5` of lava-dl writes it."""
+
 LARGEST = 2**31 - 1
 
 
@@ -92,6 +110,12 @@ class _Group:
 
     def inner(self, key: str) -> "_Group":
         return _Group(self.group[key], f"{self.where}: {key}")
+
+    def check_keys(self, known: tuple[str, ...]) -> None:
+        """Refuse a key that nothing here reads: it may change what the layer computes."""
+        if unknown := [key for key in self.group if key not in known]:
+            held = ", ".join(shown(key) for key in unknown)
+            raise RefusedInput(f"{self.where}: holds {held}, which nothing reads; expected {', '.join(known)}")
 
     def text(self, key: str) -> str:
         value = self._stored(key)
@@ -155,6 +179,8 @@ class _Group:
 def _layer(group: _Group, number: int) -> Layer:
     kind = group.text("type")
     group.where += f" ({kind})"
+    if kind in LAYER_KEYS:
+        group.check_keys(("type", "shape", *LAYER_KEYS[kind]))
     match kind:
         case "input":
             if number:
@@ -176,6 +202,7 @@ def _neuron(group: _Group) -> Neuron:
     kind = group.text("type")
     if kind not in CUBA:
         raise RefusedInput(f"{group.where} is of type {shown(kind)}; expected {' or '.join(CUBA)}")
+    group.check_keys(NEURON_KEYS)
     for key, value in UNHEARD.items():
         if key in group and (found := group.numbers(key)).tolist() not in (value, [value]):
             raise RefusedInput(f"{group.where}: {key} is {shown(found.tolist())}; expected {value}")

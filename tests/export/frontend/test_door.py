@@ -3,6 +3,7 @@
 import copy
 import json
 
+import nir
 import numpy as np
 import pytest
 import torch
@@ -73,6 +74,37 @@ class Small(nn.Module):
 @pytest.fixture(scope="module")
 def small():
     return prepare(lively(Small()), 3, 8, 8)
+
+
+def test_frames_to_try_are_within_half_of_the_bounds(small):
+    frames = small.inputs.random(16, 4, 0)
+    low, high = small.inputs.low / 2, small.inputs.high / 2
+    assert low <= frames.min() < 0.9 * low
+    assert 0.9 * high < frames.max() <= high
+
+
+class Summed(nn.Module):
+    """Sums of spikes over channels, or over the places of a map read column by column, with as many of the one."""
+
+    def __init__(self, over: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.over = over
+        self.conv, self.lif = layer.Conv2d(3, 6, 3, padding=1, step_mode="m"), neuron.LIFNode(step_mode="m")
+        self.out, self.fires = layer.Linear(6, 4, step_mode="m"), neuron.LIFNode(step_mode="m")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spikes = self.lif(8 * self.conv(x))
+        sums = spikes.sum(2) if self.over == "channels" else spikes.transpose(-1, -2).flatten(3).sum(-1)
+        return self.fires(self.out(sums.flatten(2)))
+
+
+@pytest.mark.parametrize("over", ["channels", "places"])
+def test_sums_over_channels_are_none_over_as_many_places(over):
+    prepared = prepare(Summed(over), 4, 2, 3, 2, 3, axes="TBCHW", input_kind="spikes", bounds=None)
+    assert_same(prepared, images=8)
+    pools = [node for node in prepared.graph.nodes.values() if isinstance(node, nir.SumPool2d)]
+    assert len(pools) == (over == "places")
 
 
 def test_the_users_module_stays_as_it_is():

@@ -10,6 +10,7 @@ from torch import nn
 
 from export.frontend.neurons import spikingjelly
 from export.frontend.neurons.equations import Neurons, Reset
+from export.frontend.writing_back import needs_stepping
 from spikeclip.errors import RefusedInput
 from tests.export.frontend.parity import assert_same, lively, prepare
 
@@ -54,6 +55,31 @@ def test_the_equation_of_spikingjellys_neurons_is_what_they_step(kind, tau, deca
     x = torch.randint(-8, 16, (6, 50), generator=torch.Generator().manual_seed(seed)).double() / 8
     with torch.no_grad():
         assert torch.equal(made.double()(x), stepped(found, x))
+
+
+@pytest.mark.parametrize("threshold", [float("inf"), 1e-60])
+def test_thresholds_that_float32_has_no_number_for_are_refused(threshold):
+    net = nn.Sequential(layer.Linear(4, 3, step_mode="m"), neuron.LIFNode(v_threshold=threshold, step_mode="m"))
+    with pytest.raises(RefusedInput, match=r"has the threshold .*; expected a float32 above 0"):
+        prepare(net, 4, 2, 4, axes="TBC")
+
+
+@pytest.mark.parametrize(
+    ("more", "snntorchs", "stepped_"),
+    [
+        ({}, False, False),
+        ({"decay": 0.0}, False, False),
+        ({"decay": 0.3}, False, True),
+        ({"reset": Reset.SOFT}, False, True),
+        ({"reset": Reset.SOFT}, True, False),
+        ({"reset": Reset.SOFT, "decay": 0.3}, True, True),
+        ({"synapse": 0.5}, False, True),
+    ],
+)
+def test_neurons_whose_own_code_rounds_are_stepped(more, snntorchs, stepped_):
+    part = type("Part", (nn.Module,), {"__module__": "snntorch.made" if snntorchs else "made"})()
+    equation = Neurons(**{"decay": 0.5, "gain": 0.5, "threshold": 1.0, **more})
+    assert needs_stepping(equation, part) is stepped_
 
 
 def test_a_neuron_that_inherits_from_a_known_one_is_refused_by_name():

@@ -14,11 +14,12 @@ from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import DT, chain, conv, lif, small_net
 
 CLAIM = {"exact": True, "limit": 24, "nodes": {}}
+REAL = {"kind": "real", "axes": "BC", "low": -2.0, "high": 2.0, "bits": 2}
 
 
 def claimed(nodes, shape, out, time_steps=4, **more):
     """A graph whose file claims to be exact, on frames of multiples of 1/4 within 2."""
-    shown = {"kind": "real", "axes": "B" + "CHW"[: len(shape)], "low": -2.0, "high": 2.0, "bits": 2}
+    shown = REAL | {"axes": "B" + "CHW"[: len(shape)]}
     return from_nir(chain(nodes, shape, out, time_steps, certificate=CLAIM, **{"input": shown, **more}))
 
 
@@ -56,6 +57,21 @@ def test_a_claim_that_the_weights_do_not_bear_out_is_not_believed(nodes):
     shape = (1, 1, 3) if "pool" in nodes else (2,)
     graph = claimed(nodes, shape, (1, 1, 1) if "pool" in nodes else (1,))
     assert doubles(graph) == computing(graph)
+
+
+@pytest.mark.parametrize("behind", [{}, {"wait": nir.Delay(np.full(1, 2 * DT))}], ids=["output", "delay"])
+def test_a_sum_that_needs_more_bits_than_its_terms_is_not_proven(behind):
+    terms = {"large": affine([[2.0**20, 2.0**20]]), "small": affine([[2.0**-3, 0.0]])}
+    graph = chain({**terms, **behind}, (2,), (1,), certificate=CLAIM, input=REAL)
+    meet = next(iter(behind), "output")
+    edges = [*(("input", name) for name in terms), *((name, meet) for name in terms)]
+    graph.edges = [*edges, *((name, "output") for name in behind)]
+    found = proven(from_nir(graph))
+    assert set(found.unproven) == {meet}
+    graph.edges.remove(("small", meet))
+    del graph.nodes["small"]
+    graph.edges.remove(("input", "small"))
+    assert proven(from_nir(graph)).exact
 
 
 def test_the_spikes_of_a_lying_file_are_the_references():

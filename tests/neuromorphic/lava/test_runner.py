@@ -149,13 +149,13 @@ def test_a_death_while_lava_starts_is_an_error_long_before_the_limit(tmp_path, m
 
 
 def test_a_layer_that_hangs_is_an_error_after_the_limit(tmp_path, mark):
-    with pytest.raises(SimulationFailed, match="made no step for 8 s"):
-        run_marked(sabotaged(tmp_path, "time.sleep(600)"), mark, silence=8)
+    with pytest.raises(SimulationFailed, match="made no step for 4 s"):
+        run_marked(sabotaged(tmp_path, "time.sleep(600)"), mark, silence=4)
 
 
-def test_the_whole_time_can_be_limited(tmp_path, mark):
-    with pytest.raises(SimulationFailed, match="took more than 4 s"):
-        run_marked(sabotaged(tmp_path, "time.sleep(600)"), mark, timeout=4)
+def test_the_whole_time_can_be_limited(mark):
+    with pytest.raises(SimulationFailed, match="took more than 1 s"):
+        run_marked([sys.executable, "-c", "import os, time; os.fork(); time.sleep(600)"], mark, timeout=1)
 
 
 def test_a_command_that_ignores_sigterm_is_killed(tmp_path, mark):

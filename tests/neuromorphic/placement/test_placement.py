@@ -8,7 +8,7 @@ from math import prod
 import nir
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import HealthCheck, given, reject
 from hypothesis import strategies as st
 
 from neuromorphic.analysis.schedule import schedule
@@ -18,6 +18,7 @@ from neuromorphic.ops import Affine, Scale
 from neuromorphic.placement import Limits, place
 from neuromorphic.placement.populations import as_map
 from neuromorphic.reading.build import from_nir
+from tests.drawn import drawn
 from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata, small_net
 from tests.neuromorphic.synapses import synapses
 from tests.properties.random_graphs import examples
@@ -195,7 +196,7 @@ def test_latencies_are_those_of_the_schedule():
 SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW_DATA)
+@drawn(50, suppress_health_check=SLOW_DATA)
 @given(examples(), st.sampled_from(RESIDUALS), st.integers(7, 80), st.integers(200, 1000), st.integers(40, 200))
 def test_random_graphs_one_by_one(example, residual, neurons, memory, axons):
     graph = from_nir(example.graph)

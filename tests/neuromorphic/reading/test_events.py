@@ -86,7 +86,8 @@ def test_aedat_packets_invalid_events_and_the_overflow_of_times(tmp_path: Path) 
     ("name", "data", "says"),
     [
         ("a.bin", b"1234567", "multiple of 5"),
-        ("a.aedat", b"#!AER-DAT2.0\r\n", "expected AEDAT 3.1"),
+        ("a.aedat", b"#!AER-DAT2.0\r\n", "is AEDAT 2, .*; expected the events as columns"),
+        ("a.aedat", b"#!AER-DAT1.0\r\n", "expected AEDAT 3.1"),
         ("a.aedat", aedat((0, [(1, 1, 1, 1, 1)]))[:-12], "cut or damaged"),
         ("a.aedat", aedat((0, [])) + b"12345", "cut within a packet's head"),
         ("a.npy", b"\x93NUMPY, cut", "not a readable .npy"),
@@ -286,6 +287,14 @@ def test_time_first_swaps_the_axes(tmp_path: Path, time_first: bool) -> None:
     with pytest.raises(RefusedInput, match="expected --time-first if"):
         find_frames(graph_of(3, time_steps=2), tmp_path / "x.npy")
     assert find_frames(graph_of(3, time_steps=5), tmp_path / "x.npy").assumed == ()
+
+
+@pytest.mark.parametrize(("largest", "said"), [(2**24, 0), (2**24 + 1, 1), (2**24 + 2, 0), (-(2**24) - 1, 1)])
+def test_whole_numbers_that_float32_rounds_are_said(tmp_path: Path, largest: int, said: int) -> None:
+    np.save(tmp_path / "x.npy", np.array([[[0, 1, 2]], [[3, 4, largest]]]))
+    found = find_frames(graph_of(3, time_steps=1), tmp_path / "x.npy")
+    assert [sentence for sentence in found.assumed if "rounded to float32" in sentence] == list(found.assumed)
+    assert len(found.assumed) == said
 
 
 def test_npz_of_frames_with_labels_and_of_one_sample(tmp_path: Path) -> None:

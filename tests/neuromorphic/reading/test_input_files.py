@@ -12,8 +12,9 @@ import neuromorphic.cli
 from neuromorphic.errors import RefusedInput
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import FrameOptions, find_frames, named_files
+from neuromorphic.reading.read import read_graph
 from tests.neuromorphic.execution.test_several_inputs import EARS, EYES, FILE, IMAGES, SOUNDS, T, by_hand, in_every_step
-from tests.neuromorphic.graphs import DT
+from tests.neuromorphic.graphs import DT, chain, lif
 
 
 @pytest.fixture
@@ -86,6 +87,29 @@ def test_files_that_do_not_fit_the_inputs_are_refused(folder, words, said):
     assert not (folder / "run.h5").exists()
 
 
+@pytest.mark.parametrize("kind", ["spikes", "counts"])
+def test_the_kind_that_is_asked_for_holds_for_frames_and_for_what_is_written(folder, kind):
+    nir.write("n.nir", chain({"lif": lif((3,))}, (3,), (3,)))
+    np.save("real.npy", np.full((2, 4, 3), 0.5))
+    words = ("n.nir", "--backend", "reference", "--input-kind", kind, "--dt", "1e-4")
+    ran = command(neuromorphic.cli.app, *words, "--frames", "real.npy")
+    assert (ran.exit_code, "hold 0.5; expected" in ran.output) == (2, True)
+    whole = np.random.default_rng(0).integers(0, 2, (2, 4, 3)) * (1 if kind == "spikes" else 3)
+    np.save("whole.npy", whole)
+    quantised = ("--precision", "loihi2", "--calibrate", "whole.npy", "--save-quantized", "q.nir")
+    ran = command(neuromorphic.cli.app, *words, *quantised, "--frames", "whole.npy", "--placement", "cores.json")
+    assert ran.exit_code == 0, ran.output
+    assert read_graph(folder / "q.nir").metadata.input_kind == kind
+    again = command(neuromorphic.cli.app, "q.nir", "--frames", "whole.npy", "--input-kind", "real")
+    assert (again.exit_code, f"asked for; the file says {kind}" in again.output) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("x" * 300, "--frames", "eyes.npy"), ("two.nir", "--frames", "image=" + "x" * 300)])
+def test_names_that_no_file_can_have_are_refused(folder, words):
+    ran = command(neuromorphic.cli.app, *words)
+    assert (ran.exit_code, "File name too long" in ran.output) == (2, True), ran.output
+
+
 def test_images_are_not_for_several_inputs(folder):
     ran = command(neuromorphic.cli.app, "two.nir", "--images", "samples")
     assert (ran.exit_code, "has the inputs image, sound; expected one, of images" in ran.output) == (2, True)
@@ -109,6 +133,15 @@ def test_the_kind_of_all_inputs_is_what_all_of_their_files_say(folder):
     real = found(folder / "counts.npy")
     assert real.kind is None
     assert "taken for real numbers, since not all say that they are events" in " ".join(real.assumed)
+
+
+def test_inputs_of_one_kind_or_of_events_alone_leave_nothing_open(folder):
+    graph = from_nir(FILE)
+    real = find_frames(graph, {"image": folder / "image.npy", "sound": folder / "sound.npy"})
+    spikes = find_frames(graph, {"image": folder / "eyes.npy", "sound": folder / "ears.npy"})
+    assert (real.kind, spikes.kind) == (None, "spikes")
+    for found in (real, spikes):
+        assert "since not all say" not in " ".join(found.assumed)
 
 
 def test_labels_of_one_file_are_those_of_all(folder):

@@ -41,6 +41,43 @@ def assumed(file):
     return " ".join(from_nir(file).metadata.assumed)
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (1, 1, 3), (1,), (3,)])
+def test_axes_of_length_1_in_front_of_a_bias_go(shape):
+    weight, bias = numbers(3, 4), np.resize(np.float32([0.5, -0.25, 1]), 3 if shape[-1] == 3 else 1)
+    given = chain({"fc": nir.Affine(weight, bias.reshape(shape)), "lif": lif((3,))}, (4,), (3,), 8)
+    spread = chain({"fc": nir.Affine(weight, np.broadcast_to(bias, 3)), "lif": lif((3,))}, (4,), (3,), 8)
+    same(given, spread, frames(4))
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (2, 3), (2,), (1, 2)])
+def test_biases_of_another_shape_are_refused(shape):
+    file = chain({"fc": nir.Affine(numbers(3, 4), numbers(*shape)), "lif": lif((3,))}, (4,), (3,))
+    with pytest.raises(RefusedInput, match="'fc': bias has the shape"):
+        from_nir(file)
+
+
+def test_one_number_for_each_neuron_of_a_single_row():
+    """A PyTorch user's sample `[1, 4]`, with an axis for the batch, in front of neurons `[4]`."""
+    thresholds = {"threshold": np.float32([0.5, 1, 1.5, 2])}
+    same(
+        chain({"lif": lif((4,), **thresholds)}, (1, 4), (1, 4), 8),
+        chain({"lif": lif((1, 4), **thresholds)}, (1, 4), (1, 4), 8),
+        frames(1, 4),
+    )
+    with pytest.raises(RefusedInput, match=r"tau has the shape \[4\]; expected \[2, 4\]"):
+        from_nir(chain({"lif": lif((4,))}, (2, 4), (2, 4)))
+
+
+def test_maps_of_another_size_than_a_convolution_declares_are_said():
+    weight = numbers(3, 2, 2, 2)
+    declared, open_ = (
+        chain({"c": conv(weight, hw=hw), "lif": lif((3, 4, 6))}, (2, 5, 7), (3, 4, 6), 8) for hw in ((50, 7), None)
+    )
+    same(declared, open_, frames(2, 5, 7))
+    assert assumed(declared) == "c reads maps of [5, 7], not of [50, 7], as it declares"
+    assert assumed(chain({"c": conv(weight, hw=(5, 7)), "lif": lif((3, 4, 6))}, (2, 5, 7), (3, 4, 6))) == ""
+
+
 def neurons(kind, numbers):
     """Neurons of each kind with `numbers` as thresholds, and tau, r and the rest of the same shape."""
     one = np.ones_like(numbers)

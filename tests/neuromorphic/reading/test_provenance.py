@@ -71,6 +71,33 @@ def test_a_spike_subtracts_the_threshold(seed):
     assert found.sum() > spikes(from_nir(chain(lif(threshold=0.75)), dt=1e-4), x).sum() > 0
 
 
+@pytest.mark.parametrize(("stated", "asked"), [("subtract", None), (b"subtract", "subtract"), ("zero", None)])
+def test_the_reset_that_any_writers_metadata_state_is_what_runs(stated, asked):
+    graph, x = chain(lif(threshold=0.75)), frames(1)
+    graph.metadata = {"dt": 1e-4, "reset": stated}
+    read = from_nir(graph, asked=Asked(reset=asked))
+    word = stated.decode() if isinstance(stated, bytes) else stated
+    assert (read.metadata.reset, read.metadata.assumed) == (word, ())
+    other = from_nir(chain(lif(threshold=0.75)), asked=Asked(dt=1e-4, reset=word))
+    assert np.array_equal(spikes(read, x), spikes(other, x))
+
+
+@pytest.mark.parametrize(
+    ("stated", "asked", "words"),
+    [
+        ("soft", None, "metadata reset is 'soft'; expected zero, subtract"),
+        (1, None, "metadata reset is 1; expected zero, subtract"),
+        ("subtract", "zero", "reset 'zero' asked for; the file is made for 'subtract'"),
+        ("zero", "subtract", "reset 'subtract' asked for; the file is made for 'zero'"),
+    ],
+)
+def test_a_reset_that_is_none_or_contradicted_is_refused(stated, asked, words):
+    graph = chain(lif())
+    graph.metadata = {"reset": stated}
+    with pytest.raises(RefusedInput, match=words):
+        from_nir(graph, asked=Asked(dt=1e-4, reset=asked))
+
+
 @pytest.mark.parametrize(
     "neurons", [integrator(threshold=0.5), nir.CubaLIF(ONE * 2e-4, ONE * 4e-4, ONE, 0 * ONE, ONE / 4, 0 * ONE, ONE * 2)]
 )
@@ -162,6 +189,17 @@ def test_an_exponential_decay_needs_a_time_constant_above_0(tau):
 def test_what_no_file_of_a_library_holds_is_refused_with_the_reason(library, node):
     with pytest.raises(RefusedInput, match=f"written by {library}: a .* doesn't hold what it means"):
         from_nir(chain(node), asked=Asked(written_by=library))
+
+
+@pytest.mark.parametrize("written_by", ["norse@", "norse@x", "sinabs@latest", "spyx@1.", "snntorch@1.0 "])
+def test_a_version_that_is_none_is_refused(written_by):
+    with pytest.raises(RefusedInput, match="expected a library, or one @ its version"):
+        from_nir(chain(lif()), asked=Asked(written_by=written_by))
+
+
+@pytest.mark.parametrize("written_by", ["snntorch@1", "snntorch@0.9.1", "norse@2.0.0a1"])
+def test_versions_are_numbers_with_dots(written_by):
+    assert from_nir(chain(lif()), asked=Asked(dt=1e-4, written_by=written_by)).nodes
 
 
 def test_an_unknown_library_is_refused_with_those_that_are_known():

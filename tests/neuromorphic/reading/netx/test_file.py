@@ -164,6 +164,17 @@ REFUSED = {
     "a negative threshold": ([dense(W, {**NEURON, "vThMant": -1})], ["vThMant is -1"]),
     "a refractory period": ([dense(W, {**NEURON, "refDelay": 3})], ["refDelay is 3", "expected 1"]),
     "graded spikes": ([dense(W, {**NEURON, "gradedSpike": True})], ["gradedSpike is 1", "expected 0"]),
+    "a key of no layer": ([dense(W, gain=np.ones(2))], ["layer 0 (dense): holds 'gain'", "inFeatures"]),
+    "a key of another layer": ([dense(W, stride=[1, 1])], ["layer 0 (dense): holds 'stride'"]),
+    "recurrent weights of a layer without": (
+        [dense(W, weight_rec=np.ones((2, 2)))],
+        ["layer 0 (dense): holds 'weight_rec'"],
+    ),
+    "keys of a flatten layer": ([FLATTENED[0], {**FLATTENED[1], "order": 1}], ["layer 1 (flatten): holds 'order'"]),
+    "keys of a neuron": (
+        [dense(W, {**NEURON, "thDecay": 7, "refDecay": 2})],
+        ["layer 0 (dense): neuron: holds 'refDecay', 'thDecay'", "vThMant"],
+    ),
     "weights with fractions": ([dense(W / 8)], ["weight holds 0.5", "integers"]),
     "weights of no number": ([dense(W * np.nan)], ["weight holds nan"]),
     "weights beyond a synapse": ([dense(W * 75)], ["weight reaches from 300 to 300", "-256 to 255"]),
