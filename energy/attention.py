@@ -25,13 +25,7 @@ CHUNK = 2**22
 
 
 def attention_counts(node: Node, operation: SelfAttention, train: SpikeTrain) -> AttentionCounts:
-    """The additions of a self-attention node on the spikes of the population that it reads.
-
-    Args:
-        node: reads one population.
-        operation: of `node`.
-        train: the spikes of that population as they arrive, `[3 D, H, W]` per step.
-    """
+    """The additions of a self-attention node on the spikes of its population as they arrive, `[3 D, H, W]` per step."""
     images, steps = train.bits.shape[:2]
     heads, tokens = operation.heads, prod(node.shape[1:])
     width = node.shape[0] // heads

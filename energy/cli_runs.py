@@ -113,9 +113,8 @@ def running(graph: Graph, prepared: "PreparedModule | None", chosen: Selection, 
     task, parts = Counting(graph, time_steps), shards(graph, len(frames))
     with progress_bar("running and counting") as advance:
         ran = sharded(task, lambda number, part: frames[part], parts, sharing, of_run, RECORDS, progress=advance)
-    said = [*assumed_of(found), *assumed]
-    data = _data(chosen, found)
-    return Run(graph, OperationCounts.joined(ran), data, "reference", graph.precision, said, truth, frames)
+    counts, data, said = OperationCounts.joined(ran), _data(chosen, found), [*assumed_of(found), *assumed]
+    return Run(graph, counts, data, "reference", graph.precision, said, truth, frames)
 
 
 def _data(chosen: Selection, found: Inputs) -> Data:

@@ -50,10 +50,7 @@ def fan_out(node: Node) -> ops.Int64:
     """Synapses from each element of a node's input into the node: int64 `[*input shape]`.
 
     A synapse exists where the node's geometry connects two positions; its weight may be zero.  Taps of a kernel that
-    lie outside the map are no synapses, nor are channels of different groups.
-
-    Raises:
-        TypeError: the node has no synapses.
+    lie outside the map are no synapses, nor are channels of different groups.  A node without any is a TypeError.
     """
     match node.operation:
         case ops.Stateless() as stateless:
@@ -67,11 +64,7 @@ def fan_out(node: Node) -> ops.Int64:
 
 
 def taps(node: Node) -> int:
-    """Products of one evaluation of a node with synapses as frameworks count them: taps on the padding included.
-
-    Raises:
-        TypeError: the node has no synapses.
-    """
+    """Products of one evaluation of a node with synapses, as frameworks count them: with taps on the padding."""
     match node.operation:
         case ops.Linear() as linear:
             return linear.taps(node.shapes)

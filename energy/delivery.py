@@ -14,12 +14,7 @@ Sent = TypeVar("Sent", np.bool_, np.int64)
 
 
 def delivered(train: SpikeTrain, lag: NDArray[np.int64]) -> SpikeTrain:
-    """The spikes of a population as they arrive.
-
-    Args:
-        train: as they are sent.
-        lag: steps, `[neurons]` or `[]`.
-    """
+    """The spikes of a population as they arrive, so many steps late: `[neurons]`, or `[]` for all."""
     if not lag.any():
         return train
     bits = np.zeros_like(train.bits)

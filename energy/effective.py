@@ -10,7 +10,7 @@ from energy.events import Events, arriving
 from energy.updates import macs_needed
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
-from neuromorphic.ops import Affine, Conv2d, Int64, Shapes
+from neuromorphic.ops import Affine, Conv2d, Int64, Linear, Shapes
 
 
 def effective(graph: Graph, trace: Trace, events: Events) -> Effective:
@@ -33,8 +33,7 @@ def effective(graph: Graph, trace: Trace, events: Events) -> Effective:
                 macs += int(events.carried(arrival, fan_out.reshape(-1), once=True).sum())
         if real:
             macs += driven.get(name, int(fan_out.sum()) * evaluations)
-        if isinstance(node.operation, Affine | Conv2d):
-            dense += int(node.operation.fan_out(node.shapes).sum()) * evaluations
+        dense += int(node.of(Linear).fan_out(node.shapes).sum()) * evaluations
     return Effective(macs=macs, acs=acs, dense=dense)
 
 
@@ -42,20 +41,10 @@ def nonzero_fan_out(operation: Affine | Conv2d, shapes: Shapes) -> Int64:
     """Synapses with a weight other than 0 that leave each element: int64 `[*input shape]`."""
     if isinstance(operation, Affine):
         return np.asarray((operation.weight != 0).sum(0))
-    windows, groups = operation.windows, operation.groups
-    rows, columns = (
-        _hits(*axis)
-        for axis in zip(
-            *(shapes.input[1:], shapes.output[1:], windows.kernel, windows.stride, windows.padding, windows.dilation),
-            strict=True,
-        )
+    rows, columns = (  # how often tap m sees y, and tap n sees x
+        (at[..., None] == np.arange(size)).sum(0)
+        for at, size in zip(operation.windows.taps(shapes.output), shapes.input[1:], strict=True)
     )
-    existing = (operation.weight != 0).reshape(groups, -1, *operation.weight.shape[1:]).sum(1)
-    by_channel = existing.reshape(-1, *windows.kernel)  # how many outputs each channel has at each tap
+    existing = (operation.weight != 0).reshape(operation.groups, -1, *operation.weight.shape[1:]).sum(1)
+    by_channel = existing.reshape(-1, *operation.windows.kernel)  # how many outputs each channel has at each tap
     return np.asarray(np.einsum("cmn,my,nx->cyx", by_channel, rows, columns))
-
-
-def _hits(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Int64:
-    """Along one axis, how often tap m sees x: int64 `[kernel, size]`."""
-    seen = np.arange(out) * stride - padding + dilation * np.arange(kernel)[:, None]
-    return np.asarray((seen[..., None] == np.arange(size)).sum(1))

@@ -52,12 +52,7 @@ def event_senders(graph: Graph) -> frozenset[str]:
 
 
 def arriving(graph: Graph, node: Node) -> tuple[tuple[Arrival, ...], tuple[Arrival, ...]]:
-    """The events that arrive at `node`, along each path, and the real values.
-
-    Args:
-        graph: that passed `check_delays`.
-        node: of it.
-    """
+    """The events that arrive at `node`, along each path, and the real values; `graph` passed `check_delays`."""
     senders = event_senders(graph)
 
     def passes(sender: Node) -> bool:

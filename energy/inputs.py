@@ -58,11 +58,7 @@ def with_kind_of(graph: Graph, frames: NDArray[np.generic], kind: InputKind | No
 
 
 def check_kind(graph: Graph, frames: NDArray[np.generic]) -> None:
-    """Refuse frames that are not of the kind of `graph`'s input.
-
-    Args:
-        graph: whose input is of some kind, or none.
-        frames: `[N, ...]`.
+    """Refuse frames `[N, ...]` that are not of the kind of `graph`'s input.
 
     Raises:
         RefusedInput: a value, by its image, that no spikes or counts have.

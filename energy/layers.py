@@ -13,7 +13,7 @@ from energy.counts import LayerCounts, OperationCounts
 from energy.document import Scheme
 from energy.prices import Device
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops import Affine, Conv2d
+from neuromorphic.ops import Weighted
 
 
 def break_even_rates(graph: Graph, counts: OperationCounts, device: Device, scheme: Scheme) -> dict[str, float | None]:
@@ -39,7 +39,7 @@ def _rate(node: Node, layer: LayerCounts, counts: OperationCounts, device: Devic
     slope, fixed, real = sops * add, 0.0, macs * (add + multiply)
     widths = device.widths
     if scheme in ("ideal_reuse", "no_reuse") and widths is not None:
-        inputs, outputs, weights = prod(node.input_shape), prod(node.shape), _weights(node)
+        inputs, outputs, weights = prod(node.input_shape), prod(node.shape), node.of(Weighted).weights.size
         weight = _access(device, weights, widths.weight)
         activation = _access(device, inputs, widths.activation)
         slope += spikes * _access(device, inputs, widths.address)
@@ -51,12 +51,6 @@ def _rate(node: Node, layer: LayerCounts, counts: OperationCounts, device: Devic
             fixed += weights * weight
             real += weights * weight + inputs * activation
     return (real - fixed) / slope if real > fixed else None
-
-
-def _weights(node: Node) -> int:
-    if not isinstance(node.operation, Conv2d | Affine):
-        raise TypeError(f"node {node.name!r} has no weights")
-    return int(node.operation.weight.size)
 
 
 def _access(device: Device, elements: int, bits: int) -> float:

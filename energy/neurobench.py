@@ -35,12 +35,7 @@ class NeuroBench(Strict):
 
 
 def neurobench(graph: Graph, counts: OperationCounts) -> NeuroBench:
-    """The metrics of a run.
-
-    Args:
-        graph: that was counted.
-        counts: of the run.
-    """
+    """The metrics of a run."""
     weighted = [n.operation for n in graph.nodes.values() if isinstance(n.operation, Weighted)]
     weights = [operation.weights for operation in weighted if isinstance(operation, Conv2d | Affine)]
     held = sum(operation.weights.size + operation.bias_values.size for operation in weighted)

@@ -2,11 +2,11 @@
 
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from energy.document import Data, Provenance
+from neuromorphic.cluster.versions import installed
 from neuromorphic.files import sha256_of
 from neuromorphic.ir.graph import Graph
 
@@ -14,13 +14,7 @@ LIBRARIES = ("spikeclip", "numpy", "scipy", "nir", "h5py")
 
 
 def provenance(graph: Graph, data: Data | None = None, command: list[str] | None = None) -> Provenance:
-    """Of a report on `graph`.
-
-    Args:
-        graph: read from a file, or made.
-        data: the images or the trace, where they are known.
-        command: that was run.
-    """
+    """Of a report on `graph`: of its file, the data and the command, where these are known."""
     model = Path(graph.source)
     checkpoint = _mapping(graph.metadata.document.get("checkpoint"))
     exported = {f"export: {name}": str(v) for name, v in _mapping(graph.metadata.document.get("versions")).items()}
@@ -30,19 +24,9 @@ def provenance(graph: Graph, data: Data | None = None, command: list[str] | None
         checkpoint_sha256=sha256 if isinstance(sha256, str) else None,
         data=data,
         seed=seed if isinstance(seed, int) else None,
-        versions={"python": platform.python_version(), **_installed(), **exported},
+        versions={"python": platform.python_version(), **installed(LIBRARIES), **exported},
         command=command,
     )
-
-
-def _installed() -> dict[str, str]:
-    found = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue  # run from a source tree that isn't installed
-    return found
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -34,10 +34,7 @@ class Outputs:
     neurobench: Path | None = None
 
     def check(self, inputs: Iterable[Path | str | None]) -> None:
-        """Refuse places where no file can be written, before any work is done.
-
-        Args:
-            inputs: files that are read.
+        """Refuse places where no file can be written, or one is that of an input, before any work is done.
 
         Raises:
             RefusedInput: as `files.check_outputs`, or the folder for figures is a file.

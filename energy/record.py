@@ -36,12 +36,7 @@ class Strict(BaseModel):
 
 
 def first_fault(error: ValidationError, whole: str) -> str:
-    """The first fault of a document: its key, the value found there, and the expected one.
-
-    Args:
-        error: of `model_validate`.
-        whole: what to call the document itself.
-    """
+    """The first fault of a document: its key, or `whole` for all of it, the value found there, and the expected one."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or whole
     return f"{key} is {str(first['input'])[:80]!r}; expected: {first['msg']}"

@@ -11,12 +11,7 @@ STEPS = 80
 
 @cache  # a report takes hundreds of intervals, all of as many images
 def two_sided_quantile(confidence: float, freedom: int) -> float:
-    """The t with `P(|T| < t) = confidence` of `freedom` degrees of freedom.
-
-    Args:
-        confidence: above 0 and below 1.
-        freedom: 1 or more.
-    """
+    """The t with `P(|T| < t) = confidence` of `freedom` degrees of freedom, one or more."""
     low, high = 0.0, pi / 2
     for _ in range(STEPS):
         middle = (low + high) / 2

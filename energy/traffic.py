@@ -68,13 +68,7 @@ def width(part: Kept, widths: Widths) -> int:
 
 
 def snn_accesses(graph: Graph, counts: OperationCounts, reuse: Reuse) -> list[Access]:
-    """Of the encoder; those that move nothing are left out.
-
-    Args:
-        graph: that was counted.
-        counts: of a run of it.
-        reuse: the assumption.
-    """
+    """Of the encoder, under one assumption; those that move nothing are left out."""
     found: list[Access] = []
     for node in graph.nodes.values():
         if isinstance(node.operation, Source | Sink):

@@ -39,13 +39,7 @@ CHUNK = 2**22
 
 
 def updates_needed(graph: Graph, trace: Trace, events: Events) -> dict[str, NDArray[np.int64]]:
-    """For every node of neurons, int64 `[images, T]`: its updates that are needed.
-
-    Args:
-        graph: a validated graph.
-        trace: of a run of it.
-        events: of that run.
-    """
+    """For every node of neurons, int64 `[images, T]`: its updates that are needed."""
     frames = (trace.images, trace.time_steps)
     always = driven(graph)
     neurons = [node for node in graph.nodes.values() if node.neurons]
@@ -67,11 +61,7 @@ def macs_needed(
 ) -> dict[str, int]:
     """`Σ arrives · fan_out` of nodes that read currents of spikes alone: MACs with something to multiply.
 
-    Args:
-        graph: a validated graph.
-        trace: of a run of it.
-        events: of that run.
-        fan_outs: of the nodes that multiply, by name: int64 `[*input shape]`.
+    `fan_outs` are those of the nodes that multiply, by name: int64 `[*input shape]`.
     """
     currents = spike_driven(graph)
     real = {name: [a.sender.name for a in arriving(graph, graph.nodes[name])[1]] for name in fan_outs}
@@ -115,9 +105,7 @@ def _in_chunks(graph: Graph, trace: Trace, events: Events, always: frozenset[str
 
 def _rests_after(node: Node, trace: Trace, images: slice) -> Mask:
     """Neurons that are at rest again after each step, whatever arrived: bool `[images, T, *shape]`."""
-    neurons = node.operation
-    if not isinstance(neurons, Neurons):
-        raise TypeError(f"node {node.name!r}: {type(neurons).__name__} has no neurons")
+    neurons = node.of(Neurons)
     if neurons.leaks and neurons.rests_after_spike and not neurons.current_lasts:
         return trace.spikes[node.name].unpack(images.start, images.stop)
     frames = trace.outputs[images].shape[:2]

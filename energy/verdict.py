@@ -51,19 +51,7 @@ def sentence(
     opponent: str = OPPONENTS["twin"],
     accuracy: Accuracy | None = None,
 ) -> str:
-    """The verdict for people.
-
-    Args:
-        verdict: as decided.
-        reasons: why it is undecided.
-        scheme: of the account.
-        devices: of the encoder and of its twin.
-        ratio: of their energies.
-        rate: of the run.
-        break_even_rate: as `statistics.break_even` has it.
-        opponent: of the encoder.
-        accuracy: of both sides.
-    """
+    """The verdict for people; `devices` are those of the encoder and of its twin."""
     ours, theirs = devices
     against = opponent if ours.name == theirs.name else f"{opponent} in {theirs.precision}"
     text = f"{ours.title}, {BASES[scheme]}: {verdict}. The encoder takes {ratio.mean:.3g} times the energy of {against}"

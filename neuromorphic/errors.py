@@ -41,12 +41,7 @@ def first_line(said: str, silent: str = "no message") -> str:
 
 
 def all_of(reasons: Sequence[str], source: str) -> str:
-    """Several refusals in one message, as `model.nir: node 'a' ...; node 'b' ...`: the source stands once.
-
-    Args:
-        reasons: at least one; of many, the first are listed.
-        source: that each of them may begin with.
-    """
+    """One or more refusals in a message, as `model.nir: node 'a' ...; node 'b' ...`: the source stands once."""
     first, *others = reasons[:LISTED]
     more = [f"and {number(len(reasons) - LISTED, 'more fault')}"] if len(reasons) > LISTED else []
     return "; ".join([first, *(reason.removeprefix(f"{source}: ") for reason in others), *more])

@@ -1,7 +1,8 @@
 """Files that are written: checked before anything is computed, then written whole or not at all.
 
-Every file of this project is written through here.  A file is made apart and put in its place when it is complete, so
-that whoever looks finds the old one or the new one; what fails leaves the old one, and nothing else.
+Every file of this project is written through here; what the system refuses is a `RefusedInput` (`whole`).  A file is
+made apart and put in its place when it is complete, so that whoever looks finds the old one or the new one; what fails
+leaves the old one, and nothing else.
 """
 
 import errno
@@ -153,9 +154,6 @@ def in_memory(path: Path) -> Iterator[BytesIO]:
     """A file in memory that becomes `path`, whole or not at all, if nothing is raised.
 
     For HDF5, whose library ends the process with a segmentation fault where a disk fills up.
-
-    Raises:
-        RefusedInput: as of `whole`.
     """
     buffer = BytesIO()
     yield buffer
@@ -173,11 +171,7 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write `data`, whole or not at all.
-
-    Raises:
-        RefusedInput: as of `whole`.
-    """
+    """Write `data`, whole or not at all."""
     with whole(path) as partial, partial.open("wb") as file:
         file.write(data)
         file.flush()
@@ -185,18 +179,10 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` in UTF-8, whole or not at all.
-
-    Raises:
-        RefusedInput: as of `whole`.
-    """
+    """Write `text` in UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a JSON-compatible `document`, whole or not at all.
-
-    Raises:
-        RefusedInput: as of `whole`.
-    """
+    """Write a JSON-compatible `document`, whole or not at all."""
     write_text(path, json.dumps(document, indent=2) + "\n")

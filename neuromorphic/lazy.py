@@ -6,12 +6,7 @@ from typing import Any
 
 
 def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package: each name is that of the module which `homes` says.
-
-    Args:
-        package: its name.
-        homes: by name, the module below the package.
-    """
+    """The `__getattr__` of a package: each name is that of the module below it which `homes` says."""
 
     def load(name: str) -> Any:
         if name not in homes:

@@ -18,14 +18,7 @@ Pair = tuple[str | None, str | None]
 
 
 def align(snn: OperationCounts, ann: AnnCounts | None, images: int, steps: int) -> list[Pair]:
-    """Every layer of both once: the encoder's in their order, each twin's beside its own or behind the one before it.
-
-    Args:
-        snn: counts of the encoder.
-        ann: of the twin; None for none.
-        images: of the run.
-        steps: of each image.
-    """
+    """Every layer of both once: the encoder's in their order, a twin's beside its own or behind the one before it."""
     work = {name: max(layer.dense / steps, layer.macs_once) / images for name, layer in snn.layers.items()}
     theirs = {} if ann is None else {name: layer.macs / images for name, layer in ann.layers.items()}
     same = {name: name for name in work.keys() & theirs.keys()}

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from energy.document import Account, Comparison, DeviceReport, Document, Part, Scheme
 from energy.report.bars import Bar, bar_panels
@@ -14,70 +13,21 @@ from energy.report.scales import count_text, energy_text
 from neuromorphic.pages.svg import Figure
 
 
-@dataclass(frozen=True)
-class DeviceFigures:
-    """Figures of one device.
-
-    Attributes:
-        totals: energies by part, the encoder beside its twins; by scheme.
-        layers: the same, per layer; by scheme.
-        break_even: cost against firing rate, a panel per device of the twin; None without comparisons.
-    """
-
-    totals: Figure
-    layers: Mapping[Scheme, Figure]
-    break_even: Figure | None
-
-
-@dataclass(frozen=True)
-class Figures:
-    """All figures of a document.
-
-    Attributes:
-        operations: per layer and image, the encoder beside its twin.
-        rates: heat map; None for a graph without populations.
-        ratios: of all comparisons; None where there is none.
-        devices: by name.
-    """
-
-    operations: Figure
-    rates: Figure | None
-    ratios: Figure | None
-    devices: Mapping[str, DeviceFigures]
-
-    def by_name(self) -> dict[str, Figure]:
-        """All of them, by a name that can be a file's."""
-        found = {"operations": self.operations}
-        found |= {name: figure for name, figure in (("rates", self.rates), ("ratios", self.ratios)) if figure}
-        for name, device in self.devices.items():
-            key = file_name(name)
-            found[f"totals-{key}"] = device.totals
-            found |= {f"layers-{key}-{scheme.replace('_', '-')}": figure for scheme, figure in device.layers.items()}
-            if device.break_even:
-                found[f"break-even-{key}"] = device.break_even
-        return found
-
-
-def file_name(text: str) -> str:
-    """The text with a hyphen for everything that is no letter, digit, dot, underscore or hyphen."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
-
-
-def draw(document: Document) -> Figures:
-    """The figures of a document."""
-    return Figures(
-        operations=_operations(document),
-        rates=rates(document.snn.populations, document.images) if document.snn.populations else None,
-        ratios=_ratios(document),
-        devices={
-            name: DeviceFigures(
-                totals=_totals(name, report),
-                layers={scheme: _layers(name, scheme, account) for scheme, account in report.accounts.items()},
-                break_even=break_even(name, report),
-            )
-            for name, report in document.devices.items()
-        },
-    )
+def draw(document: Document) -> dict[str, Figure]:
+    """The figures of a document, by a name that can be a file's; those that have nothing to show are left out."""
+    snn = document.snn
+    found: dict[str, Figure | None] = {
+        "operations": _operations(document),
+        "rates": rates(snn.populations, document.images) if snn.populations else None,
+        "ratios": _ratios(document),
+    }
+    for name, report in document.devices.items():
+        key = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+        found[f"totals-{key}"] = _totals(name, report)
+        for scheme, account in report.accounts.items():
+            found[f"layers-{key}-{scheme.replace('_', '-')}"] = _layers(name, scheme, account)
+        found[f"break-even-{key}"] = break_even(name, report)
+    return {name: figure for name, figure in found.items() if figure is not None and figure.panels}
 
 
 def operations(document: Document) -> tuple[dict[str, dict[Part, float]], dict[str, dict[Part, float]]]:

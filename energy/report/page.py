@@ -78,8 +78,7 @@ def figures(document: Document | Mapping[str, Any]) -> dict[str, str]:
     Raises:
         RefusedInput: the mapping is no document.
     """
-    drawn = draw(_document(document)).by_name()
-    return {name: figure.standalone() for name, figure in drawn.items() if figure.panels}
+    return {name: figure.standalone() for name, figure in draw(_document(document)).items()}
 
 
 def _answer(every: list[Comparison]) -> str:

@@ -31,23 +31,15 @@ class Arrival:
     lag: Int64
 
 
-def spiking(node: Node) -> bool:
-    """Whether a node sends spikes."""
-    return node.spiking
+def arrivals(
+    graph: Graph, node: Node, passes: Callable[[Node], bool] = lambda sender: sender.spiking
+) -> tuple[Arrival, ...]:
+    """What arrives at `node`; waiting is looked through, by itself for the values of each sender that `passes`.
 
-
-def arrivals(graph: Graph, node: Node, passes: Callable[[Node], bool] = spiking) -> tuple[Arrival, ...]:
-    """What arrives at `node`; waiting is looked through.
-
-    Whether a sender is `spiking` decides what its values cost.  That is the graph's word: a population that fires
+    Whether a sender spikes decides what its values cost.  That is the graph's word: a population that fires
     always or never is still spike-driven, and a sum of spikes that happens to be 0 or 1 is still a real value.  A
     `Delay` is linear: the spikes of each population that it reads go through it by themselves, with its lags; the
     real values that it reads are summed before they wait, and it sends the sum.
-
-    Args:
-        graph: that passed `check_delays`.
-        node: of it.
-        passes: whose values go through a `Delay` by themselves.
     """
     found: list[Arrival] = []
     for name in node.sources:

@@ -40,9 +40,7 @@ def lineage(graph: Graph) -> tuple[str, ...]:
 def check_trace(graph: Graph, trace: Trace) -> tuple[str, ...]:
     """Refuse a trace of another graph; what is assumed of one that doesn't say whose it is, in a sentence.
 
-    Args:
-        graph: that ran, or that the graph that ran was made of.
-        trace: of the run.
+    The graph is that which ran, or one that it was made of.
 
     Raises:
         RefusedInput: the trace is of a graph with other nodes, edges or parameters.

@@ -15,12 +15,7 @@ from neuromorphic.ops.products import product
 
 
 def fused(graph: Graph, names: Collection[str]) -> Graph:
-    """`graph`, in which matrices and convolutions read no currents, where a product of a sensible size does instead.
-
-    Args:
-        graph: any validated graph.
-        names: of the nodes whose products are wanted.
-    """
+    """`graph`, in which the nodes `names` read no currents, where a product of a sensible size does instead."""
     nodes = dict(graph.nodes)
     waiting = [name for name in graph.nodes if name in names]
     while waiting:

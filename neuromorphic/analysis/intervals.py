@@ -45,11 +45,7 @@ def currents_in_order(graph: Graph) -> tuple[str, ...]:
 
 
 def intervals(graph: Graph, frames: tuple[float, float]) -> dict[str, Interval]:
-    """Bounds of what every node reads, without biases, by node name.
-
-    Args:
-        graph: any validated graph.
-        frames: the least and the greatest value of a frame.
+    """Bounds of what every node reads, without biases, by node name; of frames from the least to the greatest value.
 
     Raises:
         RefusedInput: a cycle without a population.

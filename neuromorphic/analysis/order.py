@@ -11,12 +11,7 @@ from neuromorphic.ops import Delay, Neurons, Operation
 def wired(
     operations: Mapping[str, Operation | None], fan_in: FanIn, source: str
 ) -> tuple[frozenset[Edge], tuple[str, ...]]:
-    """The recurrent edges of nodes, and their names in topological order.
-
-    Args:
-        operations: by node.
-        fan_in: the sources of every node.
-        source: named in messages.
+    """The recurrent edges of nodes, of which `fan_in` lists the sources, and their names in topological order.
 
     Raises:
         RefusedInput: a cycle without a neuron and without a `Delay`.
@@ -28,12 +23,7 @@ def wired(
 
 
 def arranged(graph: Graph, nodes: Mapping[str, Node]) -> Graph:
-    """`graph` with other nodes, in topological order, and with the recurrent edges that these have.
-
-    Args:
-        graph: any validated graph.
-        nodes: by name, in any order; sources and shapes have to fit.
-    """
+    """`graph` with other nodes, whatever their order here, in topological order there, and their recurrent edges."""
     operations = {name: node.operation for name, node in nodes.items()}
     recurrent, order = wired(operations, {name: node.sources for name, node in nodes.items()}, graph.source)
     return replace(graph, nodes={name: nodes[name] for name in order}, recurrent=recurrent)

@@ -12,6 +12,7 @@ cycle's edges shall be in time but one, put a `Delay` there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from graphlib import TopologicalSorter
 
 from neuromorphic.errors import RefusedInput
 
@@ -65,14 +66,12 @@ def topological(fan_in: FanIn, recurrent: frozenset[Edge], waits: Callable[[str]
     for name, before in fan_in.items():
         cyclic = {s for s in before if waits(name) and component[s] == component[name]}
         waiting[name] = {s for s in before if (s, name) not in recurrent} - cyclic
-    order: list[str] = []
-    while waiting:
-        ready = sorted(name for name, rest in waiting.items() if not rest)
-        order.extend(ready)
-        for name in ready:
-            del waiting[name]
-        for rest in waiting.values():
-            rest.difference_update(ready)
+    sorter, order = TopologicalSorter(waiting), list[str]()
+    sorter.prepare()
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        sorter.done(*ready)
+        order += ready
     return order
 
 

@@ -27,32 +27,13 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, assert_never
 
+import neuromorphic.ops as ops
 from neuromorphic.analysis.facts import fact, wiring_fact
 from neuromorphic.analysis.frame_sums import frame_sums
 from neuromorphic.analysis.intervals import currents_in_order
 from neuromorphic.analysis.partial_sums import partial_sums
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops import (
-    Affine,
-    ChipPopulation,
-    Conv2d,
-    CubaLi,
-    CubaLif,
-    Delay,
-    Fixed,
-    If,
-    Integrator,
-    Li,
-    Lif,
-    Nonlinear,
-    Scale,
-    SelfAttention,
-    Sink,
-    Source,
-    Sums,
-    Threshold,
-)
 from neuromorphic.ops.dyadic import is_power_of_two, magnitude_bits
 
 SINGLE = 24
@@ -137,7 +118,7 @@ class Certificate:
 
 def certify(
     graph: Graph,
-    frames: Sums,
+    frames: ops.Sums,
     time_steps: int,
     limit: int = SINGLE,
     obstacles: Mapping[str, str] = MappingProxyType({}),
@@ -200,7 +181,7 @@ def readout_nodes(graph: Graph) -> frozenset[str]:
     order = currents_in_order(graph)
     for name in order:
         node = graph.nodes[name]
-        weighted = isinstance(node.operation, Affine | Conv2d | SelfAttention)
+        weighted = isinstance(node.operation, ops.Affine | ops.Conv2d | ops.SelfAttention)
         if weighted or (not node.spiking and not analog.isdisjoint(node.sources)):
             analog.add(name)
     driving = {name for name in order if graph.nodes[name].spiking}
@@ -234,38 +215,38 @@ class _Claim:
     obstacle: str = ""
 
 
-def _claim(node: Node, read: Sums, sent: Sums, allowed: Mapping[str, int], steps: int) -> _Claim | None:
+def _claim(node: Node, read: ops.Sums, sent: ops.Sums, allowed: Mapping[str, int], steps: int) -> _Claim | None:
     """What has to be proven of a node; None of one that computes nothing."""
     name, operation, sources = node.name, node.operation, node.sources
     match operation:
-        case Source():
+        case ops.Source():
             return None
-        case Sink() | Delay():
+        case ops.Sink() | ops.Delay():
             return None if len(sources) == 1 else _sum(read, read_limit(allowed, sources))
-        case SelfAttention(scale=scale):
+        case ops.SelfAttention(scale=scale):
             size, tokens = operation.head(node.shapes)
             terms = magnitude_bits(size * tokens, 0)
             obstacle = "" if is_power_of_two(scale) else f"scale is {scale}; expected a power of two"
             return _Claim(sent.bound, sent.bits, terms, SINGLE, obstacle)
-        case Affine() | Conv2d() | Scale() | Fixed() | Nonlinear():
+        case ops.Affine() | ops.Conv2d() | ops.Scale() | ops.Fixed() | ops.Nonlinear():
             first, then = _sum(read, read_limit(allowed, sources)), _sum(sent, allowed[name])
             return _Claim(then.bound, then.bits, max(first.needed, then.needed), then.limit, _excess(first))
-        case Threshold():
+        case ops.Threshold():
             limit = read_limit(allowed, sources)
             return _Claim(read.bound, read.bits, 0, limit) if len(sources) == 1 else _sum(read, limit)
-        case Lif() | If() | CubaLif() | Integrator() | Li() | CubaLi():
+        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Integrator() | ops.Li() | ops.CubaLi():
             charging = operation.charging
             if read.bits is None:
                 return _sum(read, allowed[name])
             needed = charging.bits_needed(read, steps)(read.bits)
             return _Claim(read.bound, read.bits, needed, allowed[name], charging.obstacle)
-        case ChipPopulation():
+        case ops.ChipPopulation():
             raise TypeError(f"node {name!r}: integers of a chip need no proof of rounding")
         case unknown:
             assert_never(unknown)
 
 
-def _sum(sums: Sums, limit: int) -> _Claim:
+def _sum(sums: ops.Sums, limit: int) -> _Claim:
     needed = 0 if sums.bits is None else magnitude_bits(sums.bound, sums.bits)
     return _Claim(sums.bound, sums.bits, needed, limit)
 

@@ -30,6 +30,11 @@ class Stream:
     direct: tuple[tuple[str, str], ...]
     populations: tuple[str, ...]
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of all that count in its unit."""
+        return (*self.synapses, *self.passing, *self.populations)
+
 
 @wiring_fact
 def host_nodes(graph: Graph) -> frozenset[str]:
@@ -46,12 +51,8 @@ def host_nodes(graph: Graph) -> frozenset[str]:
         for node in nodes
         if weighs(node, carriers) and all(source in carriers for source in node.sources)
     }
-    return _behind_populations(graph) - shared
-
-
-def _behind_populations(graph: Graph) -> frozenset[str]:
     before = graph.before((node.name for node in graph.populations), lambda node: True)
-    return frozenset(node.name for node in graph.nodes.values() if not node.spiking and node.name not in before)
+    return frozenset(n.name for n in graph.nodes.values() if not n.spiking and n.name not in before) - shared
 
 
 @wiring_fact

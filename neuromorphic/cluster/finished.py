@@ -44,9 +44,7 @@ class Finished(Generic[R]):
     def open(self, settings: Mapping[str, Any], shards: Sequence[slice]) -> None:
         """Make the folder, or see that it is of this very run.
 
-        Args:
-            settings: of the run, JSON-compatible: all that its results depend on, with hashes of files.
-            shards: its images.
+        `settings` are all that its results depend on, JSON-compatible, with hashes of files.
 
         Raises:
             RefusedInput: the folder is another run's, or can't be made or read.

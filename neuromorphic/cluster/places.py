@@ -57,6 +57,11 @@ class Jobs:
 Place = Local | Scheduler | Jobs
 
 
+def own_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def parse(spec: str) -> Place:
     """The place that `--cluster` names.
 
@@ -77,7 +82,7 @@ def parse(spec: str) -> Place:
     if number == 0:
         raise RefusedInput(f"--cluster {spec}: nobody to work; expected 1 or more")
     if name == "local":
-        return Local(number or len(os.sched_getaffinity(0)))
+        return Local(number or own_cores())
     if name.endswith((".yaml", ".yml")):
         return _jobs(Path(name), number or 1)
     raise RefusedInput(f"--cluster {spec}: {EXPECTED}")

@@ -43,11 +43,7 @@ class Sharing:
 
     @classmethod
     def of(cls, cluster: str | None, resume: Path | None) -> "Sharing | None":
-        """Of `--cluster` and `--resume`; None where neither is given.
-
-        Raises:
-            RefusedInput: as of `parse`.
-        """
+        """Of `--cluster` and `--resume`; None where neither is given."""
         if cluster is None and resume is None:
             return None
         return cls(None if cluster is None else parse(cluster), resume)

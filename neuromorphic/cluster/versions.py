@@ -2,6 +2,8 @@
 
 import hashlib
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -14,12 +16,16 @@ LIBRARIES = ("numpy", "torch")
 @cache
 def versions() -> dict[str, str]:
     """Python's version, those of the libraries that compute, and the hash of our own code, by name."""
-    found = {"python": platform.python_version(), "spikeclip": _own_code()}
-    for library in LIBRARIES:
-        try:
+    libraries = dict.fromkeys(LIBRARIES, "not installed") | installed(LIBRARIES)
+    return {"python": platform.python_version(), "spikeclip": _own_code(), **libraries}
+
+
+def installed(libraries: Iterable[str]) -> dict[str, str]:
+    """The versions of those among some libraries that are installed."""
+    found = {}
+    for library in libraries:
+        with suppress(PackageNotFoundError):  # as of this package, where it runs from its sources
             found[library] = version(library)
-        except PackageNotFoundError:
-            found[library] = "not installed"
     return found
 
 

@@ -45,14 +45,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_folder(folder: Path, graph: Graph, plan: Plan, frames: NDArray[np.float32], trace: Trace) -> None:
-    """Write all files.
-
-    Args:
-        folder: checked before; it is made where there is none.
-        graph: in integers.
-        plan: of it.
-        frames: `[N, T, *input shape]` that it ran on.
-        trace: of that run.
+    """Write all files into a folder that was checked before: of a graph in integers, and its run on frames per step.
 
     Raises:
         RefusedInput: the system refuses.

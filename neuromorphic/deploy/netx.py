@@ -123,13 +123,7 @@ class _Writer:
                 before.append(node)
 
     def layers(self, link: _Link, arriving: ops.Shape, *, first: bool) -> list[Layer]:
-        """The layers of a link: one, with a `Flatten` before it where maps reach a matrix.
-
-        Args:
-            link: of the chain.
-            arriving: shape of what it reads.
-            first: whether that are frames.
-        """
+        """The layers of a link: one, with a `Flatten` before it where maps arrive at a matrix."""
         waits = [node for node in link.before if isinstance(node.operation, ops.Delay)]
         synapses = [node for node in link.before if node not in waits]
         if first and not link.before and link.population is not None:

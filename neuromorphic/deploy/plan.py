@@ -188,16 +188,11 @@ class _Planner:
 
     def population(self, node: Node) -> Population:
         """A population and all that leads to it."""
-        lif = node.operation
-        if not isinstance(lif, ops.LoihiLif):
-            raise TypeError(f"node {node.name!r}: {type(lif).__name__} is no neuron of Lava's")
-        settings, arrays = self._neurons(node, lif)
+        settings, arrays = self._neurons(node, node.of(ops.LoihiLif))
         relays: list[Relay] = []
-        synapses: list[Synapses] = []
-        for path in self._paths(node):
-            synapses.append(self._connection(node, path, relays))
+        synapses = tuple(self._connection(node, path, relays) for path in self._paths(node))
         latency = self.timing.latency[node.name]
-        return Population(node.name, in_lava(node.shape), arrays, settings, latency, tuple(relays), tuple(synapses))
+        return Population(node.name, in_lava(node.shape), arrays, settings, latency, tuple(relays), synapses)
 
     def _neurons(self, node: Node, lif: ops.LoihiLif) -> tuple[dict[str, Any], Arrays]:
         decays = [np.unique(each) for each in (lif.decay, lif.current_decay)]

@@ -9,14 +9,7 @@ from neuromorphic.ops import Shape
 
 
 def program(plan: Plan, title: str, steps: int, frame_bits: int) -> str:
-    """The text of `network.py`.
-
-    Args:
-        plan: of the graph.
-        title: what the network is.
-        steps: per image.
-        frame_bits: of graded spikes that frames are; 0 where they are spikes.
-    """
+    """The text of `network.py`; frames are graded spikes of so many bits, or spikes where that is 0."""
     read_by_host = list(plan.sums) if plan.sums else [plan.populations[-1].name]
     return rendered(
         "network.py.j2",

@@ -7,7 +7,6 @@ Where Numba is installed (the extra `fast`), runs that are long enough for it ar
 which gives the same to the bit.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,10 +20,11 @@ from numpy.typing import NDArray
 from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.fingerprint import lineage
+from neuromorphic.cluster.places import own_cores
 from neuromorphic.cluster.ranges import batches
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.batches import fitting, joined, told
-from neuromorphic.execution.frames import per_step, read_at
+from neuromorphic.execution.batches import MOST, fitting, joined, told
+from neuromorphic.execution.frames import per_step, read_at, steps_of
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.inputs import Given
 from neuromorphic.ir.trace import SpikeTrain, Trace
@@ -61,13 +61,7 @@ class Activity:
 
 
 def run(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Activity:
-    """All spikes of `frames` `[B, *input shape]`, each presented for T steps, or of `[B, T, *input shape]`.
-
-    Args:
-        graph: any validated graph.
-        frames: float32.
-        time_steps: T.
-    """
+    """All spikes of `frames`, float32 `[B, *input shape]`, each presented for T steps, or `[B, T, *input shape]`."""
     compiled = _compiled(graph, frames, time_steps)
     if compiled is not None:
         from neuromorphic.execution.positions import maps
@@ -111,17 +105,12 @@ def traces(
         )
     else:
         parts = batches(images, compiled.batch)
-        results = _side_by_side(lambda part: _compiled_trace(compiled, shown[part]), parts, cores or _own_cores())
+        results = _side_by_side(lambda part: _compiled_trace(compiled, shown[part]), parts, cores or own_cores())
     return told(results, images, progress)
 
 
 run_in_batches = joined(traces)
 """The trace of all images."""
-
-
-def _own_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _side_by_side(task: Callable[[slice], Trace], parts: Iterator[slice], cores: int) -> Iterator[Trace]:
@@ -242,11 +231,7 @@ class Execution:
         return {name: kernel.overflows for name, kernel in self.chip.items()}
 
     def step(self, given: Mapping[str, Array]) -> dict[str, Array]:
-        """What every node sends in the next step, `[B, *shape]` by name.
-
-        Args:
-            given: what the inputs send, and nodes that are not computed.
-        """
+        """What every node sends in the next step, `[B, *shape]` by name; `given`: inputs, and nodes not computed."""
         values: dict[str, Array] = dict(given)
         for node in self.nodes:
             values[node.name] = self.compute[node.name](self._sum(node, values))
@@ -299,28 +284,17 @@ class Execution:
         return np.float64 if self.doubles is None or name in self.doubles else np.float32
 
 
-def count_overflows(
-    graph: Graph,
-    frames: NDArray[np.float32],
-    size: int = 16,
-) -> dict[str, Overflows]:
-    """What did leave its width when `graph`, of integers, ran on `frames` `[N, *input shape]`, by population.
+def count_overflows(graph: Graph, frames: NDArray[np.float32]) -> dict[str, Overflows]:
+    """What did leave its width when `graph`, of integers, ran on `frames`, one per image or per step, by population.
 
     Where `certificate` can't prove that nothing overflows for any input, this says whether it did for these.
-
-    Args:
-        graph: an integer graph whose metadata tells T.
-        frames: integers, a frame per image or per step.
-        size: images at a time.
 
     Raises:
         RefusedInput: the graph doesn't tell T.
     """
-    steps = graph.metadata.time_steps
-    if steps is None:
-        raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
+    steps = steps_of(graph)
     total = {node.name: Overflows() for node in graph.populations}
-    for part in batches(len(frames), size):
+    for part in batches(len(frames), MOST):
         for name, found in run(graph, frames[part], steps).overflows.items():
             total[name] += found
     return total

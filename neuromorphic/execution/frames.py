@@ -28,12 +28,7 @@ def per_step(graph: Graph, given: Given, time_steps: int | None = None) -> NDArr
     shape = graph.frame_shape
     known = graph.metadata.time_steps
     if frames.shape[1:] == shape:
-        steps = time_steps or known
-        if steps is None:
-            raise RefusedInput(
-                f"{graph.source}: the file doesn't say how many time steps an image takes; expected --time-steps"
-            )
-        frames = np.broadcast_to(frames[:, None], (len(frames), steps, *shape))
+        frames = np.broadcast_to(frames[:, None], (len(frames), steps_of(graph, time_steps), *shape))
     elif frames.shape[2:] != shape:
         raise RefusedInput(f"frames have the shape {list(frames.shape[1:])}; {graph.source} reads {list(shape)}")
     elif time_steps not in (None, frames.shape[1]):
@@ -49,6 +44,20 @@ def per_step(graph: Graph, given: Given, time_steps: int | None = None) -> NDArr
     return frames
 
 
+def steps_of(graph: Graph, stated: int | None = None) -> int:
+    """T: `stated`, else as the graph's metadata say.
+
+    Raises:
+        RefusedInput: nobody says it.
+    """
+    steps = stated or graph.metadata.time_steps
+    if steps is None:
+        raise RefusedInput(
+            f"{graph.source}: the file doesn't say how many time steps an image takes; expected --time-steps"
+        )
+    return steps
+
+
 def _check_graded(frames: NDArray[np.float32], source: str) -> None:
     limit = 2 ** (GRADED_BITS - 1)
     odd = (frames != np.rint(frames)) | (frames < -limit) | (frames >= limit)
@@ -62,10 +71,7 @@ def _check_graded(frames: NDArray[np.float32], source: str) -> None:
 def timed(graph: Graph, frames: NDArray[np.float32] | None, time_steps: int | None = None) -> Graph:
     """`graph` with T in its metadata, which the widths of integers depend on.
 
-    Args:
-        graph: any.
-        frames: that it will read, whose second axis may say T; None for images, which don't.
-        time_steps: T, where neither says it.
+    T is the graph's, else `time_steps`, else that of the frames that it will read, if they have an axis of time.
 
     Raises:
         RefusedInput: nobody says it.
@@ -73,12 +79,7 @@ def timed(graph: Graph, frames: NDArray[np.float32] | None, time_steps: int | No
     if graph.metadata.time_steps is not None:
         return graph
     shown = None if frames is None or still(graph, frames) else frames.shape[1]
-    steps = time_steps or shown
-    if steps is None:
-        raise RefusedInput(
-            f"{graph.source}: the file doesn't say how many time steps an image takes; expected --time-steps"
-        )
-    return replace(graph, metadata=replace(graph.metadata, time_steps=steps))
+    return replace(graph, metadata=replace(graph.metadata, time_steps=steps_of(graph, time_steps or shown)))
 
 
 def still(graph: Graph, frames: NDArray[np.float32]) -> bool:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.shown import Shown
 from neuromorphic.ops import AnyOperation, ChipPopulation, Delay, Neurons, Population, Shape, Shapes, Sink, Source
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Node:
     def shapes(self) -> Shapes:
         """Both shapes, as operations take them."""
         return Shapes(self.input_shape, self.shape)
+
+    def of(self, role: Callable[..., T]) -> T:
+        """Its operation, which has to play a role, as `Weighted`; a TypeError where it plays another."""
+        if not isinstance(self.operation, role):  # type: ignore[arg-type]
+            raise TypeError(f"node {self.name!r} is a {type(self.operation).__name__}; expected a {role.__name__}")
+        return self.operation  # type: ignore[return-value]
 
     @property
     def spiking(self) -> bool:
@@ -143,10 +151,7 @@ class Graph(Shown):
         return frozenset(found)
 
     def with_operations(self, operations: Mapping[str, AnyOperation]) -> "Graph":
-        """The same graph with other parameters.
-
-        Args:
-            operations: by node; each of the type that the node has.
+        """The same graph with other parameters: operations by node, each of the type that the node has.
 
         Raises:
             TypeError: one is of another type.

@@ -237,10 +237,6 @@ def _readout(document: Any, steps: int, source: str) -> Readout | None:
 def normalisation(metadata: GraphMetadata, source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation that the file's preprocessing names, in pixel units: float64 of one shape.
 
-    Args:
-        metadata: with preprocessing.
-        source: named in messages.
-
     Raises:
         RefusedInput: there are no such numbers in it.
     """

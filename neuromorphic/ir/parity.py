@@ -288,14 +288,10 @@ def _related(one: Sequence[str], other: Sequence[str]) -> bool:
     return not one or not other or one[0] in other or other[0] in one
 
 
-def compare_common(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityReport:
-    """`compare` of the populations that the reference has: some of a graph may have no layer in PyTorch.
-
-    Raises:
-        RefusedInput: as of `compare`.
-    """
+def compare_common(trace: Trace, reference: Trace) -> ParityReport:
+    """`compare` of the populations that the reference has: some of a graph may have no layer in PyTorch."""
     common = {name: train for name, train in trace.spikes.items() if name in reference.spikes}
-    return compare(replace(trace, spikes=common), reference, rounding)
+    return compare(replace(trace, spikes=common), reference)
 
 
 def _membranes(name: str, trace: Trace, reference: Trace) -> tuple[int, int]:

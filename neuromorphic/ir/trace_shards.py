@@ -31,13 +31,7 @@ def file_of(index: Path, number: int) -> Path:
 
 
 def write_index(index: Path, version: int, images: Sequence[int], hashes: Sequence[str]) -> None:
-    """Write the index of shards that are written.
-
-    Args:
-        index: its path.
-        version: of the format of traces.
-        images: in each shard.
-        hashes: of each file, as of `files.sha256_of`.
+    """Write the index of shards that are written: how many images each has, and the hash of its file.
 
     Raises:
         RefusedInput: the system refuses.
@@ -49,12 +43,7 @@ def write_index(index: Path, version: int, images: Sequence[int], hashes: Sequen
 
 
 def parts_of(file: h5py.File, index: Path, images: slice) -> list[tuple[Path, slice]]:
-    """The files of an index that hold some images, at least one of them, and which of theirs these are.
-
-    Args:
-        file: the index, open.
-        index: its path.
-        images: of the whole trace.
+    """The files of an open index that hold some images of the trace, one at least, and which of theirs these are.
 
     Raises:
         RefusedInput: the index is damaged, or a file is missing or isn't the one that it was made of.

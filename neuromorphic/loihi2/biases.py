@@ -4,52 +4,38 @@ from typing import assert_never
 
 import numpy as np
 
+import neuromorphic.ops as ops
 from neuromorphic.analysis.biases import arriving
 from neuromorphic.analysis.intervals import currents_in_order
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ops import (
-    Delay,
-    Float64,
-    Linear,
-    MaxPool2d,
-    Membranes,
-    Population,
-    SelfAttention,
-    Sink,
-    Source,
-)
 
 
-def chip_biases(graph: Graph, held: frozenset[str] = frozenset()) -> dict[str, Float64]:
-    """What the biases bring to the input of every node, float64, by node name: through maxima too.
-
-    Args:
-        graph: any validated graph.
-        held: nodes whose own biases don't count.
+def chip_biases(graph: Graph, held: frozenset[str] = frozenset()) -> dict[str, ops.Float64]:
+    """What the biases, but of the nodes `held`, bring to the input of every node, float64, through maxima too.
 
     Raises:
         RefusedInput: they differ within a window of a maximum, so that they can't act behind it; they reach a `Delay`
             or neurons that send membranes; or a cycle has no population.
     """
-    read: dict[str, Float64] = {}
-    leaving: dict[str, Float64] = {}
+    read: dict[str, ops.Float64] = {}
+    leaving: dict[str, ops.Float64] = {}
     for name in currents_in_order(graph):
         node = graph.nodes[name]
         read[name] = arriving(node, leaving)
         x = read[name][None]
         match node.operation:
-            case Delay() | Membranes():
+            case ops.Delay() | ops.Membranes():
                 if x.any():
                     raise RefusedInput(
                         f"node {name!r}: biases reach it with its currents; expected none, since the chip adds them at "
                         "its neurons, from an image's first step on"
                     )
-            case Population() | Source() | Sink() | SelfAttention():
+            case ops.Population() | ops.Source() | ops.Sink() | ops.SelfAttention():
                 pass
-            case Linear() as linear:
+            case ops.Linear() as linear:
                 leaving[name] = (linear.unbiased() if name in held else linear).apply(x, node.shapes)
-            case MaxPool2d() as pool:
+            case ops.MaxPool2d() as pool:
                 leaving[name] = pool.apply(x, node.shapes)
                 if not np.array_equal(leaving[name], -pool.apply(-x, node.shapes)):
                     raise RefusedInput(

@@ -80,21 +80,12 @@ class Calibration:
     def judged(self, graph: Graph, name: str, whole: Mapping[str, Whole]) -> NDArray[np.uint8]:
         """Spikes of one population of `graph` on the float graph's inputs, of the first images only.
 
-        Args:
-            graph: with the parameters in question.
-            name: of the population.
-            whole: of nodes before it whose weights are whole.
+        Weights of the nodes `whole` before it are whole.
         """
         return self._sent(graph, name, self.first, JUDGED, whole)
 
     def fired(self, graph: Graph, name: str, given: Spikes) -> NDArray[np.uint8]:
-        """Spikes of one population, `[N, T, *shape]`; where it reads itself, it hears these.
-
-        Args:
-            graph: with the parameters in question.
-            name: of the population.
-            given: spikes of the populations before it, of all images.
-        """
+        """Spikes of one population, `[N, T, *shape]`, behind these of others; where it reads itself, it hears these."""
         return self._sent(graph, name, given, len(self.frames), {})
 
     def maps(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:
@@ -139,9 +130,7 @@ class Calibration:
 
     def _currents(self, node: Node, given: Spikes, whole: Whole | None) -> NDArray[np.float64]:
         """What a node of synapses sends; kept while its weights and the spikes that it reads are the same."""
-        operation = node.operation
-        if not isinstance(operation, Linear):
-            raise TypeError(f"node {node.name!r}: {type(operation).__name__} is no synapse")
+        operation = node.of(Linear)
         weights = operation.weights if isinstance(operation, Weighted) else None
         read = tuple(given[s] for s in node.sources)
         kept = self.kept.get(node.name)
@@ -163,14 +152,7 @@ class Calibration:
 
 
 def _weighed(node: Node, operation: Linear, read: tuple[NDArray[np.uint8], ...], dtype: type) -> NDArray[Any]:
-    """`W x` of spikes x: `[N, T, *shape]`.
-
-    Args:
-        node: that stands for it.
-        operation: with the weights.
-        read: what each of the node's sources sends, uint8 `[N, T, ...]`.
-        dtype: of sums.
-    """
+    """`W x` of the spikes x that each source of `node` sends, uint8 `[N, T, ...]`: `[N, T, *shape]` of `dtype`."""
     images, steps = read[0].shape[:2]
     sent = np.empty((images, steps, *node.shape), dtype)
     kernel = operation.kernel(node.shapes, steps, dtype, np.zeros(node.input_shape))

@@ -20,28 +20,13 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+import neuromorphic.ops as ops
 from neuromorphic.analysis.intervals import fractions, graded_intervals
 from neuromorphic.analysis.rounding import DOUBLE, SINGLE
 from neuromorphic.analysis.streams import host_nodes
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.populations import growth
-from neuromorphic.ops import (
-    CubaLif,
-    Delay,
-    Fixed,
-    If,
-    Interval,
-    Lif,
-    LoihiLif,
-    MaxPool2d,
-    Membranes,
-    SelfAttention,
-    Sink,
-    Source,
-    Threshold,
-    Weighted,
-)
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.widths import (
     ALIGNMENT,
@@ -128,7 +113,7 @@ def certify(graph: Graph) -> WidthCertificate:
     limits: dict[str, int] = {}
     broken = fractions(graph)
     for node in graph.nodes.values():
-        if isinstance(node.operation, LoihiLif):
+        if isinstance(node.operation, ops.LoihiLif):
             populations[node.name] = proof = _prove(node.operation, read[node.name], steps)
             limits[node.name] = DOUBLE if proof.wrapping else SINGLE
         else:
@@ -137,12 +122,12 @@ def certify(graph: Graph) -> WidthCertificate:
     return WidthCertificate(populations, limits, steps)
 
 
-def _bound(x: Interval) -> float:
+def _bound(x: ops.Interval) -> float:
     """The largest magnitude of a sum and of its parts: intervals of sums hold 0, and so those of their parts."""
     return float(max(x.high.max(), -x.low.min()))
 
 
-def _prove(lif: LoihiLif, x: Interval, steps: int | None) -> PopulationProof:
+def _prove(lif: ops.LoihiLif, x: ops.Interval, steps: int | None) -> PopulationProof:
     low, high = 2.0**ALIGNMENT * (x.low + lif.drive), 2.0**ALIGNMENT * (x.high + lif.drive)
     membrane = _least_membrane(lif, low, steps)
     if lif.current_lasts:
@@ -161,7 +146,7 @@ def _prove(lif: LoihiLif, x: Interval, steps: int | None) -> PopulationProof:
     )
 
 
-def _least_membrane(lif: LoihiLif, low: NDArray[np.float64], steps: int | None) -> NDArray[np.float64]:
+def _least_membrane(lif: ops.LoihiLif, low: NDArray[np.float64], steps: int | None) -> NDArray[np.float64]:
     """What v can't fall below from 0, or 0, if 64 (x + drive) is at least `low`; of any number of steps if None."""
     if not lif.current_lasts or steps is None:
         kept, _ = growth(lif.decay, lif.current_decay, steps)
@@ -189,24 +174,24 @@ def check(graph: Graph) -> None:
     host = host_nodes(graph)
     for node in graph.nodes.values():
         match node.operation:
-            case LoihiLif() as lif:
+            case ops.LoihiLif() as lif:
                 _check_population(node.name, lif)
                 _check_weights(node.name, "drive", lif.drive.reshape(1, -1), WEIGHT_EXPONENT)
-            case Weighted() as synapses:
+            case ops.Weighted() as synapses:
                 if node.name not in host:
                     _check_weights(node.name, "weights", synapses.weights, synapses.largest_exponent)
-            case SelfAttention(scale=scale):
+            case ops.SelfAttention(scale=scale):
                 if scale != round(scale) or scale < 1:
                     raise RefusedInput(f"{node.name}: scale is {scale}; expected a whole number of at least 1")
-            case Source() | Sink() | Delay() | Fixed() | MaxPool2d() | Membranes():
+            case ops.Source() | ops.Sink() | ops.Delay() | ops.Fixed() | ops.MaxPool2d() | ops.Membranes():
                 pass
-            case Lif() | If() | CubaLif() | Threshold():
+            case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold():
                 raise RefusedInput(f"{node.name} is a {node.operation.nir_name} of floats; expected integers")
             case unknown:
                 assert_never(unknown)
 
 
-def _check_population(name: str, lif: LoihiLif) -> None:
+def _check_population(name: str, lif: ops.LoihiLif) -> None:
     mantissa = 2 ** (BIAS_MANTISSA_BITS - 1)
     lower = "lower the weight scale"
     for what, values, least, most, bits, advice in (
@@ -225,7 +210,7 @@ def _check_population(name: str, lif: LoihiLif) -> None:
             raise RefusedInput(f"{name}: {what} {low} is below {least} ({bits} bits); {advice}")
 
 
-def _most_remembering(lif: LoihiLif) -> int:
+def _most_remembering(lif: ops.LoihiLif) -> int:
     """The largest decay of v, of the neurons whose current lasts if there are some."""
     decay, current = np.broadcast_arrays(lif.decay, lif.current_decay)
     lasting = decay[current < UNITY]

@@ -158,9 +158,7 @@ def _constants(graph: Graph, between: Iterable[str]) -> dict[str, Float64]:
 
 def _bypass(nodes: dict[str, Node], node: Node, readers: Iterable[str]) -> None:
     """Have `readers` of a filter read a factor in its place; the filter stays where others read it."""
-    if not isinstance(node.operation, Li):
-        raise TypeError(f"node {node.name!r} is no filter")
-    name, factor = node.name, Scale(np.broadcast_to(node.operation.gain, node.shape))
+    name, factor = node.name, Scale(np.broadcast_to(node.of(Li).gain, node.shape))
     if any(node.name in other.sources for other in nodes.values() if other.name not in readers):
         name = unused(f"{node.name}.unfiltered", nodes)
         for reader in readers:

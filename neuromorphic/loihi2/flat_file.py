@@ -13,12 +13,8 @@ from neuromorphic.reading.nesting import flat
 def written_flat(graph: Graph, given: Graph, raw: nir.NIRGraph) -> tuple[nir.NIRGraph, dict[str, int]]:
     """The nodes and edges of `graph`, and the groups of kernels that are spelled out, as metadata names them.
 
-    Between shapes that differ stands a `Flatten`, which graphs do without.
-
-    Args:
-        graph: to be written.
-        given: the graph that the file holds.
-        raw: the file, whose nodes are written again as they were where `graph` has them still.
+    Between shapes that differ stands a `Flatten`, which graphs do without.  Nodes that `given`, the graph of the file
+    `raw`, has too are written as they were there.
     """
     before, *_ = flat(raw, graph.source)
     written: dict[str, nir.NIRNode] = {}
@@ -69,10 +65,8 @@ def _shape(node: Node, shape: Shape, graph: Graph) -> Shape:
 
 
 def _conv1d(node: Node) -> nir.Conv1d:
-    conv = node.operation
-    if not isinstance(conv, Conv2d):
-        raise TypeError(f"node {node.name!r} is no convolution")
-    one = Conv2d.write(conv, node.shapes, 1.0)
+    conv = node.of(Conv2d)
+    one = conv.write(node.shapes, 1.0)
     return nir.Conv1d(
         node.input_shape[1], one.weight[..., 0], conv.stride[0], conv.padding[0], conv.dilation[0], one.groups, one.bias
     )

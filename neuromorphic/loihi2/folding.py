@@ -9,22 +9,9 @@ from typing import assert_never
 
 import numpy as np
 
+import neuromorphic.ops as ops
 from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ops import (
-    Affine,
-    AnyOperation,
-    Conv2d,
-    Delay,
-    Fixed,
-    Float32,
-    Neurons,
-    Nonlinear,
-    Scale,
-    Sink,
-    Source,
-    Weighted,
-)
 
 
 def folded(graph: Graph) -> Graph:
@@ -42,15 +29,15 @@ def folded(graph: Graph) -> Graph:
     return graph
 
 
-def _by_channel(node: Node) -> Float32 | None:
+def _by_channel(node: Node) -> ops.Float32 | None:
     """Factors `[channels]` of what a node reads; None where it has none, or those of a channel differ."""
     match node.operation:
-        case Scale(scale=scale):
+        case ops.Scale(scale=scale):
             rows = scale.reshape(len(scale), -1)
             return rows[:, 0] if (scale != 1).any() and (rows == rows[:, :1]).all() else None
-        case Fixed(divisor=divisor):
+        case ops.Fixed(divisor=divisor):
             return None if divisor == 1 else np.full(node.input_shape[0], 1 / divisor, np.float32)
-        case Source() | Sink() | Delay() | Neurons() | Affine() | Conv2d() | Nonlinear():
+        case ops.Source() | ops.Sink() | ops.Delay() | ops.Neurons() | ops.Affine() | ops.Conv2d() | ops.Nonlinear():
             return None
         case unknown:
             assert_never(unknown)
@@ -67,7 +54,7 @@ def _synapses(graph: Graph, node: Node, *, uniform: bool) -> set[str] | None:
             same_channels = before.shape[0] == reader.input_shape[0]
             if source in carriers or len(graph.readers(source)) != 1 or not (same_channels or uniform):
                 return None
-            if weighs(before, carriers) and isinstance(before.operation, Weighted):
+            if weighs(before, carriers) and isinstance(before.operation, ops.Weighted):
                 found.add(source)
             elif _keeps_currents(before.operation):
                 if source not in seen:
@@ -78,25 +65,25 @@ def _synapses(graph: Graph, node: Node, *, uniform: bool) -> set[str] | None:
     return found
 
 
-def _keeps_currents(operation: AnyOperation) -> bool:
+def _keeps_currents(operation: ops.AnyOperation) -> bool:
     """Whether currents pass through it channel by channel, so that a factor behind it may as well stand before it."""
     match operation:
-        case Delay():
+        case ops.Delay():
             return True
-        case Fixed(divisor=divisor):
+        case ops.Fixed(divisor=divisor):
             return divisor == 1
-        case Scale(scale=scale):
+        case ops.Scale(scale=scale):
             return bool((scale == 1).all())
-        case Source() | Sink() | Neurons() | Affine() | Conv2d() | Nonlinear():
+        case ops.Source() | ops.Sink() | ops.Neurons() | ops.Affine() | ops.Conv2d() | ops.Nonlinear():
             return False
         case unknown:
             assert_never(unknown)
 
 
-def _times(node: Node, factors: Float32) -> AnyOperation:
+def _times(node: Node, factors: ops.Float32) -> ops.AnyOperation:
     """A node's synapses with all of an output channel's weights times its factor; a single one where all are alike."""
     operation = node.operation
-    if not isinstance(operation, Weighted):
+    if not isinstance(operation, ops.Weighted):
         raise TypeError(f"node {node.name!r}: {type(operation).__name__} has no weights")
     if len(factors) != node.shape[0]:  # beyond a flattening
         factors = np.full(node.shape[0], factors[0])
@@ -105,11 +92,11 @@ def _times(node: Node, factors: Float32) -> AnyOperation:
     return weighted.with_bias(operation.bias_values * factors) if operation.biased else weighted
 
 
-def _without_factors(operation: AnyOperation) -> AnyOperation:
+def _without_factors(operation: ops.AnyOperation) -> ops.AnyOperation:
     match operation:
-        case Scale(scale=scale):
-            return Scale(np.ones_like(scale))
-        case Fixed() as fixed:
+        case ops.Scale(scale=scale):
+            return ops.Scale(np.ones_like(scale))
+        case ops.Fixed() as fixed:
             return fixed.undivided()
         case other:
             raise TypeError(f"{type(other).__name__} has no factors")

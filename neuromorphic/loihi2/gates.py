@@ -32,10 +32,7 @@ def halvings(decay: int) -> int:
 def exact_unit(weights: Sequence[NDArray[np.float64]], decays: Sequence[int], time_steps: int) -> float | None:
     """λ in which a stream's weights are multiples of `2^(a (T-1))`; None where they aren't multiples of the smallest.
 
-    Args:
-        weights: of the stream's synapses, times the units of what they read.
-        decays: of its populations, of 4096.
-        time_steps: T.
+    Weights are times the units of what they read; decays of 4096.
     """
     values = np.abs(np.concatenate([w.reshape(-1) for w in weights]))
     smallest = float(values[values > 0].min(initial=np.inf))

@@ -12,6 +12,7 @@ from typing import assert_never, cast
 import numpy as np
 from numpy.typing import NDArray
 
+import neuromorphic.ops as ops
 from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.analysis.order import arranged
 from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
@@ -23,30 +24,6 @@ from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.populations import STEP, FloatNeurons, population, with_snapped_rest, with_thresholds
 from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.loihi2.supported import check_supported
-from neuromorphic.ops import (
-    Affine,
-    AnyOperation,
-    ChipPopulation,
-    Conv2d,
-    CubaLi,
-    CubaLif,
-    Delay,
-    Fixed,
-    Float64,
-    If,
-    Integrator,
-    Li,
-    Lif,
-    LoihiLif,
-    MaxPool2d,
-    Scale,
-    SelfAttention,
-    Shape,
-    Sink,
-    Source,
-    Threshold,
-    Weighted,
-)
 from neuromorphic.ops.widths import GRADED_BITS, WEIGHT_BITS
 
 Floats = NDArray[np.float32]
@@ -81,7 +58,7 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
 def _factors_of_one(graph: Graph) -> frozenset[str]:
     """Names of the scales on the chip that read currents: their factors are 1 by now (`folding`), and no synapses."""
     host, carriers = host_nodes(graph), spike_carriers(graph)
-    scales = (node for node in graph.nodes.values() if isinstance(node.operation, Scale))
+    scales = (node for node in graph.nodes.values() if isinstance(node.operation, ops.Scale))
     return frozenset(node.name for node in scales if node.name not in host and not weighs(node, carriers))
 
 
@@ -92,38 +69,31 @@ def _behind(graph: Graph, name: str, passed: frozenset[str]) -> tuple[str, ...]:
     return tuple(s for before in graph.nodes[name].sources for s in _behind(graph, before, passed))
 
 
-def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: Float64) -> AnyOperation:
-    """A node's operation in integers.
-
-    Args:
-        graph: of floats.
-        node: of it.
-        scheme: its scheme.
-        arriving: what biases bring to it.
-    """
+def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) -> ops.AnyOperation:
+    """A node's operation in integers, where biases bring `arriving` to it."""
     on_host = node.name in host_nodes(graph)
     match node.operation:
-        case Lif() | If() | CubaLif() | Threshold() as neurons:
+        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold() as neurons:
             return population(node.name, neurons, arriving, scheme)
-        case Li(leak=leak) | CubaLi(leak=leak) as readout:  # linear but for its leak
+        case ops.Li(leak=leak) | ops.CubaLi(leak=leak) as readout:  # linear but for its leak
             return replace(readout, leak=(leak / scheme.units[node.name]).astype(np.float32))
-        case Scale() | Affine() | Conv2d() as weighted:
+        case ops.Scale() | ops.Affine() | ops.Conv2d() as weighted:
             whole = weights(weighted.weights, node.name, input_unit(graph, scheme, node), scheme)
             unit = scheme.units[node.name] if on_host else np.inf  # the chip adds biases at its neurons
             integer = weighted.with_weights(whole)
             bias = np.asarray(np.round(weighted.bias_values / unit), np.float32)
             return integer.with_bias(bias) if weighted.biased else integer
-        case Fixed() as fixed if not on_host and weighs(node, spike_carriers(graph)):
+        case ops.Fixed() as fixed if not on_host and weighs(node, spike_carriers(graph)):
             synapses = fixed.synapses(node.shapes)
             whole = weights(synapses.weights, node.name, pooled_unit(graph, scheme, node), scheme)
-            return cast(AnyOperation, synapses.with_weights(whole))
-        case Fixed() as fixed:
+            return cast(ops.AnyOperation, synapses.with_weights(whole))
+        case ops.Fixed() as fixed:
             return fixed.undivided()  # the host's: the unit of what leaves it is divided instead
-        case SelfAttention(scale=scale) as attention:
+        case ops.SelfAttention(scale=scale) as attention:
             return replace(attention, scale=float(np.round(scale / scheme.units[node.name])))
-        case Source() | Sink() | Delay() | MaxPool2d() | Integrator():
+        case ops.Source() | ops.Sink() | ops.Delay() | ops.MaxPool2d() | ops.Integrator():
             return node.operation
-        case ChipPopulation():
+        case ops.ChipPopulation():
             raise RefusedInput(f"{node.name} is quantised already; expected floats")
         case unknown:
             assert_never(unknown)
@@ -148,22 +118,16 @@ def scaled(frames: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
 
 
 def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
-    """The float graph with the numbers that its integers stand for; `integers` makes the same integers of it.
-
-    Args:
-        graph: the float graph.
-        integer: what `integers` made of it.
-        scheme: its scheme.
-    """
+    """The float graph with the numbers that its integers stand for; `integers` makes the same of it again."""
     snapped = with_snapped_biases(graph, scheme)
-    changed: dict[str, AnyOperation] = {}
+    changed: dict[str, ops.AnyOperation] = {}
     for name, node in snapped.nodes.items():
         if name not in integer.nodes:
             continue
         operation, whole = node.operation, integer.nodes[name].operation
-        if isinstance(operation, FloatNeurons) and isinstance(whole, LoihiLif):
+        if isinstance(operation, FloatNeurons) and isinstance(whole, ops.LoihiLif):
             changed[name] = with_thresholds(operation, whole.threshold.astype(np.float64), scheme.units[name])
-        elif isinstance(operation, Weighted) and isinstance(whole, Weighted):
+        elif isinstance(operation, ops.Weighted) and isinstance(whole, ops.Weighted):
             unit = scheme.units[name]
             weight = whole.weights * (unit / input_unit(graph, scheme, node))
             if whole.bias_values.any():
@@ -174,11 +138,11 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
 
 def with_snapped_biases(graph: Graph, scheme: Scheme) -> Graph:
     """Biases as multiples of `λ 2^E / 64`, or of `λ 2^e` where they act as drives, so that their sums are too."""
-    changed: dict[str, AnyOperation] = {}
+    changed: dict[str, ops.AnyOperation] = {}
     for name, exponent in scheme.bias_exponents.items():
         operation = graph.nodes[name].operation
         least = scheme.units[name] * 2.0**exponent / STEP
-        if isinstance(operation, Weighted) and operation.biased:
+        if isinstance(operation, ops.Weighted) and operation.biased:
             step = scheme.units[name] * 2.0 ** scheme.drive_exponents[name] if name in scheme.drive_exponents else least
             changed[name] = operation.with_bias((np.round(operation.bias_values / step) * step).astype(np.float32))
         elif isinstance(operation, FloatNeurons):
@@ -197,18 +161,18 @@ def _through_synapses(
             name = unused(f"{node.name}.{source}", graph.nodes)  # a subgraph's nodes are named so too
             synapses = one_to_one(node.input_shape)
             weight = nearest(carried_unit(graph, scheme, source) / scheme.units[node.name], synapses.largest_exponent)
-            shape = (*node.input_shape, 1)[:3] if isinstance(synapses, Conv2d) else node.input_shape
+            shape = (*node.input_shape, 1)[:3] if isinstance(synapses, ops.Conv2d) else node.input_shape
             nodes[name] = Node(name, synapses.with_weights(synapses.weights * weight), (source,), shape, shape)
         names.append(name)
     return tuple(sorted(names))
 
 
-def one_to_one(shape: Shape) -> Conv2d | Scale:
+def one_to_one(shape: ops.Shape) -> ops.Conv2d | ops.Scale:
     """Synapses of weight 1 from each element of spikes of `shape` to itself: of maps a convolution."""
     if len(shape) not in (2, 3):
-        return Scale(np.ones(shape, np.float32))
+        return ops.Scale(np.ones(shape, np.float32))
     kernel, zeros = np.ones((shape[0], 1, 1, 1), np.float32), np.zeros(shape[0], np.float32)
-    return Conv2d(kernel, zeros, (1, 1), (0, 0), (1, 1), shape[0])
+    return ops.Conv2d(kernel, zeros, (1, 1), (0, 0), (1, 1), shape[0])
 
 
 def carried_unit(graph: Graph, scheme: Scheme, name: str) -> float:
@@ -218,7 +182,7 @@ def carried_unit(graph: Graph, scheme: Scheme, name: str) -> float:
         RefusedInput: it sums spikes and frames.
     """
     node = graph.nodes[name]
-    if isinstance(node.operation, Source):
+    if isinstance(node.operation, ops.Source):
         return 1.0 / scheme.input_scale
     return 1.0 if node.spiking else input_unit(graph, scheme, node)
 
@@ -238,7 +202,7 @@ def input_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
 
 def pooled_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
     """`input_unit`, less what a pool divides by: its division, too, is one of units."""
-    divisor = node.operation.divisor if isinstance(node.operation, Fixed) else 1
+    divisor = node.operation.divisor if isinstance(node.operation, ops.Fixed) else 1
     return input_unit(graph, scheme, node) / divisor
 
 
@@ -256,13 +220,8 @@ def nearest(value: float, largest_exponent: int) -> np.float32:
     return np.float32(min(np.round(value / 2.0**exponent), MOST) * 2.0**exponent)
 
 
-def _metadata(graph: Graph, scheme: Scheme, constants: Mapping[str, Float64]) -> GraphMetadata:
-    """That of the float graph, for integer frames and outputs.
-
-    Args:
-        graph: the float graph.
-        scheme: its scheme.
-        constants: what the biases of the chip, which are no part of its currents, bring to each output.
+def _metadata(graph: Graph, scheme: Scheme, constants: Mapping[str, ops.Float64]) -> GraphMetadata:
+    """That of the float graph, for integer frames and outputs, to which biases of the chip bring `constants`.
 
     Raises:
         RefusedInput: there is such a constant, and no readout in the metadata to add it.

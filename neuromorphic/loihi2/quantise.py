@@ -20,7 +20,7 @@ from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.analysis.fusion import fused
 from neuromorphic.analysis.streams import Stream, host_nodes, streams
 from neuromorphic.errors import RefusedInput
-from neuromorphic.execution.frames import per_step, still
+from neuromorphic.execution.frames import per_step, steps_of, still
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import normalisation
 from neuromorphic.loihi2.calibrate import Calibration, Spikes, Whole
@@ -57,9 +57,8 @@ def quantise(
     rounding: Rounding = "in turn",
     progress: Progress = lambda done, total, name: None,
 ) -> tuple[Graph, Scheme]:
-    """The integer graph of a float graph, and its scheme: `integers` of what `calibrate` returns."""
-    with _naming(graph):
-        _, whole, scheme = _calibrated(graph, frames, granularity, rounding, progress)
+    """The integer graph of a float graph, and its scheme; arguments and errors as of `quantised`."""
+    _, whole, scheme = quantised(graph, frames, granularity, rounding, progress)
     return whole, scheme
 
 
@@ -70,7 +69,21 @@ def calibrate(
     rounding: Rounding = "in turn",
     progress: Progress = lambda done, total, name: None,
 ) -> tuple[Graph, Scheme]:
-    """A float graph whose numbers are the chip's, and the scheme in which they are integers.
+    """A float graph whose numbers are the chip's, and its scheme; arguments and errors as of `quantised`."""
+    floats, _, scheme = quantised(graph, frames, granularity, rounding, progress)
+    return floats, scheme
+
+
+def quantised(
+    graph: Graph,
+    frames: NDArray[np.float32],
+    granularity: Granularity = "layer",
+    rounding: Rounding = "in turn",
+    progress: Progress = lambda done, total, name: None,
+) -> tuple[Graph, Graph, Scheme]:
+    """A float graph whose numbers are the chip's, the integer graph that these are, and the scheme that says which.
+
+    The scheme stands in the integer graph's metadata too, as where it was read from a file (`file.integer_graph`).
 
     Args:
         graph: a validated graph of floats, whose metadata tells T.
@@ -85,8 +98,7 @@ def calibrate(
             are too narrow.
     """
     with _naming(graph):
-        floats, _, scheme = _calibrated(graph, frames, granularity, rounding, progress)
-    return floats, scheme
+        return _quantised(graph, frames, granularity, rounding, progress)
 
 
 @contextmanager
@@ -106,18 +118,15 @@ def _naming(graph: Graph) -> Iterator[None]:
 
 
 def with_scheme(graph: Graph, scheme: Scheme) -> Graph:
-    """What `calibrate` made of a graph, with its scheme in the metadata, as in a file (`file.integer_graph`)."""
+    """A graph with its scheme in the metadata, as in a file."""
     document = {**graph.metadata.document, KEY: scheme.to_dict()}
     return replace(graph, metadata=replace(graph.metadata, document=document))
 
 
-def _calibrated(
+def _quantised(
     graph: Graph, frames: NDArray[np.float32], granularity: Granularity, rounding: Rounding, progress: Progress
 ) -> tuple[Graph, Graph, Scheme]:
-    """The float graph, the integer graph that `integers` makes of it and of its scheme, and that."""
-    steps = graph.metadata.time_steps
-    if steps is None:
-        raise RefusedInput(f"{graph.source}: the file doesn't say how many time steps an image takes")
+    steps = steps_of(graph)
     if graph.precision == "loihi2":
         raise RefusedInput(f"{graph.source} is quantised already; expected floats")
     shown = steps if still(graph, frames) else frames.shape[1]  # recordings to calibrate on may have another length
@@ -141,7 +150,7 @@ def _calibrated(
     work.judge()
     whole = integers(work.graph, work.scheme)
     floats = replace(work.as_they_were(dequantised(work.graph, whole, work.scheme)), made_of=lineage(graph))
-    return floats, replace(whole, made_of=lineage(floats)), work.scheme
+    return floats, with_scheme(replace(whole, made_of=lineage(floats)), work.scheme), work.scheme
 
 
 class _Work:
@@ -166,7 +175,9 @@ class _Work:
             self.scheme = replace(self.scheme, input_scale=scale)
             self.units = Units(self.graph, scale, steps, kept, whole)
         scale = self.scheme.input_scale
-        right = graph if len(graph.populations) == len(self.given.populations) else _uncertified(self.given)  # relays
+        right = graph
+        if len(graph.populations) != len(self.given.populations):  # relays, of which no certificate of the file knows
+            right = replace(self.given, metadata=replace(self.given.metadata, certificate={}))
         self.calibration = Calibration(right, frames, (scaled(frames, scale) / scale).astype(np.float32), shown)
         # Around a cycle every population is before every other: what isn't quantised yet stands in as it is.
         self.cyclic = bool(graph.recurrent) or _reads_ahead(graph)
@@ -191,7 +202,7 @@ class _Work:
             like = self.units.like_floats(stream, self.scheme, as_it_is)
             if like or not exact or self.units.is_stated(stream, self.scheme, as_it_is):
                 self._chosen(stream, whole, Choice(like, as_it_was=True))
-                self.kept.update((*stream.synapses, *stream.passing, *stream.populations))
+                self.kept.update(stream.nodes)
                 return True
         if unit is None:
             units = self.units.candidates(stream, self.scheme)
@@ -201,8 +212,7 @@ class _Work:
 
     def _chosen(self, stream: Stream, scheme: Scheme, choice: Choice) -> None:
         self.streams.update(dict.fromkeys(stream.synapses, stream))
-        chosen = dict.fromkeys(stream.populations, choice)
-        self.scheme = replace(scheme, populations={**scheme.populations, **chosen})
+        self.scheme = scheme.adding(populations=dict.fromkeys(stream.populations, choice))
 
     def _damage(self, stream: Stream, unit: float) -> float:
         """Spikes per image and step that change in a stream's populations, on the inputs of the float graph."""
@@ -237,12 +247,8 @@ class _Work:
                     self.kept.add(node.name)
                 elif node.operation.weights.any():
                     unit = read * float(np.abs(node.operation.weights).max()) / MOST
-                scheme = replace(
-                    scheme,
-                    exponents={**scheme.exponents, node.name: (exponent,)},
-                    clipping={**scheme.clipping, node.name: (1.0,)},
-                )
-            self.scheme = replace(scheme, units={**scheme.units, node.name: unit})
+                scheme = scheme.adding(exponents={node.name: (exponent,)}, clipping={node.name: (1.0,)})
+            self.scheme = scheme.adding(units={node.name: unit})
 
     def round(self, node: Node, rounding: Rounding) -> None:
         """Round a node's weights for the inputs that it has by now, and correct its bias by what that changes."""
@@ -314,11 +320,6 @@ def prepared(graph: Graph) -> Graph:
     host = host_nodes(filtering)
     products = [n.name for n in filtering.nodes.values() if isinstance(n.operation, Biased) and n.name not in host]
     return folded(fused(filtering, products))
-
-
-def _uncertified(graph: Graph) -> Graph:
-    """`graph` without the certificate of the file, which is of other nodes."""
-    return replace(graph, metadata=replace(graph.metadata, certificate={}))
 
 
 def _decays_change(floats: Node, chip: Node) -> float:

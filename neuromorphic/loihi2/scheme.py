@@ -11,7 +11,7 @@ the chip computes with; with the scheme, which is part of its metadata, the inte
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -69,17 +69,18 @@ class Scheme:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     drive_exponents: Mapping[str, int] = field(default_factory=dict)
 
+    def adding(self, **entries: Mapping[str, Any]) -> Self:
+        """The same with more entries, or others, in some of its maps."""
+        changed: dict[str, Any] = {key: {**getattr(self, key), **more} for key, more in entries.items()}
+        return replace(self, **changed)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, document: Any, source: str) -> Self:
-        """The scheme of `to_dict`'s document.
-
-        Args:
-            document: as JSON returns it.
-            source: named in messages.
+        """The scheme of `to_dict`'s document, as JSON returns it.
 
         Raises:
             RefusedInput: it is no such document, or a number is out of range.

@@ -19,10 +19,10 @@ def refusals(graph: Graph) -> list[str]:
     where = f"{graph.source}: precision loihi2: "
     if not graph.populations:
         return [f"{where}it has no neurons that spike; expected some, since the rest is the host's"]
-    neurons = [node for node in graph.populations if isinstance(node.operation, FloatNeurons)]
+    neurons = {n.name: n.operation for n in graph.populations if isinstance(n.operation, FloatNeurons)}
     checks: list[Callable[[], object]] = [
         lambda: currents_in_order(graph),
-        *(partial(_check_neurons, node) for node in neurons),
+        *(partial(normal, f"node {name!r}", operation) for name, operation in neurons.items()),
         lambda: streams(graph),
         *(partial(_check_node, graph, node) for node in graph.nodes.values()),
         lambda: chip_biases(graph, held=host_nodes(graph)),
@@ -44,11 +44,6 @@ def check_supported(graph: Graph) -> None:
     """
     if reasons := refusals(graph):
         raise RefusedInput("; ".join(reasons))
-
-
-def _check_neurons(node: Node) -> None:
-    if isinstance(node.operation, FloatNeurons):
-        normal(f"node {node.name!r}", node.operation)
 
 
 def _check_node(graph: Graph, node: Node) -> None:

@@ -7,7 +7,6 @@ how weights round.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,15 +94,12 @@ class Units:
         if found is None:
             return None
         unit, widths = found
-        names = (*stream.synapses, *stream.passing, *stream.populations)
-        drives = {} if widths.drive_exponent is None else dict.fromkeys(names, widths.drive_exponent)
-        return replace(
-            scheme,
-            units={**scheme.units, **dict.fromkeys(names, unit)},
-            exponents={**scheme.exponents, **{name: (e,) for name, e in widths.exponents.items()}},
-            clipping={**scheme.clipping, **dict.fromkeys(widths.exponents, (1.0,))},
-            bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, widths.bias_exponent)},
-            drive_exponents={**scheme.drive_exponents, **drives},
+        return scheme.adding(
+            units=dict.fromkeys(stream.nodes, unit),
+            exponents={name: (e,) for name, e in widths.exponents.items()},
+            clipping=dict.fromkeys(widths.exponents, (1.0,)),
+            bias_exponents=dict.fromkeys(stream.nodes, widths.bias_exponent),
+            drive_exponents={} if widths.drive_exponent is None else dict.fromkeys(stream.nodes, widths.drive_exponent),
         )
 
     def _read(self, stream: Stream, scheme: Scheme) -> list[float]:
@@ -155,7 +151,8 @@ class Units:
 
     def scheme(self, stream: Stream, scheme: Scheme, unit: float) -> Scheme:
         """`scheme` with a stream's unit, and with the exponents that follow from it."""
-        exponents, clipping = dict(scheme.exponents), dict(scheme.clipping)
+        exponents: dict[str, tuple[int, ...]] = {}
+        clipping: dict[str, tuple[float, ...]] = {}
         for name, values in self._weights(stream, scheme).items():
             exponent, _ = rounding(values / unit, scheme.granularity, self._largest_exponent(name))
             largest = np.abs(values / unit).reshape(len(exponent), -1).max(1)
@@ -163,30 +160,20 @@ class Units:
             held = MOST * 2.0**exponent
             kept = held / np.maximum(largest, held)
             clipping[name] = tuple(float(c) for c in kept)
-        names = (*stream.synapses, *stream.passing, *stream.populations)
-        result = replace(
-            scheme, units={**scheme.units, **dict.fromkeys(names, unit)}, exponents=exponents, clipping=clipping
-        )
+        result = scheme.adding(units=dict.fromkeys(stream.nodes, unit), exponents=exponents, clipping=clipping)
         return self._with_exponents(stream, result, self.biases, 7 / 8)
 
     def with_room(
         self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]
     ) -> Scheme | None:
-        """`scheme` with larger exponents for a stream's biases where one that was corrected needs it.
+        """`scheme` with larger exponents for a stream's biases where `bias`, a node's corrected one, needs it.
 
         None where no exponent of 3 bits would do, or no exponent of a weight for a drive.
-
-        Args:
-            stream: that the node stands in.
-            scheme: by now.
-            graph: with the biases by now.
-            name: of the node.
-            bias: its corrected one.
         """
-        node = graph.nodes[name]
-        if not isinstance(node.operation, Weighted):
+        operation = graph.nodes[name].operation
+        if not isinstance(operation, Weighted):
             raise TypeError(f"node {name!r} has no bias")
-        corrected = graph.with_operations({name: node.operation.with_bias(bias)})
+        corrected = graph.with_operations({name: operation.with_bias(bias)})
         biases = chip_biases(corrected, held=host_nodes(graph))
         result = self._with_exponents(stream, scheme, biases, 1)
         fits = result.bias_exponents[name] < 2**BIAS_EXPONENT_BITS
@@ -199,26 +186,22 @@ class Units:
     def _with_exponents(self, stream: Stream, scheme: Scheme, biases: Mapping[str, Floats], share: float) -> Scheme:
         """`scheme` with exponents of a stream's biases and drives that are as large as they have to be, or larger.
 
-        Args:
-            stream: with its unit in the scheme.
-            scheme: by now.
-            biases: what arrives at the populations.
-            share: of the widths, that biases may use.
+        `biases` arrive at the populations, and may use a `share` of their widths.
         """
-        names = (*stream.synapses, *stream.passing, *stream.populations)
+        names = stream.nodes
         unit = scheme.units[names[0]]
         forms = {name: self.normal(name) for name in stream.populations}
         largest = max(float(np.abs(form.bias(biases[name])).max()) for name, form in forms.items())
         bits = _exponent(largest * STEP / unit, _widest_bias(stream, share))
         bits = max(bits, scheme.bias_exponents.get(names[0], 0))
-        result = replace(scheme, bias_exponents={**scheme.bias_exponents, **dict.fromkeys(names, bits)})
+        result = scheme.adding(bias_exponents=dict.fromkeys(names, bits))
         if not any(form.current_lasts for form in forms.values()):
             return result
         driven = max(float(np.abs(form.drive(biases[name])).max()) for name, form in forms.items())
         # Biases of a stream are multiples of one number, whichever of its populations adds them: 2^e and 2^E / 64.
         drive = max(_exponent(driven / unit, _widest_drive(stream, share)), bits - ALIGNMENT)
         drive = max(drive, scheme.drive_exponents.get(names[0], 0))
-        return replace(result, drive_exponents={**scheme.drive_exponents, **dict.fromkeys(names, drive)})
+        return result.adding(drive_exponents=dict.fromkeys(names, drive))
 
     def _biased(self, stream: Stream) -> bool:
         """Whether anything but spikes and frames moves a membrane of a stream."""
@@ -261,9 +244,7 @@ class Units:
     def _largest_exponent(self, name: str) -> int:
         """Of the weights of a node's synapses."""
         node = self.graph.nodes[name]
-        if not isinstance(node.operation, Linear):
-            raise TypeError(f"node {name!r}: {type(node.operation).__name__} is no synapse")
-        return node.operation.synapses(node.shapes).largest_exponent
+        return node.of(Linear).synapses(node.shapes).largest_exponent
 
     def _direct(self, stream: Stream, scheme: Scheme) -> list[tuple[float, int]]:
         """What spikes count that come without a node of their own, and the largest exponent of their synapses."""

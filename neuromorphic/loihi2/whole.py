@@ -88,11 +88,7 @@ class Numbers:
     drives: Sequence[Floats] | None
 
     def unit(self, read: Sequence[float]) -> tuple[float, Widths] | None:
-        """The first unit in which all numbers are whole and within their widths.
-
-        Args:
-            read: what 1 counts in what synapses read.
-        """
+        """The first unit in which all numbers are whole and within their widths; `read` as of `_units`."""
         held = {}
         for name, (weights, _) in self.weights.items():
             if (found := magnitudes(weights)) is None:

@@ -84,11 +84,7 @@ class SelfAttention(Nonlinear):
         return max(prod(shapes.input), self.heads * (shapes.output[0] // self.heads) ** 2)
 
     def fan_out(self, shapes: Shapes) -> Int64:
-        """It has no synapses: what it adds up are spikes that spikes select.
-
-        Raises:
-            TypeError: always.
-        """
+        """A TypeError: it has no synapses, and what it adds up are spikes that spikes select."""
         lacks(self, "synapses")
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:

@@ -105,11 +105,7 @@ class Scale(Weighted):
         return np.zeros(0, np.float32)
 
     def with_bias(self, bias: Float32) -> Self:
-        """It has none.
-
-        Raises:
-            TypeError: always.
-        """
+        """A TypeError: it has none."""
         raise TypeError("a Scale has no bias")
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:

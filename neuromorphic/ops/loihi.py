@@ -73,19 +73,11 @@ class LoihiLif(ChipPopulation):
 
     @classmethod
     def read(cls, node: Any, shape: Shape, where: str, given: Conventions) -> Typed:
-        """No node of NIR is read as one.
-
-        Raises:
-            TypeError: always.
-        """
+        """A TypeError: no node of NIR is read as one."""
         lacks(cls, "node in NIR")
 
     def write(self, shapes: Shapes, dt: float, like: Any = None) -> Any:
-        """NIR has no node of integers.
-
-        Raises:
-            TypeError: always.
-        """
+        """A TypeError: NIR has no node of integers."""
         lacks(self, "node in NIR")
 
     @property

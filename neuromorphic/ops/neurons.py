@@ -76,6 +76,11 @@ class FloatPopulation(FloatState, Population):
         """Whether some thresholds are below where v begins: such neurons fire although nothing arrives."""
         return bool((self.threshold < self.start).any())
 
+    @property
+    def always_updated(self) -> bool:
+        """Where some fire at rest."""
+        return self.fires_at_rest
+
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
         numbers = {key: values for key, values in vars(self).items() if key != "subtracts"}
         return GeneralNeurons(numbers, self.start, (batch, *shape), dtype, subtracts=self.subtracts)
@@ -179,10 +184,6 @@ class If(Integrating, FloatPopulation):
     def charging(self) -> Charging:
         return Charging(self.gain, (), _zero(), self.reset, self._lowering, self.threshold)
 
-    @property
-    def always_updated(self) -> bool:
-        return self.fires_at_rest
-
 
 @final
 @dataclass(frozen=True)
@@ -279,7 +280,3 @@ class Threshold(FloatPopulation):
     multiplications = 0
     leaks = False
     current_lasts = False
-
-    @property
-    def always_updated(self) -> bool:
-        return self.fires_at_rest

@@ -44,11 +44,7 @@ from neuromorphic.ops.types import (
 
 
 def lacks(operation: object, what: str) -> NoReturn:
-    """Raise: an operation lacks something that it has to have.
-
-    Raises:
-        TypeError: always.
-    """
+    """Raise a TypeError: an operation lacks something that it has to have."""
     kind = operation if isinstance(operation, type) else type(operation)
     raise TypeError(f"operation {kind.__name__} has no {what}")
 

@@ -131,10 +131,12 @@ def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
     """`dt / tau`: what a leak takes away per time step, float32; `1 - exp(-dt / tau)` where the writer means that.
 
     Raises:
-        RefusedInput: a tau below dt, for which forward Euler overshoots.
+        RefusedInput: a tau below dt, for which forward Euler overshoots; or, of exponentials, one that isn't above 0.
     """
     shape, tau = tau.shape, unrepeated(tau)
     if given.exponential:
+        if tau.min() <= 0:
+            raise RefusedInput(f"{where}: {what} is {tau.min()} s; expected more than 0")
         return np.broadcast_to(np.float32(-np.expm1(-given.dt / tau.astype(np.float64))), shape)
     dt = tau.dtype.type(given.dt)
     if tau.min() < dt:

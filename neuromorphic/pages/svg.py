@@ -75,16 +75,16 @@ def label(x: float, y: float, text: str, *, size: float = 10, anchor: str = "sta
     )
 
 
-def name_label(x: float, y: float, name: str, width: float, size: float = 10) -> Markup:
+def name_label(x: float, y: float, name: str, width: float) -> Markup:
     """A name from a file, monospaced; what is too long for `width` loses its middle and shows it on hovering."""
-    shown = shortened(name, int(width / (size * CHARACTER)))
+    shown = shortened(name, int(width / (10 * CHARACTER)))
     return element(
         "text",
         shown,
         *([] if shown == name else [element("title", name)]),
         x=x,
         y=y,
-        font_size=size,
+        font_size=10,
         font_family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace",
         fill=INK,
         class_="ink",

@@ -80,12 +80,7 @@ class Activity:
 
 
 def full_rate(placed: tuple[Placed, ...], inputs: Mapping[str, Map]) -> Activity:
-    """One time step in which every neuron fires.
-
-    Args:
-        placed: populations, cut.
-        inputs: shapes of the graph's inputs.
-    """
+    """One time step in which every neuron fires."""
     return _activity(placed, {}, inputs, 1)
 
 

@@ -156,11 +156,9 @@ class Limits:
         return found
 
     def list_bytes(self, targets: Any, shared: bool) -> Any:
-        """Bytes that lists of synapses take, of so many targets each; nothing where there are none.
+        """Bytes that lists of synapses take, of so many targets each, int64 of any shape; nothing where there are none.
 
-        Args:
-            targets: int64, any shape.
-            shared: whether positions share the list, so that no target has to be named.
+        Where positions share a list, no target has to be named.
         """
         bits = targets * (self.weight_bits + (0 if shared else self.target_bits)) + self.list_bits
         return (targets > 0) * (-(-bits // self.word_bits) * self.word_bits // 8)

@@ -110,12 +110,7 @@ class Placed:
 
 
 def partition(found: tuple[Population, ...], limits: Limits, source: str) -> tuple[Placed, ...]:
-    """Every population, cut, in the order given.
-
-    Args:
-        found: senders before what reads them, but for cycles.
-        limits: of a core.
-        source: named in messages.
+    """Every population, cut, in the order given: senders before what reads them, but for cycles.
 
     Raises:
         RefusedInput: one neuron is too much for a core, or something waits longer than a synapse can.
@@ -173,13 +168,7 @@ def _cut(population: Population, audience: tuple[Audience, ...], limits: Limits,
 def heard_by(
     population: Population, synapses: tuple[FanOut, ...], shapes: Mapping[str, Map]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Which neurons of each sender each block of `population` hears: bool `[a, b, d, *shape]`, by sender.
-
-    Args:
-        population: that hears.
-        synapses: of its projections.
-        shapes: of the senders that count; others are left out.
-    """
+    """Which neurons each block of `population` hears of each sender that has a shape: bool `[a, b, d, *shape]`."""
     heard: dict[str, NDArray[np.bool_]] = {}
     for projection, fan in zip(population.projections, synapses, strict=True):
         for sender in projection.senders:

@@ -51,16 +51,14 @@ def picture(placement: Placement) -> str:
 
     y = MARGIN + LINE
     parts = [_text(MARGIN, y - 10, f"{title}, by population", "title")]
-    for index, x, top in _places(placement, y):
-        core = placement.cores[index] if index < len(placement.cores) else None
+    for index, core, x, top in _places(placement, y):
         parts.append(_box(x, top, fills[core.population] if core else None, _words(core, index, operations)))
     parts += _names(placement, numbers, y)
     y += _height(placement) + LINE
     parts += _legend(placement, names, fills, y)
     y += -(-len(names) // LEGEND) * LINE + 2 * LINE
     parts.append(_text(MARGIN, y - 10, f"synaptic operations per step, {what}", "title"))
-    for index, x, top in _places(placement, y):
-        core = placement.cores[index] if index < len(placement.cores) else None
+    for index, core, x, top in _places(placement, y):
         part = operations[index] / most if core and most else 0.0
         parts.append(_box(x, top, _heat(part) if core else None, _words(core, index, operations)))
         if core:
@@ -104,12 +102,13 @@ def _chip_height(placement: Placement) -> int:
     return -(-placement.limits.cores_per_chip // COLUMNS) * ROW + LINE + 6
 
 
-def _places(placement: Placement, y: int) -> Iterator[tuple[int, int, int]]:
-    """Index, x and y of every core of every chip, free ones too, below `y`."""
+def _places(placement: Placement, y: int) -> Iterator[tuple[int, Core | None, int, int]]:
+    """Index, x and y of every core of every chip, below `y`, and what it holds; None of a free one."""
     for index in range(placement.chips * placement.limits.cores_per_chip):
         chip, slot = divmod(index, placement.limits.cores_per_chip)
         row, column = divmod(slot, COLUMNS)
-        yield index, MARGIN + column * PITCH, y + chip * _chip_height(placement) + LINE + row * ROW
+        core = placement.cores[index] if index < len(placement.cores) else None
+        yield index, core, MARGIN + column * PITCH, y + chip * _chip_height(placement) + LINE + row * ROW
 
 
 def _names(placement: Placement, numbers: dict[str, int], y: int) -> list[str]:
@@ -118,7 +117,7 @@ def _names(placement: Placement, numbers: dict[str, int], y: int) -> list[str]:
         _text(MARGIN, y + chip * _chip_height(placement) + LINE - 6, f"chip {chip + 1}")
         for chip in range(placement.chips)
     ]
-    held = [(top, placement.cores[i].population, x) for i, x, top in _places(placement, y) if i < len(placement.cores)]
+    held = [(top, core.population, x) for _, core, x, top in _places(placement, y) if core]
     for (top, name), run in groupby(held, lambda place: place[:2]):
         xs = [x for _, _, x in run]
         room = int((len(xs) * PITCH - 8) / CHARACTER)

@@ -14,17 +14,19 @@ to the values that arrive is left to the program of the neurons that read them. 
 neurons and no synapses: they make the synapses behind them wait.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Literal, assert_never
 
 import numpy as np
 
 from neuromorphic.analysis.arrivals import Arrival, arrivals
-from neuromorphic.errors import RefusedInput
+from neuromorphic.analysis.longest_paths import EndlessCycle, longest_paths
+from neuromorphic.errors import RefusedInput, number
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Delay, Linear, MaxPool2d, Neurons, SelfAttention, Shape, Sink, Source
-from neuromorphic.placement.timing import latencies
 
 Map = tuple[int, int, int]
 Residual = Literal["duplicate", "relay"]
@@ -156,7 +158,7 @@ class _Builder:
         for node in graph.nodes.values():
             if isinstance(node.operation, Delay):
                 paths[node.name] = tuple((name, -graph.lag(name, node.name)) for name in node.sources)
-        latency = latencies({**dict.fromkeys(graph.inputs, ()), **paths}, graph.source)
+        latency = _latencies({**dict.fromkeys(graph.inputs, ()), **paths}, graph.source)
         made = []
         for name, draft in self.found.items():
             sent = [(s, lag) for p in draft.projections for s, lag in zip(p.senders, p.lags, strict=True)]
@@ -246,3 +248,15 @@ class _Builder:
         neurons = None if own is None or kind == "accumulator" else own.operation
         currents = int(isinstance(neurons, Neurons) and neurons.current_lasts)
         self.found[name] = _Draft(kind, maps.pop() if maps else as_map(shape), projections, paths, currents)
+
+
+def _latencies(paths: Mapping[str, tuple[tuple[str, int], ...]], source: str) -> dict[str, int]:
+    """`latency(n) = max (0, latency(s) + steps)` over the paths (s, steps) of n."""
+    try:
+        return longest_paths(paths)
+    except EndlessCycle as error:
+        more = sum(max(steps for s, steps in paths[after] if s == before) for before, after in pairwise(error.cycle))
+        raise RefusedInput(
+            f"{source}: the cycle {error} takes {number(more, 'time step')} more on the chip than it is late; "
+            "expected a Delay of as many more on it"
+        ) from error

@@ -220,14 +220,14 @@ def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[st
         return {}
     if frames is None:
         raise RefusedInput(f"{graph.source}: its input are {kind}, which a trace doesn't hold; expected the frames")
-    repeated = trace.time_steps if frames.ndim == len(shape) + 1 else 1
-    if frames.shape[0] != trace.images or frames.shape[frames.ndim - len(shape) :] != shape:
+    still, moving = (trace.images, *shape), (trace.images, trace.time_steps, *shape)
+    if frames.shape not in (still, moving):
         raise RefusedInput(
             f"{graph.source}: frames have the shape {list(frames.shape)}; expected those of the run's {trace.images} "
-            f"images, of shape {list(shape)}"
+            f"images and {trace.time_steps} time steps, or one for each image, of shape {list(shape)}"
         )
     sent = frames if kind == "counts" else frames != 0
-    total = sent.reshape(-1, *shape).sum(0, dtype=np.int64) * repeated
+    total = sent.reshape(-1, *shape).sum(0, dtype=np.int64) * (trace.time_steps if frames.shape == still else 1)
     return {name: part.reshape(-1) for name, part in of_inputs(graph, total).items()}
 
 

@@ -263,14 +263,16 @@ def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
     if ignored := sorted(arrays.keys() - {"frames", "labels", "label_names"}):
         assumed = (*assumed, f"{path.name} holds {', '.join(ignored)} too, which nothing reads (labels are `labels`)")
     labels, names = arrays.get("labels"), arrays.get("label_names", np.zeros(0, np.str_))
-    if labels is not None and (labels.shape != values.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0):
+    if labels is not None and (
+        labels.shape != values.shape[:1] or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0
+    ):
         below = f", {labels.min()} among them" if labels.dtype.kind == "i" and labels.min(initial=0) < 0 else ""
         held = f"labels are {labels.dtype} {list(labels.shape)}{below}"
         raise RefusedInput(f"{path}: {held}; expected integers [{len(values)}], classes from 0")
     if (
         names.ndim != 1
         or names.dtype.kind not in "SU"
-        or (labels is not None and len(names) and labels.max() >= len(names))
+        or (labels is not None and len(names) and labels.max(initial=0) >= len(names))
     ):
         raise RefusedInput(f"{path}: label_names are {names.dtype} {list(names.shape)}; expected a string per class")
     known = None if labels is None else labels.astype(np.int64)

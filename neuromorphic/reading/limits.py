@@ -113,11 +113,6 @@ class Size:
 def check_flattening(fan_in: Mapping[str, Sequence[str]], flattens: Callable[[str], bool], source: str) -> None:
     """Refuse too many paths through nodes that only flatten, whoever looks through them would not come back.
 
-    Args:
-        fan_in: the sources of every node.
-        flattens: whether a node only flattens.
-        source: named in messages.
-
     Raises:
         RefusedInput: a cycle of such nodes, too many in a row, or too many paths through them.
     """

@@ -22,7 +22,7 @@ def notes_of(draft: Draft, name: str) -> Iterator[str]:
         if prod(declared) != prod(taken):
             said = f"{list(declared)}, and its readers take {list(taken)}"
             yield f"{name} declares {said}: the rest are time or samples"
-    if isinstance(node, Passage) and _contradicts(draft, name, node):
+    if isinstance(node, Passage) and declared_shape(node.declared, draft.where(name)) != draft.leaves(name):
         yield f"{name} has the shape that arrives at it, {list(draft.leaves(name))}, not its own"
     arriving = [draft.leaves(s) for s in draft.fan_in[name]]
     if isinstance(node, nir.Conv1d | nir.Conv2d) and node.input_shape is not None:
@@ -38,8 +38,3 @@ def notes_of(draft: Draft, name: str) -> Iterator[str]:
         given = np.shape(getattr(node, key)) if isinstance(operation, Neurons) else ()
         if prod(given) not in (1, prod(shape)):
             yield f"{name}: {key}, {list(given)}, is the same for all of {list(shape)} that share it"
-
-
-def _contradicts(draft: Draft, name: str, passage: Passage) -> bool:
-    """Whether an end of a subgraph declares another shape than arrives at it."""
-    return declared_shape(passage.declared, draft.where(name)) != draft.leaves(name)

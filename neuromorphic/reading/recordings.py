@@ -98,8 +98,8 @@ def _gridded(data: "nir.EventData", dt: float, neurons: int, path: Path) -> NDAr
         raise RefusedInput(
             f"{path}: events from {times.min():g} to {times.max():g} s; expected 0 s to less than t_max, {data.t_max:g}"
         )
-    if len(neuron) and (neuron.min() < 0 or neuron.max() >= neurons):
-        raise RefusedInput(f"{path}: event of neuron {neuron.max()}; expected 0 to {neurons - 1}")
+    if len(odd := neuron[(neuron < 0) | (neuron >= neurons)]):
+        raise RefusedInput(f"{path}: event of neuron {odd[0]}; expected 0 to {neurons - 1}")
     if 8 * data.n_samples * steps * neurons > MAX_BYTES:
         raise RefusedInput(f"{path}: {steps} steps of {dt:g} s; expected frames of at most {MAX_BYTES} bytes")
     x = np.zeros((data.n_samples, steps, neurons))

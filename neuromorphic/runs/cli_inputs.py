@@ -72,11 +72,7 @@ class Selection:
         return (self.images, *self.files.values())
 
     def find(self, graph: Graph, prepared: "PreparedModule | None" = None) -> Inputs:
-        """The images or frames; exactly one of the two has to be named, or neither for a module: then random ones.
-
-        Args:
-            graph: that reads them.
-            prepared: the module that the graph is of.
+        """The images or frames; exactly one of the two has to be named, or neither for a module: random ones.
 
         Raises:
             RefusedInput: none or both were named, an option is of the other kind, or they are refused themselves.
@@ -94,16 +90,7 @@ class Selection:
         return self._images(image_size(graph), stated_resize(graph.metadata.preprocessing, graph.source))
 
     def own_images(self, settings: Preprocessing, graph: Graph, found: Inputs) -> NDArray[np.uint8] | None:
-        """The images as a checkpoint's preprocessing has them made; None where the graph's file makes them the same.
-
-        Args:
-            settings: the checkpoint's.
-            graph: whose file `found` was made for.
-            found: by `find`.
-
-        Raises:
-            RefusedInput: as of `load_images`.
-        """
+        """The images as a checkpoint's settings have them made; None where those `found` for the graph are the same."""
         stated = stated_resize(graph.metadata.preprocessing, graph.source)
         if isinstance(found, ImageSet) and (settings.image_size, settings.resize) == (image_size(graph), stated):
             return None
@@ -151,9 +138,5 @@ def frames_of(graph: Graph, found: Inputs, images: slice = slice(None)) -> NDArr
 
 
 def steps_of(graph: Graph, found: Inputs, time_steps: int | None) -> int:
-    """T, after a check of all frames that `graph` reads of the images; `time_steps` where nobody else says T.
-
-    Raises:
-        RefusedInput: as of `checked_steps`.
-    """
+    """T, after a check of all frames that `graph` reads of the images; `time_steps` where nobody else says T."""
     return checked_steps(graph, len(found.names), time_steps, lambda images: frames_of(graph, found, images))

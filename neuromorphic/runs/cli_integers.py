@@ -9,9 +9,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
-from neuromorphic.loihi2.integers import integers
-from neuromorphic.loihi2.quantise import calibrate as find_scheme
-from neuromorphic.loihi2.quantise import with_scheme
+from neuromorphic.loihi2.quantise import quantised
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.reading.frames import FrameOptions, named_files
 from neuromorphic.reading.recordings import is_recording
@@ -42,12 +40,7 @@ class Quantising:
         return (*self.calibrate, *named_files(self.calibrate).values())
 
     def integers_of(self, model: Path, floats: Graph, layout: FrameOptions) -> Graph:
-        """The integer graph of the file `model`, quantised here unless it is already.
-
-        Args:
-            model: the file that `floats` were read from.
-            floats: the graph.
-            layout: what a file of frames leaves open.
+        """The integer graph of `floats`, read from the file `model`, quantised here unless it is already.
 
         Raises:
             RefusedInput: there is nothing to quantise it on, or it is quantised already and an option says otherwise.
@@ -67,10 +60,10 @@ class Quantising:
             )
         shown = self._selection(floats, layout).find(floats)
         with progress_bar("quantising") as advance:
-            rounded, scheme = find_scheme(floats, frames_of(floats, shown), self.granularity, progress=advance)
+            rounded, whole, scheme = quantised(floats, frames_of(floats, shown), self.granularity, progress=advance)
         if self.output is not None:
             write_quantised(model, rounded, scheme, self.output)
-        return integers(with_scheme(rounded, scheme), scheme)
+        return whole
 
     def _selection(self, floats: Graph, layout: FrameOptions) -> Selection:
         spec = self.calibrate[0]

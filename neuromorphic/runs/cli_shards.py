@@ -110,9 +110,6 @@ class Simulation:
             given: its images.
             progress: told (images done, images of the shard).
             write: what adds traces to the file of the whole run.
-
-        Raises:
-            RefusedInput, SimulationFailed: as of `Target.run`.
         """
         frames = frames_of(self.graph, given.found)
         first = max(0, self.first - given.start)
@@ -212,9 +209,6 @@ def runner_of(
         found: the images, for the graph.
         heads: of a published checkpoint.
         labels: that it was exported with.
-
-    Raises:
-        RefusedInput: as of `torch_runner`.
     """
     from export.checking import torch_runner
 
@@ -242,9 +236,6 @@ def simulated(
         sharing: how shards are shared out; None for one after the other, here.
         output: where the trace is written; None for nowhere.
         progress: told (images done, images in all).
-
-    Raises:
-        RefusedInput, SimulationFailed: as of `Target.run` and `sharded`.
     """
     images = len(found.names)
     parts = shards(simulation.graph, images)

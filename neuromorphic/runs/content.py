@@ -115,10 +115,6 @@ def nodes(run: Run, placement: Placement | None) -> list[dict[str, Any]]:
 def raster(run: Run, first: Mismatch | None) -> dict[str, Any]:
     """Spikes of some neurons of every population, evenly spaced, with the one where the traces part first.
 
-    Args:
-        run: that is shown.
-        first: where it parts from a reference.
-
     Returns:
         `{"images": n, "steps": T, "populations": [{"name", "neurons": [index, ...], "of": number}], "bits": base64}`:
         numpy's packbits of `[images, T, neurons]` of all populations side by side.

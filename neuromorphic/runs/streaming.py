@@ -41,12 +41,7 @@ def checked_steps(
 ) -> int:
     """T of frames that fit the graph, all of them; `time_steps` where neither they nor the graph say T.
 
-    Args:
-        graph: that will run.
-        images: how many.
-        time_steps: T, where nobody else says it.
-        frames: of the images in a slice, as the graph reads them: float32 `[n, *input shape]` or
-            `[n, T, *input shape]`.
+    `frames` makes those of the images in a slice, float32 `[n, *input shape]` or `[n, T, *input shape]`.
 
     Raises:
         RefusedInput: some don't fit, or nobody says T.
@@ -159,9 +154,6 @@ def passed(
         write: what adds each to a file.
         first: images whose spikes are kept.
         of_neurons: whether the spikes of each neuron are counted.
-
-    Raises:
-        RefusedInput: as of what traces and comparisons raise.
     """
     totals: list[Totals] = []
     reports: dict[str, list[ParityReport]] = {name: [] for name in comparisons}

@@ -24,15 +24,7 @@ ROWS = 12
 def table(
     graph: Graph, totals: Totals, names: Sequence[str], labels: NDArray[np.int64] | None, label_names: Sequence[str]
 ) -> Table:
-    """The predictions of the first images.
-
-    Args:
-        graph: for the names of its outputs.
-        totals: of the run.
-        names: of the images.
-        labels: the right classes, where they are known.
-        label_names: of these, where they have some.
-    """
+    """The predictions of the first images, by their names, beside the right classes where these are known."""
     classes = graph.metadata.label_names
     found = Table(box=None, pad_edge=False)
     found.add_column("image", overflow="fold")
@@ -99,12 +91,7 @@ def sentences(totals: Totals, accuracy: float | None, report: ParityReport | Non
 
 
 def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]:
-    """The proof of an integer graph's widths, in sentences; of populations that could overflow, whether they did.
-
-    Args:
-        proof: of the graph.
-        found: of a run, at least for the populations that are not proven.
-    """
+    """The proof of an integer graph's widths, in sentences; of populations that could overflow, whether they did."""
     if not proof.unproven:
         populations = number(len(proof.populations), "population")
         return [f"widths: no u wraps and no v saturates in {populations}, whatever the input"]
@@ -175,14 +162,7 @@ def cores(placement: Placement) -> list[str]:
 
 
 def document(graph: Graph, totals: Totals, report: ParityReport | None, accuracy: float | None) -> dict[str, Any]:
-    """A run as a JSON-compatible dictionary.
-
-    Args:
-        graph: that ran.
-        totals: of the run.
-        report: of its comparison with PyTorch, if there was one.
-        accuracy: where labels are known.
-    """
+    """A run as a JSON-compatible dictionary, with its comparison with PyTorch, if there was one."""
     names, trace, units = graph.metadata.label_names, totals.answers, output_units(graph)
     return {
         "format_version": 1,

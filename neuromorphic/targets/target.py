@@ -76,11 +76,7 @@ class Target(ABC):
         time_steps: int | None = None,
         progress: Progress = _silent,
     ) -> "Iterator[Trace]":
-        """The same as traces of some images each, in their order, as soon as there are any.
-
-        Raises:
-            RefusedInput, SimulationFailed: as of `run`.
-        """
+        """The same as traces of some images each, in their order, as soon as there are any."""
         if reasons := self.refuses(graph):
             raise RefusedInput("; ".join(reasons))
         return self._parts(graph, frames, time_steps, progress)

@@ -20,8 +20,8 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import compare_common
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.file import integer_graph
-from neuromorphic.loihi2.integers import graded, integers
-from neuromorphic.loihi2.quantise import calibrate, with_scheme
+from neuromorphic.loihi2.integers import graded
+from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.loihi2.supported import refusals as no_integers
 from neuromorphic.targets.target import Fast, Lava, Reference, Target
 
@@ -151,8 +151,7 @@ def _of_integers(runs: _Runs, others: Others) -> list[Verdict]:
 def _quantised(runs: _Runs, frames: NDArray[np.float32], time_steps: int, readers: Others) -> list[Verdict]:
     timed = replace(runs.graph, metadata=replace(runs.graph.metadata, time_steps=time_steps))
     try:
-        floats, scheme = calibrate(timed, frames)
-        whole = integers(with_scheme(floats, scheme), scheme)
+        whole, _ = quantise(timed, frames)
     except RefusedInput as error:
         return [Verdict(name, "refused", (str(error),)) for name in (INTEGERS, *readers)]
     found = runs.disagreement(run_in_batches(whole, graded(whole, frames)), False)

@@ -157,7 +157,7 @@ def test_what_is_no_document_is_refused():
 
 
 def test_bars_of_all_panels_have_one_scale():
-    figure = draw(document(layers=70)).devices["one"].layers["no_reuse"]
+    figure = draw(document(layers=70))["layers-one-no-reuse"]
     account = document(layers=70).devices["one"].accounts["no_reuse"]
     lengths = {}
     for panel in figure.panels:
@@ -186,7 +186,7 @@ def test_bars_are_split_into_panels_and_lose_none():
 
 def test_heat_map_shows_every_rate_and_frames_silent_steps():
     data = document(layers=9)
-    cells = [ElementTree.fromstring(mark) for panel in draw(data).rates.panels for mark in panel.marks]
+    cells = [ElementTree.fromstring(mark) for panel in draw(data)["rates"].panels for mark in panel.marks]
     shown = {cell.find("title").text: cell.find("rect") for cell in cells if cell.find("title") is not None}
     for name, population in data.snn.populations.items():
         for step, spikes in enumerate(population.spikes_per_step):

@@ -57,11 +57,7 @@ def find_recordings(path: Path, limit: int | None = None) -> Source:
 
 
 def files_by_class(root: Path, most: int) -> tuple[list[tuple[int, Path]], tuple[str, ...]]:
-    """The files of frames or events in `root`, or those of its folders, each of which is a class.
-
-    Args:
-        root: a folder.
-        most: take the first so many files only.
+    """The first so many files of frames or events in `root`, or in its folders, each of which is a class.
 
     Returns:
         Each file with the place of its class, and the names of the classes: none where the files lie in `root` itself.

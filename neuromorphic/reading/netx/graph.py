@@ -30,12 +30,7 @@ INPUT, OUTPUT = "input", "output"
 
 
 def from_layers(layers: Sequence[Layer], source: str | Path, asked: Asked | None = None) -> Graph:
-    """The graph of a chain of layers, whose populations are `LoihiLif`.
-
-    Args:
-        layers: of a netx file, in its order.
-        source: named in messages.
-        asked: what the caller says of the file; netx leaves dt open, and nothing else.
+    """The graph of a netx file's layers, whose populations are `LoihiLif`; the file leaves dt open, and nothing else.
 
     Raises:
         RefusedInput: layers that don't fit each other, by number, or a caller who knows better what the file means.

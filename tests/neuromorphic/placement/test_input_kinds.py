@@ -46,6 +46,7 @@ def test_an_input_of_spikes_over_time_is_counted_step_by_step():
         (None, "its input are spikes, which a trace doesn't hold; expected the frames"),
         (np.zeros((2, 2, 6, 6), np.float32), r"shape \[2, 2, 6, 6\]; expected those of the run's 1 images"),
         (np.zeros((1, 2, 6, 5), np.float32), r"shape \[1, 2, 6, 5\]; expected .* of shape \[2, 6, 6\]"),
+        (np.zeros((1, 9, 2, 6, 6), np.float32), r"shape \[1, 9, 2, 6, 6\]; expected .* time steps"),
     ],
 )
 def test_spikes_of_an_input_that_are_not_the_runs_are_refused(frames, message):

@@ -309,6 +309,8 @@ def test_npz_of_frames_with_labels_and_of_one_sample(tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", frames=x, labels=np.array([1, 2]), label_names=np.array(["left", "right"]))
     with pytest.raises(RefusedInput, match="expected a string per class"):
         find_frames(graph_of(3), tmp_path / "bad.npz")
+    np.savez(tmp_path / "none.npz", frames=x[:0], labels=np.zeros(0, np.int64), label_names=np.array(["left"]))
+    assert find_frames(graph_of(3), tmp_path / "none.npz").labels.size == 0
 
 
 def test_nir_events_that_share_a_step_are_counts(tmp_path: Path) -> None:

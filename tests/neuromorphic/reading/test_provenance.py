@@ -179,6 +179,12 @@ def test_a_writers_profile_says_what_its_files_mean():
     assert from_nir(chain(lif(tau=1e-2)), asked=Asked(written_by="Norse@1.1.0")).metadata.dt == 1e-6
 
 
+@pytest.mark.parametrize("tau", [0.0, -1e-3])
+def test_an_exponential_decay_needs_a_time_constant_above_0(tau):
+    with pytest.raises(RefusedInput, match=r"node .n0.: tau is .* s; expected more than 0"):
+        from_nir(chain(lif(tau=tau)), asked=Asked(written_by="jaxpike"))
+
+
 @pytest.mark.parametrize(("library", "node"), [("rockpool", lif(tau=1e-2)), ("spyx", integrator())])
 def test_what_no_file_of_a_library_holds_is_refused_with_the_reason(library, node):
     with pytest.raises(RefusedInput, match=f"written by {library}: a .* doesn't hold what it means"):

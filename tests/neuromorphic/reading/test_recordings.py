@@ -91,6 +91,7 @@ def test_a_single_node_of_another_name_is_the_input(graph: Graph, tmp_path: Path
         (events([0], [9e-4]), "less than t_max"),
         (events([0], [-1e-4]), "expected 0 s"),
         (events([3], [0.0]), "event of neuron 3"),
+        (events([-2], [0.0]), "event of neuron -2"),
         (events([0], [float("nan")]), "not finite"),
         (events([0], [0.0], 0.0), "not finite"),
         (events([0], [0.0], 1e9), "expected frames of at most"),
