@@ -326,11 +326,18 @@ def test_every_neuron_of_spikingjelly_is_read_or_refused_by_name(made):
     """No other exception: https://github.com/fangwei123456/spikingjelly/issues/543."""
     net = nn.Sequential(layer.Linear(5, 6), made)
     functional.set_step_mode(net, "m")
-    if type(made) in (neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode):
+    known = type(made) in (neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode)
+    # Derived ones are read as what their own code computes: LIAFNode's, in many steps at once, is LIFNode's.
+    refusal = ""
+    try:
         assert_same(prepare(net, 4, 2, 5, axes="TBF"))
-        return
-    with pytest.raises(RefusedInput, match=f"{type(made).__name__} has no lowering|has no neurons of a known library"):
-        prepare(net, 4, 2, 5, axes="TBF")
+    except RefusedInput as error:
+        refusal = str(error)
+    if refusal:
+        assert not known
+        assert re.search(f"{type(made).__name__}|has no neurons of a known library", refusal)
+    else:
+        assert isinstance(made, neuron.IFNode | neuron.LIFNode | neuron.ParametricLIFNode)
 
 
 @pytest.mark.parametrize("form", ["dict", "tuple", "list in a dict"])

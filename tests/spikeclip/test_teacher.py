@@ -91,7 +91,7 @@ def test_features_are_kept_and_not_computed_again(twin, task, tmp_path, monkeypa
     with pytest.raises(RefusedInput, match="of other images or another teacher"):
         cached_features(other, task, cache)
     cache.write_bytes(cache.read_bytes()[:100])
-    with pytest.raises(RefusedInput, match="not readable features"):
+    with pytest.raises(RefusedInput, match=r"not a readable \.npz file"):
         cached_features(teacher, task, cache)
     with pytest.raises(RefusedInput, match="its folder does not exist"):
         cached_features(teacher, task, tmp_path / "nowhere" / "features.npz")

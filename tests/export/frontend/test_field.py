@@ -242,8 +242,8 @@ def test_a_membrane_at_the_threshold_fires_where_the_surrogate_function_says_so(
     nn.init.constant_(conv.bias, 2.0)  # to which tau = 2 adds a half at once: the threshold
     prepared = prepare(Loop(net(conv, neuron.LIFNode(surrogate_function=function)), lambda s: s), 3, 8, 8)
     assert_same(prepared)
-    (bits, _), *_ = prepared.record(prepared.inputs.random(1, 4, 0)).spikes.values()
-    assert bool(bits[0, 0].any()) == bool(fires)
+    train, *_ = prepared.record(prepared.inputs.random(1, 4, 0)).spikes.values()
+    assert bool(train.bits[0, 0].any()) == bool(fires)
 
 
 @pytest.mark.parametrize(

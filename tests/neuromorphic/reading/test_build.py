@@ -62,7 +62,7 @@ def test_axes_that_hold_more_than_one_are_none_of_sample_data():
     matrix = nir.Linear(np.ones((2, 3), np.float32))
     refused(chain({"m": matrix}, (2, 3), (2, 2)), "node 'm'", "its input has [2, 3]")
     refused(chain({"m": matrix}, (3,), (4, 2)), "node 'output'", "[4, 2]")
-    refused(chain({"lif": lif((3,))}, (1, 3), (3,)), "node 'lif'")
+    refused(chain({"lif": lif((3,))}, (2, 3), (3,)), "node 'lif'")
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
