@@ -1,9 +1,9 @@
 """Lava against PyTorch: milliseconds per image of one encoder, in floats and in Loihi 2's integers, in one run.
 
 Measured are our models of Lava's processes at the default batch and one image at a time, Lava's own on one image, and
-the plain PyTorch forward of the same encoder at batch 1.  Each round times all but Lava's own one after the other, so
-that whatever else the machine does weighs on all of them; the table holds the medians over the rounds.  The integers
-are quantised on the images given.
+the plain PyTorch forward of the same encoder, one image and as many at a time.  Each round times all but Lava's own one
+after the other, so that whatever else the machine does weighs on all of them; the table holds the medians over the
+rounds.  The integers are quantised on the images given.
 
 Before that, one batch in floats is compared spike by spike with PyTorch, and the memory of Lava's processes is watched;
 and some images in integers are compared with the reference, every spike and every final membrane.
@@ -33,6 +33,7 @@ import export
 import neuromorphic
 from benchmarks.memory import PeakMemory
 from benchmarks.random_checkpoint import find_encoder
+from neuromorphic.execution import fast
 from neuromorphic.execution.batches import MOST as BATCH
 from neuromorphic.execution.reference import run
 from neuromorphic.files import write_json
@@ -90,16 +91,16 @@ def time_lava(graph: neuromorphic.Graph, frames: NDArray[np.float32], batch: int
     return Timing(1e3 * started, 1e3 * (filled - started), 1e3 * median(gaps) / batch)
 
 
-def time_torch(model: torch.nn.Module, x: torch.Tensor, threads: int) -> float:
-    """Milliseconds per image of `model` on x `[N, C, H, W]`, one image at a time, with so many threads."""
+def time_torch(model: torch.nn.Module, x: torch.Tensor, size: int, threads: int) -> float:
+    """Milliseconds per image of `model` on x `[N, C, H, W]`, so many images at a time, with so many threads."""
     torch.set_num_threads(threads)
     durations = []
     with torch.no_grad():
-        for image in x.split(1):
+        for some in x.split(size):
             begin = time.perf_counter()
-            model(image)
+            model(some)
             durations.append(time.perf_counter() - begin)
-    return 1e3 * median(durations[1:])  # the first one warms up
+    return 1e3 * median(durations[1:]) / size  # the first one warms up
 
 
 def check_floats(prepared: export.Prepared, graph: neuromorphic.Graph, frames: NDArray[np.float32]) -> dict[str, Any]:
@@ -139,6 +140,7 @@ def measure(
     Raises:
         RefusedInput: the checkpoint or the images are refused.
     """
+    fast.WORTHWHILE = 0  # Lava's layers take compiled kernels, however few images there are
     loaded, images = find_encoder(checkpoint, random, spec, 4 * BATCH)
     prepared = export.prepare(loaded)
     floats = neuromorphic.from_nir(prepared.graph, checkpoint)
@@ -153,11 +155,12 @@ def measure(
     }
     sides = {"floats": (floats, frames), "integers": (integers, graded)}
     timings: dict[str, list[Timing]] = {f"{name}, {batch} at a time": [] for name in sides for batch in (BATCH, 1)}
-    pytorch: dict[int, list[float]] = {1: [], torch.get_num_threads(): []}
+    threads = sorted({1, torch.get_num_threads()})
+    pytorch: dict[tuple[int, int], list[float]] = {(size, number): [] for size in (1, BATCH) for number in threads}
     for i in range(rounds):
         report(f"round {i + 1} of {rounds}")
-        for threads, durations in pytorch.items():
-            durations.append(time_torch(loaded.model, pixels, threads))
+        for (size, number), durations in pytorch.items():
+            durations.append(time_torch(loaded.model, pixels, size, number))
         for name, (graph, shown) in sides.items():
             for batch in (BATCH, 1):
                 timings[f"{name}, {batch} at a time"].append(time_lava(graph, shown, batch))
@@ -167,18 +170,16 @@ def measure(
         lava[f"{name}, Lava's own"] = asdict(time_lava(graph, shown, 1, "stock"))
     if stock:
         checks["integers, Lava's own"] = check_integers(integers, graded[:1], "stock")
-    by_threads = {threads: median(durations) for threads, durations in pytorch.items()}
-    fastest = min(by_threads.values())
+    fastest = {size: min(median(pytorch[size, number]) for number in threads) for size in (1, BATCH)}
     return {
-        "format_version": 2,
+        "format_version": 3,
         "checkpoint": checkpoint,
         "random": random,
         "rounds": rounds,
         "checks": checks,
-        "pytorch_ms_by_threads": by_threads,
         "pytorch_ms": fastest,
         "lava": lava,
-        "to_pytorch": {key: timing["per_image"] / fastest for key, timing in lava.items()},
+        "to_pytorch": {key: timing["per_image"] / fastest[1] for key, timing in lava.items()},
         "bar": BAR,
     }
 
@@ -193,7 +194,8 @@ def show(document: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("", "ms per image", "to PyTorch", "startup ms", "filling ms"):
         table.add_column(column, justify="left" if not column else "right")
-    table.add_row("PyTorch, 1 at a time", f"{document['pytorch_ms']:.1f}", "1.0")
+    for size, ms in document["pytorch_ms"].items():
+        table.add_row(f"PyTorch, {size} at a time", f"{ms:.1f}", f"{ms / document['pytorch_ms'][1]:.2f}")
     for key, timing in document["lava"].items():
         times = (f"{timing['per_image']:.1f}", f"{document['to_pytorch'][key]:.2f}")
         table.add_row(f"Lava, {key}", *times, f"{timing['startup']:.0f}", f"{timing['filling']:.0f}")
