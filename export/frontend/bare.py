@@ -46,8 +46,16 @@ def bare(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     for part in own.modules():
         _unparametrized(part)
     half = sorted({str(tensor.dtype) for tensor in named.values() if tensor.dtype in _HALF})
-    notes = tuple(f"weights of {kind}: computed in float32, where the module's own {kind} rounds" for kind in half)
-    return own.float().cpu().requires_grad_(False), notes
+    notes = [f"weights of {kind}: computed in float32, where the module's own {kind} rounds" for kind in half]
+    rounded = [name for name, tensor in named.items() if _rounds(tensor)]
+    if rounded:
+        notes.append(f"weights of torch.float64: rounded to float32 ({', '.join(rounded[:4])}; {len(rounded)} in all)")
+    return own.float().cpu().requires_grad_(False), tuple(notes)
+
+
+def _rounds(tensor: Tensor) -> bool:
+    """Whether float32 holds other numbers."""
+    return tensor.dtype == torch.float64 and not torch.equal(tensor.float().double(), tensor)
 
 
 def _detached(module: nn.Module) -> dict[int, object]:

@@ -60,6 +60,15 @@ def test_weights_of_another_width_are_computed_in_float32_which_halves_say(dtype
     assert any(str(dtype) in note for note in prepared.notes) == (dtype is not torch.float64)
 
 
+def test_numbers_that_float32_rounds_are_said():
+    module = net().double()
+    nn.init.constant_(next(module.parameters()), 1 / 3)
+    notes = prepare(Loop(module), 3, 8, 8).notes
+    assert [note for note in notes if "float64" in note] == [
+        "weights of torch.float64: rounded to float32 (parts.0.weight; 1 in all)"
+    ]
+
+
 def test_a_module_without_numbers_is_refused():
     with pytest.raises(RefusedInput, match=r"'parts.0.weight' is on the meta device"):
         prepare(Loop(net()).to("meta"), 3, 8, 8)

@@ -13,6 +13,9 @@ kernels = pytest.importorskip("neuromorphic.execution.kernels", reason="the extr
 WIDTHS = (1, 7, 8, 9, 16, 33, 70, 136)
 """Channels, below, at and beyond what registers hold, and so that all blocks of registers occur."""
 
+SLOW = pytest.mark.slow
+"""Of types whose kernels nothing else compiles: seconds each."""
+
 EVENTS, CURRENTS = ((0,) * mode for mode in (kernels.EVENTS, kernels.CURRENTS))
 NOTHING = (np.zeros(1, np.int32),) * 4
 
@@ -25,7 +28,9 @@ def line(positions):
     return first, offset, begin, end
 
 
-@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "dtype", [np.int16, np.float32, *(pytest.param(k, marks=SLOW) for k in (np.int32, np.float64))]
+)
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
 def test_a_layer_adds_the_rows_of_spikes_whether_pairs_of_steps_share_sums_or_not(steps, dtype):
     rng = np.random.default_rng(steps)
@@ -76,7 +81,8 @@ def test_neurons_of_the_chip_equal_their_definition_and_count_what_saturates(wid
 
 
 @pytest.mark.parametrize(
-    ("sums", "floats"), [(np.float32, np.float32), (np.float64, np.float64), (np.float64, np.float32)]
+    ("sums", "floats"),
+    [(np.float32, np.float32), *(pytest.param(np.float64, k, marks=SLOW) for k in (np.float64, np.float32))],
 )
 @pytest.mark.parametrize("width", WIDTHS)
 def test_leaky_neurons_round_after_each_operation_and_fire_strictly_above(width, sums, floats):
