@@ -122,7 +122,7 @@ def stated_resize(settings: Mapping[str, Any] | None, source: str) -> Resize:
     )
 
 
-def square(image: Image.Image, size: int, resize: Resize) -> NDArray[np.uint8]:
+def square(image: Image.Image, size: int, resize: Resize = CLIP_SAMPLES) -> NDArray[np.uint8]:
     """The central square of an image, `size` pixels wide: uint8 `[size, size, 3]`.
 
     `antialiased`: the largest central square is resized at once, bicubically and without aliasing.
