@@ -29,8 +29,8 @@ from neuromorphic.execution.frames import timed
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import Reset
-from neuromorphic.loihi2.integers import graded, integers
-from neuromorphic.loihi2.quantise import calibrate, with_scheme
+from neuromorphic.loihi2.integers import graded
+from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph, read_nir
 from spikeclip.console import results
@@ -103,8 +103,7 @@ def outcome(name: str, path: Path, reset: Reset | None = None) -> Outcome:
     spikes = {key: train.unpack() for key, train in floats.items()}
     spikes_in_all = sum(int(train.sum()) for train in spikes.values())
     try:
-        rounded, scheme = calibrate(graph, frames)
-        whole = integers(with_scheme(rounded, scheme), scheme)
+        whole, _ = quantise(graph, frames)
         found = run_in_batches(whole, graded(whole, frames), None).spikes
     except RefusedInput as error:
         return Outcome(name, spikes_in_all, _said(error, path), operations=operations, oracle=asked)

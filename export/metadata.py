@@ -7,7 +7,6 @@ graph carries one string under the key `spikeclip`.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import nir
@@ -15,6 +14,7 @@ import nir
 from export.populations import DT
 from export.snap import Grid
 from neuromorphic.analysis.rounding import Certificate
+from neuromorphic.cluster.versions import installed
 from neuromorphic.files import sha256_of
 from neuromorphic.ir.metadata import FORMAT_VERSION, KEY, Readout
 from neuromorphic.ops.extensions import EXTENSIONS
@@ -102,16 +102,9 @@ def origin(checkpoint: Checkpoint | TwinCheckpoint, *libraries: str) -> dict[str
 
 def producer() -> dict[str, str | None]:
     """The program that wrote a file."""
-    return {"name": "spikeclip-export", "version": _version("spikeclip")}
+    return {"name": "spikeclip-export", "version": installed(["spikeclip"]).get("spikeclip")}
 
 
 def versions(*libraries: str) -> dict[str, str | None]:
     """The versions of distributions; None for those that aren't installed."""
-    return {name: _version(name) for name in libraries}
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None  # run from a source tree that isn't installed
+    return dict.fromkeys(libraries) | installed(libraries)

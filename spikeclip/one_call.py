@@ -14,9 +14,8 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import side_by_side
 from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.file import integer_graph
-from neuromorphic.loihi2.integers import graded, integers
-from neuromorphic.loihi2.quantise import calibrate as find_scheme
-from neuromorphic.loihi2.quantise import with_scheme
+from neuromorphic.loihi2.integers import graded
+from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.reading.frames import encode, find_frames
 from neuromorphic.reading.provenance import Asked
@@ -139,5 +138,5 @@ def _quantised(
     else:
         seen = _frames(graph, *((None, calibrate) if of_images else (calibrate, None)), CALIBRATED)
     floats = timed(graph, None if of_images else shown, time_steps)
-    rounded, scheme = find_scheme(floats, seen, granularity)
-    return integers(with_scheme(rounded, scheme), scheme)
+    whole, _ = quantise(floats, seen, granularity)
+    return whole

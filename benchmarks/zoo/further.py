@@ -16,16 +16,15 @@ from export.frontend.recording import rest, watched
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
-from neuromorphic.loihi2.integers import integers
-from neuromorphic.loihi2.quantise import calibrate, with_scheme
+from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.placement import place
 
 
 def on_the_chip(graph: Graph, frames: NDArray[np.float32]) -> dict[str, Any]:
     """Cores that the graph takes in Loihi 2's integers, or why it doesn't get there."""
     try:
-        rounded, scheme = calibrate(graph, frames, "layer")
-        placed = place(integers(with_scheme(rounded, scheme), scheme))
+        whole, _ = quantise(graph, frames, "layer")
+        placed = place(whole)
     except RefusedInput as error:
         return {"chip": f"refused: {error}"}
     return {"chip": len(placed.cores)}

@@ -70,7 +70,7 @@ class Front:
     @classmethod
     def currents(cls, reads: Type, sums: Type) -> "Front":
         """Of neurons that take what they read as it is."""
-        return cls(kernels.CURRENTS, reads, 1, np.zeros((1, 1), sums), NONE, sums)
+        return cls(kernels.CURRENTS, reads, 1, np.zeros((0, 0), sums), NONE, sums)
 
 
 def synapses(node: Node, given: Type, sums: Type) -> Front | None:

@@ -18,10 +18,11 @@ A kernel's first argument, `front`, is what its sums are made of:
     most            that an element of x counts, where it is made of spikes
     pairs           of steps, t and t + pairs, that share the sums of spikes that both have
     x               `[B, T, P, C]`; uint8 where it is made of spikes; of a single step where all steps are the same
-    weight          `[taps C, O]`; `[taps, C]` of channels on their own; of maxima what is added to x, `[1 or P, C]`
+    weight          `[taps C, O]`; `[taps, C]` of channels on their own; of maxima what is added to x, `[1 or P, C]`; of
+                    currents an empty one: sums are of its type
     spans           first, offset, begin, end, int32
 
-Then come, of neurons, an array of the type of their sums; their kind and numbers, each `[1 or Q, O]` of v's type;
+Then come, of neurons, their kind and numbers, each `[1 or Q, O]` of v's type;
 and, of all kernels, room for what they return: `[B, T, Q, O]`, uint8 of spikes, and v after the last step, `[B, Q, O]`.
 """
 
@@ -69,7 +70,7 @@ def layer(front: Front, y: Array) -> None:
 
 
 @njit(nogil=True, cache=True)
-def neuron_layer(front: Front, like: Array, kind: Mode, numbers: Numbers, spikes: Array, v: Array) -> int:
+def neuron_layer(front: Front, kind: Mode, numbers: Numbers, spikes: Array, v: Array) -> int:
     """A layer and the neurons behind it.
 
     Returns:
@@ -77,7 +78,7 @@ def neuron_layer(front: Front, like: Array, kind: Mode, numbers: Numbers, spikes
     """
     mode, most, pairs, x, weight, spans = front
     start, active = _lists(mode, most, pairs, x)
-    sums, onto = np.zeros((pairs + 2, v.shape[2]), like.dtype), _onto(pairs, x)
+    sums, onto = np.zeros((pairs + 2, v.shape[2]), weight.dtype), _onto(pairs, x)
     saturations = 0
     for b in range(x.shape[0]):
         if len(mode) == EVENTS:

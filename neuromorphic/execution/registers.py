@@ -4,7 +4,7 @@ Numba leaves vectors to LLVM, which takes them only where it can tell that what 
 spikes, membranes and parameters meet.  A loop of `along` says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -73,7 +73,7 @@ def several(number: Any, lanes: int) -> Any:
     return ir.VectorType(number, lanes) if lanes > 1 else number
 
 
-def constant(number: Any, value: float | Sequence[int], lanes: int) -> Any:
+def constant(number: Any, value: float, lanes: int) -> Any:
     """A number, so many times side by side."""
     return ir.Constant(several(number, lanes), [value] * lanes if lanes > 1 else value)
 

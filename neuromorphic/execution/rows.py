@@ -11,11 +11,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from neuromorphic.execution.registers import REGISTER, along, constant, rows
+from neuromorphic.execution.registers import REGISTER, along, rows, several
 
 BLOCKS = (8, 4, 2, 1)
 """Registers that a part of the sum takes, as long as it has so many numbers left; then number by number."""
-
 
 AHEAD = 4
 """Rows whose place is found before it is their turn: loads that wait for it would hold up the others."""
@@ -78,7 +77,7 @@ def sum_rows(
         add = builder.add if sums.integer else builder.fadd
         width, positions = sums.length, start.length
         done_to = cgutils.alloca_once_value(builder, intp(0))
-        upcoming = [cgutils.alloca_once_value(builder, intp(0)) for _ in range(AHEAD)]
+        upcoming = [cgutils.alloca_once(builder, intp) for _ in range(AHEAD)]
 
         def index(row: Any, at: Any) -> Any:
             return builder.sext(row.load(at, 1), intp)
@@ -98,7 +97,7 @@ def sum_rows(
             builder.cbranch(builder.icmp_signed("<=", after, width), body, done)
             builder.position_at_end(body)
             places = [builder.add(here, intp(lanes * i)) for i in range(count)]
-            parts = [cgutils.alloca_once_value(builder, constant(sums.number, 0, lanes)) for _ in places]
+            parts = [cgutils.alloca_once(builder, several(sums.number, lanes)) for _ in places]
             for held, place in zip(parts, places, strict=True):
                 builder.store(sums.load(builder.add(builder.mul(onto, width), place), lanes), held)
             with cgutils.for_range_slice(

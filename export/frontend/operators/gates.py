@@ -115,4 +115,4 @@ def _order(context: Context, main: Term, other: Term) -> Tensor | None:
 TABLE: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((torch.ops.aten.maximum.default, torch.ops.aten.max.other), greater),
 }
-"""What lowers each operator."""
+"""The lowering of each operator."""

@@ -146,11 +146,15 @@ def test_what_becomes_of_the_scores(end):
     same(Loop(net(), ENDS[end]).eval(), scale=4)
 
 
-class Assigned(nn.Module):
+class Parts(nn.Module):
+    """For modules that run them each in their own way."""
+
     def __init__(self) -> None:
         super().__init__()
         self.parts = net()
 
+
+class Assigned(Parts):
     def forward(self, x):
         functional.reset_net(self)
         out = torch.zeros(len(x), 5, 4)
@@ -159,22 +163,17 @@ class Assigned(nn.Module):
         return out.mean(-1)
 
 
-class Skipping(nn.Module):
+class Skipping(Parts):
     """Drops the first two calls of its neurons, whose membranes go on all the same."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts = net()
 
     def forward(self, x):
         functional.reset_net(self)
         return [self.parts(3 * x) for _ in range(4)][2:][-1]
 
 
-class TwoNames(nn.Module):
+class TwoNames(Parts):
     def __init__(self) -> None:
         super().__init__()
-        self.parts = net()
         self.fire = self.parts[1]
         self.last = self.parts[4:]
 

@@ -73,7 +73,7 @@ def test_neurons_of_the_chip_equal_their_definition_and_count_what_saturates(wid
         numbers = (kept, *(each.astype(np.float32) for each in (lif.drive, lif.bias, lif.threshold * 64)))
         spikes, v = np.full((2, steps, 3, width), 9, np.uint8), np.full((2, 3, width), 9, np.float32)
         front = (CURRENTS, 1, 0, x, np.zeros((1, 1), np.int32), NOTHING)
-        saturations = kernels.neuron_layer(front, np.empty(0, np.int32), (0,) * kernels.CHIP, numbers, spikes, v)
+        saturations = kernels.neuron_layer(front, (0,) * kernels.CHIP, numbers, spikes, v)
         np.testing.assert_array_equal(spikes, np.stack(expected, 1))
         np.testing.assert_array_equal(v, state.v)
         assert saturations == below
@@ -102,7 +102,7 @@ def test_leaky_neurons_round_after_each_operation_and_fire_strictly_above(width,
     spikes, v = np.full((2, 5, 3, width), 9, np.uint8), np.full((2, 3, width), 9, floats)
     front = (CURRENTS, 1, 0, x, np.zeros((1, 1), sums), NOTHING)
     numbers = (bias, gain, decay, threshold)
-    kernels.neuron_layer(front, np.empty(0, sums), (0,) * kernels.LEAKY, numbers, spikes, v)
+    kernels.neuron_layer(front, (0,) * kernels.LEAKY, numbers, spikes, v)
     np.testing.assert_array_equal(spikes, np.stack(fired, 1))
     np.testing.assert_array_equal(v, expected_v)
 
