@@ -24,7 +24,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
-from itertools import chain, count, islice, repeat, zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,8 +74,11 @@ def in_turn(found: dict[str, tuple[str, Site]], seed: int) -> list[str]:
     return [key for turn in zip_longest(*(kinds[kind] for kind in sorted(kinds))) for key in turn if key is not None]
 
 
-BATCHES = (2, 4, 8, 16)
-"""How many files of tests run at once, the nearest first: most changes end in the first batch."""
+QUICK, DRAWN = "not slow and not alone and not drawn", "drawn and not slow and not alone"
+"""Which tests of a file run first, and which last: those of random examples that are expensive."""
+
+BATCHES = ((QUICK, 0, 3), (QUICK, 3, 9), (DRAWN, 0, 3), (QUICK, 9, 27), (DRAWN, 3, 27), (QUICK, 27, None))
+"""Which files of tests run at once, the nearest first: most changes end in the first batch."""
 
 
 class Judge:
@@ -96,14 +99,10 @@ class Judge:
     def judged(self, name: str, site: Site) -> dict[str, Any]:
         """The verdict of the tests on one change."""
         start, code, by = _spent(), 0, ""
-        tests, files = iter(nearest(self.copy, name)), 0
-        for size in chain(BATCHES, repeat(BATCHES[-1])):
-            batch = list(islice(tests, size))
-            files += len(batch)
-            if batch:
-                code, by = self._outcome(name, site, batch)
-            if code or not batch or _spent() - start > self.seconds:
-                break
+        files = nearest(self.copy, name)
+        for which, first, end in BATCHES:
+            if not code and _spent() - start < self.seconds and files[first:end]:
+                code, by = self._outcome(name, site, files[first:end], which)
         return {
             "file": name,
             "line": site.line,
@@ -111,16 +110,15 @@ class Judge:
             "change": site.change,
             "verdict": SURVIVED if code == 0 else LATE if code == -signal.SIGXCPU else KILLED,
             "by": by or f"exit code {code}",
-            "files": files,
             "seconds": round(_spent() - start, 1),
         }
 
-    def _outcome(self, name: str, site: Site, tests: list[str]) -> tuple[int, str]:
+    def _outcome(self, name: str, site: Site, tests: list[str], which: str) -> tuple[int, str]:
         """The exit code of tests until one fails, and that one; without those that fail on the project as it is."""
         while True:
             without = [word for by in sorted(self.broken) for word in ("--deselect" if "::" in by else "--ignore", by)]
             with _change(self.copy, name, site):
-                code, said = _tested(self.copy, [*without, *tests], LONGEST)
+                code, said = _tested(self.copy, [*without, *tests], which)
             found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", said, re.MULTILINE)
             by = "" if found is None else found[1]
             if code == 0 or not by or self._is_healthy(by):
@@ -129,8 +127,10 @@ class Judge:
     def _is_healthy(self, test: str) -> bool:
         """Whether a test, or a file of tests, passes on the project as it is."""
         if test not in self.healthy:
-            code, _ = _tested(self.copy, [test], LONGEST)
+            code, _ = _tested(self.copy, [test])
             (self.broken if code else self.healthy).add(test)
+            if code:
+                print("fails without any change:", test, flush=True)
         return test in self.healthy
 
 
@@ -183,12 +183,12 @@ def _spent() -> float:
     return sum(os.times()[2:4])
 
 
-def _tested(copy: Path, tests: list[str], seconds: int) -> tuple[int, str]:
+def _tested(copy: Path, tests: list[str], which: str = "not slow") -> tuple[int, str]:
     """How the tests end in a copy of this process, negative for a signal, and what they print."""
     with tempfile.TemporaryFile("w+") as said:
         child = os.fork()
         if child == 0:
-            _test(copy, tests, seconds, said.fileno())
+            _test(copy, tests, which, said.fileno())
         try:
             _, status = os.waitpid(child, 0)
         finally:
@@ -201,7 +201,7 @@ def _tested(copy: Path, tests: list[str], seconds: int) -> tuple[int, str]:
         return 0 if code == NONE else code, text
 
 
-def _test(copy: Path, tests: list[str], seconds: int, console: int) -> None:
+def _test(copy: Path, tests: list[str], which: str, console: int) -> None:
     code = BROKEN
     try:
         os.setsid()
@@ -213,11 +213,11 @@ def _test(copy: Path, tests: list[str], seconds: int, console: int) -> None:
             del sys.modules[module]
         sys.path[:] = [str(copy), *(place for place in sys.path if place not in ("", str(ROOT)))]
         os.environ["PYTHONPATH"] = str(copy)
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+        resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST + 5))
         import pytest
 
         quiet = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
-        code = int(pytest.main([*quiet, "-m", "not slow and not alone", *tests]))
+        code = int(pytest.main([*quiet, "-m", which, *tests]))
     except BaseException:
         traceback.print_exc()
     finally:
