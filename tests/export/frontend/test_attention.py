@@ -23,7 +23,7 @@ class Attending(nn.Module):
         self.heads, self.width, self.columns, self.change, self.back = heads, width, columns, change, back
         self.q, self.k, self.v = (nn.Conv2d(2, heads * width, 1) for _ in range(3))
         for conv in (self.q, self.k, self.v):
-            nn.init.uniform_(conv.bias, 0, 0.4)
+            nn.init.constant_(conv.bias, 0.2)
         self.fires = nn.ModuleList(neuron.LIFNode(step_mode="m", v_threshold=0.5) for _ in range(3))
         self.out = neuron.LIFNode(step_mode="m", v_threshold=0.25)
 
