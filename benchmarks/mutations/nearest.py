@@ -1,4 +1,4 @@
-"""The files of tests that judge a file: those that import it, by the fewest other files between them first."""
+"""The files of tests that judge a file: those that are called like it first, then those that import it most directly."""
 
 import ast
 from collections import deque
@@ -17,15 +17,22 @@ JUDGES = (
 """Files of tests that may judge."""
 
 
+FAR = 99
+"""Files between a file and tests that are called like it and don't import it in so many words."""
+
+
 def nearest(root: Path, name: str) -> list[str]:
-    """Files of tests that import the file `name`, however many files lie between; of as many, those called like it."""
+    """Files of tests that share a word with the file `name`, or import it, however many files lie between.
+
+    Most shared words come first; of as many, those with the fewest files between.
+    """
     words = _words(name)
     found = []
     for path in sorted({path for pattern in JUDGES for path in root.glob(pattern)}):
         test = path.relative_to(root).as_posix()
-        between = distances(root, test).get(name)
-        if between is not None:
-            found.append((between, -len(words & _words(test)), path.stat().st_size, test))
+        shared, between = len(words & _words(test)), distances(root, test).get(name, FAR)
+        if shared or between < FAR:
+            found.append((-shared, between, path.stat().st_size, test))
     return [test for *_, test in sorted(found)]
 
 
