@@ -1,5 +1,6 @@
 """Spikes in other places than their node has them: in another order, gated, joined with zeros; and states of others."""
 
+import nir
 import pytest
 import torch
 from spikingjelly.activation_based import neuron
@@ -67,6 +68,13 @@ def test_neurons_that_read_all_of_a_node_in_another_order_need_no_weights_for_it
     found = prepared(lambda net, s: net.every(s.flatten(2)).flip(-1), lambda spikes: spikes.flip(-1))
     assert {*found.graph.nodes} == {"input", "conv", "a", "every.flatten", "every", "b", "output"}
     assert_same(found)
+
+
+def test_sums_over_windows_side_by_side_are_a_pool():
+    found = prepared(lambda net, s: s.sum(3))
+    (pool,) = (node for node in found.graph.nodes.values() if isinstance(node, nir.SumPool2d))
+    assert (pool.kernel_size.tolist(), pool.stride.tolist(), pool.padding.tolist()) == ([3, 1], [3, 1], [0, 0])
+    assert_same(found, images=8)
 
 
 class Scores(nn.Module):

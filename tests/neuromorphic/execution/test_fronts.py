@@ -1,12 +1,15 @@
 """Which positions of a map an output position sees, and through which weights, against windows walked one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from neuromorphic.execution.fronts import spans
+from neuromorphic.execution.fronts import is_plain, spans
 from neuromorphic.reading.build import from_nir
-from tests.neuromorphic.graphs import chain, conv
+from tests.neuromorphic.chip import integrate_and_fire
+from tests.neuromorphic.graphs import chain, conv, lif
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -34,3 +37,14 @@ def test_spans_are_the_places_of_a_window_on_the_map(size, kernel, stride, dilat
             if 0 <= y < size[0] and 0 <= x < size[1]:
                 expected.append(((y * size[1] + x) * 5, (a * kernel[1] + b) * 5))
         assert seen == expected
+
+
+def test_neurons_that_rest_and_reset_at_0_are_plain():
+    plain, held = (
+        from_nir(chain({"n": neurons}, (2,), (2,))).nodes["n"].operation
+        for neurons in (lif((2,)), integrate_and_fire((2,)))
+    )
+    assert is_plain(plain)
+    assert not is_plain(held)
+    one = np.float32([0, 0.5])
+    assert not any(is_plain(replace(plain, **more)) for more in ({"leak": one}, {"reset": -one}, {"subtracts": True}))
