@@ -95,6 +95,8 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
             return node.operation
         case ops.ChipPopulation():
             raise RefusedInput(f"{node.name} is quantised already; expected floats")
+        case ops.SoftLif() | ops.SoftIf():
+            raise RefusedInput(f"{node.name} {node.operation.refusal(reads_currents=True)}")
         case unknown:
             assert_never(unknown)
 
