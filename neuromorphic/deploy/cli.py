@@ -54,7 +54,7 @@ def deploy(
         from neuromorphic.runs.cli_inputs import Selection, frames_of
 
         chosen = Selection(images, named_files(frames or ()), limit=limit)
-        check_outputs({"--netx": netx}, (model, *chosen.read), {"--netx": ".net"})
+        check_outputs({"--netx": netx}, (model, *chosen.read))
         if folder is None and netx is None:
             raise RefusedInput("nothing to write; expected -o FOLDER or --netx FILE.net")
         if folder is not None:
