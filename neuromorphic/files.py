@@ -74,6 +74,22 @@ def check_outputs(
             raise RefusedInput(f"{option} {path}: expected a name that ends in {' or '.join(filter(None, expected))}")
 
 
+def check_folder(option: str, folder: Path) -> None:
+    """Refuse a place where no folder for files can be made.
+
+    Raises:
+        RefusedInput: a file is there, the folder above is missing, or the name is that of a file (`SUFFIXES`).
+    """
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise RefusedInput(f"{option} {folder}: is a file; expected a folder, or nothing yet")
+    if not folder.resolve().parent.is_dir():
+        raise RefusedInput(f"{option} {folder}: its folder does not exist")
+    if folder.suffix and any(folder.suffix.lower() in endings for endings in SUFFIXES.values()):
+        raise RefusedInput(f"{option} {folder}: would be a folder; expected a name that doesn't end in {folder.suffix}")
+
+
 def sha256_of(path: Path) -> str:
     """The hash of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
