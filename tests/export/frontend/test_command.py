@@ -67,7 +67,7 @@ def test_options_that_contradict_the_file_are_refused(folder, said):
     [["--format", "onnx"], ["--standard-nodes"], ["--labels", "x.npz"], ["--heads", "2"], ["--image-size", "8"]],
 )
 def test_options_of_encoders_are_refused_before_the_module_runs(folder, tmp_path, option):
-    out = tmp_path / "net.out"
+    out = tmp_path / ("net.onnx" if "onnx" in option else "net.nir")
     done = invoke(export, "--module", spec(folder), *SHAPE, *option, "-o", out)
     assert done.exit_code == 2
     assert f"{option[0]}" in done.output
