@@ -26,14 +26,30 @@ from spikeclip.missing import why_missing
 # SpikingJelly makes PyTorch say so twice on every machine without Triton, which nothing here uses.
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
-console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+class _Output(Console):
+    """A stream that may end before the command does, as that of `| head`: then it goes on in silence.
+
+    Files are still to be written, and the exit code says what came of the run; rich would end it with 1, which says
+    that a spike differs.
+    """
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())  # what is flushed at the end fails no more
+        os.close(nowhere)
+
+
+console = _Output(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 """Progress and errors: standard error."""
 
 LOG_WIDTH = 160
 """Columns where nothing says how many there are, as in a file: no name has to fold."""
 
-_width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
-results = Console(highlight=False, soft_wrap=True, emoji=False, width=_width)
+_terminal = sys.stdout is not None and sys.stdout.isatty()  # None where the stream is closed
+_width = None if _terminal or "COLUMNS" in os.environ else LOG_WIDTH
+results = _Output(highlight=False, soft_wrap=True, emoji=False, width=_width)
 """Results: standard output."""
 
 
