@@ -11,12 +11,11 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.main import get_command
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
@@ -27,21 +26,38 @@ from spikeclip.missing import why_missing
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 
-class _Output(Console):
-    """A stream that may end before the command does, as that of `| head`: then it goes on in silence.
+class _Console:
+    """A console of rich, made when it is first used: loading rich takes a third of the time of `--help`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
+    @cached_property
+    def made(self) -> Any:
+        """The console of rich."""
+        from rich.console import Console
+
+        made: Any = Console(highlight=False, soft_wrap=True, emoji=False, **self._settings)
+        made.on_broken_pipe = partial(_in_silence, made)
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.made, name)
+
+
+def _in_silence(console: Any) -> None:
+    """Go on where the reader of a stream has left, as that of `| head`.
 
     Files are still to be written, and the exit code says what came of the run; rich would end it with 1, which says
     that a spike differs.
     """
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.file.fileno())  # what is flushed at the end fails no more
-        os.close(nowhere)
+    console.quiet = True
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, console.file.fileno())  # what is flushed at the end fails no more
+    os.close(nowhere)
 
 
-console = _Output(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+console = _Console(stderr=True)
 """Progress and errors: standard error."""
 
 LOG_WIDTH = 160
@@ -49,7 +65,7 @@ LOG_WIDTH = 160
 
 _terminal = sys.stdout is not None and sys.stdout.isatty()  # None where the stream is closed
 _width = None if _terminal or "COLUMNS" in os.environ else LOG_WIDTH
-results = _Output(highlight=False, soft_wrap=True, emoji=False, width=_width)
+results = _Console(width=_width)
 """Results: standard output."""
 
 
@@ -70,7 +86,7 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, called: str 
     called = called or Path(sys.argv[0]).stem
     command = get_command(app)
     if "--help" in arguments:  # shown without parsing, for which typer loads pydantic
-        results.print(command.get_help(typer.Context(command, info_name=called)), markup=False)
+        typer.echo(command.get_help(typer.Context(command, info_name=called)))
         sys.exit()
     sys.exit(command(arguments, prog_name=called))
 
@@ -189,7 +205,9 @@ def progress_bar(description: str) -> Iterator[Advance]:
     if not console.is_terminal:
         yield _Lines(description)
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console.made, transient=True) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total, text=None: bar.update(task, completed=done, total=total, description=text)

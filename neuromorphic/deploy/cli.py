@@ -45,7 +45,7 @@ def deploy(
     Exit codes: 0 done, 2 the input was refused, 70 a bug of ours.
     """
     with refusals():
-        from neuromorphic.deploy.folder import FILES, check_folder, write_folder
+        from neuromorphic.deploy.folder import FILES, check_own_folder, write_folder
         from neuromorphic.deploy.netx import to_layers, write_netx
         from neuromorphic.deploy.plan import plan
         from neuromorphic.execution.fast import run_in_batches
@@ -55,11 +55,11 @@ def deploy(
         from neuromorphic.runs.summary import assumptions
 
         chosen = Selection(images, named_files(frames or ()), limit=limit)
-        check_outputs({"--netx": netx}, (model, *chosen.read), {"--netx": ".net"})
+        check_outputs({"--netx": netx}, (model, *chosen.read))
         if folder is None and netx is None:
             raise RefusedInput("nothing to write; expected -o FOLDER or --netx FILE.net")
         if folder is not None:
-            check_folder(folder)
+            check_own_folder(folder)
             if (images is None) != bool(frames):
                 raise RefusedInput(
                     "nothing to expect spikes on, or two things; expected --images SPEC or --frames FILE"
