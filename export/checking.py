@@ -14,7 +14,6 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.parity import NumberParity
 from neuromorphic.ir.trace import Trace
-from neuromorphic.loihi2.scheme import KEY
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from spikeclip.checkpoint import fingerprint, load
@@ -50,6 +49,19 @@ class TorchRunner:
         """The sha256 of all that its results follow from, but for the graph's numbers."""
         config, bits = self.prepared.checkpoint.config, self.prepared.input_bits
         return fingerprint(self.prepared.model, config, self.preprocessing, bits)
+
+    def check_parameters(self) -> None:
+        """Refuse floats of other parameters than the checkpoint's: a model in integers has those of the graph.
+
+        Raises:
+            RefusedInput: some differ.
+        """
+        source = self.floats.source
+        if fingerprint_of(self.floats) != fingerprint_of(from_nir(self.prepared.graph, source)):
+            raise RefusedInput(
+                f"{source}: its parameters are not the checkpoint's, whose integers are asked for; --precision float "
+                "says what differs"
+            )
 
     def compare_frames(self, frames: NDArray[np.float32], images: NDArray[np.uint8]) -> NumberParity:
         """The frames that the file makes of some images against those that the checkpoint makes of them.
@@ -100,8 +112,8 @@ def torch_runner(
         labels: label embeddings that a published checkpoint was exported with.
 
     Raises:
-        RefusedInput: the checkpoint is refused, or the graph was not exported from it: it has other nodes, names of
-            classes or, where it is quantised here, parameters. What a quantised file holds is not compared with it.
+        RefusedInput: the checkpoint is refused, or the graph was not exported from it: it has other nodes or names of
+            classes.
     """
     label_set = None if labels is None else load_labels(labels)
     loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
@@ -127,12 +139,6 @@ def torch_runner(
         )
     integers = None
     if graph is not floats:
-        quantised_before = KEY in floats.metadata.document
-        if not quantised_before and fingerprint_of(floats) != fingerprint_of(from_nir(prepared.graph, checkpoint)):
-            raise RefusedInput(
-                f"{floats.source}: its parameters are not those of checkpoint {checkpoint!r}, whose integers are asked "
-                "for; --precision float says what differs"
-            )
         numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in graph.nodes.values()}
         integers = integer_model(prepared, numbers)
     return TorchRunner(prepared, floats, graph, integers)
