@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +36,19 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_rehearsal() -> Iterator[None]:
+    """Files are read without a rehearsal in a copy of this process, which all of its modules make slow to copy.
+
+    What damaged files do is up to `tests.fuzz`, which has it back; commands that tests start have it too.
+    """
+    from neuromorphic.reading import read
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read, "rehearse", lambda work, path: None)
+        yield
 
 
 @pytest.fixture(scope="session")

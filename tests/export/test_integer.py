@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import export
-import spikeclip
 from export.integer import integer_model, record_batches, record_integer
 from export.integer_layers import IntegerConv, IntegerLif
 from neuromorphic.execution import reference
@@ -18,7 +17,7 @@ from neuromorphic.reading.frames import encode
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
-from tests.export.encoders import checkpoint, published
+from tests.export.encoders import checkpoint, prepare_shipped, published
 from tests.export.integers import by_hand, parameters
 
 
@@ -80,7 +79,7 @@ def test_a_quantised_encoder_equals_the_reference():
 
 
 def test_the_shipped_encoder_equals_the_reference():
-    prepared = export.prepare(spikeclip.load("spike-driven-small"))
+    prepared = prepare_shipped("spike-driven-small")
     graph = by_hand(from_nir(prepared.graph))
     assert_equal(integer_model(prepared, parameters(graph)), graph, frames(0, size=32))
 
