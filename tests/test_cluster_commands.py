@@ -19,10 +19,17 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.trace import Trace
 from neuromorphic.ir.trace_shards import file_of
 from neuromorphic.runs import cli_shards, streaming
+from tests.export.encoders import files_prepared_once
 from tests.neuromorphic.cluster.deadly import DeadlySimulation
 from tests.neuromorphic.cluster.tasks import MARKS
 from tests.neuromorphic.execution.test_several_inputs import EARS, EYES, FILE
 from tests.spikeclip.published import random_state
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prepared_once():
+    with files_prepared_once():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -28,10 +28,17 @@ from neuromorphic.reading.read import read_graph
 from neuromorphic.runs import streaming
 from spikeclip.data import load_images
 from spikeclip.preprocess import stated_resize
+from tests.export.encoders import files_prepared_once
 from tests.neuromorphic.graphs import small_net
 from tests.spikeclip.published import random_state
 
 IMAGES = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prepared_once():
+    with files_prepared_once():
+        yield
 
 
 @pytest.fixture(scope="module")
