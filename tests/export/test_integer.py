@@ -3,7 +3,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import export
@@ -17,6 +17,7 @@ from neuromorphic.reading.frames import encode
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
+from tests.drawn import drawn
 from tests.export.encoders import checkpoint, prepare_shipped, published
 from tests.export.integers import by_hand, parameters
 
@@ -96,6 +97,7 @@ def test_batches_change_nothing():
     assert images == slice(4, 6)
 
 
+@drawn(100)
 @given(
     decay=st.integers(0, 4095) | st.sampled_from([4096 - 2**k for k in range(13)]),
     threshold=st.integers(0, 2**17 - 1),
@@ -107,7 +109,6 @@ def test_batches_change_nothing():
         max_size=8,
     ),
 )
-@settings(max_examples=400, deadline=None)
 def test_its_neuron_is_that_of_the_arithmetic(decay, threshold, mantissa, exponent, stream):
     one = (1, 1, 1)
     operation = LoihiLif(decay, *(np.full(one, n, np.int32) for n in (threshold, mantissa)), exponent)
