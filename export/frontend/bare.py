@@ -5,10 +5,10 @@ other parametrizations compute a weight anew in every call, from parameters unde
 """
 
 import copy
-import sys
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -25,16 +25,10 @@ def unwrapped(module: nn.Module) -> nn.Module:
     while True:
         if isinstance(module, _WRAPPERS):
             module = module.module
-        elif _is_compiled(module):
-            module = module.get_submodule("_orig_mod")
+        elif isinstance(module, OptimizedModule):
+            module = module._orig_mod
         else:
             return module
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    """Whether torch.compile made it: by a package that takes seconds to import, and that is there wherever one is."""
-    dynamo = sys.modules.get("torch._dynamo")
-    return dynamo is not None and isinstance(module, dynamo.OptimizedModule)
 
 
 def bare(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
