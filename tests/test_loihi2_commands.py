@@ -1,42 +1,31 @@
 """The integers of the chip through the commands: quantised on the way or in a file, against PyTorch, on cores."""
 
 import json
+import shutil
 
 import numpy as np
 import onnxruntime
 import pytest
-import torch
 from typer.testing import CliRunner
 
-import export.cli
 import neuromorphic.cli
 import neuromorphic.inspection.cli
 from neuromorphic.ir.trace import Trace
 from spikeclip.data import load_images
 from spikeclip.preprocess import stated_resize
-from tests.export.encoders import files_prepared_once
-from tests.spikeclip.published import random_state
 from tests.test_refusals import refused
 
 SHOWN = ["--images", "samples", "--limit", "2", "--backend", "reference"]
 INTEGERS = ["--precision", "loihi2"]
+pytestmark = pytest.mark.usefixtures("prepared_once")
+
 CALIBRATED = [*INTEGERS, "--calibrate", "samples", "--calibration-images", "3"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def prepared_once():
-    with files_prepared_once():
-        yield
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with a published checkpoint of 16 channels and the graph that it becomes."""
-    folder = tmp_path_factory.mktemp("loihi2")
-    torch.save({"state_dict": random_state(16, 1, 64, embedding=8)}, folder / "a.pth")
-    exported = CliRunner().invoke(export.cli.app, [str(folder / "a.pth"), "--heads", "4", "-o", str(folder / "a.nir")])
-    assert exported.exit_code == 0, exported.output
-    return folder
+def folder(published_files, tmp_path_factory):
+    """A folder of its own with a published checkpoint of 16 channels and the graph that it becomes."""
+    return shutil.copytree(published_files, tmp_path_factory.mktemp("loihi2") / "files")
 
 
 def simulate(*arguments):

@@ -1,17 +1,14 @@
 """Checkpoints to export: random encoders of the package, and small modules of a user's own."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import pytest
 import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
 import export
-from export import checking
 from spikeclip.checkpoint import Checkpoint, load
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip
@@ -82,22 +79,6 @@ def published(seed: int, **sizes: Any) -> Encoder:
 def prepare_shipped(name: str) -> export.Prepared:
     """A shipped checkpoint, prepared once for all tests of a process."""
     return export.prepare(load(name))
-
-
-@contextmanager
-def files_prepared_once() -> Iterator[None]:
-    """What commands compare with: each checkpoint's file is prepared once, however many runs read it."""
-    kept: dict[Any, export.Prepared] = {}
-
-    def prepare(made: Checkpoint, *more: Any) -> export.Prepared:
-        key = (made.path, *more)
-        if key not in kept:
-            kept[key] = export.prepare(made, *more)
-        return kept[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checking, "prepare", prepare)
-        yield
 
 
 def checkpoint(encoder: nn.Module, channels: int, seed: int = 0, **preprocessing: Any) -> Checkpoint:
