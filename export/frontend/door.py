@@ -19,6 +19,7 @@ from export.frontend.interpreter import interpret
 from export.frontend.lowering import Lowering
 from export.frontend.metadata import of
 from export.frontend.neurons.equations import Neurons
+from export.frontend.neurons.plain import with_plain_neurons
 from export.frontend.nodes import Population
 from export.frontend.output import readout
 from export.frontend.proof import prove
@@ -126,6 +127,7 @@ def to_nir(
     own, notes = bare(module)
     own, rewrites = rewritten(own)
     notes = (*notes, *rewrites, *with_fixed_weights(own))
+    notes = (*notes, *with_plain_neurons(own, torch.zeros(example.shape), time_steps))
     traced = trace(own, torch.zeros(example.shape))
     context, result = interpret(traced, names, time_steps)
     proven = prove(context, result, inputs.sums)

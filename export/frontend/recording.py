@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from export.frames import check_frames
 from export.frontend.inputs import Inputs
+from export.frontend.neurons.equations import Neurons
 from neuromorphic.cluster.ranges import batches
 from neuromorphic.ir.trace import SpikeTrain
 from spikeclip.errors import RefusedInput
@@ -118,7 +119,8 @@ def watched(
 def _keep(key: str, calls: list[Tensor], dtype: torch.dtype, part: nn.Module, args: Any, result: Any) -> Any:
     """A forward hook: what a neuron returns beside its spikes stays as it is."""
     spikes, *others = result if isinstance(result, tuple) else (result,)
-    calls.append(fired(spikes, key))
+    neurons = getattr(part, "neurons", None)  # of those that stand for the user's, whose time may be any axis
+    calls.append(fired(spikes, key).movedim(neurons.time_axis if isinstance(neurons, Neurons) else 0, 0))
     return (spikes.to(dtype), *others) if isinstance(result, tuple) else spikes.to(dtype)
 
 

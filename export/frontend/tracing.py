@@ -65,11 +65,12 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
     neurons = neurons_of(module)
     if not neurons:
         raise RefusedInput(
-            f"{type(module).__name__} has no neurons of a known library; expected SpikingJelly's, snnTorch's or Norse's"
+            f"{type(module).__name__} has no neurons of a known library, nor modules of its own that take currents to "
+            "spikes; expected SpikingJelly's, snnTorch's or Norse's, or such modules"
         )
     root = copy.deepcopy(module).eval().requires_grad_(False)
     for path in neurons:
-        replace_module(root, path, _Opaque(path, root.get_submodule(path)))
+        replace_module(root, path, _Opaque(path, root.get_submodule(path), neurons[path].time_axis))
     leaves = frozenset(path for path, part in root.named_modules() if path and not any(True for _ in part.children()))
     try:
         # Which line of the module's code each call stands in takes an eighth of the time, and writing Python code of
@@ -106,9 +107,9 @@ class _Opaque(nn.Module):
     COPIED = ("v_threshold", "v_reset", "tau", "step_mode", "backend", "threshold", "beta", "alpha")
     """Attributes that code around neurons reads."""
 
-    def __init__(self, key: str, original: nn.Module) -> None:
+    def __init__(self, key: str, original: nn.Module, time_axis: int) -> None:
         super().__init__()
-        self.key = key
+        self.key, self.time_axis = key, time_axis
         for name in self.COPIED:
             if hasattr(original, name):
                 value = getattr(original, name)
@@ -118,7 +119,10 @@ class _Opaque(nn.Module):
 
     def forward(self, x: Tensor, *states: Tensor, **named: Tensor) -> Any:
         given = [s for s in (*states, *named.values()) if isinstance(s, Tensor) and s.shape == x.shape]
-        spikes = torch.ops.spikeclip.neurons(x, given, self.key)
+        in_time = x.movedim(self.time_axis, 0) if self.time_axis else x
+        spikes = torch.ops.spikeclip.neurons(in_time, given, self.key)
+        if self.time_axis:
+            spikes = spikes.movedim(0, self.time_axis)
         if not self.states:
             return spikes
         return (spikes, *(torch.ops.spikeclip.membrane(spikes, self.key) for _ in range(self.states)))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from export.frontend.lowering import Lowering
 from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import set_threshold
+from export.frontend.neurons.plain import PlainNeurons
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.nodes import Piece, Population, Weighted
 from export.frontend.tracing import replace_module
@@ -149,8 +150,13 @@ def _write_neurons(module: nn.Module, key: str, operation: Population, lowering:
 
 
 def needs_stepping(neurons: Neurons, module: nn.Module) -> bool:
-    """Whether a neuron's own code divides by what is no power of two, or subtracts what it compares with."""
+    """Whether a neuron's own code divides by no power of two, subtracts what it compares with, or may do either."""
     dyadic = neurons.decay in (0.0, 1.0) or is_power_of_two(neurons.decay)
     multiplies = type(module).__module__.startswith("snntorch")
     memories = neurons.synapse is not None or neurons.recurrence is not None
-    return not dyadic or memories or (neurons.reset is not Reset.HARD and not multiplies)
+    return (
+        isinstance(module, PlainNeurons)
+        or not dyadic
+        or memories
+        or (neurons.reset is not Reset.HARD and not multiplies)
+    )

@@ -234,7 +234,16 @@ def _claim(node: Node, read: ops.Sums, sent: ops.Sums, allowed: Mapping[str, int
         case ops.Threshold():
             limit = read_limit(allowed, sources)
             return _Claim(read.bound, read.bits, 0, limit) if len(sources) == 1 else _sum(read, limit)
-        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Integrator() | ops.Li() | ops.CubaLi():
+        case (
+            ops.Lif()
+            | ops.If()
+            | ops.CubaLif()
+            | ops.SoftLif()
+            | ops.SoftIf()
+            | ops.Integrator()
+            | ops.Li()
+            | ops.CubaLi()
+        ):
             charging = operation.charging
             if read.bits is None:
                 return _sum(read, allowed[name])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
+from neuromorphic.analysis.soft_resets import in_one, with_soft_resets
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.execution.batches import fitting, joined
 from neuromorphic.execution.fast import compiles
@@ -76,10 +77,9 @@ def traces(
         raise RefusedInput("; ".join(reasons))
     repeats = shown.strides[1] == 0
     compiled = models == "fused" and compiles(graph, images, steps)
-    job = Job(
-        graph, shown[:, :1] if repeats else shown, steps, batch, models, doubles_on(graph, shown, steps), compiled
-    )
-    depth = schedule(graph).depth
+    chip, doubles = with_soft_resets(graph), in_one(graph, doubles_on(graph, shown, steps))
+    job = Job(chip, shown[:, :1] if repeats else shown, steps, batch, models, doubles, compiled)
+    depth = schedule(chip).depth
 
     def on_line(line: str) -> None:
         if progress is not None:

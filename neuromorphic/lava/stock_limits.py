@@ -7,6 +7,7 @@ import numpy as np
 
 from neuromorphic.analysis.biases import biases
 from neuromorphic.analysis.schedule import schedule
+from neuromorphic.analysis.soft_resets import with_soft_resets
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.lava import MISSING, installed
@@ -23,6 +24,8 @@ from neuromorphic.ops import (
     Nonlinear,
     Scale,
     Sink,
+    SoftIf,
+    SoftLif,
     Source,
     Threshold,
 )
@@ -46,6 +49,7 @@ def refusals(graph: Graph, *, stock: bool) -> list[str]:
         graph: of floats or integers.
         stock: whether Lava's own processes shall compute it.
     """
+    graph = with_soft_resets(graph)
     found = [] if installed() else [MISSING]
     found += [reason for node in graph.nodes.values() for reason in _of_stock(graph, node)] if stock else []
     try:
@@ -70,6 +74,8 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
             least = min(float(values.min()) for key, values in vars(neurons).items() if key in ("gain", "weight"))
             if least <= 0:
                 yield f"{where} has a gain or weight of {least:g}; expected more than 0"
+        case SoftLif() | SoftIf():
+            yield f"{where} takes off what a spike costs; Lava's neurons are set to 0, expected fused models"
         case LoihiLif(drive=drive, decay=decay, current_decay=current_decay):
             if np.ptp(decay) or np.ptp(current_decay):
                 yield f"{where} has several decays; a process of Lava's neurons has one, expected fused models"

@@ -185,7 +185,7 @@ def check(graph: Graph) -> None:
                     raise RefusedInput(f"{node.name}: scale is {scale}; expected a whole number of at least 1")
             case ops.Source() | ops.Sink() | ops.Delay() | ops.Fixed() | ops.MaxPool2d() | ops.Membranes():
                 pass
-            case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold():
+            case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold() | ops.SoftLif() | ops.SoftIf():
                 raise RefusedInput(f"{node.name} is a {node.operation.nir_name} of floats; expected integers")
             case unknown:
                 assert_never(unknown)

@@ -95,6 +95,8 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
             return node.operation
         case ops.ChipPopulation():
             raise RefusedInput(f"{node.name} is quantised already; expected floats")
+        case ops.SoftLif() | ops.SoftIf():
+            raise RefusedInput(f"{node.name} {node.operation.refusal(reads_currents=True)}")
         case unknown:
             assert_never(unknown)
 
@@ -120,6 +122,15 @@ def ungraded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     scheme = graph.metadata.document.get(KEY) if graph.precision == "loihi2" else None
     return frames if scheme is None else np.asarray(frames / np.float64(scheme["input_scale"]), np.float32)
+
+
+def beyond(graph: Graph, frames: NDArray[np.float32]) -> int:
+    """How many numbers of `frames` `graded` clips: they are larger than any that the graph was quantised on."""
+    scheme = graph.metadata.document.get(KEY)
+    if scheme is None:
+        return 0
+    limit, whole = 2.0 ** (GRADED_BITS - 1), np.round(frames * scheme["input_scale"])
+    return int(np.count_nonzero((whole < -limit) | (whole >= limit)))
 
 
 def scaled(frames: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from neuromorphic.ops.neuron_roles import ChipPopulation, Membranes, Neurons, Po
 from neuromorphic.ops.neurons import CubaLif, If, Lif, Threshold
 from neuromorphic.ops.operation import Fixed, Linear, Nonlinear, Operation, Stateless, Weighted
 from neuromorphic.ops.pooling import MaxPool2d, SumPool2d
+from neuromorphic.ops.soft_resets import SoftIf, SoftLif
 from neuromorphic.ops.types import (
     Array,
     Conventions,
@@ -74,6 +75,8 @@ __all__ = [
     "Shape",
     "Shapes",
     "Sink",
+    "SoftIf",
+    "SoftLif",
     "Source",
     "State",
     "Stateless",
@@ -98,6 +101,8 @@ AnyOperation = (
     | If
     | CubaLif
     | Threshold
+    | SoftLif
+    | SoftIf
     | LoihiLif
     | Integrator
     | Li
@@ -125,6 +130,8 @@ READERS = _readers(
     If,
     CubaLif,
     Threshold,
+    SoftLif,
+    SoftIf,
     LoihiLif,
     Integrator,
     Li,

@@ -48,6 +48,7 @@ class Charging(NamedTuple):
         reset: what a spike sets v to, and where an image begins.
         lowering: what a spike takes off v instead.
         threshold: of populations; None of neurons that send their membranes.
+        back: what a spike takes off the x of the next step.
     """
 
     gain: Array
@@ -56,13 +57,14 @@ class Charging(NamedTuple):
     reset: Array = NOTHING
     lowering: Array = NOTHING
     threshold: Array | None = None
+    back: Array = NOTHING
 
     @property
     def _current_grid(self) -> Callable[[int], int]:
         """K of the grid 2^-k of currents, and of what else v is moved by, by b of the grid 2^-b that x lies on."""
-        gain = fraction_bits(self.gain)
+        gain, back = fraction_bits(self.gain), fraction_bits(self.back)
         others = max(fraction_bits(values) for values in (self.leak, self.reset, self.lowering))
-        return lambda bits: max(bits + gain, others)
+        return lambda bits: max(max(bits, back) + gain, others)
 
     @property
     def _rate_bits(self) -> int:
@@ -86,21 +88,22 @@ class Charging(NamedTuple):
 
         An odd decay counts as the power of two below it; nothing is proven of it.
         """
-        gain, *others = (
+        gain, back, *others = (
             np.abs(single_number(np.asarray(values)), dtype=np.float64)
-            for values in (self.gain, self.leak, self.reset, self.lowering)
+            for values in (self.gain, self.back, self.leak, self.reset, self.lowering)
         )
         if gain.ndim:
             bound = float(max((gain * x.reach.high).max(), (gain * -x.reach.low).max()))
         else:
             bound = float(gain * x.bound)
+        bound += float((gain * back).max())
         leak, reset, lowering = (float(values.max()) for values in others)
         grid, a = self._current_grid, self._rate_bits
         if not self.decays:
             grown = steps * bound + max(reset, lowering)
             return lambda bits: magnitude_bits(grown, grid(bits))
         half = int(any(0.5 < rate.max() < 1 for rate in self.decays))
-        to_zero = len(self.decays) == 1 and not max(leak, reset, lowering)
+        to_zero = len(self.decays) == 1 and not max(leak, reset, lowering) and not back.any()
         if self.threshold is None or not (to_zero and x.constant) or half:
             reached, finer = max(bound + leak, reset, lowering), max(a * steps + half, a * (steps - 1) + 1)
             return lambda bits: magnitude_bits(reached, grid(bits) + finer)

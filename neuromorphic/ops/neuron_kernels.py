@@ -14,6 +14,7 @@ CACHE = 2**18
 class GeneralNeurons:
     """Any neurons of floats: their synaptic current, where they have one, then their membranes, then their spikes.
 
+        x -= back s, s the spikes of the step before     where there is a back, and v stays as it was
         i += current_decay (weight x - i)               where there is a current_decay; then x is i
         v += decay (leak + gain x - v)                  or v += gain x where there is no decay, or v = x with neither
         spikes where v > threshold; there v = reset     where there is a threshold; else v is sent
@@ -50,6 +51,8 @@ class GeneralNeurons:
 
     def __call__(self, x: Array) -> Array:
         numbers = self.numbers
+        if "back" in numbers:
+            x = x - numbers["back"] * (self.v > numbers["threshold"])
         if "current_decay" in numbers:
             self.i += numbers["current_decay"] * (numbers["weight"] * x - self.i)
             x = self.i

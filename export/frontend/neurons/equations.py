@@ -64,6 +64,7 @@ class Neurons:
         rest: r; an image begins there.
         at_threshold: whether v = h fires.
         multi_step: whether the module is called once with a time axis, not once a time step.
+        time_axis: which one that is.
         synapse: k, of a synaptic current; None for none.
         recurrence: of the spikes; None for none.
     """
@@ -77,6 +78,7 @@ class Neurons:
     multi_step: bool = True
     synapse: float | None = None
     recurrence: Recurrence | None = None
+    time_axis: int = 0
 
     def checked(self, key: str) -> "Neurons":
         """The same.

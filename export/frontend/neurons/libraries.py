@@ -4,10 +4,10 @@ from typing import Any
 
 from torch import nn
 
-from export.frontend.neurons import norse, snntorch, spikingjelly
+from export.frontend.neurons import norse, plain, snntorch, spikingjelly
 from export.frontend.neurons.equations import Neurons
 
-READERS = (spikingjelly.read, snntorch.read, norse.read)
+READERS = (plain.read, spikingjelly.read, snntorch.read, norse.read)
 """Functions that read a neuron's equation off a module of some library, whose path messages name; asked in this order.
 
 Each returns None of a module that is none of its library, and refuses a neuron with another equation.

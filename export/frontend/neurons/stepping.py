@@ -94,7 +94,8 @@ class Stepping(nn.Module):
     def forward(self, x: Tensor, *states: Tensor, **named: Tensor) -> Any:
         if self.neurons.multi_step:
             self.reset()
-            spikes = torch.stack([self._step(current) for current in x])
+            axis = self.neurons.time_axis
+            spikes = torch.stack([self._step(current) for current in x.movedim(axis, 0)]).movedim(0, axis)
         else:
             spikes = self._step(x)
         return (spikes, *(torch.zeros_like(x) for _ in range(self.states))) if self.states else spikes

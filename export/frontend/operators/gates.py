@@ -112,7 +112,21 @@ def _order(context: Context, main: Term, other: Term) -> Tensor | None:
     return order
 
 
+def compared(context: Context, *arguments: Any) -> Signal:
+    """Refused: a comparison makes spikes, but which membranes it belongs to only a module says.
+
+    Raises:
+        RefusedInput: always.
+    """
+    raise context.refused(
+        "compares: neurons that are written out between other layers aren't told from them; expected a module of their "
+        "own, which takes currents to spikes and holds its membranes"
+    )
+
+
 TABLE: dict[Any, Callable[..., Any]] = {
+    **dict.fromkeys((getattr(torch.ops.aten, n).Scalar for n in ("gt", "ge", "lt", "le")), compared),
+    **dict.fromkeys((getattr(torch.ops.aten, n).Tensor for n in ("gt", "ge", "lt", "le")), compared),
     **dict.fromkeys((torch.ops.aten.maximum.default, torch.ops.aten.max.other), greater),
 }
 """The lowering of each operator."""

@@ -27,18 +27,18 @@ from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import (
     Affine,
     Conv2d,
-    CubaLi,
     CubaLif,
     Delay,
     If,
-    Integrator,
-    Li,
     Lif,
     LoihiLif,
     MaxPool2d,
+    Membranes,
     Scale,
     SelfAttention,
     Sink,
+    SoftIf,
+    SoftLif,
     Source,
     SumPool2d,
     Threshold,
@@ -146,7 +146,7 @@ class _Run:
                 return self._delayed(node, delay, self._biased(node, x, t) if t >= delay.lag else x, t)
             case Sink():
                 return self._biased(node, x, t)
-            case Source() | Lif() | If() | CubaLif() | Threshold() | Integrator() | Li() | CubaLi():
+            case Source() | Lif() | If() | CubaLif() | Threshold() | SoftLif() | SoftIf() | Membranes():
                 raise TypeError(f"node {node.name!r}: a {type(node.operation).__name__} has no operators of integers")
             case unknown:
                 assert_never(unknown)

@@ -46,7 +46,7 @@ from neuromorphic.ops import (
     If,
     Lif,
     LoihiLif,
-    Membranes,
+    Neurons,
     Nonlinear,
     Scale,
     Sink,
@@ -215,7 +215,7 @@ class StockModel(AbstractSubProcessModel):
             case Nonlinear():
                 process = self._keep(ExtensionProcess(node=node, bias=member.bias))
                 return lambda port: port.connect(process.s_in), process.a_out
-            case Source() | Sink() | Delay() | Membranes() | Lif() | If() | CubaLif() | Threshold() | LoihiLif():
+            case Source() | Sink() | Delay() | Neurons():
                 raise TypeError(f"node {node.name!r}: {type(node.operation).__name__} has no synapses")
             case unknown:
                 assert_never(unknown)

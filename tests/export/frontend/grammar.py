@@ -1,4 +1,4 @@
-"""Random spiking modules: layers, layouts, residuals, gates and attention as people write them, drawn by a seed."""
+"""Random spiking modules: layers, neurons, layouts, residuals, gates and attention as people write them, by a seed."""
 
 import random
 from collections.abc import Callable
@@ -7,21 +7,26 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
+from tests.export.frontend import written_out
 
-def neurons(draw: random.Random) -> nn.Module:
-    """LIF with a tau of 2 or 4, or IF; thresholds on and off the dyadic grid."""
-    threshold = draw.choice([0.5, 1.0, 0.7])
+
+def neurons(draw: random.Random, library: bool = False) -> nn.Module:
+    """LIF with a tau of 2 or 4, or IF, both with either reset; thresholds on and off the dyadic grid.
+
+    Some are written out in plain PyTorch, unless they shall be a library's.
+    """
+    if draw.random() < 0.2 and not library:
+        return draw.choice([written_out.TimeFirst, written_out.SoftIf, written_out.LateSoft])()
+    common = {"v_threshold": draw.choice([0.5, 1.0, 0.7]), "v_reset": draw.choice([0.0, 0.0, None]), "step_mode": "m"}
     if draw.random() < 0.25:
-        return neuron.IFNode(v_threshold=threshold, step_mode="m")
-    return neuron.LIFNode(
-        tau=draw.choice([2.0, 4.0]), v_threshold=threshold, decay_input=draw.random() < 0.7, step_mode="m"
-    )
+        return neuron.IFNode(**common)
+    return neuron.LIFNode(tau=draw.choice([2.0, 4.0]), decay_input=draw.random() < 0.7, **common)
 
 
 class ConvNorm(nn.Module):
     """Convolution, normalisation, neurons; times and images merged around it or not."""
 
-    def __init__(self, draw: random.Random, channels: int, out: int, fires: bool = True) -> None:
+    def __init__(self, draw: random.Random, channels: int, out: int, fires: bool = True, library: bool = False) -> None:
         super().__init__()
         self.merged = draw.random() < 0.5
         mode = "s" if self.merged else "m"
@@ -31,7 +36,7 @@ class ConvNorm(nn.Module):
             channels, out, size, padding=size // 2, groups=groups, bias=draw.random() < 0.5, step_mode=mode
         )
         self.norm = layer.BatchNorm2d(out, step_mode=mode) if draw.random() < 0.8 else nn.Identity()
-        self.lif = neurons(draw) if fires else nn.Identity()
+        self.lif = neurons(draw, library) if fires else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.merged:
@@ -131,7 +136,7 @@ class Drawn(nn.Module):
         self.steps, self.timed = draw.choice([1, 2, 4, 5]), draw.random() < 0.3
         channels = draw.choice([4, 8])
         self.channels_in = 2
-        self.stem = ConvNorm(draw, self.channels_in, channels)
+        self.stem = ConvNorm(draw, self.channels_in, channels, library=True)
         self.blocks = nn.Sequential()
         for _ in range(draw.randint(1, 3)):
             before = self.blocks[-1] if self.blocks else None

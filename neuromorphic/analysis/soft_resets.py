@@ -1,0 +1,112 @@
+"""Soft resets as NIR's primitives say them, as neurons of one process.
+
+    x ──> LI or I ──> Threshold ──> ...
+          ↑               │
+          └─ Delay ← Scale┘          of one step, by what a spike takes away
+
+is what a subtracting neuron computes, and the only way in which a file of NIR says it.  On a chip, where every synapse
+takes a step, this loop of two would be a step too slow.  It needs no synapses: a neuron lowers its own membrane.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from neuromorphic.analysis.facts import fact
+from neuromorphic.analysis.fingerprint import lineage
+from neuromorphic.analysis.order import arranged
+from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ops import Delay, Float32, Integrator, Li, Scale, SoftIf, SoftLif, Threshold
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """A `Threshold`, the membranes before it, and the two nodes back: a `Scale` and a `Delay`, in either order."""
+
+    threshold: Node
+    membrane: Node
+    scale: Node
+    delay: Node
+    last: Node
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The nodes that become one, under the name of the `Threshold`."""
+        return tuple(node.name for node in (self.threshold, self.membrane, self.scale, self.delay))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the neurons read from elsewhere."""
+        return tuple(source for source in self.membrane.sources if source != self.last.name)
+
+    def neurons(self) -> Node:
+        """The one node."""
+        shape = self.threshold.shape
+        threshold: Float32 = self.threshold.of(Threshold).threshold
+        back = np.asarray(-self.scale.of(Scale).scale, np.float32).reshape(shape)
+        operation: SoftLif | SoftIf
+        if isinstance(self.membrane.operation, Li):
+            operation = SoftLif(**vars(self.membrane.operation), threshold=threshold, back=back)
+        else:
+            operation = SoftIf(self.membrane.of(Integrator).gain, threshold, back)
+        return Node(self.threshold.name, operation, self.sources, self.membrane.input_shape, shape)
+
+
+@fact
+def with_soft_resets(graph: Graph) -> Graph:
+    """`graph`, with every such loop as one population of the `Threshold`'s name; the same spikes at the same steps."""
+    loops = _loops(graph)
+    if not loops:
+        return graph
+    gone = {part for loop in loops for part in loop.parts}
+    nodes = {name: node for name, node in graph.nodes.items() if name not in gone}
+    nodes |= {loop.threshold.name: loop.neurons() for loop in loops}
+    return replace(arranged(graph, nodes), made_of=lineage(graph))
+
+
+def in_one(graph: Graph, names: frozenset[str]) -> frozenset[str]:
+    """Nodes of `with_soft_resets(graph)` that are, or are made of, some of `names`."""
+    names = names | {loop.threshold.name for loop in _loops(graph) if not names.isdisjoint(loop.parts)}
+    return names & with_soft_resets(graph).nodes.keys()
+
+
+@fact
+def _loops(graph: Graph) -> tuple[_Loop, ...]:
+    readers: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for node in graph.nodes.values():
+        for source in node.sources:
+            readers[source].append(node.name)
+    found = (_loop(graph, readers, node) for node in graph.populations if isinstance(node.operation, Threshold))
+    return tuple(loop for loop in found if loop is not None)
+
+
+def _loop(graph: Graph, readers: Mapping[str, list[str]], threshold: Node) -> _Loop | None:
+    """The loop of a `Threshold`; None where it has none that is one neuron's.
+
+    Nothing else may read the nodes that vanish, and no edge of theirs be late beside the `Delay`; neurons above their
+    threshold at rest would have no spike to be lowered by in an image's first step.
+    """
+    membrane = graph.nodes[threshold.sources[0]]
+    alone = len(threshold.sources) == 1 and readers[membrane.name] == [threshold.name]
+    if not alone or len(membrane.sources) == 1 or (membrane.name, threshold.name) in graph.recurrent:
+        return None
+    operation = membrane.operation
+    if not isinstance(operation, Li | Integrator) or (threshold.of(Threshold).threshold < operation.start).any():
+        return None
+    ways = (_way_back(graph, readers, threshold, membrane, graph.nodes[name]) for name in membrane.sources)
+    return next((loop for loop in ways if loop is not None), None)
+
+
+def _way_back(
+    graph: Graph, readers: Mapping[str, list[str]], threshold: Node, membrane: Node, last: Node
+) -> _Loop | None:
+    """The loop that `last` closes, one of what the membranes read; None if it closes none."""
+    first = graph.nodes[last.sources[0]] if last.sources else last
+    scale, delay = (last, first) if isinstance(last.operation, Scale) else (first, last)
+    if not isinstance(scale.operation, Scale) or not isinstance(delay.operation, Delay):
+        return None
+    linked = first.sources == (threshold.name,) and last.sources == (first.name,)
+    private = readers[first.name] == [last.name] and readers[last.name] == [membrane.name]
+    in_time = (threshold.name, first.name) not in graph.recurrent and bool((delay.operation.steps == 1).all())
+    return _Loop(threshold, membrane, scale, delay, last) if linked and private and in_time else None

@@ -1,0 +1,99 @@
+"""Neurons whose spike takes something off the current of the next step: soft resets, as processes of their own.
+
+No node of NIR says them.  Files hold them as membranes, a `Threshold` and the loop of a `Scale` and a `Delay` back to
+the membranes (`analysis.soft_resets`), whose numbers these are.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NoReturn, final
+
+import numpy as np
+
+from neuromorphic.ops.charging import Charging
+from neuromorphic.ops.neuron_roles import Integrating, Leaky
+from neuromorphic.ops.neurons import FloatPopulation
+from neuromorphic.ops.operation import lacks
+from neuromorphic.ops.types import Conventions, Float32, Float64, Mask, Shape, Shapes, State, Typed
+
+
+class SoftPopulation(FloatPopulation):
+    """Populations of which a spike lowers x of the next step by `back`.
+
+    v keeps what it was when the spike was sent, so that it tells by itself which neurons fired in the step before.
+
+    Attributes:
+        threshold: float32 of the population's shape; none of them below v at an image's begin.
+        back: float32 of the population's shape, in the unit of x.
+    """
+
+    back: Float32
+
+    @classmethod
+    def read(cls, node: Any, shape: Shape, where: str, given: Conventions) -> Typed:
+        """A TypeError: no node of NIR is read as one."""
+        lacks(cls, "node in NIR")
+
+    def write(self, shapes: Shapes, dt: float, like: Any = None) -> NoReturn:
+        """A TypeError: NIR says it in four nodes."""
+        lacks(self, "node in NIR")
+
+    def charge(self, state: State, x: Float64) -> None:
+        super().charge(state, x - self.back * (state.v > self.threshold))
+
+    def _reset(self, state: State, fired: Mask) -> None:
+        """None in this step."""
+
+    def refusal(self, reads_currents: bool) -> str:
+        return "takes off what a spike costs; Lava's neurons in integers are set to 0"
+
+    subtracts = False
+    rests_after_spike = False
+
+
+@final
+@dataclass(frozen=True)
+class SoftLif(SoftPopulation, Leaky):
+    """`v += decay (leak + gain (x - back s) - v)`, s the spikes of the step before; a spike where `v > threshold`.
+
+    Attributes as of `Lif` and `SoftPopulation`.  An image begins at `v = leak`, s = 0.
+    """
+
+    decay: Float32
+    gain: Float32
+    threshold: Float32
+    leak: Float32
+    back: Float32
+
+    @property
+    def start(self) -> Float32:
+        return self.leak
+
+    @property
+    def charging(self) -> Charging:
+        return Charging(self.gain, (self.decay,), self.leak, threshold=self.threshold, back=self.back)
+
+    @property
+    def always_updated(self) -> bool:
+        """No: it rests at its leak."""
+        return False
+
+
+@final
+@dataclass(frozen=True)
+class SoftIf(SoftPopulation, Integrating):
+    """`v += gain (x - back s)`, s the spikes of the step before; a spike where `v > threshold`.
+
+    Attributes as of `If` and `SoftPopulation`.  An image begins at v = 0, s = 0.
+    """
+
+    gain: Float32
+    threshold: Float32
+    back: Float32
+
+    @property
+    def start(self) -> Float32:
+        return np.zeros((), np.float32)
+
+    @property
+    def charging(self) -> Charging:
+        return Charging(self.gain, threshold=self.threshold, back=self.back)
