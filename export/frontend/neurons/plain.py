@@ -272,9 +272,8 @@ def _read(module: nn.Module, path: str, shapes: list[tuple[int, ...]], time_step
 
 def _time_axes(shapes: list[tuple[int, ...]], time_steps: int) -> Iterator[int | None]:
     """Where the time axis may be: the first, second or last axis of a call, or none where there is a call a step."""
-    first = shapes[0]
-    for axis in dict.fromkeys((0, 1, len(first) - 1)):
-        if axis < len(first) > 1 and all(axis < len(shape) and shape[axis] == time_steps for shape in shapes):
+    for axis in (0, 1, -1):
+        if all(len(shape) > 1 and shape[axis] == time_steps for shape in shapes):
             yield axis
     if len(shapes) == time_steps and len(set(shapes)) == 1:
         yield None
@@ -288,7 +287,9 @@ def _random(probe: _Probe, scale: float | Tensor) -> Tensor:
 
 def _smaller(probe: _Probe) -> _Probe:
     """The same on a small tensor, if the module takes such."""
-    sizes = (n if i == probe.time_axis else min(n, SMALL) for i, n in enumerate(probe.shape))
+    sizes = [min(n, SMALL) for n in probe.shape]
+    if probe.time_axis is not None:
+        sizes[probe.time_axis] = probe.time_steps
     small = replace(probe, shape=tuple(sizes))
     try:
         return probe if small.spikes(torch.zeros(probe.time_steps, small.count, dtype=torch.float64)) is None else small

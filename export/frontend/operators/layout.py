@@ -48,6 +48,14 @@ _MOVING = (
     aten.channel_shuffle.default,
 )
 
+_IN_PLACE = {
+    aten.unsqueeze_.default: aten.unsqueeze.default,
+    aten.squeeze_.dim: aten.squeeze.dim,
+    aten.transpose_.default: aten.transpose.int,
+    aten.t_.default: aten.t.default,
+}
+"""Operators that lay a tensor out anew where it is, with those that return the result."""
+
 _KEEPING = (
     aten.contiguous.default,
     aten.clone.default,
@@ -154,7 +162,8 @@ def _as_signal(context: Context, part: Any, parts: list[Any]) -> Signal:
     if not isinstance(part, Tensor):
         raise context.refused("joins a product of spikes with other values")
     other = next(p for p in parts if isinstance(p, Signal))
-    return Signal(tuple(part.shape), (Term(other.terms[0].node, torch.full(part.shape, ABSENT), ONE),), part.double())
+    constant = part.double() if bool(part.any()) else None
+    return Signal(tuple(part.shape), (Term(other.terms[0].node, torch.full(part.shape, ABSENT), ONE),), constant)
 
 
 def copy(context: Context, x: Any, values: Any, **settings: Any) -> Signal:
@@ -176,6 +185,7 @@ _split, _stack = _splitter(aten.unbind.int), _joiner(aten.stack.default)
 
 TABLE: dict[Any, Callable[..., Any]] = {
     **{operator: _mover(operator) for operator in _MOVING},
+    **{operator: _mover(same) for operator, same in _IN_PLACE.items()},
     **dict.fromkeys(_KEEPING, keep),
     **{operator: _splitter(operator) for operator in _SPLITTING},
     **{operator: _joiner(operator) for operator in _JOINING},
