@@ -111,27 +111,30 @@ def _said(neurons: Neurons) -> str:
 
 
 def _candidates(module: nn.Module) -> dict[str, nn.Module]:
-    """Modules that could be such neurons: of no library, without weights, and without a library's neurons inside."""
-
-    def of_library(part: nn.Module) -> bool:
-        kinds = (kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module)
-        return any(kind.__module__.split(".")[0] in LIBRARIES for kind in kinds) or _is_read(part)
-
+    """Modules that could be such neurons: of no library, without weights, neither inside nor around a library's."""
+    known = tuple(f"{path}." for path, part in module.named_modules() if _is_librarys(part))
     return {
         path: part
         for path, part in module.named_modules()
         if path
-        and not of_library(part)
+        and not path.startswith(known)
+        and not _is_of_library(part)
         and all(parameter.numel() == 1 for parameter in part.parameters())
-        and not any(_is_read(inner) for inner in part.modules())
+        and not any(_is_librarys(inner) for inner in part.modules())
     }
 
 
-def _is_read(part: nn.Module) -> bool:
+def _is_of_library(part: nn.Module) -> bool:
+    kinds = (kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module)
+    return any(kind.__module__.split(".")[0] in LIBRARIES for kind in kinds)
+
+
+def _is_librarys(part: nn.Module) -> bool:
+    """Whether a module is a neuron of a library, or of its form: one that is read by its parameters, or refused."""
     try:
         return any(reader(part, "") is not None for reader in (spikingjelly.read, snntorch.read, norse.read))
     except RefusedInput:
-        return False
+        return _is_of_library(part)
 
 
 def _shapes(module: nn.Module, candidates: dict[str, nn.Module], example: Tensor) -> dict[str, list[tuple[int, ...]]]:

@@ -129,15 +129,15 @@ def _joiner(operator: Callable[..., Tensor]) -> Callable[..., Any]:
             columns += [term.node for term in part.terms if term.node not in columns]
         terms = []
         for node in columns:
-            found = [[term for term in part.terms if term.node == node] for part in parts]
-            for layer in range(max(len(f) for f in found)):
+            found = [[t for t in part.terms if t.node == node and bool((t.code >= 0).any())] for part in parts]
+            for layer in range(max(1, *(len(f) for f in found))):
                 pieces = [f[layer] if layer < len(f) else None for f in found]
                 codes = [
                     torch.full(part.shape, ABSENT) if t is None else t.code
                     for t, part in zip(pieces, parts, strict=True)
                 ]
                 factors = [ONE if t is None else t.factor for t in pieces]
-                given = [t.factor for t in pieces if t is not None]
+                given = [t.factor for t in pieces if t is not None] or [ONE]
                 if all(f.ndim == 0 and float(f) == float(given[0]) for f in given):
                     factor = given[0]
                 else:
