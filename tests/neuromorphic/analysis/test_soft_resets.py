@@ -106,7 +106,7 @@ def test_lavas_own_processes_refuse_them_by_name():
 
 
 def test_the_chips_integers_refuse_them_by_name():
-    with pytest.raises(RefusedInput, match="node 'a' takes off what a spike costs; .*node 'b' takes off"):
+    with pytest.raises(RefusedInput, match=r"node 'a' takes off what a spike costs; .*node 'b' takes off"):
         quantise(looped(), frames())
 
 
