@@ -181,6 +181,16 @@ def assign(context: Context, x: Any, values: Any, dim: int, index: int) -> Signa
     return stacked
 
 
+def filled_like(context: Context, x: Signal, value: float = 0.0, **settings: Any) -> Tensor:
+    """A constant of a signal's shape, as `zeros_like` makes to be written into."""
+    return torch.full(x.shape, value)
+
+
+def new_zeros(context: Context, x: Signal, size: Any, **settings: Any) -> Tensor:
+    """Zeros beside a signal."""
+    return torch.zeros(size)
+
+
 _split, _stack = _splitter(aten.unbind.int), _joiner(aten.stack.default)
 
 TABLE: dict[Any, Callable[..., Any]] = {
@@ -189,6 +199,9 @@ TABLE: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(_KEEPING, keep),
     **{operator: _splitter(operator) for operator in _SPLITTING},
     **{operator: _joiner(operator) for operator in _JOINING},
+    aten.zeros_like.default: filled_like,
+    aten.full_like.default: filled_like,
+    aten.new_zeros.default: new_zeros,
     aten.copy.default: copy,
     aten.select_scatter.default: assign,
 }

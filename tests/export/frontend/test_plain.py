@@ -127,7 +127,7 @@ class Published(nn.Module):
         frames = torch.zeros(self.steps, *x.shape[1:])
         for step in range(self.steps):
             frames[step] = x[0]
-        y = torch.zeros(self.steps, x.shape[1], 4, 8, 8)
+        y = torch.zeros_like(self.conv(frames.flatten(0, 1))).unflatten(0, (self.steps, -1))
         for step in range(self.steps):
             y[step] = self.stem(frames[step])
         y = nn.functional.avg_pool3d(self.first(y), (1, 2, 2), stride=(1, 2, 2))
