@@ -24,6 +24,7 @@ from energy.inputs import check_kind
 from energy.synaptic_operations import spikes_per_step, synaptic_operations
 from neuromorphic.analysis.arrivals import Arrival, arrivals
 from neuromorphic.analysis.facts import fact
+from neuromorphic.analysis.fingerprint import check_frames
 from neuromorphic.cluster.ranges import batches
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
@@ -87,7 +88,8 @@ class Events:
             frames: that it read, `[images, T, *frame shape]`; only where the input sends events.
 
         Raises:
-            RefusedInput: the input sends events, and there are no frames of these images, or others than events.
+            RefusedInput: the input sends events, and there are no frames of these images, or others than the run's, or
+                than events.
         """
         expected = (trace.images, trace.time_steps, *graph.frame_shape)
         if graph.input not in event_senders(graph):
@@ -103,6 +105,7 @@ class Events:
             )
         else:
             check_kind(graph, frames)
+            check_frames(graph, trace, frames)
 
         def first(node: Node, images: slice) -> NDArray[np.generic]:
             if node.spiking:

@@ -9,8 +9,7 @@ from typing import TextIO
 from energy.counts import OperationCounts
 from energy.document import Document
 from energy.rows import write_images, write_layers
-from neuromorphic.errors import RefusedInput
-from neuromorphic.files import check_outputs, write_text
+from neuromorphic.files import check_folder, check_outputs, write_text
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Outputs:
         """Refuse places where no file can be written, or one is that of an input, before any work is done.
 
         Raises:
-            RefusedInput: as `files.check_outputs`, or the folder for figures is a file.
+            RefusedInput: as `files.check_outputs` and `files.check_folder`, for figures.
         """
         files = {
             "--json": self.json,
@@ -47,10 +46,8 @@ class Outputs:
             "--neurobench": self.neurobench,
         }
         check_outputs(files, inputs)
-        if self.svg is not None and self.svg.exists() and not self.svg.is_dir():
-            raise RefusedInput(f"{self.svg}: is a file; expected a folder for the figures")
-        if self.svg is not None and not self.svg.parent.is_dir():
-            raise RefusedInput(f"--svg {self.svg}: its folder does not exist")
+        if self.svg is not None:
+            check_folder("--svg", self.svg)
 
     def write(self, report: Document, counts: OperationCounts) -> None:
         """Write each file whole or not at all.

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -108,8 +108,9 @@ def export(
             raise RefusedInput("--cluster and --resume share out the images of --test; expected --test SPEC")
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         read = () if own is None else own.files
-        check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, *read))
-        to_onnx = _find_format(kind, output) == "onnx"
+        kind = kind or ("onnx" if output.suffix.lower() == ".onnx" else "nir")
+        check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, *read), {"-o": (f".{kind}", "")})
+        to_onnx = kind == "onnx"
         of_encoders = {
             "--standard-nodes": standard_nodes,
             "--max-neurons": max_neurons,
@@ -150,18 +151,6 @@ def export(
     results.print(table(document))
     for sentence in document.get("assumed", []):
         results.print(f"assumed: {sentence}", markup=False)
-
-
-def _find_format(kind: Format | None, output: Path) -> Format:
-    """The format to write; a name that ends in the other format's suffix is refused."""
-    suffix = output.suffix.lower().removeprefix(".")
-    if kind is None:
-        return "onnx" if suffix == "onnx" else "nir"
-    if suffix in {*get_args(Format)} - {kind}:
-        raise RefusedInput(
-            f"{output}: --format {kind} writes no {output.suffix} file; expected a name ending in .{kind}"
-        )
-    return kind
 
 
 def _check_options(given: list[str], to_onnx: bool) -> None:

@@ -122,7 +122,7 @@ def simulate(
         from neuromorphic.loihi2.certificate import certify
         from neuromorphic.placement import Limits, place, with_run
         from neuromorphic.reading.provenance import Asked
-        from neuromorphic.runs.cli_inputs import Selection, open_graph, steps_of, truth_of
+        from neuromorphic.runs.cli_inputs import Selection, open_graph, steps_of, truth_of, with_clipped
         from neuromorphic.runs.cli_integers import Quantising
         from neuromorphic.runs.cli_outcome import Outcome, Outputs
         from neuromorphic.runs.cli_shards import Simulation, runner_of, simulated
@@ -159,6 +159,7 @@ def simulate(
             floats = timed(floats, None if isinstance(found, ImageSet) else found.floats(), time_steps)
             assert model is not None  # a module is refused above
             graph = quantising.integers_of(model, floats, chosen.layout)
+            found = with_clipped(graph, found)
         if onnx is not None:
             from export.onnx.integers.model import save
 

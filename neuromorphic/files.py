@@ -13,12 +13,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedRandom, BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from neuromorphic.errors import RefusedInput
 
 LINKS = 40
 """Links in a row that a system follows."""
+
+SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(("--json", "--neurobench", "--placement"), (".json", "")),
+        **dict.fromkeys(("--csv", "--per-image"), (".csv", "")),
+        "--html": (".html", ".htm", ""),
+        "--svg": (".svg", ""),
+        "--save-quantized": (".nir", ""),
+        "--save-onnx": (".onnx", ""),
+        "--netx": (".net", ""),
+    }
+)
+"""By option, whatever the command: what the name of the file that it writes may end in; "" is a name without any."""
 
 PARTIAL = ".partial"
 """What the name of a file ends in while it is made, where it needs one."""
@@ -27,14 +41,14 @@ PARTIAL = ".partial"
 def check_outputs(
     outputs: Mapping[str, Path | None],
     inputs: Iterable[Path | str | None] = (),
-    suffixes: Mapping[str, str] | None = None,
+    suffixes: Mapping[str, tuple[str, ...]] | None = None,
 ) -> None:
     """Refuse places where no file can be written, and such as would cost an input, before any work is done.
 
     Args:
         outputs: by the option that names each; None for one that isn't asked for.
         inputs: files that are read, by whatever path or link; a text may go on behind a colon (`FILE.npz:KEY`).
-        suffixes: by option, what a file's name must end in.
+        suffixes: by option, as `SUFFIXES`, which these go before.
 
     Raises:
         RefusedInput: a folder is missing or can't be written, a name is that of a folder or a device or ends in another
@@ -49,15 +63,31 @@ def check_outputs(
             _check_place(option, path)
         except OSError as error:
             raise RefusedInput(f"{option} {path}: is no name for a file ({error.strerror})") from error
-        expected = (suffixes or {}).get(option)
-        if expected is not None and path.suffix.lower() != expected:
-            raise RefusedInput(f"{option} {path}: expected a name that ends in {expected}")
         same = _identity(path)
         if same in read:
             raise RefusedInput(f"{option} {path}: is the input {read[same]}; expected another file")
         if same in written:
             raise RefusedInput(f"{option} {path}: {written[same]} writes the same file; expected another")
         written[same] = option
+        expected = {**SUFFIXES, **(suffixes or {})}.get(option, ())
+        if expected and path.suffix.lower() not in expected:
+            raise RefusedInput(f"{option} {path}: expected a name that ends in {' or '.join(filter(None, expected))}")
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Refuse a place where no folder for files can be made.
+
+    Raises:
+        RefusedInput: a file is there, the folder above is missing, or the name is that of a file (`SUFFIXES`).
+    """
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise RefusedInput(f"{option} {folder}: is a file; expected a folder, or nothing yet")
+    if not folder.resolve().parent.is_dir():
+        raise RefusedInput(f"{option} {folder}: its folder does not exist")
+    if folder.suffix and any(folder.suffix.lower() in endings for endings in SUFFIXES.values()):
+        raise RefusedInput(f"{option} {folder}: would be a folder; expected a name that doesn't end in {folder.suffix}")
 
 
 def sha256_of(path: Path) -> str:

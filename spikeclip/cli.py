@@ -113,6 +113,7 @@ def train(
     `OUTPUT.log.jsonl`. `torchrun` starts several processes.
     """
     with refusals():
+        from neuromorphic.files import check_outputs
         from spikeclip.checkpoint import load
         from spikeclip.config import preset as find_preset
         from spikeclip.data import load_images
@@ -131,6 +132,9 @@ def train(
             raise RefusedInput("--twin trains a teacher from random weights; expected no --init, no --teacher")
         if network != "twin" and not twin:
             raise RefusedInput(f"--network {network} is no encoder; expected it with --twin")
+        outputs = {"-o": output, "--teacher-cache": teacher_cache}
+        endings = {"-o": (".safetensors",), "--teacher-cache": (".npz",)}
+        check_outputs(outputs, (data, labels, init, test, teacher), endings)
         start = FineTuning(load(init), quantized) if init is not None else None
         config = start.checkpoint.config if start and not preset else find_preset(preset or "spike-driven-small")
         config = replace(config, time_steps=time_steps or config.time_steps)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from neuromorphic.files import whole
 from neuromorphic.pages.svg import BLUE, FAINT, INK, LINE, PAPER
-from spikeclip.errors import RefusedInput
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
 
 SUFFIXES = (".png", ".svg", ".pdf")
+"""Of pictures; each says the format."""
+
 MOST_CELLS = 20
 """Classes up to which cells hold their counts and axes their names."""
 
@@ -57,16 +58,6 @@ class Panel:
     counts: NDArray[np.int64]
     classes: Sequence[str]
     names: Sequence[str]
-
-
-def check_picture(path: Path) -> None:
-    """Refuse a name that says no format.
-
-    Raises:
-        RefusedInput: it ends in none of `SUFFIXES`.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise RefusedInput(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
 
 
 def draw(panels: Sequence[Sequence[Panel]], path: Path) -> None:

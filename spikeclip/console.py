@@ -11,12 +11,11 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.main import get_command
 
 from neuromorphic.errors import RefusedInput, SimulationFailed
@@ -26,14 +25,32 @@ from spikeclip.missing import why_missing
 # SpikingJelly makes PyTorch say so twice on every machine without Triton, which nothing here uses.
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
-console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+class _Console:
+    """A console of rich, made when it is first used: loading rich takes a third of the time of `--help`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
+    @cached_property
+    def made(self) -> Any:
+        """The console of rich."""
+        from rich.console import Console
+
+        return Console(highlight=False, soft_wrap=True, emoji=False, **self._settings)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.made, name)
+
+
+console = _Console(stderr=True)
 """Progress and errors: standard error."""
 
 LOG_WIDTH = 160
 """Columns where nothing says how many there are, as in a file: no name has to fold."""
 
 _width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
-results = Console(highlight=False, soft_wrap=True, emoji=False, width=_width)
+results = _Console(width=_width)
 """Results: standard output."""
 
 
@@ -54,7 +71,7 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, called: str 
     called = called or Path(sys.argv[0]).stem
     command = get_command(app)
     if "--help" in arguments:  # shown without parsing, for which typer loads pydantic
-        results.print(command.get_help(typer.Context(command, info_name=called)), markup=False)
+        typer.echo(command.get_help(typer.Context(command, info_name=called)))
         sys.exit()
     sys.exit(command(arguments, prog_name=called))
 
@@ -173,7 +190,9 @@ def progress_bar(description: str) -> Iterator[Advance]:
     if not console.is_terminal:
         yield _Lines(description)
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console.made, transient=True) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total, text=None: bar.update(task, completed=done, total=total, description=text)

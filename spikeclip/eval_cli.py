@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Column, Table
 
 from neuromorphic.files import check_outputs, write_json
 from spikeclip import options
@@ -74,7 +73,8 @@ def evaluate(
     with refusals():
         from neuromorphic.cluster.sharded import Sharing
         from spikeclip.checkpoint import load
-        from spikeclip.confusion import check_picture, draw
+        from spikeclip.confusion import SUFFIXES as PICTURES
+        from spikeclip.confusion import draw
         from spikeclip.data import load_images
         from spikeclip.device import pick_device
         from spikeclip.errors import RefusedInput
@@ -85,9 +85,7 @@ def evaluate(
         from spikeclip.published import SUFFIXES
 
         read = (images, labels, *(extend or ()), replace, twin, teacher, *checkpoints)
-        check_outputs({"--json": json_path, "--confusion": confusion}, read)
-        if confusion is not None:
-            check_picture(confusion)
+        check_outputs({"--json": json_path, "--confusion": confusion}, read, {"--confusion": PICTURES})
         if labels is None and (extend or twin or teacher or cosine):
             raise RefusedInput(
                 "--extend, --twin, --teacher and --cosine need the vectors of the classes' own names, which no readout "
@@ -168,6 +166,8 @@ def _panels(rows: "list[Row]") -> "list[list[Panel]]":
 
 
 def _print(rows: "list[Row]") -> None:
+    from rich.table import Column, Table
+
     figures = ("names", "cosine", "accuracy", "top 5", "foreign")
     columns = (Column(name, overflow="fold") for name in ("model", "kind", "labels", *figures))
     table = Table(*columns, box=None, pad_edge=False)

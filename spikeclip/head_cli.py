@@ -45,7 +45,7 @@ def head(
         from spikeclip.plain_head import with_plain_head
         from spikeclip.training_run import check_output
 
-        check_outputs({"-o": output}, (checkpoint, labels, data, test))
+        check_outputs({"-o": output}, (checkpoint, labels, data, test), {"-o": (".safetensors",)})
         check_output(output)
         chosen = pick_device(device)
         found, label_set = load(checkpoint), load_labels(labels)

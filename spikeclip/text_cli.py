@@ -66,7 +66,7 @@ def train_text(
         from spikeclip.text_training import TEXT_RECIPES, read_by
         from spikeclip.text_training import train_text as run
 
-        check_outputs({"-o": output}, (clip, names_file, test_names, *(labels or ())), {"-o": ".safetensors"})
+        check_outputs({"-o": output}, (clip, names_file, test_names, *(labels or ())), {"-o": (".safetensors",)})
         if recipe not in TEXT_RECIPES:
             raise RefusedInput(
                 f"recipe {recipe!r} is unknown; expected one of {', '.join(TEXT_RECIPES)}{meant(recipe, TEXT_RECIPES)}"

@@ -1,24 +1,25 @@
 """What several tests share: tiny encoders with statistics as after training, and CIFAR-10 where it is."""
 
+from __future__ import annotations
+
 import gc
 import os
 from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from hypothesis import settings
 
-from spikeclip.config import SpikeClipConfig
-from spikeclip.data import ImageSet, load_images
-from spikeclip.encoder import Encoder
 from tests import drawn
+
+if TYPE_CHECKING:  # torch takes 3 s to load, which whoever hands tests out to others, or needs none, is spared
+    from spikeclip.data import ImageSet
+    from spikeclip.encoder import Encoder
+
+os.environ["OMP_NUM_THREADS"] = "1"  # bit-identical sums from run to run, and no contention with Lava's processes
 
 drawn.register()
 settings.load_profile(drawn.FEW)
-
-
-def pytest_configure() -> None:
-    torch.set_num_threads(1)  # bit-identical sums from run to run, and no contention with Lava's processes
 
 
 @pytest.hookimpl(wrapper=True)
@@ -40,6 +41,10 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.fixture(scope="session")
 def make_encoder() -> Callable[..., Encoder]:
     """A factory of seeded random encoders in evaluation mode, tiny unless fields of the configuration say otherwise."""
+    import torch
+
+    from spikeclip.config import SpikeClipConfig
+    from spikeclip.encoder import Encoder
 
     def make(seed: int = 0, **sizes: int) -> Encoder:
         config = SpikeClipConfig(**{"width": 16, "depth": 1, "image_size": 16, "embedding_width": 8, **sizes})
@@ -64,6 +69,8 @@ def make_encoder() -> Callable[..., Encoder]:
 @pytest.fixture(scope="session")
 def photographs() -> Callable[[int, int], ImageSet]:
     """`photographs(size, n)`: n CIFAR-10 test images where `SPIKECLIP_CIFAR10` names its folder, else the samples."""
+    from spikeclip.data import load_images
+
     folder = os.environ.get("SPIKECLIP_CIFAR10")
     spec = f"cifar10:{folder}:test" if folder else "samples"
     return lambda size, n: load_images(spec, size, n)

@@ -49,23 +49,27 @@ class Site:
     Attributes:
         index: counted from 0, in the order of the file's tree.
         line: of the file.
+        function: around it, `Class.method`, the outermost of several; empty outside of functions.
         kind: of the change.
         change: what becomes of it.
     """
 
     index: int
     line: int
+    function: str
     kind: str
     change: str
 
 
 def sites(source: str) -> list[Site]:
     """All places of a file."""
-    found = []
-    for index, (node, kind, change) in enumerate(_changes(ast.parse(source))):
+    found, tree = [], ast.parse(source)
+    for index, (node, kind, change) in enumerate(_changes(tree)):
         before = ast.unparse(node)
         change()
-        found.append(Site(index, node.lineno, kind, f"{before} -> {ast.unparse(node)}"[:160]))
+        found.append(
+            Site(index, node.lineno, _around(tree, node.lineno), kind, f"{before} -> {ast.unparse(node)}"[:160])
+        )
         change()  # and back: each change of a tree is its own reverse
     return found
 
@@ -76,6 +80,20 @@ def changed(source: str, index: int) -> str:
     _, _, change = list(_changes(tree))[index]
     change()
     return ast.unparse(tree)
+
+
+def _around(tree: ast.AST, line: int) -> str:
+    """The outermost function around a line."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.FunctionDef(name=name, lineno=first, end_lineno=last) if first <= line <= (last or first):
+                return name
+            case ast.ClassDef(name=name, lineno=first, end_lineno=last) if first <= line <= (last or first):
+                within = _around(node, line)
+                return within and f"{name}.{within}"
+            case _:
+                pass
+    return ""
 
 
 Change = tuple[ast.expr, str, Callable[[], None]]

@@ -29,6 +29,7 @@ from neuromorphic.ops import CubaLif, Li, Lif, Sums
 from neuromorphic.ops.charging import COARSE_DECAY
 from neuromorphic.ops.dyadic import fraction_bits
 from neuromorphic.reading.build import from_nir
+from spikeclip.errors import RefusedInput
 
 LEAST_DECAY_BITS = 6
 """Decays are not snapped to multiples coarser than 2^-6: that would be another neuron."""
@@ -88,7 +89,12 @@ def prove(context: Context, result: Signal, frames: Sums) -> Proven:
 def _snapped(lowering: Lowering, frames: Sums, steps: int, limit: int, decays: Mapping[str, int]) -> Proven:
     # Nodes get other arrays, which themselves stay as they are: at 224x224 pixels they are gigabytes.
     nodes = {name: copy.copy(node) for name, node in lowering.nodes.items()}
-    graph = nir.NIRGraph(nodes, list(lowering.edges))
+    try:
+        graph = nir.NIRGraph(nodes, list(lowering.edges))
+    except ValueError as error:  # its check of shapes takes every kernel for a square
+        raise RefusedInput(
+            f"NIR has no such graph: {error}; expected kernels that are square, since it infers shapes by their height"
+        ) from error
     snapped, grids = snap(from_nir(graph, SOURCE, DT), frames, steps, limit)
     write_weights(snapped, graph)
     certificate = certify(snapped, frames, steps, limit, lowering.obstacles, decays)

@@ -17,7 +17,7 @@ LARGEST_MATRIX = 2**22
 
 
 def selected(context: Context, index: int, order: Tensor, shape: Shape) -> int:
-    """A node of `shape` whose element i is element `order[i]` of a node.
+    """A node of `shape` whose element i is element `order[i]` of a node, or 0 where that is absent.
 
     Raises:
         RefusedInput: the order is none of whole channels, of one value per channel, or of a small vector.
@@ -36,18 +36,16 @@ def selected(context: Context, index: int, order: Tensor, shape: Shape) -> int:
                 source = picked(context, index, elements[:, 0, 0])
             return _spread(context, source, shape)
     if node.size * len(order) <= LARGEST_MATRIX and len(shape) == 1:
-        weight = torch.zeros(len(order), node.size, dtype=torch.float64)
-        weight[torch.arange(len(order)), order] = 1
+        weight = _rows_of_one(order, node.size)
         return _fixed(context, f"{node.label}.order", weight, None, shape, index, ("order", tuple(order.tolist())))
     if len(shape) == 3 and node.size * len(order) <= LARGEST_MATRIX and len(node.shape) == 3 and shape[1:] == (1, 1):
-        kernel = torch.zeros(len(order), *node.shape, dtype=torch.float64)
-        kernel.view(len(order), -1)[torch.arange(len(order)), order] = 1
+        kernel = _rows_of_one(order, node.size).view(len(order), *node.shape)
         return _fixed(context, f"{node.label}.order", kernel, Window(), shape, index, ("order", tuple(order.tolist())))
     raise context.refused(f"reads {context.name(index)} in another order, as {list(shape)}; expected whole channels")
 
 
 def picked(context: Context, index: int, channel: Tensor) -> int:
-    """A node with the given channels of a node: of a weight its rows, elsewhere a weight of ones.
+    """A node with the given channels of a node, 0 where they are absent: of a weight its rows, else a weight of ones.
 
     Raises:
         RefusedInput: some elements of a vector that is no output of a weight.
@@ -58,7 +56,7 @@ def picked(context: Context, index: int, channel: Tensor) -> int:
     shape = (len(channel), *node.shape[1:])
     key = ("pick", index, tuple(channel.tolist()))
     operation = node.operation
-    if isinstance(operation, Weighted) and operation.pieces:
+    if isinstance(operation, Weighted) and operation.pieces and bool((channel >= 0).all()):
         rows = replace(
             operation,
             weight=operation.weight[channel],
@@ -68,9 +66,16 @@ def picked(context: Context, index: int, channel: Tensor) -> int:
         return context.add(node.label, rows, shape, node.inputs, key)
     if len(node.shape) == 1:
         return selected(context, index, channel, shape)
-    weight = torch.zeros(len(channel), node.shape[0], 1, 1, dtype=torch.float64)
-    weight[torch.arange(len(channel)), channel] = 1
+    weight = _rows_of_one(channel, node.shape[0])[..., None, None]
     return _fixed(context, f"{node.label}.pick", weight, Window(), shape, index, key)
+
+
+def _rows_of_one(order: Tensor, size: int) -> Tensor:
+    """`[n, size]`: a one in row i at `order[i]`, and none where that is absent."""
+    weight = torch.zeros(len(order), size, dtype=torch.float64)
+    present = order >= 0
+    weight[present.nonzero()[:, 0], order[present]] = 1
+    return weight
 
 
 def rows_of(pieces: tuple[Piece, ...], rows: Tensor) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""The fingerprint of a graph, `sha256(nodes, edges, parameters)`, by which a trace tells whose run it shows.
+"""Fingerprints of a graph, `sha256(nodes, edges, parameters)`, and of its frames, by which a trace tells its run.
 
 Names, wiring, shapes and parameters count, as they compute: after dt, the reset and whatever else a file leaves open
 were decided.  Metadata don't, so that a graph stays itself in another file, with other names of classes.
@@ -8,6 +8,7 @@ import json
 from hashlib import sha256
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuromorphic.analysis.facts import fact
 from neuromorphic.errors import RefusedInput
@@ -52,5 +53,34 @@ def check_trace(graph: Graph, trace: Trace) -> tuple[str, ...]:
         raise RefusedInput(
             f"{graph.source}: the trace is of another graph ({trace.graphs[0][:SHOWN]}; expected {expected[:SHOWN]}): "
             "of other nodes or parameters, or read with other options, such as --dt or --reset"
+        )
+    return ()
+
+
+def of_frames(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The sha256 of each image's frames `[N, T, *frame shape]`: uint8 `[N, 32]`; 0 and -0 are one number."""
+    hashes = [sha256(np.asarray(image + np.float32(0), "<f4", "C").tobytes()).digest() for image in frames]
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+
+
+def check_frames(graph: Graph, trace: Trace, frames: NDArray[np.float32]) -> tuple[str, ...]:
+    """Refuse other frames than those of a trace; what is assumed of one that doesn't tell them, in a sentence.
+
+    Args:
+        graph: that read them.
+        trace: of its run.
+        frames: of each image and step, `[N, T, *frame shape]`, as a float graph reads them.
+
+    Raises:
+        RefusedInput: those of an image differ.
+    """
+    if trace.frames is None:
+        return ("the trace doesn't tell the frames that its run read; they are taken for those given",)
+    odd = (trace.frames != of_frames(frames)).any(1)
+    if odd.any():
+        rounded = " (rounded or clipped, as the chip's integers may have)" if trace.precision == "loihi2" else ""
+        raise RefusedInput(
+            f"{graph.source}: the frames of image {int(odd.argmax())} are not those that the trace's run "
+            f"read{rounded}; expected the same frames in the same order"
         )
     return ()

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from neuromorphic.errors import RefusedInput, shown
+from neuromorphic.cluster.jobs import SYSTEMS, Submitted, job_queue, submit
+from neuromorphic.errors import RefusedInput, SimulationFailed, shown
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -22,10 +23,7 @@ DEATHS = 10
 """Workers that may die while they run one shard, before it is taken for what kills them."""
 
 PATIENCE = 20
-"""Seconds in which a scheduler has to answer."""
-
-BATCH_SYSTEMS = ("slurm", "local")
-"""What dask-jobqueue's files call them; `local` runs jobs on this machine, for trials."""
+"""Seconds in which a scheduler has to answer, and without a result until workers are looked for."""
 
 EXPECTED = "expected local[:N], tcp://HOST:PORT, or FILE.yaml[:N] of dask-jobqueue"
 
@@ -97,9 +95,9 @@ def _jobs(file: Path, number: int) -> Jobs:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RefusedInput(f"--cluster {file}: not a readable YAML file ({shown(str(error))})") from error
     systems = found.get("jobqueue") if isinstance(found, dict) else None
-    if not isinstance(systems, dict) or len(systems) != 1 or not set(systems) <= set(BATCH_SYSTEMS):
+    if not isinstance(systems, dict) or len(systems) != 1 or not set(systems) <= set(SYSTEMS):
         raise RefusedInput(
-            f"--cluster {file}: expected 'jobqueue:' with the settings of one of {', '.join(BATCH_SYSTEMS)}; "
+            f"--cluster {file}: expected 'jobqueue:' with the settings of one of {', '.join(SYSTEMS)}; "
             f"found {shown(found)}"
         )
     ((system, settings),) = systems.items()
@@ -108,12 +106,45 @@ def _jobs(file: Path, number: int) -> Jobs:
     return Jobs(file, system, settings, number)
 
 
+@dataclass(frozen=True)
+class Workers:
+    """Those who compute shards.
+
+    Attributes:
+        client: dask's, of the scheduler that they are at.
+        jobs: that they are in, where we asked for jobs.
+    """
+
+    client: "Client"
+    jobs: Submitted | None = None
+
+    def threads(self) -> int:
+        """Shards that can run now."""
+        return sum(self.client.nthreads().values())
+
+    def look(self) -> None:
+        """Say it where no worker is there.
+
+        Raises:
+            SimulationFailed: and where none will come.
+        """
+        if self.threads():
+            return
+        if self.jobs is not None and self.jobs.ended():
+            raise SimulationFailed(
+                f"{self.jobs}: all ended before the run did; time limit, memory? Their words are in slurm-*.out, "
+                "or in the log-directory that the file names; --resume keeps finished shards"
+            )
+        whose = "at the scheduler" if self.jobs is None else f"yet of {self.jobs}"
+        logging.getLogger(__name__).warning("no worker %s; waiting", whose)
+
+
 @contextmanager
-def connected(place: Place) -> "Iterator[Client]":
-    """A client of the workers there; those that were started for it end with it.
+def connected(place: Place) -> Iterator[Workers]:
+    """The workers there; those that were started for it end with it.
 
     Raises:
-        RefusedInput: no scheduler answers there, or the batch system can't be asked.
+        RefusedInput: no scheduler answers there, or the batch system takes no job.
     """
     import dask
     from distributed import Client, LocalCluster
@@ -122,8 +153,8 @@ def connected(place: Place) -> "Iterator[Client]":
     # Dask has workers give memory back at once; to get it again took a quarter of their time.
     environment = dask.config.get("distributed.nanny.pre-spawn-environ")
     keeping = {key: value for key, value in environment.items() if key != "MALLOC_TRIM_THRESHOLD_"}
-    settings = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.nanny.pre-spawn-environ": keeping}
-    with dask.config.set(settings):
+    ours = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.nanny.pre-spawn-environ": keeping}
+    with dask.config.set(ours):
         match place:
             case Local(workers):
                 with (
@@ -136,40 +167,16 @@ def connected(place: Place) -> "Iterator[Client]":
                     ) as cluster,
                     Client(cluster) as client,
                 ):
-                    yield client
+                    yield Workers(client)
             case Scheduler(address):
                 try:
                     client = Client(address, timeout=PATIENCE)
                 except (OSError, ValueError) as error:
                     raise RefusedInput(f"--cluster {address}: no dask scheduler answers ({error})") from error
                 with client:
-                    yield client
-            case Jobs():
-                with job_queue(place) as cluster, Client(cluster) as client:
-                    cluster.scale(jobs=place.jobs)
-                    yield client
+                    yield Workers(client)
+            case Jobs(file, system, settings, jobs):
+                with job_queue(file, system, settings) as cluster, Client(cluster) as client:
+                    yield Workers(client, submit(cluster, file, system, jobs))
             case unknown:
                 assert_never(unknown)
-
-
-@contextmanager
-def job_queue(place: Jobs) -> Iterator[Any]:
-    """dask-jobqueue's cluster, as the file sets it up; it asks for jobs when it is scaled.
-
-    Raises:
-        RefusedInput: the file lacks a setting, or has one that isn't understood.
-    """
-    import dask
-    import dask_jobqueue
-    import dask_jobqueue.local
-
-    kinds = {"local": dask_jobqueue.local.LocalCluster, "slurm": dask_jobqueue.SLURMCluster}
-    named = {"scheduler-options": {"dashboard_address": ":0"}, **place.settings}  # any free port, for two runs at once
-    settings = {f"jobqueue.{place.system}.{key}": value for key, value in named.items()}
-    with dask.config.set(settings):  # jobs read it when they are made, which is later
-        try:
-            cluster = kinds[place.system]()
-        except (OSError, RuntimeError, ValueError, TypeError) as error:
-            raise RefusedInput(f"--cluster {place.file}: jobqueue.{place.system} is refused ({error})") from error
-        with cluster:
-            yield cluster

@@ -10,8 +10,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from neuromorphic.cluster import places
 from neuromorphic.cluster.finished import Finished, always
 from neuromorphic.cluster.places import Place, connected, parse
 from neuromorphic.cluster.versions import differing, versions
@@ -124,24 +126,30 @@ def _on_workers(
     if not missing:
         return
     import cloudpickle
-    from distributed import KilledWorker, as_completed
+    from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
-    with connected(place) as client:
-        packed = _submitted(client, _kept, cloudpickle.dumps(task))
+    with connected(place) as workers:
+        packed = _submitted(workers.client, _kept, cloudpickle.dumps(task))
         waiting, running = deque(missing), dict[Any, int]()
-        completed = as_completed()
+        completed = SimpleQueue[Any]()
 
         def feed() -> None:
-            most = AHEAD * max(1, sum(client.nthreads().values()))
+            most = AHEAD * max(1, workers.threads())
             while waiting and len(running) < most:
                 shard = waiting.popleft()
-                future = _submitted(client, _compute, packed, versions(), given(shard, shards[shard]))
+                future = _submitted(workers.client, _compute, packed, versions(), given(shard, shards[shard]))
                 running[future] = shard
-                completed.add(future)
+                future.add_done_callback(completed.put)
 
         feed()
-        for future in completed:
+        while running:
+            try:
+                future = completed.get(timeout=places.PATIENCE)
+            except Empty:
+                workers.look()
+                feed()  # workers may have come since
+                continue
             shard = running.pop(future)
             try:
                 result = future.result()

@@ -45,20 +45,21 @@ def deploy(
     Exit codes: 0 done, 2 the input was refused, 70 a bug of ours.
     """
     with refusals():
-        from neuromorphic.deploy.folder import FILES, check_folder, write_folder
+        from neuromorphic.deploy.folder import FILES, check_own_folder, write_folder
         from neuromorphic.deploy.netx import to_layers, write_netx
         from neuromorphic.deploy.plan import plan
         from neuromorphic.execution.fast import run_in_batches
         from neuromorphic.execution.frames import per_step
         from neuromorphic.reading.frames import named_files
-        from neuromorphic.runs.cli_inputs import Selection, frames_of
+        from neuromorphic.runs.cli_inputs import Selection, assumed_of, frames_of, with_clipped
+        from neuromorphic.runs.summary import assumptions
 
         chosen = Selection(images, named_files(frames or ()), limit=limit)
-        check_outputs({"--netx": netx}, (model, *chosen.read), {"--netx": ".net"})
+        check_outputs({"--netx": netx}, (model, *chosen.read))
         if folder is None and netx is None:
             raise RefusedInput("nothing to write; expected -o FOLDER or --netx FILE.net")
         if folder is not None:
-            check_folder(folder)
+            check_own_folder(folder)
             if (images is None) != bool(frames):
                 raise RefusedInput(
                     "nothing to expect spikes on, or two things; expected --images SPEC or --frames FILE"
@@ -68,7 +69,10 @@ def deploy(
         if netx is not None:
             to_layers(graph)
         if folder is not None and planned is not None:
-            shown = per_step(graph, frames_of(graph, chosen.find(graph)), time_steps)
+            found = with_clipped(graph, chosen.find(graph))
+            for line in (*assumptions(graph), *assumed_of(found)):
+                results.print(line, markup=False)
+            shown = per_step(graph, frames_of(graph, found), time_steps)
             with progress_bar("running") as advance:
                 trace = run_in_batches(graph, shown, progress=advance)
             write_folder(folder, graph, planned, shown, trace)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from neuromorphic.deploy.plan import FRAMES, Plan, to_lava
 from neuromorphic.deploy.program import program, rendered
 from neuromorphic.errors import RefusedInput
-from neuromorphic.files import write_bytes, write_text
+from neuromorphic.files import check_folder, write_bytes, write_text
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 from neuromorphic.ops.widths import GRADED_BITS
@@ -28,19 +28,15 @@ from neuromorphic.ops.widths import GRADED_BITS
 FILES = ("network.py", "weights.npz", "expected.npz", "README.md")
 
 
-def check_folder(folder: Path) -> None:
+def check_own_folder(folder: Path) -> None:
     """Refuse a place where the folder can't be made.
 
     Raises:
-        RefusedInput: something else is there, or a folder with other files than this writes.
+        RefusedInput: as of `files.check_folder`, or a folder is there with other files than this writes.
     """
-    if not folder.exists():
-        if not folder.resolve().parent.is_dir():
-            raise RefusedInput(f"-o {folder}: its folder does not exist")
-        return
-    if not folder.is_dir():
-        raise RefusedInput(f"-o {folder}: is a file; expected a folder, or nothing yet")
-    if others := sorted({path.name for path in folder.iterdir()} - set(FILES)):
+    check_folder("-o", folder)
+    others = sorted({path.name for path in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
+    if others:
         raise RefusedInput(f"-o {folder}: holds {', '.join(others[:4])}; expected a folder of its own")
 
 

@@ -95,6 +95,8 @@ class Trace(Shown):
         further: outputs beyond the first of a graph that has several, likewise, by node name.
         overflows: by population of integers, how often a width was too small; None where nobody counted.  In memory
             only: a file holds what neurons did, not how.
+        frames: sha256 of what each image's frames were (`analysis.fingerprint.of_frames`), uint8 `[images, 32]`; None
+            where nobody said.
         graphs: fingerprints of the graph that ran, and of those that it was made of (`analysis.fingerprint`); none
             where nobody said.
     """
@@ -108,6 +110,7 @@ class Trace(Shown):
     graphs: tuple[str, ...] = field(default=(), compare=False)
     further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     overflows: Mapping[str, Overflows] | None = field(default=None, compare=False)
+    frames: NDArray[np.uint8] | None = field(default=None, compare=False)
 
     @property
     def images(self) -> int:
@@ -178,6 +181,7 @@ class Trace(Shown):
             membranes = {name: np.concatenate([v[name] for v in of_parts]) for name in first.membranes}
         outputs = np.concatenate([part.outputs for part in parts])
         further = {name: np.concatenate([part.further[name] for part in parts]) for name in first.further}
+        frames = [part.frames for part in parts if part.frames is not None]
         return replace(
             first,
             spikes=spikes,
@@ -185,6 +189,7 @@ class Trace(Shown):
             membranes=membranes,
             further=further,
             overflows=_added([part.overflows for part in parts]),
+            frames=np.concatenate(frames) if len(frames) == len(parts) else None,
         )
 
     def part(self, images: slice) -> "Trace":
@@ -192,8 +197,10 @@ class Trace(Shown):
         spikes = {name: SpikeTrain(train.bits[images], train.shape) for name, train in self.spikes.items()}
         membranes = None if self.membranes is None else {name: v[images] for name, v in self.membranes.items()}
         further = {name: values[images] for name, values in self.further.items()}
+        frames = None if self.frames is None else self.frames[images]
+        outputs = self.outputs[images]
         return replace(
-            self, spikes=spikes, outputs=self.outputs[images], membranes=membranes, further=further, overflows=None
+            self, spikes=spikes, outputs=outputs, membranes=membranes, further=further, overflows=None, frames=frames
         )
 
     def write(self, path: str | Path) -> None:
@@ -235,7 +242,8 @@ class Trace(Shown):
                 further = {
                     name: _further(data, images, outputs, path) for name, data in file.get("further", {}).items()
                 }
-                return cls(producer, precision, spikes, outputs, readout, membranes, graphs, further)
+                frames = _frames(file["frames"], images, outputs, path) if "frames" in file else None
+                return cls(producer, precision, spikes, outputs, readout, membranes, graphs, further, frames=frames)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, RefusedInput):
                 raise
@@ -295,6 +303,8 @@ def _append(file: h5py.File, stored: IO[bytes], trace: Trace) -> None:
     arrays.update({f"spikes/{name}": train.bits for name, train in trace.spikes.items()})
     arrays.update({f"membranes/{name}": v for name, v in (trace.membranes or {}).items()})
     arrays.update({f"further/{name}": values for name, values in trace.further.items()})
+    if trace.frames is not None:
+        arrays["frames"] = trace.frames
     taken = sum(file[name].id.get_storage_size() for name in arrays if name in file)
     added = sum(array.nbytes for array in arrays.values())  # gzip adds little where it saves nothing
     reserve(stored, ROOM + int(1.05 * (taken + added)))
@@ -338,6 +348,15 @@ def _further(data: h5py.Dataset, images: slice, outputs: NDArray[np.float32], pa
         expected = f"[{len(outputs)}, {outputs.shape[1]}, ...]"
         raise RefusedInput(f"{path}: further outputs {data.name} are {list(values.shape)}; expected {expected}")
     return values
+
+
+def _frames(data: h5py.Dataset, images: slice, outputs: NDArray[np.float32], path: Path) -> NDArray[np.uint8]:
+    frames: NDArray[np.uint8] = np.asarray(data[images])
+    if frames.dtype != np.uint8 or frames.shape != (len(outputs), 32):
+        raise RefusedInput(
+            f"{path}: hashes of frames are {frames.dtype} {list(frames.shape)}; expected uint8 [{len(outputs)}, 32]"
+        )
+    return frames
 
 
 def _graphs(found: Any, path: Path) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ from math import prod
 import nir
 import numpy as np
 
+from neuromorphic.errors import RefusedInput, named
 from neuromorphic.ir.graph import Graph, Node, unused
-from neuromorphic.ops import Conv2d, Shape
+from neuromorphic.ops import Conv2d, Neurons, Shape
 from neuromorphic.reading.nesting import flat
 
 
@@ -27,13 +28,14 @@ def written_flat(graph: Graph, given: Graph, raw: nir.NIRGraph) -> tuple[nir.NIR
         written[name] = _conv1d(node) if like is None and _is_1d(node, graph) else _node(node, graph, like)
         if isinstance(node.operation, Conv2d) and node.operation.groups > 1 and np.all(written[name].groups == 1):
             groups[name] = node.operation.groups
+        shape = _read_shape(node, graph, leaves)
         for index, source in enumerate(node.sources):
-            shape = _shape(node, node.input_shape, graph)
             if leaves[source] == shape:
                 edges.append((source, name))
                 continue
             flatten = unused(f"{name}.flat{index}", graph.nodes, written)
-            written[flatten] = _flatten(leaves[source], shape)
+            with named(graph.source):
+                written[flatten] = _flatten(name, leaves[source], shape)
             edges += [(source, flatten), (flatten, name)]
     return nir.NIRGraph(written, edges, metadata=raw.metadata, type_check=False), groups
 
@@ -64,6 +66,14 @@ def _shape(node: Node, shape: Shape, graph: Graph) -> Shape:
     return shape[:2] if _is_1d(node, graph) else shape
 
 
+def _read_shape(node: Node, graph: Graph, leaves: dict[str, Shape]) -> Shape:
+    """What a node reads in NIR's eyes: neurons in a map that a matrix drives read all in a row."""
+    shape = _shape(node, node.input_shape, graph)
+    in_a_row = (prod(shape),)
+    rows = isinstance(node.operation, Neurons) and any(leaves[source] == in_a_row for source in node.sources)
+    return in_a_row if rows else shape
+
+
 def _conv1d(node: Node) -> nir.Conv1d:
     conv = node.of(Conv2d)
     one = conv.write(node.shapes, 1.0)
@@ -72,10 +82,14 @@ def _conv1d(node: Node) -> nir.Conv1d:
     )
 
 
-def _flatten(shape: Shape, wanted: Shape) -> nir.Flatten:
-    """The node that makes `wanted` of `shape`."""
+def _flatten(reader: str, shape: Shape, wanted: Shape) -> nir.Flatten:
+    """The node that makes `wanted` of `shape`, for `reader`.
+
+    Raises:
+        RefusedInput: NIR has none.
+    """
     for start in range(len(shape)):
         for end in range(start, len(shape)):
             if (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :]) == wanted:
                 return nir.Flatten({"input": np.array(shape)}, start, end)
-    raise TypeError(f"no Flatten makes {list(wanted)} of {list(shape)}")
+    raise RefusedInput(f"{reader} reads {list(shape)} as {list(wanted)}; NIR has no node that a file could say it by")

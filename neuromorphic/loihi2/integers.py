@@ -113,6 +113,26 @@ def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return frames if scheme is None else scaled(frames, scheme["input_scale"])
 
 
+def ungraded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`x / input_scale`: what `graded` made integers of, exactly where it neither rounded nor clipped, as of spikes.
+
+    Args:
+        graph: of integers or floats, which reads floats as they are.
+        frames: as `graph` reads them.
+    """
+    scheme = graph.metadata.document.get(KEY) if graph.precision == "loihi2" else None
+    return frames if scheme is None else np.asarray(frames / np.float64(scheme["input_scale"]), np.float32)
+
+
+def beyond(graph: Graph, frames: NDArray[np.float32]) -> int:
+    """How many numbers of `frames` `graded` clips: they are larger than any that the graph was quantised on."""
+    scheme = graph.metadata.document.get(KEY)
+    if scheme is None:
+        return 0
+    limit, whole = 2.0 ** (GRADED_BITS - 1), np.round(frames * scheme["input_scale"])
+    return int(np.count_nonzero((whole < -limit) | (whole >= limit)))
+
+
 def scaled(frames: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
     """`clip(round(scale x), -128, 127)`, float32 of the same shape."""
     limit = 2.0 ** (GRADED_BITS - 1)

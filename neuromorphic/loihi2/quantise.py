@@ -184,7 +184,7 @@ class _Work:
         self.cyclic = bool(graph.recurrent) or _reads_ahead(graph)
         self.spikes: Spikes = self.calibration.spikes if self.cyclic else {}
         self.streams: dict[str, Stream] = {}
-        self.unbiased = _before_delays(self.graph)
+        self.unbiased = _before_delays(self.graph) | _undriven(self.graph, self.units)
         self.kept: set[str] = set()
 
     def _integers_arrive(self, frames: NDArray[np.float32]) -> bool:
@@ -366,6 +366,17 @@ def _before_delays(graph: Graph) -> frozenset[str]:
     delays = (node.name for node in graph.nodes.values() if isinstance(node.operation, Delay))
     found = graph.before(delays, lambda node: not node.spiking)
     return frozenset(name for name in found if not graph.nodes[name].spiking)
+
+
+def _undriven(graph: Graph, units: Units) -> frozenset[str]:
+    """Synapses of neurons whose currents last and which no bias drives: one would take a neuron that always fires."""
+    found: set[str] = set()
+    for stream in streams(graph):
+        forms = {name: units.normal(name) for name in stream.populations}
+        lasting = any(form.current_lasts for form in forms.values())
+        if lasting and not any(form.drive(units.biases[name]).any() for name, form in forms.items()):
+            found.update(stream.synapses)
+    return frozenset(found)
 
 
 def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:

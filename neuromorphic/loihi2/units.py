@@ -37,6 +37,9 @@ CANDIDATES = 4
 LARGEST_BIAS_SHIFT = 2.0 ** (2**BIAS_EXPONENT_BITS - 1)
 """What the largest exponent multiplies a bias by."""
 
+SHARE = 7 / 8
+"""Of its width that a bias may use before it is corrected, so that correction has room."""
+
 MARGIN = 1 / 32
 """Room, relative, that units leave for what rounding adds to sums of weights."""
 
@@ -161,7 +164,7 @@ class Units:
             kept = held / np.maximum(largest, held)
             clipping[name] = tuple(float(c) for c in kept)
         result = scheme.adding(units=dict.fromkeys(stream.nodes, unit), exponents=exponents, clipping=clipping)
-        return self._with_exponents(stream, result, self.biases, 7 / 8)
+        return self._with_exponents(stream, result, self.biases, SHARE)
 
     def with_room(
         self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]
@@ -219,8 +222,8 @@ class Units:
                 least,
                 float(max(high, -low)) * growth * STEP / (STATE_LIMIT - 1),
                 float((form.threshold / form.gain).max()) / (2**THRESHOLD_BITS - 1),
-                float(np.abs(form.bias(arriving)).max()) * STEP / (_widest_bias(stream, 7 / 8) * LARGEST_BIAS_SHIFT),
-                float(np.abs(drive).max()) / (_widest_drive(stream, 7 / 8) * 2.0**WEIGHT_EXPONENT),
+                float(np.abs(form.bias(arriving)).max()) * STEP / (_widest_bias(stream, SHARE) * LARGEST_BIAS_SHIFT),
+                float(np.abs(drive).max()) / (_widest_drive(stream, SHARE) * 2.0**WEIGHT_EXPONENT),
             )
         return least
 

@@ -8,11 +8,12 @@ import nir
 import numpy as np
 from numpy.typing import DTypeLike
 
+from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons
 from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Membranes
 from neuromorphic.ops.operation import lacks
-from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
+from neuromorphic.ops.parameters import decay, full, gain, integrates, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
     Float32,
@@ -97,6 +98,10 @@ class Li(Leaky, FloatMembranes):
     @classmethod
     def read(cls, node: nir.LI, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("tau", "r", "v_leak"), shape, where)
+        if integrates(values, where):
+            if values["v_leak"].any():
+                raise RefusedInput(f"{where}: tau is infinite and v_leak is not 0; expected 0, where v begins")
+            return Typed(Integrator(np.ones(shape, np.float32)), Shapes(shape, shape), shape)
         leaving = decay(values["tau"], given, "tau", where)
         gained = per_input(values["r"], leaving, given.leaky_adds)
         neurons = cls(gain=gained, decay=leaving, leak=values["v_leak"])

@@ -11,11 +11,10 @@ import nir
 import numpy as np
 from numpy.typing import DTypeLike
 
-from neuromorphic.errors import RefusedInput
 from neuromorphic.ops.charging import Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
 from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Population
-from neuromorphic.ops.parameters import decay, full, gain, per_input, per_neuron
+from neuromorphic.ops.parameters import decay, full, gain, integrates, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
     Float32,
@@ -107,8 +106,9 @@ class Lif(Leaky, FloatPopulation):
     @classmethod
     def read(cls, node: nir.LIF, shape: Shape, where: str, given: Conventions) -> Typed:
         values = per_neuron(node, ("tau", "r", "v_leak", "v_threshold", "v_reset"), shape, where)
-        if np.isinf(values["tau"]).any() or np.isinf(values["r"]).any():
-            return cls._integrator(values, shape, where, given)
+        if integrates(values, where):
+            neurons = If(np.ones(shape, np.float32), values["v_threshold"], values["v_reset"], given.subtract)
+            return Typed(neurons, Shapes(shape, shape), shape)
         leaving = decay(values["tau"], given, "tau", where)
         lif = cls(
             decay=leaving,
@@ -119,15 +119,6 @@ class Lif(Leaky, FloatPopulation):
             subtracts=given.subtract,
         )
         return Typed(lif, Shapes(shape, shape), shape)
-
-    @staticmethod
-    def _integrator(values: dict[str, Float32], shape: Shape, where: str, given: Conventions) -> Typed:
-        """`tau = r = inf` with r / tau = 1 / dt is how snnTorch writes `Leaky(beta=1)`: v += x."""
-        if not all(np.isinf(values[key]).all() for key in ("tau", "r")):
-            raise RefusedInput(f"{where}: tau or r is infinite for some neurons; expected both, and for all of them")
-        one = np.ones(shape, np.float32)
-        neurons = If(one, values["v_threshold"], values["v_reset"], subtracts=given.subtract)
-        return Typed(neurons, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LIF | None = None) -> nir.LIF:
         tau = np.float32(dt) / self.decay

@@ -1,5 +1,6 @@
 """Numbers of NIR's nodes as operations have them: finite float32, whole sizes, one per neuron, times in time steps."""
 
+from collections.abc import Mapping
 from math import prod
 from typing import cast
 
@@ -154,6 +155,20 @@ def per_input(factor: Float32, leak: Float32, adds: bool) -> Float32:
     if not adds:
         return factor
     return np.broadcast_to((unrepeated(factor) / unrepeated(leak)).astype(factor.dtype), factor.shape)
+
+
+def integrates(values: Mapping[str, Float32], where: str) -> bool:
+    """Whether tau and r are infinite, r / tau = 1 / dt: so snnTorch writes `Leaky(beta=1)`, v += x.
+
+    Raises:
+        RefusedInput: one of both is, or they are for some neurons only.
+    """
+    infinite = [np.isinf(values[key]) for key in ("tau", "r")]
+    if not np.any(infinite):
+        return False
+    if not np.all(infinite):
+        raise RefusedInput(f"{where}: tau or r is infinite for some neurons; expected both, and for all of them")
+    return True
 
 
 def delay_steps(delay: object, dt: float, where: str) -> Int64:

@@ -5,13 +5,14 @@ Its policy forbids everything that isn't in the file; a page with a script allow
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from neuromorphic.pages.svg import printable
 
@@ -28,7 +29,7 @@ def render(package: str, template: str, *, style: str = "", script: str = "", **
     """
     filters: Mapping[str, Any] = values.pop("filters", {})
     environment = _environment(package)
-    environment.filters |= filters
+    environment.filters |= {"breakable": breakable, **filters}
     code = read(package, script) if script else ""
     sheet = read("neuromorphic.pages", "style.css") + (read(package, style) if style else "")
     hashed = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
@@ -36,6 +37,11 @@ def render(package: str, template: str, *, style: str = "", script: str = "", **
         style=Markup(sheet), script=Markup(code), policy=f"script-src 'sha256-{hashed}'" if code else "", **values
     )
     return page + "\n"
+
+
+def breakable(name: str) -> Markup:
+    """A node's name, which a narrow column breaks before its dots and underscores, and elsewhere only if it must."""
+    return Markup("<wbr>").join(escape(printable(part)) for part in re.split(r"(?<=.)(?=[._])", name))
 
 
 @cache

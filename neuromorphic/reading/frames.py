@@ -199,7 +199,7 @@ def _found(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -
     if holds_events(path):
         return _from_events(graph, path, options, limit)
     if options.bin is not None:
-        raise RefusedInput(f"{path}: --bin is for events (x, y, p, t) of a camera; expected no --bin")
+        raise RefusedInput(f"{path}: --bin is for events, arrays x, y, t and p or fields of one; expected no --bin")
     if recording is not None:
         return _named(Frames(recording[0], (), str(path), kind=recording[1]), limit)
     if path.is_dir():
@@ -316,6 +316,10 @@ def _check_shape(graph: Graph, found: NDArray[Any], path: Path) -> NDArray[Any]:
         raise RefusedInput(
             f"{path}: frames have the shape {list(found.shape)}; expected [N, T, ...] or [N, ...] of the input "
             f"{list(shape)} of {graph.source}"
+        )
+    if not found.size:
+        raise RefusedInput(
+            f"{path}: frames have the shape {list(found.shape)}: nothing to run on; expected some of each"
         )
     return found
 

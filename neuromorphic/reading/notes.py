@@ -31,6 +31,8 @@ def notes_of(draft: Draft, name: str) -> Iterator[str]:
             yield f"{name} reads maps of {maps}, not of {own}, as it declares"
     if isinstance(operation, Affine) and len(arriving[0]) > 1:
         yield f"{name} reads {list(arriving[0])} in a row, its first axis outermost"
+    if isinstance(operation, Neurons) and arriving[0] != draft.leaves(name):
+        yield f"{name} reads {list(arriving[0])} as {list(draft.leaves(name))}, which its parameters say"
     if isinstance(operation, FloatPopulation) and operation.fires_at_rest:
         yield f"{name} fires although nothing arrives: its threshold is below where v begins"
     shape = draft.leaves(name)

@@ -15,6 +15,7 @@ pass, on every file and graph that they have.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import nir
@@ -279,7 +280,7 @@ def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
     else:
         if not sources:
             raise RefusedInput(f"{where} has no sources; expected at least one edge into it")
-        shape = _sum_shape(draft, name)
+        shape = _as_neurons(node, operation, _sum_shape(draft, name))
     if isinstance(node, nir.Output):
         declared_shape(node.output_type["output"], where)
     if not isinstance(node, Passage):
@@ -289,6 +290,19 @@ def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
     if operation is None:
         return flattened(node, shape, where)
     return operation.read(node, shape, where, draft.conventions)
+
+
+def _as_neurons(node: Any, kind: type[Operation] | None, arriving: Shape) -> Shape:
+    """The shape of what arrives at a node; of a row at neurons that stand in a map, that map.
+
+    NIR has no node that makes a map of a row, as a matrix sends; the parameters of the neurons say which it is.
+    """
+    if kind is None or not issubclass(kind, Neurons) or len(arriving) != 1:
+        return arriving
+    own = _own_shape(node, "input") or ()
+    while len(own) > 1 and own[0] == 1:  # a batch's axis
+        own = own[1:]
+    return own if len(own) > 1 and prod(own) == prod(arriving) else arriving
 
 
 def _kind_of(node: Any, where: str) -> type[Operation] | None:

@@ -1,7 +1,7 @@
 """The inputs of a command: a graph, images or frames as they are in a file, and their right classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
-from neuromorphic.loihi2.integers import graded
+from neuromorphic.loihi2.integers import beyond, graded
+from neuromorphic.loihi2.scheme import KEY
 from neuromorphic.reading.events import parse_bin
 from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size, named_files
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
-from neuromorphic.runs.streaming import checked_steps
+from neuromorphic.runs.streaming import checked_steps, shards
 from neuromorphic.runs.summary import classifies
 from spikeclip.data import ImageSet, load_images
 from spikeclip.module_options import ModuleOptions
@@ -135,6 +136,21 @@ def frames_of(graph: Graph, found: Inputs, images: slice = slice(None)) -> NDArr
         return encode(graph, found.images[images])
     frames = found.floats(images)
     return graded(graph, frames) if graph.precision == "loihi2" else frames
+
+
+def with_clipped(graph: Graph, found: Inputs) -> Inputs:
+    """`found`, which says so where some of its numbers are beyond the integers that `graph` reads."""
+    if isinstance(found, ImageSet):  # whose scale is that of all levels
+        return found
+    count = sum(beyond(graph, found.floats(part)) for part in shards(graph, len(found.names)))
+    if not count:
+        return found
+    scale = graph.metadata.document[KEY]["input_scale"]
+    note = (
+        f"{count:,} of {found.values.size:,} numbers of the frames are clipped: 8 bits, as calibrated, hold "
+        f"{-128 / scale:.4g} to {127 / scale:.4g}"
+    )
+    return replace(found, assumed=(*found.assumed, note))
 
 
 def steps_of(graph: Graph, found: Inputs, time_steps: int | None) -> int:

@@ -69,7 +69,7 @@ class Outputs:
             "--placement": self.placement,
             "--placement's picture": self.picture,
         }
-        check_outputs(files, read)
+        check_outputs(files, read, {"-o": (".h5", ".hdf5", "")})
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def sentences(totals: Totals, accuracy: float | None, report: ParityReport | Non
         f"{number(images, 'image')}, {number(steps, 'time step')}, {number(totals.neurons, 'neuron')} in "
         f"{number(populations, 'population')}: {number(totals.spikes, 'spike')} (rate {totals.rate:.3f})"
     )
-    if not totals.spikes:
+    if totals.neurons and not totals.spikes:
         lines.append("nothing spiked in the whole run: are dt, --integrators and the frames what the file means?")
     if accuracy is not None:
         lines.append(f"accuracy {accuracy:.2%} of {number(images, 'image')}")

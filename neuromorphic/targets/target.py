@@ -5,13 +5,16 @@ A target says all that it can't do with a graph before it runs it, and returns t
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from neuromorphic.errors import RefusedInput
 
 if TYPE_CHECKING:  # their names are shown by --help, which loads no array
+    import numpy as np
+    from numpy.typing import NDArray
+
     from neuromorphic.ir.graph import Graph
     from neuromorphic.ir.inputs import Given
     from neuromorphic.ir.trace import Trace
@@ -77,9 +80,24 @@ class Target(ABC):
         progress: Progress = _silent,
     ) -> "Iterator[Trace]":
         """The same as traces of some images each, in their order, as soon as there are any."""
+        from neuromorphic.execution.frames import per_step
+
         if reasons := self.refuses(graph):
             raise RefusedInput("; ".join(reasons))
-        return self._parts(graph, frames, time_steps, progress)
+        shown = per_step(graph, frames, time_steps)
+        return _of_frames(self._parts(graph, frames, time_steps, progress), graph, shown)
+
+
+def _of_frames(parts: "Iterator[Trace]", graph: "Graph", frames: "NDArray[np.float32]") -> "Iterator[Trace]":
+    """`parts`, each of which tells the frames `[N, T, ...]` that it ran on."""
+    from neuromorphic.analysis.fingerprint import of_frames
+    from neuromorphic.loihi2.integers import ungraded
+
+    done = 0
+    for part in parts:
+        read = frames[done : done + part.images]
+        yield replace(part, frames=of_frames(ungraded(graph, read)))
+        done += part.images
 
 
 class Executor(Target):

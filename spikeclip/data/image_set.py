@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikeclip.errors import RefusedInput
 
 LISTED = 8
-"""Files that were left out and are named; the others are counted."""
+"""Files that a sentence names; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class ImageSet:
         label_names: names that the labels index; empty where the source has none.
         source: the SPEC that they came from.
         broken: files that can't be read and were left out.
+        several: files that hold several pictures, of which the first was taken.
     """
 
     images: NDArray[np.uint8]
@@ -34,6 +35,7 @@ class ImageSet:
     label_names: tuple[str, ...]
     source: str
     broken: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,16 +53,19 @@ class ImageSet:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Files that were left out, in a sentence; empty where none were."""
-        if not self.broken:
-            return ()
-        more = f" and {len(self.broken) - LISTED} more" if len(self.broken) > LISTED else ""
-        files = (
-            "1 file that is no readable image"
-            if len(self.broken) == 1
-            else (f"{len(self.broken)} files that are no readable images")
-        )
-        return (f"left out {files}: {', '.join(self.broken[:LISTED])}{more}",)
+        """Files, and pictures in files, that were left out, in sentences; empty where none were."""
+        said = []
+        if self.broken:
+            files = (
+                "1 file that is no readable image"
+                if len(self.broken) == 1
+                else f"{len(self.broken)} files that are no readable images"
+            )
+            said.append(f"left out {files}: {_listed(self.broken)}")
+        if self.several:
+            hold = "holds" if len(self.several) == 1 else "hold"
+            said.append(f"{_listed(self.several)} {hold} several pictures; the first is taken")
+        return tuple(said)
 
     def to_dict(self) -> dict[str, Any]:
         """For documents: the name of their file or kind, their number, and their hash."""
@@ -73,6 +78,12 @@ class ImageSet:
         if self.labels is not None:
             digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
+
+
+def _listed(files: tuple[str, ...]) -> str:
+    """The first of some files, and how many more there are."""
+    more = f" and {len(files) - LISTED} more" if len(files) > LISTED else ""
+    return f"{', '.join(files[:LISTED])}{more}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from spikeclip.data.caltech101 import find_caltech101
 from spikeclip.data.folder import find_in_folder
 from spikeclip.data.image_set import Found, ImageSet
 from spikeclip.data.npz import find_in_npz
-from spikeclip.data.pixels import read_image
+from spikeclip.data.pixels import holds_several, read_image
 from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import ANTIALIASED, Resize, square
 
@@ -93,7 +93,8 @@ def load_images(
     broken = tuple(name for name in found.names if name not in set(names))
     labels = None if found.labels is None else found.labels[kept]
     images = np.stack([image for image in read if image is not None])
-    return ImageSet(images, tuple(names), labels, found.label_names, spec, broken)
+    several = tuple(found.names[i] for i in kept if holds_several(found.pictures[i]))
+    return ImageSet(images, tuple(names), labels, found.label_names, spec, broken, several)
 
 
 def _read(file: Path, size: int, resize: Resize, skip_broken: bool) -> NDArray[np.uint8] | None:

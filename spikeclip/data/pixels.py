@@ -18,6 +18,9 @@ PHOTOMETRIC = 262
 PLANES = 284
 """TIFF's tags BitsPerSample, PhotometricInterpretation (0 says that white is 0), PlanarConfiguration (2: by planes)."""
 
+PILES = (".gif", ".png", ".tif", ".tiff", ".webp")
+"""Endings of files that may hold several pictures; of a JPEG the others show the same, as maps of depth."""
+
 UNKNOWN_RANGE = {"I": "32-bit integers", "F": "32-bit floats"}
 """Modes of Pillow's whose values may be anything: a file doesn't say which of them is white."""
 
@@ -48,6 +51,14 @@ def read_image(file: Path, size: int, resize: Resize) -> NDArray[np.uint8]:
         raise error if str(file) in str(error) else RefusedInput(f"{file}: {error}") from error
     except Exception as error:  # Pillow raises whatever a damaged file leads it to: OSError, ValueError, EOFError, ...
         raise RefusedInput(f"{file}: not a readable image ({first_line(error)})") from error
+
+
+def holds_several(file: Path) -> bool:
+    """Whether a file that is readable holds a film or a pile of pictures, of which `read_image` takes the first."""
+    if file.suffix.lower() not in PILES:
+        return False
+    with Image.open(file) as image:
+        return getattr(image, "n_frames", 1) > 1
 
 
 def to_8_bits(image: Image.Image, file: Path) -> Image.Image:

@@ -139,9 +139,10 @@ def echoes(nir_graph):
     return any(a == b for a, b in behind)
 
 
-def test_tangles_of_edges_at_random():
+@pytest.mark.parametrize("seeds", [range(200), pytest.param(range(200, 600), marks=pytest.mark.slow)])
+def test_tangles_of_edges_at_random(seeds):
     found = refused = late = 0
-    for seed in range(600):
+    for seed in seeds:
         nir_graph, frames = tangle(seed)
         try:
             graph = from_nir(nir_graph, dt=DT)
@@ -154,6 +155,6 @@ def test_tangles_of_edges_at_random():
             continue
         late += compare(nir_graph, frames).sops_under_way > 0
         found += 1
-    assert found >= 200
-    assert late >= 20
+    assert found >= len(seeds) // 3
+    assert late >= len(seeds) // 30
     assert refused >= 1

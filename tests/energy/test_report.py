@@ -66,9 +66,14 @@ def test_page_is_complete_and_needs_nothing_else(shape):
     assert page.count("<svg") == page.count("</svg>") == page.count('role="img"')
 
 
+def unbroken(page):
+    """With names in one piece, which a narrow column may break."""
+    return page.replace("<wbr>", "")
+
+
 def test_everything_that_must_be_said_stands_in_the_page():
     data = document()
-    page = html(data)
+    page = unbroken(html(data))
     for report in data.devices.values():
         assert report.device.title in page
         for account in report.accounts.values():
@@ -94,7 +99,7 @@ def widths(text):
 
 
 def test_bars_are_shares_of_the_longest_on_both_sides():
-    page = html(document(twin=False, devices=(), chip=False))
+    page = unbroken(html(document(twin=False, devices=(), chip=False)))
     (chart,) = re.findall(r'<table class="full chart layers.*?</table>', page, re.S)
     rows = re.findall(r'<tr><th scope="row" class="name">(.*?)</th>.*?class="bar" style="width:([\d.]+)%', chart, re.S)
     # Node 2 multiplies nothing but coincides 20 times; node 0 takes 500 MACs, node 1 100 SOPs, a population 32 updates.

@@ -138,7 +138,7 @@ def test_graphs_in_the_integers_of_the_chip_count_as_their_floats(example):
     assert found.additions.bias >= expected.additions.bias
 
 
-@settings(deadline=None)
+@drawn(40)
 @given(
     size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -196,7 +196,7 @@ def flattened_sources(graph, name):
             yield from flattened_sources(graph, before) if flat else [before]
 
 
-@drawn(30)
+@drawn(12)
 @given(examples())
 def test_whole_graphs_equal_spikes_carried_one_by_one(example):
     graph = from_nir(example.graph)

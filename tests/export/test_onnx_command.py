@@ -60,7 +60,7 @@ def test_an_encoder(encoder, tmp_path):
 
 
 def test_spikes_of_every_population(encoder, tmp_path):
-    output = tmp_path / "named.otherwise"
+    output = tmp_path / "of_no_suffix"
     done = invoke(encoder, "--format", "onnx", "--outputs", "spikes", "-o", output)
     assert done.exit_code == 0, done.output
     names = [value.name for value in onnx.load(output).graph.output]
@@ -120,8 +120,9 @@ def refused(path, tmp_path, options, *words):
         ("m.onnx", ["--standard-nodes"], ["--standard-nodes", "--format nir"]),
         ("m.onnx", ["--max-neurons", "10"], ["--max-neurons", "--format nir"]),
         ("m.nir", ["--outputs", "spikes"], ["--outputs", "--format onnx"]),
-        ("m.nir", ["--format", "onnx"], ["m.nir", "--format onnx", "expected a name ending in .onnx"]),
-        ("m.onnx", ["--format", "nir"], ["m.onnx", "--format nir", "expected a name ending in .nir"]),
+        ("m.nir", ["--format", "onnx"], ["-o", "m.nir", "expected a name that ends in .onnx"]),
+        ("m.onnx", ["--format", "nir"], ["-o", "m.onnx", "expected a name that ends in .nir"]),
+        ("m.h5", [], ["-o", "m.h5", "expected a name that ends in .nir"]),
     ],
 )
 def test_options_that_make_no_sense(encoder, tmp_path, name, options, words):

@@ -271,6 +271,9 @@ VALUES: dict[str, object] = {
 }
 """What each parameter of each node is replaced by."""
 
+PARTS = 4
+"""Of the list of these changes: `make test` makes those of one."""
+
 
 def virtual(source: Path) -> h5py.VirtualLayout:
     layout = h5py.VirtualLayout((4,), "f4")
@@ -279,9 +282,9 @@ def virtual(source: Path) -> h5py.VirtualLayout:
 
 
 def replacements(file: Path) -> dict[str, Change]:
-    """Every parameter of every node missing, and replaced by each of `VALUES`: every other change, then the others.
+    """Every parameter of every node missing, and replaced by each of `VALUES`: one change of `PARTS`, then the next.
 
-    So the first half holds every parameter, and every value.
+    So each part of the list holds every parameter, and every value.
     """
     with h5py.File(file, "r") as data:
         names = [f"{NODES}/{node}/{key}" for node, group in data[NODES].items() for key in group]
@@ -293,4 +296,4 @@ def replacements(file: Path) -> dict[str, Change]:
             options = {"dtype": h5py.string_dtype()} if what == "texts" else {}
             changes[f"{short} {what}"] = put(name, value, **options)
     ordered = list(changes.items())
-    return dict(ordered[::2] + ordered[1::2])
+    return dict(change for part in range(PARTS) for change in ordered[part::PARTS])

@@ -28,16 +28,17 @@ from tests.drawn import drawn
 from tests.export.encoders import checkpoint, published
 from tests.fuzz.batches import fuzz
 from tests.fuzz.graphs import graphs
-from tests.fuzz.hostile import CANARY, CHANGES, NODES, put, replacements, write_changed, write_good
+from tests.fuzz.hostile import CANARY, CHANGES, NODES, PARTS, put, replacements, write_changed, write_good
 from tests.fuzz.judge import DECLARED, SMALLER, check_sentence, exercise, judge
 from tests.neuromorphic.graphs import chain, lif
 
-KINDS = ("good", "tiny", "spike-driven", "paper", "quantised", "foreign")
-CASES = {"good": 300, "tiny": 300, "spike-driven": 40, "paper": 40, "quantised": 40, "foreign": 200}
+CASES = {"good": 150, "tiny": 150, "spike-driven": 20, "paper": 20, "quantised": 20, "foreign": 100}
 """Damaged copies of each file; the exported ones have ten times as many arrays."""
 
-ALL = 1800
-"""Copies of the small ones that the slow tests judge."""
+KINDS = tuple(CASES)
+
+ALL = {"good": 1800, "tiny": 1800, "spike-driven": 40, "paper": 40, "quantised": 40, "foreign": 200}
+"""The same with those that the slow tests judge."""
 
 FOREIGN = Path(__file__).parents[1] / "data" / "foreign"
 
@@ -71,9 +72,9 @@ def test_damaged_files_are_refused_or_run(kind, files):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["good", "tiny"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_more_damaged_files_are_refused_or_run(kind, files):
-    assert_refused_or_run(files[kind], CASES[kind], ALL)
+    assert_refused_or_run(files[kind], CASES[kind], ALL[kind])
 
 
 def assert_refused_or_run(file, first, last):
@@ -93,12 +94,12 @@ def test_hostile_files_are_refused_or_run(files):
     assert found.outcomes["refused"] > 100
 
 
-@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_odd_parameters_are_refused_or_run(half, files):
-    """Each half of the changes is of every parameter, and of every value."""
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, PARTS))])
+def test_odd_parameters_are_refused_or_run(part, files):
+    """Each part of the changes is of every parameter, and of every value."""
     every = [*CHANGES, *replacements(files["good"])]
-    middle = (len(CHANGES) + len(every)) // 2
-    found = fuzz(files["good"], *((middle, len(every)) if half else (len(CHANGES), middle)), "hostile")
+    first, last = (len(CHANGES) + (len(every) - len(CHANGES)) * end // PARTS for end in (part, part + 1))
+    found = fuzz(files["good"], first, last, "hostile")
     assert not found.bugs, {every[i]: bug for i, bug in found.bugs.items()}
     assert not found.fatal, {every[i]: end for i, end in found.fatal.items()}
     assert found.outcomes["ran"] > 0
@@ -112,7 +113,7 @@ def smaller(monkeypatch):
 
 
 @pytest.mark.usefixtures("smaller")
-@drawn(400, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@drawn(200, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(graph=graphs())
 def test_random_graphs_are_refused_or_run(graph):
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.files import check_outputs, whole, write_json
+from neuromorphic.files import check_folder, check_outputs, whole, write_json
 
 
 @pytest.fixture
@@ -43,18 +43,42 @@ def test_an_output_that_leads_to_an_input_by_a_link_is_refused(model, tmp_path):
         ({"-o": "/proc/self/fd/1"}, "no ordinary file"),
         ({"-o": "circle.h5"}, "no ordinary file"),
         ({"-o": "x" * 300 + ".h5"}, "is no name for a file .*too long"),
-        ({"-o": "new.txt"}, "ends in .h5"),
+        ({"-o": "new.txt"}, "-o new.txt: expected a name that ends in .h5 or .hdf5"),
+        ({"--json": "run.html"}, "--json run.html: expected a name that ends in .json"),
+        ({"--html": "run.json"}, "--html run.json: expected a name that ends in .html or .htm"),
     ],
 )
 def test_places_where_no_file_can_be_written_are_refused(tmp_path, monkeypatch, outputs, says):
     monkeypatch.chdir(tmp_path)
     Path("circle.h5").symlink_to("circle.h5")
     with pytest.raises(RefusedInput, match=says):
-        check_outputs({option: Path(path) for option, path in outputs.items()}, (), {"-o": ".h5"})
+        check_outputs({option: Path(path) for option, path in outputs.items()}, (), {"-o": (".h5", ".hdf5")})
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("figures.svg", "would be a folder; expected a name that doesn't end in .svg"),
+        ("model.nir", "is a file; expected a folder"),
+        ("nowhere/figures", "its folder does not exist"),
+    ],
+)
+def test_places_where_no_folder_can_be_made_are_refused(model, monkeypatch, name, says):
+    monkeypatch.chdir(model.parent)
+    with pytest.raises(RefusedInput, match=f"^--svg {name}: {says}"):
+        check_folder("--svg", Path(name))
+
+
+def test_a_folder_is_let_through_that_is_there_or_can_be_made(tmp_path):
+    check_folder("--svg", tmp_path)
+    check_folder("--svg", tmp_path / "spike-driven-0.1")
 
 
 def test_other_names_are_let_through(model, tmp_path):
-    check_outputs({"-o": tmp_path / "new.h5", "--json": None}, (model, "spike-driven-small", f"{tmp_path}:train"))
+    check_outputs(
+        {"-o": tmp_path / "new.h5", "--json": None, "--html": tmp_path / "RUN.HTML", "--csv": tmp_path / "no"},
+        (model, "spike-driven-small", f"{tmp_path}:train"),
+    )
 
 
 def test_what_fails_leaves_the_old_file_and_nothing_else(model):

@@ -62,3 +62,14 @@ def test_commands_say_what_they_left_out_and_what_they_wrote(app, options, folde
     assert "left out 2 files that are no readable images: cat/b.png, dog/b.png" in " ".join(done.stdout.split())
     assert "wrote out.json" in done.stdout
     assert "left out 2 files" in (tmp_path / "out.json").read_text()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tiff", "png", "webp"])
+def test_the_first_of_several_pictures_in_a_file_is_taken_and_said(tmp_path, suffix):
+    """A film, or a pile of pages."""
+    films = [Image.new("RGB", (6, 6), (level,) * 3) for level in (10, 200)]
+    films[0].save(tmp_path / f"film.{suffix}", save_all=True, append_images=films[1:], lossless=True)
+    films[1].save(tmp_path / f"one.{suffix}", lossless=True)
+    found = load_images(str(tmp_path), 6)
+    assert found.images[:, 0, 0, 0].tolist() == [10, 200]
+    assert found.left_out == (f"film.{suffix} holds several pictures; the first is taken",)

@@ -8,13 +8,16 @@ from numpy.typing import NDArray
 
 from neuromorphic.arrays import mapped_npy, opened_npz
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.reading.events.recording import Recording, columns_of
+from neuromorphic.reading.events.recording import NAMES, Recording, columns_of
 
 OVERFLOW = 240
 """Row of an N-MNIST or N-Caltech101 event that is none: all times from there on are 2^13 µs later."""
 
 EVENTS = "the events as columns x, y, t and p in an .npz, as SpikingJelly's events_np has them"
 """What any camera's events can be read as, as refusals say it."""
+
+FIELDS = ", ".join(f"{key} (or {' or '.join(others)})" if others else key for key, (_, *others) in NAMES.items())
+"""Of a structured array, as refusals say them."""
 
 PACKET = np.dtype(
     [
@@ -58,7 +61,11 @@ def event_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
         RefusedInput: it isn't readable.
     """
     if path.suffix.lower() != ".npz":
-        return _fields(mapped_npy(path))
+        array = mapped_npy(path)
+        fields = _fields(array)
+        if fields is None and array.dtype.names is not None:
+            raise RefusedInput(f"{path}: has the fields {', '.join(array.dtype.names)}; expected {FIELDS}")
+        return fields
     with opened_npz(path) as found:
         columns = columns_of(set(found.files))
         if columns is not None:

@@ -11,7 +11,7 @@ from neuromorphic.analysis.rounding import proven
 from neuromorphic.execution import fast, reference
 from neuromorphic.ir.parity import compare
 from neuromorphic.reading.build import from_nir
-from tests.neuromorphic.graphs import DT, chain, conv, lif, small_net
+from tests.neuromorphic.graphs import DT, chain, conv, lif, metadata, small_net
 
 CLAIM = {"exact": True, "limit": 24, "nodes": {}}
 REAL = {"kind": "real", "axes": "BC", "low": -2.0, "high": 2.0, "bits": 2}
@@ -163,3 +163,19 @@ def test_biases_of_a_readout_in_float64_are_rounded_once_with_what_they_are_adde
     assert proven(graph).exact
     assert doubles(graph) == {"third"}
     assert compare(fast.run_in_batches(graph, frames), reference.run(graph, frames)).output_difference == 0
+
+
+@pytest.mark.parametrize(("sources", "exact"), [(("a",), True), (("a", "b"), False)])
+def test_a_comparison_adds_only_what_several_send_it(sources, exact):
+    """Each current needs all 24 bits, `2 (2^20 - 1) + 1` on eighths, and so the sum of two 25."""
+    weights = affine([[2.0**20 - 1, 0.5]])
+    nodes = {"input": nir.Input(np.array([2])), "a": weights, "b": weights, "t": nir.Threshold(np.ones(1, np.float32))}
+    edges = [*((source, "t") for source in sources), ("input", "a"), ("input", "b"), ("t", "output")]
+    file = nir.NIRGraph(
+        {**nodes, "output": nir.Output(np.array([1]))},
+        edges,
+        metadata=metadata(1, certificate=CLAIM, input=REAL),
+        type_check=False,
+    )
+    found = proven(from_nir(file)).nodes["t"]
+    assert (found.exact, found.bits_needed) == (exact, 0 if exact else 25)

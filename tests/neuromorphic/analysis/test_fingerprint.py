@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import energy
-from neuromorphic.analysis.fingerprint import check_trace, fingerprint, lineage
+import spikeclip
+from energy.inputs import with_input_kind
+from neuromorphic.analysis.fingerprint import check_frames, check_trace, fingerprint, lineage
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution import fast, reference
 from neuromorphic.ir.parity import compare
@@ -135,6 +137,48 @@ def test_a_trace_without_a_graph_is_taken_at_its_word(tmp_path):
     old = Trace.read(tmp_path / "old.h5")
     assert check_trace(graph, old) == ("the trace doesn't say which graph ran; it is taken for a run of mine.nir",)
     assert compare(old, ran(graph)).exact
+
+
+EVENTS = (np.random.default_rng(1).random((5, 4, 2, 6, 6)) < 0.3).astype(np.float32)
+
+
+@pytest.mark.parametrize("precision", ["float", "loihi2"])
+@pytest.mark.parametrize("backend", ["fast", "reference"])
+def test_a_run_is_counted_with_its_own_frames_only(tmp_path, precision, backend):
+    graph = from_nir(small_net(), "mine.nir")
+    with_input = with_input_kind(graph, "spikes")
+    run = {"precision": precision, "calibrate": EVENTS if precision == "loihi2" else None, "backend": backend}
+    spikeclip.run(graph, EVENTS, **run).write(tmp_path / "run.h5")
+    trace = Trace.read(tmp_path / "run.h5")
+    assert energy.count(with_input, trace, EVENTS).images == 5
+    for odd, other in ((3, EVENTS[[0, 1, 2, 4, 3]]), (0, 1 - EVENTS)):
+        with pytest.raises(RefusedInput, match=f"^mine.nir: the frames of image {odd} are not those"):
+            energy.count(with_input, trace, other)
+        with pytest.raises(RefusedInput, match=f"^mine.nir: the frames of image {odd} are not those"):
+            energy.count_stored(with_input, tmp_path / "run.h5", 256, frames=other)
+    part = Trace.joined([trace.part(slice(3, 5)), trace.part(slice(0, 1))])
+    assert check_frames(graph, part, EVENTS[[3, 4, 0]]) == ()
+
+
+def test_frames_that_stay_are_those_of_every_step():
+    graph = from_nir(small_net(), "mine.nir")
+    still = np.repeat(EVENTS[:, :1], 4, axis=1)
+    trace = spikeclip.run(graph, EVENTS[:, 0], backend="fast")
+    assert check_frames(graph, trace, still) == ()
+    assert check_frames(graph, trace, np.where(still == 0, np.float32(-0.0), still)) == ()
+
+
+def test_frames_of_an_older_trace_are_assumed():
+    graph = from_nir(small_net(), "mine.nir")
+    (said,) = check_frames(graph, reference.run(graph, EVENTS), EVENTS)
+    assert said == "the trace doesn't tell the frames that its run read; they are taken for those given"
+
+
+def test_damaged_hashes_of_frames_are_refused(tmp_path):
+    trace = spikeclip.run(from_nir(small_net()), EVENTS, backend="fast")
+    replace(trace, frames=trace.frames[:, :5]).write(tmp_path / "run.h5")
+    with pytest.raises(RefusedInput, match=r"hashes of frames are uint8 \[5, 5\]; expected uint8 \[5, 32\]"):
+        Trace.read(tmp_path / "run.h5")
 
 
 @pytest.mark.parametrize("graphs", [["no hash"], ["A" * 64], [1, 2], 3.0])

@@ -2,6 +2,8 @@
 
 import gc
 import json
+import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from neuromorphic.cluster import sharded as engine
 from neuromorphic.cluster.finished import MANIFEST
-from neuromorphic.cluster.places import Jobs, Local, Scheduler, job_queue, parse
+from neuromorphic.cluster.jobs import Submitted, job_queue
+from neuromorphic.cluster.places import Jobs, Local, Scheduler, parse
 from neuromorphic.cluster.sharded import Sharing, sharded
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from tests.neuromorphic.cluster.tasks import MARKS, Summing, die, refuse
@@ -235,7 +238,7 @@ def test_jobs_of_a_batch_system_are_started_as_its_file_says(tmp_path):
 def test_a_slurm_job_asks_for_what_its_file_says(tmp_path):
     path = tmp_path / "cpu.yaml"
     path.write_text("jobqueue:\n  slurm:\n    cores: 32\n    processes: 32\n    memory: 64GB\n    queue: long\n")
-    with job_queue(parse(str(path))) as cluster:
+    with job_queue(path, "slurm", parse(str(path)).settings) as cluster:
         script = cluster.job_script()
     assert "#SBATCH -p long" in script
     assert "#SBATCH --cpus-per-task=32" in script
@@ -249,8 +252,64 @@ def test_a_file_that_lacks_what_jobs_need_is_refused(tmp_path):
     path.write_text("jobqueue:\n  slurm:\n    cores: 32\n")
 
     def refused():
-        with pytest.raises(RefusedInput, match=r"cpu\.yaml: jobqueue\.slurm is refused"), job_queue(parse(str(path))):
+        with (
+            pytest.raises(RefusedInput, match=r"cpu\.yaml: jobqueue\.slurm is refused"),
+            job_queue(path, "slurm", parse(str(path)).settings),
+        ):
             pass
 
     refused()
     gc.collect()
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A SLURM of shell scripts: each command is one, and writes down what it was called with."""
+    path = tmp_path / "cpu.yaml"
+    path.write_text(
+        f"jobqueue:\n  slurm:\n    cores: 1\n    memory: 1GB\n    interface: lo\n    log-directory: {tmp_path}\n"
+    )
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("neuromorphic.cluster.places.PATIENCE", 0.1)
+
+    def command(name, script):
+        file = tmp_path / name
+        file.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/{name}.called\n{script}\n')
+        file.chmod(0o755)
+
+    command("scancel", "")
+    command.place = parse(f"{path}:1")
+    command.called = lambda name: (tmp_path / f"{name}.called").read_text().split()
+    return command
+
+
+def test_a_batch_system_that_takes_no_job_is_quoted(slurm, capfd):
+    slurm("sbatch", "echo 'sbatch: error: invalid partition' >&2; exit 1")
+    with pytest.raises(RefusedInput, match=r"cpu\.yaml: slurm takes no job \(sbatch: error: invalid partition\)"):
+        ran(Sharing(slurm.place, None))
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_run_whose_jobs_have_all_ended_ends_too(slurm, caplog, tmp_path):
+    slurm("sbatch", "echo Submitted batch job 17")
+    # The queue has the job twice, then not, as after a time limit; another job of this user's stays.
+    slurm("squeue", f"echo 170; test $(wc -l < {tmp_path}/squeue.called) -gt 2 || echo 17")
+    with pytest.raises(SimulationFailed, match=r"1 job of slurm \(17\): all ended before the run did"):
+        ran(Sharing(slurm.place, None))
+    assert [record.getMessage() for record in caplog.records] == ["no worker yet of 1 job of slurm (17); waiting"] * 2
+    assert slurm.called("scancel") == ["17"]
+
+
+def test_a_queue_that_does_not_answer_ends_no_run(slurm):
+    slurm("squeue", "exit 1")
+    assert not Submitted("slurm", frozenset({"17"})).ended()
+
+
+def test_jobs_on_this_machine_end_with_their_processes():
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        job = Submitted("local", frozenset({str(process.pid)}))
+        assert not job.ended()
+        process.stdin.close()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert job.ended()
+    assert job.ended()

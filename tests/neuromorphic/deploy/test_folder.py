@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import neuromorphic.deploy.cli
-from neuromorphic.deploy.folder import FILES, check_folder, counted, write_folder
+from neuromorphic.deploy.folder import FILES, check_own_folder, counted, write_folder
 from neuromorphic.deploy.plan import plan
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import run_in_batches
@@ -157,10 +157,10 @@ def test_folders_with_other_files_are_left_alone(tmp_path):
     (tmp_path / "theirs" / "thesis.tex").write_text("")
     for place, words in ((tmp_path / "theirs", "holds thesis.tex"), (tmp_path / "no" / "where", "does not exist")):
         with pytest.raises(RefusedInput, match=words):
-            check_folder(place)
+            check_own_folder(place)
     (tmp_path / "file").write_text("")
     with pytest.raises(RefusedInput, match="is a file"):
-        check_folder(tmp_path / "file")
+        check_own_folder(tmp_path / "file")
 
 
 def test_the_command_writes_a_folder_and_a_netx_file(tmp_path):

@@ -102,8 +102,33 @@ def first_dimensional(rng):
     return chain(nodes, (2, 9), (4, 3), T), (rng.random((3, T, 2, 9)) < 0.4).astype(np.float32)
 
 
+def padded_pool(rng, *, beside=False):
+    """A mean of padded, overlapping windows before a padded convolution: no convolution is both, a matrix is.
+
+    Args:
+        rng: of the numbers.
+        beside: whether the neurons of the map read another convolution of spikes too.
+    """
+    three, two, one = (np.array([n, n]) for n in (3, 2, 1))
+    nodes = {
+        "c1": conv(rng.normal(size=(2, 1, 3, 3)), padding=1, hw=(9, 8)),
+        "n1": lif((2, 9, 8), 0.4),
+        "mean": nir.AvgPool2d(three, two, one),
+        "c2": conv(rng.normal(size=(3, 2, 3, 3)) * 2, padding=1, hw=(5, 4)),
+        "n2": lif((3, 5, 4), 0.4),
+    }
+    names = ["input", *nodes, "output"]
+    edges = list(pairwise(names))
+    if beside:
+        nodes["c3"] = conv(rng.normal(size=(3, 2, 3, 3)), stride=2, padding=1, hw=(9, 8))
+        edges += [("n1", "c3"), ("c3", "n2")]
+    return wired(nodes, edges, (1, 9, 8), (3, 5, 4)), (rng.random((4, T, 1, 9, 8)) < 0.3).astype(np.float32)
+
+
 GRAPHS = {
     "pool": pooled,
+    "padded pool": padded_pool,
+    "padded pool beside": lambda rng: padded_pool(rng, beside=True),
     "nengo": nengo,
     "feedback": lambda rng: nengo(rng, feedback=True),
     "late": late,
@@ -234,3 +259,33 @@ def test_a_network_without_input_is_quantised_from_its_weights():
     for name in ("pace", "driven"):
         assert abs(int(expected[name].count()) - int(found[name].count())) <= 1
         assert found[name].count() > 2
+
+
+def test_what_a_file_can_not_say_is_refused_before_it_is_written(tmp_path):
+    """A map of sums behind a matrix and a `Delay`: NIR makes no map of a row, and only neurons say theirs."""
+    stored, frames = padded_pool(np.random.default_rng(7))
+    stored.nodes["wait"] = nir.Delay(np.full((3, 5, 4), DT))
+    stored.edges = [edge for edge in stored.edges if edge != ("c2", "n2")] + [("c2", "wait"), ("wait", "n2")]
+    nir.write(tmp_path / "float.nir", stored)
+    floats, scheme = calibrate(read_graph(tmp_path / "float.nir"), frames)
+    with pytest.raises(RefusedInput, match=r"wait reads \[60\] as \[3, 5, 4\]; NIR has no node"):
+        write_quantised(tmp_path / "float.nir", floats, scheme, tmp_path / "quantised.nir")
+    assert not (tmp_path / "quantised.nir").exists()
+
+
+def test_neurons_whose_currents_last_get_no_bias_that_they_had_not():
+    """Such a bias is a drive: a neuron that always fires, which Lava's own processes lack; elsewhere it is free."""
+    rng = np.random.default_rng(5)
+    one, step = np.ones(4, np.float32), np.float32(DT)
+    weights = [rng.normal(size=(4, n)).astype(np.float32) for n in (3, 4)]
+    frames = (rng.random((3, T, 3)) < 0.5).astype(np.float32)
+    for bias in (0, 1):
+        nodes = {
+            "w": nir.Affine(weights[0], bias * one / 4),
+            "n1": nir.CubaLIF(3 * step * one, 4 * step * one, 20 * one, 0 * one, one / 2, 0 * one, one),
+            "w2": nir.Linear(weights[1]),
+            "n2": nir.CubaLIF(3 * step * one, 4 * step * one, 20 * one, 0 * one, one / 2, 0 * one, one),
+        }
+        whole, _ = quantise(from_nir(chain(nodes, (3,), (4,), T)), frames)
+        drives = [np.any(node.operation.drive) for node in whole.populations]
+        assert drives == [bool(bias), False]

@@ -45,24 +45,18 @@ _readers(Nothing)
 """
 
 
-def checked(tmp_path: Path, text: str) -> str:
-    """What mypy says of a module, from the cache that `make lint` leaves: there the packages are checked already."""
-    (tmp_path / "probe.py").write_text(text)
-    command = [sys.executable, "-m", "mypy", str(tmp_path / "probe.py")]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-
-
-def test_mypy_refuses_an_operation_without_methods(tmp_path):
-    text = "\n".join(PROBE.format(base=base.__name__).replace("Nothing", f"No{base.__name__}") for base in KINDS)
-    said = checked(tmp_path, text)
-    assert said.count('Only concrete class can be given where "type[Operation]" is expected') == len(KINDS), said
-    assert f"Found {len(KINDS)} errors" in said
-
-
-def test_mypy_takes_the_operations_that_are_complete(tmp_path):
+def test_mypy_refuses_operations_without_methods_and_takes_those_that_are_complete(tmp_path):
+    """From the cache that `make lint` leaves: there the packages are checked already."""
+    probes = [PROBE.format(base=base.__name__).replace("Nothing", f"No{base.__name__}") for base in KINDS]
+    (tmp_path / "lacking.py").write_text("\n".join(probes))
     complete = ", ".join(sorted({kind.__name__ for kind in ops.READERS.values()}))
-    said = checked(tmp_path, f"from neuromorphic.ops import _readers, {complete}\n\n_readers({complete})\n")
-    assert "Success" in said, said
+    text = f"from neuromorphic.ops import _readers, {complete}\n\n_readers({complete})\n"
+    (tmp_path / "complete.py").write_text(text)
+    command = [sys.executable, "-m", "mypy", str(tmp_path / "lacking.py"), str(tmp_path / "complete.py")]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert said.count('Only concrete class can be given where "type[Operation]" is expected') == len(KINDS), said
+    assert f"Found {len(KINDS)} errors in 1 file (checked 2 source files)" in said
+    assert "complete.py" not in said
 
 
 def test_every_operation_has_a_reader_and_is_one_that_a_node_may_compute():

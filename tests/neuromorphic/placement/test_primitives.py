@@ -252,9 +252,10 @@ def waited(graph, timing, name, gathered):
     return [steps.max() for steps in found] if graph.nodes[name].neurons else found
 
 
-def test_random_compositions_one_by_one():
+@pytest.mark.parametrize("seeds", [range(100), pytest.param(range(100, 300), marks=pytest.mark.slow)])
+def test_random_compositions_one_by_one(seeds):
     placed = timed = cycles = waits = membranes = 0
-    for seed in range(300):
+    for seed in seeds:
         compose = Composer(seed)
         compose.branch("c", 5 + seed % 4)
         graph = from_nir(compose.graph(), dt=DT)
@@ -285,5 +286,5 @@ def test_random_compositions_one_by_one():
         cycles += bool(graph.recurrent)
         waits += any(isinstance(node.operation, Delay) for node in graph.nodes.values())
         membranes += any(entry.population.kind == "membranes" for entry in placement.placed)
-    assert placed >= 150
-    assert min(cycles, waits, membranes, timed) >= 15
+    assert placed >= len(seeds) // 2
+    assert min(cycles, waits, membranes, timed) >= len(seeds) // 20

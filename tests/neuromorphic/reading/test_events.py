@@ -310,7 +310,24 @@ def test_npz_of_frames_with_labels_and_of_one_sample(tmp_path: Path) -> None:
     with pytest.raises(RefusedInput, match="expected a string per class"):
         find_frames(graph_of(3), tmp_path / "bad.npz")
     np.savez(tmp_path / "none.npz", frames=x[:0], labels=np.zeros(0, np.int64), label_names=np.array(["left"]))
-    assert find_frames(graph_of(3), tmp_path / "none.npz").labels.size == 0
+    with pytest.raises(RefusedInput, match=r"none.npz: frames have the shape \[0, 5, 3\]: nothing to run on"):
+        find_frames(graph_of(3), tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 5, 3), (2, 0, 3), (0, 0, 3)])
+def test_frames_of_nothing_are_refused_as_they_are_read(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
+    with pytest.raises(RefusedInput, match="nothing to run on; expected some of each"):
+        find_frames(graph_of(3), tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("names", ["t x_position y_position pol", "u v t p", "t p"])
+def test_fields_that_are_no_events_are_named(tmp_path: Path, names: str) -> None:
+    fields = names.split()
+    np.save(tmp_path / "e.npy", np.zeros(4, [(name, np.int32) for name in fields]))
+    for options in (FrameOptions(), FrameOptions(MS)):
+        with pytest.raises(RefusedInput, match=rf"has the fields {', '.join(fields)}; expected x, y, p \(or pol"):
+            find_frames(graph_of(2, 1, 1), tmp_path / "e.npy", options)
 
 
 def test_nir_events_that_share_a_step_are_counts(tmp_path: Path) -> None:

@@ -247,3 +247,23 @@ def test_negative_inputs_hold_back_neurons_with_thresholds_below_the_reset():
     runs = [reference.run(graph, x), fast.run_in_batches(graph, x)]
     assert compare(*runs).exact
     np.testing.assert_array_equal(runs[0].spikes["n"].unpack()[0, :, 0], [False, False, False, True])
+
+
+@pytest.mark.parametrize("kind", ["LIF", "IF", "CubaLIF"])
+def test_neurons_in_a_map_read_a_row_of_as_many(kind):
+    """Their parameters say the map, in the order in which a `Flatten` reads one."""
+    weight, threshold = numbers(12, 5), np.linspace(0.2, 1, 12, dtype=np.float32)
+    mapped = chain({"fc": nir.Linear(weight), "n": neurons(kind, threshold.reshape(3, 2, 2))}, (5,), (3, 2, 2), 8)
+    row = chain({"fc": nir.Linear(weight), "n": neurons(kind, threshold)}, (5,), (12,), 8)
+    x = frames(5)
+    runs = [reference.run(from_nir(file), x) for file in (mapped, row)]
+    assert runs[0].spikes["n"].count()
+    np.testing.assert_array_equal(*(run.spikes["n"].unpack().reshape(2, 8, 12) for run in runs))
+    assert "n reads [12] as [3, 2, 2], which its parameters say" in assumed(mapped)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 1), (3, 5), (2, 7)])
+def test_maps_of_another_size_are_no_row(shape):
+    file = chain({"fc": nir.Linear(numbers(12, 5)), "n": lif(shape)}, (5,), shape)
+    with pytest.raises(RefusedInput, match=r"node 'n'.*expected \[12\]"):
+        from_nir(file)

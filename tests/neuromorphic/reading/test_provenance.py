@@ -245,6 +245,20 @@ def test_an_infinite_time_constant_integrates():
         from_nir(chain(mixed), dt=1e-4)
 
 
+def test_membranes_of_an_infinite_time_constant_integrate_from_0():
+    x = frames(2, most=0.5)
+    infinite = np.full(2, np.inf, np.float32)
+    graph = from_nir(chain(nir.LI(infinite, infinite, np.zeros(2, np.float32))), dt=1e-4)
+    expected = np.cumsum(x.astype(np.float64), axis=1)
+    np.testing.assert_allclose(run(graph, x).outputs, expected, atol=1e-6)
+    for changed, message in (
+        (nir.LI(infinite, np.ones(2), np.zeros(2)), "tau or r is infinite for some neurons"),
+        (nir.LI(infinite, infinite, np.float32([0, 0.5])), "tau is infinite and v_leak is not 0"),
+    ):
+        with pytest.raises(RefusedInput, match=message):
+            from_nir(chain(changed), dt=1e-4)
+
+
 def test_origins_compare_versions_as_numbers():
     assert Origin("1.0.10").number > Origin("1.0.6").number
     assert Origin(None).number == ()

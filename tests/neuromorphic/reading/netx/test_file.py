@@ -148,6 +148,13 @@ def test_the_integers_of_the_file_are_those_of_the_chip(tmp_path, draw):
 
 
 W = np.full((2, 3), 4.0)
+
+
+def silent(layer):
+    """A layer without its neuron."""
+    return {key: value for key, value in layer.items() if key != "neuron"}
+
+
 FLATTENED = ({"type": "input", "shape": [1, 2, 3]}, {"type": "flatten", "shape": [6]})
 
 REFUSED = {
@@ -179,6 +186,20 @@ REFUSED = {
     "weights of no number": ([dense(W * np.nan)], ["weight holds nan"]),
     "weights beyond a synapse": ([dense(W * 75)], ["weight reaches from 300 to 300", "-256 to 255"]),
     "weights of another shape": ([{**dense(W), "shape": [4]}], ["weight has the shape [2, 3]", "[4, in]"]),
+    "weights of another count": ([{**dense(W), "shape": [3]}], ["weight has the shape [2, 3]", "[3, in]"]),
+    "weights in a row of another count": (
+        [{**dense(W), "weight": W.ravel(), "shape": [4]}],
+        ["weight has the shape [6]", "[4, in]"],
+    ),
+    "a bias that no neuron adds": ([dense(W), silent(dense(W.T, bias=np.ones(3)))], ["layer 1", "biases, delays"]),
+    "delays of pairs that no neuron reads": (
+        [dense(W), silent(dense(W.T, delay=np.array([[0, 1], [1, 0], [0, 0]])))],
+        ["layer 1", "biases, delays"],
+    ),
+    "recurrent weights of no neuron": (
+        [dense(W), silent({**dense(W.T), "type": "dense_rec", "weight_rec": 4 * np.ones((3, 3))})],
+        ["layer 1", "biases, delays or recurrent weights"],
+    ),
     "a bias of another shape": ([dense(W, bias=np.ones(3))], ["bias has the shape [3]"]),
     "delays of another shape": ([dense(W, delay=np.ones(5))], ["delay has the shape [5]"]),
     "delays that lava-dl clamps": ([dense(W, delay=np.array(63))], ["delay reaches from 63 to 63", "62"]),
