@@ -1,24 +1,17 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from export.checking import torch_runner
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.parity import compare
 from neuromorphic.reading.build import from_nir
+from tests.export.encoders import prepare_shipped
 
 
-@pytest.fixture(scope="module")
-def prepared():
-    import export
-    import spikeclip
-
-    return export.prepare(spikeclip.load("spike-driven-small"))
-
-
-def test_the_trace_of_a_shipped_checkpoint_equals_its_graphs(prepared):
+def test_the_trace_of_a_shipped_checkpoint_equals_its_graphs():
+    prepared = prepare_shipped("spike-driven-small")
     graph = from_nir(prepared.graph)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     x = prepared.encode(images)

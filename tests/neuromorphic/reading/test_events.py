@@ -18,6 +18,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.events import Bin, Recording, Source, bin_events, find_recordings, parse_bin
+from neuromorphic.reading.events.sources import holds_events
 from neuromorphic.reading.frames import FrameOptions, find_frames
 from tests.neuromorphic.graphs import chain, lif
 
@@ -375,3 +376,13 @@ def test_events_run_by_the_command_in_floats_and_integers(tmp_path: Path) -> Non
         assert found["accuracy"] in (0, 0.5, 1)
         assert "labels are taken to be the model's class numbers" in " ".join(found["assumed"])
         assert "1/a.npy" in (tmp_path / "r.html").read_text()
+
+
+def test_where_events_are_and_where_frames(tmp_path: Path) -> None:
+    np.save(tmp_path / "frames.npy", np.zeros((2, 3)))
+    np.save(tmp_path / "events.npy", np.zeros(3, TONIC))
+    np.savez(tmp_path / "events.npz", **{name: np.zeros(3, int) for name in "xytp"})
+    for name in ("events.npy", "events.npz", "any.bin", "any.aedat", "any.txt"):
+        assert holds_events(tmp_path / name), name
+    for name in ("frames.npy", "none.npy", "none.npz", "image.png"):
+        assert not holds_events(tmp_path / name), name
