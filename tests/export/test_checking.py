@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from export.checking import torch_runner
 from neuromorphic.errors import RefusedInput
