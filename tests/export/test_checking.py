@@ -24,9 +24,9 @@ def test_the_trace_of_a_shipped_checkpoint_equals_its_graphs():
     assert (compared.compared, compared.differ) == (x.size, 0)
 
 
-def test_a_file_that_names_its_classes_otherwise_is_refused(prepared):
+def test_a_file_that_names_its_classes_otherwise_is_refused():
     """Two names swapped: every score is right, and every such prediction means another class."""
-    graph = from_nir(prepared.graph)
+    graph = from_nir(prepare_shipped("spike-driven-small").graph)
     names = graph.metadata.label_names
 
     def named(*found):
@@ -40,9 +40,9 @@ def test_a_file_that_names_its_classes_otherwise_is_refused(prepared):
 
 
 @pytest.mark.parametrize("factor", [2, 1 + 2**-23])
-def test_integers_of_other_parameters_are_not_the_checkpoints(prepared, factor):
+def test_integers_of_other_parameters_are_not_the_checkpoints(factor):
     """PyTorch in integers computes with the graph's own numbers, so that it would agree with any."""
-    graph = from_nir(prepared.graph)
+    graph = from_nir(prepare_shipped("spike-driven-small").graph)
     readout = graph.nodes["readout"].operation
     changed = graph.with_operations({"readout": readout.with_weights(readout.weights * np.float32(factor))})
     torch_runner("spike-driven-small", graph, graph).check_parameters()
