@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from export.convert import Prepared, prepare
 from export.integer import IntegerSpikeClip, integer_model, record_integer
 from export.recording import record
+from neuromorphic.analysis.fingerprint import fingerprint as fingerprint_of
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.parity import NumberParity
 from neuromorphic.ir.trace import Trace
+from neuromorphic.loihi2.scheme import KEY
+from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from spikeclip.checkpoint import fingerprint, load
+from spikeclip.class_names import same_list
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import load_labels
 from spikeclip.preprocess import Preprocessing
@@ -96,7 +100,8 @@ def torch_runner(
         labels: label embeddings that a published checkpoint was exported with.
 
     Raises:
-        RefusedInput: the checkpoint is refused, or the graph was not exported from it.
+        RefusedInput: the checkpoint is refused, or the graph was not exported from it: it has other nodes, names of
+            classes or, where it is quantised here, parameters. What a quantised file holds is not compared with it.
     """
     label_set = None if labels is None else load_labels(labels)
     loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
@@ -113,8 +118,21 @@ def torch_runner(
         raise RefusedInput(
             f"{floats.source}: reads frames of {list(expected)}; checkpoint {checkpoint!r} makes such of {list(found)}"
         )
+    names, others = floats.metadata.label_names, loaded.label_names
+    if names and others and not same_list(names, others):
+        odd_name = next((pair for pair in zip(names, others, strict=False) if pair[0] != pair[1]), (names, others))
+        raise RefusedInput(
+            f"{floats.source}: names its classes otherwise than checkpoint {checkpoint!r}: {odd_name[0]!r} where that "
+            f"has {odd_name[1]!r}"
+        )
     integers = None
     if graph is not floats:
+        quantised_before = KEY in floats.metadata.document
+        if not quantised_before and fingerprint_of(floats) != fingerprint_of(from_nir(prepared.graph, checkpoint)):
+            raise RefusedInput(
+                f"{floats.source}: its parameters are not those of checkpoint {checkpoint!r}, whose integers are asked "
+                "for; --precision float says what differs"
+            )
         numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in graph.nodes.values()}
         integers = integer_model(prepared, numbers)
     return TorchRunner(prepared, floats, graph, integers)

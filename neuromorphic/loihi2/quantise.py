@@ -352,7 +352,7 @@ def _said_of_frames(graph: Graph, frames: NDArray[np.float32]) -> Graph:
     if frames.any() or graph.metadata.preprocessing is not None:
         return graph
     note = "all calibration frames are zero: the input is taken for integers from -128 to 127, spikes among them"
-    return replace(graph, metadata=replace(graph.metadata, assumed=(*graph.metadata.assumed, note)))
+    return graph.assuming(note)
 
 
 def _reads_ahead(graph: Graph) -> bool:
