@@ -316,3 +316,12 @@ def test_a_flatten_of_axes_that_are_not_there_is_refused(start, end):
     flat = nir.Flatten({"input": np.array([2, 3, 4])}, start, end)
     with pytest.raises(RefusedInput, match="'f'"):
         from_nir(chain({"f": flat, "n": lif((24,))}, (2, 3, 4), (24,)))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "padding"), [((3, 5), (1, 1), (1, 2)), ((3, 5), (2, 1), (2, 2)), ((1, 3), (1, 2), (0, 2))]
+)
+def test_the_padding_that_keeps_a_maps_size_follows_from_kernel_and_dilation(kernel, dilation, padding):
+    node = nir.Conv2d((7, 8), np.ones((2, 1, *kernel), np.float32), 1, "same", dilation, 1, np.zeros(2, np.float32))
+    made = from_nir(chain({"c": node, "n": lif((2, 7, 8))}, (1, 7, 8), (2, 7, 8))).nodes["c"]
+    assert (made.shape, made.operation.padding, made.operation.beyond) == ((2, 7, 8), padding, (0, 0))
