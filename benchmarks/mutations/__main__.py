@@ -3,8 +3,8 @@
 The sample has as many changes of each kind, since most places are numbers and arguments.
 
 The project is copied, one file of the copy is changed (`sites`), and tests run until one fails, those first that are
-called like the file and import it most directly (`nearest`).  Files that draw are left out, as people judge what they draw, and so are command
-lines.  An interrupted run goes on where it was: the same seed has the same sample.
+called like the file and import it most directly (`nearest`).  Files that draw are left out, as people judge what they
+draw, and so are command lines.  An interrupted run goes on where it was: the same seed has the same sample.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""The files of tests that judge a file: those that are called like it first, then those that import it most directly."""
+"""The files of tests that judge a file: first those that are called like it and import it most directly."""
 
 import ast
 from collections import deque

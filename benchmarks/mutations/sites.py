@@ -7,8 +7,8 @@
     logic       `and` for `or`, and the reverse
     arguments   the first two of a call change places
 
-Left out is what no test has to notice: what a message says, types, decorators, `strict` of `zip`, and imports for type
-checkers.
+Left out is what no test has to notice: what a message says, types, decorators, `strict` of `zip`, imports for type
+checkers, and places of arguments that mean the same either way.
 """
 
 import ast
@@ -40,6 +40,10 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
+
+
+EITHER_WAY = {"max", "min", "maximum", "minimum", "equal", "array_equal", "add", "multiply", "transpose"}
+"""Functions of two arguments whose places don't matter."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,15 @@ def _changes(tree: ast.AST) -> Iterator[Change]:
             case ast.Call(func=ast.Name(id="isinstance" | "issubclass" | "getattr")):
                 pass  # which raises
             case ast.Call(args=[first, second, *_]) if not any(isinstance(a, ast.Starred) for a in (first, second)):
-                if ast.dump(first) != ast.dump(second):
+                same = len(node.args) == 2 and _called(node.func) in EITHER_WAY
+                if not same and ast.dump(first) != ast.dump(second):
                     yield node, "arguments", _exchange(node.args)
             case _:
                 pass
+
+
+def _called(function: ast.expr) -> str:
+    return getattr(function, "attr", getattr(function, "id", ""))
 
 
 def _swap(holder: "dict[str, object] | list[ast.cmpop]", place: "str | int", other: object) -> Callable[[], None]:

@@ -122,8 +122,8 @@ def _decay_bits(lowering: Lowering, frames: Sums, steps: int) -> int:
     graph = from_nir(nir.NIRGraph(lowering.nodes, lowering.edges), SOURCE, DT)
     reads, _ = partial_sums(graph, frames, steps)
     leaky = (name for name, node in graph.nodes.items() if isinstance(node.operation, Lif | Li | CubaLif))
-    bound = max((reads[name].bound for name in leaky), default=1.0)
-    room = DOUBLE - WEIGHT_BITS - max(0, int(np.ceil(np.log2(max(bound, 1.0)))))
+    bound = max(reads[name].bound for name in leaky)
+    room = DOUBLE - WEIGHT_BITS - int(np.ceil(np.log2(max(bound, 1.0))))
     return min(COARSE_DECAY, room // steps)
 
 

@@ -26,7 +26,7 @@ from neuromorphic.ops.loihi import UNITY
 
 def halvings(decay: int) -> int:
     """The a of `1 - d = m / 2^a` in lowest terms, for a decay of so many of 4096."""
-    return UNITY.bit_length() - gcd(UNITY - decay, UNITY).bit_length()
+    return UNITY.bit_length() - gcd(decay, UNITY).bit_length()
 
 
 def exact_unit(weights: Sequence[NDArray[np.float64]], decays: Sequence[int], time_steps: int) -> float | None:

@@ -1,11 +1,13 @@
 """Inputs that spike, pools of spikes and currents of spikes: worked by hand, and one by one in plain Python."""
 
+from dataclasses import replace
+
 import nir
 import numpy as np
 import pytest
 
 import energy
-from energy.inputs import with_input_kind
+from energy.inputs import check_kind, with_input_kind
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.reading.build import from_nir
@@ -265,3 +267,23 @@ def test_what_is_not_said_is_pointed_out():
     assert (spiking.metadata.input_kind, len(said)) == ("spikes", 1)
     assert energy.inputs.with_kind_of(graph, binary * 0.5, None) == (graph, [])
     assert energy.inputs.with_kind_of(with_input_kind(graph, "real"), binary, None)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "taken"),
+    [
+        *(("spikes", value, value in (0, 1)) for value in (0, 1, 2, -1, 0.5)),
+        *(("counts", value, True) for value in (0, 1, 2**31)),
+        *(("counts", value, False) for value in (-1, 0.5, 2**31 + 1)),
+        *((None, value, True) for value in (-1, 0.5)),
+    ],
+)
+def test_numbers_that_a_kind_of_input_has(kind, value, taken):
+    graph = from_nir(chain({"lif": lif((2,))}, (2,), (2,)))
+    graph = replace(graph, metadata=replace(graph.metadata, input_kind=kind))
+    frames = np.array([[0, 1], [0, value]], np.float64)
+    if taken:
+        check_kind(graph, frames)
+        return
+    with pytest.raises(RefusedInput, match=rf"input are {kind}, and the frames of image 1 hold .*; expected"):
+        check_kind(graph, frames)

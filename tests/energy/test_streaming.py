@@ -63,6 +63,14 @@ def test_a_trace_is_counted_as_it_is_read(tmp_path, batch):
     assert (first.producer, first.images) == ("reference", min(batch, 7))
 
 
+@pytest.mark.parametrize(("batch", "expected"), [(3, [(3, 6), (6, 9), (7, 7)]), (7, [(7, 14), (7, 7)]), (8, [(7, 7)])])
+def test_progress_of_a_trace_knows_its_images_only_at_its_end(tmp_path, batch, expected):
+    graph, told = small(), []
+    run(graph, np.zeros((7, 2, 6, 6), np.float32)).write(tmp_path / "run.h5")
+    energy.count_stored(graph, tmp_path / "run.h5", batch, progress=lambda *done: told.append(done))
+    assert told == expected
+
+
 def test_what_differs_is_told_apart():
     graph = small()
     frames = np.random.default_rng(6).normal(size=(4, 2, 6, 6)).astype(np.float32) * 3

@@ -1,5 +1,7 @@
 """Updates that are needed: by hand, and against membranes that a simulation shows to be zero."""
 
+from dataclasses import replace
+
 import nir
 import numpy as np
 import pytest
@@ -8,11 +10,12 @@ from hypothesis import strategies as st
 
 import energy
 from energy.events import Events
-from energy.updates import updates_needed
+from energy.updates import driven, updates_needed
 from neuromorphic.execution.reference import run
 from neuromorphic.reading.build import from_nir
 from tests.energy.test_sops import trace_of
-from tests.neuromorphic.graphs import attention, chain, conv, lif, max_pool, metadata
+from tests.neuromorphic.chip import integrate_and_fire
+from tests.neuromorphic.graphs import DT, attention, chain, conv, lif, max_pool, metadata
 
 
 def needed(graph, trace):
@@ -143,3 +146,34 @@ def test_several_sources_arrive_together():
     silent = np.zeros((1, 4, 2), np.bool_)
     trace = trace_of(graph, a=spikes("..", "x.", "..", ".."), b=spikes("..", "..", ".x", ".."), **{"and": silent})
     assert needed(graph, trace)["and"] == [[0, 1, 2, 2]]
+
+
+W = np.ones((2, 2), np.float32)
+
+
+def fires():
+    return integrate_and_fire((2,))
+
+
+DRIVEN = {
+    "weights and neurons behind real frames": (
+        {"w": nir.Linear(W), "n": fires(), "v": nir.Linear(W), "m": fires()},
+        "wn",
+    ),
+    "a constant goes on": ({"w": nir.Affine(W, np.ones(2, np.float32)), "n": fires()}, "wn"),
+    "of one neuron alone": ({"w": nir.Affine(W, np.float32([1, 0])), "n": fires()}, "wn"),
+    "a bias behind spikes": ({"n": fires(), "w": nir.Affine(W, np.ones(2, np.float32)), "m": fires()}, "nwm"),
+    "a bias of one neuron alone": ({"n": fires(), "w": nir.Affine(W, np.float32([1, 0])), "m": fires()}, "n"),
+    "nothing in the first step": ({"w": nir.Linear(W), "d": nir.Delay(np.full(2, DT)), "n": fires()}, "w"),
+    "at once": ({"w": nir.Linear(W), "d": nir.Delay(np.zeros(2)), "n": fires()}, "wdn"),
+}
+
+
+@pytest.mark.parametrize("name", DRIVEN)
+def test_what_sends_something_from_everywhere_in_every_step(name):
+    nodes, expected = DRIVEN[name]
+    graph = from_nir(chain(nodes, (2,), (2,)))
+    assert {*driven(graph)} - {"input", "output"} == {*expected}
+    assert "input" in driven(graph)
+    spikes = replace(graph, metadata=replace(graph.metadata, input_kind="spikes"))
+    assert "input" not in driven(spikes)

@@ -111,27 +111,30 @@ def _said(neurons: Neurons) -> str:
 
 
 def _candidates(module: nn.Module) -> dict[str, nn.Module]:
-    """Modules that could be such neurons: of no library, without weights, and without a library's neurons inside."""
-
-    def of_library(part: nn.Module) -> bool:
-        kinds = (kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module)
-        return any(kind.__module__.split(".")[0] in LIBRARIES for kind in kinds) or _is_read(part)
-
+    """Modules that could be such neurons: of no library, without weights, neither inside nor around a library's."""
+    known = tuple(f"{path}." for path, part in module.named_modules() if _is_librarys(part))
     return {
         path: part
         for path, part in module.named_modules()
         if path
-        and not of_library(part)
+        and not path.startswith(known)
+        and not _is_of_library(part)
         and all(parameter.numel() == 1 for parameter in part.parameters())
-        and not any(_is_read(inner) for inner in part.modules())
+        and not any(_is_librarys(inner) for inner in part.modules())
     }
 
 
-def _is_read(part: nn.Module) -> bool:
+def _is_of_library(part: nn.Module) -> bool:
+    kinds = (kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module)
+    return any(kind.__module__.split(".")[0] in LIBRARIES for kind in kinds)
+
+
+def _is_librarys(part: nn.Module) -> bool:
+    """Whether a module is a neuron of a library, or of its form: one that is read by its parameters, or refused."""
     try:
         return any(reader(part, "") is not None for reader in (spikingjelly.read, snntorch.read, norse.read))
     except RefusedInput:
-        return False
+        return _is_of_library(part)
 
 
 def _shapes(module: nn.Module, candidates: dict[str, nn.Module], example: Tensor) -> dict[str, list[tuple[int, ...]]]:
@@ -272,9 +275,8 @@ def _read(module: nn.Module, path: str, shapes: list[tuple[int, ...]], time_step
 
 def _time_axes(shapes: list[tuple[int, ...]], time_steps: int) -> Iterator[int | None]:
     """Where the time axis may be: the first, second or last axis of a call, or none where there is a call a step."""
-    first = shapes[0]
-    for axis in dict.fromkeys((0, 1, len(first) - 1)):
-        if axis < len(first) > 1 and all(axis < len(shape) and shape[axis] == time_steps for shape in shapes):
+    for axis in (0, 1, -1):
+        if all(len(shape) > 1 and shape[axis] == time_steps for shape in shapes):
             yield axis
     if len(shapes) == time_steps and len(set(shapes)) == 1:
         yield None
@@ -288,7 +290,9 @@ def _random(probe: _Probe, scale: float | Tensor) -> Tensor:
 
 def _smaller(probe: _Probe) -> _Probe:
     """The same on a small tensor, if the module takes such."""
-    sizes = (n if i == probe.time_axis else min(n, SMALL) for i, n in enumerate(probe.shape))
+    sizes = [min(n, SMALL) for n in probe.shape]
+    if probe.time_axis is not None:
+        sizes[probe.time_axis] = probe.time_steps
     small = replace(probe, shape=tuple(sizes))
     try:
         return probe if small.spikes(torch.zeros(probe.time_steps, small.count, dtype=torch.float64)) is None else small

@@ -14,7 +14,7 @@ import energy.cli
 import export.cli
 import neuromorphic.cli
 from energy.ann import dense_baseline
-from export.frontend.command import prepare_as_in
+from export.frontend.command import prepare_as_in, prepare_published
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
 from spikeclip.errors import RefusedInput
@@ -67,7 +67,7 @@ def test_options_that_contradict_the_file_are_refused(folder, said):
     [["--format", "onnx"], ["--standard-nodes"], ["--labels", "x.npz"], ["--heads", "2"], ["--image-size", "8"]],
 )
 def test_options_of_encoders_are_refused_before_the_module_runs(folder, tmp_path, option):
-    out = tmp_path / "net.out"
+    out = tmp_path / ("net.onnx" if "onnx" in option else "net.nir")
     done = invoke(export, "--module", spec(folder), *SHAPE, *option, "-o", out)
     assert done.exit_code == 2
     assert f"{option[0]}" in done.output
@@ -183,3 +183,14 @@ def test_the_anns_macs_are_those_of_the_modules_layers_with_activations_for_neur
         twin(torch.zeros(shape))
     per_image_and_step = counter.get_total_flops() // 2 / (2 * net.steps)
     assert dense_baseline(from_nir(prepared.graph), 1).macs == pytest.approx(per_image_and_step)
+
+
+def test_files_that_are_no_published_network_are_left_to_others(tmp_path):
+    torch.save({"weight": torch.ones(1)}, tmp_path / "other.pth")
+    for name in ("none.pth", "other.pth"):
+        assert prepare_published(tmp_path / name, None, None, None) is None
+    (tmp_path / "damaged.pth").write_bytes(b"PK")
+    with pytest.raises(RefusedInput, match=r"damaged\.pth"):
+        prepare_published(tmp_path / "damaged.pth", None, None, None)
+    (tmp_path / "damaged.pth").rename(tmp_path / "paper-small")
+    assert prepare_published(tmp_path / "paper-small", None, None, None) is None

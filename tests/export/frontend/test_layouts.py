@@ -1,5 +1,6 @@
 """Spikes in other places than their node has them: in another order, gated, joined with zeros; and states of others."""
 
+import nir
 import pytest
 import torch
 from spikingjelly.activation_based import neuron
@@ -12,10 +13,10 @@ from tests.export.frontend.parity import assert_same, prepare, rates
 class Changed(nn.Module):
     """Spikes `[T, B, 4, 3, 3]`, of which `change` makes currents, into neurons."""
 
-    def __init__(self, change) -> None:
+    def __init__(self, change, back=lambda spikes: spikes) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.conv, self.change = nn.Conv2d(2, 4, 1), change
+        self.conv, self.change, self.back = nn.Conv2d(2, 4, 1), change, back
         nn.init.constant_(self.conv.bias, 0.3)
         self.a, self.b = (neuron.LIFNode(step_mode="m", v_threshold=0.25) for _ in range(2))
         self.every, self.same, self.wide = nn.Linear(36, 36), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 36, 3)
@@ -23,7 +24,7 @@ class Changed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         spikes = self.a(4 * self.conv(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
-        return self.b(self.change(self, spikes))
+        return self.back(self.b(self.change(self, spikes)))
 
 
 def at_each(layer: nn.Module, spikes: torch.Tensor) -> torch.Tensor:
@@ -47,12 +48,13 @@ TAKEN = {
     "columns first, of one position": lambda net, s: (
         at_each(net.wide, s) + s.transpose(-1, -2).flatten(2).unflatten(-1, (36, 1, 1))
     ),
+    "one of two": lambda net, s: s[:, :, :2] * (1 - s[:, :, 2:]) + s[:, :, 2:] * (1 - s[:, :, :2]),
     "two channels of others": lambda net, s: s[:, :, :2] * (1 - s[:, :, 2:]),
 }
 
 
-def prepared(change):
-    return prepare(Changed(change), 4, 2, 2, 3, 3, axes="TBCHW", input_kind="spikes", bounds=None)
+def prepared(*change):
+    return prepare(Changed(*change), 4, 2, 2, 3, 3, axes="TBCHW", input_kind="spikes", bounds=None)
 
 
 @pytest.mark.parametrize("name", TAKEN)
@@ -60,6 +62,42 @@ def test_places_spikes_come_from(name):
     found = prepared(TAKEN[name])
     assert_same(found, images=8)
     assert 0.02 < rates(found, images=8)["b"] < 0.98
+
+
+def test_neurons_that_read_all_of_a_node_in_another_order_need_no_weights_for_it():
+    found = prepared(lambda net, s: net.every(s.flatten(2)).flip(-1), lambda spikes: spikes.flip(-1))
+    assert {*found.graph.nodes} == {"input", "conv", "a", "every.flatten", "every", "b", "output"}
+    assert_same(found)
+
+
+def test_sums_over_windows_side_by_side_are_a_pool():
+    found = prepared(lambda net, s: s.sum(3))
+    (pool,) = (node for node in found.graph.nodes.values() if isinstance(node, nir.SumPool2d))
+    assert (pool.kernel_size.tolist(), pool.stride.tolist(), pool.padding.tolist()) == ([3, 1], [3, 1], [0, 0])
+    assert_same(found, images=8)
+
+
+class Scores(nn.Module):
+    """Two matrices behind a sum over time, which are the host's: each adds its bias once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.lif = nn.Conv2d(2, 4, 1), neuron.LIFNode(step_mode="m", v_threshold=0.25)
+        self.first, self.last = nn.Linear(24, 5), nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spikes = self.lif(4 * self.conv(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+        return self.last(self.first(spikes.flatten(2).sum(0)))
+
+
+def test_matrices_behind_a_sum_over_time():
+    net = Scores().eval()
+    found = prepare(net, 4, 2, 2, 2, 3, axes="TBCHW", input_kind="spikes", bounds=None)
+    frames = found.inputs.random(6, 4, 0)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(frames).transpose(0, 1))
+    assert found.record(frames).result == pytest.approx(expected.double().numpy(), abs=1e-3)
 
 
 REFUSED = {

@@ -11,7 +11,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from export.cli import app
-from export.frontend.margin import margins
+from export.frontend.margin import ROUNDED, ROUNDING, errors_of, margins
 from export.frontend.populations import decay_of
 from tests.export.frontend.parity import prepare
 
@@ -59,6 +59,16 @@ def test_the_nearest_membrane_is_that_of_exact_fractions_within_the_error():
     margin = margins(prepared, frames)["lif"]
     assert abs(margin.nearest - exact_nearest(prepared, frames)) <= margin.error < 1e-11
     assert margin.covered
+
+
+def test_the_error_of_a_membrane_by_hand():
+    """6 products and a bias, 3 roundings on the way into the matrix and 3 out of it; then 4 in each of 12 steps."""
+    prepared = own(Leaky())
+    fc, lif = prepared.graph.nodes["fc"], prepared.graph.nodes["lif"]
+    magnitude = 4 * float(np.abs(fc.weight.astype(np.float64)).sum(1).max())  # frames are within 2
+    gain, threshold = float(lif.r[0]), float(lif.v_threshold[0])
+    expected = 12 * (gain * 13 * ROUNDING * magnitude + ROUNDED * ROUNDING * (gain * magnitude + threshold))
+    assert errors_of(prepared) == {"lif": pytest.approx(expected, rel=1e-9)}
 
 
 def test_a_membrane_at_its_threshold_is_not_covered():

@@ -179,3 +179,20 @@ def test_a_comparison_adds_only_what_several_send_it(sources, exact):
     )
     found = proven(from_nir(file)).nodes["t"]
     assert (found.exact, found.bits_needed) == (exact, 0 if exact else 25)
+
+
+@pytest.mark.parametrize(
+    ("value", "time_steps", "covered"),
+    [
+        (2, 4, True),
+        (-2, 4, True),
+        (0.25, 4, True),
+        (2.25, 4, False),
+        (-2.25, 4, False),
+        (0.125, 4, False),
+        (2, 5, False),
+    ],
+)
+def test_frames_are_covered_up_to_their_bounds_and_on_their_grid(value, time_steps, covered):
+    graph = claimed({"fc": affine([[0.5, -0.25]]), "lif": lif((1,))}, (2,), (1,))
+    assert exact_on(graph, np.array([[0, value]], np.float32), time_steps) is covered

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from neuromorphic.execution import reference
+from neuromorphic.loihi2.gates import exact_unit, halvings
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import conv, lif, metadata
@@ -75,3 +76,23 @@ def test_weights_that_are_no_multiples_are_no_gate():
     _, scheme = quantise(graph, np.ones((1, 2, 1, 1), np.float32))
     assert not scheme.populations["g"].exact
     assert 1 / scheme.units["g"] == 2 ** np.round(-np.log2(scheme.units["g"]))
+
+
+@pytest.mark.parametrize(("decay", "halved"), [(4096, 0), (0, 0), (2048, 1), (1024, 2), (3072, 2), (1, 12), (4095, 12)])
+def test_halvings_of_what_a_decay_leaves(decay, halved):
+    assert halvings(decay) == halved
+
+
+@pytest.mark.parametrize(
+    ("weights", "decays", "steps", "unit"),
+    [
+        ([3, -6, 0, 9], (4096,), 4, 3),
+        ([3, -6, 7], (4096,), 4, None),
+        ([0, 0], (4096,), 4, None),
+        ([3], (2048, 0), 4, 3 / 8),  # half of the first step's input, three times
+        ([3], (1024, 2048), 3, 3 / 16),
+        ([3], (1024,), 1, 3),
+    ],
+)
+def test_the_unit_in_which_nothing_is_lost(weights, decays, steps, unit):
+    assert exact_unit([np.array(weights, np.float64)], decays, steps) == unit

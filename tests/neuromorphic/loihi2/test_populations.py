@@ -16,6 +16,7 @@ from neuromorphic.execution.fast import run
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
+from neuromorphic.loihi2.populations import normal
 from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.units import Units
@@ -331,3 +332,15 @@ def test_an_average_of_currents_that_others_read_too_is_refused():
     stored.edges += [("w", "other"), ("other", "down"), ("down", "lif")]
     with pytest.raises(RefusedInput, match="'pool' divides currents by 4; expected synapses before it that only it"):
         quantise(from_nir(stored), np.ones((1, 1, 4, 4), np.float32))
+
+
+def test_what_training_left_of_a_threshold_of_0_is_0():
+    """Down to 2^-20 of the largest below it, above where a spike resets to."""
+    for lowest, taken in ((0.0, True), (-(2.0**-20), True), (-(2.0**-19), False)):
+        node = lif((2,), np.array([1.0, lowest]) - 0.5, v_reset=-0.5)
+        neurons = from_nir(chain({"n": node}, (2,), (2,))).nodes["n"].operation
+        if taken:
+            assert normal("n", neurons).threshold.tolist() == [1, 0]
+        else:
+            with pytest.raises(RefusedInput, match="n: its threshold is"):
+                normal("n", neurons)

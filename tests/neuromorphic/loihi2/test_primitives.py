@@ -89,6 +89,22 @@ def test_the_file_brings_kernels_and_factors_back(tmp_path):
             assert np.array_equal(vars(again.nodes[name].operation)[key], value), (name, key)
 
 
+def test_two_kernels_in_a_row_are_written_as_one_with_the_length_of_what_it_reads(tmp_path):
+    rng = np.random.default_rng(3)
+    nodes = {
+        "first": along(8, rng.normal(size=(3, 2, 3)), np.zeros(3)),
+        "second": along(6, rng.normal(size=(4, 3, 3)), np.zeros(4), stride=2),
+        "lif": lif((4, 2), 0.3),
+    }
+    nir.write(tmp_path / "float.nir", chain(nodes, (2, 8), (4, 2)))
+    floats, scheme = calibrate(read_graph(tmp_path / "float.nir"), rng.normal(size=(4, 2, 8)).astype(np.float32))
+    write_quantised(tmp_path / "float.nir", floats, scheme, tmp_path / "quantised.nir")
+    written = nir.read(tmp_path / "quantised.nir").nodes
+    assert {*written} == {"input", "second", "lif", "output"}
+    assert (int(written["second"].input_shape), written["second"].weight.shape) == (8, (4, 2, 5))
+    assert (int(written["second"].stride), int(written["second"].padding), int(written["second"].dilation)) == (2, 0, 1)
+
+
 def late(*steps):
     return nir.Delay(np.array(steps) * DT)
 

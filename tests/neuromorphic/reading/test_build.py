@@ -300,3 +300,19 @@ def test_two_outputs_of_currents_stay_and_the_first_is_scored():
     graph = from_nir(heads(one="m", two="m", three="a"))
     assert graph.outputs == ("one", "three", "two")
     assert any("one, three, two" in line and "those of one" in line for line in graph.metadata.assumed)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "shape"),
+    [(0, -1, (24,)), (0, 0, (2, 3, 4)), (2, 2, (2, 3, 4)), (1, 2, (2, 12)), (-2, -1, (2, 12)), (0, 1, (6, 4))],
+)
+def test_a_flatten_joins_the_axes_that_it_names(start, end, shape):
+    flat = nir.Flatten({"input": np.array([2, 3, 4])}, start, end)
+    assert from_nir(chain({"f": flat, "n": lif(shape)}, (2, 3, 4), shape)).nodes["n"].input_shape == shape
+
+
+@pytest.mark.parametrize(("start", "end"), [(1, 0), (0, 3), (3, 3), (-4, 1)])
+def test_a_flatten_of_axes_that_are_not_there_is_refused(start, end):
+    flat = nir.Flatten({"input": np.array([2, 3, 4])}, start, end)
+    with pytest.raises(RefusedInput, match="'f'"):
+        from_nir(chain({"f": flat, "n": lif((24,))}, (2, 3, 4), (24,)))

@@ -18,6 +18,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.events import Bin, Recording, Source, bin_events, find_recordings, parse_bin
+from neuromorphic.reading.events.sources import holds_events
 from neuromorphic.reading.frames import FrameOptions, find_frames
 from tests.neuromorphic.graphs import chain, lif
 
@@ -289,6 +290,16 @@ def test_time_first_swaps_the_axes(tmp_path: Path, time_first: bool) -> None:
     assert find_frames(graph_of(3, time_steps=5), tmp_path / "x.npy").assumed == ()
 
 
+@pytest.mark.parametrize(("steps", "said"), [(None, True), (5, True), (4, False)])
+def test_frames_without_time_are_said_to_stay_where_they_may_be_the_steps_of_one_sample(
+    tmp_path: Path, steps: int | None, said: bool
+) -> None:
+    np.save(tmp_path / "x.npy", np.ones((5, 3), np.float32))
+    found = find_frames(graph_of(3, time_steps=steps), tmp_path / "x.npy")
+    assert found.values.shape == (5, 3)
+    assert found.assumed == ("frames are taken for 5 samples, each the same in every step, [N, ...]",) * said
+
+
 @pytest.mark.parametrize(("largest", "said"), [(2**24, 0), (2**24 + 1, 1), (2**24 + 2, 0), (-(2**24) - 1, 1)])
 def test_whole_numbers_that_float32_rounds_are_said(tmp_path: Path, largest: int, said: int) -> None:
     np.save(tmp_path / "x.npy", np.array([[[0, 1, 2]], [[3, 4, largest]]]))
@@ -365,3 +376,13 @@ def test_events_run_by_the_command_in_floats_and_integers(tmp_path: Path) -> Non
         assert found["accuracy"] in (0, 0.5, 1)
         assert "labels are taken to be the model's class numbers" in " ".join(found["assumed"])
         assert "1/a.npy" in (tmp_path / "r.html").read_text()
+
+
+def test_where_events_are_and_where_frames(tmp_path: Path) -> None:
+    np.save(tmp_path / "frames.npy", np.zeros((2, 3)))
+    np.save(tmp_path / "events.npy", np.zeros(3, TONIC))
+    np.savez(tmp_path / "events.npz", **{name: np.zeros(3, int) for name in "xytp"})
+    for name in ("events.npy", "events.npz", "any.bin", "any.aedat", "any.txt"):
+        assert holds_events(tmp_path / name), name
+    for name in ("frames.npy", "none.npy", "none.npz", "image.png"):
+        assert not holds_events(tmp_path / name), name

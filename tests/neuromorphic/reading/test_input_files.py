@@ -166,3 +166,22 @@ def test_one_recording_holds_every_input(folder):
     found = find_frames(graph, folder / "both.h5", FrameOptions(), limit=3)
     np.testing.assert_array_equal(found.values, np.concatenate([flat, EARS], -1)[:3])
     assert (found.kind, len(found.names)) == ("spikes", 3)
+
+
+def test_inputs_of_which_no_file_says_what_it_holds_leave_nothing_to_assume(folder):
+    """Nor do spikes beside counts, which are counts; spikes beside what may be real numbers do."""
+    graph, files = read_graph(folder / "two.nir"), {name: folder / f"{name}.npy" for name in ("image", "sound")}
+    found = find_frames(graph, files)
+    assert (found.kind, found.assumed) == (None, ())
+
+    def events(name, *times):
+        shape = graph.nodes[name].shape
+        data = nir.EventData(np.zeros((1, len(times)), int), np.array([times]), int(np.prod(shape)), T * DT)
+        nir.write_data(folder / f"{name}.h5", nir.NIRGraphData({name: nir.NIRNodeData({"spikes": data})}))
+        return folder / f"{name}.h5"
+
+    names = list(graph.inputs)
+    apart, together = (events(name, *times) for name, times in zip(names, ((0.0, 2 * DT), (0.0, DT / 10)), strict=True))
+    found = find_frames(graph, {names[0]: apart, names[1]: together})
+    assert found.kind == "counts"
+    assert not [said for said in found.assumed if "taken for real numbers" in said]

@@ -1,5 +1,7 @@
 """Sentences on a run: the unit in which an integer graph's outputs count."""
 
+from types import SimpleNamespace
+
 import nir
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
-from neuromorphic.runs.summary import counted, displaced, output_units
+from neuromorphic.runs.summary import counted, displaced, output_units, table
 from tests.neuromorphic.graphs import DT, chain, lif
 
 
@@ -60,3 +62,12 @@ def test_populations_whose_numbers_were_the_chips_are_counted():
     said = displaced(integers(with_scheme(floats, scheme), scheme))
     assert said[0] == "integers: numbers of 1 of 1 populations are the chip's already: kept"
     assert said[1] == "integers: every spike as in floats, on the calibration frames"
+
+
+@pytest.mark.parametrize(("images", "rows"), [(0, 0), (11, 11), (12, 12), (13, 12)])
+def test_the_table_lists_the_first_dozen(images, rows):
+    totals = SimpleNamespace(answers=SimpleNamespace(predictions=np.arange(images) % 3))
+    found = table(from_nir(readout()), totals, [f"{i}.png" for i in range(images)], np.arange(images), ())
+    assert [*found.columns[0].cells] == [f"{i}.png" for i in range(rows)]
+    assert [*found.columns[1].cells] == [str(i % 3) for i in range(rows)]
+    assert [*found.columns[2].cells] == [str(i) for i in range(rows)]

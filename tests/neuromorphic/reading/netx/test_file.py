@@ -12,7 +12,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.loihi2.file import integer_graph
 from neuromorphic.ops import Delay, LoihiLif
-from neuromorphic.reading.netx.file import read_layers
+from neuromorphic.reading.netx.file import is_netx, read_layers
 from neuromorphic.reading.netx.graph import from_layers
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
@@ -282,3 +282,13 @@ def test_integers_outside_the_chips_widths_are_refused_before_they_run(tmp_path)
     path = write(tmp_path / "n.net", dense(W, {**NEURON, "vThMant": 2**17}))
     with pytest.raises(RefusedInput, match=r"n.net: layer.0: v_threshold 131072 exceeds 131071"):
         integer_graph(read_graph(path))
+
+
+@pytest.mark.parametrize(
+    ("names", "found"), [(["layer"], True), (["node"], False), (["layer", "node"], False), ([], False)]
+)
+def test_a_file_of_layers_is_no_graph_of_nir(tmp_path, names, found):
+    with h5py.File(tmp_path / "n.h5", "w") as file:
+        for name in names:
+            file.create_group(name)
+        assert is_netx(file) is found
