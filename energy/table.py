@@ -7,6 +7,7 @@ from rich.text import Text
 
 from energy.counts import LayerCounts, OperationCounts
 from energy.document import Comparison, Document
+from neuromorphic.tables import uncut
 
 CAVEAT = (
     "A SOP is one addition, a MAC one multiplication and one addition. Prices are published figures, estimated or "
@@ -27,7 +28,7 @@ def table(counts: OperationCounts, report: Document) -> Group:
     for name, layer in counts.layers.items():
         layers.add_row(*_row(name, layer, counts))
     lines = [Text(line) for line in [*summary(counts), *said(report)]]
-    return Group(layers, Text(), *lines, Text(), prices(report), Text(), Text(CAVEAT))
+    return Group(uncut(layers), Text(), *lines, Text(), prices(report), Text(), Text(CAVEAT))
 
 
 def said(report: Document) -> list[str]:
@@ -52,7 +53,7 @@ def prices(report: Document) -> Table:
                 rows.add_row(f" {scheme}", energy, "(a chip)" if device.device.chip else "(none)")
             for comparison in account.comparisons:
                 rows.add_row(f" {scheme}", energy, *_compared(comparison))
-    return rows
+    return uncut(rows)
 
 
 def _compared(comparison: Comparison) -> list[str]:

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from export.convert import Prepared, prepare
 from export.integer import IntegerSpikeClip, integer_model, record_integer
 from export.recording import record
+from neuromorphic.analysis.fingerprint import fingerprint as fingerprint_of
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.parity import NumberParity
 from neuromorphic.ir.trace import Trace
+from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.frames import encode
 from spikeclip.checkpoint import fingerprint, load
+from spikeclip.class_names import same_list
 from spikeclip.errors import RefusedInput
 from spikeclip.labels import load_labels
 from spikeclip.preprocess import Preprocessing
@@ -46,6 +49,19 @@ class TorchRunner:
         """The sha256 of all that its results follow from, but for the graph's numbers."""
         config, bits = self.prepared.checkpoint.config, self.prepared.input_bits
         return fingerprint(self.prepared.model, config, self.preprocessing, bits)
+
+    def check_parameters(self) -> None:
+        """Refuse floats of other parameters than the checkpoint's: a model in integers has those of the graph.
+
+        Raises:
+            RefusedInput: some differ.
+        """
+        source = self.floats.source
+        if fingerprint_of(self.floats) != fingerprint_of(from_nir(self.prepared.graph, source)):
+            raise RefusedInput(
+                f"{source}: its parameters are not the checkpoint's, whose integers are asked for; --precision float "
+                "says what differs"
+            )
 
     def compare_frames(self, frames: NDArray[np.float32], images: NDArray[np.uint8]) -> NumberParity:
         """The frames that the file makes of some images against those that the checkpoint makes of them.
@@ -96,7 +112,8 @@ def torch_runner(
         labels: label embeddings that a published checkpoint was exported with.
 
     Raises:
-        RefusedInput: the checkpoint is refused, or the graph was not exported from it.
+        RefusedInput: the checkpoint is refused, or the graph was not exported from it: it has other nodes or names of
+            classes.
     """
     label_set = None if labels is None else load_labels(labels)
     loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
@@ -112,6 +129,13 @@ def torch_runner(
     if found != expected:
         raise RefusedInput(
             f"{floats.source}: reads frames of {list(expected)}; checkpoint {checkpoint!r} makes such of {list(found)}"
+        )
+    names, others = floats.metadata.label_names, loaded.label_names
+    if names and others and not same_list(names, others):
+        odd_name = next((pair for pair in zip(names, others, strict=False) if pair[0] != pair[1]), (names, others))
+        raise RefusedInput(
+            f"{floats.source}: names its classes otherwise than checkpoint {checkpoint!r}: {odd_name[0]!r} where that "
+            f"has {odd_name[1]!r}"
         )
     integers = None
     if graph is not floats:

@@ -120,6 +120,7 @@ def simulate(
         from neuromorphic.cluster.sharded import Sharing
         from neuromorphic.execution.frames import timed
         from neuromorphic.loihi2.certificate import certify
+        from neuromorphic.loihi2.scheme import KEY
         from neuromorphic.placement import Limits, place, with_run
         from neuromorphic.reading.provenance import Asked
         from neuromorphic.runs.cli_inputs import Selection, open_graph, steps_of, truth_of, with_clipped
@@ -174,6 +175,10 @@ def simulate(
         pytorch, pixels = None, None
         if check is not None:
             pytorch, pixels = runner_of(check, floats, graph, chosen, found, heads, labels)
+            if KEY in floats.metadata.document:
+                graph = graph.assuming(
+                    f"the file's integers are taken for those of {check}: PyTorch computes with them"
+                )
         simulation = Simulation(
             graph,
             steps,

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -37,10 +37,24 @@ class _Console:
         """The console of rich."""
         from rich.console import Console
 
-        return Console(highlight=False, soft_wrap=True, emoji=False, **self._settings)
+        made: Any = Console(highlight=False, soft_wrap=True, emoji=False, **self._settings)
+        made.on_broken_pipe = partial(_in_silence, made)
+        return made
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.made, name)
+
+
+def _in_silence(console: Any) -> None:
+    """Go on where the reader of a stream has left, as that of `| head`.
+
+    Files are still to be written, and the exit code says what came of the run; rich would end it with 1, which says
+    that a spike differs.
+    """
+    console.quiet = True
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, console.file.fileno())  # what is flushed at the end fails no more
+    os.close(nowhere)
 
 
 console = _Console(stderr=True)
@@ -49,7 +63,8 @@ console = _Console(stderr=True)
 LOG_WIDTH = 160
 """Columns where nothing says how many there are, as in a file: no name has to fold."""
 
-_width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
+_terminal = sys.stdout is not None and sys.stdout.isatty()  # None where the stream is closed
+_width = None if _terminal or "COLUMNS" in os.environ else LOG_WIDTH
 results = _Console(width=_width)
 """Results: standard output."""
 

@@ -168,9 +168,11 @@ def _panels(rows: "list[Row]") -> "list[list[Panel]]":
 def _print(rows: "list[Row]") -> None:
     from rich.table import Column, Table
 
-    figures = ("names", "cosine", "accuracy", "top 5", "foreign")
-    columns = (Column(name, overflow="fold") for name in ("model", "kind", "labels", *figures))
-    table = Table(*columns, box=None, pad_edge=False)
+    from neuromorphic.tables import uncut
+
+    texts = (Column(name, overflow="fold") for name in ("model", "kind", "labels", "cosine"))
+    numbers = (Column(name, justify="right") for name in ("names", "accuracy", "top 5", "foreign"))
+    table = Table(*texts, *numbers, box=None, pad_edge=False)
     for row in rows:
         found = row.result
         foreign = len(found.names) - len(found.classes)
@@ -178,10 +180,10 @@ def _print(rows: "list[Row]") -> None:
             Path(row.model).name,
             row.kind,
             row.label_set,
-            str(len(found.names)),
             row.cosine,
+            str(len(found.names)),
             f"{found.accuracy:.2%}",
             "" if found.top5 is None else f"{found.top5:.2%}",
             f"{found.foreign / len(found.truth):.2%}" if foreign else "",
         )
-    results.print(table)
+    results.print(uncut(table))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,8 @@ from hypothesis import settings
 from tests import drawn
 
 if TYPE_CHECKING:  # torch takes 3 s to load, which whoever hands tests out to others, or needs none, is spared
+    from export import Prepared
+    from spikeclip.checkpoint import Checkpoint
     from spikeclip.data import ImageSet
     from spikeclip.encoder import Encoder
 
@@ -36,6 +39,19 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_rehearsal() -> Iterator[None]:
+    """Files are read without a rehearsal in a copy of this process, which all of its modules make slow to copy.
+
+    What damaged files do is up to `tests.fuzz`, which has it back; commands that tests start have it too.
+    """
+    from neuromorphic.reading import read
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read, "rehearse", lambda work, path: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +80,39 @@ def make_encoder() -> Callable[..., Encoder]:
         return encoder.eval().requires_grad_(False)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def published_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small random checkpoint of the published layout, `a.pth` of 4 heads, and its graph, `a.nir`."""
+    import torch
+
+    import export
+    from spikeclip.checkpoint import load
+    from tests.spikeclip.published import random_state
+
+    folder = tmp_path_factory.mktemp("published")
+    torch.save({"state_dict": random_state(16, 1, 64, embedding=8)}, folder / "a.pth")
+    export.write(export.prepare(load(folder / "a.pth", heads=4)).graph, folder / "a.nir")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared_once() -> Iterator[None]:
+    """What commands compare with (`--check`): each checkpoint's file is prepared once, however many runs read it."""
+    from export import checking
+
+    prepare, kept = checking.prepare, {}
+
+    def once(checkpoint: Checkpoint, *more: Any) -> Prepared:
+        key = (checkpoint.path, *more)
+        if key not in kept:
+            kept[key] = prepare(checkpoint, *more)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checking, "prepare", once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import nir
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import energy.cli
@@ -22,17 +21,15 @@ from neuromorphic.runs import cli_shards, streaming
 from tests.neuromorphic.cluster.deadly import DeadlySimulation
 from tests.neuromorphic.cluster.tasks import MARKS
 from tests.neuromorphic.execution.test_several_inputs import EARS, EYES, FILE
-from tests.spikeclip.published import random_state
+
+pytestmark = pytest.mark.usefixtures("prepared_once")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(published_files, tmp_path_factory):
     """A small random encoder and labelled images, with the arguments of each command but for its files."""
     folder = tmp_path_factory.mktemp("place")
-    torch.save({"state_dict": random_state(16, 1, 64, embedding=8)}, folder / "a.pth")
-    checkpoint = [folder / "a.pth", "--heads", "4"]
-    done = CliRunner().invoke(export.cli.app, [*map(str, checkpoint), "-o", str(folder / "a.nir")])
-    assert done.exit_code == 0, done.output
+    graph, checkpoint = published_files / "a.nir", [published_files / "a.pth", "--heads", "4"]
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (8, 32, 32, 3), np.uint8), rng.integers(0, 10, 8)
     np.savez(folder / "images.npz", images=images, labels=labels)
@@ -40,9 +37,9 @@ def place(tmp_path_factory):
     integers = ["--precision", "loihi2", "--calibrate", "samples", "--calibration-images", 2]
     compared = ["--check", *checkpoint, "--backend", "fast"]
     commands = {
-        "simulate": (neuromorphic.cli.app, [folder / "a.nir", *shown, *integers, *compared]),
-        "floats": (neuromorphic.cli.app, [folder / "a.nir", *shown, "--backend", "fast"]),
-        "energy": (energy.cli.app, [folder / "a.nir", *shown]),
+        "simulate": (neuromorphic.cli.app, [graph, *shown, *integers, *compared]),
+        "floats": (neuromorphic.cli.app, [graph, *shown, "--backend", "fast"]),
+        "energy": (energy.cli.app, [graph, *shown]),
         "eval": (spikeclip.eval_cli.app, ["spike-driven-small", *shown]),
         "export": (export.cli.app, ["spike-driven-small", "--test", folder / "images.npz"]),
     }

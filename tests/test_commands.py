@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -284,3 +285,26 @@ def test_short_work_without_a_terminal_says_nothing(capsys):
     with console.progress_bar("Lava") as advance:
         advance(1, 2)
     assert capsys.readouterr().err == ""
+
+
+WITHOUT_READER = """
+import sys, time
+from spikeclip.console import console, results, refusals, typer
+try:
+    with refusals():
+        for _ in range(100):
+            results.print("a line")
+            time.sleep(0.001)
+        console.print("done")
+        raise typer.Exit(3)
+except typer.Exit as ended:
+    sys.exit(ended.exit_code)
+"""
+
+
+@pytest.mark.parametrize("reader", ["| head -1", "| true", ">&-"])
+def test_a_command_whose_output_nobody_reads_goes_on_to_its_end(reader):
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(WITHOUT_READER)} {reader}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (3, "done\n")
+    assert done.stdout == ("a line\n" if "head" in reader else "")

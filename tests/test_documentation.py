@@ -9,12 +9,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import typer
+from typer.core import TyperCommand
 from typer.main import get_command
 
 from spikeclip.commands import COMMANDS
@@ -36,6 +38,12 @@ def commands(page: Path) -> Iterator[str]:
     text = re.sub(r" *\\\n +", " ", page.read_text())
     shown = re.findall(r"^ {4}(?:\$ )?((?:\.venv/bin/)?spikeclip[ -].*|python docs/.*)$", text, re.MULTILINE)
     yield from (command for command in shown if not re.match(r"spikeclip-[\d.]+-", command))  # the wheel's name
+
+
+@cache
+def parser(name: str) -> TyperCommand:
+    """What reads the options of a command of that name."""
+    return get_command(import_module(COMMANDS[name].module).app)
 
 
 def words(command: str) -> list[str]:
@@ -64,13 +72,12 @@ def test_every_command_that_is_shown_has_its_options(page, command):
     assert name in COMMANDS
     if "..." in arguments:
         return
-    parsed = get_command(import_module(COMMANDS[name].module).app)
-    parsed.make_context(name, arguments)  # raises what typer says of an option that there isn't
+    parser(name).make_context(name, arguments)  # raises what typer says of an option that there isn't
 
 
 def test_a_command_that_is_not_there_would_be_found():
     with pytest.raises(Exception, match="No such option"):
-        get_command(import_module("neuromorphic.cli").app).make_context("simulate", ["a.nir", "--no-such-option"])
+        parser("simulate").make_context("simulate", ["a.nir", "--no-such-option"])
     assert issubclass(typer.BadParameter, Exception)
 
 
@@ -95,8 +102,8 @@ OF_OTHERS = {
 def test_every_option_in_a_sentence_is_there(page):
     known = {
         option
-        for command in COMMANDS.values()
-        for parameter in get_command(import_module(command.module).app).params
+        for name in COMMANDS
+        for parameter in parser(name).params
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
     named = re.findall(r"`[^`\n]*?(--[a-z][\w-]+)[^`\n]*`", page.read_text())

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "spikeclip": (
         "spikeclip",
-        *(f"neuromorphic.{room}" for room in ("errors", "arrays", "files", "lazy", "pages", "cluster")),
+        *(f"neuromorphic.{room}" for room in ("errors", "arrays", "files", "lazy", "tables", "pages", "cluster")),
     ),
     "export": (
         "export",
@@ -34,6 +34,7 @@ ROOMS = (
     "arrays",
     "files",
     "lazy",
+    "tables",
     "pages",
     "cluster",
     "ops",

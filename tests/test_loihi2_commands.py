@@ -1,41 +1,44 @@
 """The integers of the chip through the commands: quantised on the way or in a file, against PyTorch, on cores."""
 
 import json
+import shutil
 
 import numpy as np
 import onnxruntime
 import pytest
-import torch
 from typer.testing import CliRunner
 
-import export.cli
 import neuromorphic.cli
 import neuromorphic.inspection.cli
 from neuromorphic.ir.trace import Trace
 from spikeclip.data import load_images
 from spikeclip.preprocess import stated_resize
-from tests.spikeclip.published import random_state
 from tests.test_refusals import refused
 
 SHOWN = ["--images", "samples", "--limit", "2", "--backend", "reference"]
 INTEGERS = ["--precision", "loihi2"]
+pytestmark = pytest.mark.usefixtures("prepared_once")
+
 CALIBRATED = [*INTEGERS, "--calibrate", "samples", "--calibration-images", "3"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with a published checkpoint of 16 channels and the graph that it becomes."""
-    folder = tmp_path_factory.mktemp("loihi2")
-    torch.save({"state_dict": random_state(16, 1, 64, embedding=8)}, folder / "a.pth")
-    exported = CliRunner().invoke(export.cli.app, [str(folder / "a.pth"), "--heads", "4", "-o", str(folder / "a.nir")])
-    assert exported.exit_code == 0, exported.output
-    return folder
+def folder(published_files, tmp_path_factory):
+    """A folder of its own with a published checkpoint of 16 channels and the graph that it becomes."""
+    return shutil.copytree(published_files, tmp_path_factory.mktemp("loihi2") / "files")
 
 
 def simulate(*arguments):
     result = CliRunner().invoke(neuromorphic.cli.app, [str(a) for a in arguments])
     assert result.exit_code == 0, result.output
     return result.output
+
+
+@pytest.fixture(scope="module")
+def quantised(folder):
+    """The file of its integers."""
+    simulate(folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", folder / "i.nir")
+    return folder / "i.nir"
 
 
 def test_a_graph_is_quantised_checked_placed_and_written(folder):
@@ -82,16 +85,12 @@ def test_integers_run_in_lava(folder):
     assert "0 mismatches; 1 of 1 predictions agree" in said
 
 
-def test_a_quantised_file_still_runs_in_floats(folder):
-    simulate(folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", folder / "f.nir")
-    assert "spikes (rate" in simulate(folder / "f.nir", *SHOWN)
+def test_a_quantised_file_still_runs_in_floats(quantised):
+    assert "spikes (rate" in simulate(quantised, *SHOWN)
 
 
-def test_a_quantised_file_is_inspected(folder):
-    simulate(folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", folder / "i.nir")
-    result = CliRunner().invoke(
-        neuromorphic.inspection.cli.app, [str(folder / "i.nir"), "--json", str(folder / "i.json")]
-    )
+def test_a_quantised_file_is_inspected(folder, quantised):
+    result = CliRunner().invoke(neuromorphic.inspection.cli.app, [str(quantised), "--json", str(folder / "i.json")])
     assert result.exit_code == 0, result.output
     assert "loihi2: quantised per layer on 3 images" in result.output
     assert "can leave them in the worst case" in result.output
@@ -102,12 +101,11 @@ def test_a_quantised_file_is_inspected(folder):
     assert set(proven) == {node["name"] for node in found["nodes"] if node["neurons"]}
 
 
-def test_what_does_not_fit_is_refused(folder):
+def test_what_does_not_fit_is_refused(folder, quantised):
     app = neuromorphic.cli.app
     refused(app, folder / "a.nir", *SHOWN, *INTEGERS, words=["a.nir", "is not quantised; expected --calibrate SPEC"])
     refused(app, folder / "a.nir", *SHOWN, "--calibrate", "samples", words=["expected --precision loihi2"])
-    simulate(folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", folder / "twice.nir")
-    refused(app, folder / "twice.nir", *SHOWN, *CALIBRATED, words=["twice.nir", "is quantised already"])
+    refused(app, quantised, *SHOWN, *CALIBRATED, words=["i.nir", "is quantised already"])
     nowhere = folder / "none" / "q.nir"
     refused(app, folder / "a.nir", *SHOWN, *CALIBRATED, "--save-quantized", nowhere, words=["q.nir", "folder"])
 

@@ -62,6 +62,18 @@ class Presented(nn.Module):
         return result
 
 
+class Averaged(nn.Module):
+    """A network that returns `[B, T, classes]`, averaged over time as its authors evaluate it."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.net(x).mean(1)
+        return result
+
+
 def multi_step(net: nn.Module) -> nn.Module:
     """The same with every layer in step mode m."""
     functional.set_step_mode(net, "m")
@@ -109,12 +121,21 @@ def public(folder: Path, path: str) -> ModuleType:
 SMALL = {"img_size_h": 32, "img_size_w": 32, "patch_size": 4, "in_channels": 3, "num_classes": 10, "mlp_ratios": 4}
 
 
-def _public_sdt(folder: Path, **settings: Any) -> nn.Module:
-    sys.path.insert(0, str(folder / "Spike-Driven-Transformer"))
+def _package(folder: Path, name: str) -> Any:
+    """A module of a clone whose files import each other by names that those of other clones have too."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
     try:
-        kind = importlib.import_module("model.spikeformer").SpikeDrivenTransformer
+        return importlib.import_module(name)
     finally:
         sys.path.pop(0)
+        for new in set(sys.modules) - before:
+            if str(getattr(sys.modules[new], "__file__", None)).startswith(str(folder)):
+                del sys.modules[new]
+
+
+def _public_sdt(folder: Path, **settings: Any) -> nn.Module:
+    kind = _package(folder / "Spike-Driven-Transformer", "model.spikeformer").SpikeDrivenTransformer
     sizes = {**SMALL, "embed_dims": 48, "num_heads": 4, "depths": 1, "T": 4, "pooling_stat": "0011"}
     made: nn.Module = kind(**{**sizes, **settings})
     return made
@@ -132,6 +153,26 @@ def _public_sew(folder: Path, connection: str) -> nn.Module:
     block = {"up_kernel_size": 1, "num_blocks": 1, "block_type": "sew", "k_pool": 2}
     config = [{**block, "channels": c, "mid_channels": c} for c in (8, 8, 8, 16, 16, 16, 16)]
     net: nn.Module = public(folder, "Spike-Element-Wise-ResNet/cifar10dvs/smodels.py").ResNetN(config, 10, connection)
+    return net
+
+
+def _public_ms(folder: Path) -> nn.Module:
+    models = public(folder, "MS-ResNet/models/MS_ResNet.py")
+    net: nn.Module = models.ResNet_origin_18(models.BasicBlock_18, [1, 1, 1, 1], 10)
+    return net
+
+
+def _public_tet(folder: Path) -> nn.Module:
+    models = _package(folder / "temporal_efficient_training", "models.resnet_models")
+    net: nn.Module = models.ResNet(models.BasicBlock, [1, 1, 1])
+    net.T = 4
+    return Averaged(net)
+
+
+def _public_stbp(folder: Path) -> nn.Module:
+    models = _package(folder / "STBP-simple", "model")
+    models.steps = 2  # a name that its code reads and no file of it has
+    net: nn.Module = models.MNISTNet()
     return net
 
 
@@ -258,6 +299,9 @@ PUBLIC: dict[str, Network] = {
     "SDT V2, public": Network(_public_sdt_v2, IMAGE),
     "SEW-ResNet ADD, public, DVS": _dvs(lambda folder: _public_sew(folder, "ADD"), axes="BTCHW"),
     "SEW-ResNet AND, public, DVS": _dvs(lambda folder: _public_sew(folder, "AND"), axes="BTCHW"),
+    "MS-ResNet, public": Network(_public_ms, IMAGE, time_steps=6),
+    "TET ResNet, public": Network(_public_tet, LITTLE),
+    "STBP, public": Network(_public_stbp, (2, 1, 28, 28, 2), "BCHWT", 2),
 }  # fmt: skip
 """Models of public repositories, from clones."""
 

@@ -14,7 +14,7 @@ def groups_of(lowering: Lowering, module: nn.Module) -> dict[str, int]:
     Those of a convolution of the module are what it declares, whatever its values; kernels that stand for sums have the
     groups that they were made with.
     """
-    parameters = dict(module.named_parameters())
+    parameters = dict(module.named_parameters(remove_duplicate=False))
     found: dict[str, int] = {}
     for index, name in lowering.names.items():
         operation = lowering.context.nodes[index].operation

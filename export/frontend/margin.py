@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import neuromorphic.ops as ops
 from export.frontend.door import PreparedModule
 from export.frontend.neurons.stepping import Stepping
-from export.frontend.recording import rest, watched
+from export.frontend.recording import made_in, rest, watched
 from export.populations import thresholds
 from neuromorphic.analysis.partial_sums import partial_sums
 from neuromorphic.cluster.ranges import batches
@@ -77,7 +77,7 @@ def margins(prepared: PreparedModule, frames: NDArray[np.float32], batch: int = 
             rest(module)
             for _, shadow in shadows.values():
                 shadow.reset()
-            with torch.no_grad(), watched(module, prepared.places, dtype):
+            with torch.no_grad(), watched(module, prepared.places, dtype), made_in(dtype):
                 module(prepared.inputs.tensor(frames[images], dtype))
     errors = errors_of(prepared)
     nearest: dict[str, float] = {}

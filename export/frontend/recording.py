@@ -83,13 +83,25 @@ def record_module(
     for images in batches(len(frames), batch):
         part = frames[images]
         rest(module)
-        with watched(module, places, dtype) as seen, torch.backends.nnpack.flags(enabled=False):
+        quiet = torch.backends.nnpack.flags(enabled=False)
+        with watched(module, places, dtype) as seen, made_in(dtype), quiet:
             result = module(inputs.tensor(part, dtype))
         results.append(tree_leaves(result)[0].double().numpy())
         for name, bits in _assembled(seen, places, shapes, len(part), time_steps).items():
             kept[name].append(bits)
     joined = np.concatenate(results, axis=0 if images_first else 1)
     return ModuleRecording({name: SpikeTrain(np.concatenate(kept[name]), shapes[name]) for name in kept}, joined)
+
+
+@contextmanager
+def made_in(dtype: torch.dtype) -> Iterator[None]:
+    """Inside the context, tensors that code makes without a word on their type, as by `torch.zeros`, get the dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def rest(module: nn.Module) -> None:

@@ -71,6 +71,8 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
     root = copy.deepcopy(module).eval().requires_grad_(False)
     for path in neurons:
         replace_module(root, path, _Opaque(path, root.get_submodule(path), neurons[path].time_axis))
+    # Code that reshapes its input in place, as `x.unsqueeze_(1)`, reshapes a copy.
+    root.register_forward_pre_hook(lambda module, args: (args[0].clone(),))
     leaves = frozenset(path for path, part in root.named_modules() if path and not any(True for _ in part.children()))
     try:
         # Which line of the module's code each call stands in takes an eighth of the time, and writing Python code of

@@ -150,6 +150,10 @@ class Graph(Shown):
                     waiting += [source] if passes(self.nodes[source]) else []
         return frozenset(found)
 
+    def assuming(self, *sentences: str) -> "Graph":
+        """The same graph, of which some more is taken for granted."""
+        return replace(self, metadata=replace(self.metadata, assumed=(*self.metadata.assumed, *sentences)))
+
     def with_operations(self, operations: Mapping[str, AnyOperation]) -> "Graph":
         """The same graph with other parameters: operations by node, each of the type that the node has.
 

@@ -197,8 +197,7 @@ class Trace(Shown):
         spikes = {name: SpikeTrain(train.bits[images], train.shape) for name, train in self.spikes.items()}
         membranes = None if self.membranes is None else {name: v[images] for name, v in self.membranes.items()}
         further = {name: values[images] for name, values in self.further.items()}
-        frames = None if self.frames is None else self.frames[images]
-        outputs = self.outputs[images]
+        frames, outputs = None if self.frames is None else self.frames[images], self.outputs[images]
         return replace(
             self, spikes=spikes, outputs=outputs, membranes=membranes, further=further, overflows=None, frames=frames
         )
@@ -225,7 +224,8 @@ class Trace(Shown):
                 survey(file, path)
                 version = file.attrs.get("format_version")
                 if version != FORMAT_VERSION:
-                    raise RefusedInput(f"{path}: trace format {version}; expected {FORMAT_VERSION}")
+                    kind = "is no trace" if version is None else f"trace format {version}"
+                    raise RefusedInput(f"{path}: {kind}; expected format {FORMAT_VERSION}, as of spikeclip-simulate -o")
                 if GROUP in file:
                     return cls._of_shards(path, parts_of(file, path, images))
                 outputs = np.asarray(file["outputs"][images], np.float32)
@@ -352,10 +352,9 @@ def _further(data: h5py.Dataset, images: slice, outputs: NDArray[np.float32], pa
 
 def _frames(data: h5py.Dataset, images: slice, outputs: NDArray[np.float32], path: Path) -> NDArray[np.uint8]:
     frames: NDArray[np.uint8] = np.asarray(data[images])
-    if frames.dtype != np.uint8 or frames.shape != (len(outputs), 32):
-        raise RefusedInput(
-            f"{path}: hashes of frames are {frames.dtype} {list(frames.shape)}; expected uint8 [{len(outputs)}, 32]"
-        )
+    found, expected = f"{frames.dtype} {list(frames.shape)}", f"uint8 [{len(outputs)}, 32]"
+    if found != expected:
+        raise RefusedInput(f"{path}: hashes of frames are {found}; expected {expected}")
     return frames
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.analysis.fusion import fused
+from neuromorphic.analysis.soft_resets import with_soft_resets
 from neuromorphic.analysis.streams import Stream, host_nodes, streams
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.frames import per_step, steps_of, still
@@ -316,7 +317,7 @@ class _Work:
 
 def prepared(graph: Graph) -> Graph:
     """`graph` in floats as the chip can have it: synapses read spikes, delays are no longer than a synapse's."""
-    filtering = relayed(unfiltered(graph))
+    filtering = relayed(unfiltered(with_soft_resets(graph)))
     host = host_nodes(filtering)
     products = [n.name for n in filtering.nodes.values() if isinstance(n.operation, Biased) and n.name not in host]
     return folded(fused(filtering, products))
@@ -351,7 +352,7 @@ def _said_of_frames(graph: Graph, frames: NDArray[np.float32]) -> Graph:
     if frames.any() or graph.metadata.preprocessing is not None:
         return graph
     note = "all calibration frames are zero: the input is taken for integers from -128 to 127, spikes among them"
-    return replace(graph, metadata=replace(graph.metadata, assumed=(*graph.metadata.assumed, note)))
+    return graph.assuming(note)
 
 
 def _reads_ahead(graph: Graph) -> bool:

@@ -260,6 +260,8 @@ def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
         values = values.swapaxes(0, 1)
     elif values.ndim == len(shape) + 2 and not one_sample:
         assumed += _axes(values.shape[:2], graph, path)
+    elif values.ndim == len(shape) + 1 and graph.metadata.time_steps in (None, len(values)):
+        assumed += (f"frames are taken for {len(values)} samples, each the same in every step, [N, ...]",)
     if ignored := sorted(arrays.keys() - {"frames", "labels", "label_names"}):
         assumed = (*assumed, f"{path.name} holds {', '.join(ignored)} too, which nothing reads (labels are `labels`)")
     labels, names = arrays.get("labels"), arrays.get("label_names", np.zeros(0, np.str_))

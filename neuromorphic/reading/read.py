@@ -37,6 +37,8 @@ def read_graph(path: str | Path, dt: float | None = None, asked: Asked | None = 
             or its graph is refused by `from_nir` or `from_layers`; or HDF5's library crashes or hangs on it.
     """
     path = Path(path)
+    if path.is_dir():
+        raise RefusedInput(f"{path}: is a folder; expected a .nir graph")
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file; expected a .nir graph")
     check_kind(path)

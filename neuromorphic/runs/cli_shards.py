@@ -25,6 +25,7 @@ from neuromorphic.ir.parity import ROUNDING, Mismatch, NodeParity, NumberParity,
 from neuromorphic.ir.totals import SpikeCount, Totals
 from neuromorphic.ir.trace import FORMAT_VERSION, SpikeTrain, Trace
 from neuromorphic.ir.trace_shards import file_of, folder_of, write_index
+from neuromorphic.loihi2.scheme import KEY
 from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import image_size
 from neuromorphic.runs.cli_inputs import Inputs, Selection, frames_of
@@ -214,6 +215,8 @@ def runner_of(
 
     size = None if heads is None else image_size(floats)
     runner = torch_runner(checkpoint, floats, graph, heads=heads, image_size=size, labels=labels)
+    if graph is not floats and KEY not in floats.metadata.document:  # quantised here
+        runner.check_parameters()
     return runner, chosen.own_images(runner.preprocessing, floats, found)
 
 

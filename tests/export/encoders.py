@@ -1,13 +1,15 @@
 """Checkpoints to export: random encoders of the package, and small modules of a user's own."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
-from spikeclip.checkpoint import Checkpoint
+import export
+from spikeclip.checkpoint import Checkpoint, load
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder, SpikeClip
 from spikeclip.preprocess import Preprocessing
@@ -71,6 +73,12 @@ def published(seed: int, **sizes: Any) -> Encoder:
                 module.running_mean.normal_(0, 10)
                 module.running_var.uniform_(-4, 3).exp_()
     return encoder.eval().requires_grad_(False)
+
+
+@cache
+def prepare_shipped(name: str) -> export.Prepared:
+    """A shipped checkpoint, prepared once for all tests of a process."""
+    return export.prepare(load(name))
 
 
 def checkpoint(encoder: nn.Module, channels: int, seed: int = 0, **preprocessing: Any) -> Checkpoint:

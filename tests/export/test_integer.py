@@ -3,11 +3,10 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import export
-import spikeclip
 from export.integer import integer_model, record_batches, record_integer
 from export.integer_layers import IntegerConv, IntegerLif
 from neuromorphic.execution import reference
@@ -18,7 +17,8 @@ from neuromorphic.reading.frames import encode
 from spikeclip.config import SpikeClipConfig
 from spikeclip.encoder import Encoder
 from spikeclip.errors import RefusedInput
-from tests.export.encoders import checkpoint, published
+from tests.drawn import drawn
+from tests.export.encoders import checkpoint, prepare_shipped, published
 from tests.export.integers import by_hand, parameters
 
 
@@ -80,7 +80,7 @@ def test_a_quantised_encoder_equals_the_reference():
 
 
 def test_the_shipped_encoder_equals_the_reference():
-    prepared = export.prepare(spikeclip.load("spike-driven-small"))
+    prepared = prepare_shipped("spike-driven-small")
     graph = by_hand(from_nir(prepared.graph))
     assert_equal(integer_model(prepared, parameters(graph)), graph, frames(0, size=32))
 
@@ -97,6 +97,7 @@ def test_batches_change_nothing():
     assert images == slice(4, 6)
 
 
+@drawn(100)
 @given(
     decay=st.integers(0, 4095) | st.sampled_from([4096 - 2**k for k in range(13)]),
     threshold=st.integers(0, 2**17 - 1),
@@ -108,7 +109,6 @@ def test_batches_change_nothing():
         max_size=8,
     ),
 )
-@settings(max_examples=400, deadline=None)
 def test_its_neuron_is_that_of_the_arithmetic(decay, threshold, mantissa, exponent, stream):
     one = (1, 1, 1)
     operation = LoihiLif(decay, *(np.full(one, n, np.int32) for n in (threshold, mantissa)), exponent)

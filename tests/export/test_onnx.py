@@ -9,7 +9,6 @@ from safetensors.torch import save
 from spikingjelly.activation_based import layer
 
 import export
-import spikeclip
 from export.onnx.builder import write
 from export.onnx.model import build
 from neuromorphic.execution.reference import run as reference
@@ -17,7 +16,7 @@ from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.reading.build import from_nir
 from spikeclip.config import SpikeClipConfig
 from spikeclip.errors import RefusedInput
-from tests.export.encoders import CLASSES, Custom, checkpoint, conv, lif, published, seeded
+from tests.export.encoders import CLASSES, Custom, checkpoint, conv, lif, prepare_shipped, published, seeded
 from tests.export.onnx_runs import assert_equal, assert_recorded, run
 from tests.export.parity import images
 
@@ -94,7 +93,7 @@ def test_membranes_exactly_at_the_threshold():
 @pytest.mark.parametrize("name", ["spike-driven-small", "paper-small"])
 def test_shipped_checkpoints(name, photographs):
     """Against torch: 256 CIFAR-10 images where the tests have them, else the samples."""
-    prepared = export.prepare(spikeclip.load(name))
+    prepared = prepare_shipped(name)
     pixels = photographs(32, 256).images
     model = build(prepared, spikes=True)
     compared = 0

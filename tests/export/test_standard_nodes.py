@@ -118,7 +118,7 @@ def cases(draw):
     return heads, d, size, settings_, frames
 
 
-@drawn(100)
+@drawn(40)
 @given(cases())
 def test_spikes_are_those_of_the_definition(case):
     heads, d, size, neurons, frames = case

@@ -8,13 +8,13 @@ import torch
 
 import export
 import neuromorphic
-import spikeclip
 from export.integer import integer_model, record_integer
 from neuromorphic.execution.reference import run_in_batches
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.loihi2.quantise import quantise
 from spikeclip.checkpoint import shipped
 from spikeclip.data import load_images
+from tests.export.encoders import prepare_shipped
 
 
 def torch_trace(prepared, graph, frames):
@@ -24,11 +24,10 @@ def torch_trace(prepared, graph, frames):
 
 
 def assert_three_agree(name, spec, limit):
-    checkpoint = spikeclip.load(name)
-    prepared = export.prepare(checkpoint)
+    prepared = prepare_shipped(name)
     graph = neuromorphic.from_nir(prepared.graph, name)
     assert all(graph.metadata.certificate["nodes"][node.name]["exact"] for node in graph.populations)
-    images = load_images(spec, checkpoint.config.image_size, limit)
+    images = load_images(spec, prepared.checkpoint.config.image_size, limit)
     frames = neuromorphic.encode(graph, images.images)
     torch_run = torch_trace(prepared, graph, frames)
     neurons = sum(node.neurons for node in torch_run.spikes.values())
@@ -46,10 +45,9 @@ def assert_three_agree(name, spec, limit):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", shipped())
 def test_every_spike_and_membrane_agrees_in_integers(name):
-    checkpoint = spikeclip.load(name)
-    prepared = export.prepare(checkpoint)
+    prepared = prepare_shipped(name)
     graph = neuromorphic.from_nir(prepared.graph, name)
-    images = load_images("samples", checkpoint.config.image_size).images
+    images = load_images("samples", prepared.checkpoint.config.image_size).images
     whole, _ = quantise(graph, neuromorphic.encode(graph, images))
     frames = neuromorphic.encode(whole, images[:4])
     numbers = {node.name: {**vars(node.operation), "sources": node.sources} for node in whole.nodes.values()}

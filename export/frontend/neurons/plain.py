@@ -1,43 +1,24 @@
 """Neurons written out in plain PyTorch: modules of the user's own that take currents to spikes.
 
 Their code may be of any form: a loop over time around a custom autograd function, membranes in lists or in place, time
-as the first, the second or the last axis.  So they are read by what they do.  The least current that makes one fire in
-its first step is its threshold h (an input of 1 brings v 1).  What the second step needs after a current below h, and
-after one above it, tells what v keeps and what a spike does to it:
-
-    v = k v + x        a spike where v >= h (or v > h); then v = 0, or v = v - h, at once or one step late, or nothing
-
-A reading is used only if the module sends the very spikes of its equation on random currents of the shape that the
-network gives it, below and far above h.  A module that is no such neuron but sends spikes all the same is refused.
+as the first, the second or the last axis.  So they are read by what they do (`measuring`).
 """
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from export.frontend.neurons import norse, snntorch, spikingjelly
-from export.frontend.neurons.equations import Neurons, Reset
+from export.frontend.neurons.equations import Neurons
+from export.frontend.neurons.measuring import measured
 from spikeclip.errors import RefusedInput
 
 LIBRARIES = frozenset({"torch", "torchvision", "timm", "einops", "spikingjelly", "snntorch", "norse"})
 """Packages whose modules are no neurons, or read by their parameters."""
-
-SCALES = (0.5, 1.5, 6.0)
-"""Random currents that a reading is checked on, of their thresholds."""
-
-BELOW, ABOVE = 0.75, 1.6180339887
-"""Currents of the first step, of the threshold: the second tells resets apart for any k."""
-
-TINY, LARGEST = 2.0**-20, 2.0**16
-"""Between them thresholds are looked for: a comparison with 0 is a part of neurons."""
-
-SMALL = 4
-"""Elements along the axes of the tensors that a reading is made on; it is checked on whole ones."""
 
 
 class PlainNeurons(nn.Module):
@@ -93,7 +74,7 @@ def with_plain_neurons(module: nn.Module, example: Tensor, time_steps: int) -> t
     counts, inside = Counter[str](), tuple[str, ...]()
     for path, shapes in _shapes(module, candidates, example).items():
         original = candidates[path]
-        found = None if path.startswith(inside) else _read(original, path, shapes, time_steps)
+        found = None if path.startswith(inside) else measured(original, path, shapes, time_steps)
         if found is None:
             continue
         inside = (*inside, f"{path}.")
@@ -111,27 +92,30 @@ def _said(neurons: Neurons) -> str:
 
 
 def _candidates(module: nn.Module) -> dict[str, nn.Module]:
-    """Modules that could be such neurons: of no library, without weights, and without a library's neurons inside."""
-
-    def of_library(part: nn.Module) -> bool:
-        kinds = (kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module)
-        return any(kind.__module__.split(".")[0] in LIBRARIES for kind in kinds) or _is_read(part)
-
+    """Modules that could be such neurons: of no library, without weights, neither inside nor around a library's."""
+    known = tuple(f"{path}." for path, part in module.named_modules() if _is_librarys(part))
     return {
         path: part
         for path, part in module.named_modules()
         if path
-        and not of_library(part)
+        and not path.startswith(known)
+        and not _is_of_library(part)
         and all(parameter.numel() == 1 for parameter in part.parameters())
-        and not any(_is_read(inner) for inner in part.modules())
+        and not any(_is_librarys(inner) for inner in part.modules())
     }
 
 
-def _is_read(part: nn.Module) -> bool:
+def _is_of_library(part: nn.Module) -> bool:
+    kinds = (kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module)
+    return any(kind.__module__.split(".")[0] in LIBRARIES for kind in kinds)
+
+
+def _is_librarys(part: nn.Module) -> bool:
+    """Whether a module is a neuron of a library, or of its form: one that is read by its parameters, or refused."""
     try:
         return any(reader(part, "") is not None for reader in (spikingjelly.read, snntorch.read, norse.read))
     except RefusedInput:
-        return False
+        return _is_of_library(part)
 
 
 def _shapes(module: nn.Module, candidates: dict[str, nn.Module], example: Tensor) -> dict[str, list[tuple[int, ...]]]:
@@ -156,204 +140,3 @@ def _shapes(module: nn.Module, candidates: dict[str, nn.Module], example: Tensor
     except Exception:
         return {}
     return {path: shapes for path, shapes in seen.items() if shapes and path not in odd}
-
-
-# --- one module
-
-
-@dataclass(frozen=True)
-class _Probe:
-    """A module of the user's, run from rest.
-
-    Attributes:
-        module: the user's.
-        shape: of what it reads in one call.
-        time_axis: of `shape`; None for one call per time step.
-        time_steps: T.
-    """
-
-    module: nn.Module
-    shape: tuple[int, ...]
-    time_axis: int | None
-    time_steps: int
-
-    @property
-    def count(self) -> int:
-        """Neurons and images."""
-        size = torch.Size(self.shape).numel()
-        return size if self.time_axis is None else size // self.time_steps
-
-    def spikes(self, currents: Tensor) -> Tensor | None:
-        """Of currents `[T, count]`: bool of the same shape; None where the module returns anything else.
-
-        Raises whatever the module does.
-        """
-        own: Any = copy.deepcopy(self.module)
-        if self.time_axis is None:
-            found = [own(x) for x in currents.view(self.time_steps, *self.shape)]
-            if not all(isinstance(y, Tensor) and y.shape == self.shape for y in found):
-                return None
-            sent = torch.stack(found)
-        else:
-            lead = list(self.shape)
-            del lead[self.time_axis]
-            sent = own(currents.view(self.time_steps, *lead).movedim(0, self.time_axis).contiguous())
-            if not isinstance(sent, Tensor) or sent.shape != torch.Size(self.shape):
-                return None
-            sent = sent.movedim(self.time_axis, 0)
-        sent = sent.reshape(self.time_steps, -1)
-        return sent != 0 if bool(((sent == 0) | (sent == 1)).all()) else None
-
-    def fires(self, *steps: Tensor | float) -> Tensor:
-        """Whether the last of some currents, one step after the other from rest, makes a spike: bool `[n]`."""
-        values = [torch.as_tensor(x, dtype=torch.float64).reshape(-1) for x in steps]
-        size = max(len(value) for value in values)
-        flat = torch.stack([value.expand(size) for value in values])
-        results = []
-        for start in range(0, size, self.count):
-            part = flat[:, start : start + self.count]
-            currents = torch.zeros(self.time_steps, self.count, dtype=torch.float64)
-            currents[: len(steps), : part.shape[1]] = part
-            sent = self.spikes(currents)
-            if sent is None:
-                raise _NoNeuron
-            results.append(sent[len(steps) - 1, : part.shape[1]])
-        return torch.cat(results)
-
-    def least(self, *before: float, low: float, high: float) -> float:
-        """The least current, in float64, that makes a spike behind others; `low` is silent, `high` fires."""
-        if bool(self.fires(*before, low)[0]) or not bool(self.fires(*before, high)[0]):
-            raise _NoNeuron
-        while True:
-            grid = torch.linspace(low, high, 66, dtype=torch.float64)[1:-1].clamp(low, high)
-            grid = grid[(grid > low) & (grid < high)]
-            if not len(grid):
-                return high
-            fired = self.fires(*before, grid)
-            first = int(fired.int().argmax()) if bool(fired.any()) else len(grid)
-            high = float(grid[first]) if first < len(grid) else high
-            low = float(grid[first - 1]) if first else low
-
-
-class _NoNeuron(Exception):
-    """A module that is none of these neurons."""
-
-
-def _read(module: nn.Module, path: str, shapes: list[tuple[int, ...]], time_steps: int) -> Neurons | None:
-    """The equation of a module that is called on tensors of `shapes`; None of one that sends no spikes.
-
-    Raises:
-        RefusedInput: it sends spikes, but by no equation of those above.
-    """
-    refused = False
-    for axis in _time_axes(shapes, time_steps):
-        probe = _Probe(module, shapes[0], axis, time_steps)
-        try:
-            sent = probe.spikes(_random(probe, 2 ** torch.linspace(-6, 12, probe.count, dtype=torch.float64)))
-            if sent is None or not bool(sent.any()) or bool(sent.all()):
-                continue
-            refused = True
-            found = _parameters(_smaller(probe))
-        except _NoNeuron:
-            continue
-        except Exception:
-            continue
-        whole = (replace(probe, shape=shape) for shape in dict.fromkeys(shapes))
-        if all(_same(each, found) for each in whole):
-            return replace(found, multi_step=axis is not None, time_axis=axis or 0)
-    if refused:
-        raise RefusedInput(
-            f"module {path!r} ({type(module).__name__}) sends spikes by no equation that is known here; expected a "
-            "module that holds its membranes itself: v = k v + x, a spike where v reaches a threshold above 0, and "
-            "then v = 0, v less the threshold, or neither"
-        )
-    return None
-
-
-def _time_axes(shapes: list[tuple[int, ...]], time_steps: int) -> Iterator[int | None]:
-    """Where the time axis may be: the first, second or last axis of a call, or none where there is a call a step."""
-    first = shapes[0]
-    for axis in dict.fromkeys((0, 1, len(first) - 1)):
-        if axis < len(first) > 1 and all(axis < len(shape) and shape[axis] == time_steps for shape in shapes):
-            yield axis
-    if len(shapes) == time_steps and len(set(shapes)) == 1:
-        yield None
-
-
-def _random(probe: _Probe, scale: float | Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    numbers = torch.rand(probe.time_steps, probe.count, dtype=torch.float64, generator=generator)
-    return scale * 2 * (numbers - 0.4)
-
-
-def _smaller(probe: _Probe) -> _Probe:
-    """The same on a small tensor, if the module takes such."""
-    sizes = (n if i == probe.time_axis else min(n, SMALL) for i, n in enumerate(probe.shape))
-    small = replace(probe, shape=tuple(sizes))
-    try:
-        return probe if small.spikes(torch.zeros(probe.time_steps, small.count, dtype=torch.float64)) is None else small
-    except Exception:
-        return probe
-
-
-def _parameters(probe: _Probe) -> Neurons:
-    """The equation by what it takes to fire.
-
-    Raises:
-        _NoNeuron: it takes something else.
-    """
-    threshold = _clean(probe.least(low=0.0, high=LARGEST))
-    if not threshold > TINY:
-        raise _NoNeuron
-    at_threshold = bool(probe.fires(threshold)[0])
-    below, above = BELOW * threshold, ABOVE * threshold
-    if probe.time_steps == 1:
-        return Neurons(1.0, 1.0, threshold, Reset.HARD, at_threshold=at_threshold)
-    reach = {"low": -4 * threshold, "high": 4 * threshold}
-    kept = _clean((threshold - probe.least(below, **reach)) / below)
-    if not 0 <= kept <= 1:
-        raise _NoNeuron
-    left = threshold - probe.least(above, **reach)
-    resets = {
-        Reset.HARD: 0.0,
-        Reset.SOFT: kept * (above - threshold),
-        Reset.SOFT_LATE: kept * above - threshold,
-        Reset.NONE: kept * above,
-    }
-    fitting = [kind for kind, value in resets.items() if abs(left - value) < 1e-9 * threshold]
-    if not fitting:
-        raise _NoNeuron
-    return Neurons(1 - kept, 1.0, threshold, fitting[0], at_threshold=at_threshold)
-
-
-def _clean(value: float) -> float:
-    """The decimal of ten digits that a number is but for rounding; the number itself where it is none."""
-    short = float(f"{value:.10g}")
-    return short if abs(value - short) <= 1e-13 * abs(value) or abs(value) < 1e-13 else value
-
-
-def _same(probe: _Probe, neurons: Neurons) -> bool:
-    """Whether a module sends the spikes of an equation, on random currents of three scales."""
-    for scale in SCALES:
-        currents = _random(probe, scale * neurons.threshold)
-        sent = probe.spikes(currents)
-        if sent is None or not torch.equal(sent, _stepped(neurons, currents)):
-            return False
-    return True
-
-
-def _stepped(neurons: Neurons, currents: Tensor) -> Tensor:
-    """The spikes of the equation, bool `[T, n]`, of currents in float64."""
-    v, fired, spikes = torch.zeros_like(currents[0]), torch.zeros_like(currents[0]), []
-    for current in currents:
-        v = (1 - neurons.decay) * v + current
-        if neurons.reset is Reset.SOFT_LATE:
-            v = v - neurons.threshold * fired
-        spike = v >= neurons.threshold if neurons.at_threshold else v > neurons.threshold
-        fired = spike.double()
-        if neurons.reset is Reset.HARD:
-            v = v * (1 - fired)
-        elif neurons.reset is Reset.SOFT:
-            v = v - neurons.threshold * fired
-        spikes.append(spike)
-    return torch.stack(spikes)

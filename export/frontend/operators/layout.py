@@ -48,6 +48,14 @@ _MOVING = (
     aten.channel_shuffle.default,
 )
 
+_IN_PLACE = {
+    aten.unsqueeze_.default: aten.unsqueeze.default,
+    aten.squeeze_.dim: aten.squeeze.dim,
+    aten.transpose_.default: aten.transpose.int,
+    aten.t_.default: aten.t.default,
+}
+"""Operators that lay a tensor out anew where it is, with those that return the result."""
+
 _KEEPING = (
     aten.contiguous.default,
     aten.clone.default,
@@ -121,15 +129,15 @@ def _joiner(operator: Callable[..., Tensor]) -> Callable[..., Any]:
             columns += [term.node for term in part.terms if term.node not in columns]
         terms = []
         for node in columns:
-            found = [[term for term in part.terms if term.node == node] for part in parts]
-            for layer in range(max(len(f) for f in found)):
+            found = [[t for t in part.terms if t.node == node and bool((t.code >= 0).any())] for part in parts]
+            for layer in range(max(1, *(len(f) for f in found))):
                 pieces = [f[layer] if layer < len(f) else None for f in found]
                 codes = [
                     torch.full(part.shape, ABSENT) if t is None else t.code
                     for t, part in zip(pieces, parts, strict=True)
                 ]
                 factors = [ONE if t is None else t.factor for t in pieces]
-                given = [t.factor for t in pieces if t is not None]
+                given = [t.factor for t in pieces if t is not None] or [ONE]
                 if all(f.ndim == 0 and float(f) == float(given[0]) for f in given):
                     factor = given[0]
                 else:
@@ -154,7 +162,8 @@ def _as_signal(context: Context, part: Any, parts: list[Any]) -> Signal:
     if not isinstance(part, Tensor):
         raise context.refused("joins a product of spikes with other values")
     other = next(p for p in parts if isinstance(p, Signal))
-    return Signal(tuple(part.shape), (Term(other.terms[0].node, torch.full(part.shape, ABSENT), ONE),), part.double())
+    constant = part.double() if bool(part.any()) else None
+    return Signal(tuple(part.shape), (Term(other.terms[0].node, torch.full(part.shape, ABSENT), ONE),), constant)
 
 
 def copy(context: Context, x: Any, values: Any, **settings: Any) -> Signal:
@@ -172,13 +181,27 @@ def assign(context: Context, x: Any, values: Any, dim: int, index: int) -> Signa
     return stacked
 
 
+def filled_like(context: Context, x: Signal, value: float = 0.0, **settings: Any) -> Tensor:
+    """A constant of a signal's shape, as `zeros_like` makes to be written into."""
+    return torch.full(x.shape, value)
+
+
+def new_zeros(context: Context, x: Signal, size: Any, **settings: Any) -> Tensor:
+    """Zeros beside a signal."""
+    return torch.zeros(size)
+
+
 _split, _stack = _splitter(aten.unbind.int), _joiner(aten.stack.default)
 
 TABLE: dict[Any, Callable[..., Any]] = {
     **{operator: _mover(operator) for operator in _MOVING},
+    **{operator: _mover(same) for operator, same in _IN_PLACE.items()},
     **dict.fromkeys(_KEEPING, keep),
     **{operator: _splitter(operator) for operator in _SPLITTING},
     **{operator: _joiner(operator) for operator in _JOINING},
+    aten.zeros_like.default: filled_like,
+    aten.full_like.default: filled_like,
+    aten.new_zeros.default: new_zeros,
     aten.copy.default: copy,
     aten.select_scatter.default: assign,
 }

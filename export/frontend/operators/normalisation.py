@@ -68,5 +68,22 @@ def _alone(context: Context, x: Signal, scale: Tensor, shift: Tensor, path: str)
     return at_tokens(context, channels_last, parameters).laid_out(lambda codes: codes.movedim(-1, 1))
 
 
-TABLE: dict[Any, Callable[..., Any]] = {aten.batch_norm.default: batch_norm}
+def evaluated(
+    context: Context,
+    x: Signal,
+    gain: Tensor | None,
+    offset: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    momentum: float,
+    eps: float,
+) -> tuple[Signal, None, None]:
+    """The same as torch writes it where a module writes into tensors, with statistics of the batch that none reads."""
+    return batch_norm(context, x, gain, offset, mean, variance, False, momentum, eps), None, None
+
+
+TABLE: dict[Any, Callable[..., Any]] = {
+    aten.batch_norm.default: batch_norm,
+    aten._native_batch_norm_legit_no_training.default: evaluated,
+}
 """The lowering of each operator."""

@@ -175,6 +175,24 @@ def adaptive_average_pool(context: Context, x: Signal, size: Any) -> Signal:
     return _sum_windows(context, x, kernel, Window(stride=kernel), 1 / prod(kernel))
 
 
+def average_pool_3d(context: Context, x: Signal, kernel: Any, stride: Any = (), padding: Any = 0, *rest: Any) -> Signal:
+    """An average over windows `(1, n, m)` of `[T, B, C, H, W]`, which are windows of a map."""
+    sizes, steps, pads = ([v] * 3 if isinstance(v, int) else list(v) for v in (kernel, stride or kernel, padding))
+    if (sizes[0], steps[0], pads[0]) != (1, 1, 0) or len(x.shape) != 5:
+        raise context.refused(f"averages over windows of {sizes}; expected 1 along the first dimension, of five")
+    maps = x.laid_out(lambda codes: codes.flatten(0, 1))
+    made = average_pool(context, maps, sizes[1:], steps[1:], pads[1:], *rest)
+    return made.laid_out(lambda codes: codes.reshape(*x.shape[:2], *codes.shape[1:]))
+
+
+def adaptive_average_pool_3d(context: Context, x: Signal, size: Sequence[int]) -> Signal:
+    """`y = Σ x / n` over the windows that divide the maps of `[T, B, C, H, W]` into `size[1:]` parts."""
+    if size[0] != x.shape[-3] or len(x.shape) != 5:
+        raise context.refused(f"averages {list(x.shape[-3:])} into {list(size)} parts; expected its maps alone")
+    made = adaptive_average_pool(context, x.laid_out(lambda codes: codes.flatten(0, 1)), size[1:])
+    return made.laid_out(lambda codes: codes.reshape(*x.shape[:2], *codes.shape[1:]))
+
+
 def adaptive_max_pool(context: Context, x: Signal, size: Any) -> Any:
     """`y = max x` over the windows that divide a map into `size` parts."""
     height, width = x.shape[-2:]
@@ -208,8 +226,10 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.max_pool3d.default: max_pool_3d,
     aten.max_pool3d_with_indices.default: _first_of_pair(max_pool_3d),
     aten.avg_pool2d.default: average_pool,
+    aten.avg_pool3d.default: average_pool_3d,
     aten.avg_pool1d.default: average_pool_1d,
     **dict.fromkeys((aten.adaptive_avg_pool2d.default, aten._adaptive_avg_pool2d.default), adaptive_average_pool),
+    **dict.fromkeys((aten.adaptive_avg_pool3d.default, aten._adaptive_avg_pool3d.default), adaptive_average_pool_3d),
     aten.adaptive_max_pool2d.default: adaptive_max_pool,
 }
 """The lowering of each operator."""

@@ -10,7 +10,7 @@ from neuromorphic.execution.reference import run
 from neuromorphic.reading.build import from_nir
 from spikeclip.errors import RefusedInput
 from tests.export.frontend import written_out
-from tests.export.frontend.parity import assert_same, prepare
+from tests.export.frontend.parity import assert_same, lively, prepare
 
 READ = {
     "TimeFirst": (0.75, 0.5, Reset.HARD, False),
@@ -109,3 +109,51 @@ def test_modules_that_send_other_numbers_stay_as_they_are():
     net = network("TimeFirst")
     net.conv = nn.Sequential(net.conv, Halved())
     assert_same(prepare(net, 3, 6, 6))
+
+
+class Published(nn.Module):
+    """What published code does around such neurons: layers under two names, tensors filled step by step, 3D pools."""
+
+    def __init__(self, steps: int = 4) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.steps, self.conv, self.norm = steps, nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.stem = nn.Sequential(self.conv, self.norm)
+        self.first, self.second, self.last = (written_out.TimeFirst() for _ in range(3))
+        self.next, self.fc = nn.Conv2d(4, 6, 3, padding=1), nn.Linear(6, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x.unsqueeze_(0)
+        frames = torch.zeros(self.steps, *x.shape[1:])
+        for step in range(self.steps):
+            frames[step] = x[0]
+        y = torch.zeros_like(self.conv(frames.flatten(0, 1))).unflatten(0, (self.steps, -1))
+        for step in range(self.steps):
+            y[step] = self.stem(frames[step])
+        y = nn.functional.avg_pool3d(self.first(y), (1, 2, 2), stride=(1, 2, 2))
+        z = self.second(torch.stack([self.next(each) for each in y]))
+        z = nn.functional.adaptive_avg_pool3d(z, (None, 2, 2))
+        z = nn.functional.adaptive_avg_pool3d(z, (None, 1, 1)).flatten(2)
+        return self.last(self.fc(z))
+
+
+def test_code_as_it_is_published_around_such_neurons_is_the_same():
+    prepared = prepare(lively(Published()), 3, 8, 8)
+    assert set(assert_same(prepared).nodes) == {"first", "second", "last"}
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        (lambda x: nn.functional.avg_pool3d(x, 2), r"avg_pool3d.*windows of \[2, 2, 2\]"),
+        (lambda x: nn.functional.adaptive_avg_pool3d(x, 1), r"adaptive_avg_pool3d.*into \[1, 1, 1\] parts"),
+    ],
+)
+def test_averages_over_channels_or_time_and_maps_are_refused(pool, words):
+    class Pooled(written_out.Network):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return pool(self.first(self.conv(x).unsqueeze(0).repeat(self.steps, 1, 1, 1, 1)))
+
+    with pytest.raises(RefusedInput, match=words):
+        prepare(Pooled(written_out.TimeFirst).eval(), 3, 6, 6)

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from neuromorphic.analysis.fingerprint import check_trace
 from neuromorphic.analysis.rounding import certify
 from neuromorphic.analysis.soft_resets import in_one, with_soft_resets
+from neuromorphic.errors import RefusedInput
 from neuromorphic.execution import fast
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.parity import compare
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.lava.stock_limits import refusals
+from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.ops import Interval, SoftIf, SoftLif, Sums
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import DT, metadata
@@ -101,6 +103,11 @@ def test_lava_runs_soft_resets_spike_for_spike(settings_):
 
 def test_lavas_own_processes_refuse_them_by_name():
     assert any("node 'a' takes off what a spike costs" in reason for reason in refusals(looped(), stock=True))
+
+
+def test_the_chips_integers_refuse_them_by_name():
+    with pytest.raises(RefusedInput, match=r"node 'a' takes off what a spike costs; .*node 'b' takes off"):
+        quantise(looped(), frames())
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,15 @@ NUMBERS = np.arange(11)
 EXPECTED = [(int(NUMBERS[part].sum()), np.sqrt(NUMBERS[part])) for part in SHARDS]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patient():
+    """Dask gives up on a worker that a busy machine takes half a minute to start; these don't decide by the clock."""
+    import dask
+
+    with dask.config.set({f"distributed.comm.timeouts.{each}": "1200s" for each in ("connect", "tcp")}):
+        yield
+
+
 def ran(sharing=None, task=None, told=None, **more):
     progress = (lambda *done: told.append(done)) if told is not None else (lambda *done: None)
     return sharded(

@@ -38,7 +38,7 @@ def run(folder, *arguments):
     )
     environment["PYTHONPATH"] = str(folder.parent)
     command = [sys.executable, str(folder / "network.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

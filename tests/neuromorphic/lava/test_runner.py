@@ -63,13 +63,20 @@ neuromorphic.lava.child.main()
 """
 
 
+def living(status):
+    """Whether a process lives on: one that SIGKILL waits for takes its time on a busy machine, but is over."""
+    lines = dict(line.split(":", 1) for line in status.splitlines())
+    pending = int(lines["SigPnd"], 16) | int(lines["ShdPnd"], 16)
+    return lines["State"].split()[0] not in "ZX" and not pending >> signal.SIGKILL - 1 & 1
+
+
 def processes(mark):
     """Living processes that were started with this mark in their environment."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            state = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-            if state not in "ZX" and f"{MARK}={mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+            status = (entry / "status").read_text(errors="replace")
+            if living(status) and f"{MARK}={mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
         except OSError:
             continue
@@ -149,8 +156,8 @@ def test_a_death_while_lava_starts_is_an_error_long_before_the_limit(tmp_path, m
 
 
 def test_a_layer_that_hangs_is_an_error_after_the_limit(tmp_path, mark):
-    with pytest.raises(SimulationFailed, match="made no step for 4 s"):
-        run_marked(sabotaged(tmp_path, "time.sleep(600)"), mark, silence=4)
+    with pytest.raises(SimulationFailed, match="made no step for 2 s"):
+        run_marked(sabotaged(tmp_path, "time.sleep(600)"), mark, silence=2)
 
 
 def test_the_whole_time_can_be_limited(mark):
@@ -158,7 +165,8 @@ def test_the_whole_time_can_be_limited(mark):
         run_marked([sys.executable, "-c", "import os, time; os.fork(); time.sleep(600)"], mark, timeout=1)
 
 
-def test_a_command_that_ignores_sigterm_is_killed(tmp_path, mark):
+def test_a_command_that_ignores_sigterm_is_killed(tmp_path, mark, monkeypatch):
+    monkeypatch.setattr(keeper, "GRACE", 0.5)
     script = tmp_path / "stubborn.py"
     script.write_text(
         "import os, signal, time\n"

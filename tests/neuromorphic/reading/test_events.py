@@ -290,6 +290,16 @@ def test_time_first_swaps_the_axes(tmp_path: Path, time_first: bool) -> None:
     assert find_frames(graph_of(3, time_steps=5), tmp_path / "x.npy").assumed == ()
 
 
+@pytest.mark.parametrize(("steps", "said"), [(None, True), (5, True), (4, False)])
+def test_frames_without_time_are_said_to_stay_where_they_may_be_the_steps_of_one_sample(
+    tmp_path: Path, steps: int | None, said: bool
+) -> None:
+    np.save(tmp_path / "x.npy", np.ones((5, 3), np.float32))
+    found = find_frames(graph_of(3, time_steps=steps), tmp_path / "x.npy")
+    assert found.values.shape == (5, 3)
+    assert found.assumed == ("frames are taken for 5 samples, each the same in every step, [N, ...]",) * said
+
+
 @pytest.mark.parametrize(("largest", "said"), [(2**24, 0), (2**24 + 1, 1), (2**24 + 2, 0), (-(2**24) - 1, 1)])
 def test_whole_numbers_that_float32_rounds_are_said(tmp_path: Path, largest: int, said: int) -> None:
     np.save(tmp_path / "x.npy", np.array([[[0, 1, 2]], [[3, 4, largest]]]))

@@ -103,9 +103,7 @@ def test_it_plays_to_the_end(browser, page):
     browser.open(page, 1440)
     browser.evaluate("document.getElementById('play').click() ?? 0")
     assert browser.evaluate("document.getElementById('play').textContent") == "Stop"
-    end = time.monotonic() + 60
-    while browser.evaluate("document.getElementById('play').textContent") == "Stop":
-        assert time.monotonic() < end
+    while browser.evaluate("document.getElementById('play').textContent") == "Stop":  # pytest's own limit ends it
         time.sleep(0.2)
     assert browser.evaluate("document.getElementById('moment').value === document.getElementById('moment').max")
 

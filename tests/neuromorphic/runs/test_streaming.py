@@ -8,12 +8,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-import export.cli
 import neuromorphic.cli
 import neuromorphic.ir.trace
 from neuromorphic.errors import RefusedInput
@@ -29,20 +27,16 @@ from neuromorphic.runs import streaming
 from spikeclip.data import load_images
 from spikeclip.preprocess import stated_resize
 from tests.neuromorphic.graphs import small_net
-from tests.spikeclip.published import random_state
+
+pytestmark = pytest.mark.usefixtures("prepared_once")
 
 IMAGES = 3
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
+@pytest.fixture
+def published(published_files):
     """A small random encoder: its graph, and the arguments that name its checkpoint."""
-    folder = tmp_path_factory.mktemp("published")
-    checkpoint = [str(folder / "a.pth"), "--heads", "4"]
-    torch.save({"state_dict": random_state(16, 1, 64, embedding=8)}, folder / "a.pth")
-    done = CliRunner().invoke(export.cli.app, [*checkpoint, "-o", str(folder / "a.nir")])
-    assert done.exit_code == 0, done.output
-    return folder / "a.nir", checkpoint
+    return published_files / "a.nir", [str(published_files / "a.pth"), "--heads", "4"]
 
 
 def simulated(monkeypatch, folder, arguments, size, some=streaming.SOME):
