@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import spikeclip
+from benchmarks.trained.networks import SEWResNet, frames
 from export import prepare, write
 from spikeclip.checkpoint import load
 from tests.neuromorphic.graphs import small_net
@@ -47,6 +48,9 @@ def fill(place: Path, page: str) -> None:
     if page == "deploy":
         netx.write(place / "network.net", *(netx.dense(2 * random.integers(-20, 21, n)) for n in ((9, 12), (4, 9))))
         np.save(place / "spikes.npy", random.integers(0, 2, (3, 8, 12)).astype(np.float32))
+        torch.save(SEWResNet().state_dict(), place / "sew.pt")
+        for name in ("training", "test"):
+            np.save(place / f"{name}.npy", frames(random.integers(0, 256, (2, 32, 32, 3), np.uint8)))
 
 
 def _cifar(folder: Path, random: np.random.Generator) -> None:
@@ -75,7 +79,7 @@ def _their_graph(place: Path, random: np.random.Generator) -> None:
 
 
 def _their_events(place: Path, random: np.random.Generator) -> None:
-    for digit in "07":
+    for digit in "03":
         folder = place / "N-MNIST" / "Test" / digit
         folder.mkdir(parents=True)
         (folder / "00001.bin").write_bytes(atis([(*random.integers(0, 6, 2), i % 2, 900 * i) for i in range(5)]))

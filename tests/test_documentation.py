@@ -94,6 +94,8 @@ OF_OTHERS = {
     "--chip",
     "--counts",
     "--random",
+    "--total",
+    "--again",
 }
 """Options in sentences that aren't of our commands: of pip, of a deployed folder, of benchmarks and scripts."""
 

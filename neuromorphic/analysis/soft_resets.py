@@ -94,11 +94,11 @@ def _loop(graph: Graph, readers: Mapping[str, list[str]], threshold: Node) -> _L
     operation = membrane.operation
     if not isinstance(operation, Li | Integrator) or (threshold.of(Threshold).threshold < operation.start).any():
         return None
-    ways = (_way_back(graph, readers, threshold, membrane, graph.nodes[name]) for name in membrane.sources)
-    return next((loop for loop in ways if loop is not None), None)
+    closed = (_closed_by(graph, readers, threshold, membrane, graph.nodes[name]) for name in membrane.sources)
+    return next((loop for loop in closed if loop is not None), None)
 
 
-def _way_back(
+def _closed_by(
     graph: Graph, readers: Mapping[str, list[str]], threshold: Node, membrane: Node, last: Node
 ) -> _Loop | None:
     """The loop that `last` closes, one of what the membranes read; None if it closes none."""

@@ -179,7 +179,7 @@ def test_misspelt_options_and_numbers_out_of_range_are_usage_errors(option, valu
         ({"labels": "nowhere.npz"}, ["nowhere.npz", "no such file"]),
         ({"test": "nowhere"}, ["'nowhere'", "no such file or folder"]),
         ({"preset": "spike-driven-huge"}, ["spike-driven-huge", "expected one of spike-driven-tiny"]),
-        ({"output": "nowhere/a.safetensors"}, ["nowhere/a.safetensors", "can't be written"]),
+        ({"output": "nowhere/a.safetensors"}, ["nowhere/a.safetensors", "its folder does not exist"]),
         ({"schedule": "many"}, ["'many'", "expected STEPSxEPOCHS"]),
         ({"device": "tpu"}, ["'tpu'", "expected 'auto', 'cpu' or 'cuda'"]),
         ({"precision": "fp8"}, ["'fp8'", "expected 'auto', 'float32' or 'bf16'"]),

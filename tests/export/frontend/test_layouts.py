@@ -42,6 +42,10 @@ TAKEN = {
     "zeros in front of a vector": lambda net, s: torch.cat([zeros(s, 5), s.flatten(2)], 2),
     "zeros behind a matrix": lambda net, s: torch.cat([net.every(s.flatten(2)), zeros(s, 5)], 2),
     "zeros behind a convolution": lambda net, s: torch.cat([at_each(net.same, s), zeros(s, 2, 3, 3)], 2),
+    "a convolution of zeros in channels": lambda net, s: at_each(
+        net.same, torch.cat([s[:, :, :2], zeros(s, 2, 3, 3)], 2)
+    ),
+    "a matrix of zeros in a vector": lambda net, s: net.every(torch.cat([zeros(s, 5), s.flatten(2)[..., 5:]], 2)),
     "a vector backwards": lambda net, s: net.every(s.flatten(2)) + s.flatten(2).flip(-1),
     "channels backwards": lambda net, s: at_each(net.same, s) - s.flip(2),
     "columns first": lambda net, s: net.every(s.flatten(2)) + s.transpose(-1, -2).flatten(2),
@@ -101,11 +105,6 @@ def test_matrices_behind_a_sum_over_time():
 
 
 REFUSED = {
-    "a convolution": (
-        lambda net, s: at_each(net.same, torch.cat([s[:, :, :2], zeros(s, 2, 3, 3)], 2)),
-        "constant added",
-    ),
-    "a matrix": (lambda net, s: net.every(torch.cat([zeros(s, 5), s.flatten(2)[..., 5:]], 2)), "constant added"),
     "a sum": (lambda net, s: torch.cat([zeros(s, 4, 1, 3), s], 3).sum(2), "with gaps"),
     "one less half a spike": (lambda net, s: s[:, :, :2] * (1 - 0.5 * s[:, :, 2:]), "expected spikes"),
     "one less factors of channels": (
