@@ -1,7 +1,10 @@
 """What README and docs name and don't make themselves, small: data sets, checkpoints and other people's files."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +14,6 @@ import torch
 from PIL import Image
 
 import spikeclip
-from benchmarks.trained.networks import SEWResNet, frames
 from export import prepare, write
 from spikeclip.checkpoint import load
 from tests.neuromorphic.graphs import small_net
@@ -23,6 +25,17 @@ ROOT = Path(__file__).parent.parent
 
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RELATED = ("airliner", "minivan", "robin", "tabby", "impala", "beagle", "bullfrog", "sorrel", "liner", "garbage_truck")
+
+
+_THEIR_TRAINED_NETWORK = """
+import numpy, torch
+from benchmarks.trained.networks import SEWResNet, frames
+torch.manual_seed(0)
+torch.save(SEWResNet().state_dict(), "sew.pt")
+pixels = numpy.random.default_rng(0).integers(0, 256, (2, 2, 32, 32, 3), numpy.uint8)
+numpy.save("training.npy", frames(pixels[0]))
+numpy.save("test.npy", frames(pixels[1]))
+"""
 
 
 def fill(place: Path, page: str) -> None:
@@ -48,9 +61,9 @@ def fill(place: Path, page: str) -> None:
     if page == "deploy":
         netx.write(place / "network.net", *(netx.dense(2 * random.integers(-20, 21, n)) for n in ((9, 12), (4, 9))))
         np.save(place / "spikes.npy", random.integers(0, 2, (3, 8, 12)).astype(np.float32))
-        torch.save(SEWResNet().state_dict(), place / "sew.pt")
-        for name in ("training", "test"):
-            np.save(place / f"{name}.npy", frames(random.integers(0, 256, (2, 32, 32, 3), np.uint8)))
+        # In a process of its own: the benchmark replaces torchvision, among others.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", _THEIR_TRAINED_NETWORK], cwd=place, env=environment, check=True)
 
 
 def _cifar(folder: Path, random: np.random.Generator) -> None:

@@ -214,7 +214,7 @@ class _Planner:
         return settings, arrays
 
     def _paths(self, population: Node) -> Iterator[_Path]:
-        """All ways from spikes or frames to a population."""
+        """All paths from spikes or frames to a population."""
         waiting: list[tuple[Node, Node | None, int]] = [(population, None, 0)]
         while waiting:
             node, synapses, wait = waiting.pop()
