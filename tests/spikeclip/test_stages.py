@@ -138,13 +138,17 @@ def resumed(run, recipe, epoch, **more):
     return again
 
 
-@pytest.mark.parametrize("name", STAGES)
+RESUMED = [*(pytest.param(name, marks=pytest.mark.slow) for name in ("align", "published")), "budget", "dual"]
+"""The budget is an alignment with one state more, and the published recipe a dual stage with other numbers."""
+
+
+@pytest.mark.parametrize("name", RESUMED)
 def test_a_resumed_run_gives_the_same_weights_to_the_bit(run, through, name):
     again = resumed(run, STAGES[name], 4)
     assert same(again.model.state_dict(), through(name)[0].model.state_dict())
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", RESUMED)
 def test_a_resumed_run_with_kept_features_gives_the_same_weights_to_the_bit(run, tmp_path, name):
     recipe, kept = replace(STAGES[name], schedule=((1, 1), (2, 2))), tmp_path / "features.npz"
     once = run(recipe, "through.safetensors", cache=kept)

@@ -46,8 +46,18 @@ def frames(graph, images, seed=0):
     return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("models", ["fused", "stock", "compiled"])
-@pytest.mark.parametrize("build", [small_net, spike_driven, published])
+SLOW = pytest.mark.slow  # the other graphs have all of its nodes
+
+
+@pytest.mark.parametrize(
+    ("build", "models"),
+    [
+        (small_net, "fused"), (spike_driven, "fused"), (published, "fused"),
+        (spike_driven, "stock"), (published, "stock"), (spike_driven, "compiled"),
+        pytest.param(small_net, "stock", marks=SLOW), pytest.param(small_net, "compiled", marks=SLOW),
+        pytest.param(published, "compiled", marks=SLOW),
+    ],
+)  # fmt: skip
 def test_lava_equals_the_reference(build, models, monkeypatch):
     graph = integers(from_nir(build()))
     if models == "compiled":

@@ -115,22 +115,28 @@ def published():
     )
 
 
-@pytest.mark.parametrize("models", ["fused", "stock"])
-@pytest.mark.parametrize("build", [small_net, spike_driven, published])
+@pytest.mark.parametrize(
+    ("build", "models"),
+    [
+        (small_net, "fused"), (spike_driven, "fused"), (published, "fused"),
+        (spike_driven, "stock"), (published, "stock"),
+        pytest.param(small_net, "stock", marks=pytest.mark.slow),  # the others have all of its nodes
+    ],
+)  # fmt: skip
 def test_equals_the_reference(build, models):
     graph = from_nir(build())
     x = frames(graph, 3)
     assert_equal(simulate(graph, x, models=models), run(graph, x))
 
 
-@pytest.mark.parametrize("batch", [1, 2, 5, 7])
+@pytest.mark.parametrize("batch", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5)), 2, 7])
 def test_any_batch_gives_the_same_trace(batch):
     graph = from_nir(small_net())
     x = frames(graph, 5)
     assert_equal(simulate(graph, x, batch=batch), run(graph, x))
 
 
-@pytest.mark.parametrize("models", ["fused", "stock"])
+@pytest.mark.parametrize("models", ["fused", pytest.param("stock", marks=pytest.mark.slow)])
 def test_takes_a_frame_for_every_step(models):
     graph = from_nir(small_net(time_steps=3))
     x = frames(graph, 2, steps=3)
