@@ -114,7 +114,7 @@ run_in_batches = joined(traces)
 
 
 def _side_by_side(task: Callable[[slice], Trace], parts: Iterator[slice], cores: int) -> Iterator[Trace]:
-    """What `task` makes of each part, in their order, on so many cores; on one, what takes the parts waits meanwhile."""
+    """What `task` makes of each part, in their order, on so many cores; on one, without a thread beside it."""
     if cores == 1:
         yield from map(task, parts)
         return
