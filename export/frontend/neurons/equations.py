@@ -80,6 +80,21 @@ class Neurons:
     recurrence: Recurrence | None = None
     time_axis: int = 0
 
+    def spikes(self, currents: Tensor) -> Tensor:
+        """Spikes of currents `[T, n]` in float64, from rest: bool `[T, n]`; no synaptic current, no recurrence."""
+        v, fired, spikes = torch.full_like(currents[0], self.rest), torch.zeros_like(currents[0], dtype=torch.bool), []
+        for current in currents:
+            v = v + self.decay * (self.rest - v) + self.gain * current
+            if self.reset is Reset.SOFT_LATE:
+                v = v - self.threshold * fired
+            fired = v >= self.threshold if self.at_threshold else v > self.threshold
+            if self.reset is Reset.HARD:
+                v = torch.where(fired, self.rest, v)
+            elif self.reset is Reset.SOFT:
+                v = v - self.threshold * fired
+            spikes.append(fired)
+        return torch.stack(spikes)
+
     def checked(self, key: str) -> "Neurons":
         """The same.
 

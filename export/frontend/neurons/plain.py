@@ -137,6 +137,6 @@ def _shapes(module: nn.Module, candidates: dict[str, nn.Module], example: Tensor
         own.get_submodule(path).register_forward_pre_hook(keep(path), with_kwargs=True)
     try:
         own(example)
-    except Exception:
+    except Exception:  # the user's own code: tracing meets it again, and says where
         return {}
     return {path: shapes for path, shapes in seen.items() if shapes and path not in odd}

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from export.frontend.neurons.equations import Neurons, Reset
+from export.frontend.neurons.equations import Neurons
 from spikeclip.errors import RefusedInput
 
 STEPS, COUNT = 16, 256
@@ -35,19 +35,7 @@ def check_equation(module: Any, neurons: Neurons, key: str, name: str) -> None:
         found = own(currents) if neurons.multi_step else torch.stack([own(current) for current in currents])
     except Exception as error:  # the user's own code
         raise RefusedInput(f"module {key!r}: {what} raises {type(error).__name__}: {error}") from error
-    if not torch.equal(found, _spikes(neurons, currents)):
+    if not torch.equal(found, neurons.spikes(currents).double()):
         raise RefusedInput(
             f"module {key!r}: {what} computes something else than {name} of the same parameters; expected its equation"
         )
-
-
-def _spikes(neurons: Neurons, currents: torch.Tensor) -> torch.Tensor:
-    v = torch.full_like(currents[0], neurons.rest)
-    spikes = []
-    for current in currents:
-        v = v + neurons.decay * (neurons.rest - v) + neurons.gain * current
-        fired = v >= neurons.threshold if neurons.at_threshold else v > neurons.threshold
-        after = torch.full_like(v, neurons.rest) if neurons.reset is Reset.HARD else v - neurons.threshold
-        v = torch.where(fired, after, v)
-        spikes.append(fired.double())
-    return torch.stack(spikes)
