@@ -106,10 +106,10 @@ def _in_chunks(graph: Graph, trace: Trace, events: Events, always: frozenset[str
 def _rests_after(node: Node, trace: Trace, images: slice) -> Mask:
     """Neurons that are at rest again after each step, whatever arrived: bool `[images, T, *shape]`."""
     neurons = node.of(Neurons)
-    if neurons.leaks and neurons.rests_after_spike and not neurons.current_lasts:
+    if neurons.leaks and neurons.rests_after_spike and not neurons.filters_current:
         return trace.spikes[node.name].unpack(images.start, images.stop)
     frames = trace.outputs[images].shape[:2]
-    return np.full((*frames, *node.shape), not neurons.leaks and not neurons.current_lasts)
+    return np.full((*frames, *node.shape), not neurons.leaks and not neurons.filters_current)
 
 
 def driven(graph: Graph) -> frozenset[str]:

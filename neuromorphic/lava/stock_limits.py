@@ -36,6 +36,9 @@ LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
 """Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits, where no current outlasts its step."""
 
 
+SUBTRACTS = "subtracts with its spikes; Lava's own neurons are set to 0"
+
+
 def largest_current(current_decay: int) -> int:
     """The largest synaptic input that Lava's u wraps rightly, whatever is left of u by then."""
     left = STATE_LIMIT // 2**ALIGNMENT if current_decay < UNITY else 0
@@ -66,17 +69,19 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
         case Membranes():
             yield f"{where} sends its membranes; no process of Lava's does, expected fused models"
         case Lif() | If() | CubaLif() as neurons:
-            if biased and neurons.current_lasts:
+            if biased and neurons.filters_current:
                 yield f"{where} filters a bias; Lava's neurons add theirs behind the filter, expected none"
             if neurons.subtracts:
-                yield f"{where} subtracts its threshold; Lava's neurons are set to 0, expected fused models"
+                yield f"{where} {SUBTRACTS}, expected fused models"
             # A gain is brought into the threshold.
             least = min(float(values.min()) for key, values in vars(neurons).items() if key in ("gain", "weight"))
             if least <= 0:
                 yield f"{where} has a gain or weight of {least:g}; expected more than 0"
         case SoftLif() | SoftIf():
-            yield f"{where} takes off what a spike costs; Lava's neurons are set to 0, expected fused models"
-        case LoihiLif(drive=drive, decay=decay, current_decay=current_decay):
+            yield f"{where} {SUBTRACTS}, expected fused models"
+        case LoihiLif(drive=drive, decay=decay, current_decay=current_decay, lowering=lowering):
+            if lowering is not None:
+                yield f"{where} {SUBTRACTS}, expected fused models"
             if np.ptp(decay) or np.ptp(current_decay):
                 yield f"{where} has several decays; a process of Lava's neurons has one, expected fused models"
             if biased:

@@ -166,7 +166,7 @@ class _Work:
         check_supported(unfactored)
         self.given = _said_of_frames(unfactored, frames)
         self.graph = rounded(self.given)
-        decays = {node.name: _decays_change(node, self.graph.nodes[node.name]) for node in graph.populations}
+        decays = {node.name: _decays_change(node, self.graph.nodes[node.name]) for node in self.given.populations}
         kept = [name for name, change in decays.items() if not change]
         whole = [name for name, change in decays.items() if change <= TOLERANCE]
         self.scheme = Scheme(granularity, 1.0, {}, {}, {}, {}, {}, record)
@@ -369,12 +369,12 @@ def _before_delays(graph: Graph) -> frozenset[str]:
 
 
 def _undriven(graph: Graph, units: Units) -> frozenset[str]:
-    """Synapses of neurons whose currents last and which no bias drives: one would take a neuron that always fires."""
+    """Synapses of neurons that filter currents and that no bias drives: one would take a neuron that always fires."""
     found: set[str] = set()
     for stream in streams(graph):
         forms = {name: units.normal(name) for name in stream.populations}
-        lasting = any(form.current_lasts for form in forms.values())
-        if lasting and not any(form.drive(units.biases[name]).any() for name, form in forms.items()):
+        filtered = any(form.filters_current for form in forms.values())
+        if filtered and not any(form.drive(units.biases[name]).any() for name, form in forms.items()):
             found.update(stream.synapses)
     return frozenset(found)
 
