@@ -22,7 +22,7 @@ from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.ops import AnyOperation, CubaLif, If, Lif, LoihiLif, SoftIf, SoftLif, Threshold
 from neuromorphic.ops.loihi import UNITY, Decay
-from neuromorphic.ops.widths import ALIGNMENT
+from neuromorphic.ops.widths import ALIGNMENT, THRESHOLD_BITS
 
 Floats = NDArray[np.float64]
 
@@ -249,7 +249,8 @@ def with_thresholds(neurons: FloatNeurons, counts: Floats, unit: float) -> Float
     form = normal("", neurons)
     threshold = (counts * form.gain * unit + neurons.start).astype(np.float32)
     if isinstance(neurons, SoftLif | SoftIf) and form.lowering is not None:
-        back = np.round(form.lowering / unit) * unit * _kept(form.decay)
+        count = np.minimum(np.round(form.lowering / unit), 2**THRESHOLD_BITS - 1)  # beyond it where none ever fires
+        back = count * unit * _kept(form.decay)
         return replace(neurons, threshold=threshold, back=back.astype(np.float32))
     return replace(neurons, threshold=threshold)
 

@@ -17,7 +17,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.gates import exact_unit, halvings
 from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, one_to_one, pooled_unit
-from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
+from neuromorphic.loihi2.populations import STEP, Normal, growth, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
 from neuromorphic.loihi2.whole import Numbers, magnitudes, reached, stated_units
 from neuromorphic.ops import Fixed, Linear, SelfAttention, Weighted
@@ -219,16 +219,28 @@ class Units:
         for name in stream.populations:
             form, x, arriving = self.normal(name), self.read[name], self.biases[name]
             drive = form.drive(arriving)
-            growth, _ = form.growth(self.time_steps)
+            grown, _ = form.growth(self.time_steps)
+            threshold, reach = form.threshold / form.gain, self._reach(name)
+            lowering = 0 if form.lowering is None else np.where(threshold < reach, form.lowering, 0)
             high, low = np.maximum(x.high + drive, 0).max(), np.minimum(x.low + drive, 0).min()
             least = max(
                 least,
-                float(max(high, -low)) * growth * STEP / (STATE_LIMIT - 1),
-                max(float(counts.max()) for counts in form.counts) / (2**THRESHOLD_BITS - 1),
+                float(max(high, -low)) * grown * STEP / (STATE_LIMIT - 1),
+                float(np.maximum(np.minimum(threshold, reach), lowering).max()) / (2**THRESHOLD_BITS - 1),
                 float(np.abs(form.bias(arriving)).max()) * STEP / (_widest_bias(stream, SHARE) * LARGEST_BIAS_SHIFT),
                 float(np.abs(drive).max()) / (_widest_drive(stream, SHARE) * 2.0**WEIGHT_EXPONENT),
             )
         return least
+
+    def _reach(self, name: str) -> Floats:
+        """What no v of a population exceeds in T steps, whatever the input, as an input that brings it at once.
+
+        A threshold beyond it may be as low as it: neither is ever passed.
+        """
+        form, arriving = self.normal(name), self.biases[name]
+        _, grown = growth(form.decay, form.current_decay, self.time_steps)
+        moved = np.maximum(self.read[name].high + form.drive(arriving), 0) + np.maximum(form.bias(arriving), 0)
+        return np.asarray(grown * moved)
 
     def _unsaturated(self, stream: Stream) -> float:
         """The least unit with which no v saturates where it matters in T steps, whatever the input.
@@ -238,11 +250,11 @@ class Units:
         least = 0.0
         for name in stream.populations:
             form, x = self.normal(name), self.read[name]
-            _, growth = form.growth(self.time_steps)
-            reached = -float(x.low.min()) * growth
+            _, grown = form.growth(self.time_steps)
+            reached = -float(x.low.min()) * grown
             if form.lowering is not None:
                 below = float((form.lowering - form.threshold / form.gain).max())
-                reached = max(reached + max(below, 0.0) * growth, float(x.high.max()) * growth)
+                reached = max(reached + max(below, 0.0) * grown, float(x.high.max()) * grown)
             least = max(least, reached * STEP / (STATE_LIMIT - 1))
         return least
 
