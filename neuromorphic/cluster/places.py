@@ -135,7 +135,7 @@ class Workers:
                 f"{self.jobs}: all ended before the run did; time limit, memory? Their words are in slurm-*.out, "
                 "or in the log-directory that the file names; --resume keeps finished shards"
             )
-        whose = "at the scheduler" if self.jobs is None else f"yet of {self.jobs}"
+        whose = "at the scheduler" if self.jobs is None else f"of {self.jobs}"
         logging.getLogger(__name__).warning("no worker %s; waiting", whose)
 
 

@@ -316,7 +316,7 @@ def test_a_run_whose_jobs_have_all_ended_ends_too(slurm, caplog, tmp_path):
     slurm("squeue", f"echo 170; test $(wc -l < {tmp_path}/squeue.called) -gt 2 || echo 17")
     with pytest.raises(SimulationFailed, match=r"1 job of slurm \(17\): all ended before the run did"):
         ran(Sharing(slurm.place, None))
-    assert [record.getMessage() for record in caplog.records] == ["no worker yet of 1 job of slurm (17); waiting"] * 2
+    assert [record.getMessage() for record in caplog.records] == ["no worker of 1 job of slurm (17); waiting"] * 2
     assert slurm.called("scancel") == ["17"]
 
 
