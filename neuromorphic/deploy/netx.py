@@ -185,7 +185,7 @@ class _Writer:
             )
         if np.any(lif.drive):
             self.reasons.append(f"{population.name} has a drive; expected none")
-        if lif.lowering is not None:
+        if not lif.rests_after_spike:
             self.reasons.append(f"{population.name} subtracts with its spikes; expected a reset to 0, which netx has")
         decays = [np.unique(each) for each in (lif.current_decay, lif.decay)]
         if any(len(each) > 1 for each in decays):

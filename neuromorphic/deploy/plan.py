@@ -200,7 +200,7 @@ class _Planner:
             self.reasons.append(f"{node.name} has several decays; expected one, which is what a process of Lava has")
         if np.any(lif.drive):
             self.reasons.append(f"{node.name} has a drive, biases in front of currents that last; expected none")
-        if lif.lowering is not None:
+        if not lif.rests_after_spike:
             self.reasons.append(
                 f"{node.name} subtracts with its spikes, which on the chip is a neuron of microcode of one's own; "
                 "expected a reset to a value, which is what Lava's processes have"
