@@ -103,13 +103,13 @@ GOOD = np.zeros((2, 8, 8, 3), np.uint8)
         ({"images": GOOD[:0]}, r"images are uint8 \[0, 8, 8, 3\]"),
         ({"images": GOOD, "labels": [0, 1, 2]}, r"labels are int64 \[3\]; expected integers \[2\]"),
         ({"images": GOOD, "labels": [0.0, 1.0]}, "labels are float64"),
-        ({"images": GOOD, "labels": [0, -1]}, "expected integers"),
+        ({"images": GOOD, "labels": [0, -1]}, r"a label is -1 \(sample 1\); expected the numbers of classes, from 0"),
         (
             {"images": GOOD, "labels": [0, 2], "label_names": ["a", "b"]},
-            r"a label is 2 \(image 1\); label_names has 2 names",
+            r"a label is 2 \(sample 1\); label_names has 2 names",
         ),
         ({"images": GOOD, "labels": [0, 1], "label_names": [[1, 2]]}, r"label_names are int64 \[1, 2\]"),
-        ({"images": GOOD, "labels": np.array([2**63, 0], np.uint64)}, "a label is 9223372036854775808; expected the"),
+        ({"images": GOOD, "labels": np.array([2**63, 0], np.uint64)}, r"a label is 9223372036854775808 \(sample 0\)"),
         ({"images": np.array([{}, {}], dtype=object)}, "holds Python objects"),
     ],
 )
