@@ -1,5 +1,6 @@
 import io
 
+import os
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -168,6 +169,16 @@ def test_images_beside_class_folders_are_refused(tmp_path):
     photograph(tmp_path / "y.png")
     with pytest.raises(RefusedInput, match="holds images and the folder dog"):
         load_images(str(tmp_path), 8)
+
+
+def test_what_only_looks_like_an_image_file_is_refused_and_may_be_left_out(tmp_path):
+    photograph(tmp_path / "cat" / "a.png")
+    os.mkfifo(tmp_path / "cat" / "b.png")  # which waits for a writer for ever
+    (tmp_path / "cat" / "c.png").mkdir()
+    (tmp_path / "cat" / "d.png").symlink_to("nowhere")
+    with pytest.raises(RefusedInput, match=r"b\.png: is no file that can be read; expected an image"):
+        load_images(str(tmp_path), 8)
+    assert load_images(str(tmp_path), 8, skip_broken=True).broken == ("cat/b.png", "cat/c.png", "cat/d.png")
 
 
 def test_folder_with_a_broken_image_is_refused_by_its_name(tmp_path):
