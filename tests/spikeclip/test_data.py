@@ -1,6 +1,6 @@
 import io
-
 import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
