@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.analysis.fusion import fused
 from neuromorphic.analysis.soft_resets import with_soft_resets
 from neuromorphic.analysis.streams import Stream, host_nodes, streams
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, check_choice
 from neuromorphic.execution.frames import per_step, steps_of, still
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import normalisation
@@ -98,6 +99,8 @@ def quantised(
         RefusedInput: the graph has neurons or sums that the chip does not have, by name; or numbers for which floats
             are too narrow.
     """
+    check_choice("granularity", granularity, get_args(Granularity))
+    check_choice("rounding", rounding, get_args(Rounding))
     with _naming(graph):
         return _quantised(graph, frames, granularity, rounding, progress)
 
