@@ -77,9 +77,9 @@ class PopulationProof:
         if self.proven:
             return f"{name}: u and v stay within 24 bits, whatever the input"
         return (
-            f"{name}: u of {self.wrapping} and v of {self.saturating} of {self.neurons} neurons can leave 24 bits in "
-            f"the worst case (neuron {list(self.worst)}; u {self.current[0]} to {self.current[1]}, v {self.membrane}"
-            f"{'' if self.highest is None else f' to {self.highest}'})"
+            f"{name}: u of {self.wrapping:,} and v of {self.saturating:,} of {self.neurons:,} neurons can leave 24 "
+            f"bits in the worst case (neuron {list(self.worst)}; u {self.current[0]:,} to {self.current[1]:,}, "
+            f"v {self.membrane:,}{'' if self.highest is None else f' to {self.highest:,}'})"
         )
 
 
