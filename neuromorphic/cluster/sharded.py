@@ -69,7 +69,7 @@ def sharded(
     stands: Callable[[int, R], bool] = always,
     progress: Progress = _silent,
 ) -> list[R]:
-    """What `task` makes of every shard, in their order.
+    """The results of `task` on every shard, in their order.
 
     Args:
         task: from what it is given, and whom it tells (images done, images of the shard), to a result.  It travels to
@@ -179,7 +179,7 @@ def _kept(packed: bytes) -> bytes:
 
 
 def _compute(packed: bytes, expected: dict[str, str], given: Any) -> Any:
-    """What a worker does with a shard.
+    """Run a shard on a worker.
 
     Raises:
         RefusedInput: it has another code than who asks, so that its sums might be others.
