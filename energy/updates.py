@@ -91,7 +91,7 @@ def spike_driven(graph: Graph) -> frozenset[str]:
                     quiet = False
                 case unknown:
                     assert_never(unknown)
-            if quiet and all(a.sender.name in events | found for way in arriving(graph, node) for a in way):
+            if quiet and all(a.sender.name in events | found for arrived in arriving(graph, node) for a in arrived):
                 found.add(node.name)
         more = len(found) > before
     return frozenset(found)

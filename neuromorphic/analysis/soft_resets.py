@@ -37,7 +37,7 @@ class _Loop:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What the neurons read from elsewhere."""
+        """Sources of the neurons outside the loop."""
         return tuple(source for source in self.membrane.sources if source != self.last.name)
 
     def neurons(self) -> Node:

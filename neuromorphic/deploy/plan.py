@@ -28,7 +28,7 @@ from neuromorphic.ops.matrices import matrix
 from neuromorphic.ops.widths import ALIGNMENT, DELAY_BITS, shift
 
 FRAMES = "frames"
-"""What synapses read that read the graph's input."""
+"""The source of synapses that read the graph's input."""
 
 MOST_WAIT = 2**DELAY_BITS - 1
 """Steps that synapses with delays wait besides their own."""
@@ -224,10 +224,10 @@ class _Planner:
         while waiting:
             node, synapses, wait = waiting.pop()
             for name in node.sources:
-                before, late = self.graph.nodes[name], wait + self.timing.delay[name, node.name]
+                before, waited = self.graph.nodes[name], wait + self.timing.delay[name, node.name]
                 match before.operation:
                     case ops.Source() | ops.Neurons():
-                        yield _Path(before, synapses, late)
+                        yield _Path(before, synapses, waited)
                     case ops.Nonlinear():
                         self.reasons.append(
                             f"{name} is a {before.operation.nir_name}, which no process of Lava's computes"
@@ -240,7 +240,7 @@ class _Planner:
                         if synapses is not None:
                             self.reasons.append(f"{synapses.name} reads currents ({name}); expected spikes")
                         else:
-                            waiting.append((before, before, late))
+                            waiting.append((before, before, waited))
                     case ops.Sink():
                         raise TypeError(f"node {name!r} is an output, and is read")
                     case unknown:

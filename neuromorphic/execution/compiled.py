@@ -57,7 +57,7 @@ def fits(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
 
 @dataclass
 class Ran(Generic[T]):
-    """What a batch caused.
+    """The results of a batch.
 
     Attributes:
         kept: what was made of the spikes of each population.
@@ -150,7 +150,7 @@ class Compiled:
         return first
 
     def _compute(self, node: Node, x: Array, ran: Ran[Any]) -> Array:
-        """What a node sends, of what its entry reads."""
+        """The output of a node, of what its entry reads."""
         operation, front = node.operation, self.fronts.get(self._entry(node).name)
         if node.name in self.neurons:
             return self._fire(node, front, x, ran)

@@ -1,4 +1,4 @@
-"""What Lava can't run: cycles without a schedule; and what its own processes, which also run on Loihi, lack."""
+"""Graphs that Lava can't run: cycles without a schedule; and what its own processes, those of Loihi too, lack."""
 
 from collections.abc import Iterator
 from typing import assert_never
@@ -61,7 +61,7 @@ def refusals(graph: Graph, *, stock: bool) -> list[str]:
 
 
 def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
-    """What Dense, Sparse, Conv and LIFReset can't compute of a node."""
+    """Reasons why Dense, Sparse, Conv and LIFReset can't compute a node."""
     where, biased = f"{graph.source}: node {node.name!r}", bool(biases(graph)[node.name].any())
     if node.spiking and not node.of(Neurons).rests_after_spike:
         yield f"{where} subtracts with its spikes; Lava's own neurons are set to 0, expected fused models"

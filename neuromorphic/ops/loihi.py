@@ -42,7 +42,7 @@ Decay = int | Int32
 """Of a population: one for all its neurons, or one for each."""
 
 UNITY: int = 2**DECAY_BITS
-"""What decays are counted of."""
+"""The whole that decays are counted of."""
 
 
 @final

@@ -130,7 +130,7 @@ class Li(Leaky, FloatMembranes):
         return Charging(self.gain, (self.decay,), self.leak)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """What decays from its leak towards others stays between them."""
+        """A membrane that decays from its leak towards others stays between them."""
         return Interval.between(self.leak, self.leak + self.gain * x.low, self.leak + self.gain * x.high)
 
 
@@ -180,6 +180,6 @@ class CubaLi(CurrentBased, FloatMembranes):
         return Charging(self.gain.astype(np.float64) * self.weight, (self.current_decay, self.decay), self.leak)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """What decays from its leak towards others stays between them."""
+        """A membrane that decays from its leak towards others stays between them."""
         reached = self.gain * self.weight
         return Interval.between(self.leak, self.leak + reached * x.low, self.leak + reached * x.high)
