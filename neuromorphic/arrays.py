@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput, first_line, shown
 
 ZIP = b"PK"
-"""What an `.npz` begins with: it is a zip archive."""
+"""First bytes of an `.npz`, which is a zip archive."""
 
 BEGINNING = 24
 """Bytes of another file that a message quotes."""

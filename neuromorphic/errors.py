@@ -17,7 +17,7 @@ class RefusedInput(ValueError):
 
 @contextmanager
 def named(source: object) -> Iterator[None]:
-    """What is refused inside is refused with the file's name before it."""
+    """Put the file's name before the sentence of a refusal inside."""
     try:
         yield
     except RefusedInput as error:

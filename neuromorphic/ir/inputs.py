@@ -20,7 +20,7 @@ Given = NDArray[np.float32] | Mapping[str, NDArray[Any]]
 
 
 def of_inputs(graph: Graph, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """What each input reads of `frames` `[..., *frame shape]`, by its name: `[..., *input shape]`, views of them."""
+    """The part of each input in `frames` `[..., *frame shape]`, by its name: `[..., *input shape]`, views of them."""
     if len(graph.inputs) == 1:
         return {graph.input: frames}
     found, start = {}, 0

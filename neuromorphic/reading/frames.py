@@ -65,7 +65,7 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class FrameOptions:
-    """What a file of frames leaves open.
+    """Settings that a file of frames leaves open.
 
     Attributes:
         bin: the length of a step, of events.
@@ -80,7 +80,7 @@ class FrameOptions:
 
 @dataclass(frozen=True)
 class Frames:
-    """What an input node reads, with what is known of it.
+    """The frames of an input node, with what is known of them.
 
     Attributes:
         values: `[N, T, *input shape]` or `[N, *input shape]`, of the type that they are stored in.
@@ -287,14 +287,14 @@ def _unread(path: Path, arrays: Mapping[str, NDArray[Any]], *read: str) -> tuple
 
 
 def _rounded(values: NDArray[Any]) -> tuple[str, ...]:
-    """What is said of whole numbers that float32, in which frames are computed, doesn't hold."""
+    """A sentence on whole numbers that float32, in which frames are computed, doesn't hold."""
     if values.dtype.kind in "iu" and any((sample.astype(np.float32) != sample).any() for sample in values):
         return (f"frames hold whole numbers beyond 2^24 ({values.dtype}); they are rounded to float32",)
     return ()
 
 
 def _axes(found: tuple[int, ...], graph: Graph, path: Path) -> tuple[str, ...]:
-    """What is said of `[N, T, ...]` where nobody knows T; refused where it looks like `[T, N, ...]`."""
+    """A sentence on `[N, T, ...]` where nobody knows T; refused where it looks like `[T, N, ...]`."""
     samples, steps = found
     known = graph.metadata.time_steps
     if known is None:
@@ -331,7 +331,7 @@ def _check_shape(graph: Graph, found: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """What numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
+    """The arrays that numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
     if path.suffix.lower() != ".npz":
         return {"frames": mapped_npy(path)}
     with opened_npz(path) as found:

@@ -32,7 +32,7 @@ FIRST_WITH_RESET, FIRST_STABLE = (1, 0, 6), (1, 0, 0)
 
 @dataclass(frozen=True)
 class Asked:
-    """What the caller says of a file; None for what it doesn't know.
+    """Statements of the caller about a file; None for what it doesn't know.
 
     Attributes:
         dt: seconds per time step.
@@ -56,7 +56,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Origin:
-    """What the file itself says of where it comes from.
+    """Statements of the file itself about where it comes from.
 
     Attributes:
         version: of NIR; None for a graph that was never a file.
@@ -150,7 +150,7 @@ def _reset(
 
 
 def _profile(written_by: str | None, source: str) -> Mapping[str, Any]:
-    """What a library means; the profile of a version replaces what it names."""
+    """The conventions of a library; the profile of a version replaces what it names."""
     if written_by is None:
         return {}
     name, at, version = written_by.lower().partition("@")

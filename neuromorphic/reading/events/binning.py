@@ -101,20 +101,20 @@ def bin_events(
             f"{where}: {len(steps)} samples of {length} steps; expected frames of at most {MAX_BYTES} bytes (--limit)"
         )
     counts = np.zeros((len(steps), length * places), np.uint16)
-    late = 0
+    after = 0
     for n, (recording, step) in enumerate(zip(source.recordings, steps, strict=True)):
         place = _places(recording, channels, rows, columns, where)
         inside = step < length
-        late += int((~inside).sum())
+        after += int((~inside).sum())
         found = np.bincount(step[inside] * places + place[inside], minlength=length * places)
         if found.max(initial=0) > np.iinfo(np.uint16).max:
             raise RefusedInput(f"{where}: {found.max()} events in one place and step; expected fewer, or shorter steps")
         counts[n] = found
     if size.seconds is not None:
         assumed += _units(source)
-    if late:
+    if after:
         total = sum(map(len, source.recordings))
-        assumed.append(f"events after the {length} steps are left out: {late:,} of {total:,}")
+        assumed.append(f"events after the {length} steps are left out: {after:,} of {total:,}")
     if not any(map(len, source.recordings)):
         assumed.append(f"{where}: no sample has an event")
     frames = counts.reshape(len(steps), length, *shape)
@@ -125,7 +125,7 @@ def bin_events(
 
 
 def _units(source: Source) -> list[str]:
-    """What unit the times of columns are taken for, which their file doesn't say, and how long that makes them."""
+    """The unit that the times of columns are taken for, which their file doesn't say, and how long that makes them."""
     columns = [r for r in source.recordings if len(r) and Path(r.name).suffix.lower() in (".npy", ".npz")]
     if not columns:
         return []

@@ -14,7 +14,7 @@ OVERFLOW = 240
 """Row of an N-MNIST or N-Caltech101 event that is none: all times from there on are 2^13 µs later."""
 
 EVENTS = "the events as columns x, y, t and p in an .npz, as SpikingJelly's events_np has them"
-"""What any camera's events can be read as, as refusals say it."""
+"""The forms in which any camera's events can be read, as refusals say them."""
 
 FIELDS = ", ".join(f"{key} (or {' or '.join(others)})" if others else key for key, (_, *others) in NAMES.items())
 """Of a structured array, as refusals say them."""
@@ -85,11 +85,11 @@ def _read_bin(path: Path, name: str) -> Recording:
     data = np.fromfile(path, np.uint8)
     if len(data) % 5:
         raise RefusedInput(f"{path}: {len(data)} bytes; expected a multiple of 5, as events of N-MNIST take")
-    x, y, *late = data.reshape(-1, 5).T.astype(np.int64)
-    t = (late[0] & 0x7F) << 16 | late[1] << 8 | late[2]
+    x, y, *rest = data.reshape(-1, 5).T.astype(np.int64)
+    t = (rest[0] & 0x7F) << 16 | rest[1] << 8 | rest[2]
     mark = y == OVERFLOW
     t += np.cumsum(mark) << 13
-    columns = {"x": x, "y": y, "p": late[0] >> 7, "t": t}
+    columns = {"x": x, "y": y, "p": rest[0] >> 7, "t": t}
     return Recording.of({key: column[~mark] for key, column in columns.items()}, name, path)
 
 

@@ -18,7 +18,7 @@ NAMES = {
     "p": ("p", "pol", "polarity", "polarities", "on"),
     "t": ("t", "ts", "time", "timestamp", "timestamps"),
 }
-"""What libraries call the columns of events (tonic, SpikingJelly, Prophesee, DSEC, rpg)."""
+"""Names of the columns of events in libraries (tonic, SpikingJelly, Prophesee, DSEC, rpg)."""
 
 
 @dataclass(frozen=True)
