@@ -141,7 +141,7 @@ SYSTEM_LIMITS = frozenset(
         *(errno.ENAMETOOLONG, errno.ELOOP),
     }
 )
-"""What the system refuses, through no fault of a command's: it is full, or a name is too long or leads in a circle."""
+"""Errors of the system, through no fault of a command's: it is full, or a name is too long or leads in a circle."""
 
 
 @contextmanager
