@@ -56,6 +56,17 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {spelled[close[0]]!r}?" if close else ""
 
 
+def check_choice(what: str, value: object, known: Iterable[str]) -> None:
+    """Refuse a value that is none of those known, as only a caller in Python can give it: a command line has choices.
+
+    Raises:
+        RefusedInput: "what 'value'; expected one of a, b".
+    """
+    names = list(known)
+    if value not in names:
+        raise RefusedInput(f"{what} {shown(value)}; expected one of {', '.join(names)}{meant(str(value), names)}")
+
+
 def number(count: int, noun: str) -> str:
     """A number with its noun, as messages say it: `1 path`, `1,234 paths`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"

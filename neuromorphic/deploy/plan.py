@@ -200,6 +200,11 @@ class _Planner:
             self.reasons.append(f"{node.name} has several decays; expected one, which is what a process of Lava has")
         if np.any(lif.drive):
             self.reasons.append(f"{node.name} has a drive, biases in front of currents that last; expected none")
+        if not lif.rests_after_spike:
+            self.reasons.append(
+                f"{node.name} subtracts with its spikes, which on the chip is a neuron of microcode of one's own; "
+                "expected a reset to a value, which is what Lava's processes have"
+            )
         decay, current = (int(each[0]) for each in decays)
         proof = self.proofs[node.name]
         settings: dict[str, Any] = {"du": current - 1, "dv": decay, "bias_exp": lif.bias_exponent}

@@ -254,7 +254,8 @@ class Compiled:
         operation, bias, floats = node.operation, self.biases[node.name], self._floats(node)
         if isinstance(operation, LoihiLif):
             kept = UNITY - np.asarray(operation.decay)
-            if operation.current_lasts or np.any(kept & (kept - 1)) or self._may_wrap(node, operation):
+            odd = operation.filters_current or operation.lowering is not None or np.any(kept & (kept - 1))
+            if odd or self._may_wrap(node, operation):
                 return None
             floats = np.dtype(np.float32)
             threshold = operation.threshold * 2.0**ALIGNMENT

@@ -23,7 +23,7 @@ from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.populations import STEP, FloatNeurons, population, with_snapped_rest, with_thresholds
 from neuromorphic.loihi2.scheme import KEY, Scheme
-from neuromorphic.loihi2.supported import check_supported
+from neuromorphic.loihi2.supported import check_supported, microcode
 from neuromorphic.ops.widths import GRADED_BITS, WEIGHT_BITS
 
 Floats = NDArray[np.float32]
@@ -52,6 +52,7 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
         nodes[node.name] = here
     metadata = _metadata(graph, scheme, {name: biases[name] for name in graph.outputs})
     result = replace(arranged(graph, nodes), metadata=metadata, made_of=lineage(graph))
+    result = result.assuming(*microcode(result))
     return replace(result, metadata=replace(result.metadata, certificate=certify(result).to_dict()))
 
 
@@ -73,7 +74,7 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
     """A node's operation in integers, where biases bring `arriving` to it."""
     on_host = node.name in host_nodes(graph)
     match node.operation:
-        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold() as neurons:
+        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold() | ops.SoftLif() | ops.SoftIf() as neurons:
             return population(node.name, neurons, arriving, scheme)
         case ops.Li(leak=leak) | ops.CubaLi(leak=leak) as readout:  # linear but for its leak
             return replace(readout, leak=(leak / scheme.units[node.name]).astype(np.float32))
@@ -95,8 +96,6 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
             return node.operation
         case ops.ChipPopulation():
             raise RefusedInput(f"{node.name} is quantised already; expected floats")
-        case ops.SoftLif() | ops.SoftIf():
-            raise RefusedInput(f"{node.name} {node.operation.refusal(reads_currents=True)}")
         case unknown:
             assert_never(unknown)
 

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.analysis.fusion import fused
 from neuromorphic.analysis.soft_resets import with_soft_resets
 from neuromorphic.analysis.streams import Stream, host_nodes, streams
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, check_choice
 from neuromorphic.execution.frames import per_step, steps_of, still
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import normalisation
@@ -98,6 +99,8 @@ def quantised(
         RefusedInput: the graph has neurons or sums that the chip does not have, by name; or numbers for which floats
             are too narrow.
     """
+    check_choice("granularity", granularity, get_args(Granularity))
+    check_choice("rounding", rounding, get_args(Rounding))
     with _naming(graph):
         return _quantised(graph, frames, granularity, rounding, progress)
 
@@ -166,7 +169,7 @@ class _Work:
         check_supported(unfactored)
         self.given = _said_of_frames(unfactored, frames)
         self.graph = rounded(self.given)
-        decays = {node.name: _decays_change(node, self.graph.nodes[node.name]) for node in graph.populations}
+        decays = {node.name: _decays_change(node, self.graph.nodes[node.name]) for node in self.given.populations}
         kept = [name for name, change in decays.items() if not change]
         whole = [name for name, change in decays.items() if change <= TOLERANCE]
         self.scheme = Scheme(granularity, 1.0, {}, {}, {}, {}, {}, record)
@@ -369,12 +372,12 @@ def _before_delays(graph: Graph) -> frozenset[str]:
 
 
 def _undriven(graph: Graph, units: Units) -> frozenset[str]:
-    """Synapses of neurons whose currents last and which no bias drives: one would take a neuron that always fires."""
+    """Synapses of neurons that filter currents and that no bias drives: one would take a neuron that always fires."""
     found: set[str] = set()
     for stream in streams(graph):
         forms = {name: units.normal(name) for name in stream.populations}
-        lasting = any(form.current_lasts for form in forms.values())
-        if lasting and not any(form.drive(units.biases[name]).any() for name, form in forms.items()):
+        filtered = any(form.filters_current for form in forms.values())
+        if filtered and not any(form.drive(units.biases[name]).any() for name, form in forms.items()):
             found.update(stream.synapses)
     return frozenset(found)
 

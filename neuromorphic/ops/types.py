@@ -130,7 +130,7 @@ class Overflows:
 
     Attributes:
         wraps: of u.
-        saturations: of v, below; above it fires either way.
+        saturations: of v, below; above, where it fires either way, only if a spike lowers v instead of setting it.
     """
 
     wraps: int = 0

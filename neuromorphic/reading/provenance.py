@@ -12,11 +12,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from numbers import Real
+from typing import Any, Literal, get_args
 
 import nir
 
-from neuromorphic.errors import RefusedInput, meant
+from neuromorphic.errors import RefusedInput, check_choice, meant, shown
 from neuromorphic.ir.metadata import GraphMetadata, Reset
 from neuromorphic.ops import Conventions
 
@@ -44,6 +45,13 @@ class Asked:
     reset: Reset | None = None
     integrators: Integrators | None = None
     written_by: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dt is not None and not isinstance(self.dt, Real):
+            raise RefusedInput(f"dt is {shown(self.dt)}; expected seconds")
+        for what, value, known in (("reset", self.reset, Reset), ("integrators", self.integrators, Integrators)):
+            if value is not None:
+                check_choice(what, value, get_args(known))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ from neuromorphic.reading.events.recording import MICROSECOND, Recording, Source
 
 UNITS = {"us": MICROSECOND, "µs": MICROSECOND, "ms": Fraction(1, 1000), "s": Fraction(1), "": Fraction(1)}
 
+MOST_STEPS = 2**53
+"""More than any frames have: what is beyond is refused as too large, and must not wrap."""
+
 WHOLE = 1e-9
 """Relative distance within which a quotient of seconds is taken for a whole number: float64 keeps them to 1e-16."""
 
@@ -44,8 +47,8 @@ def parse_bin(text: str) -> Bin:
         RefusedInput: it is something else, or not above 0.
     """
     expected = f"--bin is {text!r}; expected a time per step, as 1ms, or a number of steps, as 16 or 16:number"
-    if found := re.fullmatch(r"(\d{1,6})(:number|:time)?", text):
-        if int(found[1]) < 1:
+    if found := re.fullmatch(r"(\d+)(:number|:time)?", text):
+        if not 1 <= int(found[1]) < 10**6:
             raise RefusedInput(expected)
         return Bin(steps=int(found[1]), by_number=found[2] == ":number")
     found = re.fullmatch(r"(\d*\.?\d+(?:[eE][+-]?\d{1,2})?)\s*(us|µs|ms|s|)", text)
@@ -193,7 +196,7 @@ def _quotient(since: NDArray[np.int64] | NDArray[np.float64], length: Fraction) 
         most = np.iinfo(np.int64).max // length.denominator
         if since[-1] <= most:
             return np.asarray(since * length.denominator // length.numerator, np.int64)
-    return np.asarray(np.floor(nearly_whole(since / float(length))), np.int64)
+    return np.asarray(np.minimum(np.floor(nearly_whole(since / float(length))), MOST_STEPS), np.int64)
 
 
 def nearly_whole(quotient: NDArray[np.float64]) -> NDArray[np.float64]:

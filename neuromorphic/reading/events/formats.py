@@ -106,6 +106,8 @@ def _read_aedat(path: Path, name: str) -> Recording:
             f"{path}: begins with {shown(data[:12])}; expected AEDAT 3.1, as of DVS Gesture, or {EVENTS}"
         )
     place = _behind_head(data)
+    if not place:
+        raise RefusedInput(f"{path}: cut within its head; expected events behind it")
     parts = []
     while place < len(data):
         if place + PACKET.itemsize > len(data):
@@ -114,9 +116,10 @@ def _read_aedat(path: Path, name: str) -> Recording:
         place += PACKET.itemsize
         size, held = int(packet["size"]), int(packet["number"])
         whole = size * int(packet["capacity"])
-        if packet["type"] == POLARITY:
-            if size != 8 or 8 * held > whole or place + 8 * held > len(data):
-                raise RefusedInput(f"{path}: a packet of {held} events of {size} bytes at byte {place}, cut or damaged")
+        polarity = packet["type"] == POLARITY
+        if size * held > whole or place + size * held > len(data) or (polarity and size != 8):
+            raise RefusedInput(f"{path}: a packet of {held} events of {size} bytes at byte {place}, cut or damaged")
+        if polarity:
             events = np.frombuffer(data, "<u4", 2 * held, place).reshape(-1, 2).astype(np.int64)
             valid = events[:, 0] & 1 == 1
             events[:, 1] += int(packet["overflow"]) << 31
@@ -128,11 +131,11 @@ def _read_aedat(path: Path, name: str) -> Recording:
 
 
 def _behind_head(data: bytes) -> int:
-    """Where lines that begin with `#` end."""
+    """Where lines that begin with `#` end; 0 where one of them doesn't."""
     place = 0
     while data[place : place + 1] == b"#":
         end = data.find(b"\n", place) + 1
-        line, place = data[place:end], end or len(data)
-        if line.startswith(b"#!END-HEADER"):
+        line, place = data[place:end], end
+        if not end or line.startswith(b"#!END-HEADER"):
             break
     return place

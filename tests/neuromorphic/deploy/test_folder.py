@@ -46,6 +46,7 @@ def run(folder, *arguments):
 def test_a_folder_runs_by_itself_and_every_spike_and_v_is_as_ours(tmp_path, quick):
     graph, frames = quantised(*branching())
     planned, trace, _ = deployed(tmp_path / "loihi", graph, frames[:2])
+    assert np.load(tmp_path / "loihi" / "expected.npz")["time_weights"].tolist() == [1 / 4] * 4
     kinds = {synapses.kind for population in planned.populations for synapses in population.synapses}
     assert kinds == {"Conv", "Dense", "Sparse"}
     assert [relay.name for population in planned.populations for relay in population.relays] == ["a after 1"]

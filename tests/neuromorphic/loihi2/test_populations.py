@@ -183,7 +183,7 @@ def falling(synapse, decay, steps, weight, mantissa=0, drive=0):
     st.integers(-4096, 4095),
     st.integers(-127, 127),
 )
-def test_bounds_of_lasting_currents_are_reached(synapse, decay, steps, weight, exponent, mantissa, drive):
+def test_bounds_of_filtered_currents_are_reached(synapse, decay, steps, weight, exponent, mantissa, drive):
     """By a spike in every step, but for what rounding toward zero takes: less than 1 per step of u, and of v."""
     graph = falling(synapse, decay, steps, weight * 2.0**exponent, mantissa, drive)
     proof = certify(graph).populations["if"]

@@ -91,6 +91,8 @@ def test_aedat_packets_invalid_events_and_the_overflow_of_times(tmp_path: Path) 
         ("a.aedat", b"#!AER-DAT1.0\r\n", "expected AEDAT 3.1"),
         ("a.aedat", aedat((0, [(1, 1, 1, 1, 1)]))[:-12], "cut or damaged"),
         ("a.aedat", aedat((0, [])) + b"12345", "cut within a packet's head"),
+        ("a.aedat", aedat((0, [(1, 1, 1, 1, 1)]), kind=3)[:-12], "cut or damaged"),
+        ("a.aedat", b"#!AER-DAT3.1\r\n#Format", "cut within its head"),
         ("a.npy", b"\x93NUMPY, cut", "not a readable .npy"),
         ("list.txt", b"user01.aedat\n", "user01.aedat: not found; list.txt lists it"),
         ("list.txt", b"what is this\n", "expected a list of .aedat"),
@@ -115,9 +117,16 @@ def test_a_list_of_gestures_is_cut_by_its_labels(tmp_path: Path) -> None:
     assert [each.name for each in found.recordings] == ["user24_led/0", "user24_led/1", "user25_led/0"]
     assert [each.x.tolist() for each in found.recordings] == [[1, 2], [3, 4, 5], [1, 2]]
     assert find_recordings(tmp_path / "user25_led.aedat").labels.tolist() == [10, 1]
-    (tmp_path / "user24_led_labels.csv").write_text("class;start\n1;2\n")
-    with pytest.raises(RefusedInput, match="class,startTime_usec,endTime_usec"):
-        find_recordings(tmp_path / "trials_to_test.txt")
+    heads = "class,startTime_usec,endTime_usec"
+    for rows, says in (
+        ("class;start\n1;2\n", heads),
+        (f"{heads}\n0,1,2\n", "classes from 1"),
+        (f"{heads}\n{10**30},1,2\n", "classes from 1"),
+        (f"{heads}\n1,2,1\n", "a sample from 2 to 1 us; expected its end later"),
+    ):
+        (tmp_path / "user24_led_labels.csv").write_text(rows)
+        with pytest.raises(RefusedInput, match=says):
+            find_recordings(tmp_path / "trials_to_test.txt")
 
 
 @pytest.mark.parametrize("names", [("x", "y", "t", "p"), ("X", "Y", "timestamp", "polarity"), ("x", "y", "ts", "pol")])
@@ -217,11 +226,11 @@ def test_events_that_share_a_place_are_counts_or_one_spike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
-    [("", "--bin"), ("0", "--bin"), ("-1ms", "--bin"), ("0ms", "--bin"), ("3h", "--bin"), ("nan", "--bin")],
+    "text",
+    ["", "0", "-1ms", "0ms", "3h", "nan", "1000000", "99999999:number"],
 )
-def test_other_words_for_steps_are_refused(text: str, says: str) -> None:
-    with pytest.raises(RefusedInput, match=says):
+def test_other_words_for_steps_are_refused(text: str) -> None:
+    with pytest.raises(RefusedInput, match=f"--bin is {text!r}"):
         parse_bin(text)
 
 
@@ -234,6 +243,7 @@ def test_other_words_for_steps_are_refused(text: str, says: str) -> None:
         (recording([0], [0], [0], [1]), (7,), MS, "expected \\[2, H, W\\]"),
         (recording([0], [0], [0], [1]), (2, 1, 1), Bin(steps=5), "5 steps by --bin; the graph takes 4"),
         (recording([0, 0], [0, 0], [0, 0], [0, 10**15]), (2, 1, 1), MS, "expected frames of at most"),
+        (recording([0, 0], [0, 0], [0, 0], [0, 1]), (2, 1, 1), parse_bin("1e-99s"), "expected frames of at most"),
     ],
 )
 def test_events_that_do_not_fit_are_refused(events, shape, size, says) -> None:
@@ -249,6 +259,7 @@ def test_events_that_do_not_fit_are_refused(events, shape, size, says) -> None:
         ({"x": [0.5], "y": [0], "t": [0]}, "x of its events is not whole"),
         ({"x": [-1], "y": [0], "t": [0]}, "from 0"),
         ({"x": [0], "y": [0], "t": [np.nan]}, "not finite"),
+        ({"x": [0, 0], "y": [0, 0], "t": [-(2**63), 0]}, "expected times less than 2\\^63 apart"),
         ({"x": [0, 0], "y": [0, 0], "t": [0, 1], "p": [0, 2]}, "polarities \\[0, 2\\]"),
     ],
 )
@@ -266,6 +277,24 @@ def test_folders_of_classes_give_labels_and_their_names(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RefusedInput, match="no frames or events in this folder"):
         find_recordings(tmp_path / "empty")
+    (tmp_path / "2" / "d.aedat").symlink_to("nowhere")
+    with pytest.raises(RefusedInput, match=r"2/d\.aedat: is no file that can be read"):
+        find_recordings(tmp_path)
+    (tmp_path / "beside.bin").write_bytes(b"")
+    with pytest.raises(RefusedInput, match=r"holds beside\.bin and the folder 10; expected files, or classes"):
+        find_recordings(tmp_path)
+    (tmp_path / "empty" / "folder.bin").mkdir()
+    with pytest.raises(RefusedInput, match=r"folder\.bin: is no file that can be read"):
+        find_recordings(tmp_path / "empty")
+
+
+def test_frames_in_a_folder_are_what_they_are_in_one_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", frames=np.ones((2, 3), np.bool_), label=1)
+    found = find_frames(graph_of(3), tmp_path)
+    assert (found.kind, found.assumed) == ("spikes", ("a.npz holds label too, which nothing reads",))
+    np.savez(tmp_path / "a.npz", frames=np.full((2, 3), 2**24 + 1))
+    (rounded,) = find_frames(graph_of(3), tmp_path).assumed
+    assert "rounded to float32" in rounded
 
 
 def test_events_take_a_bin_and_frames_none(tmp_path: Path) -> None:
@@ -313,12 +342,13 @@ def test_npz_of_frames_with_labels_and_of_one_sample(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", frames=x, labels=np.array([1, 0]), label_names=np.array(["left", "right"]))
     found = find_frames(graph_of(3), tmp_path / "x.npz", limit=1)
     assert (found.labels.tolist(), found.label_names, found.values.shape) == ([1], ("left", "right"), (1, 5, 3))
-    np.savez(tmp_path / "one.npz", frames=x[0])
-    found = find_frames(graph_of(3), tmp_path / "one.npz")
+    np.savez(tmp_path / "lower.npz", frames=x[0])
+    (tmp_path / "lower.npz").rename(tmp_path / "one.NPZ")  # as a card from a camera may call it
+    found = find_frames(graph_of(3), tmp_path / "one.NPZ")
     np.testing.assert_array_equal(found.values, x[:1])
     assert found.assumed == ("the frames are taken for 5 steps of one sample",)
     np.savez(tmp_path / "bad.npz", frames=x, labels=np.array([1, 2]), label_names=np.array(["left", "right"]))
-    with pytest.raises(RefusedInput, match="expected a string per class"):
+    with pytest.raises(RefusedInput, match=r"a label is 2 \(sample 1\); label_names has 2 names"):
         find_frames(graph_of(3), tmp_path / "bad.npz")
     np.savez(tmp_path / "none.npz", frames=x[:0], labels=np.zeros(0, np.int64), label_names=np.array(["left"]))
     with pytest.raises(RefusedInput, match=r"none.npz: frames have the shape \[0, 5, 3\]: nothing to run on"):
