@@ -102,7 +102,8 @@ def start(
     for name in ("tmp", "out"):
         (folder / name).mkdir()
     words = [word.replace("OUT", str(folder / "out")) for word in command]
-    environment = {**os.environ, MARK: str(folder), "TMPDIR": str(folder / "tmp")}
+    own = {MARK: str(folder), "TMPDIR": str(folder / "tmp")}
+    environment = {**os.environ, **own, "PYTHONDONTWRITEBYTECODE": "1"}  # Python believes half-written bytecode later
     process = subprocess.Popen(
         [*(word.replace("TMP", str(folder / "tmp")) for word in wrapper), *words],
         stdout=subprocess.PIPE,  # which has room for what a command says, whatever the limit of its files

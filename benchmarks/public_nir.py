@@ -5,14 +5,12 @@ files.  Each is run on random spikes.  Nothing of them is kept.
 
 Of each the operations of one recording are counted, and small ones whose neurons are set to a value are computed by the
 oracle of the tests too, which knows NIR's equations and nothing of ours.
-
-Lava's neurons have no reset that subtracts: a file that has one is run with neurons that are set to 0, too, and marked.
 """
 
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +26,6 @@ from neuromorphic.execution.fast import run_in_batches
 from neuromorphic.execution.frames import timed
 from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
-from neuromorphic.ir.metadata import Reset
 from neuromorphic.loihi2.integers import graded
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.reading.provenance import Asked
@@ -56,7 +53,6 @@ class Outcome:
         name: of the file, with the beginning of its hash.
         floats: spikes in floats, or why it doesn't run.
         integers: share of neurons and steps that differ in integers, or why it is refused; None where floats don't run.
-        subtracts: whether the file's neurons subtract, and were set to 0 for this.
         operations: SOPs and MACs of one recording; empty where floats don't run.
         oracle: how many spikes differ from the oracle's, of how many; empty where it can't be asked.
     """
@@ -64,7 +60,6 @@ class Outcome:
     name: str
     floats: int | str
     integers: float | str | None
-    subtracts: bool = False
     operations: str = ""
     oracle: str = ""
 
@@ -89,16 +84,14 @@ def versions(clone: Path) -> Iterator[tuple[str, bytes]]:
                 continue
 
 
-def outcome(name: str, path: Path, reset: Reset | None = None) -> Outcome:
+def outcome(name: str, path: Path) -> Outcome:
     """Run the file at `path` both ways."""
     try:
-        graph, frames, floats = _in_floats(path, reset)
+        graph, frames, floats = _in_floats(path)
     except RefusedInput as error:
         return Outcome(name, _said(error, path), None)
     counts = count(graph, run(graph, frames[:1]), frames=frames[:1])
     operations = f"{counts.sops:,}; {counts.macs:,}"
-    if graph.metadata.reset == "subtract":
-        return replace(outcome(name, path, "zero"), subtracts=True, operations=operations)
     asked = _asked(graph, frames[:1], path)
     spikes = {key: train.unpack() for key, train in floats.items()}
     spikes_in_all = sum(int(train.sum()) for train in spikes.values())
@@ -113,8 +106,11 @@ def outcome(name: str, path: Path, reset: Reset | None = None) -> Outcome:
 
 
 def _asked(graph: Graph, frames: NDArray[np.float32], path: Path) -> str:
-    """The oracle's judgement; nothing of large graphs, and of files that it doesn't read as they are."""
-    if sum(node.operation.products(node.shapes) for node in graph.nodes.values()) > SMALL:
+    """The oracle's judgement; nothing of large graphs, of neurons that subtract, and of files that it doesn't read."""
+    if (
+        graph.metadata.reset == "subtract"
+        or sum(node.operation.products(node.shapes) for node in graph.nodes.values()) > SMALL
+    ):
         return ""
     try:
         expected, _ = oracle.run(read_nir(path), frames, graph.metadata.dt)
@@ -125,13 +121,13 @@ def _asked(graph: Graph, frames: NDArray[np.float32], path: Path) -> str:
     return f"{differ} of {sum(spikes.size for spikes in found.values()):,}"
 
 
-def _in_floats(path: Path, reset: Reset | None) -> tuple[Graph, NDArray[np.float32], dict]:
+def _in_floats(path: Path) -> tuple[Graph, NDArray[np.float32], dict]:
     """The graph, random spikes and what it sends on them, at the first dt at which it sends something."""
     refused: RefusedInput | None = None
     last = None
     for dt in DTS:
         try:
-            graph = read_graph(path, asked=Asked(dt=dt, reset=reset))
+            graph = read_graph(path, asked=Asked(dt=dt))
             shape = (RECORDINGS, graph.metadata.time_steps or STEPS, *graph.nodes[graph.input].shape)
             frames = (np.random.default_rng(0).random(shape) < RATE).astype(np.float32)
             graph = timed(graph, frames)
@@ -165,16 +161,11 @@ def main(clones: Annotated[list[Path], typer.Argument(help="Clones of repositori
             outcomes.append(one := outcome(f"{name} {digest[:8]}", path))
             share = f"{one.integers:.2%}" if isinstance(one.integers, float) else one.integers or ""
             spikes = f"{one.floats:,}" if isinstance(one.floats, int) else one.floats
-            share = f"{share} (set to 0)" if one.subtracts else share
             table.add_row(one.name, spikes, one.oracle, share, one.operations)
     results.print(table)
     run = [one for one in outcomes if isinstance(one.floats, int)]
     whole = [one for one in run if isinstance(one.integers, float)]
-    subtract = sum(one.subtracts for one in whole)
-    results.print(
-        f"{len(outcomes)} files; {len(run)} run in floats, {len(whole)} of them in integers, "
-        f"{subtract} of these with neurons that are set to 0 where the file's subtract"
-    )
+    results.print(f"{len(outcomes)} files; {len(run)} run in floats, {len(whole)} of them in integers")
 
 
 if __name__ == "__main__":

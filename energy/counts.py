@@ -265,7 +265,7 @@ class OperationCounts(Shown, Record):
         layers: nodes with synapses and self-attention nodes.
         populations: neurons that send spikes.
         membranes: neurons that send their membranes.
-        events_read: by every node that events arrive at, but the output: int64 `[images]` per way, those that arrive
+        events_read: by every node that events arrive at, but the output: int64 `[images]` per path, those that arrive
             within their image.
         events_sent: by input and pools, where these send events: int64 `[images]`.
         additions_per_node: what is left of them, by node that has any.
@@ -357,7 +357,7 @@ RECORDS: tuple[type, ...] = (
     AnnLayer,
     AnnShapes,
 )
-"""What counts consist of."""
+"""The records that counts consist of."""
 
 
 def _total(per_step: NDArray[np.int64]) -> int:

@@ -22,7 +22,7 @@ FORMAT_VERSION: Final = 4
 Verdict = Literal["cheaper", "not cheaper", "undecided"]
 
 Scheme = Literal["papers", "operations", "ideal_reuse", "no_reuse", "chip"]
-"""What an account holds:
+"""The contents of an account:
 
 `papers`: SOPs, additions of self-attention, and MACs, as most publications do.
 `operations`: every operation that is counted.

@@ -7,7 +7,8 @@ event-driven hardware skips it:
     needed[t] = ¬ rest[t] ∨ arrives[t]
     rest[t + 1] = (rest[t] ∧ ¬ arrives[t]) ∨ fires[t]
 
-A neuron that doesn't leak, or remembers nothing, is always at rest; one with a synaptic current, or that leaks and is
+A neuron that doesn't leak, or remembers nothing, is always at rest, but behind a spike that only subtracts, which may
+leave it above its threshold; one with a synaptic current, or that leaks and is
 never reset, never is again once something has arrived; and a population that leaks towards anything but 0 or is reset
 to it never is.
 
@@ -90,7 +91,7 @@ def spike_driven(graph: Graph) -> frozenset[str]:
                     quiet = False
                 case unknown:
                     assert_never(unknown)
-            if quiet and all(a.sender.name in events | found for way in arriving(graph, node) for a in way):
+            if quiet and all(a.sender.name in events | found for arrived in arriving(graph, node) for a in arrived):
                 found.add(node.name)
         more = len(found) > before
     return frozenset(found)
@@ -106,10 +107,13 @@ def _in_chunks(graph: Graph, trace: Trace, events: Events, always: frozenset[str
 def _rests_after(node: Node, trace: Trace, images: slice) -> Mask:
     """Neurons that are at rest again after each step, whatever arrived: bool `[images, T, *shape]`."""
     neurons = node.of(Neurons)
-    if neurons.leaks and neurons.rests_after_spike and not neurons.current_lasts:
+    if neurons.leaks and neurons.rests_after_spike and not neurons.filters_current:
         return trace.spikes[node.name].unpack(images.start, images.stop)
+    steady = not neurons.leaks and not neurons.filters_current
+    if steady and node.spiking and not neurons.rests_after_spike:
+        return ~trace.spikes[node.name].unpack(images.start, images.stop)
     frames = trace.outputs[images].shape[:2]
-    return np.full((*frames, *node.shape), not neurons.leaks and not neurons.current_lasts)
+    return np.full((*frames, *node.shape), steady)
 
 
 def driven(graph: Graph) -> frozenset[str]:

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput, first_line, shown
 
 ZIP = b"PK"
-"""What an `.npz` begins with: it is a zip archive."""
+"""First bytes of an `.npz`, which is a zip archive."""
 
 BEGINNING = 24
 """Bytes of another file that a message quotes."""
+
+MOST_CLASSES = 2**31
+"""No data set has as many; beyond int64 a label would wrap."""
 
 
 @contextmanager
@@ -45,6 +48,50 @@ def mapped_npy(path: Path) -> NDArray[Any]:
     with _refusing(path, ".npy array"):
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # type: ignore[no-untyped-call]
     return array
+
+
+def texts(array: NDArray[Any], what: str) -> tuple[str, ...]:
+    """The strings of an array `[N]` of text, or of bytes in UTF-8.
+
+    Args:
+        array: of any type.
+        what: it is, with its file, named in refusals.
+
+    Raises:
+        RefusedInput: it holds something else, or has other axes.
+    """
+    if array.ndim != 1 or array.dtype.kind not in "SU":
+        raise RefusedInput(f"{what} are {array.dtype} {list(array.shape)}; expected strings [N]")
+    try:
+        found = array if array.dtype.kind == "U" else np.char.decode(array, "utf-8")
+    except UnicodeDecodeError as error:
+        raise RefusedInput(f"{what} are bytes that are no UTF-8 ({error})") from error
+    return tuple(found.tolist())
+
+
+def class_labels(
+    labels: NDArray[Any], samples: int, names: tuple[str, ...], where: object, whose: str
+) -> NDArray[np.int64]:
+    """`labels` as int64 `[samples]`, each the number of a class, from 0; below the number of names, where there are.
+
+    Args:
+        labels: of any type.
+        samples: how many there have to be.
+        names: of the classes, or none.
+        where: the file, named in refusals.
+        whose: what holds the names.
+
+    Raises:
+        RefusedInput: they are no integers, as many as samples, or one of them is no such number.
+    """
+    if labels.shape != (samples,) or labels.dtype.kind not in "iu":
+        held = f"labels are {labels.dtype} {list(labels.shape)}"
+        raise RefusedInput(f"{where}: {held}; expected integers [{samples}], one for each sample")
+    wrong = np.flatnonzero((labels < 0) | (labels >= (len(names) or MOST_CLASSES)))
+    if len(wrong):
+        known = f"{whose} has {len(names)} names" if names else "expected the numbers of classes, from 0"
+        raise RefusedInput(f"{where}: a label is {labels[wrong[0]]} (sample {wrong[0]}); {known}")
+    return labels.astype(np.int64)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ class RefusedInput(ValueError):
 
 @contextmanager
 def named(source: object) -> Iterator[None]:
-    """What is refused inside is refused with the file's name before it."""
+    """Put the file's name before the sentence of a refusal inside."""
     try:
         yield
     except RefusedInput as error:
@@ -54,6 +54,17 @@ def meant(name: str, known: Iterable[str]) -> str:
     spelled = {each.lower(): each for each in known}
     close = get_close_matches(name.lower(), spelled, n=1)
     return f"; did you mean {spelled[close[0]]!r}?" if close else ""
+
+
+def check_choice(what: str, value: object, known: Iterable[str]) -> None:
+    """Refuse a value that is none of those known, as only a caller in Python can give it: a command line has choices.
+
+    Raises:
+        RefusedInput: "what 'value'; expected one of a, b".
+    """
+    names = list(known)
+    if value not in names:
+        raise RefusedInput(f"{what} {shown(value)}; expected one of {', '.join(names)}{meant(str(value), names)}")
 
 
 def number(count: int, noun: str) -> str:

@@ -35,7 +35,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """By option, whatever the command: what the name of the file that it writes may end in; "" is a name without any."""
 
 PARTIAL = ".partial"
-"""What the name of a file ends in while it is made, where it needs one."""
+"""The end of a file's name while it is made, where it needs one."""
 
 
 def check_outputs(

@@ -28,7 +28,7 @@ def read_names(path: Path) -> tuple[str, ...]:
         RefusedInput: it is not readable as UTF-8.
     """
     try:
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
     except UnicodeDecodeError as error:
         raise RefusedInput(f"{path}: not a readable text file; expected one in UTF-8") from error
     except OSError as error:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.files import whole
-from neuromorphic.pages.svg import BLUE, FAINT, INK, LINE, PAPER
+from neuromorphic.pages.svg import FAINT, INK, LINE, PAPER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +35,12 @@ STYLE = {
     "ytick.labelcolor": INK,
 }
 """Of matplotlib's settings, what makes a picture look as the pages do."""
+
+MOST = "#56b4e9"
+"""The colour of all images of a class: counts can be read on it, and on what `DARK` makes of it."""
+
+DARK = "@media (prefers-color-scheme: dark) {svg {filter: invert(.92) hue-rotate(180deg)}}"
+"""What an SVG looks like where the system is dark: matplotlib's colours stand in every mark, and no class."""
 
 FRAME = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
 """Corners of a cell, about its middle."""
@@ -71,7 +77,7 @@ def draw(panels: Sequence[Sequence[Panel]], path: Path) -> None:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    shades = LinearSegmentedColormap.from_list("page", [PAPER, BLUE])
+    shades = LinearSegmentedColormap.from_list("page", [PAPER, MOST])
     across = max(len(row) for row in panels)
     kind = path.suffix.lower().removeprefix(".")
     with matplotlib.rc_context(STYLE), whole(path) as partial:
@@ -83,6 +89,8 @@ def draw(panels: Sequence[Sequence[Panel]], path: Path) -> None:
             for place, panel in zip(places, row, strict=False):
                 _draw(place, panel, shades)
         figure.savefig(partial, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
+        if kind == "svg":
+            partial.write_text(partial.read_text().replace("</style>", f"{DARK}</style>", 1))
 
 
 def _draw(place: "Axes", panel: Panel, shades: "Colormap") -> None:
@@ -95,8 +103,8 @@ def _draw(place: "Axes", panel: Panel, shades: "Colormap") -> None:
     names = [*panel.names, FOREIGN][: shares.shape[1]]
     place.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     place.set_yticks(range(len(panel.classes)), panel.classes)
-    for (i, j), share in np.ndenumerate(shares):
+    for (i, j), count in np.ndenumerate(panel.counts):
         if j < len(panel.names) and panel.classes[i] == panel.names[j]:
             place.plot(j + FRAME[:, 0], i + FRAME[:, 1], color=FAINT, linewidth=0.8)
-        if count := panel.counts[i, j]:
-            place.text(j, i, count, ha="center", va="center", color=PAPER if share > 0.85 else INK)
+        if count:
+            place.text(j, i, count, ha="center", va="center", color=INK)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import typer
+from typer.core import TyperCommand
 from typer.main import get_command
 
-from neuromorphic.errors import RefusedInput, SimulationFailed
+from neuromorphic.errors import RefusedInput, SimulationFailed, meant
 from spikeclip.errors import first_line
 from spikeclip.missing import why_missing
 
@@ -69,9 +70,30 @@ results = _Console(width=_width)
 """Results: standard output."""
 
 
+class _Command(TyperCommand):
+    """A command that guesses which of an option's choices a misspelled one was meant to be."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's
+            given, refused, choices = error.message.partition(" is not one of ")
+            if refused and (guess := meant(given.strip("'"), re.findall(r"'(.*?)'", choices))):
+                error.message = error.message.removesuffix(".") + guess
+            raise
+
+
+class _Application(typer.Typer):
+    """An application of such commands."""
+
+    def command(self, *given: Any, **settings: Any) -> Any:
+        return super().command(*given, cls=_Command, **settings)
+
+
 def command_line() -> typer.Typer:
     """An application of one command, whose `--help` is plain text: it can be pasted, and takes no time to load."""
-    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    return _Application(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def start(app: typer.Typer, arguments: Sequence[str] | None = None, called: str | None = None) -> NoReturn:
@@ -119,7 +141,7 @@ SYSTEM_LIMITS = frozenset(
         *(errno.ENAMETOOLONG, errno.ELOOP),
     }
 )
-"""What the system refuses, through no fault of a command's: it is full, or a name is too long or leads in a circle."""
+"""Errors of the system, through no fault of a command's: it is full, or a name is too long or leads in a circle."""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.arrays import opened_npz
+from neuromorphic.arrays import opened_npz, texts
 from neuromorphic.errors import meant
 from neuromorphic.files import whole
 from spikeclip.class_names import find_classes
@@ -93,7 +93,7 @@ def load_labels(spec: str, first_of_repeated: bool = False) -> LabelSet:
             raise RefusedInput(
                 f"{path}: label set {key!r} not found; it has {', '.join(keys) or 'none'}{meant(key, keys)}"
             )
-        vectors, names = file[key], tuple(str(n) for n in file[f"{key}__names"])
+        vectors, names = file[key], texts(file[f"{key}__names"], f"{path}: {key}__names")
         clip = str(file[f"{key}__clip"]) if f"{key}__clip" in file.files else _architecture(key)
     fits = vectors.ndim == 2 and vectors.dtype.kind == "f" and len(vectors) == len(names)
     if not fits or not (np.abs(vectors) <= np.finfo(np.float32).max).all():

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import RefusedInput, meant
+from neuromorphic.errors import RefusedInput, check_choice, first_line
 from neuromorphic.execution.frames import timed
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import side_by_side
@@ -73,10 +73,13 @@ def run(
     """
     if (frames is None) == (images is None):
         raise RefusedInput("nothing to run on, or two things; expected either frames or images")
-    if backend not in TARGETS:
-        raise RefusedInput(f"backend {backend!r}; expected one of {', '.join(TARGETS)}{meant(backend, TARGETS)}")
-    if precision not in ("float", "loihi2"):
-        raise RefusedInput(f"precision {precision!r}; expected 'float' or 'loihi2'")
+    if not isinstance(model, str | Path | Graph):
+        raise RefusedInput(f"model is of type {type(model).__name__}; expected a .nir file, or a graph that was read")
+    for name, value in (("time_steps", time_steps), ("limit", limit)):
+        if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+            raise RefusedInput(f"{name} is {value!r}; expected a whole number above 0")
+    check_choice("backend", backend, TARGETS)
+    check_choice("precision", precision, ("float", "loihi2"))
     given = Asked(dt, reset, integrators, written_by)
     graph = model if isinstance(model, Graph) else read_graph(model, asked=given)
     shown = _frames(graph, frames, images, limit)
@@ -113,9 +116,17 @@ def _frames(graph: Graph, frames: Any, images: Any, limit: int | None) -> NDArra
 
 def _numbers(frames: Any) -> NDArray[np.float32]:
     """Float32 of frames that are real and finite numbers."""
-    given = np.asarray(frames)
-    if given.dtype.kind not in "biuf":
-        raise RefusedInput(f"frames are {given.dtype}; expected real numbers [N, T, ...] or [N, ...]")
+    try:
+        if hasattr(frames, "detach"):  # a tensor of torch's: numpy takes no gradients, and none of its bfloat16
+            frames = frames.detach().cpu()
+            frames = frames.float() if "bfloat16" in str(frames.dtype) else frames
+        given = np.asarray(frames)
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = f"{type(frames).__name__}, not an array ({first_line(str(error))})"
+        raise RefusedInput(f"frames are {found}; expected real numbers [N, T, ...] or [N, ...]") from error
+    if given.dtype.kind not in "biuf" or not given.ndim:
+        found = f"{given.dtype} {list(given.shape)}"
+        raise RefusedInput(f"frames are {found}; expected real numbers [N, T, ...] or [N, ...]")
     with np.errstate(over="ignore"):
         values = given.astype(np.float32)
     if not np.isfinite(values).all():

@@ -111,7 +111,7 @@ def stated_resize(settings: Mapping[str, Any] | None, source: str) -> Resize:
         source: named in the refusal.
 
     Raises:
-        RefusedInput: it is a way that is not known here.
+        RefusedInput: it is none that is known here.
     """
     stated = (settings or {}).get("resize", ANTIALIASED)
     for known in (ANTIALIASED, CLIP_SAMPLES):

@@ -162,6 +162,28 @@ def test_misspelled_names_are_refused_with_the_one_that_was_meant(refuse, guess)
         refuse()
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "given", "said"),
+    [
+        ("simulate", "--precision", "loihi", "; did you mean 'loihi2'?"),
+        ("simulate", "--backend", "fas", "; did you mean 'fast'?"),
+        ("simulate", "--reset", "substract", "; did you mean 'subtract'?"),
+        ("energy", "--input-kind", "spike", "; did you mean 'spikes'?"),
+        ("export", "--format", "NIR", "; did you mean 'nir'?"),
+        ("simulate", "--precision", "it's 8 bits", "'float', 'loihi2'."),
+        ("simulate", "--limit", "many", "Input should be a valid integer"),
+    ],
+)
+def test_a_misspelled_choice_is_refused_with_the_one_that_was_meant(command, option, given, said):
+    app = import_module(commands.COMMANDS[command].module).app
+    done = CliRunner().invoke(app, ["model.nir", option, given])
+    assert done.exit_code == 2
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("Error: "))
+    assert line.startswith(f"Error: Invalid value for '{option}': ")
+    assert said in line
+    assert "Value error" not in line
+
+
 @pytest.mark.parametrize("package", missing.EXTRAS)
 def test_a_missing_package_is_named_with_its_extra(package, monkeypatch):
     monkeypatch.setattr(missing, "find_spec", lambda name: None)

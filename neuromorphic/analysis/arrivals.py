@@ -34,7 +34,7 @@ class Arrival:
 def arrivals(
     graph: Graph, node: Node, passes: Callable[[Node], bool] = lambda sender: sender.spiking
 ) -> tuple[Arrival, ...]:
-    """What arrives at `node`; waiting is looked through, by itself for the values of each sender that `passes`.
+    """All that arrives at `node`; waiting is looked through, by itself for the values of each sender that `passes`.
 
     Whether a sender spikes decides what its values cost.  That is the graph's word: a population that fires
     always or never is still spike-driven, and a sum of spikes that happens to be 0 or 1 is still a real value.  A

@@ -1,4 +1,4 @@
-"""What the biases bring, followed through a graph; on the chip they act at the neurons."""
+"""Biases, followed through a graph to the neurons, where they act on the chip."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from neuromorphic.ops import Float64, Linear
 
 @fact
 def biases(graph: Graph) -> dict[str, Float64]:
-    """What the biases alone bring to the input of every node, float64 `[*input shape]`, by node name.
+    """The sums that the biases alone bring to the input of every node, float64 `[*input shape]`, by node name.
 
     Only linear nodes pass on what they make of zeros.  A maximum is not linear, so that what leaves it holds the biases
     before it already; so it is with a `Delay`, behind which they begin late, and with neurons.

@@ -63,8 +63,12 @@ def of_frames(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 
-def check_frames(graph: Graph, trace: Trace, frames: NDArray[np.float32]) -> tuple[str, ...]:
-    """Refuse other frames than those of a trace; what is assumed of one that doesn't tell them, in a sentence.
+UNTOLD = "the trace doesn't tell the frames that its run read; they are taken for those given"
+"""What is assumed of a trace without hashes of its frames."""
+
+
+def check_frames(graph: Graph, trace: Trace, frames: NDArray[np.float32]) -> None:
+    """Refuse other frames than those of a trace, where it tells them.
 
     Args:
         graph: that read them.
@@ -75,7 +79,7 @@ def check_frames(graph: Graph, trace: Trace, frames: NDArray[np.float32]) -> tup
         RefusedInput: those of an image differ.
     """
     if trace.frames is None:
-        return ("the trace doesn't tell the frames that its run read; they are taken for those given",)
+        return
     odd = (trace.frames != of_frames(frames)).any(1)
     if odd.any():
         rounded = " (rounded or clipped, as the chip's integers may have)" if trace.precision == "loihi2" else ""
@@ -83,4 +87,3 @@ def check_frames(graph: Graph, trace: Trace, frames: NDArray[np.float32]) -> tup
             f"{graph.source}: the frames of image {int(odd.argmax())} are not those that the trace's run "
             f"read{rounded}; expected the same frames in the same order"
         )
-    return ()

@@ -1,4 +1,4 @@
-"""What a file says that its frames are: their bounds and the grid that they lie on."""
+"""Frames as their file describes them: their bounds and the grid that they lie on."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What every sum inside a graph can reach, whatever the input: intervals per neuron, from the weights alone.
+"""Bounds of every sum inside a graph, whatever the input: intervals per neuron, from the weights alone.
 
 For `y = W x` with x in [a, b], W+ and W- the positive and the negative parts of W,
 

@@ -25,7 +25,7 @@ from neuromorphic.ops.types import unrepeated
 
 
 def partial_sums(graph: Graph, frames: Sums, steps: int) -> tuple[dict[str, Sums], dict[str, Sums]]:
-    """What every node reads, its sum in any order, and what it sends, in the shape of the node, by name.
+    """Bounds of what every node reads, its sum in any order, and of what it sends, in the shape of the node, by name.
 
     Args:
         graph: of floats.

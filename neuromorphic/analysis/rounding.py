@@ -45,7 +45,7 @@ DOUBLE = 53
 
 @dataclass(frozen=True)
 class NodeCertificate:
-    """What was proven of one node.
+    """The proof of one node.
 
     Attributes:
         bound: of any partial sum; of a population, of its current before the gain.
@@ -67,7 +67,7 @@ class NodeCertificate:
 
     @property
     def rung(self) -> str:
-        """What the proof rests on: the bits of a significand, and snapped decays; or no proof."""
+        """The premise of the proof: the bits of a significand, and snapped decays; or no proof."""
         if not self.exact:
             return "no proof"
         return f"{self.limit} bits" + ("" if self.decay_bits is None else ", snapped decay")
@@ -75,7 +75,7 @@ class NodeCertificate:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was proven of a graph: `nodes` by name in alphabetical order, for `time_steps` from rest.
+    """The proof of a graph: `nodes` by name in alphabetical order, for `time_steps` from rest.
 
     Attributes:
         time_steps: T.
@@ -147,7 +147,7 @@ def certify(
 
 @fact
 def proven(graph: Graph) -> Certificate | None:
-    """What the weights of a graph of floats prove, in float32; in float64 where the file claims no more than that.
+    """The certificate of a graph of floats by its weights, in float32; in float64 where the file claims just that.
 
     None where nothing says how many steps an image takes, or what its frames are (`frame_sums`), and of a graph around
     which currents could grow.
@@ -160,7 +160,7 @@ def proven(graph: Graph) -> Certificate | None:
 
 @fact
 def proven_in_doubles(graph: Graph) -> Certificate | None:
-    """What the weights of a graph of floats prove where every node computes in float64; None as of `proven`."""
+    """The certificate of the weights of a graph of floats where every node computes in float64; None as of `proven`."""
     return _certified(graph, DOUBLE)
 
 
@@ -216,7 +216,7 @@ class _Claim:
 
 
 def _claim(node: Node, read: ops.Sums, sent: ops.Sums, allowed: Mapping[str, int], steps: int) -> _Claim | None:
-    """What has to be proven of a node; None of one that computes nothing."""
+    """The claim that has to be proven of a node; None of one that computes nothing."""
     name, operation, sources = node.name, node.operation, node.sources
     match operation:
         case ops.Source():

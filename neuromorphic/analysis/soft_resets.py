@@ -37,7 +37,7 @@ class _Loop:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What the neurons read from elsewhere."""
+        """Sources of the neurons outside the loop."""
         return tuple(source for source in self.membrane.sources if source != self.last.name)
 
     def neurons(self) -> Node:
@@ -52,6 +52,22 @@ class _Loop:
             operation = SoftIf(self.membrane.of(Integrator).gain, threshold, back)
         return Node(self.threshold.name, operation, self.sources, self.membrane.input_shape, shape)
 
+    def opened(self, one: Node) -> dict[str, Node]:
+        """The four nodes, with the numbers and the sources of the one."""
+        soft = one.operation
+        if not isinstance(soft, SoftLif | SoftIf):
+            raise TypeError(f"node {one.name!r}: a {type(soft).__name__} is no soft reset")
+        charge = Li(soft.decay, soft.gain, soft.leak) if isinstance(soft, SoftLif) else Integrator(soft.gain)
+        sources = self.membrane.sources if one.sources == self.sources else (*one.sources, self.last.name)
+        back = -soft.back.reshape(self.scale.of(Scale).scale.shape)
+        nodes = (
+            replace(self.membrane, operation=charge, sources=sources),
+            replace(self.threshold, operation=Threshold(soft.threshold)),
+            replace(self.scale, operation=Scale(back)),
+            self.delay,
+        )
+        return {node.name: node for node in nodes}
+
 
 @fact
 def with_soft_resets(graph: Graph) -> Graph:
@@ -62,6 +78,17 @@ def with_soft_resets(graph: Graph) -> Graph:
     gone = {part for loop in loops for part in loop.parts}
     nodes = {name: node for name, node in graph.nodes.items() if name not in gone}
     nodes |= {loop.threshold.name: loop.neurons() for loop in loops}
+    return replace(arranged(graph, nodes), made_of=lineage(graph))
+
+
+def with_loops(graph: Graph, file: Graph) -> Graph:
+    """`graph`, with the populations that `file` has as such loops as these loops again."""
+    loops = [loop for loop in _loops(file) if isinstance(graph.nodes[loop.threshold.name].operation, SoftLif | SoftIf)]
+    if not loops:
+        return graph
+    nodes = dict(graph.nodes)
+    for loop in loops:
+        nodes |= loop.opened(nodes[loop.threshold.name])
     return replace(arranged(graph, nodes), made_of=lineage(graph))
 
 

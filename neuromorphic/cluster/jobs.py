@@ -16,7 +16,7 @@ from typing import Any
 from neuromorphic.errors import RefusedInput, number
 
 SYSTEMS = ("slurm", "local")
-"""What dask-jobqueue's files call them; `local` runs jobs on this machine, for trials."""
+"""Kinds of schedulers by their names in dask-jobqueue's files; `local` runs jobs on this machine, for trials."""
 
 
 @contextmanager

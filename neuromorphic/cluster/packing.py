@@ -30,7 +30,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes, classes: Mapping[str, type]) -> Any:
-    """What `pack` made the bytes of, wherever they come from; records in it are of these classes, by name.
+    """The result that `pack` made the bytes of, wherever they come from; records in it are of these classes, by name.
 
     Raises:
         ValueError: the bytes are damaged, or hold anything else.

@@ -135,7 +135,7 @@ class Workers:
                 f"{self.jobs}: all ended before the run did; time limit, memory? Their words are in slurm-*.out, "
                 "or in the log-directory that the file names; --resume keeps finished shards"
             )
-        whose = "at the scheduler" if self.jobs is None else f"yet of {self.jobs}"
+        whose = "at the scheduler" if self.jobs is None else f"of {self.jobs}"
         logging.getLogger(__name__).warning("no worker %s; waiting", whose)
 
 
@@ -153,7 +153,15 @@ def connected(place: Place) -> Iterator[Workers]:
     # Dask has workers give memory back at once; to get it again took a quarter of their time.
     environment = dask.config.get("distributed.nanny.pre-spawn-environ")
     keeping = {key: value for key, value in environment.items() if key != "MALLOC_TRIM_THRESHOLD_"}
-    ours = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.nanny.pre-spawn-environ": keeping}
+    ours = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.nanny.pre-spawn-environ": keeping,
+        # What dask shows on its dashboard, which nobody opens here, took 3 % of a core in each of its processes.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "10s",
+        "distributed.worker.memory.monitor-interval": "1s",
+    }
     with dask.config.set(ours):
         match place:
             case Local(workers):
@@ -163,6 +171,7 @@ def connected(place: Place) -> Iterator[Workers]:
                         threads_per_worker=1,
                         memory_limit=0,  # a worker near a limit would stop without a word
                         dashboard_address=None,
+                        scheduler_kwargs={"dashboard_address": ":0"},  # its HTTP server: any free port
                         silence_logs=logging.CRITICAL,
                     ) as cluster,
                     Client(cluster) as client,

@@ -8,27 +8,23 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from neuromorphic.cluster import places
 from neuromorphic.cluster.finished import Finished, always
 from neuromorphic.cluster.places import Place, connected, parse
-from neuromorphic.cluster.versions import differing, versions
-from neuromorphic.errors import RefusedInput, SimulationFailed, number
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
+from neuromorphic.cluster.versions import versions
+from neuromorphic.errors import SimulationFailed, number
 
 D = TypeVar("D")
 R = TypeVar("R")
 
 Progress = Callable[[int, int], None]
 
-AHEAD = 2
-"""Shards that wait at the scheduler or run, for each thread of a worker; the images of no more are underway."""
+LOOKS = 20
+"""Looks for new workers to send shards to, in the time after which it is said that there are none."""
 
 
 @dataclass(frozen=True)
@@ -125,31 +121,39 @@ def _on_workers(
     """Results as they come, by the number of the shard; those that workers lost are computed again by others."""
     if not missing:
         return
-    import cloudpickle
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
-    with connected(place) as workers:
-        packed = _submitted(workers.client, _kept, cloudpickle.dumps(task))
+    from neuromorphic.cluster.worker import compute, held
+
+    with connected(place) as workers, held(task, workers.client) as name:
         waiting, running = deque(missing), dict[Any, int]()
         completed = SimpleQueue[Any]()
 
         def feed() -> None:
-            most = AHEAD * max(1, workers.threads())
+            """Send a shard to each worker that has none, so that no worker waits with two while another has none."""
+            most = max(1, workers.threads())
             while waiting and len(running) < most:
                 shard = waiting.popleft()
-                future = _submitted(workers.client, _compute, packed, versions(), given(shard, shards[shard]))
+                part = given(shard, shards[shard])
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # dask's, of arguments above 10 MB
+                    future = workers.client.submit(compute, name, versions(), part, pure=False)
                 running[future] = shard
                 future.add_done_callback(completed.put)
 
-        feed()
-        while running:
-            try:
-                future = completed.get(timeout=places.PATIENCE)
-            except Empty:
+        def next_completed() -> Any:
+            while True:
+                for _ in range(LOOKS):
+                    feed()  # workers may have come since
+                    try:
+                        return completed.get(timeout=places.PATIENCE / LOOKS)
+                    except Empty:
+                        continue
                 workers.look()
-                feed()  # workers may have come since
-                continue
+
+        while waiting or running:
+            future = next_completed()
             shard = running.pop(future)
             try:
                 result = future.result()
@@ -164,35 +168,3 @@ def _on_workers(
             future.release()
             feed()
             yield shard, result
-
-
-def _submitted(client: "Client", function: Callable[..., Any], *arguments: Any) -> "Future":
-    """The future of a call, which depends on nothing but its arguments."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # dask's, of arguments above 10 MB: a large network is one
-        return client.submit(function, *arguments, pure=False)
-
-
-def _kept(packed: bytes) -> bytes:
-    """A task, which workers pass on to each other, and which is sent again where all that had it died."""
-    return packed
-
-
-def _compute(packed: bytes, expected: dict[str, str], given: Any) -> Any:
-    """What a worker does with a shard.
-
-    Raises:
-        RefusedInput: it has another code than who asks, so that its sums might be others.
-    """
-    if odd := differing(expected):
-        raise RefusedInput(f"a worker of the cluster has {odd}; expected the same everywhere")
-    return _task(packed)(given, _silent)
-
-
-@lru_cache(maxsize=1)
-def _task(packed: bytes) -> Callable[[Any, Progress], Any]:
-    """A task, made ready once: what it finds out about its graph serves the shards after the first."""
-    import cloudpickle
-
-    found: Callable[[Any, Progress], Any] = cloudpickle.loads(packed)
-    return found

@@ -1,4 +1,4 @@
-"""What has to be the same wherever shards of one run are computed, so that their sums are those of one machine."""
+"""Versions that have to be equal wherever shards of a run are computed, so that sums are those of one machine."""
 
 import hashlib
 import platform

@@ -1,4 +1,4 @@
 """A graph in integers as a folder that Lava runs by itself: `network.py`, its numbers, and what to expect."""
 
 MISSING = "scipy is not installed; expected pip install 'spikeclip[lava]' before"
-"""What is said of a folder where its matrices can't be made."""
+"""The sentence on a folder where its matrices can't be made."""

@@ -153,7 +153,7 @@ class _Writer:
 
     def _input(self, population: Node) -> Input:
         lif = population.operation
-        if isinstance(lif, ops.LoihiLif) and (lif.has_bias or lif.current_lasts):
+        if isinstance(lif, ops.LoihiLif) and (lif.has_bias or lif.filters_current):
             self.reasons.append(f"{population.name} reads frames with biases or a current that lasts; expected neither")
         return Input(_in_file(population.shape), self._neuron(population))
 
@@ -185,6 +185,8 @@ class _Writer:
             )
         if np.any(lif.drive):
             self.reasons.append(f"{population.name} has a drive; expected none")
+        if not lif.rests_after_spike:
+            self.reasons.append(f"{population.name} subtracts with its spikes; expected a reset to 0, which netx has")
         decays = [np.unique(each) for each in (lif.current_decay, lif.decay)]
         if any(len(each) > 1 for each in decays):
             self.reasons.append(f"{population.name} has several decays; expected one")

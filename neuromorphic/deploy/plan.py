@@ -28,7 +28,7 @@ from neuromorphic.ops.matrices import matrix
 from neuromorphic.ops.widths import ALIGNMENT, DELAY_BITS, shift
 
 FRAMES = "frames"
-"""What synapses read that read the graph's input."""
+"""The source of synapses that read the graph's input."""
 
 MOST_WAIT = 2**DELAY_BITS - 1
 """Steps that synapses with delays wait besides their own."""
@@ -200,6 +200,11 @@ class _Planner:
             self.reasons.append(f"{node.name} has several decays; expected one, which is what a process of Lava has")
         if np.any(lif.drive):
             self.reasons.append(f"{node.name} has a drive, biases in front of currents that last; expected none")
+        if not lif.rests_after_spike:
+            self.reasons.append(
+                f"{node.name} subtracts with its spikes, which on the chip is a neuron of microcode of one's own; "
+                "expected a reset to a value, which is what Lava's processes have"
+            )
         decay, current = (int(each[0]) for each in decays)
         proof = self.proofs[node.name]
         settings: dict[str, Any] = {"du": current - 1, "dv": decay, "bias_exp": lif.bias_exponent}
@@ -219,10 +224,10 @@ class _Planner:
         while waiting:
             node, synapses, wait = waiting.pop()
             for name in node.sources:
-                before, late = self.graph.nodes[name], wait + self.timing.delay[name, node.name]
+                before, waited = self.graph.nodes[name], wait + self.timing.delay[name, node.name]
                 match before.operation:
                     case ops.Source() | ops.Neurons():
-                        yield _Path(before, synapses, late)
+                        yield _Path(before, synapses, waited)
                     case ops.Nonlinear():
                         self.reasons.append(
                             f"{name} is a {before.operation.nir_name}, which no process of Lava's computes"
@@ -235,7 +240,7 @@ class _Planner:
                         if synapses is not None:
                             self.reasons.append(f"{synapses.name} reads currents ({name}); expected spikes")
                         else:
-                            waiting.append((before, before, late))
+                            waiting.append((before, before, waited))
                     case ops.Sink():
                         raise TypeError(f"node {name!r} is an output, and is read")
                     case unknown:

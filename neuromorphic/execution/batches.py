@@ -34,7 +34,7 @@ def told(parts: Iterator[Trace], images: int, progress: Callable[[int, int], Non
 
 
 def joined(traces: Callable[P, Iterator[Trace]]) -> Callable[P, Trace]:
-    """What returns the trace of all images at once; arguments and errors as of `traces`."""
+    """The function that returns the trace of all images at once; arguments and errors as of `traces`."""
 
     @wraps(traces)
     def run(*args: P.args, **kwargs: P.kwargs) -> Trace:

@@ -57,7 +57,7 @@ def fits(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
 
 @dataclass
 class Ran(Generic[T]):
-    """What a batch caused.
+    """The results of a batch.
 
     Attributes:
         kept: what was made of the spikes of each population.
@@ -150,7 +150,7 @@ class Compiled:
         return first
 
     def _compute(self, node: Node, x: Array, ran: Ran[Any]) -> Array:
-        """What a node sends, of what its entry reads."""
+        """The output of a node, of what its entry reads."""
         operation, front = node.operation, self.fronts.get(self._entry(node).name)
         if node.name in self.neurons:
             return self._fire(node, front, x, ran)
@@ -254,7 +254,8 @@ class Compiled:
         operation, bias, floats = node.operation, self.biases[node.name], self._floats(node)
         if isinstance(operation, LoihiLif):
             kept = UNITY - np.asarray(operation.decay)
-            if operation.current_lasts or np.any(kept & (kept - 1)) or self._may_wrap(node, operation):
+            odd = operation.filters_current or operation.lowering is not None or np.any(kept & (kept - 1))
+            if odd or self._may_wrap(node, operation):
                 return None
             floats = np.dtype(np.float32)
             threshold = operation.threshold * 2.0**ALIGNMENT

@@ -43,7 +43,7 @@ WORTHWHILE = 2**35
 
 @dataclass(frozen=True)
 class Activity:
-    """What a batch of images caused.
+    """The activity that a batch of images caused.
 
     Attributes:
         spikes: by population, uint8 `[B, T, *shape]`.
@@ -114,7 +114,7 @@ run_in_batches = joined(traces)
 
 
 def _side_by_side(task: Callable[[slice], Trace], parts: Iterator[slice], cores: int) -> Iterator[Trace]:
-    """What `task` makes of each part, in their order, on so many cores; on one, without a thread beside it."""
+    """The results of `task` on each part, in their order, on so many cores; on one, without a thread beside it."""
     if cores == 1:
         yield from map(task, parts)
         return
@@ -234,7 +234,7 @@ class Execution:
         return {name: kernel.overflows for name, kernel in self.chip.items()}
 
     def step(self, given: Mapping[str, Array]) -> dict[str, Array]:
-        """What every node sends in the next step, `[B, *shape]` by name; `given`: inputs, and nodes not computed."""
+        """The output of every node in the next step, `[B, *shape]` by name; `given`: inputs, and nodes not computed."""
         values: dict[str, Array] = dict(given)
         for node in self.nodes:
             values[node.name] = self.compute[node.name](self._sum(node, values))
@@ -244,7 +244,7 @@ class Execution:
         return values
 
     def _sum(self, node: Node, values: Mapping[str, Array]) -> Array:
-        """What arrives at a node, without biases: `[B, *input shape]`, in the type of what was sent."""
+        """The sum that arrives at a node, without biases: `[B, *input shape]`, in the type of what was sent."""
         read = [(source, lag) for source, lag in self.read[node.name] if lag <= self.t]
         if not read:
             return np.zeros((self.batch, *node.input_shape), np.uint8)
@@ -288,7 +288,7 @@ class Execution:
 
 
 def count_overflows(graph: Graph, frames: NDArray[np.float32]) -> dict[str, Overflows]:
-    """What did leave its width when `graph`, of integers, ran on `frames`, one per image or per step, by population.
+    """Overflows when `graph`, of integers, ran on `frames`, one per image or per step, by population.
 
     Where `certificate` can't prove that nothing overflows for any input, this says whether it did for these.
 

@@ -88,5 +88,5 @@ def still(graph: Graph, frames: NDArray[np.float32]) -> bool:
 
 
 def read_at(graph: Graph, frames: NDArray[np.float32], t: int) -> dict[str, NDArray[np.float32]]:
-    """What every input reads in step t, `[B, *input shape]` by name, of one frame per image or of one per step."""
+    """The frames of every input in step t, `[B, *input shape]` by name, of one frame per image or of one per step."""
     return of_inputs(graph, frames if still(graph, frames) else frames[:, t])

@@ -86,7 +86,7 @@ def run(graph: Graph, frames: Given, time_steps: int | None = None) -> Trace:
 
 
 def _delayed(delay: Delay, line: list[Float64]) -> Float64:
-    """What leaves a delay whose last input is that of `line`; all of its elements have waited `delay.lag` steps."""
+    """The output of a delay whose last input is that of `line`; all of its elements have waited `delay.lag` steps."""
     y = np.zeros_like(line[-1])
     for wait in np.unique(delay.steps - delay.lag):
         if wait < len(line):

@@ -1,1 +1,1 @@
-"""What stands between the rooms: graphs, their metadata, traces, and the comparison of two traces."""
+"""Types that the rooms share: graphs, their metadata, traces, and the comparison of two traces."""

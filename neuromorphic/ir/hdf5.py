@@ -21,7 +21,7 @@ MAX_DEPTH = 16
 
 FREE_BYTES = 64 * 1024**2
 MAX_RATIO = 1100
-"""What a file declares beyond the free bytes it has to store; deflate shrinks zeros to a 1,032nd and no further."""
+"""Bytes that a file may declare for each that it stores, beyond the free ones; deflate shrinks zeros to a 1,032nd."""
 
 NAME = 160
 """Characters of an object's name that a message quotes."""
@@ -121,7 +121,7 @@ def _check_storage(dataset: h5py.Dataset, where: str) -> None:
 
 
 def _declared_bytes(dataset: h5py.Dataset, where: str, *, ragged: bool) -> int:
-    """What reading the dataset takes: its elements, or one chunk of it where that is larger."""
+    """Bytes that reading the dataset takes: of its elements, or one chunk of it where that is larger."""
     shape, dtype = dataset.shape, dataset.dtype
     if shape is None:
         raise RefusedInput(f"{where} is empty; expected data")

@@ -20,7 +20,7 @@ Given = NDArray[np.float32] | Mapping[str, NDArray[Any]]
 
 
 def of_inputs(graph: Graph, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """What each input reads of `frames` `[..., *frame shape]`, by its name: `[..., *input shape]`, views of them."""
+    """The part of each input in `frames` `[..., *frame shape]`, by its name: `[..., *input shape]`, views of them."""
     if len(graph.inputs) == 1:
         return {graph.input: frames}
     found, start = {}, 0
@@ -75,7 +75,7 @@ def check_inputs(graph: Graph, given: Mapping[str, object]) -> None:
     """Refuse names that are no inputs of `graph`, and inputs of it that nothing is given for."""
     if odd := [name for name in given if name not in graph.inputs]:
         known = ", ".join(graph.inputs)
-        raise RefusedInput(f"{graph.source}: no input {odd[0]!r}; expected {known}{meant(odd[0], graph.inputs)}")
+        raise RefusedInput(f"{graph.source}: no input {odd[0]!r}; expected {known}{meant(str(odd[0]), graph.inputs)}")
     if missing := [name for name in graph.inputs if name not in given]:
         names, known = ", ".join(missing), ", ".join(graph.inputs)
         raise RefusedInput(f"{graph.source}: no frames for {names}; expected some for each of {known}")

@@ -1,4 +1,4 @@
-"""What an exporter writes beside the nodes: time, images, labels, grids and the certificate, as one JSON string.
+"""Metadata of exporters, beside the nodes: time, images, labels, grids and the certificate, as one JSON string.
 
 NIR's own metadata survives HDF5 only for simple values (None, lists of dictionaries and string lists don't), so the
 graph carries one string under the key `spikeclip`.
@@ -145,7 +145,7 @@ class GraphMetadata:
 
 
 def _seconds(value: Any, source: str) -> float | None:
-    """What another exporter's metadata say of dt: a number, or one as text; None where they don't.
+    """The dt as another exporter's metadata say it: a number, or one as text; None where they don't.
 
     Raises:
         RefusedInput: it is neither, so that nobody knows what the writer meant.
@@ -184,7 +184,7 @@ def _certificate(document: dict[str, Any] | None, source: str) -> dict[str, Any]
 
 
 def _words(metadata: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """What metadata of any exporter say of the input's kind and the reset, as attributes."""
+    """The input's kind and the reset as metadata of any exporter say them, as attributes."""
     kind = _word(metadata, "input_kind", get_args(InputKind), source)
     reset = _word(metadata, "reset", get_args(Reset), source)
     return {"input_kind": kind} | ({} if reset is None else {"reset": reset, "reset_stated": True})

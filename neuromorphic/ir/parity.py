@@ -59,7 +59,7 @@ class NodeParity:
 
 
 ROUNDING = 1e-4
-"""What rounding may take from numbers that no proof covers, relative to the largest of them."""
+"""The most that rounding may take from numbers that no proof covers, relative to the largest of them."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a value shows of itself in a shell and in a notebook, and when two are equal."""
+"""Values as a shell and a notebook show them, and when two are equal."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -44,7 +44,7 @@ class SpikeCount:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a run showed in all.
+    """The sums of a run.
 
     Attributes:
         answers: its trace without spikes and membranes: what ran, the outputs of every image, and what overflowed.

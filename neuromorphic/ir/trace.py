@@ -83,7 +83,7 @@ class SpikeTrain:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Trace(Shown):
-    """What a run of a graph showed, aligned to the image: step t of every population answers frame t.
+    """The record of a run of a graph, aligned to the image: step t of every population answers frame t.
 
     Attributes:
         producer: what ran: `reference`, `lava` or `torch`; traces of two that agree are equal.
@@ -259,7 +259,7 @@ class Trace(Shown):
 
 
 def _added(parts: Sequence[Mapping[str, Overflows] | None]) -> dict[str, Overflows] | None:
-    """What overflowed in all parts; None where it was not counted in each."""
+    """Overflows of all parts together; None where it was not counted in each."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
@@ -330,7 +330,7 @@ def _append(file: h5py.File, stored: IO[bytes], trace: Trace) -> None:
 
 
 def _describe(file: h5py.File, trace: Trace) -> None:
-    """What a file says once of all images."""
+    """Write what a file says once of all images."""
     file.attrs.update(format_version=FORMAT_VERSION, producer=trace.producer, precision=trace.precision)
     if trace.graphs:
         file.attrs["graphs"] = list(trace.graphs)

@@ -69,8 +69,8 @@ def _within(asked: range, begin: int, end: int) -> slice:
     """Which of the images from `begin` to before `end` are asked for, counted from `begin`."""
     if asked.step < 1:
         raise ValueError(f"images in steps of {asked.step}; expected 1 or more")
-    late = max(0, begin - asked.start)
-    first = asked.start + -(-late // asked.step) * asked.step
+    before = max(0, begin - asked.start)
+    first = asked.start + -(-before // asked.step) * asked.step
     return slice(first - begin, max(first, min(asked.stop, end)) - begin, asked.step)
 
 

@@ -1,4 +1,4 @@
-"""What a simulation hands to its child process: files in a private folder, arrays as `.npy`, the rest JSON."""
+"""The job that a simulation hands to its child process: files in a private folder, arrays as `.npy`, the rest JSON."""
 
 import errno
 import json
@@ -95,7 +95,7 @@ class Job:
         return cls(graph, np.load(folder / "frames.npy", mmap_mode="r"), **settings)
 
     def traces(self, folder: Path) -> Iterator[Trace]:
-        """What the recorder left in `folder`, some images at a time."""
+        """The traces that the recorder left in `folder`, some images at a time."""
         graph = self.graph
         trains = {node.name: path for node, path in zip(graph.populations, spike_files(folder, graph), strict=True)}
         states = membrane_files(folder, graph)

@@ -180,7 +180,7 @@ def _load(processes: list[LayerProcess]) -> None:
 
 
 def _dtype(layer: Layer, job: Job) -> type:
-    """What a layer computes in: float32 where that is proven exact for all of its nodes; integers in Lava's own."""
+    """A layer's type of number: float32 where that is proven exact for all of its nodes; integers in Lava's own."""
     if job.models == "stock" and job.graph.precision == "loihi2":
         return np.int32
     return np.float64 if any(member.node.name in job.doubles for member in layer.members) else np.float32

@@ -34,12 +34,12 @@ REASONS = {
     "MemoryError": "the system has no memory left for it; expected more, or fewer images at once",
     "can't start new thread": "the system allows it no further thread; expected more memory, or a higher limit",
 }
-"""What it means where the last words of a command hold these."""
+"""The meaning of some of the last words of a command."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a keeper looks after.
+    """A folder and processes that a keeper looks after.
 
     Attributes:
         folder: private to the run, empty at first.

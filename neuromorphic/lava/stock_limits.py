@@ -1,4 +1,4 @@
-"""What Lava can't run: cycles without a schedule; and what its own processes, which also run on Loihi, lack."""
+"""Graphs that Lava can't run: cycles without a schedule; and what its own processes, those of Loihi too, lack."""
 
 from collections.abc import Iterator
 from typing import assert_never
@@ -21,6 +21,7 @@ from neuromorphic.ops import (
     Lif,
     LoihiLif,
     Membranes,
+    Neurons,
     Nonlinear,
     Scale,
     Sink,
@@ -60,22 +61,20 @@ def refusals(graph: Graph, *, stock: bool) -> list[str]:
 
 
 def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
-    """What Dense, Sparse, Conv and LIFReset can't compute of a node."""
+    """Reasons why Dense, Sparse, Conv and LIFReset can't compute a node."""
     where, biased = f"{graph.source}: node {node.name!r}", bool(biases(graph)[node.name].any())
+    if node.spiking and not node.of(Neurons).rests_after_spike:
+        yield f"{where} subtracts with its spikes; Lava's own neurons are set to 0, expected fused models"
     match node.operation:
         case Membranes():
             yield f"{where} sends its membranes; no process of Lava's does, expected fused models"
         case Lif() | If() | CubaLif() as neurons:
-            if biased and neurons.current_lasts:
+            if biased and neurons.filters_current:
                 yield f"{where} filters a bias; Lava's neurons add theirs behind the filter, expected none"
-            if neurons.subtracts:
-                yield f"{where} subtracts its threshold; Lava's neurons are set to 0, expected fused models"
             # A gain is brought into the threshold.
             least = min(float(values.min()) for key, values in vars(neurons).items() if key in ("gain", "weight"))
             if least <= 0:
                 yield f"{where} has a gain or weight of {least:g}; expected more than 0"
-        case SoftLif() | SoftIf():
-            yield f"{where} takes off what a spike costs; Lava's neurons are set to 0, expected fused models"
         case LoihiLif(drive=drive, decay=decay, current_decay=current_decay):
             if np.ptp(decay) or np.ptp(current_decay):
                 yield f"{where} has several decays; a process of Lava's neurons has one, expected fused models"
@@ -95,7 +94,7 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
                     f"{where} has weights that are not 8-bit integers times one power of two; Lava's {process} takes "
                     "no others"
                 )
-        case Threshold() | Source() | Sink() | Delay() | Fixed() | Nonlinear():
+        case Threshold() | SoftLif() | SoftIf() | Source() | Sink() | Delay() | Fixed() | Nonlinear():
             pass
         case unknown:
             assert_never(unknown)

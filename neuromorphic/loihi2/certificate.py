@@ -9,8 +9,13 @@ Where currents outlast their step, a < 0 and b > 0 bring u up to `Σ_{t<T} (1 - 
 
     U_t = (1 - d_u) U_{t-1} + 64 a          V_t = (1 - d) min(V_{t-1}, 0) + U_t + bias
 
-Decays round toward zero, so they only raise what is negative.  Above, saturation changes nothing: thresholds end at
-64 · 131071, below 2^23 - 1, so that a neuron which saturates there fires, as it would have.
+Decays round toward zero, so they only raise what is negative.  Above, saturation changes nothing where a spike sets v:
+thresholds end at 64 · 131071, below 2^23 - 1, so that a neuron which saturates there fires, as it would have.
+
+A spike that takes l off v, which is above h then, leaves more than h - l, and of a v up to V no more than the larger of
+h and V - l.  So v of such a neuron piles up where more than l arrives per step, and can saturate above, too:
+
+    V_t = (1 - d) max(min(V_{t-1}, h), V_{t-1} - l) + U_t + bias        likewise min(V_{t-1}, h - l, 0) below
 """
 
 from collections.abc import Mapping
@@ -49,8 +54,9 @@ class PopulationProof:
         current: least and greatest u before it wraps.
         membrane: least v before it saturates.
         wrapping: neurons whose u can wrap.
-        saturating: neurons whose v can saturate below.
+        saturating: neurons whose v can saturate below; or above, if a spike lowers v instead of setting it.
         worst: index `[c, i, j]` of the neuron whose u or v reaches furthest.
+        highest: greatest v before it saturates, of neurons whose spikes lower it; None of others.
     """
 
     neurons: int
@@ -59,6 +65,7 @@ class PopulationProof:
     wrapping: int
     saturating: int
     worst: tuple[int, ...]
+    highest: int | None = None
 
     @property
     def proven(self) -> bool:
@@ -70,8 +77,9 @@ class PopulationProof:
         if self.proven:
             return f"{name}: u and v stay within 24 bits, whatever the input"
         return (
-            f"{name}: u of {self.wrapping} and v of {self.saturating} of {self.neurons} neurons can leave 24 bits in "
-            f"the worst case (neuron {list(self.worst)}; u {self.current[0]} to {self.current[1]}, v {self.membrane})"
+            f"{name}: u of {self.wrapping:,} and v of {self.saturating:,} of {self.neurons:,} neurons can leave 24 "
+            f"bits in the worst case (neuron {list(self.worst)}; u {self.current[0]:,} to {self.current[1]:,}, "
+            f"v {self.membrane:,}{'' if self.highest is None else f' to {self.highest:,}'})"
         )
 
 
@@ -129,13 +137,15 @@ def _bound(x: ops.Interval) -> float:
 
 def _prove(lif: ops.LoihiLif, x: ops.Interval, steps: int | None) -> PopulationProof:
     low, high = 2.0**ALIGNMENT * (x.low + lif.drive), 2.0**ALIGNMENT * (x.high + lif.drive)
-    membrane = _least_membrane(lif, low, steps)
-    if lif.current_lasts:
+    lowered = lif.lowering is not None
+    membrane, highest = _lowered(lif, low, high, steps) if lowered else (_least_membrane(lif, low, steps), 0 * low)
+    if lif.filters_current:
         kept, _ = growth(lif.decay, lif.current_decay, steps)
         low, high = kept * np.minimum(low, 0), kept * np.maximum(high, 0)
     wrapping = (low <= -STATE_LIMIT) | (high > STATE_LIMIT)
-    saturating = membrane < 1 - STATE_LIMIT
-    worst = np.unravel_index(int(np.maximum(high, -np.minimum(low, membrane)).argmax()), low.shape)
+    saturating = (membrane < 1 - STATE_LIMIT) | (highest > STATE_LIMIT - 1)
+    furthest = np.maximum(np.maximum(high, highest), -np.minimum(low, membrane))
+    worst = np.unravel_index(int(furthest.argmax()), low.shape)
     return PopulationProof(
         neurons=low.size,
         current=(int(np.floor(low.min())), int(np.ceil(high.max()))),
@@ -143,12 +153,13 @@ def _prove(lif: ops.LoihiLif, x: ops.Interval, steps: int | None) -> PopulationP
         wrapping=int(wrapping.sum()),
         saturating=int(saturating.sum()),
         worst=tuple(int(i) for i in worst),
+        highest=int(min(highest.max(), 2.0**62)) if lowered else None,
     )
 
 
 def _least_membrane(lif: ops.LoihiLif, low: NDArray[np.float64], steps: int | None) -> NDArray[np.float64]:
     """What v can't fall below from 0, or 0, if 64 (x + drive) is at least `low`; of any number of steps if None."""
-    if not lif.current_lasts or steps is None:
+    if not lif.filters_current or steps is None:
         kept, _ = growth(lif.decay, lif.current_decay, steps)
         least = np.where(low < 0, kept * low, low)
         per_step = np.minimum(least + lif.bias, 0)
@@ -163,6 +174,30 @@ def _least_membrane(lif: ops.LoihiLif, low: NDArray[np.float64], steps: int | No
         if np.array_equal((u, v), before):  # and so for ever
             break
     return v
+
+
+def _lowered(
+    lif: ops.LoihiLif, low: NDArray[np.float64], high: NDArray[np.float64], steps: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What v of neurons that subtract can't fall below and not exceed from 0, if 64 (x + drive) is in [low, high]."""
+    threshold, lowering = (2.0**ALIGNMENT * np.asarray(each) for each in (lif.threshold, lif.lowering))
+    floor = np.minimum(threshold - lowering, 0)
+    if lif.filters_current:
+        low, high = np.minimum(low, 0), np.maximum(high, 0)
+    if steps is None:  # as if no spike ever lowered it, which is more
+        kept, sums = growth(lif.decay, lif.current_decay if lif.filters_current else UNITY, None)
+        down, up = (kept * each + lif.bias for each in (low, high))
+        with np.errstate(invalid="ignore"):
+            least, most = (np.where(each == 0, 0, each * sums / kept) for each in (down, up))
+        return np.minimum(floor, least), np.maximum(most, 0)
+    kept_u, kept_v = (1 - np.asarray(decay) / UNITY for decay in (lif.current_decay, lif.decay))
+    below = above = least = most = np.zeros_like(low)
+    for _ in range(steps):
+        below, above = kept_u * below + low, kept_u * above + high
+        least = np.minimum(kept_v * np.minimum(least, floor) + below + lif.bias, 0)
+        left = np.maximum(np.minimum(most, threshold), most - lowering)
+        most = np.maximum(kept_v * left + above + lif.bias, 0)
+    return np.minimum(least, floor), most
 
 
 def check(graph: Graph) -> None:
@@ -197,11 +232,12 @@ def _check_population(name: str, lif: ops.LoihiLif) -> None:
     for what, values, least, most, bits, advice in (
         ("v_threshold", lif.threshold.max(), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, lower),
         ("v_threshold", lif.threshold.min(), 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, "raise it"),
+        ("lowering of v", 0 if lif.lowering is None else lif.lowering, 0, 2**THRESHOLD_BITS - 1, THRESHOLD_BITS, lower),
         ("bias mantissa", lif.bias_mantissa, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, lower),
         ("bias exponent", lif.bias_exponent, 0, 2**BIAS_EXPONENT_BITS - 1, BIAS_EXPONENT_BITS, lower),
         ("decay", np.min(lif.decay), 0, UNITY, DECAY_BITS, "lengthen tau"),
         # All of v is lost by a reset in every step, which takes u too.
-        ("decay", _most_remembering(lif), 0, UNITY - int(lif.current_lasts), DECAY_BITS, "lengthen tau"),
+        ("decay", _most_remembering(lif), 0, UNITY - int(lif.filters_current), DECAY_BITS, "lengthen tau"),
         ("decay of u", lif.current_decay, 1, UNITY, DECAY_BITS, "lengthen tau_syn"),
     ):
         if (high := np.max(values)) > most:
@@ -211,10 +247,10 @@ def _check_population(name: str, lif: ops.LoihiLif) -> None:
 
 
 def _most_remembering(lif: ops.LoihiLif) -> int:
-    """The largest decay of v, of the neurons whose current lasts if there are some."""
+    """The largest decay of v, of the neurons whose current outlasts its step if there are some."""
     decay, current = np.broadcast_arrays(lif.decay, lif.current_decay)
-    lasting = decay[current < UNITY]
-    return int((lasting if lasting.size else decay).max())
+    filtering = decay[current < UNITY]
+    return int((filtering if filtering.size else decay).max())
 
 
 def _check_weights(name: str, what: str, weight: NDArray[np.number[Any]], largest_exponent: int) -> None:

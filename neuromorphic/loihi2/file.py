@@ -10,6 +10,7 @@ from pathlib import Path
 import nir
 import numpy as np
 
+from neuromorphic.analysis.soft_resets import with_loops, with_soft_resets
 from neuromorphic.errors import RefusedInput, named, shown
 from neuromorphic.files import in_memory
 from neuromorphic.ir.graph import Graph, Node
@@ -42,7 +43,7 @@ def integer_graph(graph: Graph) -> Graph | None:
     scheme = Scheme.from_dict(document, graph.source)
     try:
         with named(graph.source), np.errstate(divide="raise", over="raise", invalid="raise"):
-            return integers(graph, scheme)
+            return integers(with_soft_resets(graph), scheme)
     except RefusedInput:
         raise
     except (KeyError, ValueError, ArithmeticError) as error:  # a node without a unit, exponents of another number, ...
@@ -66,6 +67,7 @@ def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> No
     """
     raw, metadata = read_nir(model), graph.metadata
     given = from_nir(raw, model, metadata.dt)
+    graph = with_loops(graph, given)
     if {name: _wiring(node) for name, node in given.nodes.items()} == {n: _wiring(m) for n, m in graph.nodes.items()}:
         groups = _put_back(raw, graph)
     else:

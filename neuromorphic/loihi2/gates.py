@@ -9,7 +9,7 @@ float neuron's in real arithmetic.  As v is a multiple of 64 and θ an integer,
     v_f > h    <=>    v / 64 > h / (g λ)    <=>    v > 64 θ    with θ = floor(h / (g λ))
 
 so the integer neuron fires exactly when the float one does, whatever spikes come, as long as nothing wraps or
-saturates, which `units` decides.
+saturates, which `units` decides.  What a spike takes off v has to be an integer times μ, too.
 
 Where currents last, with `1 - d_u = m_u / 2^(a_u)`, the same holds with the larger a: what enters at step s has passed
 `t - s` decays of either kind by step t, and is a multiple of `64 · 2^(a (T-t))` then, in u as in v.
@@ -32,7 +32,7 @@ def halvings(decay: int) -> int:
 def exact_unit(weights: Sequence[NDArray[np.float64]], decays: Sequence[int], time_steps: int) -> float | None:
     """λ in which a stream's weights are multiples of `2^(a (T-1))`; None where they aren't multiples of the smallest.
 
-    Weights are times the units of what they read; decays of 4096.
+    Weights, and what spikes take off v, are times the units of what they read; decays of 4096.
     """
     values = np.abs(np.concatenate([w.reshape(-1) for w in weights]))
     smallest = float(values[values > 0].min(initial=np.inf))

@@ -18,12 +18,12 @@ from neuromorphic.analysis.order import arranged
 from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node, unused
-from neuromorphic.ir.metadata import GraphMetadata, Readout
+from neuromorphic.ir.metadata import GraphMetadata, Readout, normalisation
 from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.populations import STEP, FloatNeurons, population, with_snapped_rest, with_thresholds
 from neuromorphic.loihi2.scheme import KEY, Scheme
-from neuromorphic.loihi2.supported import check_supported
+from neuromorphic.loihi2.supported import check_supported, microcode
 from neuromorphic.ops.widths import GRADED_BITS, WEIGHT_BITS
 
 Floats = NDArray[np.float32]
@@ -52,6 +52,7 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
         nodes[node.name] = here
     metadata = _metadata(graph, scheme, {name: biases[name] for name in graph.outputs})
     result = replace(arranged(graph, nodes), metadata=metadata, made_of=lineage(graph))
+    result = result.assuming(*microcode(result))
     return replace(result, metadata=replace(result.metadata, certificate=certify(result).to_dict()))
 
 
@@ -73,7 +74,7 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
     """A node's operation in integers, where biases bring `arriving` to it."""
     on_host = node.name in host_nodes(graph)
     match node.operation:
-        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold() as neurons:
+        case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold() | ops.SoftLif() | ops.SoftIf() as neurons:
             return population(node.name, neurons, arriving, scheme)
         case ops.Li(leak=leak) | ops.CubaLi(leak=leak) as readout:  # linear but for its leak
             return replace(readout, leak=(leak / scheme.units[node.name]).astype(np.float32))
@@ -95,10 +96,27 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
             return node.operation
         case ops.ChipPopulation():
             raise RefusedInput(f"{node.name} is quantised already; expected floats")
-        case ops.SoftLif() | ops.SoftIf():
-            raise RefusedInput(f"{node.name} {node.operation.refusal(reads_currents=True)}")
         case unknown:
             assert_never(unknown)
+
+
+def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
+    """The largest scale with which every pixel level fits 8 bits, signed; without preprocessing, every frame given.
+
+    Frames that the largest such power of two makes integers, as spikes are, get that: they stay what they are.  Where
+    all are zero it is 1.
+    """
+    values = np.asarray(frames, np.float64)
+    if graph.metadata.preprocessing is not None:
+        mean, std = normalisation(graph.metadata, graph.source)
+        values = (np.arange(256)[:, None] - mean) / std
+    high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
+    if not high and not low:
+        return 1.0
+    limit = 2.0 ** (GRADED_BITS - 1)
+    scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
+    dyadic = 2.0 ** np.floor(np.log2(scale))
+    return float(dyadic if graph.metadata.preprocessing is None and not np.fmod(values * dyadic, 1).any() else scale)
 
 
 def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,6 +5,9 @@ g is what an input of 1 brings v_float at once: `dt / tau r` of a LIF, `dt r` of
 counted from v_reset; that it rests elsewhere is a bias, `dt / tau (v_leak - v_reset)` per step.  Current-based neurons
 keep `u = 64 i / (dt / tau_syn w_in λ)`; what their synapses' biases bring has to pass u, as a drive.
 
+A spike that subtracts takes the threshold off v, in the same step.  As a loop of NIR's (`ops.soft_resets`) it takes
+`dt / tau r b` off v in the next one, behind its decay: as much as `dt / tau r b / (1 - dt / tau)` before it.
+
 Decays are multiples of 1/4096 on the chip; others go to the nearest.  Neurons of a population may have several.
 """
 
@@ -17,13 +20,13 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.ops import AnyOperation, CubaLif, If, Lif, LoihiLif, Threshold
+from neuromorphic.ops import AnyOperation, CubaLif, If, Lif, LoihiLif, SoftIf, SoftLif, Threshold
 from neuromorphic.ops.loihi import UNITY, Decay
-from neuromorphic.ops.widths import ALIGNMENT
+from neuromorphic.ops.widths import ALIGNMENT, THRESHOLD_BITS
 
 Floats = NDArray[np.float64]
 
-FloatNeurons = Lif | If | CubaLif | Threshold
+FloatNeurons = Lif | If | CubaLif | Threshold | SoftLif | SoftIf
 """Populations of floats that the chip's neurons can be."""
 
 TINY = 2.0**-20
@@ -42,6 +45,7 @@ class Normal:
         gain: g.
         threshold: above v_reset.
         rest: what the leak brings per step, as an input that would bring v the same.
+        lowering: what a spike takes off v, as such an input; None where it sets v to v_reset.
     """
 
     decay: Decay
@@ -49,9 +53,15 @@ class Normal:
     gain: Floats
     threshold: Floats
     rest: Floats
+    lowering: Floats | None = None
 
     @property
-    def current_lasts(self) -> bool:
+    def counts(self) -> tuple[Floats, ...]:
+        """What the chip's thresholds and lowerings count, as inputs."""
+        return (self.threshold / self.gain, *(() if self.lowering is None else (self.lowering,)))
+
+    @property
+    def filters_current(self) -> bool:
         """Whether currents outlast their step."""
         return bool(np.any(np.asarray(self.current_decay) < UNITY))
 
@@ -62,11 +72,11 @@ class Normal:
 
     def bias(self, arriving: Floats) -> Floats:
         """What acts at v, as an input, of the biases that arrive and of the leak."""
-        return self.rest if self.current_lasts else self.rest + arriving
+        return self.rest if self.filters_current else self.rest + arriving
 
     def drive(self, arriving: Floats) -> Floats:
         """What acts at u of the biases that arrive, as an input."""
-        return arriving if self.current_lasts else np.zeros_like(arriving)
+        return arriving if self.filters_current else np.zeros_like(arriving)
 
     def growth(self, steps: int | None) -> tuple[float, float]:
         """What an input of 1 in every step brings u and v, at most, in units of what it brings them in its first step.
@@ -98,16 +108,18 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
     Raises:
         RefusedInput: a factor is not the chip's.
     """
-    if neurons.subtracts:
-        raise RefusedInput(f"{name}: a spike subtracts the threshold; Lava's neurons in integers are set to 0")
-    zero, reset = np.zeros(neurons.threshold.shape), _reset(neurons)
+    zero, reset = np.zeros(neurons.threshold.shape), neurons.start.astype(np.float64)
     above = neurons.threshold.astype(np.float64) - reset
     match neurons:
         case Threshold():
             result = Normal(UNITY, UNITY, zero + 1, above, zero)
-        case If(gain=gain):
+        case If(gain=gain) | SoftIf(gain=gain):
             result = Normal(0, UNITY, zero + _positive(name, "r", gain), above, zero)
-        case Lif(decay=decay, gain=gain, leak=leak) | CubaLif(decay=decay, gain=gain, leak=leak):
+        case (
+            Lif(decay=decay, gain=gain, leak=leak)
+            | CubaLif(decay=decay, gain=gain, leak=leak)
+            | SoftLif(decay=decay, gain=gain, leak=leak)
+        ):
             factor = zero + _positive(name, "r", gain)
             current_decay: Decay = UNITY
             if isinstance(neurons, CubaLif):
@@ -117,6 +129,7 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
             result = Normal(_of_4096(decay), current_decay, decay.astype(np.float64) * factor, above, rest)
         case unknown:
             assert_never(unknown)
+    result = replace(result, lowering=_lowering(name, neurons, result))
     if -TINY * result.threshold.max() <= result.threshold.min() < 0:  # what training left of a 0
         result = replace(result, threshold=np.maximum(result.threshold, 0))
     if result.threshold.min() < 0:
@@ -129,9 +142,23 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
     return result
 
 
-def _reset(neurons: FloatNeurons) -> Floats:
-    """Where a spike sets v."""
-    return np.zeros(()) if isinstance(neurons, Threshold) else neurons.reset.astype(np.float64)
+def _lowering(name: str, neurons: FloatNeurons, form: Normal) -> Floats | None:
+    """What a spike takes off v before the next step decays it, as an input; None where it sets v."""
+    if isinstance(neurons, SoftLif | SoftIf):
+        if np.any(np.asarray(form.decay) == UNITY):
+            raise RefusedInput(f"{name}: dt / tau is 1: v is forgotten, and could not be lowered by the last spike")
+        lowering = neurons.back.astype(np.float64) / _kept(form.decay)
+    elif neurons.subtracts:
+        lowering = neurons.threshold.astype(np.float64) / form.gain
+    else:
+        return None
+    if lowering.min() < 0:
+        raise RefusedInput(f"{name}: a spike adds to v, {-lowering.min():g} as an input; expected it to subtract")
+    return lowering
+
+
+def _kept(decay: Decay) -> Floats:
+    return np.asarray(1 - np.asarray(decay) / UNITY)
 
 
 def _positive(name: str, key: str, values: NDArray[np.float32]) -> Floats:
@@ -156,7 +183,7 @@ def rounded(graph: Graph) -> Graph:
     for node in graph.populations:
         neurons = neurons_of(node)
         form = normal(node.name, neurons)
-        if isinstance(neurons, Lif | CubaLif):
+        if isinstance(neurons, Lif | CubaLif | SoftLif):
             decay, gain = _kept_product(form.decay, neurons.decay, neurons.gain)
             neurons = replace(neurons, decay=decay, gain=gain)
         if isinstance(neurons, CubaLif):
@@ -180,7 +207,7 @@ def neurons_of(node: Node) -> FloatNeurons:
         TypeError: it is no population.
     """
     match node.operation:
-        case Lif() | If() | CubaLif() | Threshold() as neurons:
+        case Lif() | If() | CubaLif() | Threshold() | SoftLif() | SoftIf() as neurons:
             return neurons
         case LoihiLif():
             raise RefusedInput(f"{node.name} is quantised already; expected floats")
@@ -213,13 +240,19 @@ def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Schem
         exponent,
         form.current_decay,
         drive.astype(np.int32) if drive.any() else np.zeros((), np.int32),
+        None if form.lowering is None else np.round(form.lowering / unit).astype(np.int32),
     )
 
 
 def with_thresholds(neurons: FloatNeurons, counts: Floats, unit: float) -> FloatNeurons:
-    """`neurons` whose thresholds are `counts` times g λ above their reset."""
-    above = counts * normal("", neurons).gain * unit
-    return replace(neurons, threshold=(above + _reset(neurons)).astype(np.float32))
+    """`neurons` whose thresholds are `counts` times g λ above their reset, and what loops take back whole times λ."""
+    form = normal("", neurons)
+    threshold = (counts * form.gain * unit + neurons.start).astype(np.float32)
+    if isinstance(neurons, SoftLif | SoftIf) and form.lowering is not None:
+        count = np.minimum(np.round(form.lowering / unit), 2**THRESHOLD_BITS - 1)  # beyond it where none ever fires
+        back = count * unit * _kept(form.decay)
+        return replace(neurons, threshold=threshold, back=back.astype(np.float32))
+    return replace(neurons, threshold=threshold)
 
 
 def with_snapped_rest(neurons: FloatNeurons, least: float) -> FloatNeurons:

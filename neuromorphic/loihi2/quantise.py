@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,16 @@ from neuromorphic.analysis.fingerprint import lineage
 from neuromorphic.analysis.fusion import fused
 from neuromorphic.analysis.soft_resets import with_soft_resets
 from neuromorphic.analysis.streams import Stream, host_nodes, streams
-from neuromorphic.errors import RefusedInput
+from neuromorphic.errors import RefusedInput, check_choice
 from neuromorphic.execution.frames import per_step, steps_of, still
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ir.metadata import normalisation
 from neuromorphic.loihi2.calibrate import Calibration, Spikes, Whole
 from neuromorphic.loihi2.filters import unfiltered
 from neuromorphic.loihi2.folding import folded
 from neuromorphic.loihi2.integers import (
     MOST,
     dequantised,
+    input_scale,
     input_unit,
     integers,
     pooled_unit,
@@ -46,7 +47,7 @@ from neuromorphic.loihi2.units import Units
 from neuromorphic.loihi2.whole import TOLERANCE, reached, whole_readout
 from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Scale, Weighted
 from neuromorphic.ops.operation import Biased
-from neuromorphic.ops.widths import GRADED_BITS, THRESHOLD_BITS
+from neuromorphic.ops.widths import THRESHOLD_BITS
 
 Progress = Callable[[int, int, str], None]
 
@@ -98,6 +99,8 @@ def quantised(
         RefusedInput: the graph has neurons or sums that the chip does not have, by name; or numbers for which floats
             are too narrow.
     """
+    check_choice("granularity", granularity, get_args(Granularity))
+    check_choice("rounding", rounding, get_args(Rounding))
     with _naming(graph):
         return _quantised(graph, frames, granularity, rounding, progress)
 
@@ -166,7 +169,7 @@ class _Work:
         check_supported(unfactored)
         self.given = _said_of_frames(unfactored, frames)
         self.graph = rounded(self.given)
-        decays = {node.name: _decays_change(node, self.graph.nodes[node.name]) for node in graph.populations}
+        decays = {node.name: _decays_change(node, self.graph.nodes[node.name]) for node in self.given.populations}
         kept = [name for name, change in decays.items() if not change]
         whole = [name for name, change in decays.items() if change <= TOLERANCE]
         self.scheme = Scheme(granularity, 1.0, {}, {}, {}, {}, {}, record)
@@ -369,30 +372,11 @@ def _before_delays(graph: Graph) -> frozenset[str]:
 
 
 def _undriven(graph: Graph, units: Units) -> frozenset[str]:
-    """Synapses of neurons whose currents last and which no bias drives: one would take a neuron that always fires."""
+    """Synapses of neurons that filter currents and that no bias drives: one would take a neuron that always fires."""
     found: set[str] = set()
     for stream in streams(graph):
         forms = {name: units.normal(name) for name in stream.populations}
-        lasting = any(form.current_lasts for form in forms.values())
-        if lasting and not any(form.drive(units.biases[name]).any() for name, form in forms.items()):
+        filtered = any(form.filters_current for form in forms.values())
+        if filtered and not any(form.drive(units.biases[name]).any() for name, form in forms.items()):
             found.update(stream.synapses)
     return frozenset(found)
-
-
-def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
-    """The largest scale with which every pixel level fits 8 bits, signed; without preprocessing, every frame given.
-
-    Frames that the largest such power of two makes integers, as spikes are, get that: they stay what they are.  Where
-    all are zero it is 1.
-    """
-    values = np.asarray(frames, np.float64)
-    if graph.metadata.preprocessing is not None:
-        mean, std = normalisation(graph.metadata, graph.source)
-        values = (np.arange(256)[:, None] - mean) / std
-    high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
-    if not high and not low:
-        return 1.0
-    limit = 2.0 ** (GRADED_BITS - 1)
-    scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
-    dyadic = 2.0 ** np.floor(np.log2(scale))
-    return float(dyadic if graph.metadata.preprocessing is None and not np.fmod(values * dyadic, 1).any() else scale)

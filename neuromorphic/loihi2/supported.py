@@ -7,11 +7,13 @@ from collections.abc import Callable
 from functools import partial
 
 from neuromorphic.analysis.intervals import currents_in_order
+from neuromorphic.analysis.soft_resets import with_soft_resets
 from neuromorphic.analysis.streams import host_nodes, spike_carriers, streams
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.populations import FloatNeurons, normal
+from neuromorphic.ops import Neurons
 
 
 def refusals(graph: Graph) -> list[str]:
@@ -34,6 +36,17 @@ def refusals(graph: Graph) -> list[str]:
         except RefusedInput as error:
             found.append(f"{where}{error}")
     return list(dict.fromkeys(found))
+
+
+def microcode(graph: Graph) -> list[str]:
+    """What the integers of `graph`, of floats or integers, take for granted: programs for neurons that Lava lacks."""
+    subtracting = [node.name for node in with_soft_resets(graph).populations if not node.of(Neurons).rests_after_spike]
+    if not subtracting:
+        return []
+    return [
+        f"{', '.join(subtracting)}: a spike subtracts from v, for which Loihi 2 needs a neuron of one's own microcode; "
+        "Lava's own set v to 0"
+    ]
 
 
 def check_supported(graph: Graph) -> None:

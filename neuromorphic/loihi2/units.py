@@ -17,7 +17,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.gates import exact_unit, halvings
 from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, one_to_one, pooled_unit
-from neuromorphic.loihi2.populations import STEP, Normal, neurons_of, normal
+from neuromorphic.loihi2.populations import STEP, Normal, growth, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
 from neuromorphic.loihi2.whole import Numbers, magnitudes, reached, stated_units
 from neuromorphic.ops import Fixed, Linear, SelfAttention, Weighted
@@ -84,14 +84,14 @@ class Units:
         operations = [self.graph.nodes[name].operation for name in stream.synapses]
         own = [o.bias_values.astype(np.float64) for o in operations if isinstance(o, Weighted) and o.biased]
         acting = [form.bias(self.biases[name]) for name, form in forms.items()]
-        lasting = any(form.current_lasts for form in forms.values())
+        filtered = any(form.filters_current for form in forms.values())
         numbers = Numbers(
             {name: (w, self._largest_exponent(name)) for name, w in weights.items()},
             self._direct(stream, scheme),
             self._scales(stream),
-            [form.threshold / form.gain for form in forms.values()],
-            [*(form.rest for form in forms.values()), *acting, *([] if lasting else own)],
-            [form.drive(self.biases[name]) for name, form in forms.items()] + own if lasting else None,
+            [counts for form in forms.values() for counts in form.counts],
+            [*(form.rest for form in forms.values()), *acting, *([] if filtered else own)],
+            [form.drive(self.biases[name]) for name, form in forms.items()] + own if filtered else None,
         )
         found = numbers.unit(self._read(stream, scheme))
         if found is None:
@@ -120,7 +120,7 @@ class Units:
         The six bits by which currents are shifted have to take all halvings of T steps.
         """
         forms = [self.normal(name) for name in stream.populations]
-        numbers = [*self._weights(stream, scheme).values(), *(form.threshold / form.gain for form in forms)]
+        numbers = [*self._weights(stream, scheme).values(), *(counts for form in forms for counts in form.counts)]
         same = all(np.array_equal(np.rint(each / unit) * unit, each) for each in numbers)
         halved = max(halvings(decay) for form in forms for decay in form.decays)
         fits = unit >= max(self._least(stream), self._unsaturated(stream))
@@ -132,8 +132,11 @@ class Units:
         if self._biased(stream) or not self.kept_decays.issuperset(stream.populations):
             return None
         weighted = self._weighted(stream, scheme)
-        decays = [decay for name in stream.populations for decay in self.normal(name).decays]
-        unit = exact_unit([np.array(self._fixed(stream, scheme)), *weighted.values()], decays, self.time_steps)
+        forms = [self.normal(name) for name in stream.populations]
+        decays = [decay for form in forms for decay in form.decays]
+        lowerings = [form.lowering for form in forms if form.lowering is not None]
+        numbers = [np.array(self._fixed(stream, scheme)), *weighted.values(), *lowerings]
+        unit = exact_unit(numbers, decays, self.time_steps)
         if unit is None or unit < max(self._least(stream), self._unsaturated(stream), self._held(stream, scheme)):
             return None
         lost = [rounding(w / unit, scheme.granularity, self._largest_exponent(n))[1] for n, w in weighted.items()]
@@ -198,7 +201,7 @@ class Units:
         bits = _exponent(largest * STEP / unit, _widest_bias(stream, share))
         bits = max(bits, scheme.bias_exponents.get(names[0], 0))
         result = scheme.adding(bias_exponents=dict.fromkeys(names, bits))
-        if not any(form.current_lasts for form in forms.values()):
+        if not any(form.filters_current for form in forms.values()):
             return result
         driven = max(float(np.abs(form.drive(biases[name])).max()) for name, form in forms.items())
         # Biases of a stream are multiples of one number, whichever of its populations adds them: 2^e and 2^E / 64.
@@ -216,23 +219,43 @@ class Units:
         for name in stream.populations:
             form, x, arriving = self.normal(name), self.read[name], self.biases[name]
             drive = form.drive(arriving)
-            growth, _ = form.growth(self.time_steps)
+            grown, _ = form.growth(self.time_steps)
+            threshold, reach = form.threshold / form.gain, self._reach(name)
+            lowering = 0 if form.lowering is None else np.where(threshold < reach, form.lowering, 0)
             high, low = np.maximum(x.high + drive, 0).max(), np.minimum(x.low + drive, 0).min()
             least = max(
                 least,
-                float(max(high, -low)) * growth * STEP / (STATE_LIMIT - 1),
-                float((form.threshold / form.gain).max()) / (2**THRESHOLD_BITS - 1),
+                float(max(high, -low)) * grown * STEP / (STATE_LIMIT - 1),
+                float(np.maximum(np.minimum(threshold, reach), lowering).max()) / (2**THRESHOLD_BITS - 1),
                 float(np.abs(form.bias(arriving)).max()) * STEP / (_widest_bias(stream, SHARE) * LARGEST_BIAS_SHIFT),
                 float(np.abs(drive).max()) / (_widest_drive(stream, SHARE) * 2.0**WEIGHT_EXPONENT),
             )
         return least
 
+    def _reach(self, name: str) -> Floats:
+        """What no v of a population exceeds in T steps, whatever the input, as an input that brings it at once.
+
+        A threshold beyond it may be as low as it: neither is ever passed.
+        """
+        form, arriving = self.normal(name), self.biases[name]
+        _, grown = growth(form.decay, form.current_decay, self.time_steps)
+        moved = np.maximum(self.read[name].high + form.drive(arriving), 0) + np.maximum(form.bias(arriving), 0)
+        return np.asarray(grown * moved)
+
     def _unsaturated(self, stream: Stream) -> float:
-        """The least unit with which no v saturates below in T steps, whatever the input; biases don't count."""
+        """The least unit with which no v saturates where it matters in T steps, whatever the input.
+
+        Biases don't count.  Above it matters where a spike lowers v, perhaps by more than the threshold.
+        """
         least = 0.0
         for name in stream.populations:
-            _, growth = self.normal(name).growth(self.time_steps)
-            least = max(least, -float(self.read[name].low.min()) * STEP * growth / (STATE_LIMIT - 1))
+            form, x = self.normal(name), self.read[name]
+            _, grown = form.growth(self.time_steps)
+            reached = -float(x.low.min()) * grown
+            if form.lowering is not None:
+                below = float((form.lowering - form.threshold / form.gain).max())
+                reached = max(reached + max(below, 0.0) * grown, float(x.high.max()) * grown)
+            least = max(least, reached * STEP / (STATE_LIMIT - 1))
         return least
 
     def _held(self, stream: Stream, scheme: Scheme) -> float:

@@ -75,7 +75,7 @@ class Numbers:
         weights: by node, with the largest exponent that its synapses have.
         direct: weights of spikes without a node of their own, likewise.
         scales: of attention.
-        thresholds: above v_reset, over g.
+        thresholds: above v_reset, over g; and what spikes take off v.
         biases: of each node, and what arrives at the populations of them and of their leaks; multiples of λ / 64.
         drives: likewise, where currents last; None where none does.
     """

@@ -108,7 +108,7 @@ AnyOperation = (
     | Li
     | CubaLi
 )
-"""What a node may compute; a `match` over it ends in `assert_never`."""
+"""Every operation of a node; a `match` over it ends in `assert_never`."""
 
 
 def _readers(*operations: type[Operation]) -> Mapping[type[Any], type[Operation]]:

@@ -68,7 +68,7 @@ class Charging(NamedTuple):
 
     @property
     def _rate_bits(self) -> int:
-        """What a step adds to the bits of v."""
+        """The bits that a step adds to those of v."""
         return sum(_decay_bits(rate) for rate in self.decays)
 
     def membrane_grid(self, bits: int, steps: int) -> int:

@@ -80,7 +80,7 @@ class DelayLine:
         self.past = np.zeros((self.waits[-1] + 1, *shape))
 
     def __call__(self, x: Array, step: int) -> Array:
-        """What leaves in step `step` of an image, at which `x` arrives."""
+        """The output in step `step` of an image, in which `x` arrives."""
         size = len(self.past)
         self.past[step % size] = x
         y = np.zeros_like(x)

@@ -2,11 +2,12 @@
 
     u = wrap(decayed(u) + 64 (x + drive))       x the synaptic input, drive that of a neuron which always fires
     v = saturate(decayed(v) + u + (mantissa << exponent))
-    spike where v > 64 threshold; there v = 0
+    spike where v > 64 threshold; there v = 0, or v -= 64 lowering
 
 A current that doesn't outlast its step loses 4096 of 4096 (Lava's du = 4095, to which it adds 1).  `wrap` keeps 24 bits
 as two's complement does, except that 2^23 stays (as in Lava); `saturate` clips to ±(2^23 - 1); `decayed` rounds toward
-zero.  This is Lava's `LIFReset` in fixed point (`lava/proc/lif/models.py`), bit by bit.
+zero.  With v = 0 this is Lava's `LIFReset` in fixed point (`lava/proc/lif/models.py`), bit by bit; with a lowering, the
+soft reset, it is a neuron that the chip would need microcode of one's own for: none of Lava's subtracts.
 
 Values are integers in arrays of any numeric type that holds them exactly; float64 does, with all products.
 """
@@ -41,7 +42,7 @@ Decay = int | Int32
 """Of a population: one for all its neurons, or one for each."""
 
 UNITY: int = 2**DECAY_BITS
-"""What decays are counted of."""
+"""The whole that decays are counted of."""
 
 
 @final
@@ -60,6 +61,8 @@ class LoihiLif(ChipPopulation):
             step.
         drive: int32 of the population's shape or a single number: what synapses of a neuron that fires in every step
             bring, since biases act behind u.
+        lowering: int32 of the population's shape: what a spike takes off v, in the unit of the threshold; None where it
+            sets v to 0.
     """
 
     nir_types: ClassVar = ()  # a file holds floats, and the scheme that makes integers of them (`loihi2.file`)
@@ -70,6 +73,7 @@ class LoihiLif(ChipPopulation):
     bias_exponent: int
     current_decay: Decay = UNITY
     drive: Int32 = field(default_factory=lambda: np.zeros((), np.int32))
+    lowering: Int32 | None = None
 
     @classmethod
     def read(cls, node: Any, shape: Shape, where: str, given: Conventions) -> Typed:
@@ -98,7 +102,10 @@ class LoihiLif(ChipPopulation):
         state.i[...] = u
         state.v[...] = np.clip(decayed(state.v, self.decay) + u + self.bias, 1 - STATE_LIMIT, STATE_LIMIT - 1)
         fired = state.v > self.threshold * float(2**ALIGNMENT)
-        state.v[fired] = 0
+        if self.lowering is None:
+            state.v[fired] = 0
+        else:
+            state.v -= fired * (self.lowering * float(2**ALIGNMENT))
         return fired.astype(np.float64)
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> ChipKernel:
@@ -107,7 +114,7 @@ class LoihiLif(ChipPopulation):
 
     @property
     def states(self) -> int:
-        return int(np.any(np.asarray(self.decay) < UNITY)) + int(self.current_lasts)
+        return int(np.any(np.asarray(self.decay) < UNITY)) + int(self.filters_current)
 
     @property
     def multiplications(self) -> int:
@@ -119,10 +126,12 @@ class LoihiLif(ChipPopulation):
         return bool(np.any((np.asarray(self.decay) > 0) & (np.asarray(self.decay) < UNITY)))
 
     @property
-    def current_lasts(self) -> bool:
+    def filters_current(self) -> bool:
         return bool(np.any(np.asarray(self.current_decay) < UNITY))
 
-    rests_after_spike = True
+    @property
+    def rests_after_spike(self) -> bool:
+        return self.lowering is None
 
     @property
     def always_updated(self) -> bool:
@@ -148,7 +157,7 @@ def decayed(v: Array, decay: Decay) -> Array:
 
 
 class LoihiNeurons:
-    """The fast way to compute `LoihiLif`; counts what overflows.
+    """The fast way to compute `LoihiLif`; counts what overflows, above only where v is lowered by a spike.
 
     float32 holds every integer up to 2^24, and products with powers of two don't round.  So it serves where no current
     outlasts its step and v keeps all, nothing, or a power of two of itself: |v| is at most 2^23 and |u| too, and what
@@ -161,14 +170,16 @@ class LoihiNeurons:
 
     def __init__(self, lif: LoihiLif, shape: tuple[int, ...]) -> None:
         kept = UNITY - np.asarray(lif.decay)
-        dtype: type[np.floating] = np.float64 if lif.current_lasts or np.any(kept & (kept - 1)) else np.float32
+        dtype: type[np.floating] = np.float64 if lif.filters_current or np.any(kept & (kept - 1)) else np.float32
         self.v: Array = np.zeros(shape, dtype)
-        self.u: Array = np.zeros(shape if lif.current_lasts else (), dtype)
+        self.u: Array = np.zeros(shape if lif.filters_current else (), dtype)
         self.lif, self.overflows = lif, Overflows()
         self.kept = (kept / UNITY).astype(dtype)
         self.drive = single_number(lif.drive)
         self.bias = single_number(lif.bias.astype(dtype))
         self.threshold = single_number(lif.threshold.astype(dtype)) * dtype(2**ALIGNMENT)
+        lowering = None if lif.lowering is None else single_number(lif.lowering.astype(dtype))
+        self.lowering = None if lowering is None else lowering * dtype(2**ALIGNMENT)
 
     def forget(self) -> None:
         """Back to zeros."""
@@ -184,10 +195,14 @@ class LoihiNeurons:
         v += u
         v += self.bias
         if v.min() < 1 - STATE_LIMIT or v.max() > STATE_LIMIT - 1:
-            self.overflows.saturations += int(np.count_nonzero(v < 1 - STATE_LIMIT))
+            most = np.inf if self.lowering is None else STATE_LIMIT - 1  # v = 0 follows, whatever was lost
+            self.overflows.saturations += int(np.count_nonzero((v < 1 - STATE_LIMIT) | (v > most)))
             np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=v)
         fired = v > self.threshold
-        v *= ~fired  # several times as fast as to copy zeros there
+        if self.lowering is None:
+            v *= ~fired  # several times as fast as to copy zeros there
+        else:
+            v -= self.lowering * fired
         return np.asarray(fired.view(np.uint8))
 
     def _current(self, x: Array) -> Array:
@@ -197,12 +212,12 @@ class LoihiNeurons:
         if np.any(self.drive):
             u = u + self.drive
         u = u * u.dtype.type(2**ALIGNMENT)
-        if self.lif.current_lasts:
+        if self.lif.filters_current:
             u += decayed(self.u, self.lif.current_decay)
         if u.max() > STATE_LIMIT or u.min() <= -STATE_LIMIT:
             self.overflows.wraps += int(np.count_nonzero((u > STATE_LIMIT) | (u <= -STATE_LIMIT)))
             u = wrap(u.astype(np.float64))  # 2^23 - u needs more than 24 bits where u is below -2^30 + 2^23
         u = u.astype(dtype, copy=False)
-        if self.lif.current_lasts:
+        if self.lif.filters_current:
             self.u = u
         return u

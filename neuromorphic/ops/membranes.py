@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import nir
 import numpy as np
@@ -41,6 +41,14 @@ class FloatMembranes(FloatState, Membranes):
     def charging(self) -> Charging:
         """The numbers that v is computed with."""
         lacks(self, "charge")
+
+    def _is(self, like: Any, shapes: Shapes, dt: float) -> bool:
+        """Whether a node of a file says these numbers, to a reader who is told nothing but dt."""
+        try:
+            said = self.read(like, shapes.output, "", Conventions(dt, dt)).operation
+        except RefusedInput:
+            return False
+        return isinstance(said, type(self)) and all(np.array_equal(vars(said)[k], v) for k, v in vars(self).items())
 
     def advance(self, state: State, x: Float64) -> Float64:
         self.charge(state, x)
@@ -108,7 +116,7 @@ class Li(Leaky, FloatMembranes):
         return Typed(neurons, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LI | None = None) -> nir.LI:
-        if like is not None:
+        if like is not None and self._is(like, shapes, dt):
             return like
         numbers = (np.float32(dt) / self.decay, self.gain, self.leak)
         return nir.LI(*(full(values, shapes.output) for values in numbers))
@@ -122,7 +130,7 @@ class Li(Leaky, FloatMembranes):
         return Charging(self.gain, (self.decay,), self.leak)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """What decays from its leak towards others stays between them."""
+        """A membrane that decays from its leak towards others stays between them."""
         return Interval.between(self.leak, self.leak + self.gain * x.low, self.leak + self.gain * x.high)
 
 
@@ -156,7 +164,7 @@ class CubaLi(CurrentBased, FloatMembranes):
         return Typed(neurons, Shapes(shape, shape), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.CubaLI | None = None) -> nir.CubaLI:
-        if like is not None:
+        if like is not None and self._is(like, shapes, dt):
             return like
         synapse, membrane = np.float32(dt) / self.current_decay, np.float32(dt) / self.decay
         numbers = (synapse, membrane, self.gain, self.leak, self.weight)
@@ -172,6 +180,6 @@ class CubaLi(CurrentBased, FloatMembranes):
         return Charging(self.gain.astype(np.float64) * self.weight, (self.current_decay, self.decay), self.leak)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """What decays from its leak towards others stays between them."""
+        """A membrane that decays from its leak towards others stays between them."""
         reached = self.gain * self.weight
         return Interval.between(self.leak, self.leak + reached * x.low, self.leak + reached * x.high)

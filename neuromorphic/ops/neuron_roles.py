@@ -86,7 +86,7 @@ class Neurons(Operation):
 
     @property
     @abstractmethod
-    def current_lasts(self) -> bool:
+    def filters_current(self) -> bool:
         """Whether a synaptic current outlasts its step."""
         lacks(self, "current")
 
@@ -167,7 +167,7 @@ class Integrating(FloatState):
     states = 1
     multiplications = 0
     leaks = False
-    current_lasts = False
+    filters_current = False
 
 
 class Leaky(FloatState):
@@ -182,7 +182,7 @@ class Leaky(FloatState):
 
     states = 1
     leaks = True
-    current_lasts = False
+    filters_current = False
 
     @property
     def multiplications(self) -> int:
@@ -204,7 +204,7 @@ class CurrentBased(FloatState):
 
     states = 2
     leaks = True
-    current_lasts = True
+    filters_current = True
 
     @property
     def multiplications(self) -> int:

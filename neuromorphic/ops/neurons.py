@@ -270,4 +270,4 @@ class Threshold(FloatPopulation):
     states = 0
     multiplications = 0
     leaks = False
-    current_lasts = False
+    filters_current = False

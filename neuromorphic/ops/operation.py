@@ -51,7 +51,7 @@ def lacks(operation: object, what: str) -> NoReturn:
 
 @dataclass(frozen=True)
 class Operation(ABC):
-    """What a node computes, with its parameters.
+    """The computation of a node, with its parameters.
 
     Attributes:
         nir_types: types of NIR's nodes that are read as this operation; the first one is the type that it is called by.
@@ -88,7 +88,7 @@ class Operation(ABC):
 
     @property
     def nir_name(self) -> str:
-        """What NIR calls it."""
+        """Its name in NIR."""
         return self.nir_types[0].__name__ if self.nir_types else type(self).__name__
 
     def parameters(self) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -150,7 +150,7 @@ class Operation(ABC):
 
 @dataclass(frozen=True)
 class Stateless(Operation):
-    """What leaves it follows from what arrives in the same time step."""
+    """Its output follows from its input of the same time step."""
 
     weighs: ClassVar[Literal["always", "spikes", "never"]]
     """Whether it stands for synapses on the chip: whatever it reads, where it reads spikes only, or never."""
@@ -194,7 +194,7 @@ class Stateless(Operation):
     @property
     @abstractmethod
     def bias_values(self) -> Float32:
-        """What it adds by itself, float32, one number for each output channel; empty where it adds nothing."""
+        """The bias that it adds, float32, one number for each output channel; empty where it adds nothing."""
         lacks(self, "bias")
 
     def biased_outputs(self, shape: Shape) -> Mask:
@@ -212,7 +212,7 @@ class Linear(Stateless):
     """`y = W x + b`: what synapses compute."""
 
     kind: ClassVar[Kind]
-    """What reports call it."""
+    """Its name in reports."""
 
     @abstractmethod
     def taps(self, shapes: Shapes) -> int:
@@ -331,7 +331,7 @@ class Fixed(Linear):
     @property
     @abstractmethod
     def divisor(self) -> int:
-        """What the sums of `synapses` are divided by."""
+        """The number that the sums of `synapses` are divided by."""
         lacks(self, "divisor")
 
     @abstractmethod
@@ -353,7 +353,7 @@ class Fixed(Linear):
 
 @dataclass(frozen=True)
 class Nonlinear(Stateless):
-    """What no synapse computes: what the chip would need neurons of its own for."""
+    """An operation of no synapses: the chip would need neurons of its own for it."""
 
     @property
     def bias_values(self) -> Float32:

@@ -151,7 +151,7 @@ def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
 
 
 def per_input(factor: Float32, leak: Float32, adds: bool) -> Float32:
-    """What an input is multiplied by before the leak: `factor`, or so that it brings `factor` behind the leak."""
+    """The factor of an input before the leak: `factor`, or so that the input brings `factor` behind the leak."""
     if not adds:
         return factor
     return np.broadcast_to((unrepeated(factor) / unrepeated(leak)).astype(factor.dtype), factor.shape)

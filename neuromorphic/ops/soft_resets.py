@@ -43,9 +43,6 @@ class SoftPopulation(FloatPopulation):
     def _reset(self, state: State, fired: Mask) -> None:
         """None in this step."""
 
-    def refusal(self, reads_currents: bool) -> str:
-        return "takes off what a spike costs; Lava's neurons in integers are set to 0"
-
     subtracts = False
     rests_after_spike = False
 

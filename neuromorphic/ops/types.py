@@ -1,4 +1,4 @@
-"""What operations take and return: arrays by their types, shapes, intervals, states, kernels, and conventions."""
+"""Arguments and results of operations: arrays by their types, shapes, intervals, states, kernels, and conventions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 Kind = Literal["conv2d", "conv1d", "linear", "scale", "pooling", "identity", "attention"]
-"""What the reports call a node with synapses; neurons that read spikes directly have one each, `identity`."""
+"""The name of a node with synapses in reports; neurons that read spikes directly have one each, `identity`."""
 
 
 class Shapes(NamedTuple):
@@ -30,7 +30,7 @@ class Shapes(NamedTuple):
 
 
 class Conventions(NamedTuple):
-    """What a file leaves to its reader, and its writer meant.
+    """Conventions of a file's writer that the file leaves to its reader.
 
     Attributes:
         dt: seconds per time step.
@@ -50,7 +50,7 @@ class Conventions(NamedTuple):
 
 
 class Typed(NamedTuple):
-    """What a node of NIR becomes.
+    """A node of NIR as an operation.
 
     Attributes:
         operation: with its parameters.
@@ -82,7 +82,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Sums:
-    """What is known of the sums that arrive at a node, whatever part of their terms is added, in whatever order.
+    """Bounds of the sums that arrive at a node, whatever part of their terms is added, in whatever order.
 
     Attributes:
         reach: bounds of all of them: low <= 0 <= high.
@@ -130,7 +130,7 @@ class Overflows:
 
     Attributes:
         wraps: of u.
-        saturations: of v, below; above it fires either way.
+        saturations: of v, below; above, where it fires either way, only if a spike lowers v instead of setting it.
     """
 
     wraps: int = 0
@@ -153,7 +153,7 @@ class ChipKernel(NeuronKernel, Protocol):
 
 @dataclass
 class State:
-    """What neurons keep from step to step, float64 `[N, *shape]`.
+    """The state that neurons keep from step to step, float64 `[N, *shape]`.
 
     Attributes:
         v: membranes.

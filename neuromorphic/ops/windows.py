@@ -105,7 +105,7 @@ class Windows:
 
 
 class Windowed(Stateless):
-    """What computes an output of each window of a map."""
+    """An operation that computes an output of each window of a map."""
 
     @property
     @abstractmethod

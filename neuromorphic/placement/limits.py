@@ -165,4 +165,4 @@ class Limits:
 
 
 _NOTHING = ("target_bits", "list_bits")
-"""What may be zero."""
+"""Limits that may be zero."""

@@ -51,9 +51,15 @@ def picture(placement: Placement) -> str:
 
     y = MARGIN + LINE
     parts = [_text(MARGIN, y - 10, f"{title}, by population", "title")]
+    for chip in range(placement.chips):
+        parts.append(_text(MARGIN, y + chip * _chip_height(placement) + LINE - 6, f"chip {chip + 1}"))
+    names_of_rows = list(_names(placement, numbers, y))
+    for x, top, population, words in names_of_rows:  # where a name passes from core to core, its ground does
+        look = f'width="{len(words) * CHARACTER:g}" height="12" fill="{fills[population]}"'
+        parts.append(f'<rect x="{x}" y="{top + 6}" {look}/>')
     for index, core, x, top in _places(placement, y):
         parts.append(_box(x, top, fills[core.population] if core else None, _words(core, index, operations)))
-    parts += _names(placement, numbers, y)
+    parts += [_text(x, top + 16, words, "name on") for x, top, _, words in names_of_rows]
     y += _height(placement) + LINE
     parts += _legend(placement, names, fills, y)
     y += -(-len(names) // LEGEND) * LINE + 2 * LINE
@@ -111,20 +117,15 @@ def _places(placement: Placement, y: int) -> Iterator[tuple[int, Core | None, in
         yield index, core, MARGIN + column * PITCH, y + chip * _chip_height(placement) + LINE + row * ROW
 
 
-def _names(placement: Placement, numbers: dict[str, int], y: int) -> list[str]:
-    """The chips' names, and on each row of a population's cores its number, and its name where that fits."""
-    parts = [
-        _text(MARGIN, y + chip * _chip_height(placement) + LINE - 6, f"chip {chip + 1}")
-        for chip in range(placement.chips)
-    ]
+def _names(placement: Placement, numbers: dict[str, int], y: int) -> Iterator[tuple[int, int, str, str]]:
+    """x, y, the population, and its number and name, where that fits, on each row of its cores."""
     held = [(top, core.population, x) for _, core, x, top in _places(placement, y) if core]
     for (top, name), run in groupby(held, lambda place: place[:2]):
         xs = [x for _, _, x in run]
         room = int((len(xs) * PITCH - 8) / CHARACTER)
         said = f"{numbers[name]} {name}"
         words = shortened(said, room) if room >= min(len(said), 14) else str(numbers[name])
-        parts.append(_text(xs[0] + 4, top + 16, words, "name on"))
-    return parts
+        yield xs[0] + 4, top, name, words
 
 
 def _words(core: Core | None, index: int, operations: list[float]) -> str:

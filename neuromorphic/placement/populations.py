@@ -246,7 +246,7 @@ class _Builder:
             raise RefusedInput(f"{self.graph.source}: node {name!r} sums maps of shapes {listed}; expected one shape")
         own = self.graph.nodes.get(name)
         neurons = None if own is None or kind == "accumulator" else own.operation
-        currents = int(isinstance(neurons, Neurons) and neurons.current_lasts)
+        currents = int(isinstance(neurons, Neurons) and neurons.filters_current)
         self.found[name] = _Draft(kind, maps.pop() if maps else as_map(shape), projections, paths, currents)
 
 

@@ -50,7 +50,7 @@ def from_nir(
 
 
 def drafted(graph: nir.NIRGraph, source: str, asked: Asked = NOTHING, origin: Origin = NOWHERE) -> Draft:
-    """What the passes begin with: metadata and conventions understood, subgraphs made flat."""
+    """The draft that the passes begin with: metadata and conventions understood, subgraphs made flat."""
     raw, edges, notes = flat(graph, source)
     stated = GraphMetadata.of(graph.metadata, source, asked.dt)
     metadata, conventions = understood(stated, raw.values(), asked, origin, source)

@@ -29,7 +29,7 @@ NEURONS = {
 """Parameters of which there is one per neuron, or one for all."""
 
 BESIDES = frozenset({"type", "shape", "metadata"})
-"""What documents of nodes hold besides the parameters of their type."""
+"""Keys of the documents of nodes besides the parameters of their type."""
 
 SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", ""),
@@ -40,7 +40,7 @@ SIGNATURES = (
     (b"\x93NUMPY", "a .npy array; expected a graph written by nir.write"),
     (b"", "no HDF5 file; expected a graph written by nir.write"),
 )
-"""What files begin with, and what that says."""
+"""First bytes of files, and what these say."""
 
 
 def check_kind(path: Path) -> None:
@@ -110,7 +110,7 @@ def unmade(document: dict[str, Any], source: str) -> list[str]:
 
 
 def made_of(document: dict[str, Any]) -> nir.NIRNode:
-    """What nir makes of a document; some of its constructors take entries out of what they get, so that is a copy."""
+    """The node that nir makes of a document, of a copy: some of its constructors take entries out of what they get."""
     return nir.dict2NIRNode(_copied(document))
 
 

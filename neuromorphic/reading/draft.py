@@ -68,7 +68,7 @@ def all_are_typed(draft: Draft) -> list[str]:
 
 
 def shapes_agree(draft: Draft) -> list[str]:
-    """What a source sends has as many elements as its reader's sum."""
+    """Every source sends as many elements as its reader's sum has."""
     found = []
     for name, before in draft.fan_in.items():
         typed = draft.typed[name]

@@ -15,10 +15,10 @@ FORMATS = (
     (b"\x80", "a pickle, which could run code"),
     (LFS[0], f"{LFS[1]} (`git lfs pull`)"),
 )
-"""What files begin with, and what that says."""
+"""First bytes of files, and what these say."""
 
 READ = "frames in .npy or .npz, NIR's data format (nir.write_data), or events, as columns x, y, t and p in .npz"
-"""What is read, as refusals list it."""
+"""The formats that are read, as refusals list them."""
 
 SUFFIXES = (".npy", ".npz", ".bin", ".txt", ".aedat")
 """Endings of what readers of their own look into; HDF5 has any."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.arrays import mapped_npy, opened_npz
+from neuromorphic.arrays import class_labels, mapped_npy, opened_npz, texts
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import check_inputs, side_by_side
@@ -65,7 +65,7 @@ def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class FrameOptions:
-    """What a file of frames leaves open.
+    """Settings that a file of frames leaves open.
 
     Attributes:
         bin: the length of a step, of events.
@@ -80,7 +80,7 @@ class FrameOptions:
 
 @dataclass(frozen=True)
 class Frames:
-    """What an input node reads, with what is known of it.
+    """The frames of an input node, with what is known of them.
 
     Attributes:
         values: `[N, T, *input shape]` or `[N, *input shape]`, of the type that they are stored in.
@@ -213,8 +213,10 @@ def _from_folder(graph: Graph, root: Path, time_first: bool, limit: int | None) 
         raise RefusedInput(f"{root}: holds a sample in each file, [T, ...]; expected no --time-first")
     found, classes = files_by_class(root, LIMIT if limit is None else limit)
     samples: list[NDArray[Any]] = []
+    unread: tuple[str, ...] = ()
     for _, file in found:
-        sample = _arrays(file).get("frames")
+        arrays = _arrays(file)
+        sample, unread = arrays.get("frames"), unread or _unread(file, arrays)
         if sample is None or sample.dtype.kind not in "biuf" or sample.shape[1:] != graph.nodes[graph.input].shape:
             held = "no frames" if sample is None else f"frames of the shape {list(sample.shape)} ({sample.dtype})"
             expected = f"[T, ...] of the input {list(graph.nodes[graph.input].shape)} of {graph.source}"
@@ -224,7 +226,8 @@ def _from_folder(graph: Graph, root: Path, time_first: bool, limit: int | None) 
         samples.append(sample)
     labels = np.asarray([number for number, _ in found], np.int64) if classes else None
     names = tuple(file.relative_to(root).as_posix() for _, file in found)
-    return Frames(np.stack(samples), names, str(root), labels, classes)
+    values = np.stack(samples)
+    return Frames(values, names, str(root), labels, classes, _kind(values), (*_rounded(values), *unread))
 
 
 def _from_events(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
@@ -248,7 +251,8 @@ def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
         raise RefusedInput(f"{path}: has {', '.join(arrays) or 'nothing'}; expected an array 'frames'")
     values, shape = arrays["frames"], graph.nodes[graph.input].shape
     assumed: tuple[str, ...] = ()
-    one_sample = path.suffix == ".npz" and "labels" not in arrays and values.ndim == len(shape) + 1 and not time_first
+    unlabelled = path.suffix.lower() == ".npz" and "labels" not in arrays
+    one_sample = unlabelled and values.ndim == len(shape) + 1 and not time_first
     if one_sample:
         values = values[None]  # SpikingJelly keeps each sample in a file of its own
         assumed = (f"the frames are taken for {values.shape[1]} steps of one sample",)
@@ -262,35 +266,35 @@ def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
         assumed += _axes(values.shape[:2], graph, path)
     elif values.ndim == len(shape) + 1 and graph.metadata.time_steps in (None, len(values)):
         assumed += (f"frames are taken for {len(values)} samples, each the same in every step, [N, ...]",)
-    if ignored := sorted(arrays.keys() - {"frames", "labels", "label_names"}):
-        assumed = (*assumed, f"{path.name} holds {', '.join(ignored)} too, which nothing reads (labels are `labels`)")
-    labels, names = arrays.get("labels"), arrays.get("label_names", np.zeros(0, np.str_))
-    if labels is not None and (
-        labels.shape != values.shape[:1] or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0
-    ):
-        below = f", {labels.min()} among them" if labels.dtype.kind == "i" and labels.min(initial=0) < 0 else ""
-        held = f"labels are {labels.dtype} {list(labels.shape)}{below}"
-        raise RefusedInput(f"{path}: {held}; expected integers [{len(values)}], classes from 0")
-    if (
-        names.ndim != 1
-        or names.dtype.kind not in "SU"
-        or (labels is not None and len(names) and labels.max(initial=0) >= len(names))
-    ):
-        raise RefusedInput(f"{path}: label_names are {names.dtype} {list(names.shape)}; expected a string per class")
-    known = None if labels is None else labels.astype(np.int64)
-    kind: InputKind | None = "spikes" if values.dtype == np.bool_ else None
-    return Frames(values, (), str(path), known, tuple(names.astype(np.str_).tolist()), kind, assumed)
+    names = texts(arrays.get("label_names", np.zeros(0, np.str_)), f"{path}: label_names")
+    labels = arrays.get("labels")
+    if labels is not None:
+        labels = class_labels(labels, len(values), names, path, "label_names")
+    assumed += _unread(path, arrays, "labels", "label_names")
+    return Frames(values, (), str(path), labels, names, _kind(values), assumed)
+
+
+def _kind(values: NDArray[Any]) -> InputKind | None:
+    """What values are, where their type says it."""
+    return "spikes" if values.dtype == np.bool_ else None
+
+
+def _unread(path: Path, arrays: Mapping[str, NDArray[Any]], *read: str) -> tuple[str, ...]:
+    """What is said of arrays in a file that nothing reads."""
+    names = sorted(arrays.keys() - {"frames", *read})
+    labels = " (labels are `labels`)" if "labels" in read else ""
+    return (f"{path.name} holds {', '.join(names)} too, which nothing reads{labels}",) if names else ()
 
 
 def _rounded(values: NDArray[Any]) -> tuple[str, ...]:
-    """What is said of whole numbers that float32, in which frames are computed, doesn't hold."""
+    """A sentence on whole numbers that float32, in which frames are computed, doesn't hold."""
     if values.dtype.kind in "iu" and any((sample.astype(np.float32) != sample).any() for sample in values):
         return (f"frames hold whole numbers beyond 2^24 ({values.dtype}); they are rounded to float32",)
     return ()
 
 
 def _axes(found: tuple[int, ...], graph: Graph, path: Path) -> tuple[str, ...]:
-    """What is said of `[N, T, ...]` where nobody knows T; refused where it looks like `[T, N, ...]`."""
+    """A sentence on `[N, T, ...]` where nobody knows T; refused where it looks like `[T, N, ...]`."""
     samples, steps = found
     known = graph.metadata.time_steps
     if known is None:
@@ -327,7 +331,7 @@ def _check_shape(graph: Graph, found: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """What numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
+    """The arrays that numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
     if path.suffix.lower() != ".npz":
         return {"frames": mapped_npy(path)}
     with opened_npz(path) as found:

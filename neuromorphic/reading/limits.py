@@ -71,7 +71,7 @@ def check_shape(shape: Shape, where: str) -> None:
 
 @dataclass
 class Size:
-    """What the nodes of a graph take together, added up one by one in topological order.
+    """Sizes of the nodes of a graph together, added up one by one in topological order.
 
     Attributes:
         elements: of their outputs.

@@ -1,4 +1,4 @@
-"""What the parameters of a node that was read from a file may be: numbers, and nothing that only looks like them.
+"""Checks of the parameters of a node that was read from a file: numbers, and nothing that only looks like them.
 
 `nir.read` hands on whatever stands under a parameter's name: text, groups, numbers of any type and shape.
 """

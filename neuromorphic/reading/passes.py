@@ -133,7 +133,7 @@ def _starts_alone(draft: Draft, name: str) -> bool:
 
 
 def _fault_alone(draft: Draft, name: str) -> str | None:
-    """What is wrong with a node whose sources nobody could read, as far as its own parameters tell its shape."""
+    """The fault of a node whose sources nobody could read, as far as its own parameters tell its shape."""
     node, where = draft.raw[name], draft.where(name)
     try:
         operation = _kind_of(node, where)

@@ -12,11 +12,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from numbers import Real
+from typing import Any, Literal, get_args
 
 import nir
 
-from neuromorphic.errors import RefusedInput, meant
+from neuromorphic.errors import RefusedInput, check_choice, meant, shown
 from neuromorphic.ir.metadata import GraphMetadata, Reset
 from neuromorphic.ops import Conventions
 
@@ -31,7 +32,7 @@ FIRST_WITH_RESET, FIRST_STABLE = (1, 0, 6), (1, 0, 0)
 
 @dataclass(frozen=True)
 class Asked:
-    """What the caller says of a file; None for what it doesn't know.
+    """Statements of the caller about a file; None for what it doesn't know.
 
     Attributes:
         dt: seconds per time step.
@@ -45,10 +46,17 @@ class Asked:
     integrators: Integrators | None = None
     written_by: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.dt is not None and not isinstance(self.dt, Real):
+            raise RefusedInput(f"dt is {shown(self.dt)}; expected seconds")
+        for what, value, known in (("reset", self.reset, Reset), ("integrators", self.integrators, Integrators)):
+            if value is not None:
+                check_choice(what, value, get_args(known))
+
 
 @dataclass(frozen=True)
 class Origin:
-    """What the file itself says of where it comes from.
+    """Statements of the file itself about where it comes from.
 
     Attributes:
         version: of NIR; None for a graph that was never a file.
@@ -142,7 +150,7 @@ def _reset(
 
 
 def _profile(written_by: str | None, source: str) -> Mapping[str, Any]:
-    """What a library means; the profile of a version replaces what it names."""
+    """The conventions of a library; the profile of a version replaces what it names."""
     if written_by is None:
         return {}
     name, at, version = written_by.lower().partition("@")

@@ -50,7 +50,7 @@ def read_graph(path: str | Path, dt: float | None = None, asked: Asked | None = 
 
 
 def read_nir(path: Path) -> nir.NIRGraph:
-    """What `nir.read` would make of the file at `path`, types unchecked, after the survey.
+    """The graph that `nir.read` would make of the file at `path`, types unchecked, after the survey.
 
     Raises:
         RefusedInput: as of `read_with_origin`.
@@ -99,7 +99,7 @@ def _version(file: h5py.File, path: Path) -> str:
 
 
 def _made(document: dict[str, Any], source: str) -> nir.NIRNode:
-    """What nir makes of a file; or a sentence for each node of which it makes none."""
+    """The graph that nir makes of a file; or a sentence for each node of which it makes none."""
     try:
         return made_of(document)
     except Exception:

@@ -61,7 +61,7 @@ def read_recording(graph: Graph, path: Path) -> tuple[NDArray[Any], InputKind | 
 
 
 def _observable(graph: Graph, path: Path) -> "nir.EventData | nir.TimeGriddedData":
-    """What the file records of the graph's input."""
+    """The observable by which the file records the graph's input."""
     try:
         with h5py.File(path, "r") as file:
             survey(file, path)

@@ -65,7 +65,7 @@ def _verdict(name: str, report: ParityReport) -> str:
     if not report.mismatches:
         return f"Every spike as in {name}: {report.spikes_compared:,} compared, none differs; {agree}."
     share = report.mismatches / report.spikes_compared
-    differ = f"{report.mismatches:,} of {report.spikes_compared:,} spikes ({share:.2g} of them) differ from {name}"
+    differ = f"{report.mismatches:,} of {report.spikes_compared:,} spikes ({share:.2%}) differ from {name}"
     return f"{differ}; {agree}. First: {report.first_mismatch}."
 
 

@@ -123,7 +123,7 @@ def displaced(graph: Graph) -> list[str]:
 
 
 def output_units(graph: Graph) -> dict[str, float]:
-    """What 1 in each output of an integer graph stands for in the float graph's; none for a graph of floats."""
+    """The float graph's number that 1 in each output of an integer graph stands for; none for a graph of floats."""
     scheme = graph.metadata.document.get(KEY)
     return {} if scheme is None else {name: float(scheme["units"][name]) for name in graph.outputs}
 

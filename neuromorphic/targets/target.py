@@ -174,5 +174,11 @@ TARGETS: dict[str, type[Target]] = {kind.name: kind for kind in (Lava, Fast, Ref
 
 
 def target_of(name: str, timeout: float | None = None) -> Target:
-    """The target of that name; `timeout` are the seconds that Lava may take, None for no limit."""
+    """The target of that name; `timeout` are the seconds that Lava may take, None for no limit.
+
+    Raises:
+        RefusedInput: they are not above 0.
+    """
+    if timeout is not None and not timeout > 0:
+        raise RefusedInput(f"timeout is {timeout!r}; expected seconds above 0")
     return Lava(timeout=timeout) if name == Lava.name else TARGETS[name]()

@@ -22,6 +22,7 @@ from neuromorphic.ir.trace import Trace
 from neuromorphic.loihi2.file import integer_graph
 from neuromorphic.loihi2.integers import graded
 from neuromorphic.loihi2.quantise import quantise
+from neuromorphic.loihi2.supported import microcode
 from neuromorphic.loihi2.supported import refusals as no_integers
 from neuromorphic.targets.target import Fast, Lava, Reference, Target
 
@@ -133,13 +134,13 @@ def _of_integers(runs: _Runs, others: Others) -> list[Verdict]:
     except RefusedInput as error:
         return [Verdict(name, "refused", (str(error),)) for name in (INTEGERS, *readers)]
     if whole is not None:
-        own = Verdict(INTEGERS, "faithful", ("the file holds these integers",))
+        own = Verdict(INTEGERS, "faithful", ("the file holds these integers", *microcode(whole)))
         return [own, *(_reader(name, whole, refuses) for name, refuses in readers.items())]
     reasons = no_integers(runs.graph)
     if not reasons and runs.frames is not None and runs.own is not None:
         return _quantised(runs, runs.frames, runs.own.time_steps, readers)
     if not reasons:
-        why = ("the graph would be quantised, which moves spikes", MEASURE)
+        why = ("the graph would be quantised, which moves spikes", MEASURE, *microcode(runs.graph))
         behind = (f"reads the integers, which the file doesn't hold: {MEASURE}",)
         return [Verdict(INTEGERS, "approximate", why), *(Verdict(name, "approximate", behind) for name in readers)]
     return [
@@ -155,7 +156,7 @@ def _quantised(runs: _Runs, frames: NDArray[np.float32], time_steps: int, reader
     except RefusedInput as error:
         return [Verdict(name, "refused", (str(error),)) for name in (INTEGERS, *readers)]
     found = runs.disagreement(run_in_batches(whole, graded(whole, frames)), False)
-    own = Verdict(INTEGERS, "approximate", ("quantised on these frames",), found)
+    own = Verdict(INTEGERS, "approximate", ("quantised on these frames", *microcode(whole)), found)
     return [own, *(_reader(name, whole, refuses, found) for name, refuses in readers.items())]
 
 

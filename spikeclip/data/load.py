@@ -120,7 +120,7 @@ def _find(spec: str, limit: int | None) -> Found:
         return find_in_folder(path, limit)
     if not path.is_file():
         raise RefusedInput(f"images {spec!r}: no such file or folder; {EXPECTED}{meant(kind, (*LAYOUTS, 'samples'))}")
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return find_in_npz(path, limit)
     try:
         Image.open(path).close()

@@ -4,13 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from neuromorphic.arrays import opened_npz
-from spikeclip.data.image_set import Found, check_range
+from neuromorphic.arrays import class_labels, opened_npz, texts
+from spikeclip.data.image_set import Found
 from spikeclip.data.pixels import scaled
 from spikeclip.errors import RefusedInput
-
-MOST_CLASSES = 2**31
-"""No data set has as many; beyond int64 a label would wrap."""
 
 
 def find_in_npz(path: Path, limit: int | None) -> Found:
@@ -30,20 +27,9 @@ def find_in_npz(path: Path, limit: int | None) -> Found:
             f"{path}: images are {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, 3], or uint16 of which "
             "65535 is white"
         )
-    if names.ndim != 1 or names.dtype.kind not in "SU":
-        raise RefusedInput(f"{path}: label_names are {names.dtype} {list(names.shape)}; expected strings [classes]")
-    label_names = tuple(names.astype(np.str_).tolist())
+    label_names = texts(names, f"{path}: label_names")
     if labels is not None:
-        if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-            raise RefusedInput(
-                f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected integers [{len(images)}], none "
-                "below 0"
-            )
-        if label_names:
-            labels = check_range(labels, len(label_names), str(path), "label_names")
-        elif labels.max() > MOST_CLASSES:
-            raise RefusedInput(f"{path}: a label is {labels.max()}; expected the numbers of classes")
-        labels = labels[:limit].astype(np.int64)
+        labels = class_labels(labels, len(images), label_names, path, "label_names")[:limit]
     images = images[:limit]
     images = images if images.dtype == np.uint8 else scaled(images, 65535)
     return Found(images, tuple(f"{path.stem}/{i}" for i in range(len(images))), labels, label_names)

@@ -41,6 +41,8 @@ def read_image(file: Path, size: int, resize: Resize) -> NDArray[np.uint8]:
     Raises:
         RefusedInput: it isn't readable, has too many pixels, or its levels have no known range.
     """
+    if not file.is_file():
+        raise RefusedInput(f"{file}: is no file that can be read; expected an image")
     try:
         with Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:

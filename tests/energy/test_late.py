@@ -205,10 +205,10 @@ def test_what_an_update_computes(node, additions, multiplications):
     assert operation.multiplications == multiplications
 
 
-def on_the_chip(decay, current_decay=4096, drive=0, bias=0):
+def on_the_chip(decay, current_decay=4096, drive=0, bias=0, lowering=None):
     """One neuron of integers."""
     numbers = (np.full(1, n, np.int32) for n in (100, bias))
-    return LoihiLif(decay, *numbers, 0, current_decay, np.full(1, drive, np.int32))
+    return LoihiLif(decay, *numbers, 0, current_decay, np.full(1, drive, np.int32), lowering)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +230,18 @@ def test_neurons_of_the_chip(population, additions, multiplications, expected):
     trace = trace_of(graph, a=spikes(".", "x", ".", ".", "x", "."), b=spikes(".", ".", "x", ".", ".", "."))
     assert updates_needed(graph, trace, Events.of(graph, trace, None))["b"].tolist() == [expected]
     assert (population.additions, population.multiplications) == (additions, multiplications)
+
+
+@pytest.mark.parametrize(
+    ("lowering", "expected"), [(None, [0, 1, 0, 0, 1, 0]), (np.full(1, 100, np.int32), [0, 1, 1, 1, 1, 0])]
+)
+def test_an_integrator_may_fire_again_behind_a_spike_that_subtracts(lowering, expected):
+    graph = from_nir(chain({"a": lif((1,)), "b": lif((1,))}, (1,), (1,), time_steps=6))
+    graph = replace(
+        graph, nodes={**graph.nodes, "b": replace(graph.nodes["b"], operation=on_the_chip(0, lowering=lowering))}
+    )
+    trace = trace_of(graph, a=spikes(".", "x", ".", ".", "x", "."), b=spikes(".", "x", "x", ".", ".", "."))
+    assert updates_needed(graph, trace, Events.of(graph, trace, None))["b"].tolist() == [expected]
 
 
 @pytest.mark.parametrize(

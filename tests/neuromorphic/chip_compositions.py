@@ -45,8 +45,8 @@ class ChipComposer(Composer):
             case nir.IF:
                 return nir.IF(gain / SECONDS, *rest[1:])
             case nir.CubaLIF:
-                lasting = self.full(shape, 1.2, 9) * SECONDS
-                return nir.CubaLIF(self.tau(shape), lasting, gain, *rest, self.either(shape, 0.5, 1, 2))
+                synapse = self.full(shape, 1.2, 9) * SECONDS
+                return nir.CubaLIF(self.tau(shape), synapse, gain, *rest, self.either(shape, 0.5, 1, 2))
             case nir.Threshold:
                 return nir.Threshold(self.either(shape, 0.25, 0.5, 1))
         return super().neuron(kind, shape)

@@ -87,7 +87,7 @@ class ChipOracle:
             bias = int(lif.bias_mantissa[n]) * 2**lif.bias_exponent
             u[n], v[n] = current, max(1 - LIMIT, min(LIMIT - 1, lost(v[n], int(of_v[n])) + current + bias))
             if v[n] > 64 * int(lif.threshold[n]):
-                spikes[n], v[n] = 1, 0
+                spikes[n], v[n] = 1, 0 if lif.lowering is None else v[n] - 64 * int(lif.lowering[n])
         return spikes, (u, v)
 
     def integrate(self, name, x, before):

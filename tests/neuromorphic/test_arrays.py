@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuromorphic.arrays import mapped_npy, opened_npz
+from neuromorphic.arrays import mapped_npy, opened_npz, texts
 from neuromorphic.errors import RefusedInput
 
 
@@ -60,3 +60,13 @@ def test_arrays_are_read_and_refusals_inside_are_passed_on(tmp_path):
         raise RefusedInput("the body's own")
     with pytest.raises(RefusedInput, match=r"b\.npz: not a readable \.npz file"), opened_npz(tmp_path / "b.npz"):
         pass
+
+
+def test_text_is_text_or_bytes_in_utf_8():
+    names = ("café", "cat")
+    assert texts(np.array(names), "a.npz: names") == texts(np.array([n.encode() for n in names]), "") == names
+    with pytest.raises(RefusedInput, match=r"a\.npz: names are bytes that are no UTF-8"):
+        texts(np.array(["café".encode("latin-1")]), "a.npz: names")
+    for other in (np.array("cat"), np.array([["cat"]]), np.array([1])):
+        with pytest.raises(RefusedInput, match=r"names are .* \[.*\]; expected strings \[N\]"):
+            texts(other, "a.npz: names")

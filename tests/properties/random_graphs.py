@@ -256,6 +256,7 @@ def integer_examples(draw, max_populations=6, stock=False):
                     threshold=rng.integers(0, 2 ** draw(st.integers(0, 17)), node.shape, np.int32),
                     bias_mantissa=rng.integers(-(2**12), 2**12, node.shape, np.int32),
                     bias_exponent=draw(st.integers(0, 7)),
+                    lowering=None if stock or draw(st.booleans()) else rng.integers(0, 2**17, node.shape, np.int32),
                 )
         nodes[node.name] = replace(node, operation=operation)
     frames = rng.integers(-128, 128, drawn.frames.shape).astype(np.float32)

@@ -33,17 +33,17 @@ def oracle(v, x, decay, threshold, bias):
     return u, v, v > 64 * threshold
 
 
-def lasting(u, v, x, neuron, n):
-    """(u, v before the reset, spike) of neuron n of a population whose currents last, likewise."""
+def charged(u, v, x, neuron, n):
+    """(u, v before the reset, v without its width) of neuron n of a population that may filter currents, likewise."""
 
     def left(value, decay):
         kept = abs(value) * (4096 - decay) // 4096
         return kept if value >= 0 else -kept
 
-    u = left(u, neuron.current_decay) + 64 * (x + int(neuron.drive[n]))
+    u = left(u, neuron.current_decay) + 64 * (x + int(np.broadcast_to(neuron.drive, 64)[n]))
     u = (u + LIMIT - 1) % (2 * LIMIT) - LIMIT + 1
-    v = max(1 - LIMIT, min(LIMIT - 1, left(v, neuron.decay) + u + int(neuron.bias[n])))
-    return u, v, v > 64 * int(neuron.threshold[n])
+    exact = left(v, neuron.decay) + u + int(neuron.bias[n])
+    return u, max(1 - LIMIT, min(LIMIT - 1, exact)), exact
 
 
 def lif(decay, threshold, bias=(0, 0), **more):
@@ -125,7 +125,7 @@ SYNAPSES = st.one_of(st.sampled_from([1, 2, 1024, 2048, 3072, 4094, 4095]), st.i
 
 @drawn(60)
 @given(st.integers(0, 2**32 - 1), DECAYS, SYNAPSES, st.integers(0, 7), st.sampled_from([2**6, 2**12, 2**16, 2**17]))
-def test_lasting_currents_equal_lavas_model_and_the_fast_neurons(seed, decay, synapse, exponent, largest):
+def test_filtered_currents_equal_lavas_model_and_the_fast_neurons(seed, decay, synapse, exponent, largest):
     """As above, with an u that decays, wraps with what is left of it, and is driven; a spike leaves it as it is."""
     rng = np.random.default_rng(seed)
     drive = rng.integers(-128, 128, 64).astype(np.int32) * 2 ** int(rng.integers(0, 8))
@@ -138,16 +138,63 @@ def test_lasting_currents_equal_lavas_model_and_the_fast_neurons(seed, decay, sy
     for _ in range(8):
         x = rng.integers(-most, most + 1, (1, 64)).astype(np.float32)
         before = zip(u[0].tolist(), v[0].tolist(), x[0].tolist(), strict=True)
-        expected = [lasting(int(i), int(m), int(c), neuron, n) for n, (i, m, c) in enumerate(before)]
+        expected = [charged(int(i), int(m), int(c), neuron, n) for n, (i, m, c) in enumerate(before)]
         fired = neuron.advance(State(v, u), x.astype(np.float64))
-        np.testing.assert_array_equal(fired[0], [spike for _, _, spike in expected])
+        spikes = [after > 64 * h for (_, after, _), h in zip(expected, neuron.threshold.tolist(), strict=True)]
+        np.testing.assert_array_equal(fired[0], spikes)
         np.testing.assert_array_equal(u[0], [current for current, _, _ in expected])
-        np.testing.assert_array_equal(v[0], [0 if spike else charged for _, charged, spike in expected])
+        np.testing.assert_array_equal(
+            v[0], [0 if s else after for (_, after, _), s in zip(expected, spikes, strict=True)]
+        )
         np.testing.assert_array_equal(lava_step(model, x[0] + drive), fired[0])
         np.testing.assert_array_equal(model.u, u[0])
         np.testing.assert_array_equal(model.v, v[0])
         np.testing.assert_array_equal(fast(x.copy()), fired)
         np.testing.assert_array_equal(fast.v, v)
+
+
+@drawn(100)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.one_of(DECAYS, st.just(4096)),
+    st.sampled_from([1, 2048, 4095, 4096]),
+    st.integers(0, 7),
+    st.sampled_from([1, 2**6, 2**12, 2**17]),
+)
+def test_spikes_that_subtract_equal_plain_integers(seed, decay, synapse, exponent, largest):
+    """Eight steps: every u, every v, every spike, and how often v left 24 bits, above too; fast neurons likewise."""
+    if (decay, synapse) > (4095, 4095):
+        synapse = 4096  # without a memory no current outlasts its step
+    rng = np.random.default_rng(seed)
+    threshold, lowering = (rng.choice([0, 1, 2**17 - 1, *rng.integers(0, 2 * largest, 4)], 64) for _ in range(2))
+    threshold, lowering = (np.minimum(n, 2**17 - 1).astype(np.int32) for n in (threshold, lowering))
+    bias = (rng.integers(-4096, 4096, 64), exponent)
+    neuron = lif(decay, threshold, bias, current_decay=synapse, lowering=lowering)
+    fast, state, left = neuron.neuron_kernel(1, (64,), np.float32), State(*np.zeros((2, 1, 64))), 0
+    u, v = [0] * 64, [0] * 64
+    for _ in range(8):
+        x = rng.integers(-largest, largest + 1, (1, 64)).astype(np.float32)
+        fired = []
+        for n in range(64):
+            u[n], v[n], exact = charged(u[n], v[n], int(x[0, n]), neuron, n)
+            left += exact != v[n]
+            fired.append(v[n] > 64 * int(threshold[n]))
+            v[n] -= 64 * int(lowering[n]) * fired[-1]
+        assert neuron.advance(state, x.astype(np.float64))[0].tolist() == fired
+        assert fast(x.copy())[0].tolist() == fired
+        assert state.v[0].tolist() == fast.v[0].tolist() == v
+        assert synapse == 4096 or state.i[0].tolist() == u
+    assert fast.overflows.saturations == left
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+@pytest.mark.parametrize(("threshold", "lowering"), [(5, 5), (5, 6), (5, 1), (0, 0), (2**17 - 2, 2**17 - 1)])
+def test_a_spike_takes_its_lowering_off_once(threshold, lowering, more):
+    """At the threshold nothing; 1 of v above it the lowering, though v may be negative then, or above it still."""
+    neuron = lif(0, threshold, (more, 0), lowering=np.array([lowering], np.int32))
+    v = np.zeros(1)
+    fired = neuron.advance(State(v, np.zeros(1)), np.array([float(threshold)]))
+    assert (fired[0], v[0]) == (more > 0, 64 * threshold + more - 64 * lowering * (more > 0))
 
 
 @pytest.mark.parametrize("synapse", [1, 2048, 4095, 4096])

@@ -1,4 +1,5 @@
 import io
+import os
 
 import numpy as np
 import pytest
@@ -103,13 +104,13 @@ GOOD = np.zeros((2, 8, 8, 3), np.uint8)
         ({"images": GOOD[:0]}, r"images are uint8 \[0, 8, 8, 3\]"),
         ({"images": GOOD, "labels": [0, 1, 2]}, r"labels are int64 \[3\]; expected integers \[2\]"),
         ({"images": GOOD, "labels": [0.0, 1.0]}, "labels are float64"),
-        ({"images": GOOD, "labels": [0, -1]}, "expected integers"),
+        ({"images": GOOD, "labels": [0, -1]}, r"a label is -1 \(sample 1\); expected the numbers of classes, from 0"),
         (
             {"images": GOOD, "labels": [0, 2], "label_names": ["a", "b"]},
-            r"a label is 2 \(image 1\); label_names has 2 names",
+            r"a label is 2 \(sample 1\); label_names has 2 names",
         ),
         ({"images": GOOD, "labels": [0, 1], "label_names": [[1, 2]]}, r"label_names are int64 \[1, 2\]"),
-        ({"images": GOOD, "labels": np.array([2**63, 0], np.uint64)}, "a label is 9223372036854775808; expected the"),
+        ({"images": GOOD, "labels": np.array([2**63, 0], np.uint64)}, r"a label is 9223372036854775808 \(sample 0\)"),
         ({"images": np.array([{}, {}], dtype=object)}, "holds Python objects"),
     ],
 )
@@ -168,6 +169,16 @@ def test_images_beside_class_folders_are_refused(tmp_path):
     photograph(tmp_path / "y.png")
     with pytest.raises(RefusedInput, match="holds images and the folder dog"):
         load_images(str(tmp_path), 8)
+
+
+def test_what_only_looks_like_an_image_file_is_refused_and_may_be_left_out(tmp_path):
+    photograph(tmp_path / "cat" / "a.png")
+    os.mkfifo(tmp_path / "cat" / "b.png")  # which waits for a writer for ever
+    (tmp_path / "cat" / "c.png").mkdir()
+    (tmp_path / "cat" / "d.png").symlink_to("nowhere")
+    with pytest.raises(RefusedInput, match=r"b\.png: is no file that can be read; expected an image"):
+        load_images(str(tmp_path), 8)
+    assert load_images(str(tmp_path), 8, skip_broken=True).broken == ("cat/b.png", "cat/c.png", "cat/d.png")
 
 
 def test_folder_with_a_broken_image_is_refused_by_its_name(tmp_path):

@@ -190,6 +190,7 @@ def test_the_same_evaluation_draws_the_same_file(command, place):
         assert command("--confusion", place / name).exit_code == 0
         pictures.append((place / name).read_bytes())
     assert pictures[0] == pictures[1]
+    assert pictures[0].count(b"prefers-color-scheme: dark") == 1
 
 
 class Perfect:

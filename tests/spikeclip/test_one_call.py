@@ -3,6 +3,7 @@
 import nir
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import neuromorphic.cli
@@ -10,6 +11,8 @@ import spikeclip
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.trace import Trace
 from tests.neuromorphic.graphs import small_net
+
+ONES = np.ones((1, 4, 2, 6, 6), np.float32)
 
 
 @pytest.fixture
@@ -63,16 +66,47 @@ def test_a_limit_takes_the_first(model, frames):
         ({}, "nothing to run on, or two things"),
         ({"frames": [], "images": "samples"}, "nothing to run on, or two things"),
         ({"frames": [0], "backend": "lave"}, r"backend 'lave'; .* did you mean 'lava'\?"),
-        ({"frames": [0], "precision": "int8"}, "precision 'int8'; expected 'float' or 'loihi2'"),
+        ({"frames": [0], "precision": "int8"}, "precision 'int8'; expected one of float, loihi2"),
+        (
+            {"frames": ONES, "precision": "loihi2", "calibrate": ONES, "granularity": "a"},
+            "granularity 'a'; expected one of layer, channel",
+        ),
+        ({"frames": ONES, "reset": "hard"}, "reset 'hard'; expected one of zero, subtract"),
+        ({"frames": ONES, "integrators": "euler"}, "integrators 'euler'; expected one of dt, step"),
+        ({"frames": ONES, "dt": "1e-4"}, "dt is '1e-4'; expected seconds"),
+        ({"frames": ONES, "timeout": float("nan")}, "timeout is nan; expected seconds above 0"),
+        ({"frames": ONES, "time_steps": -1}, "time_steps is -1; expected a whole number above 0"),
+        ({"frames": ONES, "limit": 1.5}, "limit is 1.5; expected a whole number above 0"),
+        ({"frames": {1: ONES}}, "no input 1; expected input"),
+        ({"frames": 3.0}, r"frames are float64 \[\]; expected real numbers"),
+        ({"frames": [[1, 2], [3]]}, "frames are list, not an array"),
+        ({"frames": torch.ones(1, 4, 2, 6, 6, device="meta")}, "frames are Tensor, not an array"),
+        ({"frames": torch.ones(1, 4, 2, 6, 6).to_sparse()}, "frames are Tensor, not an array"),
         ({"frames": [0], "calibrate": [0]}, "calibrate is of the integers"),
         ({"images": "samples"}, "small.nir"),
         # Levels of 16 bits or floats are no 8 bits: https://github.com/Nerogar/mgds/issues/55
         ({"images": np.zeros((1, 6, 6, 2), np.uint16)}, "images are uint16; expected levels of 8 bits"),
         ({"images": np.zeros((1, 6, 6, 2), np.float32)}, "images are float32; expected levels of 8 bits"),
-        ({"frames": np.ones((1, 4, 2, 6, 6), complex)}, "frames are complex128; expected real numbers"),
+        (
+            {"frames": np.ones((1, 4, 2, 6, 6), complex)},
+            r"frames are complex128 \[1, 4, 2, 6, 6\]; expected real",
+        ),
         ({"frames": np.full((1, 4, 2, 6, 6), 1e39)}, "frames hold values that are not finite"),
     ],
 )
 def test_what_it_cannot_do_is_refused(model, options, words):
     with pytest.raises(RefusedInput, match=words):
         spikeclip.run(model, **options)
+
+
+@pytest.mark.parametrize("model", [None, b"small.nir", torch.nn.Identity()])
+def test_what_is_no_file_and_no_graph_is_refused(model):
+    with pytest.raises(RefusedInput, match=r"model is of type .*; expected a \.nir file, or a graph"):
+        spikeclip.run(model, ONES)
+
+
+def test_tensors_are_taken_whatever_torch_keeps_of_them(model, frames):
+    whole = np.rint(frames)
+    expected = spikeclip.run(model, whole, backend="fast")
+    for tensor in (torch.tensor(whole, requires_grad=True), torch.tensor(whole).bfloat16(), torch.tensor(whole).half()):
+        assert spikeclip.run(model, tensor, backend="fast") == expected

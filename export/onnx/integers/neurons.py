@@ -58,16 +58,20 @@ class Neurons:
         threshold = _parameter(builder, f"{self.name}/threshold", lif.threshold.astype(np.int64) * STEP, np.int32)
         fired = builder.add("Greater", f"{name}/fired", v, threshold)
         self.fired.append(fired)
-        self.v = builder.add("Where", f"{name}/rest", fired, number(builder, 0, np.int32), v)
+        rest = number(builder, 0, np.int32)
+        if lif.lowering is not None:
+            lowering = _parameter(builder, f"{self.name}/lowering", lif.lowering.astype(np.int64) * STEP, np.int32)
+            rest = builder.add("Sub", f"{name}/lowered", v, lowering)
+        self.v = builder.add("Where", f"{name}/rest", fired, rest, v)
         return Value(builder.cast(name, fired, np.uint8), np.uint8, 0, 1)
 
     def _current(self, builder: Builder, x: Value, t: int) -> str:
         """u, int32; it is wrapped where x could bring it beyond 24 bits."""
         name, lif = f"{self.name}.{t}", self.lif
         drive = lif.drive.astype(np.int64)
-        lasting = STATE_LIMIT if lif.current_lasts else 0
-        low = STEP * (x.low + int(drive.min())) - lasting
-        high = STEP * (x.high + int(drive.max())) + lasting
+        before = STATE_LIMIT if lif.filters_current else 0
+        low = STEP * (x.low + int(drive.min())) - before
+        high = STEP * (x.high + int(drive.max())) + before
         dtype = width(low, high)
         u = cast(builder, f"{name}/wide", x, dtype)
         if drive.any():
@@ -83,7 +87,7 @@ class Neurons:
             u = builder.add("Sub", f"{name}/u", limit, rest)
         if dtype is np.int64:
             u = builder.cast(f"{name}/narrow u", u, np.int32)
-        if lif.current_lasts:
+        if lif.filters_current:
             self.u = u
         return u
 

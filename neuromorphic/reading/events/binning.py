@@ -24,6 +24,9 @@ from neuromorphic.reading.events.recording import MICROSECOND, Recording, Source
 
 UNITS = {"us": MICROSECOND, "µs": MICROSECOND, "ms": Fraction(1, 1000), "s": Fraction(1), "": Fraction(1)}
 
+MOST_STEPS = 2**53
+"""More than any frames have: what is beyond is refused as too large, and must not wrap."""
+
 WHOLE = 1e-9
 """Relative distance within which a quotient of seconds is taken for a whole number: float64 keeps them to 1e-16."""
 
@@ -44,8 +47,8 @@ def parse_bin(text: str) -> Bin:
         RefusedInput: it is something else, or not above 0.
     """
     expected = f"--bin is {text!r}; expected a time per step, as 1ms, or a number of steps, as 16 or 16:number"
-    if found := re.fullmatch(r"(\d{1,6})(:number|:time)?", text):
-        if int(found[1]) < 1:
+    if found := re.fullmatch(r"(\d+)(:number|:time)?", text):
+        if not 1 <= int(found[1]) < 10**6:
             raise RefusedInput(expected)
         return Bin(steps=int(found[1]), by_number=found[2] == ":number")
     found = re.fullmatch(r"(\d*\.?\d+(?:[eE][+-]?\d{1,2})?)\s*(us|µs|ms|s|)", text)
@@ -98,20 +101,20 @@ def bin_events(
             f"{where}: {len(steps)} samples of {length} steps; expected frames of at most {MAX_BYTES} bytes (--limit)"
         )
     counts = np.zeros((len(steps), length * places), np.uint16)
-    late = 0
+    after = 0
     for n, (recording, step) in enumerate(zip(source.recordings, steps, strict=True)):
         place = _places(recording, channels, rows, columns, where)
         inside = step < length
-        late += int((~inside).sum())
+        after += int((~inside).sum())
         found = np.bincount(step[inside] * places + place[inside], minlength=length * places)
         if found.max(initial=0) > np.iinfo(np.uint16).max:
             raise RefusedInput(f"{where}: {found.max()} events in one place and step; expected fewer, or shorter steps")
         counts[n] = found
     if size.seconds is not None:
         assumed += _units(source)
-    if late:
+    if after:
         total = sum(map(len, source.recordings))
-        assumed.append(f"events after the {length} steps are left out: {late:,} of {total:,}")
+        assumed.append(f"events after the {length} steps are left out: {after:,} of {total:,}")
     if not any(map(len, source.recordings)):
         assumed.append(f"{where}: no sample has an event")
     frames = counts.reshape(len(steps), length, *shape)
@@ -122,7 +125,7 @@ def bin_events(
 
 
 def _units(source: Source) -> list[str]:
-    """What unit the times of columns are taken for, which their file doesn't say, and how long that makes them."""
+    """The unit that the times of columns are taken for, which their file doesn't say, and how long that makes them."""
     columns = [r for r in source.recordings if len(r) and Path(r.name).suffix.lower() in (".npy", ".npz")]
     if not columns:
         return []
@@ -193,7 +196,7 @@ def _quotient(since: NDArray[np.int64] | NDArray[np.float64], length: Fraction) 
         most = np.iinfo(np.int64).max // length.denominator
         if since[-1] <= most:
             return np.asarray(since * length.denominator // length.numerator, np.int64)
-    return np.asarray(np.floor(nearly_whole(since / float(length))), np.int64)
+    return np.asarray(np.minimum(np.floor(nearly_whole(since / float(length))), MOST_STEPS), np.int64)
 
 
 def nearly_whole(quotient: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ OVERFLOW = 240
 """Row of an N-MNIST or N-Caltech101 event that is none: all times from there on are 2^13 µs later."""
 
 EVENTS = "the events as columns x, y, t and p in an .npz, as SpikingJelly's events_np has them"
-"""What any camera's events can be read as, as refusals say it."""
+"""The forms in which any camera's events can be read, as refusals say them."""
 
 FIELDS = ", ".join(f"{key} (or {' or '.join(others)})" if others else key for key, (_, *others) in NAMES.items())
 """Of a structured array, as refusals say them."""
@@ -85,11 +85,11 @@ def _read_bin(path: Path, name: str) -> Recording:
     data = np.fromfile(path, np.uint8)
     if len(data) % 5:
         raise RefusedInput(f"{path}: {len(data)} bytes; expected a multiple of 5, as events of N-MNIST take")
-    x, y, *late = data.reshape(-1, 5).T.astype(np.int64)
-    t = (late[0] & 0x7F) << 16 | late[1] << 8 | late[2]
+    x, y, *rest = data.reshape(-1, 5).T.astype(np.int64)
+    t = (rest[0] & 0x7F) << 16 | rest[1] << 8 | rest[2]
     mark = y == OVERFLOW
     t += np.cumsum(mark) << 13
-    columns = {"x": x, "y": y, "p": late[0] >> 7, "t": t}
+    columns = {"x": x, "y": y, "p": rest[0] >> 7, "t": t}
     return Recording.of({key: column[~mark] for key, column in columns.items()}, name, path)
 
 
@@ -106,6 +106,8 @@ def _read_aedat(path: Path, name: str) -> Recording:
             f"{path}: begins with {shown(data[:12])}; expected AEDAT 3.1, as of DVS Gesture, or {EVENTS}"
         )
     place = _behind_head(data)
+    if not place:
+        raise RefusedInput(f"{path}: cut within its head; expected events behind it")
     parts = []
     while place < len(data):
         if place + PACKET.itemsize > len(data):
@@ -114,9 +116,10 @@ def _read_aedat(path: Path, name: str) -> Recording:
         place += PACKET.itemsize
         size, held = int(packet["size"]), int(packet["number"])
         whole = size * int(packet["capacity"])
-        if packet["type"] == POLARITY:
-            if size != 8 or 8 * held > whole or place + 8 * held > len(data):
-                raise RefusedInput(f"{path}: a packet of {held} events of {size} bytes at byte {place}, cut or damaged")
+        polarity = packet["type"] == POLARITY
+        if size * held > whole or place + size * held > len(data) or (polarity and size != 8):
+            raise RefusedInput(f"{path}: a packet of {held} events of {size} bytes at byte {place}, cut or damaged")
+        if polarity:
             events = np.frombuffer(data, "<u4", 2 * held, place).reshape(-1, 2).astype(np.int64)
             valid = events[:, 0] & 1 == 1
             events[:, 1] += int(packet["overflow"]) << 31
@@ -128,11 +131,11 @@ def _read_aedat(path: Path, name: str) -> Recording:
 
 
 def _behind_head(data: bytes) -> int:
-    """Where lines that begin with `#` end."""
+    """Where lines that begin with `#` end; 0 where one of them doesn't."""
     place = 0
     while data[place : place + 1] == b"#":
         end = data.find(b"\n", place) + 1
-        line, place = data[place:end], end or len(data)
-        if line.startswith(b"#!END-HEADER"):
+        line, place = data[place:end], end
+        if not end or line.startswith(b"#!END-HEADER"):
             break
     return place

@@ -18,7 +18,7 @@ NAMES = {
     "p": ("p", "pol", "polarity", "polarities", "on"),
     "t": ("t", "ts", "time", "timestamp", "timestamps"),
 }
-"""What libraries call the columns of events (tonic, SpikingJelly, Prophesee, DSEC, rpg)."""
+"""Names of the columns of events in libraries (tonic, SpikingJelly, Prophesee, DSEC, rpg)."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class Recording:
             if t.dtype == np.uint64 and t.max(initial=0) > np.iinfo(np.int64).max:
                 raise RefusedInput(f"{where}: an event at {t.max()}; expected times below 2^63")
             t = t.astype(np.int64)
+        if len(t) and t.dtype.kind == "i" and int(t.max()) - int(t.min()) > np.iinfo(np.int64).max:
+            raise RefusedInput(f"{where}: events from {t.min()} to {t.max()}; expected times less than 2^63 apart")
         if begin is not None and t.min(initial=0) < begin:
             raise RefusedInput(f"{where}: an event at {t.min()}; expected times from {begin:g}")
         tick = tick or (SECOND if t.dtype.kind == "f" else MICROSECOND)

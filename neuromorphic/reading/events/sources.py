@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neuromorphic.arrays import MOST_CLASSES
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.reading.events.formats import event_arrays, read_recording
 from neuromorphic.reading.events.recording import Recording, Source
@@ -65,7 +66,11 @@ def files_by_class(root: Path, most: int) -> tuple[list[tuple[int, Path]], tuple
     Raises:
         RefusedInput: there are none.
     """
-    classes = sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
+    held = sorted(each for each in root.iterdir() if not each.name.startswith("."))
+    classes = [each.name for each in held if each.is_dir() and each.suffix.lower() not in SUFFIXES]
+    beside = next((each for each in held if each.is_file() and each.suffix.lower() in SUFFIXES), None)
+    if classes and beside is not None:
+        raise RefusedInput(f"{root}: holds {beside.name} and the folder {classes[0]}; expected files, or classes")
     classes.sort(key=lambda name: (int(name), name) if name.isdecimal() else (LIMIT, name))
     groups = [root / name for name in classes] if classes else [root]
     found = [
@@ -76,6 +81,8 @@ def files_by_class(root: Path, most: int) -> tuple[list[tuple[int, Path]], tuple
     ][:most]
     if not found:
         raise RefusedInput(f"{root}: no frames or events in this folder; expected {', '.join(sorted(SUFFIXES))}")
+    if odd := [file for _, file in found if not file.is_file()]:
+        raise RefusedInput(f"{odd[0]}: is no file that can be read; expected frames or events")
     return found, tuple(classes)
 
 
@@ -89,7 +96,7 @@ def _folder(root: Path, most: int) -> Source:
 def _listed(path: Path) -> list[Path]:
     """The recordings that a list of DVS Gesture names, one a line, beside the list."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise RefusedInput(f"{path}: not a readable text file ({error})") from error
     files = [path.parent / line for line in lines if line]
@@ -128,13 +135,15 @@ def _trials(path: Path) -> list[tuple[int, int, int]]:
         RefusedInput: the file is missing or has other columns.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
         trials = [(int(row["class"]), int(row["startTime_usec"]), int(row["endTime_usec"])) for row in rows]
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise RefusedInput(
             f"{path}: expected DVS Gesture's class,startTime_usec,endTime_usec in whole numbers ({shown(str(error))})"
         ) from error
-    if not trials or min(label for label, _, _ in trials) < 1:
+    if not trials or not all(0 < label <= MOST_CLASSES for label, _, _ in trials):
         raise RefusedInput(f"{path}: expected classes from 1, in at least one line")
+    if backwards := [(start, end) for _, start, end in trials if end <= start]:
+        raise RefusedInput(f"{path}: a sample from {backwards[0][0]} to {backwards[0][1]} us; expected its end later")
     return trials

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.arrays import class_labels
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ir.hdf5 import MAX_BYTES, survey
 from neuromorphic.reading.events.recording import SECOND, Recording, Source
@@ -69,12 +70,5 @@ def _labels(file: h5py.File, samples: int, path: Path) -> tuple[NDArray[np.int64
     """The class of each sample and the classes' names; None and none where the file has none."""
     if LABELS not in file:
         return None, ()
-    labels = np.asarray(file[LABELS][()])
-    if labels.shape != (samples,) or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
-        raise RefusedInput(
-            f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected integers [{samples}], classes from 0"
-        )
     names = tuple(file[NAMES].asstr()[()].tolist()) if NAMES in file else ()
-    if names and labels.max(initial=0) >= len(names):
-        raise RefusedInput(f"{path}: a label is {labels.max()}; {NAMES} has {len(names)} names")
-    return labels.astype(np.int64), names
+    return class_labels(np.asarray(file[LABELS][()]), samples, names, path, NAMES), names

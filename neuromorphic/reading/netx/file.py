@@ -52,7 +52,7 @@ LAYER_KEYS: dict[str, tuple[str, ...]] = {
     "dense_rec": (*DENSE, "weight_rec"),
     "conv": (*SYNAPSES, *WINDOWS, "inChannels", "outChannels"),
 }
-"""What a layer of a type holds beside its type and shape, as `export_hdf5` of lava-dl writes it."""
+"""Keys of a layer of each type beside its type and shape, as `export_hdf5` of lava-dl writes it."""
 
 LARGEST = 2**31 - 1
 

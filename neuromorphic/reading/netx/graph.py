@@ -92,7 +92,7 @@ class _Chain:
                 assert_never(unknown)
 
     def graph(self, metadata: GraphMetadata) -> Graph:
-        """What has been appended, with its output.
+        """The graph of all that was appended, with its output.
 
         Raises:
             RefusedInput: no neurons.

@@ -19,7 +19,7 @@ BIAS_EXPONENT = 6
 """Of every bias: netx knows no other."""
 
 LEAST_WEIGHT, MOST_WEIGHT = -256, 255
-"""What lava-dl clips the weights of dense layers to, and what a synapse of the chip holds."""
+"""The range that lava-dl clips the weights of dense layers to, and that a synapse of the chip holds."""
 
 MOST_DELAY = 62
 """Steps that lava-dl clamps delays to."""
@@ -42,7 +42,7 @@ class Neuron:
 
 @dataclass(frozen=True)
 class Input:
-    """What the network reads: `[n]` or `[C, H, W]`; with neurons, frames reach these as biases do, behind u.
+    """The input of the network: `[n]` or `[C, H, W]`; with neurons, frames reach these as biases do, behind u.
 
     Attributes:
         shape: of a frame.

@@ -9,8 +9,9 @@ import pytest
 
 import energy
 import spikeclip
+from energy.cli_runs import stored
 from energy.inputs import with_input_kind
-from neuromorphic.analysis.fingerprint import check_frames, check_trace, fingerprint, lineage
+from neuromorphic.analysis.fingerprint import UNTOLD, check_frames, check_trace, fingerprint, lineage
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution import fast, reference
 from neuromorphic.ir.parity import compare
@@ -22,6 +23,7 @@ from neuromorphic.placement import place
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
+from neuromorphic.runs.cli_inputs import Selection
 from tests.neuromorphic.graphs import chain, conv, lif, metadata, small_net
 
 FRAMES = np.random.default_rng(0).normal(size=(3, 2, 6, 6)).astype(np.float32)
@@ -157,21 +159,27 @@ def test_a_run_is_counted_with_its_own_frames_only(tmp_path, precision, backend)
         with pytest.raises(RefusedInput, match=f"^mine.nir: the frames of image {odd} are not those"):
             energy.count_stored(with_input, tmp_path / "run.h5", 256, frames=other)
     part = Trace.joined([trace.part(slice(3, 5)), trace.part(slice(0, 1))])
-    assert check_frames(graph, part, EVENTS[[3, 4, 0]]) == ()
+    check_frames(graph, part, EVENTS[[3, 4, 0]])
 
 
 def test_frames_that_stay_are_those_of_every_step():
     graph = from_nir(small_net(), "mine.nir")
     still = np.repeat(EVENTS[:, :1], 4, axis=1)
     trace = spikeclip.run(graph, EVENTS[:, 0], backend="fast")
-    assert check_frames(graph, trace, still) == ()
-    assert check_frames(graph, trace, np.where(still == 0, np.float32(-0.0), still)) == ()
+    check_frames(graph, trace, still)
+    check_frames(graph, trace, np.where(still == 0, np.float32(-0.0), still))
+    with pytest.raises(RefusedInput, match="frames of image 0 are not those"):
+        check_frames(graph, trace, still + 1)
 
 
-def test_frames_of_an_older_trace_are_assumed():
-    graph = from_nir(small_net(), "mine.nir")
-    (said,) = check_frames(graph, reference.run(graph, EVENTS), EVENTS)
-    assert said == "the trace doesn't tell the frames that its run read; they are taken for those given"
+def test_frames_of_an_older_trace_are_assumed(tmp_path):
+    nir.write(tmp_path / "mine.nir", small_net())
+    np.save(tmp_path / "x.npy", EVENTS)
+    graph = read_graph(tmp_path / "mine.nir")
+    reference.run(graph, EVENTS).write(tmp_path / "run.h5")
+    chosen = Selection(None, {"": tmp_path / "x.npy"})
+    run = stored(with_input_kind(graph, "spikes"), tmp_path / "run.h5", chosen, ())
+    assert UNTOLD in run.assumed
 
 
 def test_damaged_hashes_of_frames_are_refused(tmp_path):

@@ -1,8 +1,10 @@
 """Shards: the same results whoever computes them, however often they were begun, and whatever was finished before."""
 
+import contextlib
 import gc
 import json
 import os
+import socket
 import subprocess
 
 import numpy as np
@@ -27,6 +29,7 @@ EXPECTED = [(int(NUMBERS[part].sum()), np.sqrt(NUMBERS[part])) for part in SHARD
 def patient():
     """Dask gives up on a worker that a busy machine takes half a minute to start; these don't decide by the clock."""
     import dask
+    import distributed  # noqa: F401  # its settings come with it, and stay only if they come before the block
 
     with dask.config.set({f"distributed.comm.timeouts.{each}": "1200s" for each in ("connect", "tcp")}):
         yield
@@ -201,6 +204,14 @@ def test_a_dead_workers_shards_run_again_and_finished_ones_do_not(marks, tmp_pat
 
 
 @pytest.mark.slow
+def test_another_dask_on_this_machine_disturbs_nobody():
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # somebody has it already
+            stack.enter_context(socket.create_server(("", 8787)))
+        check(ran(Sharing(Local(1), None)))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_number_of_workers_changes_nothing(marks, workers):
     check(ran(Sharing(Local(workers), None), Summing(deadly=(0, 6))))
@@ -223,7 +234,7 @@ def test_a_shard_that_kills_every_worker_ends_the_run(monkeypatch):
 def test_a_running_scheduler_is_used_and_stays():
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as cluster:
         for _ in range(2):
             check(ran(Sharing(Scheduler(cluster.scheduler_address), None)))
 
@@ -305,7 +316,7 @@ def test_a_run_whose_jobs_have_all_ended_ends_too(slurm, caplog, tmp_path):
     slurm("squeue", f"echo 170; test $(wc -l < {tmp_path}/squeue.called) -gt 2 || echo 17")
     with pytest.raises(SimulationFailed, match=r"1 job of slurm \(17\): all ended before the run did"):
         ran(Sharing(slurm.place, None))
-    assert [record.getMessage() for record in caplog.records] == ["no worker yet of 1 job of slurm (17); waiting"] * 2
+    assert [record.getMessage() for record in caplog.records] == ["no worker of 1 job of slurm (17); waiting"] * 2
     assert slurm.called("scancel") == ["17"]
 
 

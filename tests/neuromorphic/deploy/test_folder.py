@@ -46,6 +46,7 @@ def run(folder, *arguments):
 def test_a_folder_runs_by_itself_and_every_spike_and_v_is_as_ours(tmp_path, quick):
     graph, frames = quantised(*branching())
     planned, trace, _ = deployed(tmp_path / "loihi", graph, frames[:2])
+    assert np.load(tmp_path / "loihi" / "expected.npz")["time_weights"].tolist() == [1 / 4] * 4
     kinds = {synapses.kind for population in planned.populations for synapses in population.synapses}
     assert kinds == {"Conv", "Dense", "Sparse"}
     assert [relay.name for population in planned.populations for relay in population.relays] == ["a after 1"]
@@ -158,6 +159,10 @@ def test_folders_with_other_files_are_left_alone(tmp_path):
     for place, words in ((tmp_path / "theirs", "holds thesis.tex"), (tmp_path / "no" / "where", "does not exist")):
         with pytest.raises(RefusedInput, match=words):
             check_own_folder(place)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / FILES[0]).mkdir()
+    with pytest.raises(RefusedInput, match=f"holds {FILES[0]}"):
+        check_own_folder(tmp_path / "links")
     (tmp_path / "file").write_text("")
     with pytest.raises(RefusedInput, match="is a file"):
         check_own_folder(tmp_path / "file")

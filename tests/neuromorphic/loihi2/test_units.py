@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from neuromorphic.analysis.streams import streams
+from neuromorphic.execution.reference import run
 from neuromorphic.ir.graph import Graph
-from neuromorphic.loihi2.quantise import input_scale
+from neuromorphic.loihi2.integers import graded
+from neuromorphic.loihi2.quantise import input_scale, quantise
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.units import Units, rounding
 from neuromorphic.reading.build import from_nir
@@ -21,7 +23,7 @@ def fires(threshold: float = 1.0) -> nir.IF:
     return integrate_and_fire((1,), threshold)
 
 
-def lasting(threshold: float = 1.0) -> nir.CubaLIF:
+def filtered(threshold: float = 1.0) -> nir.CubaLIF:
     """`dt / tau_syn` and `dt / tau_mem` are 1/2, and g is 1/4."""
     one = np.ones(1, np.float32)
     return nir.CubaLIF(2 * DT * one, 2 * DT * one, one, 0 * one, threshold * one, 0 * one, one)
@@ -37,15 +39,16 @@ CANDIDATES = {
     # u holds 64 · 128 of the largest current
     "current": (1, 0, fires(), 128 * 64 / V_LIMIT),
     "negative current": (-3, 0, fires(), 3 * 128 * 64 / V_LIMIT),
-    # what lasts adds up to 1 + 1/2 + 1/4 + 1/8
-    "lasting current": (1, 0, lasting(), 128 * 1.875 * 64 / V_LIMIT),
-    "threshold": (0.5, 0, fires(1000), 1000 / (2**17 - 1)),
-    "threshold in what an input brings": (0.5, 0, lasting(250), 250 / 0.25 / (2**17 - 1)),
+    # what is filtered adds up to 1 + 1/2 + 1/4 + 1/8
+    "filtered current": (1, 0, filtered(), 128 * 1.875 * 64 / V_LIMIT),
+    "threshold": (0.5, 0, fires(200), 200 / (2**17 - 1)),
+    "threshold that no four steps reach": (0.5, 0, fires(1e6), 4 * 0.5 * 127 / (2**17 - 1)),
+    "threshold in what an input brings": (0.5, 0, filtered(50), 50 / 0.25 / (2**17 - 1)),
     # 7/8 of 2^12, less 1 for the one synapse's own rounding, with the exponent 7
     "bias": (0.5, 100, fires(), 100 * 64 / ((3584 - 1) * 2**7)),
     "negative bias": (0.5, -100, fires(), 100 * 64 / ((3584 - 1) * 2**7)),
     # 7/8 of 127, less 1, with the exponent 7
-    "drive": (0.5, 100, lasting(), 100 / ((7 / 8 * 127 - 1) * 2**7)),
+    "drive": (0.5, 100, filtered(), 100 / ((7 / 8 * 127 - 1) * 2**7)),
 }
 
 
@@ -87,7 +90,7 @@ def test_a_biass_exponent_is_the_least_that_holds_it(bias, unit, exponent):
 @pytest.mark.parametrize(("bias", "exponent"), [(0, 0), (110, 0), (111, 1), (220, 1), (221, 2)])
 def test_a_drives_exponent_is_the_least_that_holds_it(bias, exponent):
     """7/8 of 127, less 1 for the synapse: 110.125."""
-    graph = graph_of(1, bias, lasting())
+    graph = graph_of(1, bias, filtered())
     found = Units(graph, 1.0, 4).scheme(streams(graph)[0], EMPTY, 1.0)
     assert found.drive_exponents == {"w": exponent, "n": exponent}
     assert found.bias_exponents == {"w": 0, "n": 0}, "the drive is no bias of the membrane's"
@@ -156,3 +159,13 @@ def test_images_fill_eight_bits_whatever_frames_calibrate(mean, std, scale):
     nodes = {"lif": lif((1, 2, 3))}
     graph = from_nir(chain(nodes, (1, 2, 3), (1, 2, 3), preprocessing={"image_size": 2, **settings}))
     assert input_scale(graph, np.ones((1, 1, 2, 3), np.float32)) == pytest.approx(scale, rel=1e-12)
+
+
+def test_one_threshold_that_nothing_reaches_silences_no_neuron_beside_it():
+    nodes = {"w": nir.Affine(np.eye(3) / 4, np.zeros(3)), "n": nir.IF(np.full(3, 1 / DT), np.array([1, 1e9, 0.5]))}
+    frames = (np.arange(48).reshape(4, 4, 3) % 5 < 3).astype(np.float32) * 3
+    whole, scheme = quantise(from_nir(chain(nodes, (3,), (3,), 4)), frames)
+    assert scheme.populations["n"].disagreement == 0
+    spikes = run(whole, graded(whole, frames)).spikes["n"].unpack()
+    assert spikes[..., 0].any()
+    assert not spikes[..., 1].any()

@@ -91,6 +91,8 @@ def test_aedat_packets_invalid_events_and_the_overflow_of_times(tmp_path: Path) 
         ("a.aedat", b"#!AER-DAT1.0\r\n", "expected AEDAT 3.1"),
         ("a.aedat", aedat((0, [(1, 1, 1, 1, 1)]))[:-12], "cut or damaged"),
         ("a.aedat", aedat((0, [])) + b"12345", "cut within a packet's head"),
+        ("a.aedat", aedat((0, [(1, 1, 1, 1, 1)]), kind=3)[:-12], "cut or damaged"),
+        ("a.aedat", b"#!AER-DAT3.1\r\n#Format", "cut within its head"),
         ("a.npy", b"\x93NUMPY, cut", "not a readable .npy"),
         ("list.txt", b"user01.aedat\n", "user01.aedat: not found; list.txt lists it"),
         ("list.txt", b"what is this\n", "expected a list of .aedat"),
@@ -115,9 +117,16 @@ def test_a_list_of_gestures_is_cut_by_its_labels(tmp_path: Path) -> None:
     assert [each.name for each in found.recordings] == ["user24_led/0", "user24_led/1", "user25_led/0"]
     assert [each.x.tolist() for each in found.recordings] == [[1, 2], [3, 4, 5], [1, 2]]
     assert find_recordings(tmp_path / "user25_led.aedat").labels.tolist() == [10, 1]
-    (tmp_path / "user24_led_labels.csv").write_text("class;start\n1;2\n")
-    with pytest.raises(RefusedInput, match="class,startTime_usec,endTime_usec"):
-        find_recordings(tmp_path / "trials_to_test.txt")
+    heads = "class,startTime_usec,endTime_usec"
+    for rows, says in (
+        ("class;start\n1;2\n", heads),
+        (f"{heads}\n0,1,2\n", "classes from 1"),
+        (f"{heads}\n{10**30},1,2\n", "classes from 1"),
+        (f"{heads}\n1,2,1\n", "a sample from 2 to 1 us; expected its end later"),
+    ):
+        (tmp_path / "user24_led_labels.csv").write_text(rows)
+        with pytest.raises(RefusedInput, match=says):
+            find_recordings(tmp_path / "trials_to_test.txt")
 
 
 @pytest.mark.parametrize("names", [("x", "y", "t", "p"), ("X", "Y", "timestamp", "polarity"), ("x", "y", "ts", "pol")])
@@ -214,14 +223,16 @@ def test_events_that_share_a_place_are_counts_or_one_spike() -> None:
     spikes = bin_events(events, MS, (2, 1, 1), 3, "", once=True)
     assert (spikes.frames[0, :, 1, 0, 0].tolist(), spikes.frames.dtype) == ([True, False, True], np.bool_)
     assert "are one spike" in spikes.assumed[0]
+    apart = bin_events(Source([recording([0, 1], [0, 0], [1, 1], [0, 10])]), MS, (2, 1, 2), 1, "", once=True)
+    assert apart.assumed == []
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
-    [("", "--bin"), ("0", "--bin"), ("-1ms", "--bin"), ("0ms", "--bin"), ("3h", "--bin"), ("nan", "--bin")],
+    "text",
+    ["", "0", "-1ms", "0ms", "3h", "nan", "1000000", "99999999:number"],
 )
-def test_other_words_for_steps_are_refused(text: str, says: str) -> None:
-    with pytest.raises(RefusedInput, match=says):
+def test_other_words_for_steps_are_refused(text: str) -> None:
+    with pytest.raises(RefusedInput, match=f"--bin is {text!r}"):
         parse_bin(text)
 
 
@@ -234,6 +245,7 @@ def test_other_words_for_steps_are_refused(text: str, says: str) -> None:
         (recording([0], [0], [0], [1]), (7,), MS, "expected \\[2, H, W\\]"),
         (recording([0], [0], [0], [1]), (2, 1, 1), Bin(steps=5), "5 steps by --bin; the graph takes 4"),
         (recording([0, 0], [0, 0], [0, 0], [0, 10**15]), (2, 1, 1), MS, "expected frames of at most"),
+        (recording([0, 0], [0, 0], [0, 0], [0, 1]), (2, 1, 1), parse_bin("1e-99s"), "expected frames of at most"),
     ],
 )
 def test_events_that_do_not_fit_are_refused(events, shape, size, says) -> None:
@@ -249,6 +261,7 @@ def test_events_that_do_not_fit_are_refused(events, shape, size, says) -> None:
         ({"x": [0.5], "y": [0], "t": [0]}, "x of its events is not whole"),
         ({"x": [-1], "y": [0], "t": [0]}, "from 0"),
         ({"x": [0], "y": [0], "t": [np.nan]}, "not finite"),
+        ({"x": [0, 0], "y": [0, 0], "t": [-(2**63), 0]}, "expected times less than 2\\^63 apart"),
         ({"x": [0, 0], "y": [0, 0], "t": [0, 1], "p": [0, 2]}, "polarities \\[0, 2\\]"),
     ],
 )
@@ -266,6 +279,24 @@ def test_folders_of_classes_give_labels_and_their_names(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RefusedInput, match="no frames or events in this folder"):
         find_recordings(tmp_path / "empty")
+    (tmp_path / "2" / "d.aedat").symlink_to("nowhere")
+    with pytest.raises(RefusedInput, match=r"2/d\.aedat: is no file that can be read"):
+        find_recordings(tmp_path)
+    (tmp_path / "beside.bin").write_bytes(b"")
+    with pytest.raises(RefusedInput, match=r"holds beside\.bin and the folder 10; expected files, or classes"):
+        find_recordings(tmp_path)
+    (tmp_path / "empty" / "folder.bin").mkdir()
+    with pytest.raises(RefusedInput, match=r"folder\.bin: is no file that can be read"):
+        find_recordings(tmp_path / "empty")
+
+
+def test_frames_in_a_folder_are_what_they_are_in_one_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", frames=np.ones((2, 3), np.bool_), label=1)
+    found = find_frames(graph_of(3), tmp_path)
+    assert (found.kind, found.assumed) == ("spikes", ("a.npz holds label too, which nothing reads",))
+    np.savez(tmp_path / "a.npz", frames=np.full((2, 3), 2**24 + 1))
+    (rounded,) = find_frames(graph_of(3), tmp_path).assumed
+    assert "rounded to float32" in rounded
 
 
 def test_events_take_a_bin_and_frames_none(tmp_path: Path) -> None:
@@ -276,60 +307,6 @@ def test_events_take_a_bin_and_frames_none(tmp_path: Path) -> None:
         find_frames(graph, tmp_path / "e.npy")
     with pytest.raises(RefusedInput, match="--bin is for events"):
         find_frames(graph, tmp_path / "f.npy", FrameOptions(MS))
-
-
-@pytest.mark.parametrize("time_first", [False, True])
-def test_time_first_swaps_the_axes(tmp_path: Path, time_first: bool) -> None:
-    x = np.random.default_rng(0).random((2, 5, 3)).astype(np.float32)
-    np.save(tmp_path / "x.npy", x)
-    found = find_frames(graph_of(3), tmp_path / "x.npy", FrameOptions(time_first=time_first))
-    np.testing.assert_array_equal(found.values, x.swapaxes(0, 1) if time_first else x)
-    assert bool(found.assumed) is not time_first
-    with pytest.raises(RefusedInput, match="expected --time-first if"):
-        find_frames(graph_of(3, time_steps=2), tmp_path / "x.npy")
-    assert find_frames(graph_of(3, time_steps=5), tmp_path / "x.npy").assumed == ()
-
-
-@pytest.mark.parametrize(("steps", "said"), [(None, True), (5, True), (4, False)])
-def test_frames_without_time_are_said_to_stay_where_they_may_be_the_steps_of_one_sample(
-    tmp_path: Path, steps: int | None, said: bool
-) -> None:
-    np.save(tmp_path / "x.npy", np.ones((5, 3), np.float32))
-    found = find_frames(graph_of(3, time_steps=steps), tmp_path / "x.npy")
-    assert found.values.shape == (5, 3)
-    assert found.assumed == ("frames are taken for 5 samples, each the same in every step, [N, ...]",) * said
-
-
-@pytest.mark.parametrize(("largest", "said"), [(2**24, 0), (2**24 + 1, 1), (2**24 + 2, 0), (-(2**24) - 1, 1)])
-def test_whole_numbers_that_float32_rounds_are_said(tmp_path: Path, largest: int, said: int) -> None:
-    np.save(tmp_path / "x.npy", np.array([[[0, 1, 2]], [[3, 4, largest]]]))
-    found = find_frames(graph_of(3, time_steps=1), tmp_path / "x.npy")
-    assert [sentence for sentence in found.assumed if "rounded to float32" in sentence] == list(found.assumed)
-    assert len(found.assumed) == said
-
-
-def test_npz_of_frames_with_labels_and_of_one_sample(tmp_path: Path) -> None:
-    x = np.random.default_rng(0).integers(0, 4, (2, 5, 3))
-    np.savez(tmp_path / "x.npz", frames=x, labels=np.array([1, 0]), label_names=np.array(["left", "right"]))
-    found = find_frames(graph_of(3), tmp_path / "x.npz", limit=1)
-    assert (found.labels.tolist(), found.label_names, found.values.shape) == ([1], ("left", "right"), (1, 5, 3))
-    np.savez(tmp_path / "one.npz", frames=x[0])
-    found = find_frames(graph_of(3), tmp_path / "one.npz")
-    np.testing.assert_array_equal(found.values, x[:1])
-    assert found.assumed == ("the frames are taken for 5 steps of one sample",)
-    np.savez(tmp_path / "bad.npz", frames=x, labels=np.array([1, 2]), label_names=np.array(["left", "right"]))
-    with pytest.raises(RefusedInput, match="expected a string per class"):
-        find_frames(graph_of(3), tmp_path / "bad.npz")
-    np.savez(tmp_path / "none.npz", frames=x[:0], labels=np.zeros(0, np.int64), label_names=np.array(["left"]))
-    with pytest.raises(RefusedInput, match=r"none.npz: frames have the shape \[0, 5, 3\]: nothing to run on"):
-        find_frames(graph_of(3), tmp_path / "none.npz")
-
-
-@pytest.mark.parametrize("shape", [(0, 3), (0, 5, 3), (2, 0, 3), (0, 0, 3)])
-def test_frames_of_nothing_are_refused_as_they_are_read(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
-    with pytest.raises(RefusedInput, match="nothing to run on; expected some of each"):
-        find_frames(graph_of(3), tmp_path / "x.npy")
 
 
 @pytest.mark.parametrize("names", ["t x_position y_position pol", "u v t p", "t p"])

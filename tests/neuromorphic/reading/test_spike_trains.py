@@ -71,7 +71,7 @@ def test_the_first_samples_are_read_only(tmp_path):
         ([([-0.5], [0])], [0], "sample 0: an event at -0.5; expected times from 0"),
         ([([np.nan], [0])], [0], "sample 0: times of its events are not finite"),
         ([([0.0, 0.1], [0])], [0], r"sample 0: events have x \[1\], t \[2\]"),
-        ([([0.0], [0])], [3], "a label is 3; extra/keys has 3 names"),
+        ([([0.0], [0])], [3], r"a label is 3 \(sample 0\); extra/keys has 3 names"),
         ([([0.0], [0])], [0, 1], r"labels are uint16 \[2\]; expected integers \[1\]"),
         ([([0.0], [UNITS])], [0], "column 12; the input has 1 rows and 12 columns"),
         ([([], [])], [0], "holds no events"),

@@ -48,9 +48,10 @@ def test_chains_come_back_bit_by_bit(tmp_path, seed):
     current=st.integers(1, 4096),
     decay=st.integers(0, 4096),
     threshold=st.integers(0, 2**17 - 1),
+    neurons=st.integers(1, 2),
 )
-def test_no_integer_of_a_layer_changes(weight, bias, current, decay, threshold):
-    layer = Dense(np.reshape(weight, (2, 3)), np.array(bias), Neuron(current, decay, threshold))
+def test_no_integer_of_a_layer_changes(weight, bias, current, decay, threshold, neurons):
+    layer = Dense(np.reshape(weight, (neurons, -1)), np.array(bias[:neurons]), Neuron(current, decay, threshold))
     assert equal(to_layers(from_layers([layer], "n"))[0], layer)
 
 
