@@ -78,6 +78,8 @@ def prepare_as_in(options: ModuleOptions, graph: Graph) -> PreparedModule:
     )
     if not isinstance(found, dict) or steps is None:
         raise RefusedInput(f"{graph.source}: doesn't say what its module reads; expected a file of --module")
+    if options.frame is not None and (*options.frame, 1) == frame:  # `[C, N]` is a map of one column
+        options = replace(options, frame=frame)
     stated = {"--input": frame, "-T": steps, "--axes": found["axes"], "--input-kind": found["kind"]}
     said = (options.frame, options.time_steps, options.axes, options.kind)
     for (option, value), given in zip(stated.items(), said, strict=True):
