@@ -60,7 +60,8 @@ def fill(place: Path, page: str) -> None:
     _their_module(place, random)
     write(prepare(load("spike-driven-small")).graph, place / "model.nir")
     (place / "scripts").symlink_to(ROOT / "scripts")
-    (place / ".venv").symlink_to(sys.prefix)
+    (place / ".venv" / "bin").mkdir(parents=True)
+    (place / ".venv" / "bin" / "spikeclip").symlink_to(Path(sys.executable).with_name("spikeclip"))
     if page in ("training", "results", "evaluation"):
         _their_clip(place, random)
     if page == "cluster":

@@ -18,7 +18,7 @@ from neuromorphic.analysis.order import arranged
 from neuromorphic.analysis.streams import host_nodes, spike_carriers, weighs
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node, unused
-from neuromorphic.ir.metadata import GraphMetadata, Readout
+from neuromorphic.ir.metadata import GraphMetadata, Readout, normalisation
 from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.populations import STEP, FloatNeurons, population, with_snapped_rest, with_thresholds
@@ -98,6 +98,25 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
             raise RefusedInput(f"{node.name} is quantised already; expected floats")
         case unknown:
             assert_never(unknown)
+
+
+def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
+    """The largest scale with which every pixel level fits 8 bits, signed; without preprocessing, every frame given.
+
+    Frames that the largest such power of two makes integers, as spikes are, get that: they stay what they are.  Where
+    all are zero it is 1.
+    """
+    values = np.asarray(frames, np.float64)
+    if graph.metadata.preprocessing is not None:
+        mean, std = normalisation(graph.metadata, graph.source)
+        values = (np.arange(256)[:, None] - mean) / std
+    high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
+    if not high and not low:
+        return 1.0
+    limit = 2.0 ** (GRADED_BITS - 1)
+    scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
+    dyadic = 2.0 ** np.floor(np.log2(scale))
+    return float(dyadic if graph.metadata.preprocessing is None and not np.fmod(values * dyadic, 1).any() else scale)
 
 
 def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:

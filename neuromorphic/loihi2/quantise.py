@@ -24,13 +24,13 @@ from neuromorphic.analysis.streams import Stream, host_nodes, streams
 from neuromorphic.errors import RefusedInput, check_choice
 from neuromorphic.execution.frames import per_step, steps_of, still
 from neuromorphic.ir.graph import Graph, Node
-from neuromorphic.ir.metadata import normalisation
 from neuromorphic.loihi2.calibrate import Calibration, Spikes, Whole
 from neuromorphic.loihi2.filters import unfiltered
 from neuromorphic.loihi2.folding import folded
 from neuromorphic.loihi2.integers import (
     MOST,
     dequantised,
+    input_scale,
     input_unit,
     integers,
     pooled_unit,
@@ -47,7 +47,7 @@ from neuromorphic.loihi2.units import Units
 from neuromorphic.loihi2.whole import TOLERANCE, reached, whole_readout
 from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Scale, Weighted
 from neuromorphic.ops.operation import Biased
-from neuromorphic.ops.widths import GRADED_BITS, THRESHOLD_BITS
+from neuromorphic.ops.widths import THRESHOLD_BITS
 
 Progress = Callable[[int, int, str], None]
 
@@ -380,22 +380,3 @@ def _undriven(graph: Graph, units: Units) -> frozenset[str]:
         if filtered and not any(form.drive(units.biases[name]).any() for name, form in forms.items()):
             found.update(stream.synapses)
     return frozenset(found)
-
-
-def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
-    """The largest scale with which every pixel level fits 8 bits, signed; without preprocessing, every frame given.
-
-    Frames that the largest such power of two makes integers, as spikes are, get that: they stay what they are.  Where
-    all are zero it is 1.
-    """
-    values = np.asarray(frames, np.float64)
-    if graph.metadata.preprocessing is not None:
-        mean, std = normalisation(graph.metadata, graph.source)
-        values = (np.arange(256)[:, None] - mean) / std
-    high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
-    if not high and not low:
-        return 1.0
-    limit = 2.0 ** (GRADED_BITS - 1)
-    scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
-    dyadic = 2.0 ** np.floor(np.log2(scale))
-    return float(dyadic if graph.metadata.preprocessing is None and not np.fmod(values * dyadic, 1).any() else scale)

@@ -344,12 +344,3 @@ def test_the_integers_of_what_calibrate_returns_are_those_of_quantise():
     assert (whole, scheme) == quantise(graph, frames)
     again = integers(with_scheme(floats, scheme), scheme)
     assert (whole, whole.made_of) == (again, again.made_of)
-
-
-def test_frames_that_stay_are_calibrated_as_if_they_came_in_each_step():
-    graph = from_nir(small_net())
-    stills = np.random.default_rng(0).normal(0.5, 1, (4, 2, 6, 6)).astype(np.float32)
-    whole, scheme = quantise(graph, stills)
-    again, same = quantise(graph, np.repeat(stills[:, None], T, axis=1))
-    operations_equal(again, whole)
-    assert scheme.units == same.units
