@@ -40,7 +40,7 @@ MOST = "#56b4e9"
 """The colour of all images of a class: counts can be read on it, and on what `DARK` makes of it."""
 
 DARK = "@media (prefers-color-scheme: dark) {svg {filter: invert(.92) hue-rotate(180deg)}}"
-"""What an SVG looks like where the system is dark: matplotlib's colours stand in every mark, and no class."""
+"""The look of an SVG where the system is dark: matplotlib's colours stand in every mark, and no class."""
 
 FRAME = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
 """Corners of a cell, about its middle."""

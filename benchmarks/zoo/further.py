@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import energy
 from export.frontend.door import PreparedModule
-from export.frontend.recording import rest, watched
+from export.frontend.recording import made_in, rest, watched
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
@@ -64,7 +64,7 @@ def _counted(prepared: PreparedModule, frames: NDArray[np.float32]) -> dict[str,
     counter = SynOpCounter()
     rest(module)
     dtype = next(p.dtype for p in module.parameters())
-    with DispatchCounterMode([counter]), watched(module, prepared.places, dtype):
+    with DispatchCounterMode([counter]), watched(module, prepared.places, dtype), made_in(dtype):
         module(prepared.inputs.tensor(frames, dtype))
     for handle in handles:
         handle.remove()

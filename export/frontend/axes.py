@@ -34,8 +34,9 @@ class Axes:
         return shape[self.names.index("B")]
 
     def frame(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of a frame."""
-        return tuple(n for n, name in zip(shape, self.names, strict=True) if name not in "TB")
+        """The shape of a frame; one of two dimensions, `[C, N]`, is a map of one column, as NIR's `Conv1d` is read."""
+        named = tuple(n for n, name in zip(shape, self.names, strict=True) if name not in "TB")
+        return (*named, 1) if len(named) == 2 else named
 
     def shape(self, frame: tuple[int, ...], images: int, time_steps: int) -> tuple[int, ...]:
         """The shape of an input.
@@ -44,6 +45,8 @@ class Axes:
             RefusedInput: a frame has more or fewer dimensions than the axes name.
         """
         named = len(self.names) - 1 - self.timed
+        if named == 2 and frame[2:] == (1,):
+            frame = frame[:2]
         if len(frame) != named:
             raise RefusedInput(f"axes {self.names} name {named} dimensions of a frame, which is {list(frame)}")
         rest = iter(frame)
@@ -52,6 +55,7 @@ class Axes:
     def from_time_first(self, x: Tensor) -> Tensor:
         """`[T, B, *frame]`, T = 1 of images, to an input."""
         order = ["T", "B", *(name for name in self.names if name not in "TB")]
+        x = x.reshape(x.shape[: len(order)])
         if not self.timed:
             x, order = x[0], order[1:]
         return x.permute(*[order.index(name) for name in self.names])

@@ -136,7 +136,7 @@ def _converted(
     bounds: tuple[float, float] | None = None,
     bits: int | None = None,
 ) -> PreparedModule:
-    axes, kind = options.axes or ("BF" if len(frame) == 1 else "BCHW"), options.kind or "real"
+    axes, kind = options.axes or ("BF", "BCN", "BCHW")[min(len(frame), 3) - 1], options.kind or "real"
     example = torch.zeros(Axes(axes).shape(frame, options.images, time_steps))
     with console.status("tracing, folding, snapping, certifying"):
         return to_nir(module, example, time_steps=time_steps, input_kind=kind, axes=axes, bounds=bounds, bits=bits)

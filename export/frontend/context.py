@@ -4,18 +4,16 @@ Nodes are made without their time: a second request for a node with the same key
 time steps in Python rolls up into one graph.
 """
 
-import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from export.frontend.nodes import Node, Observed, Operation, Shape
 from export.frontend.signals import ABSENT, Signal, Term
-from export.frontend.tracing import Traced
+from export.frontend.tracing import Traced, path_of
 from spikeclip.errors import RefusedInput
 
 
@@ -64,9 +62,7 @@ class Context:
     @property
     def _path(self) -> str:
         """The path of the innermost module whose code makes the present call."""
-        stack: Mapping[str, tuple[str, Any]] = {} if self.call is None else self.call.meta.get("nn_module_stack", {})
-        paths = [re.sub(r"@\d+", "", path) for path, _ in stack.values()]
-        return paths[-1] if paths else ""
+        return "" if self.call is None else path_of(self.call)
 
     @property
     def where(self) -> str:

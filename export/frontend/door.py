@@ -14,17 +14,20 @@ from export.frontend.bare import bare
 from export.frontend.computed_weights import with_fixed_weights
 from export.frontend.context import Context
 from export.frontend.grouping import groups_of
+from export.frontend.inline import with_inline_neurons
 from export.frontend.inputs import Inputs
 from export.frontend.interpreter import interpret
 from export.frontend.lowering import Lowering
 from export.frontend.metadata import of
 from export.frontend.neurons.equations import Neurons
 from export.frontend.neurons.plain import with_plain_neurons
+from export.frontend.neurons.recurrent import with_recurrent_neurons
 from export.frontend.nodes import Population
 from export.frontend.output import readout
 from export.frontend.proof import prove
 from export.frontend.recording import ModuleRecording, Place, record_module
 from export.frontend.rewriting import rewritten
+from export.frontend.traced_forward import run_as_traced
 from export.frontend.tracing import trace
 from export.frontend.writing_back import write_back
 from export.populations import thresholds
@@ -126,14 +129,17 @@ def to_nir(
     inputs = Inputs.of(input_kind, names, names.frame(tuple(example.shape)), bounds, bits)
     own, notes = bare(module)
     own, rewrites = rewritten(own)
-    notes = (*notes, *rewrites, *with_fixed_weights(own))
+    notes = (*notes, *rewrites, *with_fixed_weights(own), *with_recurrent_neurons(own))
     notes = (*notes, *with_plain_neurons(own, torch.zeros(example.shape), time_steps))
     traced = trace(own, torch.zeros(example.shape))
+    inline = with_inline_neurons(traced, time_steps)
+    shown = inputs.tensor(inputs.random(names.images(tuple(example.shape)), time_steps, seed=0), torch.float64)
+    notes = (*notes, *run_as_traced(own, shown, time_steps, traced, inline))
     context, result = interpret(traced, names, time_steps)
     proven = prove(context, result, inputs.sums)
     groups = groups_of(proven.lowering, own)
     own = own.double()
-    write_back(own, proven.lowering)
+    write_back(own, proven.lowering, stepping=bool(inline))
     places = _places(context, proven.lowering)
     host = readout(result)
     graph = proven.graph

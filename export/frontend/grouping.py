@@ -35,4 +35,8 @@ def _of_module(lowering: Lowering) -> set[str]:
     """Names of the nodes whose weights are some of the module's."""
     nodes = lowering.context.nodes
     weighted = ((name, nodes[index].operation) for index, name in lowering.names.items())
-    return {name for name, operation in weighted if isinstance(operation, Weighted) and operation.pieces}
+    return {
+        name
+        for name, operation in weighted
+        if isinstance(operation, Weighted) and any(p.weight for p in operation.pieces)
+    }

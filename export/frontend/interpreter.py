@@ -14,7 +14,7 @@ from export.frontend.nodes import Frames
 from export.frontend.operators import LOWERINGS
 from export.frontend.operators.sums import rolled
 from export.frontend.signals import ONE, Membrane, Product, Signal, Term
-from export.frontend.tracing import Traced
+from export.frontend.tracing import Traced, writes
 from spikeclip.errors import RefusedInput
 
 SYMBOLIC = (Signal, Product, Membrane)
@@ -33,26 +33,16 @@ def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> 
         RefusedInput: a call that has no lowering, or one that no node says, by module path and operator.
     """
     program = traced.program
-    signature = program.graph_signature
-    names = {
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_lifted_tensor_constants,
-    }
-    state = {**program.state_dict, **program.constants}
-    inputs = [c for c in program.graph.nodes if c.op == "placeholder" and c.name not in names]
+    placeholders, state = traced.placeholders, traced.state
+    inputs = [call for call, path in placeholders.items() if path is None]
     if len(inputs) != 1:
         raise RefusedInput(f"the module takes {len(inputs)} tensors; expected one, of frames")
     shape = tuple(inputs[0].meta["val"].shape)
     context = Context(traced, time_steps, axes.images(shape), prefix)
-    arguments: list[Any] = []
-    for call in program.graph.nodes:
-        if call.op == "placeholder":
-            known = names.get(call.name)
-            arguments.append(_frames(context, axes, shape) if known is None else state[known].detach())
-    paths = [names.get(c.name) for c in program.graph.nodes if c.op == "placeholder"]
+    paths = list(placeholders.values())
+    arguments: list[Any] = [_frames(context, axes, shape) if p is None else state[p].detach() for p in paths]
     # Before them stand values of buffers that the module's code changes.
-    first, *others = signature.user_outputs or [None]
+    first, *others = program.graph_signature.user_outputs or [None]
     result = next(
         (r for r in tree_leaves(_run(context, program.graph_module, arguments, paths, first)) if r is not None), None
     )
@@ -88,7 +78,7 @@ def _run(
     values: dict[fx.Node, Any] = {}
     parameters: dict[fx.Node, str] = {}
     remaining = iter(zip(arguments, paths, strict=True))
-    last_use, read = _last_uses(module.graph), _read(module.graph, result)
+    last_use, read = _last_uses(module.graph), calls_read(module.graph, result)
     for call in module.graph.nodes:
         if call not in read:
             continue
@@ -108,7 +98,7 @@ def _run(
     raise RefusedInput("the module returns nothing; expected spikes or currents")
 
 
-def _read(graph: fx.Graph, result: str | None) -> set[fx.Node]:
+def calls_read(graph: fx.Graph, result: str | None) -> set[fx.Node]:
     """Calls that `result` depends on, or all results, those that write into a tensor, and placeholders.
 
     What a module computes beside its result (rates to print, features, membranes to plot) needs no lowering.  Neurons
@@ -118,7 +108,7 @@ def _read(graph: fx.Graph, result: str | None) -> set[fx.Node]:
     for call in graph.nodes:
         if call.target is torch.ops.spikeclip.neurons.default:
             calls.setdefault(str(call.args[2]), []).append(call)
-    waiting = [call for call in graph.nodes if call.op == "placeholder" or _writes(call)]
+    waiting = [call for call in graph.nodes if call.op == "placeholder" or writes(call)]
     for call in graph.nodes:
         if call.op == "output":
             waiting += [call, *(n for n in call.all_input_nodes if result in (None, n.name))]
@@ -131,11 +121,6 @@ def _read(graph: fx.Graph, result: str | None) -> set[fx.Node]:
             if call.target is torch.ops.spikeclip.neurons.default:
                 waiting += calls[str(call.args[2])]
     return found
-
-
-def _writes(call: fx.Node) -> bool:
-    schema = getattr(call.target, "_schema", None)
-    return schema is not None and schema.is_mutable and not schema.name.startswith("aten::_assert")
 
 
 def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:

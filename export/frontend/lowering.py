@@ -5,10 +5,11 @@ A node is named after the module that computes it.  Nodes that it needs before i
 node, since NIR sums what arrives there.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import nir
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from export.frontend.nodes import (
     MaxWindows,
     Node,
     Or,
+    Pair,
     Population,
     Relay,
     Scaled,
@@ -140,7 +142,7 @@ def _lower(lowering: Lowering, index: int, alone: bool) -> None:
             lowering.put(name, MaxPool2d(np.array(source), *_window(kernel, window)), *inputs)
         case Or(kernel=kernel, window=window):
             _check_padding(name, kernel, window)
-            lowering.put(f"{name}.sum", _count(source, kernel, window), *inputs)
+            lowering.put(f"{name}.sum", _count(name, source, kernel, window), *inputs)
             lowering.put(name, or_gate(_map(node)), f"{name}.sum")
         case Relay():
             lowering.put(name, or_gate(_map(node)), *inputs)
@@ -190,19 +192,47 @@ def _matrix(
 
 def _convolution(name: str, weighted: Weighted, window: Window, source: tuple[int, ...]) -> nir.Conv2d:
     weight, bias = _floats(weighted.weight), _floats(weighted.bias)
+    weight, window = _square(weight, window, (source[1], source[2]))
     _check(name, weight, bias)
     geometry = (window.stride, window.padding, window.dilation)
     return nir.Conv2d((source[1], source[2]), weight, *geometry, groups=1, bias=bias)
 
 
+def inside_square(kernel: Pair) -> tuple[slice, slice]:
+    """Where the taps of a kernel lie in the square that stands for it: in the middle, or half a tap behind it."""
+    height, width = (slice((max(kernel) - n + 1) // 2, (max(kernel) - n + 1) // 2 + n) for n in kernel)
+    return height, width
+
+
+def _square(weight: NDArray[np.float32], window: Window, size: Pair) -> tuple[NDArray[np.float32], Window]:
+    """The same sums of a map by a square kernel, since NIR infers shapes by a kernel's height: zeros around the taps.
+
+    A square of an odd number of taps more makes a row or column more, which a stride leaves out where there is but one;
+    elsewhere NIR refuses the graph.
+    """
+    kernel = (weight.shape[2], weight.shape[3])
+    if kernel[0] == kernel[1]:
+        return weight, window
+    side = max(kernel)
+    inside = inside_square(kernel)
+    square = np.zeros((*weight.shape[:2], side, side), np.float32)
+    square[:, :, *inside] = weight
+    made = window.size((1, *size), kernel)
+    top, left = (p + d * at.start for p, d, at in zip(window.padding, window.dilation, inside, strict=True))
+    whole = replace(window, padding=(top, left)).size((1, *size), (side, side))
+    steps = zip(window.stride, window.dilation, made, whole, strict=True)
+    down, right = (s + 2 * d if a == 1 < b else s for s, d, a, b in steps)
+    return square, Window((down, right), (top, left), window.dilation)
+
+
 def _check(name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-    for what, values in (("weight", weight), ("bias", bias)):
-        if not np.isfinite(values).all():
-            raise RefusedInput(f"module {name!r}: its folded {what} holds values that are not finite")
     if weight.size > LARGEST_KERNEL:
         raise RefusedInput(
             f"node {name!r} has {weight.size:,} weights, zeros of groups included; expected {LARGEST_KERNEL:,} at most"
         )
+    for what, values in (("weight", weight), ("bias", bias)):
+        if not np.isfinite(values).all():
+            raise RefusedInput(f"module {name!r}: its folded {what} holds values that are not finite")
 
 
 def _window(kernel: tuple[int, int], window: Window) -> tuple[NDArray[np.int64], ...]:
@@ -216,15 +246,13 @@ def _check_padding(name: str, kernel: tuple[int, int], window: Window) -> None:
         )
 
 
-def _count(source: tuple[int, ...], kernel: tuple[int, int], window: Window) -> nir.NIRNode:
+def _count(name: str, source: tuple[int, ...], kernel: tuple[int, int], window: Window) -> nir.NIRNode:
     """Spikes in each window: a convolution of ones where windows are padded, which nirtorch doesn't read right."""
     if window.padding == (0, 0):
         return nir.SumPool2d(*_window(kernel, window))
-    channels = source[0]
-    ones = np.zeros((channels, channels, *kernel), np.float32)
-    ones[np.arange(channels), np.arange(channels)] = 1
-    geometry = (window.stride, window.padding, (1, 1))
-    return nir.Conv2d((source[1], source[2]), ones, *geometry, groups=1, bias=np.zeros(channels, np.float32))
+    ones = torch.zeros(source[0], source[0], *kernel)
+    ones[torch.arange(source[0]), torch.arange(source[0])] = 1
+    return _convolution(name, Weighted(ones, torch.zeros(source[0]), window), window, source)
 
 
 def _attention_scale(lowering: Lowering, index: int) -> float:

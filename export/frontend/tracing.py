@@ -6,6 +6,7 @@ that nothing of its inside (state, surrogate, backend) is traced.
 """
 
 import copy
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from unittest import mock
 
 import torch
 import torch.fx.config
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.fx import _lazy_graph_module as graph_modules
 
 from export.frontend.neurons.equations import Neurons
@@ -55,19 +56,51 @@ class Traced:
     neurons: dict[str, Neurons]
     leaves: frozenset[str]
 
+    @property
+    def placeholders(self) -> dict[fx.Node, str | None]:
+        """Calls that stand for a tensor, in their order: its path; None of the module's input."""
+        signature = self.program.graph_signature
+        names = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        return {call: names.get(call.name) for call in self.program.graph.nodes if call.op == "placeholder"}
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Tensors by their path."""
+        return {**self.program.state_dict, **self.program.constants}
+
+
+COMPARISONS = {
+    *(getattr(torch.ops.aten, name).Scalar for name in ("gt", "ge")),
+    *(getattr(torch.ops.aten, name).Tensor for name in ("gt", "ge")),
+    torch.ops.aten.heaviside.default,
+}
+"""Operators that make spikes of membranes."""
+
+
+def writes(call: fx.Node) -> bool:
+    """Whether a call writes into a tensor that it gets."""
+    schema = getattr(call.target, "_schema", None)
+    return schema is not None and schema.is_mutable and not schema.name.startswith("aten::_assert")
+
+
+def path_of(call: fx.Node) -> str:
+    """The path of the innermost module whose code makes a call; empty for the module itself."""
+    stack: dict[str, tuple[str, Any]] = call.meta.get("nn_module_stack", {})
+    paths = [re.sub(r"@\d+", "", path) for path, _ in stack.values()]
+    return paths[-1] if paths else ""
+
 
 def trace(module: nn.Module, example: Tensor) -> Traced:
     """The calls of `module(example)`; the module stays as it is.
 
     Raises:
-        RefusedInput: there are no neurons, one has no equation here, or the code can't be traced.
+        RefusedInput: a neuron has no equation here, or the code can't be traced.
     """
     neurons = neurons_of(module)
-    if not neurons:
-        raise RefusedInput(
-            f"{type(module).__name__} has no neurons of a known library, nor modules of its own that take currents to "
-            "spikes; expected SpikingJelly's, snnTorch's or Norse's, or such modules"
-        )
     root = copy.deepcopy(module).eval().requires_grad_(False)
     for path in neurons:
         replace_module(root, path, _Opaque(path, root.get_submodule(path), neurons[path].time_axis))
@@ -82,7 +115,9 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
         with torch.no_grad(), warnings.catch_warnings(), without_lines, without_code:
             warnings.simplefilter("ignore")  # of torch.export, about itself
             program = torch.export.export(root, (example,), strict=False)
-            if any(call.target is torch.ops.aten.copy_.default for call in program.graph.nodes):
+            targets = {call.target for call in program.graph.nodes}
+            in_place = any(writes(call) for call in program.graph.nodes) and targets & COMPARISONS
+            if torch.ops.aten.copy_.default in targets or in_place:
                 program = program.run_decompositions({})  # `x[t] = y` as a function of both
     except RefusedInput:
         raise

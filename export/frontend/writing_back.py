@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.frontend.lowering import Lowering
+from export.frontend.lowering import Lowering, inside_square
 from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import set_threshold
-from export.frontend.neurons.plain import PlainNeurons
+from export.frontend.neurons.standing import PlainNeurons
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.nodes import Piece, Population, Weighted
 from export.frontend.tracing import replace_module
@@ -24,8 +24,13 @@ from spikeclip.errors import RefusedInput
 
 
 @torch.no_grad()
-def write_back(module: nn.Module, lowering: Lowering) -> None:
+def write_back(module: nn.Module, lowering: Lowering, stepping: bool = False) -> None:
     """Give `module` the numbers of the graph, in place, in its own floats: float64, or float32 where 24 bits do.
+
+    Args:
+        module: the user's own.
+        lowering: the graph.
+        stepping: whether all neurons are stepped by us, whatever their own code does.
 
     Raises:
         RefusedInput: a parameter that the graph has in two versions, or a bias that the module has no place for.
@@ -35,7 +40,7 @@ def write_back(module: nn.Module, lowering: Lowering) -> None:
         operation = lowering.context.nodes[index].operation
         if isinstance(operation, Population):
             for key in operation.key:
-                _write_neurons(module, key, operation, lowering, lowering.names[index])
+                _write_neurons(module, key, operation, lowering, lowering.names[index], stepping)
 
 
 @dataclass
@@ -51,7 +56,10 @@ class _Writer:
             if not isinstance(operation, Weighted) or not operation.pieces:
                 continue
             node = lowering.nodes[lowering.names[index]]
-            weight, bias = (torch.from_numpy(np.asarray(x, np.float64)) for x in (node.weight, node.bias))
+            weight = node.weight
+            if weight.ndim == 4:
+                weight = weight[:, :, *inside_square((operation.weight.shape[2], operation.weight.shape[3]))]
+            weight, bias = (torch.from_numpy(np.asarray(x, np.float64)) for x in (weight, node.bias))
             at = 0
             for piece in operation.pieces:
                 rows = slice(at, at + len(piece.rows))
@@ -77,15 +85,15 @@ class _Writer:
             raise RefusedInput(f"parameter {piece.weight!r} gets a bias that its module has no place for")
 
     def _normalisation(self, piece: Piece, weight: Tensor, bias: Tensor) -> None:
-        (path,) = piece.norms
-        norm: Any = self.module.get_submodule(path)
-        _pass_through(norm)
+        for path in piece.norms:
+            _pass_through(self.module.get_submodule(path))
+        norm: Any = self.module.get_submodule(piece.norms[0])
         gains = weight.reshape(len(weight), -1).gather(1, piece.columns[piece.rows][:, None])[:, 0]
         gains = gains / (piece.factor if piece.factor.ndim == 0 else piece.factor[piece.rows])
         if norm.weight is None:
-            raise RefusedInput(f"module {path!r} normalises without a gain; expected one, or a weight before it")
-        self._put(f"{path}.weight", norm.weight, piece.rows, gains)
-        self._offset(path, piece.rows, bias)
+            norm.weight = nn.Parameter(torch.ones_like(norm.running_var), False)
+        self._put(f"{piece.norms[0]}.weight", norm.weight, piece.rows, gains)
+        self._offset(piece.norms[-1], piece.rows, bias)
 
     def _offset(self, path: str, rows: Tensor, bias: Tensor) -> None:
         norm: Any = self.module.get_submodule(path)
@@ -132,13 +140,16 @@ def _pass_through(norm: Any) -> None:
     norm.running_var.fill_(1)
     if norm.weight is not None:
         norm.weight.fill_(1)
+    if norm.bias is not None:
         norm.bias.zero_()
 
 
-def _write_neurons(module: nn.Module, key: str, operation: Population, lowering: Lowering, name: str) -> None:
+def _write_neurons(
+    module: nn.Module, key: str, operation: Population, lowering: Lowering, name: str, stepping: bool
+) -> None:
     neurons, part = operation.neurons, module.get_submodule(key)
     scale, factor = lowering.units[name]
-    if needs_stepping(neurons, part):
+    if stepping or needs_stepping(neurons, part):
         replace_module(module, key, Stepping.of(neurons, factor, lowering.nodes, name, part))
         return
     threshold = float(thresholds(lowering.nodes[name]).flat[0]) * scale

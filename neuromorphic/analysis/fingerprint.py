@@ -64,7 +64,7 @@ def of_frames(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 UNTOLD = "the trace doesn't tell the frames that its run read; they are taken for those given"
-"""What is assumed of a trace without hashes of its frames."""
+"""The assumption about a trace without hashes of its frames."""
 
 
 def check_frames(graph: Graph, trace: Trace, frames: NDArray[np.float32]) -> None:

@@ -65,7 +65,7 @@ def sharded(
     stands: Callable[[int, R], bool] = always,
     progress: Progress = _silent,
 ) -> list[R]:
-    """What `task` makes of every shard, in their order.
+    """The results of `task` on every shard, in their order.
 
     Args:
         task: from what it is given, and whom it tells (images done, images of the shard), to a result.  It travels to

@@ -35,8 +35,8 @@ def check_own_folder(folder: Path) -> None:
         RefusedInput: as of `files.check_folder`, or a folder is there with other files than this writes.
     """
     check_folder("-o", folder)
-    others = sorted({path.name for path in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
-    if others:
+    held = sorted(folder.iterdir()) if folder.is_dir() else []
+    if others := [path.name for path in held if path.name not in FILES or not path.is_file()]:
         raise RefusedInput(f"-o {folder}: holds {', '.join(others[:4])}; expected a folder of its own")
 
 

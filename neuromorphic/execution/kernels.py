@@ -1,4 +1,4 @@
-"""What `compiled` runs, compiled by Numba: sums of a layer, and the neurons behind them over all time steps.
+"""The kernels of `compiled`, compiled by Numba: sums of a layer, and the neurons behind them over all time steps.
 
 Numba keeps what it compiled beside this file, until the file changes.  After a change of `firing`, `lists`, `registers`
 or `rows` alone: `touch` it.
@@ -50,6 +50,9 @@ LEAKY, CHIP = 1, 2
 
 Numbers = tuple[Array, Array, Array, Array]
 """Bias, gain, decay and threshold of leaky neurons; kept, drive, bias and threshold of the chip's."""
+
+part = njit(forceinline=True, no_cpython_wrapper=True)
+"""Of a function that kernels alone call: machine code of its own, which nothing would run, isn't made."""
 
 
 @njit(nogil=True, cache=True)
@@ -105,7 +108,7 @@ def step(x: Array, numbers: Numbers, v: Array, spikes: Array) -> None:
         leak(x[b], *numbers, v[b], spikes[b])
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@part
 def _at(numbers: Array, q: int) -> Array:
     """A position's numbers: there is one row for all, or one for each."""
     row: Array = numbers[q if numbers.shape[0] > 1 else 0]
@@ -116,7 +119,7 @@ def _at(numbers: Array, q: int) -> Array:
 # each step's own spikes, and, behind those, one of what each pair shares; of a last odd step all are its own.
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@part
 def _lists(mode: Mode, most: int, pairs: int, x: Array) -> tuple[Array, Array]:
     """Room for where the spikes of a list and position begin, and for an image's spikes."""
     steps, positions, channels = x.shape[1:]
@@ -126,7 +129,7 @@ def _lists(mode: Mode, most: int, pairs: int, x: Array) -> tuple[Array, Array]:
     return np.empty((steps + pairs, positions + 1), np.int32), np.empty(room, np.int32)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@part
 def _onto(pairs: int, x: Array) -> Array:
     """The row of sums that each step's own spikes are added to: what it shares, or zeros."""
     onto = np.full(x.shape[1], pairs)
@@ -135,7 +138,7 @@ def _onto(pairs: int, x: Array) -> Array:
     return onto
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@part
 def _list(x: Array, b: int, most: int, pairs: int, start: Array, active: Array) -> None:
     """The spikes of image b, each as `p C + c`, by list and position; one that counts n is there n times."""
     steps, positions, channels = x.shape[1:]
@@ -156,7 +159,7 @@ def _list(x: Array, b: int, most: int, pairs: int, start: Array, active: Array) 
         start[i, positions] = end
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@part
 def _sum(
     mode: Mode,
     x: Array,
@@ -170,26 +173,26 @@ def _sum(
     sums: Array,
     onto: Array,
 ) -> None:
-    """What arrives at output position q, to the last row of `sums`; its other ones are as `_share` leaves them."""
+    """Sum what arrives at output position q, to the last row of `sums`; its other ones are as `_share` leaves them."""
     if len(mode) == EVENTS:
         sum_rows(weight, spans, q, active, start, t, sums, onto[t], sums.shape[0] - 1)
     else:
         _sum_of_values(mode, x, weight, spans, b, t, q, sums[-1])
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@part
 def _share(
     mode: Mode, pairs: int, x: Array, weight: Array, spans: Spans, q: int, start: Array, active: Array, sums: Array
 ) -> None:
-    """What the spikes add up to that steps have in common, to the first rows of `sums`."""
+    """Sum the spikes that steps have in common, to the first rows of `sums`."""
     if len(mode) == EVENTS:
         for k in range(pairs):
             sum_rows(weight, spans, q, active, start, x.shape[1] + k, sums, pairs, k)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@part
 def _sum_of_values(mode: Mode, x: Array, weight: Array, spans: Spans, b: int, t: int, q: int, y: Array) -> None:
-    """What arrives at output position q, where not all of x are spikes or each channel is on its own: y `[O]`."""
+    """Sum what arrives at output position q, where not all of x are spikes or each channel is on its own: y `[O]`."""
     first, offset, begin, end = spans
     y[:] = 0
     if len(mode) == CURRENTS:

@@ -275,12 +275,12 @@ def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
 
 
 def _kind(values: NDArray[Any]) -> InputKind | None:
-    """What values are, where their type says it."""
+    """The kind of values, where their type says it."""
     return "spikes" if values.dtype == np.bool_ else None
 
 
 def _unread(path: Path, arrays: Mapping[str, NDArray[Any]], *read: str) -> tuple[str, ...]:
-    """What is said of arrays in a file that nothing reads."""
+    """A sentence on arrays in a file that nothing reads."""
     names = sorted(arrays.keys() - {"frames", *read})
     labels = " (labels are `labels`)" if "labels" in read else ""
     return (f"{path.name} holds {', '.join(names)} too, which nothing reads{labels}",) if names else ()

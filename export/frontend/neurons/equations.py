@@ -19,12 +19,12 @@ def number(value: Any, key: str, what: str = "a parameter") -> float:
     """A parameter of the neurons of a module.
 
     Raises:
-        RefusedInput: it has several values.
+        RefusedInput: neurons have different values.
     """
-    tensor = torch.as_tensor(value, dtype=torch.float64)
-    if tensor.numel() != 1:
-        raise RefusedInput(f"module {key!r} has {tensor.numel()} values of {what}; expected one for all neurons")
-    return float(tensor)
+    tensor = torch.as_tensor(value, dtype=torch.float64).reshape(-1)
+    if not len(tensor) or bool((tensor != tensor[0]).any()):
+        raise RefusedInput(f"module {key!r} has {len(tensor)} values of {what}; expected one for all neurons")
+    return float(tensor[0])
 
 
 class Reset(StrEnum):
@@ -79,6 +79,10 @@ class Neurons:
     synapse: float | None = None
     recurrence: Recurrence | None = None
     time_axis: int = 0
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_threshold else ">"
+        return f"v = {1 - self.decay:g} v + x, spikes at v {sign} {self.threshold:g}, reset {self.reset}"
 
     def spikes(self, currents: Tensor) -> Tensor:
         """Spikes of currents `[T, n]` in float64, from rest: bool `[T, n]`; no synaptic current, no recurrence."""

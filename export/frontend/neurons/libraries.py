@@ -4,10 +4,11 @@ from typing import Any
 
 from torch import nn
 
-from export.frontend.neurons import norse, plain, snntorch, spikingjelly
+from export.frontend.neurons import norse, snntorch, spikingjelly
 from export.frontend.neurons.equations import Neurons
+from export.frontend.neurons.standing import PlainNeurons
 
-READERS = (plain.read, spikingjelly.read, snntorch.read, norse.read)
+READERS = (spikingjelly.read, snntorch.read, norse.read)
 """Functions that read a neuron's equation off a module of some library, whose path messages name; asked in this order.
 
 Each returns None of a module that is none of its library, and refuses a neuron with another equation.
@@ -22,6 +23,9 @@ def neurons_of(module: nn.Module) -> dict[str, Neurons]:
     """
     found: dict[str, Neurons] = {}
     for path, part in module.named_modules():
+        if isinstance(part, PlainNeurons):
+            found[path] = part.neurons
+            continue
         for read in READERS:
             neurons = read(part, path)
             if neurons is not None:

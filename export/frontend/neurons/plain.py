@@ -12,48 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.frontend.neurons import norse, snntorch, spikingjelly
-from export.frontend.neurons.equations import Neurons
+from export.frontend.neurons.libraries import READERS
 from export.frontend.neurons.measuring import measured
+from export.frontend.neurons.standing import InTurn, PlainNeurons
 from spikeclip.errors import RefusedInput
 
 LIBRARIES = frozenset({"torch", "torchvision", "timm", "einops", "spikingjelly", "snntorch", "norse"})
 """Packages whose modules are no neurons, or read by their parameters."""
-
-
-class PlainNeurons(nn.Module):
-    """Stands for neurons of the user's: their code, with the equation that was read off it.
-
-    Attributes:
-        neurons: the equation.
-    """
-
-    def __init__(self, original: nn.Module, neurons: Neurons) -> None:
-        super().__init__()
-        self.neurons = neurons
-        self._original = (original,)  # hidden: its parts are none of the network's any more
-
-    def forward(self, x: Tensor) -> Any:
-        return self._original[0](x)
-
-
-class InTurn(nn.Module):
-    """One module that the network calls several times, as often as it has parts: each call is another part's."""
-
-    def __init__(self, parts: list[PlainNeurons]) -> None:
-        super().__init__()
-        self.count, self.calls = len(parts), 0
-        for index, part in enumerate(parts, 1):
-            self.add_module(str(index), part)
-
-    def forward(self, x: Tensor) -> Any:
-        self.calls = self.calls % self.count + 1
-        return self.get_submodule(str(self.calls))(x)
-
-
-def read(module: Any, key: str) -> Neurons | None:
-    """As `libraries.READERS`."""
-    return module.neurons if isinstance(module, PlainNeurons) else None
 
 
 @torch.no_grad()
@@ -82,13 +47,8 @@ def with_plain_neurons(module: nn.Module, example: Tensor, time_steps: int) -> t
         for alias, part in list(module.named_modules(remove_duplicate=False)):
             if part is original:
                 module.set_submodule(alias, parts[0] if len(parts) == 1 else InTurn(parts))
-        counts[f"{type(original).__name__}: {_said(found)}"] += 1
+        counts[f"{type(original).__name__}: {found}"] += 1
     return tuple(f"neurons in plain PyTorch, read by their spikes: {count} {what}" for what, count in counts.items())
-
-
-def _said(neurons: Neurons) -> str:
-    sign = ">=" if neurons.at_threshold else ">"
-    return f"v = {1 - neurons.decay:g} v + x, spikes at v {sign} {neurons.threshold:g}, reset {neurons.reset}"
 
 
 def _candidates(module: nn.Module) -> dict[str, nn.Module]:
@@ -113,7 +73,7 @@ def _is_of_library(part: nn.Module) -> bool:
 def _is_librarys(part: nn.Module) -> bool:
     """Whether a module is a neuron of a library, or of its form: one that is read by its parameters, or refused."""
     try:
-        return any(reader(part, "") is not None for reader in (spikingjelly.read, snntorch.read, norse.read))
+        return any(read(part, "") is not None for read in READERS)
     except RefusedInput:
         return _is_of_library(part)
 

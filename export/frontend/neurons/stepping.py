@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import returned_states
-from export.frontend.populations import decay_of
+from export.frontend.populations import decay_of, unit
 from export.populations import thresholds
 
 
@@ -68,6 +68,25 @@ class Stepping(nn.Module):
             numbers["resistance"] = _first(membrane.r)
         made = cls(neurons, factor, numbers, returned_states(original))
         made._feed_back(nodes.get(f"{name}.recurrent"))
+        return made
+
+    @classmethod
+    def alone(cls, neurons: Neurons) -> "Stepping":
+        """The equation by itself, before there is a graph."""
+        scale, resistance = unit(neurons, 1.0)
+        threshold, decays = neurons.threshold / scale, neurons.decay > 0
+        taken = {Reset.SOFT: 1 - neurons.decay, Reset.SOFT_LATE: 1.0}.get(neurons.reset, 0.0) * threshold
+        numbers = {
+            "threshold": float(np.nextafter(threshold, -np.inf)) if neurons.at_threshold else threshold,
+            "rest": neurons.rest / scale,
+            "back": -taken / (neurons.decay * resistance) if decays else -taken,
+            **({"decay": neurons.decay, "resistance": resistance} if decays else {}),
+            **({} if neurons.synapse is None else {"synapse": 1 - neurons.synapse}),
+        }
+        made = cls(neurons, 1.0, numbers, 0)
+        if neurons.recurrence is not None:
+            made.recurrent = neurons.recurrence.weight
+            made.recurrent_bias = 0.0 if neurons.recurrence.bias is None else neurons.recurrence.bias
         return made
 
     def _feed_back(self, node: nir.NIRNode | None) -> None:

@@ -118,15 +118,18 @@ def compared(context: Context, *arguments: Any) -> Signal:
     Raises:
         RefusedInput: always.
     """
+    why = "no membrane that is stepped in every time step by sums and products with numbers"
+    why = why if context.call is None else context.call.meta.get("unknown", why)
     raise context.refused(
-        "compares: neurons that are written out between other layers aren't told from them; expected a module of their "
-        "own, which takes currents to spikes and holds its membranes"
+        f"compares: {why}; expected neurons of v = k v + x that are reset to 0, by the threshold or not at all, or a "
+        "module of their own, which takes currents to spikes and holds its membranes"
     )
 
 
 TABLE: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((getattr(torch.ops.aten, n).Scalar for n in ("gt", "ge", "lt", "le")), compared),
     **dict.fromkeys((getattr(torch.ops.aten, n).Tensor for n in ("gt", "ge", "lt", "le")), compared),
+    torch.ops.aten.heaviside.default: compared,
     **dict.fromkeys((torch.ops.aten.maximum.default, torch.ops.aten.max.other), greater),
 }
 """The lowering of each operator."""

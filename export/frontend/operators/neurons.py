@@ -156,7 +156,12 @@ def _population(context: Context, operation: Population, shape: Shape, inputs: t
     node = context.nodes[index]
     if node.static:
         context.nodes[index] = replace(node, static=False)
-    if node.inputs != inputs or node.shape != shape:
+    first = node.operation
+    assert isinstance(first, Population)
+    leaks = [torch.zeros(()) if leak is None else leak for leak in (first.leak, operation.leak)]
+    if first.factor != operation.factor or bool((leaks[0] != leaks[1]).any()):
+        raise context.refused("reads another multiple or constant in one time step than in another; expected the same")
+    if sorted(node.inputs) != sorted(inputs) or node.shape != shape:
         before, now = ([context.name(i) for i in nodes] for nodes in (node.inputs, inputs))
         raise context.refused(f"reads {now} in one time step and {before} in another; expected the same")
     if key not in context.observed:

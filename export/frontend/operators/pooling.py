@@ -202,15 +202,30 @@ def adaptive_max_pool(context: Context, x: Signal, size: Any) -> Any:
     return (max_pool(context, x, (height // target[0], width // target[1])),)
 
 
+def _of_one_column(lower: Callable[..., Any], neutral: tuple[int, ...]) -> Callable[..., Any]:
+    """A pooling of `[..., C, N]` as of maps of one column; `neutral` of its kernel, stride, padding and dilation."""
+
+    def lowered(context: Context, x: Signal, *sizes: Any) -> Any:
+        pairs = [
+            (pair(given)[0], across) if given != [] else []
+            for given, across in zip(sizes[: len(neutral)], neutral, strict=False)
+        ]
+        maps = x.laid_out(lambda codes: codes.unsqueeze(-1))
+        made = lower(context, maps, *pairs, *sizes[len(neutral) :])
+        found = made[0] if isinstance(made, tuple) else made
+        squeezed = found.laid_out(lambda codes: codes.squeeze(-1))
+        return (squeezed, None) if isinstance(made, tuple) else squeezed
+
+    return lowered
+
+
 def average_pool_1d(context: Context, x: Signal, kernel: Any, stride: Any = (), padding: Any = 0, *rest: Any) -> Signal:
-    """`y = Σ x / n` over groups of n neighbours: the votes of a class's neurons."""
-    size = kernel if isinstance(kernel, int) else kernel[0]
-    step = size if not stride else stride if isinstance(stride, int) else stride[0]
-    pads = padding if isinstance(padding, int) else padding[0]
+    """`y = Σ x / n` over groups of n neighbours, the votes of a class's neurons; other windows are those of a map."""
+    size, pads = pair(kernel)[0], pair(padding)[0]
+    step = pair(stride)[0] if stride else size
     if step != size or pads or x.shape[-1] % size:
-        raise context.refused(
-            f"averages windows of {size} with stride {step} and padding {pads}; expected groups side by side"
-        )
+        of_map: Signal = _of_one_column(average_pool, (1, 1, 0))(context, x, size, step, pads, *rest)
+        return of_map
     grouped = x.laid_out(lambda codes: codes.reshape(*codes.shape[:-1], -1, size))
     summed = over_elements(context, grouped, [len(grouped.shape) - 1]).laid_out(lambda codes: codes.squeeze(-1))
     return summed.times(torch.tensor(1 / size, dtype=torch.float64))
@@ -228,6 +243,10 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.avg_pool2d.default: average_pool,
     aten.avg_pool3d.default: average_pool_3d,
     aten.avg_pool1d.default: average_pool_1d,
+    aten.max_pool1d.default: _of_one_column(max_pool, (1, 1, 0, 1)),
+    aten.max_pool1d_with_indices.default: _of_one_column(_first_of_pair(max_pool), (1, 1, 0, 1)),
+    aten.adaptive_avg_pool1d.default: _of_one_column(adaptive_average_pool, (1,)),
+    aten.adaptive_max_pool1d.default: _of_one_column(adaptive_max_pool, (1,)),
     **dict.fromkeys((aten.adaptive_avg_pool2d.default, aten._adaptive_avg_pool2d.default), adaptive_average_pool),
     **dict.fromkeys((aten.adaptive_avg_pool3d.default, aten._adaptive_avg_pool3d.default), adaptive_average_pool_3d),
     aten.adaptive_max_pool2d.default: adaptive_max_pool,

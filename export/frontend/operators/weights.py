@@ -4,7 +4,7 @@ A matrix that is applied at every position of a map (tokens, whatever their axis
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -64,7 +64,10 @@ def convolve(
     kernel = (weight.shape[2], weight.shape[3])
     gaps = pair(dilation)
     if isinstance(padding, str):
-        padding = (0, 0) if padding == "valid" else tuple(d * (k - 1) // 2 for d, k in zip(gaps, kernel, strict=True))
+        reach = [0 if padding == "valid" else d * (k - 1) for d, k in zip(gaps, kernel, strict=True)]
+        if any(n % 2 for n in reach):
+            raise context.refused("pads one side more than the other, to the same size; expected an odd kernel")
+        padding = [n // 2 for n in reach]
     window = Window(pair(stride), pair(padding), gaps)
     if x.constant is not None:
         raise context.refused("convolves currents with a constant added; expected neurons between the two")
@@ -109,9 +112,13 @@ def convolve_1d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Signal:
-    """`y = W x + b` at every token: a kernel of 1."""
-    if weight.shape[2] != 1 or pair(stride) != (1, 1) or pair(padding) != (0, 0):
-        raise context.refused(f"convolves one dimension with a kernel of {weight.shape[2]}; expected 1, as for tokens")
+    """`y = W * x + b` of maps of one column; with a kernel of 1 at every token, whatever the map."""
+    if weight.shape[2] != 1 or pair(stride) != (1, 1) or padding not in (0, [0], "valid", "same"):
+        maps = x.laid_out(lambda codes: codes.unsqueeze(-1))
+        along = padding if isinstance(padding, str) else (pair(padding)[0], 0)
+        steps, gaps = (pair(stride)[0], 1), (pair(dilation)[0], 1)
+        made = convolve(context, maps, weight.unsqueeze(-1), bias, steps, along, gaps, groups)
+        return made.laid_out(lambda codes: codes.squeeze(-1))
     paths = (context.parameter(1, "weight"), context.parameter(2, "bias"))
     tokens = x.laid_out(lambda codes: codes.transpose(-1, -2))
     y = at_tokens(context, tokens, Parameters(ungrouped(weight, groups).squeeze(2), bias, paths))
@@ -151,7 +158,8 @@ def at_tokens(context: Context, x: Signal, parameters: Parameters) -> Signal:
     if x.constant is not None:
         shift = x.constant.reshape(-1, weight.shape[1]) @ weight.T
         host = shift if host is None else shift + host
-    used = Parameters(weight if first is None else weight[:, :, None, None], bias, parameters.paths)
+    weight = weight if first is None else weight[:, :, None, None]
+    used = replace(parameters, weight=weight, bias=bias)
     y = _weighted(context, used, None if first is None else Window(), reads)
     y = y.laid_out(lambda codes: codes.reshape(*lead, len(weight)))
     constant = (
@@ -196,10 +204,12 @@ def _weighted(context: Context, parameters: Parameters, window: Window | None, r
         groups.setdefault((read.factor.numpy().tobytes(), tuple(read.columns.tolist()), shape), []).append(read)
     terms = []
     bias = parameters.bias
+    named = parameters.norm or parameters.paths[0]
+    if len(groups) > 1 or any(bool((read.columns < 0).any()) for read in reads):
+        parameters = replace(parameters, norm="")  # whose module holds one gain for each channel
     for key, group in groups.items():
         inputs = tuple(read.node for read in group)
         operation = _operation(context, parameters, bias, window, group[0])
-        named = parameters.norm or parameters.paths[0]
         same = None if named is None else ("weight", named, parameters.paths, inputs, key, window, bias is not None)
         source = context.nodes[inputs[0]].shape
         made: tuple[int, ...] = (len(operation.weight),)
@@ -247,6 +257,7 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.conv2d.default: convolve,
     aten.conv2d.padding: convolve,
     aten.conv1d.default: convolve_1d,
+    aten.conv1d.padding: convolve_1d,
     aten.linear.default: linear,
     aten.addmm.default: add_product,
 }

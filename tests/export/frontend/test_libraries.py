@@ -131,7 +131,7 @@ def test_snntorchs_recurrence():
         (norse("LIFRefracCell"), "LIFRefracCell"),
         (norse("LIF", record=True), "without a record"),
         (norse("LIF", v_leak=0.5), r"leaks to 0\.5 and resets to 0"),
-        (norse("LIF", v_th=torch.ones(9)), "9 values"),
+        (norse("LIF", v_th=torch.arange(9.0)), "9 values"),
         (norse("LIF", reset_method=reset_twice), "resets by 'reset_twice'"),
         (norse("LIFBoxCell", dt=1e-2), r"decays by 1\.25"),
         (norse("IAF", v_th=0.0), "has the threshold 0 and rests at 0"),

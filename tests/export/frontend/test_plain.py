@@ -86,21 +86,6 @@ def test_a_comparison_alone_is_no_neuron():
         prepare(written_out.Network(Step).eval(), 3, 6, 6)
 
 
-def test_neurons_between_layers_of_one_forward_are_refused_with_what_to_do():
-    class Inline(written_out.Network):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            mem, found = torch.zeros(()), []
-            for _ in range(self.steps):
-                mem = 0.5 * mem + self.conv(x)
-                spike = written_out.Fires.apply(mem - 1)
-                mem = mem * (1 - spike)
-                found.append(spike)
-            return self.first(torch.stack(found))
-
-    with pytest.raises(RefusedInput, match=r"compares: .*a module of their own"):
-        prepare(Inline(written_out.TimeFirst).eval(), 3, 6, 6)
-
-
 def test_modules_that_send_other_numbers_stay_as_they_are():
     class Halved(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

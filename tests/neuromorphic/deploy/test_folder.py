@@ -159,6 +159,10 @@ def test_folders_with_other_files_are_left_alone(tmp_path):
     for place, words in ((tmp_path / "theirs", "holds thesis.tex"), (tmp_path / "no" / "where", "does not exist")):
         with pytest.raises(RefusedInput, match=words):
             check_own_folder(place)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / FILES[0]).mkdir()
+    with pytest.raises(RefusedInput, match=f"holds {FILES[0]}"):
+        check_own_folder(tmp_path / "links")
     (tmp_path / "file").write_text("")
     with pytest.raises(RefusedInput, match="is a file"):
         check_own_folder(tmp_path / "file")

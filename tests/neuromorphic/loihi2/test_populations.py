@@ -22,6 +22,7 @@ from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.units import Units
 from neuromorphic.ops import LoihiLif
 from neuromorphic.reading.build import from_nir
+from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
 from tests.neuromorphic.chip import LIMIT, agree, integrate_and_fire, neuron
 from tests.neuromorphic.graphs import DT, chain, conv, lif
@@ -76,6 +77,18 @@ def test_the_file_brings_an_ifs_integers_back(tmp_path):
     for name in ("if1", "if2"):
         assert np.array_equal(again.nodes[name].operation.threshold, whole.nodes[name].operation.threshold)
         assert np.array_equal(again.nodes[name].operation.bias, whole.nodes[name].operation.bias)
+
+
+def test_the_file_keeps_a_readouts_decay_whatever_its_writer_meant_by_tau(tmp_path):
+    """Of exponentials: the file of floats that any reader understands says the tau that decays as much."""
+    readout = nir.LI(np.full(2, 3 * DT), np.ones(2), np.zeros(2))
+    nir.write(tmp_path / "float.nir", chain({"n": lif((2,)), "out": readout}, (2,), (2,)))
+    asked = Asked(dt=DT, written_by="jaxpike")
+    read, frames = read_graph(tmp_path / "float.nir", asked=asked), np.ones((1, 2), np.float32)
+    floats, scheme = calibrate(read, frames)
+    write_quantised(tmp_path / "float.nir", floats, scheme, tmp_path / "quantised.nir")
+    again = read_graph(tmp_path / "quantised.nir").nodes["out"].operation
+    np.testing.assert_allclose(again.decay, 1 - np.exp(-1 / 3), rtol=1e-6)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 1.0, 1.75, 2.0, 6.9, 7.0, 12.0])

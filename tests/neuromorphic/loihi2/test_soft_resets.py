@@ -86,18 +86,21 @@ def test_the_file_keeps_the_loop_and_brings_every_integer_back(tmp_path, setting
 
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("threshold", [1.0, 2.0, 7.0])
-def test_an_if_that_counts_and_subtracts_is_exact(threshold, loop):
-    """Spikes that count 3 and -2: all 256 trains of two neurons in 4 steps, in Python's integers."""
+@pytest.mark.parametrize("kept", [1, 0.5])
+def test_a_neuron_that_counts_and_subtracts_is_exact(threshold, loop, kept):
+    """Spikes that count 3 and -2: all 256 trains of two neurons in 4 steps, in fractions that don't round."""
+    leaks = {"tau": np.full(1, 2 * DT), "r": np.full(1, 2), "v_leak": np.zeros(1)}
+    at = np.full(1, threshold)
     nodes = {
         "w": nir.Affine(np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),
         "s": nir.Threshold(np.ones(2, np.float32)),
         "count": nir.Affine(np.array([[3.0, -2.0]], np.float32), np.zeros(1, np.float32)),
-        "if": integrate_and_fire((1,), threshold),
+        "if": integrate_and_fire((1,), threshold) if kept == 1 else nir.LIF(**leaks, v_threshold=at),
     }
     graph = chain(nodes, (2,), (1,))
     if loop:
-        graph.nodes |= {"v": nir.I(np.full(1, 1 / DT, np.float32)), "if": nir.Threshold(np.full(1, threshold))}
-        graph.nodes |= {"back": nir.Scale(np.full(1, -threshold)), "later": nir.Delay(np.full(1, DT))}
+        graph.nodes |= {"v": nir.I(np.full(1, 1 / DT)) if kept == 1 else nir.LI(**leaks), "if": nir.Threshold(at)}
+        graph.nodes |= {"back": nir.Scale(-kept * at), "later": nir.Delay(np.full(1, DT))}
         graph.edges.remove(("count", "if"))
         graph.edges += [("count", "v"), ("v", "if"), ("if", "back"), ("back", "later"), ("later", "v")]
     spikes = np.arange(256)[:, None] >> np.arange(8) & 1
@@ -109,9 +112,9 @@ def test_an_if_that_counts_and_subtracts_is_exact(threshold, loop):
     for train, fired in zip(shown > 0, trace.spikes["if"].unpack()[..., 0], strict=True):
         v = 0
         for (up, down), spike in zip(train.tolist(), fired.tolist(), strict=True):
-            v += 3 * up - 2 * down
+            v = kept * v + 3 * up - 2 * down
             assert spike == (v > threshold)
-            v -= int(threshold) * spike
+            v -= threshold * spike
 
 
 def one_neuron(weight, steps, decay, threshold, lowering, bias, synapse):

@@ -223,6 +223,8 @@ def test_events_that_share_a_place_are_counts_or_one_spike() -> None:
     spikes = bin_events(events, MS, (2, 1, 1), 3, "", once=True)
     assert (spikes.frames[0, :, 1, 0, 0].tolist(), spikes.frames.dtype) == ([True, False, True], np.bool_)
     assert "are one spike" in spikes.assumed[0]
+    apart = bin_events(Source([recording([0, 1], [0, 0], [1, 1], [0, 10])]), MS, (2, 1, 2), 1, "", once=True)
+    assert apart.assumed == []
 
 
 @pytest.mark.parametrize(
