@@ -62,8 +62,11 @@ def fill(place: Path, page: str) -> None:
     (place / "scripts").symlink_to(ROOT / "scripts")
     (place / ".venv" / "bin").mkdir(parents=True)
     (place / ".venv" / "bin" / "spikeclip").symlink_to(Path(sys.executable).with_name("spikeclip"))
-    if page in ("training", "results", "evaluation"):
+    if page in ("training", "evaluation"):
         _their_clip(place, random)
+    if page == "evaluation":
+        sizes = TextEncoderConfig(CLIP_TOKENS, token_width=16, hidden_width=64, v_threshold=1e-3)  # untrained, it fires
+        save_text(TextCheckpoint(SpikingTextEncoder(sizes), {}), place / "text.safetensors")
     if page == "cluster":
         _slurm(place)
     if page == "public_files":
@@ -137,10 +140,8 @@ def _their_module(place: Path, random: np.random.Generator) -> None:
 
 
 def _their_clip(place: Path, random: np.random.Generator) -> None:
-    """A CLIP in the place of the one on the hub, names for its text encoder, one of ours, and few images."""
+    """A CLIP in the place of the one on the hub, names for a text encoder, and few images."""
     write_clip(place / "openai" / "clip-vit-base-patch16", embedding=512)
-    sizes = TextEncoderConfig(CLIP_TOKENS, token_width=16, hidden_width=64)
-    save_text(TextCheckpoint(SpikingTextEncoder(sizes), {}), place / "text.safetensors")
     (place / "words.txt").write_text("cat\ndog\nship\n")
     (place / "others.txt").write_text("truck\nhorse\n")
     np.savez(place / "FEW.npz", images=random.integers(0, 256, (4, 32, 32, 3), np.uint8), labels=np.arange(4))
