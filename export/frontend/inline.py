@@ -212,10 +212,6 @@ class _Algebra:
         return call, scale, offset
 
 
-def _alpha(call: fx.Node) -> float:
-    return float(call.kwargs.get("alpha", 1))  # type: ignore[arg-type]
-
-
 def _plus(a: Sum, b: Sum, factor: float) -> Sum:
     found = dict(a)
     for product, x in b.items():
