@@ -198,7 +198,7 @@ def test_labels_under_another_name_are_pointed_out(tmp_path):
     np.savez(tmp_path / "x.npz", frames=x, y=np.zeros(2, int))
     assert "x.npz holds y too, which nothing reads" in " ".join(find_frames(graph_of(3), tmp_path / "x.npz").assumed)
     np.savez(tmp_path / "x.npz", frames=x, labels=np.array([0, -1]))
-    with pytest.raises(RefusedInput, match="a label is -1 .sample 1.; expected the numbers of classes, from 0"):
+    with pytest.raises(RefusedInput, match=r"a label is -1 \(sample 1\); expected the numbers of classes, from 0"):
         find_frames(graph_of(3), tmp_path / "x.npz")
 
 

@@ -95,13 +95,15 @@ def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) ->
     is absent is 0, as in NIR.  Axes of length 1 in front are a batch's.
 
     Raises:
-        RefusedInput: another shape, or numbers that are not finite.
+        RefusedInput: another shape, no numbers, or some that are not finite.
     """
     values: dict[str, Float32] = {}
     for key in keys:
         given = getattr(node, key)
         absent = given is None and key == "v_reset"
         value = finite(0.0 if absent else given, key, where, infinite=key in ("tau", "r"))
+        if not value.size:
+            raise RefusedInput(f"{where}: {key} is empty; expected a number for each neuron")
         spread = _spread(value, shape)
         if spread is None:
             raise RefusedInput(f"{where}: {key} has the shape {list(value.shape)}; expected {list(shape)}")

@@ -138,3 +138,26 @@ def test_of_very_many_faults_the_first_are_listed():
     assert said.startswith("a.nir: node 0; node 1; ")
     assert said.endswith(f"node {LISTED - 1}; and 5 more faults")
     assert all_of(reasons[:1], "a.nir") == "a.nir: node 0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        (nir.LI, ("tau", "r", "v_leak")),
+        (nir.LIF, ("tau", "r", "v_leak", "v_threshold")),
+        (nir.IF, ("r", "v_threshold")),
+        (nir.I, ("r",)),
+        (nir.CubaLIF, ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold")),
+        (nir.CubaLI, ("tau_syn", "tau_mem", "r", "v_leak")),
+        (nir.Threshold, ("threshold",)),
+        (nir.Scale, ("scale",)),
+        (nir.Delay, ("delay",)),
+    ],
+)
+def test_empty_parameters_are_refused_by_name(kind, keys):
+    node = kind(**{key: np.zeros(0, np.float32) for key in keys})
+    nodes = {"fc": affine(3, 3), "empty": node}
+    edges = [("input", "fc"), ("fc", "empty"), ("empty", "output")]
+    ends = {"input": nir.Input(np.array([3])), "output": nir.Output(np.array([3]))}
+    found = refusal(nir.NIRGraph({**nodes, **ends}, edges, metadata={"dt": 1e-4}, type_check=False))
+    assert any("'empty'" in said and ("empty; expected" in said or "shape [0]" in said) for said in found), found
