@@ -282,24 +282,14 @@ def with_inline_neurons(traced: Traced, time_steps: int) -> dict[str, Neurons]:
     Args:
         traced: the module's calls.
         time_steps: T.
-
-    Raises:
-        RefusedInput: there are neither neurons nor comparisons.
     """
     graph, state = traced.program.graph, traced.state
     if any(call.op == "get_attr" for call in graph.nodes):
         return {}  # calls within calls, as of autocast
-    compares = False
     algebra = _Algebra({call: state[path].detach() for call, path in traced.placeholders.items() if path is not None})
     for call in graph.nodes:
         if call.target in COMPARISONS:
             algebra.compare(call)
-            compares = True
-    if not traced.neurons and not compares:
-        raise RefusedInput(
-            "the module has no neurons of a known library, nor code of its own that takes currents to spikes; expected "
-            "SpikingJelly's, snnTorch's or Norse's, or such code"
-        )
     found: dict[str, Neurons] = {}
     replaced: dict[fx.Node, fx.Node] = {}
     for chain in algebra.chains:

@@ -98,7 +98,8 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
     """The calls of `module(example)`; the module stays as it is.
 
     Raises:
-        RefusedInput: a neuron has no equation here, or the code can't be traced.
+        RefusedInput: there are neither neurons nor comparisons, a neuron has no equation here, or the code can't be
+            traced.
     """
     neurons = neurons_of(module)
     root = copy.deepcopy(module).eval().requires_grad_(False)
@@ -125,8 +126,14 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
         reason = " ".join(str(error).split())[:300]
         raise RefusedInput(
             f"{type(module).__name__} can't be traced on an input of {list(example.shape)} "
-            f"({type(error).__name__}: {reason}); expected code that depends on shapes alone, not on values"
+            f"({type(error).__name__}: {reason}); expected a shape that it takes (--input, --axes) and code that "
+            "depends on shapes alone, not on values"
         ) from error
+    if not neurons and not any(call.target in COMPARISONS for call in program.graph.nodes):
+        raise RefusedInput(
+            f"{type(module).__name__} has no neurons of a known library, nor code of its own that takes currents to "
+            "spikes; expected SpikingJelly's, snnTorch's or Norse's, or such code"
+        )
     return Traced(program, neurons, leaves)
 
 

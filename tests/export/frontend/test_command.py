@@ -147,7 +147,7 @@ def test_energy_says_that_inputs_were_random(folder):
         (["--module", "SPEC", "--input", "3x8", "-T", "4"], "'3x8'"),
         (["--module", "SPEC", "--input", "3,8,8"], "-T STEPS"),
         (["--module", "nowhere.py:Net", "--input", "3,8,8", "-T", "4"], "nowhere.py"),
-        (["--module", "SPEC", "--input", "3,8", "-T", "4"], "axes BCHW name 3 dimensions of a frame"),
+        (["--module", "SPEC", "--input", "3,8", "-T", "4"], "expected a shape that it takes (--input, --axes)"),
         ([], "expected a"),
     ],
 )
