@@ -36,6 +36,7 @@ def trained(tmp_path_factory):
     return one, two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_two_processes_train_what_one_trains(trained, name):
     one, two = (load_file(folder / f"{name}.safetensors") for folder in trained)
@@ -51,6 +52,7 @@ def test_two_processes_train_what_one_trains(trained, name):
         torch.testing.assert_close(one[tensor], two[tensor], rtol=1e-4, atol=2e-3 if borders else 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_the_log_is_the_same_and_written_once(trained, name):
     one, two = (
@@ -66,6 +68,7 @@ def test_the_log_is_the_same_and_written_once(trained, name):
     assert not list(trained[1].glob("*.resume"))
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_that_was_cut_off_goes_on_to_the_same_bits(trained):
     through, resumed = (load_file(trained[1] / f"{name}.safetensors") for name in ("classify", "resumed"))
     assert all(torch.equal(through[name], resumed[name]) for name in through)
@@ -75,6 +78,7 @@ def test_a_run_of_two_processes_that_was_cut_off_goes_on_to_the_same_bits(traine
     assert epochs == [1, 2]
 
 
+@pytest.mark.slow
 def test_batches_without_equal_shares_are_refused(trained):
     assert (trained[1] / "refusal.txt").read_text() == "batches of 7 examples for 2 processes; expected equal shares"
     assert not (trained[1] / "odd.safetensors").exists()

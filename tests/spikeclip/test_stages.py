@@ -184,6 +184,7 @@ def test_the_divergence_brings_the_student_closer_to_the_teacher(run, twin, task
     assert np.mean(scores == wrong.labels) < 0.2
 
 
+@pytest.mark.slow
 def test_a_spike_budget_is_reached(run, task, tmp_path):
     recipe = replace(STAGES["align"], schedule=((2, 16),), spike_budget=0.25, spike_weight=3.0)
     run(recipe, "limited.safetensors", test=task)
