@@ -189,6 +189,12 @@ def test_bars_are_split_into_panels_and_lose_none():
     assert [len(own) for own in names] == [21, 22, 22]
 
 
+def test_bars_of_nothing_begin_and_end_at_zero():
+    (panel,) = bar_panels("title", [Bar("silent", {"macs": 0.0})], 0.0, count_text)
+    assert "silent" in "".join(panel.marks)
+    assert "nan" not in "".join(panel.marks)
+
+
 def test_heat_map_shows_every_rate_and_frames_silent_steps():
     data = document(layers=9)
     cells = [ElementTree.fromstring(mark) for panel in draw(data)["rates"].panels for mark in panel.marks]
