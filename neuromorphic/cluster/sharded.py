@@ -145,14 +145,14 @@ def _on_workers(
         def next_completed() -> Any:
             while True:
                 for _ in range(LOOKS):
-                    feed()  # workers may have come since
                     try:
                         return completed.get(timeout=places.PATIENCE / LOOKS)
                     except Empty:
-                        continue
+                        feed()  # workers may have come since
                 workers.look()
 
-        while waiting or running:
+        feed()
+        while running:
             future = next_completed()
             shard = running.pop(future)
             try:
