@@ -1,5 +1,6 @@
 """`spikeclip-simulate`: a `.nir` graph on images, in Lava, every spike compared with PyTorch on request."""
 
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -115,7 +116,7 @@ def simulate(
     Exit codes: 0 done, 1 the comparison found a difference, 2 the input was refused, 3 the simulation failed, 70 a bug
     of ours.
     """
-    with refusals():
+    with refusals(), ExitStack() as stack:
         from energy.inputs import check_kind, with_input_kind
         from neuromorphic.cluster.sharded import Sharing
         from neuromorphic.execution.frames import timed
@@ -155,6 +156,8 @@ def simulate(
         found = chosen.find(floats, prepared)
         if not isinstance(found, ImageSet) and found.kind is None:
             check_kind(floats, found.values)
+        if sharing is not None:
+            sharing = stack.enter_context(sharing.started(() if check is None else ("export.checking",)))
         graph = floats
         if in_integers:
             floats = timed(floats, None if isinstance(found, ImageSet) else found.floats(), time_steps)

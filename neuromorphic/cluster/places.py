@@ -7,8 +7,9 @@ FILE.yaml[:N]       N jobs of a batch system, by dask-jobqueue and its own file 
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
@@ -52,7 +53,14 @@ class Jobs:
     jobs: int
 
 
-Place = Local | Scheduler | Jobs
+@dataclass(frozen=True)
+class Starting:
+    """Processes on this machine that start, or have started."""
+
+    workers: "Future[Workers]"
+
+
+Place = Local | Scheduler | Jobs | Starting
 
 
 def own_cores() -> int:
@@ -140,8 +148,27 @@ class Workers:
 
 
 @contextmanager
-def connected(place: Place) -> Iterator[Workers]:
+def started(place: Place, imports: Sequence[str]) -> Iterator[Place]:
+    """The same place; processes on this machine start while the block does what has to be done before.
+
+    Args:
+        place: where shards will run.
+        imports: modules that they will need, which those processes import meanwhile.
+    """
+    if not isinstance(place, Local):
+        yield place
+        return
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        yield Starting(pool.submit(stack.enter_context, connected(place, imports)))
+
+
+@contextmanager
+def connected(place: Place, imports: Sequence[str] = ()) -> Iterator[Workers]:
     """The workers there; those that were started for it end with it.
+
+    Args:
+        place: where they are.
+        imports: modules that processes on this machine import when they start.
 
     Raises:
         RefusedInput: no scheduler answers there, or the batch system takes no job.
@@ -173,8 +200,9 @@ def connected(place: Place) -> Iterator[Workers]:
                         dashboard_address=None,
                         scheduler_kwargs={"dashboard_address": ":0"},  # its HTTP server: any free port
                         silence_logs=logging.CRITICAL,
+                        preload=list(imports),
                     ) as cluster,
-                    Client(cluster) as client,
+                    closing(Client(cluster, set_as_default=False)) as client,  # the thread that ends it may be another
                 ):
                     yield Workers(client)
             case Scheduler(address):
@@ -187,5 +215,7 @@ def connected(place: Place) -> Iterator[Workers]:
             case Jobs(file, system, settings, jobs):
                 with job_queue(file, system, settings) as cluster, Client(cluster) as client:
                     yield Workers(client, submit(cluster, file, system, jobs))
+            case Starting(workers):
+                yield workers.result()
             case unknown:
                 assert_never(unknown)

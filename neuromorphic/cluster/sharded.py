@@ -6,8 +6,9 @@ computes it, when, and how often it was begun changes nothing.
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -45,6 +46,15 @@ class Sharing:
         if cluster is None and resume is None:
             return None
         return cls(None if cluster is None else parse(cluster), resume)
+
+    @contextmanager
+    def started(self, imports: Sequence[str] = ()) -> Iterator["Sharing"]:
+        """The same, whose processes on this machine start while the block prepares the run (`places.started`)."""
+        if self.place is None:
+            yield self
+            return
+        with places.started(self.place, imports) as place:
+            yield replace(self, place=place)
 
     def apart(self, name: str) -> "Sharing":
         """The same for one of several runs of a command, which keeps its shards in a folder of that name."""

@@ -174,9 +174,12 @@ class Compiled:
         spikes, v = np.empty((batch, self.time_steps, *lying), COUNTS), np.empty((batch, *lying), floats)
         kind, numbers = (0,) * (kernels.CHIP if chip else kernels.LEAKY), self.neurons[node.name]
         saturations = kernels.neuron_layer(front.argument(x), kind, numbers, spikes, v)
+        by_channel = v.swapaxes(1, 2)  # a view: only integers' membranes are always kept
         if chip:
             ran.overflows[node.name] = Overflows(saturations=int(saturations))
-        ran.membranes[node.name] = v.swapaxes(1, 2).reshape(batch, *node.shape)  # a view; not all want to see it
+            by_channel = np.empty(by_channel.shape, np.int32)
+            kernels.by_channel(v, by_channel)
+        ran.membranes[node.name] = by_channel.reshape(batch, *node.shape)
         return spikes
 
     def _by_itself(self, node: Node, x: Array, ran: Ran[Any]) -> Array:

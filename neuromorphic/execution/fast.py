@@ -175,7 +175,7 @@ def _shown(
         raise RefusedInput(f"{graph.source}: its output leaves the range of float32; expected smaller weights")
     membranes, overflows = None, None
     if graph.precision == "loihi2":
-        membranes = {node.name: v[node.name].astype(np.int32, order="C") for node in graph.populations}
+        membranes = {node.name: v[node.name].astype(np.int32, order="C", copy=False) for node in graph.populations}
         overflows = dict(found)
     first = single.pop(graph.output)
     return Trace(

@@ -1,7 +1,7 @@
 """The kernels of `compiled`, compiled by Numba: sums of a layer, and the neurons behind them over all time steps.
 
-Numba keeps what it compiled beside this file, until the file changes.  After a change of `firing`, `lists`, `registers`
-or `rows` alone: `touch` it.
+Numba keeps what it compiled beside this file, until the file changes.  After a change of `blocks`, `firing`, `lists`,
+`registers` or `rows` alone: `touch` it.
 
 Maps are `[P, C]`: positions, then channels, so that what one spike adds to all output channels lies side by side.  An
 output position's membranes stay in the processor's first cache while T steps pass.
@@ -29,6 +29,7 @@ and, of all kernels, room for what they return: `[B, T, Q, O]`, uint8 of spikes,
 import numpy as np
 from numba import njit
 
+from neuromorphic.execution.blocks import SIDE, transpose_block
 from neuromorphic.execution.firing import integrate, leak
 from neuromorphic.execution.lists import EIGHT, SET, append
 from neuromorphic.execution.rows import add_row, sum_rows
@@ -250,6 +251,22 @@ def attention(x: Array, heads: int, scale: float, y: Array) -> None:
             for p in range(positions):
                 for j in range(width):
                     y[b, t, p, j] *= scale
+
+
+@njit(nogil=True, cache=True)
+def by_channel(x: Array, y: Array) -> None:
+    """`y[b, c, p] = x[b, p, c]`: integers in float32 `[B, P, C]` to int32 `[B, C, P]`."""
+    positions, channels = x.shape[1:]
+    whole = positions // SIDE * SIDE, channels // SIDE * SIDE
+    # Channels change last: rows of y may lie as far apart as what shares a place in the cache.
+    for b in range(x.shape[0]):
+        source, target = x[b].reshape(-1), y[b].reshape(-1)
+        for c in range(0, whole[1], SIDE):
+            for p in range(0, whole[0], SIDE):
+                transpose_block(source, p * channels + c, channels, target, c * positions + p, positions)
+        for p in range(positions):
+            for c in range(whole[1] if p < whole[0] else 0, channels):
+                y[b, c, p] = x[b, p, c]
 
 
 @njit(nogil=True, cache=True)
