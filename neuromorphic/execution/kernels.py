@@ -32,7 +32,7 @@ from numba import njit
 from neuromorphic.execution.blocks import SIDE, transpose_block
 from neuromorphic.execution.firing import integrate, leak
 from neuromorphic.execution.lists import EIGHT, SET, append
-from neuromorphic.execution.rows import add_row, sum_rows
+from neuromorphic.execution.rows import add_row, sum_products, sum_rows
 from neuromorphic.ops.types import Array
 
 Mode = tuple[int, ...]
@@ -200,13 +200,8 @@ def _sum_of_values(mode: Mode, x: Array, weight: Array, spans: Spans, b: int, t:
         for o in range(y.shape[0]):
             y[o] = x[b, t, q, o]
     elif len(mode) == VALUES:
-        for i in range(first[q], first[q + 1]):
-            for p in range(begin[i], end[i]):
-                for c in range(x.shape[3]):
-                    value, row = y.dtype.type(x[b, t, p, c]), offset[i] + p * x.shape[3] + c
-                    if value != 0:
-                        for o in range(y.shape[0]):
-                            y[o] += value * weight[row, o]
+        steps, positions, channels = x.shape[1:]
+        sum_products(weight, spans, q, x, (b * steps + t) * positions * channels, channels, y)
     elif len(mode) == CHANNELS:
         for i in range(first[q], first[q + 1]):
             for p in range(begin[i], end[i]):
@@ -231,26 +226,38 @@ def attention(x: Array, heads: int, scale: float, y: Array) -> None:
     steps, positions, width = y.shape[1:]
     size = width // heads
     values, product = np.empty((positions * heads, size), y.dtype), np.empty((width, size), y.dtype)
-    answer = y.reshape(-1, size)
+    answer, sent, active = y.reshape(-1, size), x.reshape(-1), np.empty(width + EIGHT, np.int32)
+    head = np.arange(width) // size
     for b in range(x.shape[0]):
         for t in range(steps):
             y[b, t] = 0
             product[:] = 0
+            here = (b * steps + t) * positions
             for p in range(positions):
+                at = (here + p) * 3 * width
                 for h in range(heads):
                     for j in range(size):
-                        values[p * heads + h, j] = x[b, t, p, 2 * width + h * size + j]
-                    for i in range(h * size, (h + 1) * size):
-                        if x[b, t, p, width + i]:
-                            add_row(values, p * heads + h, product, i)
+                        values[p * heads + h, j] = sent[at + 2 * width + h * size + j]
+                for i in range(_spiking(sent, at + width, width, active)):
+                    add_row(values, p * heads + head[active[i]], product, active[i])
             for p in range(positions):
-                for h in range(heads):
-                    for i in range(h * size, (h + 1) * size):
-                        if x[b, t, p, i]:
-                            add_row(product, i, answer, ((b * steps + t) * positions + p) * heads + h)
+                for i in range(_spiking(sent, (here + p) * 3 * width, width, active)):
+                    add_row(product, active[i], answer, (here + p) * heads + head[active[i]])
             for p in range(positions):
                 for j in range(width):
                     y[b, t, p, j] *= scale
+
+
+@part
+def _spiking(sent: Array, at: int, channels: int, active: Array) -> int:
+    """How many channels from `at` on spike; which they are, to the beginning of `active`."""
+    found, whole = 0, channels // EIGHT * EIGHT
+    for c in range(0, whole, EIGHT):
+        found += append(sent, at + c, at + c, True, np.uint8(0), np.int32(c), SET, active, found)
+    for c in range(whole, channels):
+        active[found] = c
+        found += sent[at + c] > 0
+    return found
 
 
 @njit(nogil=True, cache=True)

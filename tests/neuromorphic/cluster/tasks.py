@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,17 @@ class Summing:
         if int(numbers[0]) in self.deadly:
             die_the_first_time(str(numbers[0]))
         return int(numbers.sum()), np.sqrt(numbers)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The same, in a worker that has imported a module already."""
+
+    module: str
+
+    def __call__(self, numbers, progress):
+        assert self.module in sys.modules
+        return Summing()(numbers, progress)
 
 
 def refuse(numbers, progress):

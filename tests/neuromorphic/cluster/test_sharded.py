@@ -8,6 +8,7 @@ import socket
 import subprocess
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from neuromorphic.cluster.jobs import Submitted, job_queue
 from neuromorphic.cluster.places import Jobs, Local, Scheduler, parse
 from neuromorphic.cluster.sharded import Sharing, sharded
 from neuromorphic.errors import RefusedInput, SimulationFailed
-from tests.neuromorphic.cluster.tasks import MARKS, Summing, die, refuse
+from tests.neuromorphic.cluster.tasks import MARKS, Imported, Summing, die, refuse
 
 SHARDS = [slice(0, 3), slice(3, 5), slice(5, 6), slice(6, 10), slice(10, 11)]
 NUMBERS = np.arange(11)
@@ -201,6 +202,21 @@ def test_a_dead_workers_shards_run_again_and_finished_ones_do_not(marks, tmp_pat
     check(ran(Sharing(Local(2), tmp_path / "run"), Summing(deadly=(3, 10))))
     assert {path.name for path in marks.iterdir()} == {"3", "10", "run"}
     check(ran(Sharing(Local(2), tmp_path / "run"), die))  # nothing is left to do, and nobody is asked
+
+
+@pytest.mark.slow
+def test_processes_that_start_ahead_have_what_they_need_and_end_with_the_block():
+    with Sharing(Local(2), None).started(["this"]) as sharing:
+        check(ran(sharing, Imported("this")))
+        check(ran(sharing))  # as of the several runs of a command
+    with pytest.raises(KeyError), Sharing(Local(1), None).started():
+        raise KeyError
+    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_a_scheduler_elsewhere_is_not_asked_ahead():
+    with Sharing(Scheduler("tcp://127.0.0.1:1"), None).started() as sharing:
+        assert sharing.place == Scheduler("tcp://127.0.0.1:1")
 
 
 @pytest.mark.slow

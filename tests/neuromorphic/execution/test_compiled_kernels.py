@@ -50,6 +50,35 @@ def test_a_layer_adds_the_rows_of_spikes_whether_pairs_of_steps_share_sums_or_no
             np.testing.assert_array_equal(y, expected, err_msg=f"case {case}, pairs {pairs}")
 
 
+@pytest.mark.parametrize(
+    ("reads", "sums"),
+    [(np.float32, np.float32), *(pytest.param(*k, marks=SLOW) for k in ((np.int16, np.int32), (np.float64,) * 2))],
+)
+def test_a_layer_weighs_values_that_are_no_spikes(reads, sums):
+    rng = np.random.default_rng(0)
+    values, positions = (0,) * kernels.VALUES, 4
+    for channels, outputs in [(1, 1), (3, 7), (9, 16), (2, 33), (5, 136)]:
+        x = rng.integers(-300, 300, (2, 3, positions, channels)).astype(reads)
+        weight = rng.integers(-8, 8, (3, channels, outputs)).astype(sums)
+        padded = np.pad(x.astype(np.int64), ((0, 0), (0, 0), (1, 1), (0, 0)))
+        expected = sum(padded[:, :, tap : tap + positions] @ weight[tap].astype(np.int64) for tap in range(3))
+        first, offset, begin, end = line(positions)
+        y = np.full((2, 3, positions, outputs), 99, sums)
+        spans = (first, offset * np.int32(channels), begin, end)
+        kernels.layer((values, 1, 0, x, weight.reshape(-1, outputs), spans), y)
+        np.testing.assert_array_equal(y, expected, err_msg=f"{channels} to {outputs} channels")
+
+
+@pytest.mark.parametrize("positions", [1, 7, 8, 9, 24])
+def test_membranes_by_channel_are_those_by_position(positions):
+    rng = np.random.default_rng(positions)
+    for channels in WIDTHS:
+        v = rng.integers(1 - STATE_LIMIT, STATE_LIMIT, (2, positions, channels)).astype(np.float32)
+        found = np.full((2, channels, positions), 99, np.int32)
+        kernels.by_channel(v, found)
+        np.testing.assert_array_equal(found, v.swapaxes(1, 2), err_msg=f"{channels} channels")
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_neurons_of_the_chip_equal_their_definition_and_count_what_saturates(width):
     rng = np.random.default_rng(width)
