@@ -18,7 +18,7 @@ from neuromorphic.cluster.jobs import SYSTEMS, Submitted, job_queue, submit
 from neuromorphic.errors import RefusedInput, SimulationFailed, shown
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 DEATHS = 10
 """Workers that may die while they run one shard, before it is taken for what kills them."""
@@ -163,6 +163,21 @@ def started(place: Place, imports: Sequence[str]) -> Iterator[Place]:
 
 
 @contextmanager
+def _closed(cluster: "LocalCluster") -> Iterator["LocalCluster"]:
+    """The cluster, which ends with the block."""
+    from distributed import Status
+
+    try:
+        yield cluster
+    finally:
+        try:
+            cluster.close()
+        except AssertionError:  # dask's: it was about to start a process in the place of one that died
+            cluster.status = Status.failed  # else it would wait for itself
+            cluster.close()
+
+
+@contextmanager
 def connected(place: Place, imports: Sequence[str] = ()) -> Iterator[Workers]:
     """The workers there; those that were started for it end with it.
 
@@ -192,16 +207,17 @@ def connected(place: Place, imports: Sequence[str] = ()) -> Iterator[Workers]:
     with dask.config.set(ours):
         match place:
             case Local(workers):
+                local = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    memory_limit=0,  # a worker near a limit would stop without a word
+                    dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": ":0"},  # its HTTP server: any free port
+                    silence_logs=logging.CRITICAL,
+                    preload=list(imports),
+                )
                 with (
-                    LocalCluster(
-                        n_workers=workers,
-                        threads_per_worker=1,
-                        memory_limit=0,  # a worker near a limit would stop without a word
-                        dashboard_address=None,
-                        scheduler_kwargs={"dashboard_address": ":0"},  # its HTTP server: any free port
-                        silence_logs=logging.CRITICAL,
-                        preload=list(imports),
-                    ) as cluster,
+                    _closed(local) as cluster,
                     closing(Client(cluster, set_as_default=False)) as client,  # the thread that ends it may be another
                 ):
                     yield Workers(client)

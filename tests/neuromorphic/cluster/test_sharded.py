@@ -214,6 +214,24 @@ def test_processes_that_start_ahead_have_what_they_need_and_end_with_the_block()
     assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow
+def test_what_dask_fails_to_close_is_closed_again(monkeypatch):
+    from distributed import LocalCluster, Status
+
+    really, called = LocalCluster.close, []
+
+    def close(cluster, timeout=None):
+        called.append(cluster.status)
+        if len(called) == 1:
+            cluster.status = Status.closing
+            raise AssertionError("can only join a started process")
+        return really(cluster, timeout)
+
+    monkeypatch.setattr(LocalCluster, "close", close)
+    check(ran(Sharing(Local(1), None)))
+    assert called[0] == Status.running and called[1] == Status.failed
+
+
 def test_a_scheduler_elsewhere_is_not_asked_ahead():
     with Sharing(Scheduler("tcp://127.0.0.1:1"), None).started() as sharing:
         assert sharing.place == Scheduler("tcp://127.0.0.1:1")
