@@ -229,7 +229,7 @@ def test_what_dask_fails_to_close_is_closed_again(monkeypatch):
 
     monkeypatch.setattr(LocalCluster, "close", close)
     check(ran(Sharing(Local(1), None)))
-    assert called[0] == Status.running and called[1] == Status.failed
+    assert called[:2] == [Status.running, Status.failed]
 
 
 def test_a_scheduler_elsewhere_is_not_asked_ahead():
