@@ -3,8 +3,7 @@
 PyTorch runs the encoder, and ONNX Runtime the file that we export of it, at several batches and numbers of threads; the
 fastest of each counts, by the clock and by processor time apart.  The fast executor runs as `--backend fast` does, in
 floats and in integers, and so with all spikes, packed, some images after the other; besides, by numpy's kernels alone.
-Each has a process of its own, with as many threads as it is to take: in one process, threads of the one that ran before
-wait for work on the core that the next one needs, and both libraries took half as long again.  Every round times all of
+Each has a process of its own (`contenders`).  Every round times all of
 them one after the other, so that whatever else the machine does weighs on all; the table holds medians.
 
 The floor is what the encoder's dense products take at the rate of numpy's matrix product on one core.
@@ -16,55 +15,32 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from functools import partial
 from statistics import median
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
 import export
 import neuromorphic
+from benchmarks.contenders import BATCHES, Contender, Run, Shown, pytorch
 from benchmarks.onnx_runtime import session
-from benchmarks.random_checkpoint import find_encoder
 from export.onnx.model import build
 from neuromorphic.execution import fast
 from neuromorphic.files import write_json
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.ops import Weighted
-from spikeclip.checkpoint import Checkpoint
 from spikeclip.console import console, refusals, results
 from spikeclip.options import JsonOption
-
-BATCHES = (1, 4, 16, 64)
-"""Images at a time that PyTorch and ONNX Runtime are tried with."""
 
 BARS = {"integers": 3.0, "floats": 1.5}
 """So many times as fast as the better of the two the executor has to be."""
 
 CALIBRATED = 32
 """Images that the integers are quantised on."""
-
-Run = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The encoder and the images that all are timed on: a checkpoint, a SPEC of images, and their number."""
-
-    checkpoint: str
-    images: str
-    number: int
-
-    def load(self) -> tuple[Checkpoint, NDArray[np.uint8]]:
-        """The encoder, and images uint8 `[N, S, S, C]`: where there are fewer, again from the first one on."""
-        loaded, images = find_encoder(self.checkpoint, False, self.images, self.number)
-        return loaded, images[np.arange(self.number) % len(images)]
 
 
 def ours(shown: Shown, _threads: int) -> dict[str, Run]:
@@ -96,20 +72,6 @@ def _by_numpy(graph: neuromorphic.Graph, frames: NDArray[np.float32]) -> None:
         fast.COMPILES = compiles
 
 
-def pytorch(shown: Shown, threads: int) -> dict[str, Run]:
-    """The same of PyTorch, by batches."""
-    loaded, images = shown.load()
-    pixels = torch.from_numpy(loaded.preprocessing(images))
-    torch.set_num_threads(threads)
-
-    def run(size: int) -> None:
-        with torch.no_grad():
-            for batch in pixels.split(size):
-                loaded.model(batch)
-
-    return {f"PyTorch, {size} at a time, {threads} threads": lambda size=size: run(size) for size in BATCHES}  # type: ignore[misc]
-
-
 def onnx_runtime(shown: Shown, threads: int) -> dict[str, Run]:
     """The same of ONNX Runtime."""
     loaded, images = shown.load()
@@ -119,54 +81,7 @@ def onnx_runtime(shown: Shown, threads: int) -> dict[str, Run]:
         for i in range(0, len(images), size):
             runtime.run(None, {"images": images[i : i + size]})
 
-    return {f"ONNX Runtime, {size} at a time, {threads} threads": lambda size=size: run(size) for size in BATCHES}  # type: ignore[misc]
-
-
-class Contender:
-    """A process that runs what it is told to, and then waits without taking a core.
-
-    Args:
-        make: what it can run, of `shown` and a number of threads.
-        shown: the encoder and the images.
-        threads: that its libraries may take from their start.
-    """
-
-    def __init__(self, make: Callable[[Shown, int], dict[str, Run]], shown: Shown, threads: int) -> None:
-        context = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, make, shown, threads), daemon=True)
-        before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        self.process.start()
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-        theirs.close()
-        self.names: list[str] = self.pipe.recv()
-
-    def timed(self, name: str) -> tuple[float, float]:
-        """Seconds by the clock and of the processor that one run takes."""
-        self.pipe.send(name)
-        found: tuple[float, float] = self.pipe.recv()
-        return found
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.join()
-
-
-def _serve(pipe: Connection, make: Callable[[Shown, int], dict[str, Run]], shown: Shown, threads: int) -> None:
-    runs = make(shown, threads)
-    pipe.send(list(runs))
-    while True:
-        run = runs[pipe.recv()]
-        clock, processor = time.perf_counter(), time.process_time()
-        run()
-        pipe.send((time.perf_counter() - clock, time.process_time() - processor))
+    return {f"ONNX Runtime, {size} at a time, {threads} threads": partial(run, size) for size in BATCHES}
 
 
 def floor(shown: Shown) -> float:
