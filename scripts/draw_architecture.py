@@ -5,19 +5,17 @@ python scripts/draw_architecture.py
 
 from pathlib import Path
 
-from draw_pipeline import BLUE, GREEN, ORANGE, PURPLE, Box, arrow, picture
+from draw_pipeline import BLUE, GREEN, INK, ORANGE, PURPLE, Box, arrow, picture
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "architecture.svg"
 WIDTH, HEIGHT = 1200, 860
 
-SPIKECLIP = Box(
-    30, 30, 220, 120, BLUE, "spikeclip", ("the model: encoder, training,", "data, labels, checkpoints", "torch")
-)
+SPIKECLIP = Box(30, 30, 220, 120, BLUE, "spikeclip", ("the model: encoder,", "training, data, labels", "torch"))
 EXPORT = Box(30, 220, 220, 120, ORANGE, "export", ("checkpoint or module", "to NIR and ONNX", "torch"))
-ENERGY = Box(950, 30, 220, 120, PURPLE, "energy", ("operations counted, priced,", "reported", "no torch"))
+ENERGY = Box(950, 30, 220, 120, PURPLE, "energy", ("operations, counted", "and priced", "no torch"))
 
 ROOMS = (
-    Box(330, 40, 260, 85, GREEN, "runs", ("what commands run, and on what;", "its sentences and its page")),
+    Box(330, 40, 260, 85, GREEN, "runs", ("what commands run and", "what they say of it")),
     Box(330, 145, 535, 65, GREEN, "targets", ("who runs a graph; a verdict for each",)),
     Box(330, 230, 535, 65, GREEN, "deploy", ("a folder that Lava runs by itself; lava-dl's .net",)),
     Box(330, 315, 165, 70, GREEN, "lava", ("processes, network",)),
@@ -40,7 +38,7 @@ def drawing() -> str:
     frame = (
         f'<rect x="300" y="15" width="595" height="825" rx="14" fill="none" stroke="{GREEN}" stroke-dasharray="6 5"/>'
         f'<text x="745" y="65" class="title" fill="{GREEN}">neuromorphic</text>'
-        '<text x="745" y="88" class="line">no torch; a room imports those below</text>'
+        f'<text x="745" y="88" class="line" fill="{INK}">no torch; rooms import those below</text>'
     )
     arrows = (
         arrow([(140, 220), (140, 153)], "", (0, 0)),

@@ -9,7 +9,14 @@ from xml.sax.saxutils import escape
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "pipeline.svg"
 WIDTH, HEIGHT = 1200, 400
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#2f6fb0", "#c8641b", "#2e8b57", "#7a4fa3", "#5c6670"
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#2f6fb0", "#b85a14", "#257a4b", "#7a4fa3", "#5c6670"
+BOX, PAPER, INK = "#ffffff", "#fbfbfc", "#222222"
+
+DARK = {
+    BLUE: "#7ab8f5", ORANGE: "#f0a267", GREEN: "#6cc997", PURPLE: "#c3a0ea", GREY: "#9aa4ae",
+    BOX: "#1c2128", PAPER: "#14181d", INK: "#e6e9ec",
+}  # fmt: skip
+"""What takes the place of each colour where the reader's theme is dark."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,13 @@ class Box:
         middle = self.x + self.width / 2
         parts = [
             f'<rect x="{self.x}" y="{self.y}" width="{self.width}" height="{self.height}" rx="10" '
-            f'fill="white" stroke="{self.colour}" stroke-width="2.5"/>',
+            f'fill="{BOX}" stroke="{self.colour}" stroke-width="2.5"/>',
             f'<text x="{middle}" y="{self.y + 27}" class="title" fill="{self.colour}">{escape(self.title)}</text>',
         ]
         for i, line in enumerate(self.lines):
-            parts.append(f'<text x="{middle}" y="{self.y + 50 + 19 * i}" class="line">{escape(line)}</text>')
+            parts.append(
+                f'<text x="{middle}" y="{self.y + 50 + 19 * i}" class="line" fill="{INK}">{escape(line)}</text>'
+            )
         return "\n".join(parts)
 
 
@@ -41,16 +50,18 @@ def arrow(points: list[tuple[int, int]], label: str, label_at: tuple[int, int]) 
     """A line through `points` with a head at its end, and a command's name beside it."""
     path = " ".join(f"{x},{y}" for x, y in points)
     line = f'<polyline points="{path}" fill="none" stroke="{GREY}" stroke-width="2" marker-end="url(#head)"/>'
-    return f'{line}\n<text x="{label_at[0]}" y="{label_at[1]}" class="command">{escape(label)}</text>'
+    return f'{line}\n<text x="{label_at[0]}" y="{label_at[1]}" class="command" fill="{INK}">{escape(label)}</text>'
 
 
 def picture(size: tuple[int, int], words: str, parts: tuple[str, ...]) -> str:
     """An SVG document of that size; `words` are what a screen reader says."""
     width, height = size
+    dark = "".join(f'[fill="{a}"]{{fill:{b}}}[stroke="{a}"]{{stroke:{b}}}' for a, b in DARK.items())
     style = (
         "text{font-family:Helvetica,Arial,sans-serif;text-anchor:middle}"
-        ".title{font-size:19px;font-weight:bold}.line{font-size:14.5px;fill:#222}"
-        ".command{font-family:Menlo,Consolas,monospace;font-size:13px;fill:#222}"
+        ".title{font-size:19px;font-weight:bold}.line{font-size:14.5px}"
+        ".command{font-family:Menlo,Consolas,monospace;font-size:13px}"
+        f"@media(prefers-color-scheme:dark){{{dark}}}"
     )
     return "\n".join(
         (
@@ -59,7 +70,7 @@ def picture(size: tuple[int, int], words: str, parts: tuple[str, ...]) -> str:
             f"<style>{style}</style>",
             f'<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto">'
             f'<path d="M0,0 L10,5 L0,10 z" fill="{GREY}"/></marker></defs>',
-            f'<rect width="{width}" height="{height}" fill="#fbfbfc"/>',
+            f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
             *parts,
             "</svg>\n",
         )
@@ -70,8 +81,8 @@ def drawing() -> str:
     """The picture as one SVG document."""
     boxes = (
         Box(
-            20, 130, 190, 140, BLUE, "checkpoint",
-            ("spiking transformer", "PyTorch, SpikingJelly", "images → CLIP space", "T = 4 time steps"),
+            20, 130, 190, 140, BLUE, "trained network",
+            ("SpikeCLIP's encoder, or", "a module of your own:", "PyTorch, SpikingJelly,", "snnTorch, Norse"),
         ),
         Box(
             362, 130, 210, 140, ORANGE, "model.nir",
@@ -79,15 +90,15 @@ def drawing() -> str:
         ),
         Box(
             735, 130, 175, 140, GREEN, "Lava",
-            ("Loihi's timing", "one step per synapse", "delays, phased resets", "images back to back"),
+            ("Loihi's timing", "one step per synapse", "floats, or the chip's", "integers on its cores"),
         ),
         Box(
             975, 40, 205, 110, GREEN, "parity",
-            ("every spike, neuron, step", "0 mismatches, or the", "first one by name"),
+            ("every spike compared:", "0 mismatches, or the", "first one by name"),
         ),
         Box(
             975, 250, 205, 110, PURPLE, "operations",
-            ("SOPs by true fan-out", "against the ANN's MACs", "per layer, as integers"),
+            ("SOPs by true fan-out", "beside the ANN's MACs", "per layer, as integers"),
         ),
     )  # fmt: skip
     arrows = (
@@ -99,8 +110,8 @@ def drawing() -> str:
         arrow([(910, 220), (938, 220), (938, 285), (969, 285)], "trace", (962, 224)),
     )
     words = (
-        "From a checkpoint by spikeclip-export to a NIR graph, by spikeclip-simulate to Lava and a parity report, by "
-        "spikeclip-energy to operation counts"
+        "From a trained network by spikeclip-export to a NIR graph, by spikeclip-simulate to Lava and a parity report, "
+        "by spikeclip-energy to operation counts"
     )
     return picture((WIDTH, HEIGHT), words, (*arrows, *(box.svg() for box in boxes)))
 

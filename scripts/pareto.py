@@ -179,7 +179,7 @@ def _draw_panel(axes: Any, panel: Panel, points: list[Point]) -> None:
         axes.set_xlim(0, 1.3 * max([1, *costs]))
         axes.axvline(1, color=GREY, lw=0.8, ls=":")
     else:
-        axes.set_xlim(min(costs) / 1.5, max(costs) * 2.2)
+        axes.set_xlim(min(costs) / 1.5, max(costs) * 4)  # room for the words of the last point
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}")
