@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuromorphic.analysis.recurrence import components
+from neuromorphic.analysis.recurrence import components, paths_through
 from neuromorphic.errors import RefusedInput, number
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Delay, Int64
@@ -60,23 +60,17 @@ def check_delays(graph: Graph) -> None:
     Raises:
         RefusedInput: spikes that circle through `Delay` nodes alone, never summed by anything, or too many paths.
     """
-    delays = [node.name for node in graph.nodes.values() if isinstance(node.operation, Delay)]
-    read = {name: graph.nodes[name].sources for name in delays}
-    fan_in = {name: tuple(s for s in sources if s in read) for name, sources in read.items()}
-    component = components(fan_in)
-    paths: dict[str, int] = {}
-    row: dict[str, int] = {}
-    for name in sorted(delays, key=component.__getitem__):  # sources first
-        where = f"{graph.source}: node {name!r}"
-        if any(component[s] == component[name] for s in fan_in[name]):
+    read = {node.name: node.sources for node in graph.nodes.values() if isinstance(node.operation, Delay)}
+    component = components({name: [s for s in sources if s in read] for name, sources in read.items()})
+    for name in sorted(read, key=component.__getitem__):  # sources first
+        if any(component[name] == component.get(s) for s in read[name]):
             raise RefusedInput(
-                f"{where} is a Delay on a cycle of nothing but Delay nodes, an echo of spikes; expected a neuron or "
-                "synapses on it"
+                f"{graph.source}: node {name!r} is a Delay on a cycle of nothing but Delay nodes, an echo of spikes; "
+                "expected a neuron or synapses on it"
             )
-        paths[name] = sum(paths.get(s, 1) for s in read[name])
-        row[name] = 1 + max((row[s] for s in fan_in[name]), default=0)
-        if paths[name] > MAX_PATHS or row[name] > MAX_DELAYS:
+    for name, (paths, row) in paths_through(read, read.__contains__).items():
+        if paths > MAX_PATHS or row > MAX_DELAYS:
             raise RefusedInput(
-                f"{where} is reached along {number(paths[name], 'path')} through "
-                f"{number(row[name], 'Delay node')} in a row; expected at most {MAX_PATHS} and {MAX_DELAYS}"
+                f"{graph.source}: node {name!r} is reached along {number(paths, 'path')} through "
+                f"{number(row, 'Delay node')} in a row; expected at most {MAX_PATHS} and {MAX_DELAYS}"
             )

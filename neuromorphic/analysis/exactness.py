@@ -36,9 +36,8 @@ def _wide(graph: Graph) -> frozenset[str]:
     Every term may be 0, so partial sums stay within the bounds of the whole.
     """
     sums = graded_intervals(graph)
-    large = {name for name, x in sums.items() if max(-x.low.min(), x.high.max()) >= 2**SINGLE} | fractions(graph)
-    readers = {name: [reader.name for reader in graph.readers(name)] for name in graph.nodes}
-    return frozenset(name for name in graph.nodes if name in large or not large.isdisjoint(readers[name]))
+    large = {name for name, x in sums.items() if x.bound >= 2**SINGLE} | fractions(graph)
+    return frozenset(name for name in graph.nodes if name in large or not large.isdisjoint(graph.edges_from[name]))
 
 
 def doubles_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> frozenset[str]:

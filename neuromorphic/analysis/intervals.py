@@ -17,7 +17,7 @@ from neuromorphic.analysis.facts import fact, wiring_fact
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Interval, Membranes, Shape, Source
-from neuromorphic.ops.widths import GRADED_BITS
+from neuromorphic.ops.widths import GRADED_LEAST, GRADED_MOST
 
 FOREVER = 2**16
 """Time steps that count as any number of them, where sums grow with each; the commands take 4096 at most."""
@@ -66,8 +66,7 @@ def intervals(graph: Graph, frames: tuple[float, float]) -> dict[str, Interval]:
 @fact
 def graded_intervals(graph: Graph) -> dict[str, Interval]:
     """`intervals` of a graph of integers, whose frames are graded spikes of the chip's width."""
-    limit = 2.0 ** (GRADED_BITS - 1)
-    return intervals(graph, (-limit, limit - 1))
+    return intervals(graph, (float(GRADED_LEAST), float(GRADED_MOST)))
 
 
 def _nothing(shape: Shape) -> Interval:
@@ -89,7 +88,7 @@ def fractions(graph: Graph) -> frozenset[str]:
     found = {node.name for node in graph.nodes.values() if isinstance(node.operation, Membranes)}
     waiting = list(found)
     while waiting:
-        behind = {reader.name for reader in graph.readers(waiting.pop())} - found
+        behind = {*graph.edges_from[waiting.pop()]} - found
         found |= behind
         waiting += behind
     return frozenset(found)

@@ -56,6 +56,28 @@ def check_acyclic(fan_in: FanIn, source: str) -> None:
             raise RefusedInput(f"{source}: a cycle through {', '.join(cycle[:4])}; expected a neuron or a Delay on it")
 
 
+def paths_through(fan_in: FanIn, passing: Callable[[str], bool]) -> dict[str, tuple[int, int]]:
+    """By node, the paths that lead to it through nodes that are `passing`, and the most such nodes on one of them.
+
+    A source that isn't passing begins a path.  A passing node counts on its own paths, too.
+
+    Args:
+        fan_in: the sources of every node; the passing ones form no cycle (`check_acyclic`).
+        passing: whether a node only passes on what it reads.
+
+    Returns:
+        (paths, nodes in a row) by name, passing nodes first, in topological order.
+    """
+    inner = {name: tuple(filter(passing, before)) for name, before in fan_in.items() if passing(name)}
+    component = components(inner)
+    found: dict[str, tuple[int, int]] = {}
+    for name in [*sorted(inner, key=component.__getitem__), *(name for name in fan_in if name not in inner)]:
+        before = [found[s] if s in inner else (1, 0) for s in fan_in[name]]
+        paths, rows = sum(paths for paths, _ in before), max((row for _, row in before), default=0)
+        found[name] = (paths, rows + (name in inner))
+    return found
+
+
 def topological(fan_in: FanIn, recurrent: frozenset[Edge], waits: Callable[[str], bool]) -> list[str]:
     """Names with sources first, but those of recurrent edges and of a `Delay` on their cycle.
 

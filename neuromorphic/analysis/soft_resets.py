@@ -8,7 +8,6 @@ is what a subtracting neuron computes, and the only way in which a file of NIR s
 takes a step, this loop of two would be a step too slow.  It needs no synapses: a neuron lowers its own membrane.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,40 +99,34 @@ def in_one(graph: Graph, names: frozenset[str]) -> frozenset[str]:
 
 @fact
 def _loops(graph: Graph) -> tuple[_Loop, ...]:
-    readers: dict[str, list[str]] = {name: [] for name in graph.nodes}
-    for node in graph.nodes.values():
-        for source in node.sources:
-            readers[source].append(node.name)
-    found = (_loop(graph, readers, node) for node in graph.populations if isinstance(node.operation, Threshold))
+    found = (_loop(graph, node) for node in graph.populations if isinstance(node.operation, Threshold))
     return tuple(loop for loop in found if loop is not None)
 
 
-def _loop(graph: Graph, readers: Mapping[str, list[str]], threshold: Node) -> _Loop | None:
+def _loop(graph: Graph, threshold: Node) -> _Loop | None:
     """The loop of a `Threshold`; None where it has none that is one neuron's.
 
     Nothing else may read the nodes that vanish, and no edge of theirs be late beside the `Delay`; neurons above their
     threshold at rest would have no spike to be lowered by in an image's first step.
     """
     membrane = graph.nodes[threshold.sources[0]]
-    alone = len(threshold.sources) == 1 and readers[membrane.name] == [threshold.name]
+    alone = len(threshold.sources) == 1 and graph.edges_from[membrane.name] == (threshold.name,)
     if not alone or len(membrane.sources) == 1 or (membrane.name, threshold.name) in graph.recurrent:
         return None
     operation = membrane.operation
     if not isinstance(operation, Li | Integrator) or (threshold.of(Threshold).threshold < operation.start).any():
         return None
-    closed = (_closed_by(graph, readers, threshold, membrane, graph.nodes[name]) for name in membrane.sources)
+    closed = (_closed_by(graph, threshold, membrane, graph.nodes[name]) for name in membrane.sources)
     return next((loop for loop in closed if loop is not None), None)
 
 
-def _closed_by(
-    graph: Graph, readers: Mapping[str, list[str]], threshold: Node, membrane: Node, last: Node
-) -> _Loop | None:
+def _closed_by(graph: Graph, threshold: Node, membrane: Node, last: Node) -> _Loop | None:
     """The loop that `last` closes, one of what the membranes read; None if it closes none."""
     first = graph.nodes[last.sources[0]] if last.sources else last
     scale, delay = (last, first) if isinstance(last.operation, Scale) else (first, last)
     if not isinstance(scale.operation, Scale) or not isinstance(delay.operation, Delay):
         return None
     linked = first.sources == (threshold.name,) and last.sources == (first.name,)
-    private = readers[first.name] == [last.name] and readers[last.name] == [membrane.name]
+    private = graph.edges_from[first.name] == (last.name,) and graph.edges_from[last.name] == (membrane.name,)
     in_time = (threshold.name, first.name) not in graph.recurrent and bool((delay.operation.steps == 1).all())
     return _Loop(threshold, membrane, scale, delay, last) if linked and private and in_time else None

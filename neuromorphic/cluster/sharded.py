@@ -16,13 +16,12 @@ from typing import Any, TypeVar
 from neuromorphic.cluster import places
 from neuromorphic.cluster.finished import Finished, always
 from neuromorphic.cluster.places import Place, connected, parse
+from neuromorphic.cluster.ranges import Progress, silent
 from neuromorphic.cluster.versions import versions
 from neuromorphic.errors import SimulationFailed, number
 
 D = TypeVar("D")
 R = TypeVar("R")
-
-Progress = Callable[[int, int], None]
 
 LOOKS = 20
 """Looks for new workers to send shards to, in the time after which it is said that there are none."""
@@ -61,10 +60,6 @@ class Sharing:
         return Sharing(self.place, None if self.resume is None else self.resume / name)
 
 
-def _silent(done: int, total: int) -> None:
-    """Tell nobody."""
-
-
 def sharded(
     task: Callable[[D, Progress], R],
     given: Callable[[int, slice], D],
@@ -73,7 +68,7 @@ def sharded(
     run: Callable[[], Mapping[str, Any]] = dict,
     classes: Sequence[type] = (),
     stands: Callable[[int, R], bool] = always,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> list[R]:
     """The results of `task` on every shard, in their order.
 

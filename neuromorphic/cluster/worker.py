@@ -9,6 +9,7 @@ from uuid import uuid4
 import cloudpickle
 from distributed import Client, WorkerPlugin, get_worker
 
+from neuromorphic.cluster.ranges import Progress
 from neuromorphic.cluster.versions import differing
 from neuromorphic.errors import RefusedInput
 
@@ -21,9 +22,9 @@ class Task(WorkerPlugin):
         self.packed = packed
 
     @cached_property
-    def unpacked(self) -> Callable[[Any, Callable[[int, int], None]], Any]:
+    def unpacked(self) -> Callable[[Any, Progress], Any]:
         """The task, made ready once: what it finds out about its graph serves the shards after the first."""
-        found: Callable[[Any, Callable[[int, int], None]], Any] = cloudpickle.loads(self.packed)
+        found: Callable[[Any, Progress], Any] = cloudpickle.loads(self.packed)
         return found
 
 

@@ -26,7 +26,6 @@ from neuromorphic.reading.netx.layers import (
     Dense,
     Flatten,
     Input,
-    Ints,
     Layer,
     Neuron,
 )
@@ -167,7 +166,7 @@ class _Writer:
         weight, bias = self._weights(node, conv.weight), self._bias(link, shape)
         return [Conv(weight, bias, neuron, shape, conv.stride, conv.padding, conv.dilation, conv.groups)]
 
-    def _recurrent(self, link: _Link) -> Ints | None:
+    def _recurrent(self, link: _Link) -> ops.Int64 | None:
         if link.recurrent is None:
             return None
         if isinstance(link.recurrent.operation, ops.Affine) and len(link.recurrent.shape) == 1:
@@ -193,7 +192,7 @@ class _Writer:
         current, decay = (int(each[0]) for each in decays)
         return Neuron(current, decay, int(lif.threshold.flat[0]))
 
-    def _bias(self, link: _Link, shape: ops.Shape) -> Ints:
+    def _bias(self, link: _Link, shape: ops.Shape) -> ops.Int64:
         """Biases in 64 units of v."""
         lif = None if link.population is None else link.population.operation
         if not isinstance(lif, ops.LoihiLif):
@@ -211,7 +210,7 @@ class _Writer:
             )
         return whole.reshape(shape)
 
-    def _weights(self, node: Node, weight: NDArray[np.float32]) -> Ints:
+    def _weights(self, node: Node, weight: NDArray[np.float32]) -> ops.Int64:
         """Weights as they are: lava-dl finds their exponent by itself."""
         if weight.min() < LEAST_WEIGHT or weight.max() > MOST_WEIGHT:
             self.reasons.append(
@@ -222,7 +221,7 @@ class _Writer:
             self.reasons.append(f"{node.name} has weights of zero only, which lava-dl's reader divides by")
         return weight.astype(np.int64)
 
-    def _delay(self, node: Node, shape: tuple[int, ...], *, behind: bool) -> Ints:
+    def _delay(self, node: Node, shape: tuple[int, ...], *, behind: bool) -> ops.Int64:
         """Steps of every synapse, from those of what enters or leaves them all."""
         steps = node.operation.steps if isinstance(node.operation, ops.Delay) else np.zeros(1, np.int64)
         if steps.max() > MOST_DELAY:
@@ -270,7 +269,7 @@ def _write(group: h5py.Group, layer: Layer) -> None:
             group[f"neuron/{key}"] = value
 
 
-def _map_bias(bias: Ints) -> Ints:
+def _map_bias(bias: ops.Int64) -> ops.Int64:
     """`[C]` where all neurons of a channel share theirs, else `[W, H, C]`."""
     shared = bias[:, 0, 0]
     return shared if (bias == shared[:, None, None]).all() else bias.transpose(2, 1, 0)

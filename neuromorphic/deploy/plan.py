@@ -22,6 +22,7 @@ from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.inputs import several_ends
+from neuromorphic.lava.convolution import conv_weight, conv_windows
 from neuromorphic.loihi2.certificate import PopulationProof, certify
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.matrices import matrix
@@ -33,7 +34,6 @@ FRAMES = "frames"
 MOST_WAIT = 2**DELAY_BITS - 1
 """Steps that synapses with delays wait besides their own."""
 
-Ints = NDArray[np.int32]
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -263,7 +263,11 @@ class _Planner:
         wait = path.wait
         if wait > MOST_WAIT and source != FRAMES:
             source, wait = self._relay(path.source, wait - MOST_WAIT, relays), MOST_WAIT
-        weights = identity(prod(path.source.shape), format="csr") if node is None else _matrix(node)
+        weights = (
+            identity(prod(path.source.shape), format="csr")
+            if node is None
+            else matrix(node.shapes, node.of(ops.Linear))
+        )
         fan_out = np.diff(weights.tocsc().indptr).astype(np.int64)
         weights = csr_matrix(weights[order(population.shape)][:, order(path.source.shape)])
         weights.sort_indices()
@@ -310,21 +314,8 @@ def _forgets(lif: ops.LoihiLif, proof: PopulationProof) -> bool:
 
 
 def _kernel(label: str, conv: ops.Conv2d) -> tuple[Arrays, dict[str, Any]]:
-    """A true convolution: Lava flips kernels, which are cross-correlations here."""
-    kernel = conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
-    settings = {key: tuple(getattr(conv, key)[::-1]) for key in ("stride", "padding", "dilation")}
-    return {f"{label}.weight": np.ascontiguousarray(kernel, np.int32)}, settings
-
-
-def _matrix(node: Node) -> csr_matrix:
-    """A node's synapses, `[outputs, inputs]`, both flat."""
-    match node.operation:
-        case ops.Affine() | ops.Scale() | ops.Conv2d() as weighted:
-            return matrix(node.shapes, weighted)
-        case ops.Fixed() as fixed:
-            return matrix(node.shapes, fixed.synapses(node.shapes))
-        case other:
-            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+    """The arrays and the settings of the process `Conv`."""
+    return {f"{label}.weight": np.ascontiguousarray(conv_weight(conv), np.int32)}, {**conv_windows(conv)}
 
 
 def host(graph: Graph) -> tuple[dict[str, csr_matrix] | None, NDArray[np.float64]]:
@@ -342,10 +333,10 @@ def host(graph: Graph) -> tuple[dict[str, csr_matrix] | None, NDArray[np.float64
             case ops.ChipPopulation():
                 behind = csr_matrix(rows[:, order(node.shape)])
                 found[name] = found[name] + behind if name in found else behind
-            case ops.Affine() | ops.Scale() | ops.Conv2d():
-                waiting += [(s, rows @ _matrix(node)) for s in node.sources]
+            case ops.Affine() | ops.Scale() | ops.Conv2d() as weighted:
+                waiting += [(s, rows @ matrix(node.shapes, weighted)) for s in node.sources]
             case ops.Fixed() as fixed:
-                waiting += [(s, rows @ _matrix(node) / fixed.divisor) for s in node.sources]
+                waiting += [(s, rows @ matrix(node.shapes, fixed) / fixed.divisor) for s in node.sources]
             case ops.Source() | ops.Sink() | ops.Delay() | ops.Nonlinear() | ops.Neurons():
                 return None, constant
             case unknown:

@@ -5,6 +5,7 @@ from functools import wraps
 from math import prod
 from typing import ParamSpec
 
+from neuromorphic.cluster.ranges import Progress
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 
@@ -23,7 +24,7 @@ def fitting(graph: Graph, time_steps: int) -> int:
     return min(max(1, ROOM // max(1, neurons * time_steps)), MOST)
 
 
-def told(parts: Iterator[Trace], images: int, progress: Callable[[int, int], None]) -> Iterator[Trace]:
+def told(parts: Iterator[Trace], images: int, progress: Progress) -> Iterator[Trace]:
     """`parts`, while `progress` is told (images done, images in all)."""
     done = 0
     progress(done, images)

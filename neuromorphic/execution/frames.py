@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import Given, of_inputs, side_by_side
-from neuromorphic.ops.widths import GRADED_BITS
+from neuromorphic.ops.widths import GRADED_BITS, GRADED_LEAST, GRADED_MOST
 
 
 def per_step(graph: Graph, given: Given, time_steps: int | None = None) -> NDArray[np.float32]:
@@ -59,11 +59,10 @@ def steps_of(graph: Graph, stated: int | None = None) -> int:
 
 
 def _check_graded(frames: NDArray[np.float32], source: str) -> None:
-    limit = 2 ** (GRADED_BITS - 1)
-    odd = (frames != np.rint(frames)) | (frames < -limit) | (frames >= limit)
+    odd = (frames != np.rint(frames)) | (frames < GRADED_LEAST) | (frames > GRADED_MOST)
     if odd.any():
         raise RefusedInput(
-            f"frames hold {frames[odd].flat[0]:g}; {source} reads integers from {-limit} to {limit - 1} "
+            f"frames hold {frames[odd].flat[0]:g}; {source} reads integers from {GRADED_LEAST} to {GRADED_MOST} "
             f"({GRADED_BITS} bits)"
         )
 

@@ -5,13 +5,13 @@ latency here: what a frame causes, it causes in its own step, but for what passe
 image starts from rest, with nothing under way.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import assert_never
 
 import numpy as np
 
 from neuromorphic.analysis.fingerprint import lineage
-from neuromorphic.cluster.ranges import batches
+from neuromorphic.cluster.ranges import Progress, batches, silent
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.batches import fitting, joined, told
 from neuromorphic.execution.frames import per_step, read_at
@@ -99,7 +99,7 @@ def traces(
     frames: Given,
     time_steps: int | None = None,
     batch: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Iterator[Trace]:
     """The same trace as of `run` in parts, some images each, with memory for one of them only.
 

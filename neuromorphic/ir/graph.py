@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from neuromorphic.ir.metadata import GraphMetadata
@@ -135,9 +136,18 @@ class Graph(Shown):
         own = operation.lag if isinstance(operation, Delay) else 0
         return own + int((source, reader) in self.recurrent)
 
+    @cached_property
+    def edges_from(self) -> Mapping[str, tuple[str, ...]]:
+        """By node, the names of the nodes that read it: one for each edge, in topological order."""
+        found: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for node in self.nodes.values():
+            for source in node.sources:
+                found[source].append(node.name)
+        return {name: tuple(read) for name, read in found.items()}
+
     def readers(self, name: str) -> tuple[Node, ...]:
         """The nodes that have `name` among their sources."""
-        return tuple(node for node in self.nodes.values() if name in node.sources)
+        return tuple(self.nodes[reader] for reader in dict.fromkeys(self.edges_from[name]))
 
     def before(self, names: Iterable[str], passes: Callable[[Node], bool]) -> frozenset[str]:
         """The nodes that lead to `names`: their sources, and those of each that `passes`, and so on."""

@@ -75,14 +75,11 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
 
 
 def _heads(graph: Graph) -> tuple[str, ...]:
-    readers: dict[str, list[str]] = {name: [] for name in graph.nodes}
-    for node in graph.nodes.values():
-        for source in node.sources:
-            readers[source].append(node.name)
+    """Names of the nodes whose output leaves a layer, in topological order."""
     names = []
     for node in graph.nodes.values():
-        read = readers[node.name]
-        shared = len(read) > 1 or bool({*graph.outputs} & {*read})
+        readers = graph.edges_from[node.name]
+        shared = len(readers) > 1 or not {*graph.outputs}.isdisjoint(readers)
         held = node.neurons or isinstance(node.operation, Delay)
         if held or (shared and not isinstance(node.operation, Source)):
             names.append(node.name)

@@ -1,12 +1,13 @@
 """A graph simulated in Lava: in a child process, step by step as on the chip, every spike recorded."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.analysis.soft_resets import in_one, with_soft_resets
+from neuromorphic.cluster.ranges import Progress, silent
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.execution.batches import fitting, joined
 from neuromorphic.execution.fast import compiles
@@ -38,7 +39,7 @@ def traces(
     models: Models = "fused",
     timeout: float | None = None,
     silence: float = SILENCE,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Iterator[Trace]:
     """Run `graph` in Lava on `frames`, each presented for T steps, images back to back, and read what it did in parts.
 
@@ -82,9 +83,8 @@ def traces(
     depth = schedule(chip).depth
 
     def on_line(line: str) -> None:
-        if progress is not None:
-            done = max(0, int(line.split()[0]) - depth) // steps * batch
-            progress(min(done, images), images)
+        done = max(0, int(line.split()[0]) - depth) // steps * batch
+        progress(min(done, images), images)
 
     with kept() as place:
         folder = place.folder

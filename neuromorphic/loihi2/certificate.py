@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
 import neuromorphic.ops as ops
 from neuromorphic.analysis.intervals import fractions, graded_intervals
@@ -42,6 +41,7 @@ from neuromorphic.ops.widths import (
     THRESHOLD_BITS,
     WEIGHT_BITS,
     WEIGHT_EXPONENT,
+    shift,
 )
 
 
@@ -125,14 +125,10 @@ def certify(graph: Graph) -> WidthCertificate:
             populations[node.name] = proof = _prove(node.operation, read[node.name], steps)
             limits[node.name] = DOUBLE if proof.wrapping else SINGLE
         else:
-            sums = [_bound(read[name]) for name in (node.name, *(reader.name for reader in graph.readers(node.name)))]
+            # Intervals of sums hold 0, so that they bound partial sums too.
+            sums = [read[name].bound for name in (node.name, *graph.edges_from[node.name])]
             limits[node.name] = SINGLE if max(sums) <= 2**SINGLE and node.name not in broken else DOUBLE
     return WidthCertificate(populations, limits, steps)
-
-
-def _bound(x: ops.Interval) -> float:
-    """The largest magnitude of a sum and of its parts: intervals of sums hold 0, and so those of their parts."""
-    return float(max(x.high.max(), -x.low.min()))
 
 
 def _prove(lif: ops.LoihiLif, x: ops.Interval, steps: int | None) -> PopulationProof:
@@ -157,7 +153,7 @@ def _prove(lif: ops.LoihiLif, x: ops.Interval, steps: int | None) -> PopulationP
     )
 
 
-def _least_membrane(lif: ops.LoihiLif, low: NDArray[np.float64], steps: int | None) -> NDArray[np.float64]:
+def _least_membrane(lif: ops.LoihiLif, low: ops.Float64, steps: int | None) -> ops.Float64:
     """What v can't fall below from 0, or 0, if 64 (x + drive) is at least `low`; of any number of steps if None."""
     if not lif.filters_current or steps is None:
         kept, _ = growth(lif.decay, lif.current_decay, steps)
@@ -177,8 +173,8 @@ def _least_membrane(lif: ops.LoihiLif, low: NDArray[np.float64], steps: int | No
 
 
 def _lowered(
-    lif: ops.LoihiLif, low: NDArray[np.float64], high: NDArray[np.float64], steps: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    lif: ops.LoihiLif, low: ops.Float64, high: ops.Float64, steps: int | None
+) -> tuple[ops.Float64, ops.Float64]:
     """What v of neurons that subtract can't fall below and not exceed from 0, if 64 (x + drive) is in [low, high]."""
     threshold, lowering = (2.0**ALIGNMENT * np.asarray(each) for each in (lif.threshold, lif.lowering))
     floor = np.minimum(threshold - lowering, 0)
@@ -253,18 +249,11 @@ def _most_remembering(lif: ops.LoihiLif) -> int:
     return int((filtering if filtering.size else decay).max())
 
 
-def _check_weights(name: str, what: str, weight: NDArray[np.number[Any]], largest_exponent: int) -> None:
-    """Every output channel's weights are integers of 8 bits, shifted left by no more than its synapses hold."""
-    rows = weight.reshape(len(weight), -1).astype(np.float64)
-    fits = np.zeros(len(rows), np.bool_)
-    for exponent in range(largest_exponent + 1):
-        whole = rows / 2**exponent
-        inside = (whole >= -(2 ** (WEIGHT_BITS - 1))) & (whole < 2 ** (WEIGHT_BITS - 1)) & (whole == np.round(whole))
-        fits |= inside.all(1)
-    if not fits.all():
-        channel = int(np.argmin(fits))
-        value = rows[channel][np.abs(rows[channel]).argmax()]
-        raise RefusedInput(
-            f"{name}: the {what} of output channel {channel}, up to {value:g}, are no integers of {WEIGHT_BITS} "
-            f"bits shifted by at most {largest_exponent}; raise the unit"
-        )
+def _check_weights(name: str, what: str, weights: ops.Array, largest_exponent: int) -> None:
+    """Refuse an output channel whose weights are not all `2^e q`, q of 8 bits, with one e that its synapses hold."""
+    for channel, row in enumerate(weights.reshape(len(weights), -1).astype(np.float64)):
+        if shift(row, largest_exponent) is None:
+            raise RefusedInput(
+                f"{name}: the {what} of output channel {channel}, up to {row[np.abs(row).argmax()]:g}, are no integers "
+                f"of {WEIGHT_BITS} bits shifted by at most {largest_exponent}; raise the unit"
+            )

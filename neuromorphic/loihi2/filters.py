@@ -60,12 +60,12 @@ def _filtered(graph: Graph) -> Paths:
     while paths:
         inside = {name for population in paths for name in _between(graph, population)}
         allowed = inside | paths.keys()
-        shared = {n for n in inside if any(reader.name not in allowed for reader in graph.readers(n))}
+        shared = {n for n in inside if not allowed.issuperset(graph.edges_from[n])}
         shared |= {
             name
             for filters in paths.values()
             for name in filters
-            if any(reader.name not in allowed | host for reader in graph.readers(name))
+            if not (allowed | host).issuperset(graph.edges_from[name])
         }
         left = {n: f for n, f in paths.items() if shared.isdisjoint(f) and shared.isdisjoint(_between(graph, n))}
         if len(left) == len(paths):

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import assert_never, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 import neuromorphic.ops as ops
 from neuromorphic.analysis.fingerprint import lineage
@@ -24,11 +23,7 @@ from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.populations import STEP, FloatNeurons, population, with_snapped_rest, with_thresholds
 from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.loihi2.supported import check_supported, microcode
-from neuromorphic.ops.widths import GRADED_BITS, WEIGHT_BITS
-
-Floats = NDArray[np.float32]
-
-LEAST, MOST = -(2 ** (WEIGHT_BITS - 1)), 2 ** (WEIGHT_BITS - 1) - 1
+from neuromorphic.ops.widths import GRADED_LEAST, GRADED_MOST, WEIGHT_LEAST, WEIGHT_MOST
 
 
 def integers(graph: Graph, scheme: Scheme) -> Graph:
@@ -100,7 +95,7 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
             assert_never(unknown)
 
 
-def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
+def input_scale(graph: Graph, frames: ops.Float32) -> float:
     """The largest scale with which every pixel level fits 8 bits, signed; without preprocessing, every frame given.
 
     Frames that the largest such power of two makes integers, as spikes are, get that: they stay what they are.  Where
@@ -113,13 +108,12 @@ def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
     high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
     if not high and not low:
         return 1.0
-    limit = 2.0 ** (GRADED_BITS - 1)
-    scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
+    scale = min(GRADED_MOST / high if high else np.inf, -GRADED_LEAST / low if low else np.inf)
     dyadic = 2.0 ** np.floor(np.log2(scale))
     return float(dyadic if graph.metadata.preprocessing is None and not np.fmod(values * dyadic, 1).any() else scale)
 
 
-def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+def graded(graph: Graph, frames: ops.Float32) -> ops.Float32:
     """`clip(round(input_scale x), -128, 127)`: frames as the integers that `graph` reads, float32 of the same shape.
 
     Args:
@@ -131,7 +125,7 @@ def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return frames if scheme is None else scaled(frames, scheme["input_scale"])
 
 
-def ungraded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+def ungraded(graph: Graph, frames: ops.Float32) -> ops.Float32:
     """`x / input_scale`: what `graded` made integers of, exactly where it neither rounded nor clipped, as of spikes.
 
     Args:
@@ -142,19 +136,18 @@ def ungraded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return frames if scheme is None else np.asarray(frames / np.float64(scheme["input_scale"]), np.float32)
 
 
-def beyond(graph: Graph, frames: NDArray[np.float32]) -> int:
+def beyond(graph: Graph, frames: ops.Float32) -> int:
     """How many numbers of `frames` `graded` clips: they are larger than any that the graph was quantised on."""
     scheme = graph.metadata.document.get(KEY)
     if scheme is None:
         return 0
-    limit, whole = 2.0 ** (GRADED_BITS - 1), np.round(frames * scheme["input_scale"])
-    return int(np.count_nonzero((whole < -limit) | (whole >= limit)))
+    rounded = np.round(frames * scheme["input_scale"])
+    return int(np.count_nonzero((rounded < GRADED_LEAST) | (rounded > GRADED_MOST)))
 
 
-def scaled(frames: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+def scaled(frames: ops.Float32, scale: float) -> ops.Float32:
     """`clip(round(scale x), -128, 127)`, float32 of the same shape."""
-    limit = 2.0 ** (GRADED_BITS - 1)
-    return np.asarray(np.clip(np.round(frames * scale), -limit, limit - 1), np.float32)
+    return np.asarray(np.clip(np.round(frames * scale), GRADED_LEAST, GRADED_MOST), np.float32)
 
 
 def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
@@ -246,18 +239,19 @@ def pooled_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
     return input_unit(graph, scheme, node) / divisor
 
 
-def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:
+def weights(values: ops.Float32, name: str, read: float, scheme: Scheme) -> ops.Float32:
     """`2^e clip(round(w λ_in / (λ 2^e)), -128, 127)`, e per output channel: integers, float32 of the same shape."""
     exponents = np.asarray(scheme.exponents[name], np.float64).reshape(-1, *(1 for _ in values.shape[1:]))
     factor = read / (scheme.units[name] * 2.0**exponents)
-    least = LEAST if values.max(initial=0) > 0 else -MOST  # of none but negative weights, Lava's synapses begin at -255
-    return np.asarray(np.clip(np.round(values * factor), least, MOST) * 2.0**exponents, np.float32)
+    # Of negative weights alone, Lava's synapses begin at -255, which is -127 doubled.
+    least = WEIGHT_LEAST if values.max(initial=0) > 0 else -WEIGHT_MOST
+    return np.asarray(np.clip(np.round(values * factor), least, WEIGHT_MOST) * 2.0**exponents, np.float32)
 
 
 def nearest(value: float, largest_exponent: int) -> np.float32:
     """The nearest to `value` > 0 of `2^e q`, q of 8 bits, with the least e from 0 to the largest."""
-    exponent = min(max(0, int(np.ceil(np.log2(value / MOST)))), largest_exponent)
-    return np.float32(min(np.round(value / 2.0**exponent), MOST) * 2.0**exponent)
+    exponent = min(max(0, int(np.ceil(np.log2(value / WEIGHT_MOST)))), largest_exponent)
+    return np.float32(min(np.round(value / 2.0**exponent), WEIGHT_MOST) * 2.0**exponent)
 
 
 def _metadata(graph: Graph, scheme: Scheme, constants: Mapping[str, ops.Float64]) -> GraphMetadata:

@@ -12,19 +12,16 @@ Decays are multiples of 1/4096 on the chip; others go to the nearest.  Neurons o
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.ops import AnyOperation, CubaLif, If, Lif, LoihiLif, SoftIf, SoftLif, Threshold
+from neuromorphic.ops import AnyOperation, CubaLif, Float32, Float64, If, Lif, LoihiLif, SoftIf, SoftLif, Threshold
 from neuromorphic.ops.loihi import UNITY, Decay
 from neuromorphic.ops.widths import ALIGNMENT, THRESHOLD_BITS
-
-Floats = NDArray[np.float64]
 
 FloatNeurons = Lif | If | CubaLif | Threshold | SoftLif | SoftIf
 """Populations of floats that the chip's neurons can be."""
@@ -50,13 +47,13 @@ class Normal:
 
     decay: Decay
     current_decay: Decay
-    gain: Floats
-    threshold: Floats
-    rest: Floats
-    lowering: Floats | None = None
+    gain: Float64
+    threshold: Float64
+    rest: Float64
+    lowering: Float64 | None = None
 
     @property
-    def counts(self) -> tuple[Floats, ...]:
+    def counts(self) -> tuple[Float64, ...]:
         """What the chip's thresholds and lowerings count, as inputs."""
         return (self.threshold / self.gain, *(() if self.lowering is None else (self.lowering,)))
 
@@ -70,11 +67,11 @@ class Normal:
         """All that v and the current of any neuron lose per step, of 4096."""
         return tuple(int(d) for d in np.unique([*np.ravel(self.decay), *np.ravel(self.current_decay)]))
 
-    def bias(self, arriving: Floats) -> Floats:
+    def bias(self, arriving: Float64) -> Float64:
         """What acts at v, as an input, of the biases that arrive and of the leak."""
         return self.rest if self.filters_current else self.rest + arriving
 
-    def drive(self, arriving: Floats) -> Floats:
+    def drive(self, arriving: Float64) -> Float64:
         """What acts at u of the biases that arrive, as an input."""
         return arriving if self.filters_current else np.zeros_like(arriving)
 
@@ -88,7 +85,7 @@ class Normal:
         return float(u.max()), float(v.max())
 
 
-def growth(decay: Decay, current_decay: Decay, steps: int | None) -> tuple[Floats, Floats]:
+def growth(decay: Decay, current_decay: Decay, steps: int | None) -> tuple[Float64, Float64]:
     """`Σ_{n<T} k_u^n` and `Σ_{n<T} Σ_{i+j=n} k_u^i k_v^j`, with `k = 1 - decay / 4096`; for T to infinity if None."""
     kept_u, kept_v = (1 - np.asarray(each) / UNITY for each in (current_decay, decay))
     if steps is None:
@@ -142,7 +139,7 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
     return result
 
 
-def _lowering(name: str, neurons: FloatNeurons, form: Normal) -> Floats | None:
+def _lowering(name: str, neurons: FloatNeurons, form: Normal) -> Float64 | None:
     """What a spike takes off v before the next step decays it, as an input; None where it sets v."""
     if isinstance(neurons, SoftLif | SoftIf):
         if np.any(np.asarray(form.decay) == UNITY):
@@ -157,17 +154,17 @@ def _lowering(name: str, neurons: FloatNeurons, form: Normal) -> Floats | None:
     return lowering
 
 
-def _kept(decay: Decay) -> Floats:
+def _kept(decay: Decay) -> Float64:
     return np.asarray(1 - np.asarray(decay) / UNITY)
 
 
-def _positive(name: str, key: str, values: NDArray[np.float32]) -> Floats:
+def _positive(name: str, key: str, values: Float32) -> Float64:
     if values.min() <= 0:
         raise RefusedInput(f"{name}: {key} is {values.min():g}; expected more than 0")
     return values.astype(np.float64)
 
 
-def _of_4096(decay: NDArray[np.float32]) -> Decay:
+def _of_4096(decay: Float32) -> Decay:
     """The nearest of 1/4096 to 4096/4096 to a population's `dt / tau`; one number where it is the same for all."""
     nearest = np.maximum(1, np.rint(decay.astype(np.float64) * UNITY)).astype(np.int32)
     return nearest if np.ptp(nearest) else int(nearest.flat[0])
@@ -193,7 +190,7 @@ def rounded(graph: Graph) -> Graph:
     return graph.with_operations(changed)
 
 
-def _kept_product(of_4096: Decay, decay: NDArray[np.float32], factor: NDArray[np.float32]) -> tuple[Any, Any]:
+def _kept_product(of_4096: Decay, decay: Float32, factor: Float32) -> tuple[Float32, Float32]:
     """A decay of so many of 4096, and the factor with which `decay · factor` stays what it was: float32."""
     chip = np.broadcast_to(np.asarray(of_4096) / UNITY, decay.shape).astype(decay.dtype)
     return chip, factor if np.array_equal(chip, decay) else (factor * (decay / chip)).astype(np.float32)
@@ -215,7 +212,7 @@ def neurons_of(node: Node) -> FloatNeurons:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no form in the chip's integers")
 
 
-def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Scheme) -> LoihiLif:
+def population(name: str, neurons: FloatNeurons, arriving: Float64, scheme: Scheme) -> LoihiLif:
     """The neuron whose v is `64 (v - v_reset) / (g λ)` of the float's; everything goes to the nearest integers.
 
     Args:
@@ -244,7 +241,7 @@ def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Schem
     )
 
 
-def with_thresholds(neurons: FloatNeurons, counts: Floats, unit: float) -> FloatNeurons:
+def with_thresholds(neurons: FloatNeurons, counts: Float64, unit: float) -> FloatNeurons:
     """`neurons` whose thresholds are `counts` times g λ above their reset, and what loops take back whole times λ."""
     form = normal("", neurons)
     threshold = (counts * form.gain * unit + neurons.start).astype(np.float32)

@@ -28,7 +28,6 @@ from neuromorphic.loihi2.calibrate import Calibration, Spikes, Whole
 from neuromorphic.loihi2.filters import unfiltered
 from neuromorphic.loihi2.folding import folded
 from neuromorphic.loihi2.integers import (
-    MOST,
     dequantised,
     input_scale,
     input_unit,
@@ -47,7 +46,7 @@ from neuromorphic.loihi2.units import Units
 from neuromorphic.loihi2.whole import TOLERANCE, reached, whole_readout
 from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Scale, Weighted
 from neuromorphic.ops.operation import Biased
-from neuromorphic.ops.widths import THRESHOLD_BITS
+from neuromorphic.ops.widths import THRESHOLD_BITS, WEIGHT_MOST
 
 Progress = Callable[[int, int, str], None]
 
@@ -250,7 +249,7 @@ class _Work:
                     unit, exponent = found
                     self.kept.add(node.name)
                 elif node.operation.weights.any():
-                    unit = read * float(np.abs(node.operation.weights).max()) / MOST
+                    unit = read * float(np.abs(node.operation.weights).max()) / WEIGHT_MOST
                 scheme = scheme.adding(exponents={node.name: (exponent,)}, clipping={node.name: (1.0,)})
             self.scheme = scheme.adding(units={node.name: unit})
 

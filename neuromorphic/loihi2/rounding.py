@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.ir.graph import Node
-from neuromorphic.loihi2.integers import LEAST, MOST
-from neuromorphic.ops import Affine, Conv2d
+from neuromorphic.ops import Affine, Conv2d, Float64
+from neuromorphic.ops.widths import WEIGHT_LEAST, WEIGHT_MOST
 
 Rounding = Literal["in turn", "nearest"]
 
@@ -33,9 +33,6 @@ CACHE = 2**18
 
 SEED = 0
 """Of the positions of these windows."""
-
-Values = NDArray[np.float64]
-
 
 Rows = NDArray[Any]
 """What weights meet, float32 `[groups, rows, weights]`, or uint8: spikes stay bytes."""
@@ -58,7 +55,7 @@ def windows(node: Node, maps: NDArray[Any]) -> Rows:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no weights that are rounded in turn")
 
 
-def round_in_turn(weights: Values, rows: Rows) -> Values:
+def round_in_turn(weights: Float64, rows: Rows) -> Float64:
     """Integers `[out, n]` for weights in units of their own steps, given the inputs `[groups, rows, n]` they meet."""
     groups = len(rows)
     result = np.empty_like(weights)
@@ -76,17 +73,17 @@ def round_in_turn(weights: Values, rows: Rows) -> Values:
     return result
 
 
-def _rounded_rows(left: Values, factor: Values) -> Values:
+def _rounded_rows(left: Float64, factor: Float64) -> Float64:
     """Integers for rows of weights in the order in which they are rounded; uses up `left`."""
     whole, passed = np.empty_like(left), np.empty_like(left)
     for i in range(left.shape[1]):
-        whole[:, i] = np.clip(np.round(left[:, i]), LEAST, MOST)
+        whole[:, i] = np.clip(np.round(left[:, i]), WEIGHT_LEAST, WEIGHT_MOST)
         error = (left[:, i : i + 1] - whole[:, i : i + 1]) / factor[i, i]
         left[:, i + 1 :] -= np.multiply(error, factor[i, i + 1 :], out=passed[:, i + 1 :])
     return whole
 
 
-def _second_moments(x: Rows) -> Values:
+def _second_moments(x: Rows) -> Float64:
     """`E[x x']`, float64 `[n, n]`.
 
     Spikes and counts are summed in float32, which holds their sums; other sums would depend on the processor's order
@@ -97,12 +94,12 @@ def _second_moments(x: Rows) -> Values:
     return np.asarray((exact.T @ exact).astype(np.float64) / len(x))
 
 
-def round_to_nearest(weights: Values) -> Values:
+def round_to_nearest(weights: Float64) -> Float64:
     """`clip(round(w), -128, 127)`."""
-    return np.asarray(np.clip(np.round(weights), LEAST, MOST))
+    return np.asarray(np.clip(np.round(weights), WEIGHT_LEAST, WEIGHT_MOST))
 
 
-def mean_change(weights: Values, rows: Rows, rounded: Values, later: Rows) -> Values:
+def mean_change(weights: Float64, rows: Rows, rounded: Float64, later: Rows) -> Float64:
     """`E[W x] - E[Q x']` per output channel: what a bias has to make up for.
 
     Args:

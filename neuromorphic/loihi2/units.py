@@ -9,26 +9,28 @@ how weights round.
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.analysis.intervals import intervals
 from neuromorphic.analysis.streams import Stream, host_nodes
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.gates import exact_unit, halvings
-from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, one_to_one, pooled_unit
+from neuromorphic.loihi2.integers import carried_unit, input_unit, one_to_one, pooled_unit
 from neuromorphic.loihi2.populations import STEP, Normal, growth, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
 from neuromorphic.loihi2.whole import Numbers, magnitudes, reached, stated_units
-from neuromorphic.ops import Fixed, Linear, SelfAttention, Weighted
+from neuromorphic.ops import Fixed, Float32, Float64, Int64, Linear, SelfAttention, Weighted
 from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
-    GRADED_BITS,
+    GRADED_LEAST,
+    GRADED_MOST,
     STATE_LIMIT,
     THRESHOLD_BITS,
     WEIGHT_EXPONENT,
+    WEIGHT_LEAST,
+    WEIGHT_MOST,
 )
 
 CANDIDATES = 4
@@ -42,8 +44,6 @@ SHARE = 7 / 8
 
 MARGIN = 1 / 32
 """Room, relative, that units leave for what rounding adds to sums of weights."""
-
-Floats = NDArray[np.float64]
 
 
 class Units:
@@ -69,8 +69,7 @@ class Units:
         populations = [node.name for node in graph.populations]
         self.kept_decays = frozenset(populations if kept_decays is None else kept_decays)
         self.whole_decays = frozenset(populations if whole_decays is None else whole_decays)
-        limit = 2.0 ** (GRADED_BITS - 1)
-        self.read = intervals(graph, (-limit / input_scale, (limit - 1) / input_scale))
+        self.read = intervals(graph, (GRADED_LEAST / input_scale, GRADED_MOST / input_scale))
         self.biases = chip_biases(graph, held=host_nodes(graph))
 
     def whole(self, stream: Stream, scheme: Scheme) -> Scheme | None:
@@ -139,7 +138,7 @@ class Units:
         unit = exact_unit(numbers, decays, self.time_steps)
         if unit is None or unit < max(self._least(stream), self._unsaturated(stream), self._held(stream, scheme)):
             return None
-        lost = [rounding(w / unit, scheme.granularity, self._largest_exponent(n))[1] for n, w in weighted.items()]
+        lost = [best_exponents(w / unit, scheme.granularity, self._largest_exponent(n))[1] for n, w in weighted.items()]
         return None if any(lost) else unit
 
     def candidates(self, stream: Stream, scheme: Scheme) -> list[float]:
@@ -160,18 +159,16 @@ class Units:
         exponents: dict[str, tuple[int, ...]] = {}
         clipping: dict[str, tuple[float, ...]] = {}
         for name, values in self._weights(stream, scheme).items():
-            exponent, _ = rounding(values / unit, scheme.granularity, self._largest_exponent(name))
+            exponent, _ = best_exponents(values / unit, scheme.granularity, self._largest_exponent(name))
             largest = np.abs(values / unit).reshape(len(exponent), -1).max(1)
             exponents[name] = tuple(int(e) for e in exponent)
-            held = MOST * 2.0**exponent
+            held = WEIGHT_MOST * 2.0**exponent
             kept = held / np.maximum(largest, held)
             clipping[name] = tuple(float(c) for c in kept)
         result = scheme.adding(units=dict.fromkeys(stream.nodes, unit), exponents=exponents, clipping=clipping)
         return self._with_exponents(stream, result, self.biases, SHARE)
 
-    def with_room(
-        self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]
-    ) -> Scheme | None:
+    def with_room(self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: Float32) -> Scheme | None:
         """`scheme` with larger exponents for a stream's biases where `bias`, a node's corrected one, needs it.
 
         None where no exponent of 3 bits would do, or no exponent of a weight for a drive.
@@ -189,7 +186,7 @@ class Units:
         """A population of floats, in the chip's terms."""
         return normal(name, neurons_of(self.graph.nodes[name]))
 
-    def _with_exponents(self, stream: Stream, scheme: Scheme, biases: Mapping[str, Floats], share: float) -> Scheme:
+    def _with_exponents(self, stream: Stream, scheme: Scheme, biases: Mapping[str, Float64], share: float) -> Scheme:
         """`scheme` with exponents of a stream's biases and drives that are as large as they have to be, or larger.
 
         `biases` arrive at the populations, and may use a `share` of their widths.
@@ -232,7 +229,7 @@ class Units:
             )
         return least
 
-    def _reach(self, name: str) -> Floats:
+    def _reach(self, name: str) -> Float64:
         """What no v of a population exceeds in T steps, whatever the input, as an input that brings it at once.
 
         A threshold beyond it may be as low as it: neither is ever passed.
@@ -265,7 +262,7 @@ class Units:
             for name, values in self._weights(stream, scheme).items()
         ]
         largest += self._direct(stream, scheme)
-        return max((weight / (MOST * 2.0**exponent) for weight, exponent in largest), default=0.0)
+        return max((weight / (WEIGHT_MOST * 2.0**exponent) for weight, exponent in largest), default=0.0)
 
     def _largest_exponent(self, name: str) -> int:
         """Of the weights of a node's synapses."""
@@ -293,16 +290,16 @@ class Units:
         operations = [self.graph.nodes[name].operation for name in stream.synapses]
         return [operation.scale for operation in operations if isinstance(operation, SelfAttention)]
 
-    def _weights(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
+    def _weights(self, stream: Stream, scheme: Scheme) -> dict[str, Float64]:
         """What the synapses of a stream weigh with, in units of its currents: `_weighted` and `_pooled`."""
         return {**self._weighted(stream, scheme), **self._pooled(stream, scheme)}
 
-    def _pooled(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
+    def _pooled(self, stream: Stream, scheme: Scheme) -> dict[str, Float64]:
         nodes = [self.graph.nodes[name] for name in stream.synapses]
         pools = [node for node in nodes if isinstance(node.operation, Fixed)]
         return {node.name: np.array([[pooled_unit(self.graph, scheme, node)]]) for node in pools}
 
-    def _weighted(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
+    def _weighted(self, stream: Stream, scheme: Scheme) -> dict[str, Float64]:
         """The weights of a stream's convolutions, matrices and scales, in units of its currents, `[out, ...]`."""
         found = {}
         for name in stream.synapses:
@@ -326,10 +323,10 @@ def _widest_bias(stream: Stream, share: float) -> float:
 
 def _widest_drive(stream: Stream, share: float) -> float:
     """The same of a weight."""
-    return float(max(share * MOST - len(stream.synapses), 1.0))
+    return float(max(share * WEIGHT_MOST - len(stream.synapses), 1.0))
 
 
-def rounding(values: Floats, granularity: Granularity, largest_exponent: int) -> tuple[NDArray[np.int64], float]:
+def best_exponents(values: Float64, granularity: Granularity, largest_exponent: int) -> tuple[Int64, float]:
     """Exponents e of the least squared error of `2^e clip(round(values / 2^e))`, and that error.
 
     For all channels together, or for each; either none of the weights is clipped, or the exponent is one less.
@@ -341,10 +338,10 @@ def rounding(values: Floats, granularity: Granularity, largest_exponent: int) ->
     """
     rows = values.reshape(len(values) if granularity == "channel" else 1, -1)
     largest = np.maximum(np.abs(rows).max(1), np.finfo(np.float64).tiny)
-    whole = np.clip(np.ceil(np.log2(largest / MOST)), 0, largest_exponent).astype(np.int64)
+    whole = np.clip(np.ceil(np.log2(largest / WEIGHT_MOST)), 0, largest_exponent).astype(np.int64)
     options = np.stack([whole, np.maximum(whole - 1, 0)])
     step = 2.0 ** options[..., None]
-    errors = ((np.clip(np.round(rows / step), LEAST, MOST) * step - rows) ** 2).sum(-1)
+    errors = ((np.clip(np.round(rows / step), WEIGHT_LEAST, WEIGHT_MOST) * step - rows) ** 2).sum(-1)
     best = errors.argmin(0)
     channels = np.arange(len(rows))
     return options[best, channels], float(errors[best, channels].sum())

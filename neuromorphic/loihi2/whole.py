@@ -24,9 +24,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neuromorphic.ops import Weighted
+from neuromorphic.ops import Float32, Float64, Mask, Weighted
 from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
@@ -36,8 +35,6 @@ from neuromorphic.ops.widths import (
     WEIGHT_EXPONENT,
     shift,
 )
-
-Floats = NDArray[np.float64]
 
 TOLERANCE = 2.0**-21
 """Of a number, by which it may differ from a whole one."""
@@ -80,12 +77,12 @@ class Numbers:
         drives: likewise, where currents last; None where none does.
     """
 
-    weights: Mapping[str, tuple[Floats, int]]
+    weights: Mapping[str, tuple[Float64, int]]
     direct: Sequence[tuple[float, int]]
     scales: Sequence[float]
-    thresholds: Sequence[Floats]
-    biases: Sequence[Floats]
-    drives: Sequence[Floats] | None
+    thresholds: Sequence[Float64]
+    biases: Sequence[Float64]
+    drives: Sequence[Float64] | None
 
     def unit(self, read: Sequence[float]) -> tuple[float, Widths] | None:
         """The first unit in which all numbers are whole and within their widths; `read` as of `_units`."""
@@ -132,13 +129,13 @@ def whole_readout(readout: Weighted, read: float) -> tuple[float, int] | None:
     return None if found is None else (found[0], found[1].exponents[""])
 
 
-def _exponent(values: Sequence[Floats], unit: float, largest: int, bits: int) -> int | None:
+def _exponent(values: Sequence[Float64], unit: float, largest: int, bits: int) -> int | None:
     """The least e with which all of `values` are `unit 2^e m` for integers m of so many bits; None without one."""
     whole = np.concatenate([np.rint(each / unit).reshape(-1) for each in values])
     return shift(whole, largest, bits)
 
 
-def reached(thresholds: NDArray[np.float32]) -> NDArray[np.bool_]:
+def reached(thresholds: Float32) -> Mask:
     """Which thresholds h are the float32 next below a number of few bits, as 1 - 2^-24: `v > h` says `v >= 1` so.
 
     Such an h lies within `TOLERANCE` of an integer and is none: neurons that one spike of weight 1 makes fire would be
@@ -149,12 +146,12 @@ def reached(thresholds: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray((mantissa * SHORT % 1 == 0) & ((above == 0) | (np.abs(above) >= np.finfo(np.float32).tiny)))
 
 
-def is_whole(values: Floats) -> bool:
+def is_whole(values: Float64) -> bool:
     """Whether all of `values` are integers but for float32's rounding."""
     return bool((np.abs(values - np.rint(values)) <= TOLERANCE * np.abs(values)).all())
 
 
-def magnitudes(values: Floats) -> Floats | None:
+def magnitudes(values: Float64) -> Float64 | None:
     """The different magnitudes of weights but 0, ascending; None where there are too many for the chip's integers."""
     flat = values.reshape(-1)
     for some in (flat[: 16 * MOST_WEIGHTS], flat):  # most weights that aren't the chip's show it at once
@@ -169,7 +166,7 @@ def stated_units(read: float) -> tuple[float, float]:
     return read, read / 2.0**ALIGNMENT
 
 
-def _units(every: Floats, mixed: Floats, read: Sequence[float]) -> Iterator[float]:
+def _units(every: Float64, mixed: Float64, read: Sequence[float]) -> Iterator[float]:
     """Units in which all of `every` are whole, in the order above.
 
     Args:
@@ -187,7 +184,7 @@ def _units(every: Floats, mixed: Floats, read: Sequence[float]) -> Iterator[floa
         yield common
 
 
-def common_unit(values: Floats) -> float | None:
+def common_unit(values: Float64) -> float | None:
     """The largest number of which all `values` > 0 are multiples; None where there is none that they are small ones of.
 
     Euclid's algorithm on numbers that were rounded: the quotient of two is taken for the simplest fraction near it.

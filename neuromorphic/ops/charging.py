@@ -35,7 +35,8 @@ from neuromorphic.ops.types import Array, Sums, single_number
 COARSE_DECAY = 10
 """Decays that are multiples of 2^-10 are told from those that no grid of use holds."""
 
-NOTHING = np.zeros((), np.float32)
+ZERO = np.zeros((), np.float32)
+"""One 0 for all neurons."""
 
 
 class Charging(NamedTuple):
@@ -53,11 +54,11 @@ class Charging(NamedTuple):
 
     gain: Array
     decays: tuple[Array, ...] = ()
-    leak: Array = NOTHING
-    reset: Array = NOTHING
-    lowering: Array = NOTHING
+    leak: Array = ZERO
+    reset: Array = ZERO
+    lowering: Array = ZERO
     threshold: Array | None = None
-    back: Array = NOTHING
+    back: Array = ZERO
 
     @property
     def _current_grid(self) -> Callable[[int], int]:

@@ -33,7 +33,7 @@ class Delay(Operation):
         if steps.size != 1 and steps.shape != shape:
             raise RefusedInput(f"{where}: delay has the shape {list(steps.shape)}; expected {list(shape)}")
         whole = np.broadcast_to(steps.reshape(()) if steps.size == 1 else steps, shape)
-        return Typed(cls(whole), Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(whole), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Delay | None = None) -> nir.Delay:
         return nir.Delay(np.asarray(self.steps * dt)) if like is None else like

@@ -40,7 +40,7 @@ class Source(End):
 
     @classmethod
     def read(cls, node: nir.Input, shape: Shape, where: str, given: Conventions) -> Typed:
-        return Typed(cls(), Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Input | None = None) -> nir.Input:
         return nir.Input(np.array(shapes.output)) if like is None else like
@@ -63,7 +63,7 @@ class Sink(End):
         batch = len(declared) - len(shape)
         if declared != (1,) * batch + shape:
             raise RefusedInput(f"{where} declares the shape {list(declared)}; its input has {list(shape)}")
-        return Typed(cls(), Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Output | None = None) -> nir.Output:
         return nir.Output(np.array(shapes.output)) if like is None else like

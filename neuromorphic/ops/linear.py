@@ -88,7 +88,7 @@ class Scale(Weighted):
         if scale.size != 1 and scale.shape != shape:
             raise RefusedInput(f"{where}: scale has the shape {list(scale.shape)}; expected {list(shape)}")
         whole = np.broadcast_to(scale.reshape(()) if scale.size == 1 else scale, shape)
-        return Typed(cls(whole), Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(whole), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Scale | None = None) -> nir.Scale:
         return nir.Scale(np.array(self.scale))

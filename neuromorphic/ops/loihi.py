@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from neuromorphic.ops.neuron_roles import ChipPopulation
 from neuromorphic.ops.operation import lacks
@@ -25,6 +25,7 @@ from neuromorphic.ops.types import (
     ChipKernel,
     Conventions,
     Float64,
+    Int32,
     Mask,
     Overflows,
     Shape,
@@ -35,8 +36,6 @@ from neuromorphic.ops.types import (
     single_number,
 )
 from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
-
-Int32 = NDArray[np.int32]
 
 Decay = int | Int32
 """Of a population: one for all its neurons, or one for each."""

@@ -7,12 +7,13 @@ from scipy.sparse import csr_matrix, diags_array
 
 from neuromorphic.ops.convolution import Conv2d
 from neuromorphic.ops.linear import Scale
-from neuromorphic.ops.operation import Weighted
+from neuromorphic.ops.operation import Linear
 from neuromorphic.ops.types import Shapes
 
 
-def matrix(shapes: Shapes, synapses: Weighted) -> csr_matrix:
-    """`synapses` as a matrix, float64 `[outputs, inputs]`, both flattened."""
+def matrix(shapes: Shapes, operation: Linear) -> csr_matrix:
+    """The synapses of an operation as a matrix W, float64 `[outputs, inputs]`, both flattened; without its division."""
+    synapses = operation.synapses(shapes)
     if isinstance(synapses, Conv2d):
         return _of_windows(shapes, synapses)
     weights = synapses.weights.astype(np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.charging import Charging
+from neuromorphic.ops.charging import ZERO, Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons
 from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Membranes
 from neuromorphic.ops.operation import lacks
@@ -73,16 +73,15 @@ class Integrator(Integrating, FloatMembranes):
 
     @classmethod
     def read(cls, node: nir.I, shape: Shape, where: str, given: Conventions) -> Typed:
-        return Typed(
-            cls(gain(per_neuron(node, ("r",), shape, where)["r"], given.integrator_dt)), Shapes(shape, shape), shape
-        )
+        r = per_neuron(node, ("r",), shape, where)["r"]
+        return Typed.elementwise(cls(gain(r, given.integrator_dt)), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.I | None = None) -> nir.I:
         return nir.I(full(self.gain / np.float32(dt), shapes.output)) if like is None else like
 
     @property
     def start(self) -> Float32:
-        return np.zeros((), np.float32)
+        return ZERO
 
     @property
     def charging(self) -> Charging:
@@ -109,11 +108,10 @@ class Li(Leaky, FloatMembranes):
         if integrates(values, where):
             if values["v_leak"].any():
                 raise RefusedInput(f"{where}: tau is infinite and v_leak is not 0; expected 0, where v begins")
-            return Typed(Integrator(np.ones(shape, np.float32)), Shapes(shape, shape), shape)
+            return Typed.elementwise(Integrator(np.ones(shape, np.float32)), shape)
         leaving = decay(values["tau"], given, "tau", where)
         gained = per_input(values["r"], leaving, given.leaky_adds)
-        neurons = cls(gain=gained, decay=leaving, leak=values["v_leak"])
-        return Typed(neurons, Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(gain=gained, decay=leaving, leak=values["v_leak"]), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LI | None = None) -> nir.LI:
         if like is not None and self._is(like, shapes, dt):
@@ -161,7 +159,7 @@ class CubaLi(CurrentBased, FloatMembranes):
             decay=decay(values["tau_mem"], given, "tau_mem", where),
             leak=values["v_leak"],
         )
-        return Typed(neurons, Shapes(shape, shape), shape)
+        return Typed.elementwise(neurons, shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.CubaLI | None = None) -> nir.CubaLI:
         if like is not None and self._is(like, shapes, dt):

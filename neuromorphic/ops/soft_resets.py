@@ -7,9 +7,7 @@ the membranes (`analysis.soft_resets`), whose numbers these are.
 from dataclasses import dataclass
 from typing import Any, NoReturn, final
 
-import numpy as np
-
-from neuromorphic.ops.charging import Charging
+from neuromorphic.ops.charging import ZERO, Charging
 from neuromorphic.ops.neuron_roles import Integrating, Leaky
 from neuromorphic.ops.neurons import FloatPopulation
 from neuromorphic.ops.operation import lacks
@@ -89,7 +87,7 @@ class SoftIf(SoftPopulation, Integrating):
 
     @property
     def start(self) -> Float32:
-        return np.zeros((), np.float32)
+        return ZERO
 
     @property
     def charging(self) -> Charging:

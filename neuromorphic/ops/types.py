@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Array = NDArray[Any]
@@ -62,6 +63,11 @@ class Typed(NamedTuple):
     shapes: Shapes
     leaves: Shape
 
+    @classmethod
+    def elementwise(cls, operation: "Operation", shape: Shape) -> "Typed":
+        """An operation that computes element by element: its output has the shape of its input."""
+        return cls(operation, Shapes(shape, shape), shape)
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -72,6 +78,11 @@ class Interval:
 
     def __add__(self, other: "Interval") -> "Interval":
         return Interval(self.low + other.low, self.high + other.high)
+
+    @property
+    def bound(self) -> float:
+        """The largest magnitude, of an interval that holds 0."""
+        return float(max(self.high.max(), -self.low.min()))
 
     @classmethod
     def between(cls, *values: Array) -> "Interval":
@@ -98,7 +109,7 @@ class Sums:
     @property
     def bound(self) -> float:
         """The largest magnitude of any of them."""
-        return float(max(self.reach.high.max(), -self.reach.low.min()))
+        return self.reach.bound
 
     def __add__(self, other: "Sums") -> "Sums":
         bits = None if self.bits is None or other.bits is None else max(self.bits, other.bits)

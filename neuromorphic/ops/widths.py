@@ -34,6 +34,9 @@ DECAY_BITS = 12
 GRADED_BITS = 8
 """Signed: what the graph's input may hold."""
 
+WEIGHT_LEAST, WEIGHT_MOST = -(2 ** (WEIGHT_BITS - 1)), 2 ** (WEIGHT_BITS - 1) - 1
+GRADED_LEAST, GRADED_MOST = -(2 ** (GRADED_BITS - 1)), 2 ** (GRADED_BITS - 1) - 1
+
 DELAY_BITS = 6
 """Unsigned: the steps that a synapse lets a spike wait, besides its own (Lava's `DelayDense`, `lava/proc/dense`)."""
 

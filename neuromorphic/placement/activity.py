@@ -13,10 +13,10 @@ import numpy as np
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.totals import Totals
+from neuromorphic.ops import Int64
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, heard_by
 from neuromorphic.placement.populations import Map
-from neuromorphic.placement.synapses import Integers
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Activity:
     """
 
     steps: int
-    operations: Integers
-    sent: Integers
-    messages: Integers
+    operations: Int64
+    sent: Int64
+    messages: Int64
     from_host: int
 
-    def step_time(self, neurons: Integers, limits: Limits) -> StepTime:
+    def step_time(self, neurons: Int64, limits: Limits) -> StepTime:
         """The bound of a step's duration, of cores with so many neurons."""
         busiest = int(self.operations.argmax())
         return StepTime(
@@ -88,7 +88,7 @@ def measured(
     placed: tuple[Placed, ...],
     inputs: Mapping[str, Map],
     totals: Totals,
-    arrived: Mapping[str, Integers] | None = None,
+    arrived: Mapping[str, Int64] | None = None,
 ) -> Activity:
     """The activity of a run of the graph.
 
@@ -117,11 +117,11 @@ def measured(
 
 
 def _activity(
-    placed: tuple[Placed, ...], events: Mapping[str, Integers], inputs: Mapping[str, Map], steps: int
+    placed: tuple[Placed, ...], events: Mapping[str, Int64], inputs: Mapping[str, Map], steps: int
 ) -> Activity:
     """Of populations with so many spikes per neuron over all steps; what isn't among them sends in every step."""
     shapes = {**inputs, **{entry.population.name: entry.population.shape for entry in placed}}
-    listeners: dict[str, Integers] = {}
+    listeners: dict[str, Int64] = {}
     operations = []
     for entry in placed:
         blocks = np.zeros_like(entry.demand.neurons)
@@ -146,7 +146,7 @@ def _activity(
     return Activity(steps, np.concatenate(operations), np.concatenate(sent), np.concatenate(messages), host)
 
 
-def _per_block(values: Integers, entry: Placed) -> Integers:
+def _per_block(values: Int64, entry: Placed) -> Int64:
     """Sums over each block of a population: int64 `[blocks]`."""
     for axis, edges in enumerate((entry.cut.channels, entry.cut.rows, entry.cut.columns)):
         values = np.add.reduceat(values, edges[:-1], axis=axis)

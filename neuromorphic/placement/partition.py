@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby, product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ops import Int64, Mask
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.populations import Map, Population
-from neuromorphic.placement.synapses import Cut, FanOut, Integers, fan_out
+from neuromorphic.placement.synapses import Cut, FanOut, fan_out
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Demand:
     """
 
     slots: int
-    neurons: Integers
-    synapses: Integers
-    weights: Integers
-    state: Integers
-    axons_in: Integers
-    axons_out: Integers
-    memory: Integers
+    neurons: Int64
+    synapses: Int64
+    weights: Int64
+    state: Int64
+    axons_in: Int64
+    axons_out: Int64
+    memory: Int64
 
     def exceeded(self, limits: Limits) -> tuple[str, int, int] | None:
         """The limit that the largest block exceeds most: its name, the amount, the limit; None if it fits."""
@@ -71,11 +71,11 @@ class Audience:
         cores: int64 `[k]`: how many cores do.
     """
 
-    heard: NDArray[np.bool_]
-    cores: Integers
+    heard: Mask
+    cores: Int64
 
     @classmethod
-    def of(cls, heard: NDArray[np.bool_]) -> "Audience":
+    def of(cls, heard: Mask) -> "Audience":
         """From what each block hears, bool `[a, b, d, C, H, W]`."""
         blocks = heard.reshape(-1, *heard.shape[3:])
         first: dict[bytes, int] = {}
@@ -83,7 +83,7 @@ class Audience:
         kinds = list(first.values())
         return cls(blocks[kinds], np.bincount(same)[kinds])
 
-    def axons_out(self, cut: Cut) -> Integers:
+    def axons_out(self, cut: Cut) -> Int64:
         """Positions of each block, whatever the channel, once per core that hears them: int64 `[a, b, d]`."""
         heard = np.logical_or.reduceat(self.heard, cut.channels[:-1], axis=1)
         positions = np.einsum("k,kayx->ayx", self.cores, heard, dtype=np.int64)
@@ -165,11 +165,9 @@ def _cut(population: Population, audience: tuple[Audience, ...], limits: Limits,
     return placed
 
 
-def heard_by(
-    population: Population, synapses: tuple[FanOut, ...], shapes: Mapping[str, Map]
-) -> dict[str, NDArray[np.bool_]]:
+def heard_by(population: Population, synapses: tuple[FanOut, ...], shapes: Mapping[str, Map]) -> dict[str, Mask]:
     """Which neurons each block of `population` hears of each sender that has a shape: bool `[a, b, d, *shape]`."""
-    heard: dict[str, NDArray[np.bool_]] = {}
+    heard: dict[str, Mask] = {}
     for projection, fan in zip(population.projections, synapses, strict=True):
         for sender in projection.senders:
             shape = shapes.get(sender)

@@ -25,7 +25,7 @@ import numpy as np
 from neuromorphic.analysis.arrivals import Arrival, arrivals
 from neuromorphic.analysis.longest_paths import EndlessCycle, longest_paths
 from neuromorphic.errors import RefusedInput, number
-from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.graph import Graph, Node, unused
 from neuromorphic.ops import Delay, Linear, MaxPool2d, Neurons, SelfAttention, Shape, Sink, Source
 
 Map = tuple[int, int, int]
@@ -224,9 +224,7 @@ class _Builder:
             paths = [(self.relays[part], 1)] if part else []
             for source in rest:
                 paths += [(source.name, 1)] if source.name in self.found else self._paths(source)
-            name = f"{node.name}.relay"
-            while name in self.graph.nodes:
-                name += "'"
+            name = unused(f"{node.name}.relay", self.graph.nodes)
             self._append(name, "relay", node.input_shape, tuple(found), tuple(paths))
             self.relays[gathered] = name
         return self.relays[gathered]
@@ -239,8 +237,8 @@ class _Builder:
         projections: tuple[Projection, ...],
         paths: tuple[tuple[str, int], ...],
     ) -> None:
-        maps = {as_map(p.node.shape) for p in projections if p.node is not None and len(p.node.shape) in (2, 3)
-                and p.kind != "products"}  # fmt: skip
+        sums = [p.node.shape for p in projections if p.node is not None and p.kind != "products"]
+        maps = {as_map(found) for found in sums if len(found) in (2, 3)}
         if len(maps) > 1:
             listed = ", ".join(str(list(m)) for m in sorted(maps))
             raise RefusedInput(f"{self.graph.source}: node {name!r} sums maps of shapes {listed}; expected one shape")

@@ -15,12 +15,11 @@ from neuromorphic.ir.inputs import of_inputs
 from neuromorphic.ir.shown import Shown
 from neuromorphic.ir.totals import Totals
 from neuromorphic.ir.trace import Trace
-from neuromorphic.ops import Delay, Sink
+from neuromorphic.ops import Delay, Int64, Sink
 from neuromorphic.placement.activity import Activity, full_rate, measured
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, partition
 from neuromorphic.placement.populations import Kind, Map, Residual, as_map, populations, sends
-from neuromorphic.placement.synapses import Integers
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Placement(Shown):
         return -(-len(self.cores) // self.limits.cores_per_chip)
 
     @property
-    def neurons(self) -> Integers:
+    def neurons(self) -> Int64:
         """Neurons of each core: int64 `[cores]`."""
         return np.array([core.neurons for core in self.cores], np.int64)
 
@@ -209,7 +208,7 @@ def _input_maps(graph: Graph) -> dict[str, Map]:
     return {name: as_map(graph.nodes[name].shape) for name in graph.inputs}
 
 
-def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[str, Integers]:
+def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[str, Int64]:
     """Spikes of each element of the inputs over a run; nothing for real numbers, which arrive in every step.
 
     Raises:

@@ -11,15 +11,13 @@ from math import prod
 from typing import assert_never, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 import neuromorphic.ops as ops
 from neuromorphic.ir.graph import Node
+from neuromorphic.ops import Int64, Mask
 from neuromorphic.ops.windows import Windows
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.populations import Map, Population, Projection, as_map
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Cut:
         return prod(len(edges) - 1 for edges in (self.channels, self.rows, self.columns))
 
     @property
-    def neurons(self) -> Integers:
+    def neurons(self) -> Int64:
         """In each block: int64 `[a, b, d]`."""
         sizes = (np.diff(edges) for edges in (self.channels, self.rows, self.columns))
         return np.asarray(reduce(np.multiply.outer, sizes), np.int64)
@@ -65,10 +63,10 @@ class FanOut:
         numbers: sums that it keeps besides its own.
     """
 
-    channels: Integers
-    rows: Integers
-    columns: Integers
-    lists: Integers | None
+    channels: Int64
+    rows: Int64
+    columns: Int64
+    lists: Int64 | None
     alike: bool = False
     stored: bool = True
     registers: int = 0
@@ -80,17 +78,17 @@ class FanOut:
         return self.lists is not None
 
     @property
-    def synapses(self) -> Integers:
+    def synapses(self) -> Int64:
         """Synapses that end in each block: int64 `[a, b, d]`."""
         return np.asarray(self.channels.sum(2)[..., None] * np.multiply.outer(self.rows.sum(1), self.columns.sum(1)))
 
     @property
-    def positions(self) -> Integers:
+    def positions(self) -> Int64:
         """Positions that each block hears, whatever the channel: int64 `[b, d]`."""
         return np.asarray(np.multiply.outer((self.rows > 0).sum(1), (self.columns > 0).sum(1)), np.int64)
 
     @property
-    def axons(self) -> Integers:
+    def axons(self) -> Int64:
         """Axons that end in each block, one per position that it hears: int64 `[a, b, d]`.
 
         The position says where a list of synapses is applied, the channel (which the spike carries) says which list.
@@ -99,7 +97,7 @@ class FanOut:
         heard = (self.channels > 0).sum(2)[..., None]
         return np.asarray((heard > 0 if self.shared else heard) * self.positions, np.int64)
 
-    def weights(self, limits: Limits) -> Integers:
+    def weights(self, limits: Limits) -> Int64:
         """Bytes of the lists of synapses that each block stores: int64 `[a, b, d]`."""
         targets, lists = self.channels[:, :, None], self.lists
         if lists is None:
@@ -108,13 +106,13 @@ class FanOut:
         each = limits.list_bytes(targets, self.shared) * self.stored
         return np.asarray((each.max(3) if self.alike else each.sum(3)) * lists, np.int64)
 
-    def reached(self, shape: Map) -> NDArray[np.bool_]:
+    def reached(self, shape: Map) -> Mask:
         """Which neurons of a sender of that shape each block hears: bool `[a, b, d, *shape]`."""
         rows = (self.rows > 0)[None, :, None, None, :, None]
         heard = (self.channels > 0)[:, :, None, :, None, None] & rows & (self.columns > 0)[:, None, None, :]
         return np.asarray(heard.reshape(*heard.shape[:3], *shape))
 
-    def operations(self, events: Integers) -> Integers:
+    def operations(self, events: Int64) -> Int64:
         """Synaptic operations in each block, `Σ fan_out · events`: int64 `[a, b, d]`."""
         blocks, _, channels = self.channels.shape
         seen = events.reshape(channels, self.rows.shape[1], self.columns.shape[1]) @ self.columns.T
@@ -157,7 +155,7 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
             assert_never(unknown)
 
 
-def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: Integers, d: Integers) -> FanOut:
+def _attention(projection: Projection, node: Node, heads: int, a: Int64, b: Int64, d: Int64) -> FanOut:
     """`Kᵀ V` has a channel per channel of V and a row per channel of K's head; y has the node's shape."""
     channels, height, columns = as_map(node.input_shape)
     size = channels // 3 // heads
@@ -186,7 +184,7 @@ class _Window:
         taps: int64 `[b, d]`: taps of the kernel that lie on the map for some output of the block.
     """
 
-    def __init__(self, node: Node, windows: Windows, b: Integers, d: Integers) -> None:
+    def __init__(self, node: Node, windows: Windows, b: Int64, d: Int64) -> None:
         axes = zip(windows.taps(node.shape), node.input_shape[1:], strict=True)
         vertical, horizontal = (np.asarray(at[..., None] == np.arange(size), np.int64) for at, size in axes)
         self.rows, self.columns = b @ vertical.sum(1), d @ horizontal.sum(1)
@@ -194,7 +192,7 @@ class _Window:
         self.taps = np.multiply.outer(tall, wide)
 
 
-def _members(edges: tuple[int, ...]) -> Integers:
+def _members(edges: tuple[int, ...]) -> Int64:
     """Which block holds which index: int64 `[blocks, n]`."""
     blocks = np.arange(len(edges) - 1)
     return np.asarray(blocks[:, None] == blocks.repeat(np.diff(edges)), np.int64)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from neuromorphic.analysis.recurrence import check_acyclic, components
+from neuromorphic.analysis.recurrence import check_acyclic, paths_through
 from neuromorphic.errors import RefusedInput, number, shown
 from neuromorphic.ops import Operation, Shape, Shapes
 
@@ -111,23 +111,16 @@ class Size:
 
 
 def check_flattening(fan_in: Mapping[str, Sequence[str]], flattens: Callable[[str], bool], source: str) -> None:
-    """Refuse too many paths through nodes that only flatten, whoever looks through them would not come back.
+    """Refuse so many paths through nodes that only flatten that following them all would take for ever.
 
     Raises:
         RefusedInput: a cycle of such nodes, too many in a row, or too many paths through them.
     """
-    flat = {name: tuple(s for s in before if flattens(s)) for name, before in fan_in.items() if flattens(name)}
-    check_acyclic(flat, source)
-    component = components(flat)
-    paths: dict[str, int] = {}
-    row: dict[str, int] = {}
-    for name in [*sorted(flat, key=component.__getitem__), *(name for name in fan_in if name not in flat)]:
-        found = sum(paths.get(s, 1) for s in fan_in[name])
-        longest = 1 + max((row.get(s, 0) for s in fan_in[name]), default=0)
-        if found > MAX_PATHS or longest > MAX_FLATTENING:
+    check_acyclic({name: [*filter(flattens, before)] for name, before in fan_in.items() if flattens(name)}, source)
+    for name, (paths, row) in paths_through(fan_in, flattens).items():
+        before = row - flattens(name)
+        if paths > MAX_PATHS or before >= MAX_FLATTENING:
             raise RefusedInput(
-                f"{source}: node {name!r} is reached along {number(found, 'path')} through up to "
-                f"{number(longest - 1, 'flattening node')}; expected at most {MAX_PATHS} and {MAX_FLATTENING - 1}"
+                f"{source}: node {name!r} is reached along {number(paths, 'path')} through up to "
+                f"{number(before, 'flattening node')}; expected at most {MAX_PATHS} and {MAX_FLATTENING - 1}"
             )
-        if name in flat:
-            paths[name], row[name] = found, longest

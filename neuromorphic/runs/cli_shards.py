@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.exactness import rounds
 from neuromorphic.analysis.fingerprint import fingerprint
+from neuromorphic.cluster.ranges import Progress
 from neuromorphic.cluster.sharded import Sharing, sharded
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import count_overflows
@@ -30,7 +31,7 @@ from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import image_size
 from neuromorphic.runs.cli_inputs import Inputs, Selection, frames_of
 from neuromorphic.runs.streaming import Comparison, Passed, passed, shards, trace_file
-from neuromorphic.targets.target import Fast, Progress, Target
+from neuromorphic.targets.target import Fast, Target
 from spikeclip.data import ImageSet
 
 if TYPE_CHECKING:  # torch is needed by what is compared with it only

@@ -4,11 +4,12 @@ A target says all that it can't do with a graph before it runs it, and returns t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
+from neuromorphic.cluster.ranges import Progress, silent
 from neuromorphic.errors import RefusedInput
 
 if TYPE_CHECKING:  # their names are shown by --help, which loads no array
@@ -18,12 +19,6 @@ if TYPE_CHECKING:  # their names are shown by --help, which loads no array
     from neuromorphic.ir.graph import Graph
     from neuromorphic.ir.inputs import Given
     from neuromorphic.ir.trace import Trace
-
-Progress = Callable[[int, int], None]
-
-
-def _silent(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Target(ABC):
         graph: "Graph",
         frames: "Given",
         time_steps: int | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> "Trace":
         """The trace of `graph` on `frames`.
 
@@ -77,7 +72,7 @@ class Target(ABC):
         graph: "Graph",
         frames: "Given",
         time_steps: int | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> "Iterator[Trace]":
         """The same as traces of some images each, in their order, as soon as there are any."""
         from neuromorphic.execution.frames import per_step

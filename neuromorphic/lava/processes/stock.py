@@ -1,8 +1,8 @@
 """The same layer wired of Lava's own processes, which also run on Loihi: Conv, Dense, Sparse, LIFReset.
 
-Conv holds data as [W, H, C] and kernels as [out, W, H, in], and flips them (a true convolution); its ports are
-transposed here, and its kernels flipped beforehand.  Pooling and direct edges between populations become Sparse
-connections, since Lava has no process for either.  Nor has it one for the extension nodes, whose processes are ours.
+Conv holds data as [W, H, C]; its ports are transposed here (`lava.convolution` has its kernels).  Pooling and direct
+edges between populations become Sparse connections, since Lava has no process for either.  Nor has it one for the
+extension nodes, whose processes are ours.
 
 In the chip's integers Dense, and the Sparse of a `Scale`, take 8-bit weights doubled, with an exponent that takes the
 factor back: of mixed-sign weights they keep the even ones only.  Conv knows no exponent, and takes them as they are.
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags_array, identity
 
 from neuromorphic.ir.graph import Node
+from neuromorphic.lava.convolution import conv_weight, conv_windows
 from neuromorphic.lava.imports import import_convolution
 from neuromorphic.lava.layers import Layer, Member
 from neuromorphic.lava.ports import in_port
@@ -211,7 +212,7 @@ class StockModel(AbstractSubProcessModel):
             case Conv2d() as conv:
                 return self._conv(node, conv)
             case Fixed() as fixed:
-                return self._sparse(matrix(node.shapes, fixed.synapses(node.shapes)) / fixed.divisor, node.shape)
+                return self._sparse(matrix(node.shapes, fixed) / fixed.divisor, node.shape)
             case Nonlinear():
                 process = self._keep(ExtensionProcess(node=node, bias=member.bias))
                 return lambda port: port.connect(process.s_in), process.a_out
@@ -238,13 +239,11 @@ class StockModel(AbstractSubProcessModel):
         import_convolution()
         process = self._keep(
             Conv(
-                weight=conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(self.dtype),
+                weight=conv_weight(conv).astype(self.dtype),
                 input_shape=node.input_shape[::-1],
-                padding=conv.padding[::-1],
-                stride=conv.stride[::-1],
-                dilation=conv.dilation[::-1],
                 groups=conv.groups,
                 num_message_bits=GRADED,
+                **conv_windows(conv),
             )
         )
         return lambda port: port.transpose((2, 1, 0)).connect(process.s_in), process.a_out.transpose((2, 1, 0))

@@ -16,6 +16,8 @@ import numpy as np
 
 from neuromorphic.errors import RefusedInput, first_line, shown
 from neuromorphic.ir.hdf5 import survey
+from neuromorphic.ops import Int64
+from neuromorphic.ops.windows import Pair
 from neuromorphic.reading.netx.layers import (
     LEAST_WEIGHT,
     MOST_DELAY,
@@ -24,10 +26,8 @@ from neuromorphic.reading.netx.layers import (
     Dense,
     Flatten,
     Input,
-    Ints,
     Layer,
     Neuron,
-    Pair,
 )
 
 CUBA = ("CUBA", "LOIHI")
@@ -124,7 +124,7 @@ class _Group:
             raise RefusedInput(f"{self.where}: {key} is {shown(value)}; expected a word")
         return first.decode(errors="replace") if isinstance(first, bytes) else first
 
-    def numbers(self, key: str) -> Ints:
+    def numbers(self, key: str) -> Int64:
         """Whole numbers, of whatever type they are stored in: int64."""
         value = self._stored(key)
         if value.dtype.kind not in "fiub":
@@ -156,7 +156,7 @@ class _Group:
             raise RefusedInput(f"{self.where}: its shape is {shown(value.tolist())}; expected up to 3 positive sizes")
         return tuple(int(n) for n in value)
 
-    def weights(self, key: str) -> Ints:
+    def weights(self, key: str) -> Int64:
         """Weights that a synapse holds."""
         value = self.numbers(key)
         if value.min() < LEAST_WEIGHT or value.max() > MOST_WEIGHT:
@@ -239,7 +239,7 @@ def _dense(group: _Group, *, recurrent: bool) -> Dense:
     return Dense(weight, _bias(group, out), _optional_neuron(group), delay, back)
 
 
-def _matrix(weight: Ints, out: int, key: str, where: str) -> Ints:
+def _matrix(weight: Int64, out: int, key: str, where: str) -> Int64:
     """`[out, in]`, of which a file may hold one axis where it has one row."""
     if weight.ndim == 1 and weight.size % out == 0:
         weight = weight.reshape(out, -1)
@@ -248,7 +248,7 @@ def _matrix(weight: Ints, out: int, key: str, where: str) -> Ints:
     return weight
 
 
-def _delays(delay: Ints, shape: tuple[int, ...], where: str) -> Ints | None:
+def _delays(delay: Int64, shape: tuple[int, ...], where: str) -> Int64 | None:
     """Delays of every synapse, from one number, one per output (asked first, as lava-dl does), per input or synapse."""
     if delay.min() < 0 or delay.max() > MOST_DELAY:
         raise RefusedInput(
@@ -266,7 +266,7 @@ def _delays(delay: Ints, shape: tuple[int, ...], where: str) -> Ints | None:
     return whole if whole.any() else None
 
 
-def _bias(group: _Group, out: int) -> Ints:
+def _bias(group: _Group, out: int) -> Int64:
     if "bias" not in group:
         return np.zeros(out, np.int64)
     bias = group.numbers("bias")
@@ -304,7 +304,7 @@ def _conv(group: _Group) -> Conv:
     )
 
 
-def _map_bias(group: _Group, shape: tuple[int, ...]) -> Ints:
+def _map_bias(group: _Group, shape: tuple[int, ...]) -> Int64:
     """`[C]`, or `[C, H, W]` of one bias per neuron, which the file keeps as `[W, H, C]`."""
     if "bias" in group and (bias := group.numbers("bias")).shape == shape[::-1]:
         return bias.transpose(2, 1, 0)

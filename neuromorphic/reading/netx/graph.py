@@ -20,10 +20,10 @@ from neuromorphic.analysis.order import arranged
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, LoihiLif, Shape, Shapes, Sink, Source
+from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Int64, LoihiLif, Shape, Shapes, Sink, Source
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.reading.limits import Size
-from neuromorphic.reading.netx.layers import BIAS_EXPONENT, Conv, Dense, Flatten, Input, Ints, Layer, Neuron
+from neuromorphic.reading.netx.layers import BIAS_EXPONENT, Conv, Dense, Flatten, Input, Layer, Neuron
 from neuromorphic.reading.provenance import Asked
 
 INPUT, OUTPUT = "input", "output"
@@ -141,7 +141,7 @@ class _Chain:
                 "never fires"
             )
 
-    def _matrix(self, number: int, weight: Ints, delay: Ints | None) -> tuple[str, ...]:
+    def _matrix(self, number: int, weight: Int64, delay: Int64 | None) -> tuple[str, ...]:
         """Synapses of `weight` that wait `delay` steps: the names of the nodes whose currents add up."""
         name, before = f"layer.{number}.dense", self.end
         if delay is None:
@@ -155,12 +155,12 @@ class _Chain:
             for d in np.unique(delay)
         )
 
-    def _synapses(self, name: str, weight: Ints, before: str) -> str:
+    def _synapses(self, name: str, weight: Int64, before: str) -> str:
         outputs, inputs = weight.shape
         affine = Affine(weight.astype(np.float32), np.zeros(outputs, np.float32))
         return self._add(name, affine, (before,), (inputs,), (outputs,))
 
-    def _waiting(self, number: int, steps: Ints, before: str) -> str:
+    def _waiting(self, number: int, steps: Int64, before: str) -> str:
         shape = steps.shape
         return self._add(f"layer.{number}.delay", Delay(steps), (before,), shape, shape)
 
@@ -192,7 +192,7 @@ class _Chain:
         self._neurons(number, layer.neuron, bias, (currents,))
 
     def _neurons(
-        self, number: int, neuron: Neuron, bias: Ints, currents: tuple[str, ...], recurrent: Ints | None = None
+        self, number: int, neuron: Neuron, bias: Int64, currents: tuple[str, ...], recurrent: Int64 | None = None
     ) -> None:
         name, shape = f"layer.{number}", self.shape
         lif = LoihiLif(

@@ -9,11 +9,8 @@ This is what `lava/lib/dl/netx/hdf5.py` of lava-dl 0.6.0 makes of it, with Lava'
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-Ints = NDArray[np.int64]
-Pair = tuple[int, int]
+from neuromorphic.ops import Int64
+from neuromorphic.ops.windows import Pair
 
 BIAS_EXPONENT = 6
 """Of every bias: netx knows no other."""
@@ -73,11 +70,11 @@ class Dense:
         recurrent: weights `[out, out]` from the neurons to themselves, a step late; None for none.
     """
 
-    weight: Ints
-    bias: Ints
+    weight: Int64
+    bias: Int64
     neuron: Neuron | None
-    delay: Ints | None = None
-    recurrent: Ints | None = None
+    delay: Int64 | None = None
+    recurrent: Int64 | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,8 @@ class Conv:
         groups: of channels.
     """
 
-    weight: Ints
-    bias: Ints
+    weight: Int64
+    bias: Int64
     neuron: Neuron
     shape: tuple[int, ...]
     stride: Pair
