@@ -22,7 +22,7 @@ def matrix(shapes: Shapes, operation: Linear) -> csr_matrix:
 
 def _of_windows(shapes: Shapes, conv: Conv2d) -> csr_matrix:
     out, per_group, *_ = conv.weight.shape
-    # Number the inputs from 1, and see which number every output's window holds at which weight.
+    # Number the inputs from 1; the windows of these numbers say which input each weight of an output meets.
     numbers = np.arange(1, prod(shapes.input) + 1, dtype=np.float64).reshape(1, *shapes.input)
     windows = conv.windows.seen(numbers)[0]
     seen = windows.reshape(conv.groups, 1, per_group, *windows.shape[1:]).transpose(0, 1, 3, 4, 2, 5, 6)

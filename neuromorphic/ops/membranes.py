@@ -1,4 +1,4 @@
-"""Neurons of NIR without a threshold, in time steps: what leaves them are their membranes."""
+"""Neurons of NIR without a threshold, in time steps: they send their membranes."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class FloatMembranes(FloatState, Membranes):
     """Membranes of NIR: their state is real.
 
     Attributes:
-        gain: what an input of 1 brings v, but for its leak; float32 of their shape.
+        gain: the factor of the input; float32 of the neurons' shape.
     """
 
     gain: Float32
@@ -43,7 +43,7 @@ class FloatMembranes(FloatState, Membranes):
         lacks(self, "charge")
 
     def _is(self, like: Any, shapes: Shapes, dt: float) -> bool:
-        """Whether a node of a file says these numbers, to a reader who is told nothing but dt."""
+        """Whether a node of a file is read as these very numbers by a reader that knows nothing but dt."""
         try:
             said = self.read(like, shapes.output, "", Conventions(dt, dt)).operation
         except RefusedInput:
@@ -55,7 +55,7 @@ class FloatMembranes(FloatState, Membranes):
         return state.v.copy()
 
     def grid(self, bits: int | None, steps: int) -> int | None:
-        """Every decay makes it finer, step by step (`charging`)."""
+        """Every decay makes the grid finer, step by step (`charging`)."""
         return None if bits is None else self.charging.membrane_grid(bits, steps)
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
@@ -128,7 +128,7 @@ class Li(Leaky, FloatMembranes):
         return Charging(self.gain, (self.decay,), self.leak)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """A membrane that decays from its leak towards others stays between them."""
+        """V begins at its leak and decays towards `leak + gain x`, so it stays between the two."""
         return Interval.between(self.leak, self.leak + self.gain * x.low, self.leak + self.gain * x.high)
 
 
@@ -178,6 +178,6 @@ class CubaLi(CurrentBased, FloatMembranes):
         return Charging(self.gain.astype(np.float64) * self.weight, (self.current_decay, self.decay), self.leak)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """A membrane that decays from its leak towards others stays between them."""
+        """V begins at its leak and decays towards `leak + gain x`, so it stays between the two."""
         reached = self.gain * self.weight
         return Interval.between(self.leak, self.leak + reached * x.low, self.leak + reached * x.high)

@@ -33,8 +33,8 @@ class FloatPopulation(FloatState, Population):
 
     Attributes:
         threshold: float32 of the population's shape.
-        reset: where an image begins, and what a spike sets v to; not of `Threshold`, which has no memory.
-        subtracts: whether a spike takes the threshold off v instead.
+        reset: v at the start of an image, and after a spike; `Threshold`, which keeps no v, has none.
+        subtracts: whether a spike takes the threshold off v instead of setting v to `reset`.
     """
 
     threshold: Float32
@@ -59,7 +59,7 @@ class FloatPopulation(FloatState, Population):
 
     @property
     def _lowering(self) -> Float32:
-        """What a spike takes off v."""
+        """The amount that a spike takes off v."""
         return self.threshold if self.subtracts else ZERO
 
     @property
@@ -68,12 +68,12 @@ class FloatPopulation(FloatState, Population):
 
     @property
     def fires_at_rest(self) -> bool:
-        """Whether some thresholds are below where v begins: such neurons fire although nothing arrives."""
+        """Whether some thresholds are below the v at the start: such neurons fire without input."""
         return bool((self.threshold < self.start).any())
 
     @property
     def always_updated(self) -> bool:
-        """Where some fire at rest, or leak, and towards or from anything but 0."""
+        """Where some fire at rest, or leak with a leak or a reset other than 0."""
         charging = self.charging
         restless = self.leaks and charging is not None and bool(charging.leak.any() or charging.reset.any())
         return restless or self.fires_at_rest
@@ -227,7 +227,7 @@ class CubaLif(CurrentBased, FloatPopulation):
 @final
 @dataclass(frozen=True)
 class Threshold(FloatPopulation):
-    """A spike where `x > threshold`, strictly: a neuron without a memory; threshold is float32 of its shape."""
+    """A spike where `x > threshold`, strictly: a neuron without memory.  The threshold is float32 of its shape."""
 
     nir_types: ClassVar = (nir.Threshold,)
 
@@ -251,7 +251,7 @@ class Threshold(FloatPopulation):
         state.v[...] = x
 
     def _reset(self, state: State, fired: Mask) -> None:
-        """None: what arrives next replaces v."""
+        """Nothing: the next input replaces v."""
 
     subtracts = False
 
