@@ -1,14 +1,15 @@
-"""Cycles: which edges deliver in the next step what was sent in this one.
+"""Cycles, and their recurrent edges, which deliver in the next time step.
 
-A graph without cycles answers a frame within its step.  Around a cycle that can't be: something has to be of the step
-before.  NIR's equations are in continuous time; forward Euler evaluates them all at the state of the last step.  Hence
+A graph without cycles answers a frame within its time step.  On a cycle that is impossible: some value has to be of the
+step before.  NIR's equations are in continuous time; forward Euler evaluates them all at the state of the last step.
+Hence
 
     an edge is recurrent if it leaves a neuron and lies on a cycle without a `Delay`;
 
-it delivers at step t what the neuron sent at step t - 1, and nothing in an image's first step.  This depends on no
-order and no names; for a population that reads itself through a matrix it is what snnTorch's `RLeaky` and Norse's
-recurrent cells do.  A `Delay` of at least one step says itself how long it waits, and breaks its cycles; where all of a
-cycle's edges shall be in time but one, put a `Delay` there.
+it delivers at step t what the neuron sent at step t - 1, and nothing in the first step of an image.  The rule depends
+on no order and no names; for a population that reads itself through a matrix it is what snnTorch's `RLeaky` and Norse's
+recurrent cells do.  A `Delay` of at least one step has its own time, and breaks its cycles; to make a single edge of a
+cycle take a time step, put a `Delay` on it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -79,9 +80,9 @@ def paths_through(fan_in: FanIn, passing: Callable[[str], bool]) -> dict[str, tu
 
 
 def topological(fan_in: FanIn, recurrent: frozenset[Edge], waits: Callable[[str], bool]) -> list[str]:
-    """Names with sources first, but those of recurrent edges and of a `Delay` on their cycle.
+    """Names in topological order: sources come first, but for recurrent edges, and what a `Delay` reads on its cycle.
 
-    Among those that are ready they stand alphabetically, since HDF5 keeps no order.
+    Where the order is free it is alphabetical, since HDF5 keeps no order.
     """
     component = components(fan_in)
     waiting: dict[str, set[str]] = {}
