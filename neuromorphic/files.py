@@ -1,8 +1,8 @@
 """Files that are written: checked before anything is computed, then written whole or not at all.
 
-Every file of this project is written through here; what the system refuses is a `RefusedInput` (`whole`).  A file is
-made apart and put in its place when it is complete, so that whoever looks finds the old one or the new one; what fails
-leaves the old one, and nothing else.
+Every file of this project is written through here; errors of the system become a `RefusedInput` (`atomic`).  A file is
+made apart and put in its place when it is complete, so that readers find the old one or the new one; a failure leaves
+the old one, and nothing else.
 """
 
 import errno
@@ -139,7 +139,7 @@ def _identity(path: Path) -> object:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic(path: Path) -> Iterator[Path]:
     """A path to open and write to; what was written there becomes `path` if nothing is raised.
 
     Where the system can, the file has no name until it is complete, so that not even a `kill -9` leaves half a file.
@@ -202,7 +202,7 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write `data`, whole or not at all."""
-    with whole(path) as partial, partial.open("wb") as file:
+    with atomic(path) as partial, partial.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -17,7 +17,7 @@ from neuromorphic.ops.products import product
 
 
 def fused(graph: Graph, names: Collection[str]) -> Graph:
-    """`graph`, in which those of the nodes `names` that read linear nodes are fused with them where that is possible."""
+    """`graph`, in which those of the nodes `names` that read linear nodes are fused with them where they can be."""
     nodes = dict(graph.nodes)
     waiting = [name for name in graph.nodes if name in names]
     while waiting:

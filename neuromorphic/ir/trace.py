@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.files import reserve, whole
+from neuromorphic.files import atomic, reserve
 from neuromorphic.ir import plots
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.ir.metadata import Readout
@@ -206,7 +206,7 @@ class Trace(Shown):
         """Write the trace as HDF5, whole or not at all.
 
         Raises:
-            RefusedInput: the system refuses, as of `files.whole`.
+            RefusedInput: the system refuses, as of `files.atomic`.
         """
         with growing(Path(path)) as add:
             add(self)
@@ -274,9 +274,9 @@ def growing(path: Path) -> Iterator[Callable[[Trace], None]]:
     whatever the traces that it came in.
 
     Raises:
-        RefusedInput: the system refuses, as of `files.whole`.
+        RefusedInput: the system refuses, as of `files.atomic`.
     """
-    with whole(path) as partial, partial.open("w+b") as stored:
+    with atomic(path) as partial, partial.open("w+b") as stored:
         with h5py.File(stored, "w", track_order=True) as file:
             waiting: list[Trace] = []
 

@@ -17,7 +17,7 @@ from neuromorphic.ir.metadata import InputKind, normalisation
 from neuromorphic.ops.dyadic import on_grid
 from neuromorphic.reading.events import LIMIT, Bin, bin_events, files_by_class, find_recordings, holds_events
 from neuromorphic.reading.formats import check_format
-from neuromorphic.reading.recordings import is_recording, read_recording
+from neuromorphic.reading.nir_data import is_nir_data, read_nir_data
 
 
 def image_size(graph: Graph) -> int:
@@ -161,7 +161,7 @@ def find_frames(
             has no file.
     """
     files = {"": given} if isinstance(given, Path) else given
-    if [*files] == [""] and (len(graph.inputs) == 1 or is_recording(files[""])):
+    if [*files] == [""] and (len(graph.inputs) == 1 or is_nir_data(files[""])):
         files = dict.fromkeys(graph.inputs, files[""])
     elif "" in files:
         names = " ".join(f"--frames {name}=FILE" for name in graph.inputs)
@@ -195,13 +195,14 @@ def _joined(graph: Graph, found: Mapping[str, Frames]) -> Frames:
 def _found(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
     """The frames in one file, of the graph's first input."""
     check_format(path)
-    recording = read_recording(graph, path) if is_recording(path) else None
+    stored = read_nir_data(graph, path) if is_nir_data(path) else None
     if holds_events(path):
         return _from_events(graph, path, options, limit)
     if options.bin is not None:
         raise RefusedInput(f"{path}: --bin is for events, arrays x, y, t and p or fields of one; expected no --bin")
-    if recording is not None:
-        return _named(Frames(recording[0], (), str(path), kind=recording[1]), limit)
+    if stored is not None:
+        values, kind = stored
+        return _named(Frames(values, (), str(path), kind=kind), limit)
     if path.is_dir():
         return _from_folder(graph, path, options.time_first, limit)
     return _named(_stored(graph, path, options.time_first), limit)

@@ -12,7 +12,7 @@ from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.quantise import quantised
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.reading.frames import FrameOptions, named_files
-from neuromorphic.reading.recordings import is_recording
+from neuromorphic.reading.nir_data import is_nir_data
 from neuromorphic.runs.cli_inputs import Selection, frames_of
 from neuromorphic.runs.summary import widths
 from spikeclip.console import console, progress_bar
@@ -67,7 +67,7 @@ class Quantising:
 
     def _selection(self, floats: Graph, layout: FrameOptions) -> Selection:
         spec = self.calibrate[0]
-        if floats.metadata.preprocessing is None or Path(spec).suffix == ".npy" or is_recording(Path(spec)):
+        if floats.metadata.preprocessing is None or Path(spec).suffix == ".npy" or is_nir_data(Path(spec)):
             return Selection(None, named_files(self.calibrate), layout, self.count)
         return Selection(spec, {}, layout, self.count)
 

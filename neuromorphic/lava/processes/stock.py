@@ -148,8 +148,8 @@ class StockModel(AbstractSubProcessModel):
             port = delay.a_out
         own = node.operation.lag if isinstance(node.operation, Delay) else 0
         if lag := member.lags[index] - own:
-            late = Delay(np.full(node.input_shape, lag))
-            border = self._border(late, np.zeros(node.input_shape), member.entries[index])
+            delay_of_edge = Delay(np.full(node.input_shape, lag))
+            border = self._border(delay_of_edge, np.zeros(node.input_shape), member.entries[index])
             port.connect(border.s_in)
             port = border.a_out
         if member.direct[index]:
