@@ -1,4 +1,4 @@
-"""A graph simulated in Lava: in a child process, step by step as on the chip, every spike recorded."""
+"""Simulates a graph in Lava, in a child process, step by step as on the chip, and records every spike."""
 
 import sys
 from collections.abc import Iterator
@@ -41,11 +41,11 @@ def traces(
     silence: float = SILENCE,
     progress: Progress = silent,
 ) -> Iterator[Trace]:
-    """Run `graph` in Lava on `frames`, each presented for T steps, images back to back, and read what it did in parts.
+    """Run `graph` in Lava on `frames`, each presented for T steps, images back to back; yield traces of some images.
 
-    The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
-    population, in float64 as the graph's weights prove it for every node and such frames (`analysis.rounding`); without
-    that proof all in float64.  Integers need none: their sums are bounded (`analysis.exactness`).
+    Every spike equals that of `reference.run` where the arithmetic is exact.  Nodes compute in float32, and behind the
+    last population in float64, if the graph's weights prove that to be exact for such frames (`analysis.rounding`);
+    without a proof all compute in float64.  Integers need no proof: their sums are bounded (`analysis.exactness`).
 
     Args:
         graph: a validated graph.
@@ -53,8 +53,8 @@ def traces(
             of several inputs, such of each by its name.
         time_steps: T, where neither the frames nor the graph's metadata say.
         precision: the arithmetic, `float`; or `loihi2` for a graph in the integers of the chip.
-        batch: images at a time, as copies of the chip in lockstep; as many as fit by default (`batches.fitting`), 1
-            with stock models.
+        batch: images at a time, each on its own copy of the chip; as many as fit by default (`batches.fitting`), 1 with
+            stock models.
         models: `fused` for one process per layer, `stock` for the processes of Lava that run on Loihi (slow).
         timeout: seconds that it may take in all; no limit by default.
         silence: seconds that T steps may take.
