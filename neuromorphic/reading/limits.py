@@ -1,7 +1,7 @@
-"""How large a graph may be: what is beyond could not be run, and a hostile file of a few kilobytes can ask for it.
+"""The limits of a graph's size: a larger one could not be run, and a hostile file of a few kilobytes can declare one.
 
-Strides, paddings, kernels and declared shapes are a few bytes each, whatever memory and time they stand for.  The
-limits are a few times what the base encoder needs at 224×224 pixels, where the published one has 32.
+Strides, paddings, kernels and declared shapes are a few bytes each, whatever memory and time they take.  The limits are
+a few times what the base encoder needs with images of 224×224 pixels; the published encoder has 32×32.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,19 +23,19 @@ MAX_NAME = 128
 MAX_DIMENSIONS = 8
 
 MAX_ELEMENTS = 2**27
-"""Of one array that a node needs, 1 GiB in float64; at 224×224 the windows of base's stem have 43 million."""
+"""Elements of one array that a node needs, 1 GiB in float64; at 224×224 the windows of base's stem have 43 million."""
 
 MAX_GRAPH_ELEMENTS = 2**28
-"""Of all nodes' outputs together; base at 224×224 has 132 million."""
+"""Elements of all nodes' outputs together; base at 224×224 has 132 million."""
 
 MAX_PRODUCTS = 2**38
-"""In one time step of all nodes; base at 224×224 has about 5e10.  A processor core takes minutes for as many."""
+"""Products of all nodes in one time step; base at 224×224 has about 5e10.  This many take a core minutes."""
 
 MAX_STEP_ELEMENTS = 2**31
-"""Of all nodes' outputs in all time steps; base at 224×224 has 5e8."""
+"""Elements of all nodes' outputs in all time steps; base at 224×224 has 5e8."""
 
 MAX_PATHS = 4096
-"""Along which a node is reached through flattening nodes: two of them side by side double the paths."""
+"""Paths to a node through flattening nodes; two of these in parallel double the paths."""
 
 MAX_FLATTENING = 64
 """Flattening nodes in a row."""
@@ -58,7 +58,7 @@ def check_names(nodes: Collection[str], edges: Sequence[tuple[str, str]], source
 
 
 def check_shape(shape: Shape, where: str) -> None:
-    """Refuse shapes that are empty or of more elements than a node may have.
+    """Refuse shapes that are empty, or have more elements than a node may have.
 
     Raises:
         RefusedInput: no dimension or too many, a size below 1, or too many elements.
@@ -71,21 +71,21 @@ def check_shape(shape: Shape, where: str) -> None:
 
 @dataclass
 class Size:
-    """Sizes of the nodes of a graph together, added up one by one in topological order.
+    """The size of a graph, added up node by node.
 
     Attributes:
-        elements: of their outputs.
-        products: that one time step computes.
+        elements: of all outputs.
+        products: of one time step.
     """
 
     elements: int = 0
     products: int = 0
 
     def add(self, operation: Operation, shapes: Shapes, where: str) -> None:
-        """Count a node with its input's and its output's shape.
+        """Add a node.
 
         Raises:
-            RefusedInput: it takes too much, alone or with those before it.
+            RefusedInput: it is too large, by itself or together with those added before.
         """
         check_shape(shapes.output, f"{where}: its output")
         largest = operation.largest_array(shapes)
@@ -99,7 +99,7 @@ class Size:
             raise RefusedInput(f"{where} brings a time step to {self.products} products; expected {MAX_PRODUCTS}")
 
     def check_steps(self, time_steps: int | None, source: str) -> None:
-        """Refuse a trace that no memory holds.
+        """Refuse a trace that doesn't fit into memory.
 
         Raises:
             RefusedInput: the nodes' outputs in all time steps of one image are too many.
