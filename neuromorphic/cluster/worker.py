@@ -15,7 +15,7 @@ from neuromorphic.errors import RefusedInput
 
 
 class Task(WorkerPlugin):
-    """The task of a run.  Dask sends it once to every worker that is there, or comes later."""
+    """The task of a run.  Dask sends it once to every worker, also to those that come later."""
 
     def __init__(self, packed: bytes) -> None:
         self.name = f"spikeclip-{uuid4().hex}"
@@ -23,7 +23,7 @@ class Task(WorkerPlugin):
 
     @cached_property
     def unpacked(self) -> Callable[[Any, Progress], Any]:
-        """The task, made ready once: what it finds out about its graph serves the shards after the first."""
+        """The task, unpacked once, so that facts about its graph are derived once for all shards."""
         found: Callable[[Any, Progress], Any] = cloudpickle.loads(self.packed)
         return found
 

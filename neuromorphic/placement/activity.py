@@ -1,8 +1,8 @@
-"""Activity of the cores: synaptic operations, spikes sent, and the messages that carry them to cores.
+"""Activity of the cores: synaptic operations, spikes, and the messages that carry spikes to cores.
 
-A spike that k cores hear, its own among them, is k messages.  Populations send the spikes of a trace, and an input of
-spikes or of counts sends what its frames hold; an input of real numbers, accumulators and neurons without a threshold
-send a graded spike per element in every time step, as nothing here says which of their values are 0.
+A spike to k cores, which may include its own, is k messages.  Populations send the spikes of a trace; an input of
+spikes or counts sends those in its frames.  An input of real numbers, accumulators, and neurons without a threshold
+send a graded spike per element in every time step, since it is not known here which of their values are 0.
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ from neuromorphic.placement.populations import Map
 class StepTime:
     """`step >= max(barrier, max_cores neurons · t_neuron, max_cores operations · t_synapse)`, in ns.
 
-    The three overlap on the chip, so each alone is a lower bound of a step's duration under the times of `Limits`; with
-    operations averaged over steps it is one of the average step, as the maximum of averages is at most the average of
-    maxima.  Traffic between cores, which can be slower than all three, is not in it.
+    The three overlap on the chip, so each alone is a lower bound of a step's duration, with the times of `Limits`.
+    With operations averaged over steps it bounds the average step, since the maximum of averages is at most the average
+    of maxima.  Traffic between cores, which can be slower than all three, is not included.
 
     Attributes:
         barrier: the shortest time step of a chip.
-        neurons: updating the neurons of the core that has the most.
-        synapses: the operations of the core that has the most.
+        neurons: time for the neurons of the core with the most neurons.
+        synapses: time for the operations of the core with the most operations.
         busiest: index of that core.
     """
 
@@ -46,20 +46,20 @@ class StepTime:
 
     @property
     def steps_per_second(self) -> float:
-        """At most so many."""
+        """An upper bound of the time steps per second."""
         return 1e9 / self.bound
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Sums over all steps; per core in the order of the placement.
+    """Sums over all time steps; per core, in the order of the placement.
 
     Attributes:
-        steps: time steps, of all images together.
-        operations: int64 `[cores]`: spikes times synapses that they arrive at.
+        steps: time steps of all images together.
+        operations: int64 `[cores]`: synaptic operations, each a spike that arrives at a synapse.
         sent: int64 `[cores]`: spikes of the core's neurons.
-        messages: int64 `[cores]`: the same, each once per core that hears it.
-        from_host: messages of the graph's inputs, a spike or a number each.
+        messages: int64 `[cores]`: these spikes, counted once per core that receives them.
+        from_host: messages from the graph's inputs, a spike or a number each.
     """
 
     steps: int
@@ -69,7 +69,7 @@ class Activity:
     from_host: int
 
     def step_time(self, neurons: Int64, limits: Limits) -> StepTime:
-        """The bound of a step's duration, of cores with so many neurons."""
+        """The bound of a step's duration, for cores with these numbers of neurons, int64 `[cores]`."""
         busiest = int(self.operations.argmax())
         return StepTime(
             barrier=limits.step_ns,
@@ -93,8 +93,8 @@ def measured(
     """The activity of a run of the graph.
 
     Args:
-        placed: populations, cut.
-        inputs: shapes of the graph's inputs.
+        placed: populations and their cuts.
+        inputs: shapes of the graph's inputs, by name.
         totals: of the run, with the spikes of each neuron.
         arrived: spikes of each element of the inputs over all images and steps, by name, where they are known.
 
@@ -119,7 +119,7 @@ def measured(
 def _activity(
     placed: tuple[Placed, ...], events: Mapping[str, Int64], inputs: Mapping[str, Map], steps: int
 ) -> Activity:
-    """Of populations with so many spikes per neuron over all steps; what isn't among them sends in every step."""
+    """The activity, given the spikes per neuron over all steps by sender; other senders send in every step."""
     shapes = {**inputs, **{entry.population.name: entry.population.shape for entry in placed}}
     listeners: dict[str, Int64] = {}
     operations = []

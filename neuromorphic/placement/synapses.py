@@ -1,6 +1,6 @@
-"""Synapses between blocks: how many lead from each sending neuron to each core, and what storing them takes.
+"""Synapses between blocks: how many lead from each sending neuron to each core, and the memory that they take.
 
-A population is cut into blocks of channels × rows × columns; block (a, b, d) is channel block a of row block b of
+A population is cut into blocks of channels × rows × columns; block (a, b, d) has channel block a, row block b and
 column block d.
 """
 
@@ -22,7 +22,7 @@ from neuromorphic.placement.populations import Map, Population, Projection, as_m
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a population is cut, on each axis: block a has the channels `channels[a]` to before `channels[a + 1]`."""
+    """The cut of a population on each axis: block a has the channels from `channels[a]` to before `channels[a + 1]`."""
 
     channels: tuple[int, ...]
     rows: tuple[int, ...]
@@ -30,18 +30,18 @@ class Cut:
 
     @property
     def blocks(self) -> int:
-        """How many blocks."""
+        """The number of blocks."""
         return prod(len(edges) - 1 for edges in (self.channels, self.rows, self.columns))
 
     @property
     def neurons(self) -> Int64:
-        """In each block: int64 `[a, b, d]`."""
+        """The neurons of each block: int64 `[a, b, d]`."""
         sizes = (np.diff(edges) for edges in (self.channels, self.rows, self.columns))
         return np.asarray(reduce(np.multiply.outer, sizes), np.int64)
 
     @property
     def slots(self) -> int:
-        """Neurons that the largest block takes: its columns are counted as a power of two, filled or not."""
+        """The neurons of the largest block, with its columns rounded up to a power of two."""
         channels, rows, columns = (
             max(stop - start for start, stop in pairwise(edges)) for edges in (self.channels, self.rows, self.columns)
         )
@@ -53,14 +53,14 @@ class FanOut:
     """`fan_out[a, b, d][c, y, x] = channels[a, b, c] · rows[b, y] · columns[d, x]`: synapses from (c, y, x) to a block.
 
     Attributes:
-        channels, rows, columns: int64; c, y and x count what the projection reads, flattened or not.  The axis b of
-            `channels` has length 1 where every row block is the same.
-        lists: int64 `[b, d]`: lists of synapses that a block stores for each channel that it hears, `channels[a, b, c]`
-            long; None where there is one for each position that it hears.
-        alike: whether the lists of all channels are one.
+        channels, rows, columns: int64; c, y and x index the input of the projection, flattened or not.  The axis b of
+            `channels` has length 1 if all row blocks are alike.
+        lists: int64 `[b, d]`: lists of synapses, of length `channels[a, b, c]`, that a block stores for each channel c;
+            None if there is a list for each position.
+        alike: whether all channels have the same lists.
         stored: whether there are weights to store.
-        registers: bits that each neuron keeps to combine what arrives, besides its sum.
-        numbers: sums that it keeps besides its own.
+        registers: bits that each neuron keeps to combine its inputs, besides its sum.
+        numbers: sums that each neuron keeps besides its own.
     """
 
     channels: Int64
@@ -84,15 +84,15 @@ class FanOut:
 
     @property
     def positions(self) -> Int64:
-        """Positions that each block hears, whatever the channel: int64 `[b, d]`."""
+        """Positions from which each block receives spikes, whatever the channel: int64 `[b, d]`."""
         return np.asarray(np.multiply.outer((self.rows > 0).sum(1), (self.columns > 0).sum(1)), np.int64)
 
     @property
     def axons(self) -> Int64:
-        """Axons that end in each block, one per position that it hears: int64 `[a, b, d]`.
+        """Axons that end in each block, one per position of a sender: int64 `[a, b, d]`.
 
-        The position says where a list of synapses is applied, the channel (which the spike carries) says which list.
-        Where every position has weights of its own, there is one per element.
+        The position says where a list of synapses applies; the channel, which the spike carries, says which list.
+        Where every position has weights of its own, there is one axon per element.
         """
         heard = (self.channels > 0).sum(2)[..., None]
         return np.asarray((heard > 0 if self.shared else heard) * self.positions, np.int64)
@@ -107,7 +107,7 @@ class FanOut:
         return np.asarray((each.max(3) if self.alike else each.sum(3)) * lists, np.int64)
 
     def reached(self, shape: Map) -> Mask:
-        """Which neurons of a sender of that shape each block hears: bool `[a, b, d, *shape]`."""
+        """The neurons of a sender of this shape from which each block receives spikes: bool `[a, b, d, *shape]`."""
         rows = (self.rows > 0)[None, :, None, None, :, None]
         heard = (self.channels > 0)[:, :, None, :, None, None] & rows & (self.columns > 0)[:, None, None, :]
         return np.asarray(heard.reshape(*heard.shape[:3], *shape))
@@ -121,7 +121,7 @@ class FanOut:
 
 
 def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
-    """The synapses of one projection into `population`, cut so."""
+    """The synapses of one projection into `population`, for this cut."""
     a, b, d = _members(cut.channels), _members(cut.rows), _members(cut.columns)
     node = projection.node
     one = np.ones((len(b), len(d)), np.int64)
@@ -143,7 +143,7 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
             synapses = cast(ops.AnyOperation, fixed.synapses(node.shapes))
             return fan_out(replace(projection, node=replace(node, operation=synapses)), population, cut)
         case ops.Affine(weight=weight):
-            # Nothing is shared: each input is a position.  Columns are all of a population that isn't a map.
+            # No weights are shared: each input is a position.  A population that isn't a map has a single column.
             targets = np.multiply.outer(a.sum(1), b.sum(1))
             everything = np.ones((len(b), weight.shape[1]), np.int64)
             return FanOut(targets[..., None], everything, d.sum(1)[:, None], None)
@@ -171,16 +171,16 @@ def _attention(projection: Projection, node: Node, heads: int, a: Int64, b: Int6
     k[...] = np.einsum("ah,bi->abhi", per_head, b).reshape(k.shape)
     v[...] = np.multiply.outer(b.sum(1), a).swapaxes(0, 1)
     everywhere = np.ones((len(b), height), np.int64), np.ones((len(d), columns), np.int64)
-    bits = 2 * height * columns  # which tokens K's and V's channel fired at
+    bits = 2 * height * columns  # the tokens at which the channels of K and V have fired
     return FanOut(np.concatenate([q, k, v], 2), *everywhere, one, stored=False, registers=bits)
 
 
 class _Window:
-    """A sliding window over the rows and the columns of every block.
+    """Sliding windows, seen from every block.
 
     Attributes:
-        rows: int64 `[b, y]`: outputs of row block b that see row y.
-        columns: int64 `[d, x]`: outputs of column block d that see column x.
+        rows: int64 `[b, y]`: number of output rows in row block b that see row y.
+        columns: int64 `[d, x]`: number of output columns in column block d that see column x.
         taps: int64 `[b, d]`: taps of the kernel that lie on the map for some output of the block.
     """
 
@@ -193,6 +193,6 @@ class _Window:
 
 
 def _members(edges: tuple[int, ...]) -> Int64:
-    """Which block holds which index: int64 `[blocks, n]`."""
+    """1 where a block holds an index, else 0: int64 `[blocks, n]`."""
     blocks = np.arange(len(edges) - 1)
     return np.asarray(blocks[:, None] == blocks.repeat(np.diff(edges)), np.int64)
