@@ -223,7 +223,7 @@ class _Writer:
 
     def _delay(self, node: Node, shape: tuple[int, ...], *, behind: bool) -> ops.Int64:
         """Delays of every synapse, in steps, from a `Delay` before the synapses or `behind` them."""
-        steps = node.operation.steps if isinstance(node.operation, ops.Delay) else np.zeros(1, np.int64)
+        steps = node.of(ops.Delay).steps
         if steps.max() > MOST_DELAY:
             self.reasons.append(f"{node.name} waits {steps.max()} steps; expected at most {MOST_DELAY}")
         flat = steps.reshape(-1, 1) if behind else steps.reshape(1, -1)

@@ -44,11 +44,11 @@ class Kept:
 
     Attributes:
         folder: private to the run, empty at first.
-        mind: called with the id of the process group that is to end with this process; with 0 when it has ended.
+        guard: called with the id of the process group that is to end with this process; with 0 when it has ended.
     """
 
     folder: Path
-    mind: Callable[[int], None]
+    guard: Callable[[int], None]
 
 
 @contextmanager
@@ -74,12 +74,12 @@ def kept() -> Iterator[Kept]:
         if not folder.name:
             raise SimulationFailed(f"no folder can be made for Lava's files{_last_words(stderr.read())}")
 
-        def mind(group: int) -> None:
+        def guard(group: int) -> None:
             with suppress(BrokenPipeError):  # somebody killed the keeper: then this process cleans up alone
                 stdin.write(b"%d\n" % group)
 
         try:
-            yield Kept(folder, mind)
+            yield Kept(folder, guard)
         finally:
             stdin.close()
             process.wait()
@@ -93,7 +93,7 @@ def run_group(
     timeout: float | None = None,
     silence: float = SILENCE,
     environment: Mapping[str, str] | None = None,
-    mind: Callable[[int], None] = lambda group: None,
+    guard: Callable[[int], None] = lambda group: None,
 ) -> None:
     """Run `command` to its end; afterwards no process of its group is left.
 
@@ -103,7 +103,7 @@ def run_group(
         timeout: seconds that it may take in all; None for no limit.
         silence: seconds that it may take for one line.
         environment: variables in addition to those of this process.
-        mind: of the keeper that ends the group if this process is killed (`Kept`).
+        guard: of the keeper that ends the group if this process is killed (`Kept`).
 
     Raises:
         SimulationFailed: it ran over a limit or ended with another exit code than 0.
@@ -118,14 +118,14 @@ def run_group(
             env={**os.environ, **(environment or {})},
         )
         try:
-            mind(process.pid)
+            guard(process.pid)
             if code := _follow(process, on_line, timeout, silence):
                 raise SimulationFailed(_failure(code, _tail(errors)))
         except _OutOfTimeError as over:
             raise SimulationFailed(f"Lava {over} and was ended{_last_words(_tail(errors))}") from None
         finally:
             keeper.end_group(process.pid)
-            mind(0)  # before its id may be another's
+            guard(0)  # before its id may be another's
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:

@@ -95,7 +95,7 @@ def traces(
         command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", str(folder), NAME)
         # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
         environment = {**_ENVIRONMENT, "TMPDIR": str(folder)}
-        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment, mind=place.mind)
+        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment, guard=place.guard)
         yield from job.traces(folder)
 
 

@@ -93,7 +93,7 @@ def _put_back(raw: nir.NIRGraph, graph: Graph) -> dict[str, int]:
     """Give the nodes of a file the numbers of `graph`; returns the groups of kernels that are block-diagonal there."""
     groups: dict[str, int] = {}
     for node in graph.nodes.values():
-        within, name = _found(raw, node.name)
+        within, name = _located(raw, node.name)
         was = within.nodes[name]
         within.nodes[name] = node.operation.write(node.shapes, graph.metadata.dt, was)
         within.nodes[name].metadata = was.metadata
@@ -102,7 +102,7 @@ def _put_back(raw: nir.NIRGraph, graph: Graph) -> dict[str, int]:
     return groups
 
 
-def _found(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:
+def _located(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:
     """The subgraph that holds the node which `nesting.flat` calls `name`, and the node's name there."""
     if name in graph.nodes:
         return graph, name
@@ -111,4 +111,4 @@ def _found(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:
         for outer, node in graph.nodes.items()
         if isinstance(node, nir.NIRGraph) and name.startswith(f"{outer}.")
     )
-    return _found(inner, rest)
+    return _located(inner, rest)

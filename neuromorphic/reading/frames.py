@@ -166,7 +166,7 @@ def find_frames(
         names = " ".join(f"--frames {name}=FILE" for name in graph.inputs)
         raise RefusedInput(f"{files['']}: {graph.source} has the inputs {', '.join(graph.inputs)}; expected {names}")
     check_inputs(graph, files)
-    found = {name: _found(replace(graph, input=name), files[name], options, limit) for name in graph.inputs}
+    found = {name: _from_file(replace(graph, input=name), files[name], options, limit) for name in graph.inputs}
     return _joined(graph, found)
 
 
@@ -191,7 +191,7 @@ def _joined(graph: Graph, found: Mapping[str, Frames]) -> Frames:
     return Frames(values, first.names, source, labels, names, kind, tuple(assumed))
 
 
-def _found(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
+def _from_file(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
     """The frames in one file, for the graph's first input."""
     check_format(path)
     stored = read_nir_data(graph, path) if is_nir_data(path) else None
@@ -201,10 +201,10 @@ def _found(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -
         raise RefusedInput(f"{path}: --bin is for events, arrays x, y, t and p or fields of one; expected no --bin")
     if stored is not None:
         values, kind = stored
-        return _named(Frames(values, (), str(path), kind=kind), limit)
+        return _with_names(Frames(values, (), str(path), kind=kind), limit)
     if path.is_dir():
         return _from_folder(graph, path, options.time_first, limit)
-    return _named(_stored(graph, path, options.time_first), limit)
+    return _with_names(_stored(graph, path, options.time_first), limit)
 
 
 def _from_folder(graph: Graph, root: Path, time_first: bool, limit: int | None) -> Frames:
@@ -307,7 +307,7 @@ def _axes(found: tuple[int, ...], graph: Graph, path: Path) -> tuple[str, ...]:
     return ()
 
 
-def _named(found: Frames, limit: int | None) -> Frames:
+def _with_names(found: Frames, limit: int | None) -> Frames:
     """The first `limit` samples of `found`, with names."""
     values = found.values[:limit]
     labels = None if found.labels is None else found.labels[:limit]
