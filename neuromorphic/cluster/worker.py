@@ -9,7 +9,7 @@ from uuid import uuid4
 import cloudpickle
 from distributed import Client, WorkerPlugin, get_worker
 
-from neuromorphic.cluster.ranges import Progress
+from neuromorphic.cluster.ranges import Progress, silent
 from neuromorphic.cluster.versions import differing
 from neuromorphic.errors import RefusedInput
 
@@ -30,7 +30,7 @@ class Task(WorkerPlugin):
 
 @contextmanager
 def held(task: Callable[..., Any], client: Client) -> Iterator[str]:
-    """The name by which the workers hold a task meanwhile."""
+    """The name under which the workers hold a task during the block."""
     plugin = Task(cloudpickle.dumps(task))
     client.register_plugin(plugin)
     try:
@@ -44,9 +44,9 @@ def compute(name: str, expected: dict[str, str], given: Any) -> Any:
     """The result of a shard.
 
     Raises:
-        RefusedInput: this worker has another code than who asks, so that its sums might be others.
+        RefusedInput: this worker runs other code or libraries than the run, so that its results might differ.
     """
     if odd := differing(expected):
         raise RefusedInput(f"a worker of the cluster has {odd}; expected the same everywhere")
     task = get_worker().plugins[name]
-    return task.unpacked(given, lambda done, total: None)
+    return task.unpacked(given, silent)
