@@ -23,7 +23,7 @@ import export
 import neuromorphic
 from benchmarks.random_checkpoint import random_checkpoint
 from neuromorphic.execution import fast
-from neuromorphic.files import whole, write_json
+from neuromorphic.files import atomic, write_json
 from neuromorphic.loihi2.quantise import quantise
 from neuromorphic.pages.svg import BLUE, FAINT
 from spikeclip.confusion import STYLE
@@ -93,7 +93,7 @@ def line(points: list[Point], name: str) -> tuple[float, float, float]:
 
 def draw(points: list[Point], path: Path) -> None:
     """A panel for each of what varies: points, and the lines through them."""
-    with mpl.rc_context(STYLE), whole(path) as partial:
+    with mpl.rc_context(STYLE), atomic(path) as partial:
         figure = Figure(figsize=(11, 3.4), layout="constrained")
         for place, axis in zip(figure.subplots(1, len(SIZES)), SIZES, strict=True):
             own = [point for point in points if point.axis == axis]

@@ -1,7 +1,7 @@
-"""A NIR graph on Loihi-class hardware: validated, executed in numpy and in Lava, every spike compared.  No torch.
+"""Runs graphs of NIR on Loihi-class hardware: validates them, executes them in numpy and in Lava, and compares spikes.
 
-What a name needs is loaded at its first use.  Modules that have moved are found by their old names too, with a
-`DeprecationWarning`.
+It needs no torch.  The modules of these names are loaded at their first use.  Modules that have moved are also found by
+their old names, with a `DeprecationWarning`.
 """
 
 import sys
@@ -81,7 +81,7 @@ _MOVED = {
 
 
 class _Moved(MetaPathFinder, Loader):
-    """Imports of modules by the names that they had: each has the names of the module that it has become."""
+    """Imports modules by their old names: each gets all names of the module that it has become."""
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self) if fullname in _MOVED else None

@@ -1,4 +1,4 @@
-"""Arrays in numpy's files from anywhere: what is damaged or could run code is refused by name."""
+"""Reads arrays from numpy's files of unknown sources; files that are damaged or could run code are refused."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +23,11 @@ MOST_CLASSES = 2**31
 
 @contextmanager
 def opened_npz(path: Path) -> Iterator[NpzFile]:
-    """The arrays of an `.npz`, each read when it is asked for.
+    """The arrays of an `.npz`, each read at its use.
 
     Raises:
-        RefusedInput: it can't be read, is no zip archive, or is damaged; or an array holds Python objects, which only a
-            pickle holds.  What is refused inside is passed on.
+        RefusedInput: it can't be read, is no zip archive, or is damaged; or an array holds Python objects, which would
+            need a pickle.  A `RefusedInput` of the block is passed on.
     """
     with _refusing(path, ".npz file"), path.open("rb") as file:
         begin = file.read(BEGINNING)
@@ -72,17 +72,17 @@ def texts(array: NDArray[Any], what: str) -> tuple[str, ...]:
 def class_labels(
     labels: NDArray[Any], samples: int, names: tuple[str, ...], where: object, whose: str
 ) -> NDArray[np.int64]:
-    """`labels` as int64 `[samples]`, each the number of a class, from 0; below the number of names, where there are.
+    """`labels` as int64 `[samples]`: indices of classes, from 0, and below the number of names if there are names.
 
     Args:
         labels: of any type.
-        samples: how many there have to be.
+        samples: their number.
         names: of the classes, or none.
-        where: the file, named in refusals.
-        whose: what holds the names.
+        where: the file, named in messages.
+        whose: the source of the names, for messages.
 
     Raises:
-        RefusedInput: they are no integers, as many as samples, or one of them is no such number.
+        RefusedInput: they are not integers, not one for each sample, or one is no such index.
     """
     if labels.shape != (samples,) or labels.dtype.kind not in "iu":
         held = f"labels are {labels.dtype} {list(labels.shape)}"
@@ -96,7 +96,7 @@ def class_labels(
 
 @contextmanager
 def _refusing(path: Path, what: str) -> Iterator[None]:
-    """Whatever numpy, zipfile and zlib raise at a damaged file, as one refusal."""
+    """Turn any exception of numpy, zipfile and zlib about a damaged file into a `RefusedInput`."""
     try:
         yield
     except RefusedInput:

@@ -1,4 +1,4 @@
-"""Exceptions: input that is refused, and a simulation that failed; and how their messages quote."""
+"""Exceptions for input that is refused and for a failed simulation, and parts of their messages."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ class RefusedInput(ValueError):
 
 @contextmanager
 def named(source: object) -> Iterator[None]:
-    """Put the file's name before the sentence of a refusal inside."""
+    """Put the name of a file before the message of a `RefusedInput` of the block."""
     try:
         yield
     except RefusedInput as error:
@@ -41,14 +41,14 @@ def first_line(said: str, silent: str = "no message") -> str:
 
 
 def all_of(reasons: Sequence[str], source: str) -> str:
-    """One or more refusals in a message, as `model.nir: node 'a' ...; node 'b' ...`: the source stands once."""
+    """Several refusals as one message, `model.nir: node 'a' ...; node 'b' ...`, with the source only once."""
     first, *others = reasons[:LISTED]
     more = [f"and {number(len(reasons) - LISTED, 'more fault')}"] if len(reasons) > LISTED else []
     return "; ".join([first, *(reason.removeprefix(f"{source}: ") for reason in others), *more])
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The end of a refusal of `name`, "; did you mean 'x'?", where a `known` one is spelled like it; else nothing."""
+    """The end of a message, "; did you mean 'x'?", if a `known` name is similar to `name`; else empty."""
     from difflib import get_close_matches
 
     spelled = {each.lower(): each for each in known}
@@ -57,7 +57,7 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def check_choice(what: str, value: object, known: Iterable[str]) -> None:
-    """Refuse a value that is none of those known, as only a caller in Python can give it: a command line has choices.
+    """Refuse a value that is not among those known; for callers in Python, as command lines check choices themselves.
 
     Raises:
         RefusedInput: "what 'value'; expected one of a, b".

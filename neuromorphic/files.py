@@ -1,8 +1,8 @@
-"""Files that are written: checked before anything is computed, then written whole or not at all.
+"""Writes files: their paths are checked before anything is computed, and they are written whole or not at all.
 
-Every file of this project is written through here; what the system refuses is a `RefusedInput` (`whole`).  A file is
-made apart and put in its place when it is complete, so that whoever looks finds the old one or the new one; what fails
-leaves the old one, and nothing else.
+Every file of this project is written through here; errors of the system become a `RefusedInput` (`atomic`).  A file is
+made apart and put in its place when it is complete, so that readers find the old one or the new one; a failure leaves
+the old one, and nothing else.
 """
 
 import errno
@@ -32,10 +32,10 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "--netx": (".net", ""),
     }
 )
-"""By option, whatever the command: what the name of the file that it writes may end in; "" is a name without any."""
+"""By option of any command: the suffixes that the name of its file may have; "" is a name without one."""
 
 PARTIAL = ".partial"
-"""The end of a file's name while it is made, where it needs one."""
+"""The suffix of a file while it is made, where it needs a name."""
 
 
 def check_outputs(
@@ -43,12 +43,12 @@ def check_outputs(
     inputs: Iterable[Path | str | None] = (),
     suffixes: Mapping[str, tuple[str, ...]] | None = None,
 ) -> None:
-    """Refuse places where no file can be written, and such as would cost an input, before any work is done.
+    """Refuse paths that can't be written, or that would replace an input, before any work is done.
 
     Args:
-        outputs: by the option that names each; None for one that isn't asked for.
-        inputs: files that are read, by whatever path or link; a text may go on behind a colon (`FILE.npz:KEY`).
-        suffixes: by option, as `SUFFIXES`, which these go before.
+        outputs: paths by their option; None for those that are not asked for.
+        inputs: files that are read, by any path or link; texts may continue after a colon (`FILE.npz:KEY`).
+        suffixes: by option, in addition to `SUFFIXES`, or in place of them.
 
     Raises:
         RefusedInput: a folder is missing or can't be written, a name is that of a folder or a device or ends in another
@@ -75,7 +75,7 @@ def check_outputs(
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """Refuse a place where no folder for files can be made.
+    """Refuse a path at which no folder can be made.
 
     Raises:
         RefusedInput: a file is there, the folder above is missing, or the name is that of a file (`SUFFIXES`).
@@ -97,7 +97,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _files(spec: Path | str) -> list[Path]:
-    """The files that may be meant by the name of an input."""
+    """The files that the text of an input may name."""
     names = [spec] if isinstance(spec, Path) else [spec, spec.partition(":")[0], spec.partition(":")[2]]
     return [Path(name) for name in names if str(name) and Path(name).is_file()]
 
@@ -115,9 +115,9 @@ def _check_place(option: str, path: Path) -> None:
 
 
 def _leads_to_an_open_file(path: Path) -> bool:
-    """Whether a path, as /dev/stdout, leads to what this process has open already; also where links lead in a circle.
+    """Whether a path, as /dev/stdout, leads to a file that this process has open; also if its links form a circle.
 
-    Where that is an ordinary file, it would be replaced under whoever writes to it.
+    An ordinary file would be replaced while something writes to it.
     """
     for _ in range(LINKS):
         path = path.parent.resolve() / path.name
@@ -130,7 +130,7 @@ def _leads_to_an_open_file(path: Path) -> bool:
 
 
 def _identity(path: Path) -> object:
-    """Equal for two paths of one file: of one that exists, whatever links lead to it."""
+    """A key that is equal for two paths of one file; if the file exists, also for two links to it."""
     try:
         found = path.stat()
     except OSError:
@@ -139,11 +139,11 @@ def _identity(path: Path) -> object:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path to open and write to; what was written there becomes `path` if nothing is raised.
+def atomic(path: Path) -> Iterator[Path]:
+    """A path to write to; the file there replaces `path` at the end of the block, unless something is raised.
 
-    Where the system can, the file has no name until it is complete, so that not even a `kill -9` leaves half a file.
-    Elsewhere it is made beside `path`.  A link at `path` stays, and the file that it leads to is replaced.
+    Where the system allows it, the file has no name until it is complete, so that not even a `kill -9` leaves half a
+    file.  Elsewhere it is made beside `path`.  A link at `path` stays, and the file that it leads to is replaced.
 
     Raises:
         RefusedInput: the system refuses: the disk is full, the folder is gone, the file is too large.
@@ -168,7 +168,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def _nameless(folder: Path) -> BufferedRandom | None:
-    """A file on the disk of `folder` that vanishes with this process; None where there is no such thing."""
+    """A file without a name on the disk of `folder`, which vanishes with this process; None if the system has none."""
     try:
         return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
     except (AttributeError, IsADirectoryError, NotADirectoryError):
@@ -181,9 +181,9 @@ def _nameless(folder: Path) -> BufferedRandom | None:
 
 @contextmanager
 def in_memory(path: Path) -> Iterator[BytesIO]:
-    """A file in memory that becomes `path`, whole or not at all, if nothing is raised.
+    """A file in memory that is written to `path` at the end of the block, unless something is raised.
 
-    For HDF5, whose library ends the process with a segmentation fault where a disk fills up.
+    For HDF5, whose library crashes the process when a disk fills up.
     """
     buffer = BytesIO()
     yield buffer
@@ -191,10 +191,10 @@ def in_memory(path: Path) -> Iterator[BytesIO]:
 
 
 def reserve(file: IO[bytes], size: int) -> None:
-    """Have the system set aside so many bytes for a file in all, where it can.
+    """Let the system reserve `size` bytes for a file, if it can.
 
     Raises:
-        OSError: there is no room for them.
+        OSError: the disk has no room for them.
     """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
@@ -202,7 +202,7 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write `data`, whole or not at all."""
-    with whole(path) as partial, partial.open("wb") as file:
+    with atomic(path) as partial, partial.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Names of a package that are loaded at their first use."""
+"""Loads the names of a package at their first use."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package: each name is that of the module below it which `homes` says."""
+    """The `__getattr__` of a package: each name is found in the module of the package that `homes` gives for it."""
 
     def load(name: str) -> Any:
         if name not in homes:

@@ -3,13 +3,13 @@
 from rich.table import Table
 
 NAMES = 12
-"""Columns of the terminal that a column of names keeps."""
+"""Least width of a column of names, in characters."""
 
 
 def uncut(table: Table) -> Table:
-    """`table` with its right-aligned columns, those of numbers, as wide as these; a narrow terminal folds the others.
+    """`table` with right-aligned columns, those of numbers, never narrower than their text; others may fold.
 
-    Where that is not enough, lines are longer than the terminal is wide.
+    If that is not enough, lines are longer than a narrow terminal is wide.
     """
     for column in table.columns:
         longest = max(len(str(cell)) for cell in (column.header, *column.cells))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.files import whole
+from neuromorphic.files import atomic
 from neuromorphic.pages.svg import FAINT, INK, LINE, PAPER
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def draw(panels: Sequence[Sequence[Panel]], path: Path) -> None:
     shades = LinearSegmentedColormap.from_list("page", [PAPER, MOST])
     across = max(len(row) for row in panels)
     kind = path.suffix.lower().removeprefix(".")
-    with matplotlib.rc_context(STYLE), whole(path) as partial:
+    with matplotlib.rc_context(STYLE), atomic(path) as partial:
         figure = Figure(figsize=(6.0 * across, 5.6 * len(panels)), layout="constrained")
         axes = figure.subplots(len(panels), across, squeeze=False)
         for places, row in zip(axes, panels, strict=True):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.arrays import opened_npz, texts
 from neuromorphic.errors import meant
-from neuromorphic.files import whole
+from neuromorphic.files import atomic
 from spikeclip.class_names import find_classes
 from spikeclip.errors import RefusedInput
 
@@ -118,7 +118,7 @@ def save_labels(labels: LabelSet, path: Path, key: str) -> None:
     arrays = {key: labels.vectors, f"{key}__names": np.array(labels.names)}
     if labels.clip:
         arrays[f"{key}__clip"] = np.array(labels.clip)
-    with whole(path) as partial, partial.open("wb") as file:
+    with atomic(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
 
 

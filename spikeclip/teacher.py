@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from neuromorphic.arrays import opened_npz
 from neuromorphic.cluster.ranges import batches
-from neuromorphic.files import whole
+from neuromorphic.files import atomic
 from spikeclip.batches import normalised
 from spikeclip.checkpoint import weights_sha256
 from spikeclip.clip_text import load_clip
@@ -146,7 +146,7 @@ def cached_features(teacher: Teacher, images: ImageSet, cache: Path, batch_size:
     if rank() == 0 and not cache.is_file():
         parts = batches(len(images), batch_size)
         features = np.concatenate([teacher.image_features(images.images[part]) for part in parts])
-        with whole(cache) as partial, partial.open("wb") as file:
+        with atomic(cache) as partial, partial.open("wb") as file:
             np.savez(file, features=features, identity=identity)
     wait_for_all()
     with opened_npz(cache) as file:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from neuromorphic.files import whole, write_text
+from neuromorphic.files import atomic, write_text
 from spikeclip.batches import batches, per_epoch
 from spikeclip.data import ImageSet
 from spikeclip.distributed import mean_of_all, processes, rank, synchronise, wait_for_all
@@ -272,7 +272,7 @@ def _resume_path(out: Path) -> Path:
 
 
 def _save_state(run: Run[Any], path: Path, identity: dict[str, Any]) -> None:
-    with whole(path) as partial:
+    with atomic(path) as partial:
         torch.save({"identity": json.dumps(identity), **run.state()}, partial)
 
 

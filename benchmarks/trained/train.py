@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.trained.networks import NETWORKS, frames
 from neuromorphic.errors import RefusedInput
-from neuromorphic.files import check_outputs, whole
+from neuromorphic.files import atomic, check_outputs
 from spikeclip.batches import augmented, draw
 from spikeclip.console import console, refusals
 from spikeclip.data import ImageSet, load_images
@@ -60,7 +60,7 @@ def main(
         console.print(
             f"epoch {epoch + 1}: T {net.steps}, loss {np.mean(losses):.3f}, test {100 * accuracy(net, held_out):.2f} %"
         )
-        with whole(output) as file:
+        with atomic(output) as file:
             state = {name: part.state_dict() for name, part in parts.items()}
             torch.save({"network": network, "epochs": epoch + 1, **state}, file)
 

@@ -1,1 +1,1 @@
-"""Facts that are derived from a graph."""
+"""Facts that are derived from a graph, each once."""

@@ -1,17 +1,17 @@
-"""Arrivals: what a node sums, who sent it, and with which lag; waiting looked through."""
+"""Arrivals: the values that a node sums, each with its sender and its lag; delays are looked through."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from neuromorphic.analysis.recurrence import components
+from neuromorphic.analysis.recurrence import components, paths_through
 from neuromorphic.errors import RefusedInput, number
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Delay, Int64
 
 MAX_PATHS = 64
-"""Along which spikes reach a `Delay` through others: two of them side by side double the paths."""
+"""Paths on which spikes reach a `Delay` through other delays, at most: two delays in parallel double them."""
 
 MAX_DELAYS = 64
 """`Delay` nodes in a row."""
@@ -19,12 +19,12 @@ MAX_DELAYS = 64
 
 @dataclass(frozen=True)
 class Arrival:
-    """`x[t, f] = y[t - lag[f], f]`: what `sender` sends, where a node sums it.
+    """`x[t, f] = y[t - lag[f], f]`: a term x of a node's sum, from the output y of `sender`.
 
     Attributes:
-        sender: a population, whose spikes wait at most on their way; or what computes a real value, a `Delay` of real
-            values among them.
-        lag: int64 steps, `[elements of the sender]`, or `[]` where it is the same for all of them.
+        sender: a population, whose spikes pass nothing but delays on their way; or a node that sends real values, which
+            may be a `Delay`.
+        lag: int64 time steps, `[elements of the sender]`, or `[]` where it is the same for all of them.
     """
 
     sender: Node
@@ -34,12 +34,12 @@ class Arrival:
 def arrivals(
     graph: Graph, node: Node, passes: Callable[[Node], bool] = lambda sender: sender.spiking
 ) -> tuple[Arrival, ...]:
-    """All that arrives at `node`; waiting is looked through, by itself for the values of each sender that `passes`.
+    """All terms of the sum that `node` reads; senders that `passes` accepts are seen through delays.
 
-    Whether a sender spikes decides what its values cost.  That is the graph's word: a population that fires
-    always or never is still spike-driven, and a sum of spikes that happens to be 0 or 1 is still a real value.  A
-    `Delay` is linear: the spikes of each population that it reads go through it by themselves, with its lags; the
-    real values that it reads are summed before they wait, and it sends the sum.
+    Whether a sender spikes decides what its values cost.  The graph decides that, not the values: a population that
+    always or never fires is still spike-driven, and a sum of spikes that happens to be 0 or 1 is still a real value.  A
+    `Delay` is linear.  So the spikes of each population that it reads pass it separately, with its lags; the real
+    values that it reads are summed before they are delayed, and it sends the sum.
     """
     found: list[Arrival] = []
     for name in node.sources:
@@ -55,28 +55,22 @@ def arrivals(
 
 
 def check_delays(graph: Graph) -> None:
-    """Refuse what `arrivals` could not look through.
+    """Refuse delays that `arrivals` can't look through.
 
     Raises:
-        RefusedInput: spikes that circle through `Delay` nodes alone, never summed by anything, or too many paths.
+        RefusedInput: a cycle of nothing but `Delay` nodes, or too many paths through delays.
     """
-    delays = [node.name for node in graph.nodes.values() if isinstance(node.operation, Delay)]
-    read = {name: graph.nodes[name].sources for name in delays}
-    fan_in = {name: tuple(s for s in sources if s in read) for name, sources in read.items()}
-    component = components(fan_in)
-    paths: dict[str, int] = {}
-    row: dict[str, int] = {}
-    for name in sorted(delays, key=component.__getitem__):  # sources first
-        where = f"{graph.source}: node {name!r}"
-        if any(component[s] == component[name] for s in fan_in[name]):
+    read = {node.name: node.sources for node in graph.nodes.values() if isinstance(node.operation, Delay)}
+    component = components({name: [s for s in sources if s in read] for name, sources in read.items()})
+    for name in sorted(read, key=component.__getitem__):  # sources first
+        if any(component[name] == component.get(s) for s in read[name]):
             raise RefusedInput(
-                f"{where} is a Delay on a cycle of nothing but Delay nodes, an echo of spikes; expected a neuron or "
-                "synapses on it"
+                f"{graph.source}: node {name!r} is a Delay on a cycle of nothing but Delay nodes, an echo of spikes; "
+                "expected a neuron or synapses on it"
             )
-        paths[name] = sum(paths.get(s, 1) for s in read[name])
-        row[name] = 1 + max((row[s] for s in fan_in[name]), default=0)
-        if paths[name] > MAX_PATHS or row[name] > MAX_DELAYS:
+    for name, (paths, row) in paths_through(read, read.__contains__).items():
+        if paths > MAX_PATHS or row > MAX_DELAYS:
             raise RefusedInput(
-                f"{where} is reached along {number(paths[name], 'path')} through "
-                f"{number(row[name], 'Delay node')} in a row; expected at most {MAX_PATHS} and {MAX_DELAYS}"
+                f"{graph.source}: node {name!r} is reached along {number(paths, 'path')} through "
+                f"{number(row, 'Delay node')} in a row; expected at most {MAX_PATHS} and {MAX_DELAYS}"
             )

@@ -1,4 +1,4 @@
-"""Biases, followed through a graph to the neurons, where they act on the chip."""
+"""Biases, followed through a graph to the neurons, where they act."""
 
 from collections.abc import Mapping
 
@@ -11,21 +11,22 @@ from neuromorphic.ops import Float64, Linear
 
 @fact
 def biases(graph: Graph) -> dict[str, Float64]:
-    """The sums that the biases alone bring to the input of every node, float64 `[*input shape]`, by node name.
+    """The sum of the biases that reach the input of every node, float64 `[*input shape]`, by node name.
 
-    Only linear nodes pass on what they make of zeros.  A maximum is not linear, so that what leaves it holds the biases
-    before it already; so it is with a `Delay`, behind which they begin late, and with neurons.
+    Biases pass linear nodes only: each passes on its output for an input of nothing but biases.  The output of a
+    maximum, which is not linear, of a `Delay`, behind which biases start some steps later, and of neurons contains the
+    biases before them already.
     """
     leaving: dict[str, Float64] = {}
     for node in graph.nodes.values():
         if isinstance(node.operation, Linear):
             leaving[node.name] = node.operation.apply(arriving(node, leaving)[None], node.shapes)[0]
-    # Only now: a `Delay` on a cycle stands in the graph before what it reads.
+    # Only now, since a `Delay` on a cycle comes before the nodes that it reads.
     return {node.name: arriving(node, leaving) for node in graph.nodes.values()}
 
 
 def arriving(node: Node, leaving: Mapping[str, Float64]) -> Float64:
-    """The sum, `[*input shape]`, of what leaves a node's sources, of those that it is known of."""
+    """The sum, `[*input shape]`, of the outputs in `leaving` that a node reads."""
     x = np.zeros(node.input_shape)
     for source in node.sources:
         if source in leaving:

@@ -15,8 +15,9 @@ from neuromorphic.ops import Sink, Source
 def doubles(graph: Graph) -> frozenset[str]:
     """Names of the nodes that have to compute in float64.
 
-    Of floats, those of a readout, whose sums are proven exact in float64 only; and, where the weights leave a single
-    node unproven, every node (`rounding`).  Of a graph in integers, those whose sums may need more than 24 bits.
+    In a graph of floats these are the nodes of a readout, whose sums are proven exact in float64 only; or all nodes, if
+    any other node is not proven exact in float32 (`rounding`).  In a graph of integers, they are the nodes whose sums
+    may need more than 24 bits.
     """
     if graph.precision == "loihi2":
         return _wide(graph)
@@ -31,18 +32,17 @@ def _computing(graph: Graph) -> frozenset[str]:
 
 
 def _wide(graph: Graph) -> frozenset[str]:
-    """Names of the nodes with a sum of integers, read or returned, that may reach 2^24, and of those of fractions.
+    """Names of the nodes that read or send a sum of integers that may reach 2^24, and of those that send fractions.
 
-    Every term may be 0, so partial sums stay within the bounds of the whole.
+    Every term may be 0, so partial sums lie within the bounds of the whole sum.
     """
     sums = graded_intervals(graph)
-    large = {name for name, x in sums.items() if max(-x.low.min(), x.high.max()) >= 2**SINGLE} | fractions(graph)
-    readers = {name: [reader.name for reader in graph.readers(name)] for name in graph.nodes}
-    return frozenset(name for name in graph.nodes if name in large or not large.isdisjoint(readers[name]))
+    large = {name for name, x in sums.items() if x.bound >= 2**SINGLE} | fractions(graph)
+    return frozenset(name for name in graph.nodes if name in large or not large.isdisjoint(graph.edges_from[name]))
 
 
 def doubles_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> frozenset[str]:
-    """`doubles` where `frames` are such as the proof holds for; else every node that computes.
+    """`doubles`, if the proof covers `frames`; else all nodes that compute.
 
     Arguments as of `exact_on`.
     """
@@ -52,7 +52,7 @@ def doubles_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> fr
 
 
 def exact_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
-    """Whether a graph of floats computes `frames` without rounding: as its weights prove, for such frames.
+    """Whether its weights prove that a graph of floats computes `frames` without rounding, in float32 and `doubles`.
 
     Args:
         graph: whose file says what its frames are.
@@ -63,7 +63,7 @@ def exact_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool
 
 
 def exact_in_doubles_on(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
-    """The same where `doubles` compute in float64: all nodes, of a graph of which float32 isn't proven to be enough."""
+    """The same, also for graphs that are not proven exact in float32, whose nodes then all compute in float64."""
     proof = proven(graph)
     if proof is not None and not proof.exact:
         proof = proven_in_doubles(graph)
@@ -85,10 +85,10 @@ def _covers(proof: Certificate | None, graph: Graph, frames: NDArray[np.float32]
 
 
 def rounds(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> bool:
-    """Whether outputs on `frames` may differ by rounding between two programs: no proof covers them.
+    """Whether outputs on `frames` may differ by rounding between two programs, since no proof covers them.
 
-    The exporter's certificate is heard too, since it alone knows of PyTorch's side, which may round where a graph
-    doesn't.  Arguments as of `exact_on`.
+    The exporter's certificate counts, too: it alone covers PyTorch's side, which may round where a graph doesn't.
+    Arguments as of `exact_on`.
     """
     if graph.precision == "loihi2":
         return not fractions(graph).isdisjoint(graph.outputs)

@@ -1,4 +1,4 @@
-"""Facts about a graph, derived once: a graph never changes, so what follows from it doesn't either."""
+"""Facts about a graph are derived once and kept with it, since a graph never changes."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,17 +10,17 @@ T = TypeVar("T")
 
 
 def fact(derive: Callable[[Graph], T]) -> Callable[[Graph], T]:
-    """`derive`, whose results are kept with the graph.
+    """Keep the results of `derive` with the graph.
 
-    What it raises is not kept: it is derived, and raised, again.
+    An exception is not kept: the next call derives, and raises, again.
     """
     return _kept(derive, lambda graph: graph.facts)
 
 
 def wiring_fact(derive: Callable[[Graph], T]) -> Callable[[Graph], T]:
-    """The same of what follows from names, sources, shapes and types of operations alone.
+    """The same, for facts that follow from names, sources, shapes and types of operations alone.
 
-    It is kept for all graphs that differ in parameters only (`Graph.with_operations`).
+    All graphs that differ in parameters only share them (`Graph.with_operations`).
     """
     return _kept(derive, lambda graph: graph.wiring)
 

@@ -1,7 +1,8 @@
-"""Fingerprints of a graph, `sha256(nodes, edges, parameters)`, and of its frames, by which a trace tells its run.
+"""Fingerprints of a graph, `sha256(nodes, edges, parameters)`, and of its frames: a trace names its run by them.
 
-Names, wiring, shapes and parameters count, as they compute: after dt, the reset and whatever else a file leaves open
-were decided.  Metadata don't, so that a graph stays itself in another file, with other names of classes.
+Names, edges, shapes and parameters count, as they are computed with: after dt, the reset and all else that a file
+leaves open were decided.  Metadata don't count, so the same graph in another file, with other names of classes, has the
+same fingerprint.
 """
 
 import json
@@ -21,7 +22,7 @@ SHOWN = 12
 
 @fact
 def fingerprint(graph: Graph) -> str:
-    """64 hexadecimal digits, equal for graphs of equal nodes, in whatever order their file holds them."""
+    """64 hexadecimal digits, the same for graphs of equal nodes, in any order."""
     digest = sha256(json.dumps(sorted(graph.recurrent)).encode())
     for name, node in sorted(graph.nodes.items()):
         arrays, rest = node.operation.parameters()
@@ -34,14 +35,19 @@ def fingerprint(graph: Graph) -> str:
 
 
 def lineage(graph: Graph) -> tuple[str, ...]:
-    """Fingerprints of a graph and of those that it was made of, nearest first: integers of the floats before them."""
+    """Fingerprints of a graph and of those that it was made from, nearest first, as integers are made from floats."""
     return (fingerprint(graph), *graph.made_of)
 
 
 def check_trace(graph: Graph, trace: Trace) -> tuple[str, ...]:
-    """Refuse a trace of another graph; what is assumed of one that doesn't say whose it is, in a sentence.
+    """Refuse a trace of another graph.
 
-    The graph is that which ran, or one that it was made of.
+    Args:
+        graph: the graph that ran, or one that it was made from.
+        trace: of the run.
+
+    Returns:
+        The assumption, a sentence, where the trace doesn't say which graph ran; else nothing.
 
     Raises:
         RefusedInput: the trace is of a graph with other nodes, edges or parameters.
@@ -58,7 +64,7 @@ def check_trace(graph: Graph, trace: Trace) -> tuple[str, ...]:
 
 
 def of_frames(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The sha256 of each image's frames `[N, T, *frame shape]`: uint8 `[N, 32]`; 0 and -0 are one number."""
+    """The sha256 of each image's frames `[N, T, *frame shape]`: uint8 `[N, 32]`; 0 and -0 count as the same."""
     hashes = [sha256(np.asarray(image + np.float32(0), "<f4", "C").tobytes()).digest() for image in frames]
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
@@ -68,7 +74,7 @@ UNTOLD = "the trace doesn't tell the frames that its run read; they are taken fo
 
 
 def check_frames(graph: Graph, trace: Trace, frames: NDArray[np.float32]) -> None:
-    """Refuse other frames than those of a trace, where it tells them.
+    """Refuse other frames than those that the run of a trace read, where the trace has their hashes.
 
     Args:
         graph: that read them.

@@ -1,4 +1,4 @@
-"""Frames as their file describes them: their bounds and the grid that they lie on."""
+"""The bounds of a graph's frames, and the grid that they lie on, as the file describes them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,8 @@ from neuromorphic.ops.dyadic import on_grid
 def frame_sums(graph: Graph) -> Sums | None:
     """Bounds and grid of the frames that the graph was made for; None where its file doesn't say.
 
-    Images are normalised (`preprocessing`), the same at every time step; a module's frames lie between two numbers
-    (`input`).
+    Images are normalised (`preprocessing` in the metadata) and the same at every time step; the frames of a user's
+    module lie between two numbers (`input`).
 
     Raises:
         RefusedInput: the file's preprocessing is not understood.
@@ -29,7 +29,7 @@ def frame_sums(graph: Graph) -> Sums | None:
 
 
 def pixel_sums(mean: NDArray[np.float32], std: NDArray[np.float32], bits: int) -> Sums:
-    """The frames of any image, per channel `[C, 1, 1]`: all pixel levels on the grid 2^-bits, and 0 for padding."""
+    """Bounds of the frames of any image, per channel `[C, 1, 1]`: of all pixel levels, rounded to 2^-bits, and of 0."""
     levels = on_grid((np.arange(256, dtype=np.uint8)[:, None] - mean) / std, bits).astype(np.float64)
     low, high = np.minimum(levels, 0).min(0), np.maximum(levels, 0).max(0)
     return Sums(Interval(low[:, None, None], high[:, None, None]), bits, constant=True)

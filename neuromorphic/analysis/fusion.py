@@ -1,8 +1,10 @@
-"""Matrices and convolutions that read others' currents, as one node: `W2 (W1 x + b1) + b2 = (W2 W1) x + W2 b1 + b2`.
+"""Fuses matrices and convolutions with the linear nodes that they read.
 
-What a fused graph sends is what the given one sends, but for the rounding of products.  The second node keeps its
-name, and reads what the first one reads; where it sums several, there is a product for each, and whoever reads the
-second reads them all.  Nodes that nothing reads any more are gone.
+    W2 (W1 x + b1) + b2 = (W2 W1) x + W2 b1 + b2
+
+A fused graph sends the same, but for the rounding of products.  The second node keeps its name, and reads what the
+first one reads.  Where it sums several linear nodes, there is a product for each, and all readers of the second node
+read all products.  Nodes that nothing reads any more are removed.
 """
 
 from collections.abc import Collection
@@ -15,7 +17,7 @@ from neuromorphic.ops.products import product
 
 
 def fused(graph: Graph, names: Collection[str]) -> Graph:
-    """`graph`, in which the nodes `names` read no currents, where a product of a sensible size does instead."""
+    """`graph`, in which those of the nodes `names` that read linear nodes are fused with them where they can be."""
     nodes = dict(graph.nodes)
     waiting = [name for name in graph.nodes if name in names]
     while waiting:
@@ -37,7 +39,7 @@ def _linear(nodes: dict[str, Node], name: str) -> bool:
 
 
 def _products(nodes: dict[str, Node], node: Node) -> list[Node] | None:
-    """Nodes that send together what `node` does, of which the first has its name; None where none can be one."""
+    """Nodes whose outputs add up to the output of `node`, the first with its name; None where nothing can be fused."""
     found: list[Node] = []
     left, second = list(node.sources), node.operation
     if not isinstance(second, Affine | Conv2d):
@@ -55,13 +57,13 @@ def _products(nodes: dict[str, Node], node: Node) -> list[Node] | None:
         found.append(Node(node.name, operation, before.sources, *shapes))
     if not found:
         return None
-    if left:  # its other sources, which are no currents
+    if left:  # its other sources, which are not linear
         found.append(replace(node, operation=second.unbiased(), sources=tuple(left)))
     return [each if not i else replace(each, name=unused(f"{node.name}.{i}", nodes)) for i, each in enumerate(found)]
 
 
 def _read_all(nodes: dict[str, Node], name: str, parts: list[str]) -> None:
-    """Have every reader of `name` read all of `parts`."""
+    """Let every reader of `name` read all of `parts` instead."""
     if len(parts) == 1:
         return
     for reader in [node for node in nodes.values() if name in node.sources]:
@@ -70,7 +72,7 @@ def _read_all(nodes: dict[str, Node], name: str, parts: list[str]) -> None:
 
 
 def _without_unread(nodes: dict[str, Node], some: set[str]) -> dict[str, Node]:
-    """Without those of `some` that nothing reads, and those that only such read."""
+    """`nodes` without those of `some` that nothing reads, again and again."""
     left = dict(nodes)
     while unread := some & (left.keys() - {s for node in left.values() for s in node.sources}):
         for name in unread:

@@ -5,8 +5,8 @@ For `y = W x` with x in [a, b], W+ and W- the positive and the negative parts of
     y >= W+ a + W- b        y <= W+ b + W- a
 
 and a spike lies in [0, 1], whatever caused it, so that cycles need no iteration.  Padding is followed position by
-position, so that the bounds of sums are reached by some input if the spikes that enter them are free to come in any
-combination.  Biases are kept apart: on the chip they act at the membranes (`loihi2.biases`).
+position, so that the bounds of a sum are tight if the spikes that enter it can come in any combination.  Biases are not
+part of these bounds: on the chip they act at the membranes (`loihi2.biases`).
 """
 
 from graphlib import CycleError, TopologicalSorter
@@ -17,15 +17,15 @@ from neuromorphic.analysis.facts import fact, wiring_fact
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ops import Interval, Membranes, Shape, Source
-from neuromorphic.ops.widths import GRADED_BITS
+from neuromorphic.ops.widths import GRADED_LEAST, GRADED_MOST
 
 FOREVER = 2**16
-"""Time steps that count as any number of them, where sums grow with each; the commands take 4096 at most."""
+"""Time steps that stand for any number of steps, where sums grow with each; the commands take 4096 at most."""
 
 
 @wiring_fact
 def currents_in_order(graph: Graph) -> tuple[str, ...]:
-    """Names of the nodes, each behind those that it reads, but for populations, whose spikes are bounded as they are.
+    """Names of the nodes, each behind all that it reads but populations: the bounds of spikes need no input.
 
     Raises:
         RefusedInput: a cycle without a population, around which currents could grow.
@@ -45,7 +45,7 @@ def currents_in_order(graph: Graph) -> tuple[str, ...]:
 
 
 def intervals(graph: Graph, frames: tuple[float, float]) -> dict[str, Interval]:
-    """Bounds of what every node reads, without biases, by node name; of frames from the least to the greatest value.
+    """Bounds of every node's input, without biases, by node name, for frames from the least to the greatest value.
 
     Raises:
         RefusedInput: a cycle without a population.
@@ -65,9 +65,8 @@ def intervals(graph: Graph, frames: tuple[float, float]) -> dict[str, Interval]:
 
 @fact
 def graded_intervals(graph: Graph) -> dict[str, Interval]:
-    """`intervals` of a graph of integers, whose frames are graded spikes of the chip's width."""
-    limit = 2.0 ** (GRADED_BITS - 1)
-    return intervals(graph, (-limit, limit - 1))
+    """`intervals` of a graph of integers, whose frames are graded spikes."""
+    return intervals(graph, (float(GRADED_LEAST), float(GRADED_MOST)))
 
 
 def _nothing(shape: Shape) -> Interval:
@@ -85,11 +84,11 @@ def _sum(node: Node, sent: dict[str, Interval]) -> Interval:
 
 @wiring_fact
 def fractions(graph: Graph) -> frozenset[str]:
-    """Names of the nodes of an integer graph that compute in fractions: a readout's neurons, and what reads them."""
+    """Names of the nodes of an integer graph that send fractions: neurons of a readout, and all nodes behind them."""
     found = {node.name for node in graph.nodes.values() if isinstance(node.operation, Membranes)}
     waiting = list(found)
     while waiting:
-        behind = {reader.name for reader in graph.readers(waiting.pop())} - found
+        behind = {*graph.edges_from[waiting.pop()]} - found
         found |= behind
         waiting += behind
     return frozenset(found)

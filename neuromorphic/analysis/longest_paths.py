@@ -1,10 +1,10 @@
-"""The longest paths through a graph with steps on its edges, around cycles too (Bellman and Ford's)."""
+"""The longest paths through a graph with steps on its edges, also with cycles (the Bellman-Ford algorithm)."""
 
 from collections.abc import Mapping, Sequence
 
 
 class EndlessCycle(Exception):
-    """Around `cycle`, names of which the last is the first again, the paths grow for ever."""
+    """Paths grow without end around `cycle`, a list of names that ends with its first one."""
 
     def __init__(self, cycle: list[str]) -> None:
         super().__init__(" -> ".join(cycle))
@@ -12,7 +12,7 @@ class EndlessCycle(Exception):
 
 
 def longest_paths(paths: Mapping[str, Sequence[tuple[str, int]]]) -> dict[str, int]:
-    """`longest(n) = max (0, longest(s) + steps)` over the paths (s, steps) of n: one pass, but for cycles.
+    """`longest(n) = max (0, longest(s) + steps)` over the paths (s, steps) of n; one pass suffices without cycles.
 
     Args:
         paths: of every name; steps may be negative.
@@ -33,7 +33,7 @@ def longest_paths(paths: Mapping[str, Sequence[tuple[str, int]]]) -> dict[str, i
 
 
 def _cycle(paths: Mapping[str, Sequence[tuple[str, int]]], longest: Mapping[str, int], name: str) -> list[str]:
-    """Found backwards from a name whose path still grows."""
+    """The cycle, found by going backwards from a name whose path still grows."""
     seen: list[str] = []
     while name not in seen:
         seen.append(name)

@@ -1,4 +1,4 @@
-"""The order of a graph's nodes, and the edges on its cycles that deliver a step later."""
+"""The topological order of a graph's nodes, and its recurrent edges."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ from neuromorphic.ops import Delay, Neurons, Operation
 def wired(
     operations: Mapping[str, Operation | None], fan_in: FanIn, source: str
 ) -> tuple[frozenset[Edge], tuple[str, ...]]:
-    """The recurrent edges of nodes, of which `fan_in` lists the sources, and their names in topological order.
+    """The recurrent edges between nodes, whose sources `fan_in` lists, and their names in topological order.
 
     Raises:
         RefusedInput: a cycle without a neuron and without a `Delay`.
@@ -23,7 +23,7 @@ def wired(
 
 
 def arranged(graph: Graph, nodes: Mapping[str, Node]) -> Graph:
-    """`graph` with other nodes, whatever their order here, in topological order there, and their recurrent edges."""
+    """`graph` with other nodes, given in any order, in topological order, and with their recurrent edges."""
     operations = {name: node.operation for name, node in nodes.items()}
     recurrent, order = wired(operations, {name: node.sources for name, node in nodes.items()}, graph.source)
     return replace(graph, nodes={name: nodes[name] for name in order}, recurrent=recurrent)

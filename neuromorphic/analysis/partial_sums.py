@@ -1,16 +1,15 @@
-"""How large any partial sum inside a graph can get, and the finest dyadic grid that its terms lie on.
+"""Bounds of all partial sums inside a graph, and the finest dyadic grid that their terms lie on.
 
-Each value is bounded by the sum p of its largest positive contributions and the sum n of its largest negative ones, 0
-among both: whatever part of the contributions is summed, in whatever order, the result stays within [-n, p].  For
-synapses with weights w that read values within [-n, p], w+ and w- being the positive and negative parts of w,
+A sum is bounded by the sum p of its largest positive terms and the sum n of its largest negative ones, with 0 among
+both: any partial sum, in any order, lies within [-n, p].  For synapses with weights w that read values within [-n, p],
+w+ and w- being the positive and negative parts of w,
 
     p' = w+ p + w- n + b+        n' = w+ n + w- p + b-
 
-which is what `Operation.interval` says of inputs within [-n, p], and the bias besides.  A spike lies within [0, 1];
-where several nodes are summed, their p and n add up.  A value on the grid of multiples of 2^-k times a weight on 2^-m
-lies on 2^-(k + m).
+which is `Operation.interval` of inputs within [-n, p], and the bias.  A spike lies within [0, 1]; where several nodes
+are summed, their p and n add up.  A value on the grid of multiples of 2^-k times a weight on 2^-m lies on 2^-(k + m).
 
-Whatever sends spikes bounds a cycle: a spike is a spike, whatever caused it.
+Populations bound cycles: a spike is 0 or 1, whatever caused it.
 """
 
 from functools import reduce
@@ -25,11 +24,11 @@ from neuromorphic.ops.types import unrepeated
 
 
 def partial_sums(graph: Graph, frames: Sums, steps: int) -> tuple[dict[str, Sums], dict[str, Sums]]:
-    """Bounds of what every node reads, its sum in any order, and of what it sends, in the shape of the node, by name.
+    """Bounds of every node's input, in its input's shape, and of its output, in its own, both by node name.
 
     Args:
         graph: of floats.
-        frames: of the input, its bounds of any shape that broadcasts to a frame's.
+        frames: bounds of the frames, of any shape that broadcasts to a frame's.
         steps: T, after which membranes are at rest again.
 
     Raises:

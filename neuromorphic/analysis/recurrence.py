@@ -1,14 +1,15 @@
-"""Cycles: which edges deliver in the next step what was sent in this one.
+"""Cycles, and their recurrent edges, which deliver in the next time step.
 
-A graph without cycles answers a frame within its step.  Around a cycle that can't be: something has to be of the step
-before.  NIR's equations are in continuous time; forward Euler evaluates them all at the state of the last step.  Hence
+A graph without cycles answers a frame within its time step.  On a cycle that is impossible: some value has to be of the
+step before.  NIR's equations are in continuous time; forward Euler evaluates them all at the state of the last step.
+Hence
 
     an edge is recurrent if it leaves a neuron and lies on a cycle without a `Delay`;
 
-it delivers at step t what the neuron sent at step t - 1, and nothing in an image's first step.  This depends on no
-order and no names; for a population that reads itself through a matrix it is what snnTorch's `RLeaky` and Norse's
-recurrent cells do.  A `Delay` of at least one step says itself how long it waits, and breaks its cycles; where all of a
-cycle's edges shall be in time but one, put a `Delay` there.
+it delivers at step t what the neuron sent at step t - 1, and nothing in the first step of an image.  The rule depends
+on no order and no names; for a population that reads itself through a matrix it is what snnTorch's `RLeaky` and Norse's
+recurrent cells do.  A `Delay` of at least one step has its own time, and breaks its cycles; to make a single edge of a
+cycle take a time step, put a `Delay` on it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,10 +57,32 @@ def check_acyclic(fan_in: FanIn, source: str) -> None:
             raise RefusedInput(f"{source}: a cycle through {', '.join(cycle[:4])}; expected a neuron or a Delay on it")
 
 
-def topological(fan_in: FanIn, recurrent: frozenset[Edge], waits: Callable[[str], bool]) -> list[str]:
-    """Names with sources first, but those of recurrent edges and of a `Delay` on their cycle.
+def paths_through(fan_in: FanIn, passing: Callable[[str], bool]) -> dict[str, tuple[int, int]]:
+    """By node, the paths that lead to it through nodes that are `passing`, and the most such nodes on one of them.
 
-    Among those that are ready they stand alphabetically, since HDF5 keeps no order.
+    A source that isn't passing begins a path.  A passing node counts on its own paths, too.
+
+    Args:
+        fan_in: the sources of every node; the passing ones form no cycle (`check_acyclic`).
+        passing: whether a node only passes on what it reads.
+
+    Returns:
+        (paths, nodes in a row) by name, passing nodes first, in topological order.
+    """
+    inner = {name: tuple(filter(passing, before)) for name, before in fan_in.items() if passing(name)}
+    component = components(inner)
+    found: dict[str, tuple[int, int]] = {}
+    for name in [*sorted(inner, key=component.__getitem__), *(name for name in fan_in if name not in inner)]:
+        before = [found[s] if s in inner else (1, 0) for s in fan_in[name]]
+        paths, rows = sum(paths for paths, _ in before), max((row for _, row in before), default=0)
+        found[name] = (paths, rows + (name in inner))
+    return found
+
+
+def topological(fan_in: FanIn, recurrent: frozenset[Edge], waits: Callable[[str], bool]) -> list[str]:
+    """Names in topological order: sources come first, but for recurrent edges, and what a `Delay` reads on its cycle.
+
+    Where the order is free it is alphabetical, since HDF5 keeps no order.
     """
     component = components(fan_in)
     waiting: dict[str, set[str]] = {}

@@ -1,25 +1,26 @@
-"""The certificate: which nodes of a graph compute without rounding, for every input and in any order.
+"""The certificate: which nodes of a graph compute without rounding, for every input and in any order of additions.
 
-An integer of magnitude up to 2^24 is a float32, so a sum is exact in any order where every partial sum is a multiple
-of some 2^-k and at most `2^24 2^-k`.  A weighted sum (convolution, pooling, readout) bounded by B on the grid 2^-k
-therefore needs `log2(B 2^k) <= 24` bits.  Neurons need those of their membranes (`ops.charging`).  A maximum is one of
-the values that it is taken of, so `MaxPool2d` needs the bits of what it reads.
+Every integer of magnitude up to 2^24 is a float32.  So a sum is exact in any order if every partial sum is a multiple
+of some 2^-k and at most `2^24 2^-k`: a weighted sum (convolution, pooling, readout) that is bounded by B and lies on
+the grid 2^-k needs `log2(B 2^k) <= 24` bits.  Neurons need the bits of their membranes (`ops.charging`).  A maximum is
+one of its inputs, so `MaxPool2d` needs the bits of its input.
 
-Self-attention of spikes sums products of spikes, 0 or 1: `Kᵀ V` up to H W of them, `Q (Kᵀ V)` up to d H W, nothing
-negative, so `log2(d H W) <= 24` covers every partial sum, of `(Q Kᵀ) V` too.  The factor behind them is exact where it
-is a power of two.
+Self-attention of spikes sums products of spikes, which are 0 or 1: up to H W of them in `Kᵀ V`, up to d H W in
+`Q (Kᵀ V)`, none of them negative.  So `log2(d H W) <= 24` covers every partial sum, also of `(Q Kᵀ) V`.  The factor
+after them is exact if it is a power of two.
 
-The published encoder reads its residual stream out, not spikes: its values alone may take 24 bits, and their sum over
-tokens times the weights of the readout takes more.  Such nodes, which read currents and have no population behind them,
-are computed in float64 and judged by its 53 bits.  Their results are the same float64 numbers everywhere, which each
-implementation rounds once, to the same float32 outputs.  What is added up in float32, the stream itself, is judged by
-24 bits like the rest (`read_limit`).
+The published encoder's readout reads the residual stream, not spikes: its values alone may take 24 bits, and their sum
+over tokens, times the weights of the readout, takes more.  Such nodes, which read currents and have no population
+behind them, are computed in float64 and judged by its 53 bits.  Every implementation then gets the same float64
+numbers, and rounds them once, to the same float32 outputs.  The stream itself, which is added up in float32, is judged
+by 24 bits like all other nodes (`read_limit`).
 
-These are the rungs: 24 bits, float32; 53 bits, float64, for graphs that 24 are too few for; the same with decays
-snapped to p / 2^a.  Nodes on no rung are named, with the reason, and what a run of theirs shows holds for that run.
+A node is proven on one of three rungs: 24 bits, in float32; 53 bits, in float64, for graphs that need more than 24; or
+either with decays that were snapped to p / 2^a.  Nodes on no rung are named, with the reason; a comparison of a run of
+theirs holds for that run only.
 
-What is proven is proven of direct sums of products, with or without fused multiply-add, and of nothing else: Winograd
-and Fourier convolutions, TF32 and bfloat16 round.
+The proof holds for direct sums of products, with or without fused multiply-add, and for nothing else: Winograd and
+Fourier convolutions, TF32 and bfloat16 round.
 """
 
 from collections.abc import Collection, Mapping
@@ -40,7 +41,7 @@ SINGLE = 24
 """Bits of a float32's significand: integers up to 2^24 are exact."""
 
 DOUBLE = 53
-"""Bits of a float64's significand, which nodes that read currents may take where nothing behind them spikes."""
+"""Bits of a float64's significand, for nodes that read currents and have no population behind them."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,13 @@ class NodeCertificate:
     """The proof of one node.
 
     Attributes:
-        bound: of any partial sum; of a population, of its current before the gain.
-        grid_bits: k of the grid 2^-k that these sums lie on; None where they lie on none.
-        bits_needed: of the integers that the node computes with, membranes included, without sign.
-        limit: the bits that there are: 24 of a float32, 53 of a float64.
+        bound: of any partial sum; for a population, of its current before the gain.
+        grid_bits: k of the grid 2^-k that these sums lie on; None where they lie on no grid.
+        bits_needed: bits of the integers that the node computes with, membranes included, without sign.
+        limit: the bits that are available: 24 in float32, 53 in float64.
         exact: whether the node is proven not to round.
         reason: why not; empty where exact.
-        decay_bits: a, where a decay was snapped to a multiple of 2^-a; None where none was.
+        decay_bits: a, where a decay was snapped to a multiple of 2^-a; else None.
     """
 
     bound: float
@@ -124,14 +125,14 @@ def certify(
     obstacles: Mapping[str, str] = MappingProxyType({}),
     decay_bits: Mapping[str, int] = MappingProxyType({}),
 ) -> Certificate:
-    """Prove what can be proven, from the graph's own weights.
+    """Prove, from the graph's own weights, which nodes are exact.
 
     Args:
         graph: of floats.
-        frames: of the input.
+        frames: bounds and grid of the input.
         time_steps: T, after which membranes are at rest again.
         limit: bits that nodes before the last neurons may take: 24, or 53 where everything computes in float64.
-        obstacles: by node, what makes a proof impossible though its numbers would allow it.
+        obstacles: by node, a reason why it isn't exact although its numbers allow it.
         decay_bits: by node, a of decays that were snapped to multiples of 2^-a.
     """
     reads, sends = partial_sums(graph, frames, time_steps)
@@ -147,10 +148,10 @@ def certify(
 
 @fact
 def proven(graph: Graph) -> Certificate | None:
-    """The certificate of a graph of floats by its weights, in float32; in float64 where the file claims just that.
+    """The certificate of a graph of floats in float32, from its weights; in float64 where its file claims that.
 
-    None where nothing says how many steps an image takes, or what its frames are (`frame_sums`), and of a graph around
-    which currents could grow.
+    None where the file doesn't say how many time steps an image has, or what its frames are (`frame_sums`); and for a
+    graph with a cycle around which currents could grow.
     """
     narrow = _certified(graph, SINGLE)
     if narrow is None or narrow.exact or graph.metadata.certificate.get("limit") != DOUBLE:
@@ -160,7 +161,7 @@ def proven(graph: Graph) -> Certificate | None:
 
 @fact
 def proven_in_doubles(graph: Graph) -> Certificate | None:
-    """The certificate of the weights of a graph of floats where every node computes in float64; None as of `proven`."""
+    """The certificate of a graph of floats in which every node computes in float64; None as of `proven`."""
     return _certified(graph, DOUBLE)
 
 
@@ -200,13 +201,13 @@ def limits(graph: Graph, limit: int = SINGLE) -> dict[str, int]:
 
 
 def read_limit(allowed: Mapping[str, int], read: Collection[str]) -> int:
-    """Bits that the sum of the nodes `read` may take: as they come, it is computed in float32 or in float64."""
+    """Bits that the sum of the nodes `read` may take: it is computed in float64 if one of them is, else in float32."""
     return max(allowed[source] for source in read)
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """That `needed` bits, and no more than `limit`, hold sums up to `bound` on the grid 2^-bits, or why none do."""
+    """The claim that sums up to `bound` on the grid 2^-bits need `needed` bits, at most `limit`; or an obstacle."""
 
     bound: float
     bits: int | None
@@ -216,7 +217,7 @@ class _Claim:
 
 
 def _claim(node: Node, read: ops.Sums, sent: ops.Sums, allowed: Mapping[str, int], steps: int) -> _Claim | None:
-    """The claim that has to be proven of a node; None of one that computes nothing."""
+    """The claim that has to hold for a node; None for a node that computes nothing."""
     name, operation, sources = node.name, node.operation, node.sources
     match operation:
         case ops.Source():

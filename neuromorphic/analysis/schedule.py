@@ -1,20 +1,20 @@
-"""The schedule: in which time step a node answers a frame, and what must wait for it.
+"""The schedule: the time step in which a node answers a frame, and the delays that align its inputs.
 
-On the chip a synapse takes one time step: a spike sent at step t is in the receiver's input at step t + 1.  So a frame
-that enters at step t leaves node n at step `t + latency(n)`:
+On the chip a synapse takes one time step: a spike sent at step t is in the receiver's input at step t + 1.  So the
+answer to a frame that enters at step t leaves node n at step `t + latency(n)`:
 
-    latency(n) = max (0, latency(s) + synapse(s, n) - lag(s, n))
+    latency(n) = max (0, latency(s) + synapse(s, n) - lag(s, n))          over all sources s
 
-where `synapse` is 1 into a linear node, whose synapses these are, and into an extension node, whose neurons they are;
-into neurons it is 1 for spikes that arrive directly, through synapses of weight 1, and 0 for currents, which have
+`synapse` is 1 into a linear node, which is made of synapses, and into an extension node, which is made of neurons.
+Into neurons it is 1 for spikes that arrive directly, through synapses of weight 1, and 0 for currents, which have
 passed their synapses.  Into the output, which the host reads, and into a `Delay` it is 0.  `lag` is 0 but for recurrent
 edges and a `Delay`: what is summed at step t of an image was sent at step `t - lag`.
 
-Where branches of different depth meet, the shorter ones wait:
+Where branches of different depth meet, the shorter ones are delayed:
 
     delay(s, n) = latency(n) + lag(s, n) - synapse(s, n) - latency(s)
 
-Around a cycle the latencies cancel, so that its delays sum up to its lags less its synapses: a cycle with more synapses
+Around a cycle the latencies cancel, so its delays add up to its lags minus its synapses: a cycle with more synapses
 than lags has no schedule.
 
 Images are streamed back to back, T steps each, whatever the depth; population n forgets the previous image at the steps
@@ -34,13 +34,13 @@ from neuromorphic.ops import Delay, Neurons, Source
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a graph's nodes answer.
+    """When the nodes of a graph answer.
 
     Attributes:
-        latency: steps from a frame's arrival to a node's answer, by node name.
-        delay: steps that what `source` sends waits before `reader`, by `(source, reader)`; lags are
-            among them.  Edges into the output have none: the host aligns what it reads.
-        depth: the greatest latency; the steps that a run takes beyond its images' own.
+        latency: time steps from a frame's arrival to a node's answer, by node name.
+        delay: time steps by which the output of `source` is delayed before `reader`, lags included, by
+            `(source, reader)`.  Edges into the output have none: the host aligns what it reads.
+        depth: the greatest latency: the steps that a run takes beyond those of its images.
     """
 
     latency: Mapping[str, int]
@@ -84,12 +84,12 @@ def _latencies(graph: Graph, paths: Mapping[str, list[tuple[str, int]]]) -> dict
 
 
 def synapse(graph: Graph, source: str, reader: str) -> int:
-    """Steps that the synapses between two nodes take."""
+    """Time steps that the synapses between two nodes take."""
     return graph.nodes[reader].operation.steps_before(sends_spikes(graph, source))
 
 
 def sends_spikes(graph: Graph, name: str) -> bool:
-    """Whether synapses are still before what leaves a node: of neurons, the input, and what has only waited since."""
+    """Whether a node sends spikes or frames, which have yet to pass synapses: neurons, inputs, and delays of these."""
     waited = isinstance(graph.nodes[name].operation, Delay)
     before = graph.before((name,), lambda node: isinstance(node.operation, Delay)) if waited else ()
     return any(isinstance(graph.nodes[each].operation, Neurons | Source) for each in (name, *before))

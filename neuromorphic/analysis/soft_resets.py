@@ -1,14 +1,14 @@
-"""Soft resets as NIR's primitives say them, as neurons of one process.
+"""Soft resets, which NIR's files hold as loops of four nodes, as single populations.
 
     x ──> LI or I ──> Threshold ──> ...
           ↑               │
-          └─ Delay ← Scale┘          of one step, by what a spike takes away
+          └─ Delay ← Scale┘          of one step, by the amount that a spike takes away
 
-is what a subtracting neuron computes, and the only way in which a file of NIR says it.  On a chip, where every synapse
-takes a step, this loop of two would be a step too slow.  It needs no synapses: a neuron lowers its own membrane.
+computes a neuron that subtracts, and is the only way in which a file of NIR can hold one.  On a chip, where every
+synapse takes a time step, this loop with two synapses would be one step too slow.  But it needs no synapses, since a
+neuron lowers its own membrane.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,16 +32,16 @@ class _Loop:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The nodes that become one, under the name of the `Threshold`."""
+        """Names of the four nodes, which become one of the `Threshold`'s name."""
         return tuple(node.name for node in (self.threshold, self.membrane, self.scale, self.delay))
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Sources of the neurons outside the loop."""
+        """Names of the sources outside the loop."""
         return tuple(source for source in self.membrane.sources if source != self.last.name)
 
     def neurons(self) -> Node:
-        """The one node."""
+        """The one node that computes the loop."""
         shape = self.threshold.shape
         threshold: Float32 = self.threshold.of(Threshold).threshold
         back = np.asarray(-self.scale.of(Scale).scale, np.float32).reshape(shape)
@@ -53,7 +53,7 @@ class _Loop:
         return Node(self.threshold.name, operation, self.sources, self.membrane.input_shape, shape)
 
     def opened(self, one: Node) -> dict[str, Node]:
-        """The four nodes, with the numbers and the sources of the one."""
+        """The four nodes, with the numbers and the sources of the node `one`."""
         soft = one.operation
         if not isinstance(soft, SoftLif | SoftIf):
             raise TypeError(f"node {one.name!r}: a {type(soft).__name__} is no soft reset")
@@ -71,7 +71,7 @@ class _Loop:
 
 @fact
 def with_soft_resets(graph: Graph) -> Graph:
-    """`graph`, with every such loop as one population of the `Threshold`'s name; the same spikes at the same steps."""
+    """`graph`, in which every such loop is one population of the `Threshold`'s name, with the same spikes."""
     loops = _loops(graph)
     if not loops:
         return graph
@@ -82,7 +82,7 @@ def with_soft_resets(graph: Graph) -> Graph:
 
 
 def with_loops(graph: Graph, file: Graph) -> Graph:
-    """`graph`, with the populations that `file` has as such loops as these loops again."""
+    """`graph`, in which populations that are loops in the graph `file` are loops again."""
     loops = [loop for loop in _loops(file) if isinstance(graph.nodes[loop.threshold.name].operation, SoftLif | SoftIf)]
     if not loops:
         return graph
@@ -93,47 +93,41 @@ def with_loops(graph: Graph, file: Graph) -> Graph:
 
 
 def in_one(graph: Graph, names: frozenset[str]) -> frozenset[str]:
-    """Nodes of `with_soft_resets(graph)` that are, or are made of, some of `names`."""
+    """The nodes of `with_soft_resets(graph)` that are, or are made from, some of `names`."""
     names = names | {loop.threshold.name for loop in _loops(graph) if not names.isdisjoint(loop.parts)}
     return names & with_soft_resets(graph).nodes.keys()
 
 
 @fact
 def _loops(graph: Graph) -> tuple[_Loop, ...]:
-    readers: dict[str, list[str]] = {name: [] for name in graph.nodes}
-    for node in graph.nodes.values():
-        for source in node.sources:
-            readers[source].append(node.name)
-    found = (_loop(graph, readers, node) for node in graph.populations if isinstance(node.operation, Threshold))
+    found = (_loop(graph, node) for node in graph.populations if isinstance(node.operation, Threshold))
     return tuple(loop for loop in found if loop is not None)
 
 
-def _loop(graph: Graph, readers: Mapping[str, list[str]], threshold: Node) -> _Loop | None:
-    """The loop of a `Threshold`; None where it has none that is one neuron's.
+def _loop(graph: Graph, threshold: Node) -> _Loop | None:
+    """The loop of a `Threshold`; None where there is none that a single population computes.
 
-    Nothing else may read the nodes that vanish, and no edge of theirs be late beside the `Delay`; neurons above their
-    threshold at rest would have no spike to be lowered by in an image's first step.
+    Nothing else may read the nodes that vanish, and none of their edges may be recurrent.  No membrane may be above its
+    threshold at rest: it would count as having fired before the first step of an image.
     """
     membrane = graph.nodes[threshold.sources[0]]
-    alone = len(threshold.sources) == 1 and readers[membrane.name] == [threshold.name]
+    alone = len(threshold.sources) == 1 and graph.edges_from[membrane.name] == (threshold.name,)
     if not alone or len(membrane.sources) == 1 or (membrane.name, threshold.name) in graph.recurrent:
         return None
     operation = membrane.operation
     if not isinstance(operation, Li | Integrator) or (threshold.of(Threshold).threshold < operation.start).any():
         return None
-    closed = (_closed_by(graph, readers, threshold, membrane, graph.nodes[name]) for name in membrane.sources)
+    closed = (_closed_by(graph, threshold, membrane, graph.nodes[name]) for name in membrane.sources)
     return next((loop for loop in closed if loop is not None), None)
 
 
-def _closed_by(
-    graph: Graph, readers: Mapping[str, list[str]], threshold: Node, membrane: Node, last: Node
-) -> _Loop | None:
-    """The loop that `last` closes, one of what the membranes read; None if it closes none."""
+def _closed_by(graph: Graph, threshold: Node, membrane: Node, last: Node) -> _Loop | None:
+    """The loop that `last`, a source of the membranes, closes; None if it closes none."""
     first = graph.nodes[last.sources[0]] if last.sources else last
     scale, delay = (last, first) if isinstance(last.operation, Scale) else (first, last)
     if not isinstance(scale.operation, Scale) or not isinstance(delay.operation, Delay):
         return None
     linked = first.sources == (threshold.name,) and last.sources == (first.name,)
-    private = readers[first.name] == [last.name] and readers[last.name] == [membrane.name]
+    private = graph.edges_from[first.name] == (last.name,) and graph.edges_from[last.name] == (membrane.name,)
     in_time = (threshold.name, first.name) not in graph.recurrent and bool((delay.operation.steps == 1).all())
     return _Loop(threshold, membrane, scale, delay, last) if linked and private and in_time else None

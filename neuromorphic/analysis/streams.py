@@ -1,8 +1,8 @@
-"""Streams: the currents that some node sums, which therefore count in one unit λ: `x = λ · integer`.
+"""Streams: currents that are summed with each other, so that on the chip they share a unit λ: `x = λ · integer`.
 
-A stream begins where spikes (or frames) pass synapses and ends at the populations that read it.  A residual stream is
-one with several branches and several readers.  On the chip a synapse reads spikes only; what no population
-follows is the host's.
+A stream begins where spikes or frames pass synapses, and ends at the populations that read it.  A residual stream has
+several branches and several readers.  On the chip synapses read spikes only.  Nodes that no population follows run on
+the host.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Stream:
     Attributes:
         synapses: nodes whose weights make its currents, in topological order: Conv1d, Conv2d, Affine, Scale,
             SelfAttention, and SumPool2d where it sums spikes.
-        passing: nodes that leave the unit as it is: maxima, delays and sums of currents, factors of 1.
-        direct: spikes that come without a node of their own, through synapses of weight 1, as (source, reader).
-        populations: those that read it, in topological order.
+        passing: nodes that pass currents on in the same unit: maxima, delays and sums of currents, factors of 1.
+        direct: edges of spikes without a node of synapses, which get synapses of weight 1, as (source, reader).
+        populations: the populations that read it, in topological order.
     """
 
     synapses: tuple[str, ...]
@@ -32,16 +32,16 @@ class Stream:
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Names of all that count in its unit."""
+        """Names of all nodes that share its unit."""
         return (*self.synapses, *self.passing, *self.populations)
 
 
 @wiring_fact
 def host_nodes(graph: Graph) -> frozenset[str]:
-    """Names of the nodes that compute on the host: those that no population follows, the readout.
+    """Names of the nodes that run on the host, the readout: those that no population follows.
 
-    But synapses whose currents join a stream that populations read count in its unit, and stand on the chip: in a
-    residual stream whose last branch only the readout reads.
+    Synapses whose currents join a stream that populations read are not among them, even if only the readout follows
+    them, as in the last branch of a residual stream: they share its unit, and are on the chip.
     """
     carriers = spike_carriers(graph)
     shared = {
@@ -57,7 +57,7 @@ def host_nodes(graph: Graph) -> frozenset[str]:
 
 @wiring_fact
 def spike_carriers(graph: Graph) -> frozenset[str]:
-    """Names of the nodes whose outputs are spikes or frames, not weighted by a synapse, those that wait included."""
+    """Names of the nodes whose outputs are spikes or frames that no synapse has weighted, delayed ones included."""
     kinds = Population | Source | Delay
     found = {node.name for node in graph.nodes.values() if isinstance(node.operation, kinds)}
     delays = [graph.nodes[name] for name in found if isinstance(graph.nodes[name].operation, Delay)]
@@ -87,7 +87,7 @@ def streams(graph: Graph) -> tuple[Stream, ...]:
 
 
 def _groups(graph: Graph, carriers: frozenset[str]) -> list[list[Node]]:
-    """Nodes whose currents are summed somewhere; a population stands for what it reads."""
+    """Groups of nodes whose currents are summed with each other; a population is in the group that it reads."""
     joined = [node for node in graph.nodes.values() if node.spiking or node.name not in carriers]
     parent = {node.name: node.name for node in joined}
 
@@ -108,7 +108,7 @@ def _groups(graph: Graph, carriers: frozenset[str]) -> list[list[Node]]:
 
 
 def weighs(node: Node, carriers: frozenset[str]) -> bool:
-    """Whether the node's currents are those of synapses, as against sums or maxima of currents."""
+    """Whether a node is synapses on the chip; else its currents are sums or maxima of other currents."""
     operation = node.operation
     if not isinstance(operation, Stateless) or operation.weighs == "never":
         return False

@@ -1,1 +1,1 @@
-"""Work in shards, ranges of images: here, or on many machines by dask.distributed; finished ones are kept."""
+"""Runs work in shards, ranges of images, here or on many machines by dask.distributed, and keeps finished shards."""

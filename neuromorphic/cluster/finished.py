@@ -1,9 +1,9 @@
-"""`--resume FOLDER`: finished shards are kept there, so that a run that ended early goes on where it was.
+"""`--resume FOLDER` keeps finished shards there, so that a run that ended early can continue.
 
-    FOLDER/manifest.json    what runs on what, with hashes, and the images of each shard
+    FOLDER/manifest.json    all that the results depend on, with hashes, and the images of each shard
     FOLDER/00000.npz        the result of the first shard (`packing`), and so on
 
-A folder belongs to one run: of the same code, graph, data and settings.
+A folder belongs to one run, of the same code, graph, data and settings.
 """
 
 import json
@@ -23,7 +23,7 @@ MANIFEST = "manifest.json"
 
 
 def always(number: int, result: Any) -> bool:
-    """Whatever the result: it tells of nothing that may have gone."""
+    """True: a result that depends on no files is always valid."""
     return True
 
 
@@ -32,9 +32,9 @@ class Finished(Generic[R]):
     """The finished shards of a run.
 
     Attributes:
-        folder: that keeps them.
-        classes: that their results consist of.
-        stands: whether a result, by the number of its shard, still does: whether files that it tells of are there.
+        folder: that holds them.
+        classes: of records in the results.
+        stands: whether the result of a shard, given with its number, is still valid: whether files that it names exist.
     """
 
     folder: Path
@@ -42,9 +42,9 @@ class Finished(Generic[R]):
     stands: Callable[[int, R], bool] = field(default=always)
 
     def open(self, settings: Mapping[str, Any], shards: Sequence[slice]) -> None:
-        """Make the folder, or see that it is of this very run.
+        """Make the folder, or check that it is of the same run.
 
-        `settings` are all that its results depend on, JSON-compatible, with hashes of files.
+        `settings` are all that the results depend on, JSON-compatible, with hashes of files.
 
         Raises:
             RefusedInput: the folder is another run's, or can't be made or read.
@@ -74,7 +74,7 @@ class Finished(Generic[R]):
         write_json(path, expected)
 
     def get(self, number: int) -> R | None:
-        """The result of a shard; None where it isn't finished.
+        """The result of a shard; None if it isn't finished.
 
         Raises:
             RefusedInput: its file is damaged.

@@ -1,4 +1,4 @@
-"""Jobs of a batch system, by dask-jobqueue: asked for, watched, and taken back at the end."""
+"""Jobs of a batch system, by dask-jobqueue: submitted, watched, and cancelled at the end."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ SYSTEMS = ("slurm", "local")
 
 @contextmanager
 def job_queue(file: Path, system: str, settings: dict[str, Any]) -> Iterator[Any]:
-    """dask-jobqueue's cluster, as the file sets it up; it has no jobs until they are asked for (`submit`).
+    """dask-jobqueue's cluster with the settings of the file; it has no jobs until they are submitted (`submit`).
 
     Raises:
         RefusedInput: the file lacks a setting, or has one that isn't understood.
@@ -33,7 +33,7 @@ def job_queue(file: Path, system: str, settings: dict[str, Any]) -> Iterator[Any
     kinds = {"local": dask_jobqueue.local.LocalCluster, "slurm": dask_jobqueue.SLURMCluster}
     named = {"scheduler-options": {"dashboard_address": ":0"}, **settings}  # any free port, for two runs at once
     settings = {f"jobqueue.{system}.{key}": value for key, value in named.items()}
-    with dask.config.set(settings):  # jobs read it when they are made, which is later
+    with dask.config.set(settings):  # jobs read it later, when they are made
         try:
             cluster = kinds[system]()
         except (OSError, RuntimeError, ValueError, TypeError) as error:
@@ -44,7 +44,7 @@ def job_queue(file: Path, system: str, settings: dict[str, Any]) -> Iterator[Any
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as an error does, so that jobs are taken back; else they would stay in the queue."""
+    """Let SIGTERM end the block as an exception does, so that jobs are cancelled; else they would stay in the queue."""
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         sys.exit(128 + signal.SIGTERM)
@@ -61,18 +61,18 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Submitted:
-    """Jobs that were asked for.
+    """Jobs that were submitted.
 
     Attributes:
-        system: the batch system that has them.
-        ids: what it calls them.
+        system: the batch system.
+        ids: of the jobs, in that system.
     """
 
     system: str
     ids: frozenset[str]
 
     def ended(self) -> bool:
-        """Whether none of them waits or runs any more, as far as the batch system says."""
+        """Whether none of them waits or runs any more, by what the batch system says."""
         alive = _on_this_machine if self.system == "local" else _in_slurms_queue
         return not alive(self.ids)
 
@@ -81,10 +81,10 @@ class Submitted:
 
 
 def submit(cluster: Any, file: Path, system: str, jobs: int) -> Submitted:
-    """Ask for jobs.
+    """Submit jobs.
 
     Raises:
-        RefusedInput: the batch system doesn't take one, with its own words.
+        RefusedInput: the batch system refuses one; with its own message.
     """
     from distributed import Status
 
@@ -119,6 +119,6 @@ def _on_this_machine(ids: Collection[str]) -> bool:
 
 
 def _in_slurms_queue(ids: Collection[str]) -> bool:
-    """True too where the queue can't be asked just now: a scheduler that restarts ends no run."""
+    """Whether some of these jobs are in Slurm's queue; also true if it doesn't answer, as when it restarts."""
     asked = subprocess.run(["squeue", "--me", "--noheader", "--format=%A"], capture_output=True, text=True, check=False)
     return asked.returncode != 0 or not set(asked.stdout.split()).isdisjoint(ids)

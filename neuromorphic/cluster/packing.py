@@ -1,6 +1,6 @@
-"""Results of shards as bytes and back: plain values, arrays and records of known classes; never code, as pickle has it.
+"""Packs results of shards into bytes and back: plain values, arrays and records of known classes, but no code.
 
-The bytes are an `.npz`: arrays by number, and `tree`, JSON in which an object names what it stands for.
+The bytes are an `.npz` of numbered arrays and of `tree`, JSON in which each object names its type.
 """
 
 import json
@@ -30,7 +30,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes, classes: Mapping[str, type]) -> Any:
-    """The result that `pack` made the bytes of, wherever they come from; records in it are of these classes, by name.
+    """The result in bytes made by `pack`, from any source; its records are of these classes, by name.
 
     Raises:
         ValueError: the bytes are damaged, or hold anything else.
@@ -39,7 +39,7 @@ def unpack(data: bytes, classes: Mapping[str, type]) -> Any:
         with np.load(BytesIO(data), allow_pickle=False) as found:
             tree = json.loads(found["tree"].tobytes())
             return _value(tree, {name: found[name] for name in found.files}, classes)
-    except Exception as error:  # zipfile, zlib, numpy and records raise whatever damaged bytes lead them to
+    except Exception as error:  # for damaged bytes, zipfile, zlib, numpy and records raise anything
         raise ValueError(str(error)) from error
 
 
@@ -54,7 +54,7 @@ def _tree(value: Any, arrays: list[NDArray[Any]]) -> Any:
     if isinstance(value, Mapping):
         return {"mapping": [[str(key), _tree(each, arrays)] for key, each in value.items()]}
     if isinstance(value, BaseModel):
-        # Fields that follow from others are worked out again.
+        # Fields that follow from others are computed again.
         names = [name for name, field in type(value).model_fields.items() if field.default_factory is None]
     elif is_dataclass(value):
         names = [field.name for field in fields(value) if field.init]

@@ -1,4 +1,4 @@
-"""`--cluster`: where shards run.
+"""`--cluster` says where shards run.
 
 local[:N]           N processes on this machine; as many as it has cores by default
 tcp://HOST:PORT     the workers of a running dask scheduler; tls:// likewise
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 DEATHS = 10
-"""Workers that may die while they run one shard, before it is taken for what kills them."""
+"""Workers that may die while they run one shard; with more, the run fails, since the shard seems to kill them."""
 
 PATIENCE = 20
-"""Seconds in which a scheduler has to answer, and without a result until workers are looked for."""
+"""Seconds in which a scheduler has to answer, and seconds without a result after which workers are looked for."""
 
 EXPECTED = "expected local[:N], tcp://HOST:PORT, or FILE.yaml[:N] of dask-jobqueue"
 
@@ -45,7 +45,7 @@ class Scheduler:
 
 @dataclass(frozen=True)
 class Jobs:
-    """Jobs of a batch system: `settings` are those that dask-jobqueue's file has for it."""
+    """Jobs of a batch system, with the `settings` for it in dask-jobqueue's file."""
 
     file: Path
     system: str
@@ -116,25 +116,25 @@ def _jobs(file: Path, number: int) -> Jobs:
 
 @dataclass(frozen=True)
 class Workers:
-    """Those who compute shards.
+    """The workers that compute shards.
 
     Attributes:
-        client: dask's, of the scheduler that they are at.
-        jobs: that they are in, where we asked for jobs.
+        client: dask's client of their scheduler.
+        jobs: that they run in, if jobs were submitted.
     """
 
     client: "Client"
     jobs: Submitted | None = None
 
     def threads(self) -> int:
-        """Shards that can run now."""
+        """The number of shards that can run at the same time now."""
         return sum(self.client.nthreads().values())
 
     def look(self) -> None:
-        """Say it where no worker is there.
+        """Warn if there is no worker.
 
         Raises:
-            SimulationFailed: and where none will come.
+            SimulationFailed: there is none, and none will come.
         """
         if self.threads():
             return
@@ -179,7 +179,7 @@ def _closed(cluster: "LocalCluster") -> Iterator["LocalCluster"]:
 
 @contextmanager
 def connected(place: Place, imports: Sequence[str] = ()) -> Iterator[Workers]:
-    """The workers there; those that were started for it end with it.
+    """The workers at a place; those that are started for it end with the block.
 
     Args:
         place: where they are.
@@ -192,13 +192,13 @@ def connected(place: Place, imports: Sequence[str] = ()) -> Iterator[Workers]:
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # deaths of workers are no news here
-    # Dask has workers give memory back at once; to get it again took a quarter of their time.
+    # Dask makes workers return memory to the system at once; getting it again took a quarter of their time.
     environment = dask.config.get("distributed.nanny.pre-spawn-environ")
     keeping = {key: value for key, value in environment.items() if key != "MALLOC_TRIM_THRESHOLD_"}
     ours = {
         "distributed.scheduler.allowed-failures": DEATHS,
         "distributed.nanny.pre-spawn-environ": keeping,
-        # What dask shows on its dashboard, which nobody opens here, took 3 % of a core in each of its processes.
+        # The data of dask's dashboard, which nobody opens here, took 3 % of a core in each of its processes.
         "distributed.worker.profile.enabled": False,
         "distributed.admin.tick.interval": "1s",
         "distributed.admin.system-monitor.interval": "10s",

@@ -1,6 +1,13 @@
-"""Images some at a time: the one rule by which batches and shards are cut."""
+"""Images some at a time: the one rule by which batches and shards are cut, and who is told of their progress."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+Progress = Callable[[int, int], None]
+"""Told (images done, images in all)."""
+
+
+def silent(done: int, total: int) -> None:
+    """Tell nobody of the progress."""
 
 
 def batches(count: int, size: int) -> Iterator[slice]:

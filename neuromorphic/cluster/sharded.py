@@ -1,7 +1,7 @@
-"""Shards of a run, computed in this process or on a cluster; the results are the same, and in the same order.
+"""Computes the shards of a run in this process or on a cluster; the results are the same, in the same order.
 
-Shards are ranges of images that follow from data and settings.  A task makes a small result of a shard's images; who
-computes it, when, and how often it was begun changes nothing.
+Shards are ranges of images that follow from data and settings.  A task computes a small result from a shard's images;
+where, when, and how often it was started doesn't matter.
 """
 
 import warnings
@@ -16,16 +16,15 @@ from typing import Any, TypeVar
 from neuromorphic.cluster import places
 from neuromorphic.cluster.finished import Finished, always
 from neuromorphic.cluster.places import Place, connected, parse
+from neuromorphic.cluster.ranges import Progress, silent
 from neuromorphic.cluster.versions import versions
 from neuromorphic.errors import SimulationFailed, number
 
 D = TypeVar("D")
 R = TypeVar("R")
 
-Progress = Callable[[int, int], None]
-
 LOOKS = 20
-"""Looks for new workers to send shards to, in the time after which it is said that there are none."""
+"""How often new workers are looked for in `places.PATIENCE` seconds."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Sharing:
     """How the shards of a run are shared out.
 
     Attributes:
-        place: where they run; None for here.
-        resume: the folder that keeps the finished ones; None for none.
+        place: where they run; None for this process.
+        resume: the folder that keeps finished shards; None for none.
     """
 
     place: Place | None
@@ -42,7 +41,7 @@ class Sharing:
 
     @classmethod
     def of(cls, cluster: str | None, resume: Path | None) -> "Sharing | None":
-        """Of `--cluster` and `--resume`; None where neither is given."""
+        """From `--cluster` and `--resume`; None if neither is given."""
         if cluster is None and resume is None:
             return None
         return cls(None if cluster is None else parse(cluster), resume)
@@ -57,12 +56,8 @@ class Sharing:
             yield replace(self, place=place)
 
     def apart(self, name: str) -> "Sharing":
-        """The same for one of several runs of a command, which keeps its shards in a folder of that name."""
+        """The same for one of several runs of a command, which keeps its shards in a folder `name` of its own."""
         return Sharing(self.place, None if self.resume is None else self.resume / name)
-
-
-def _silent(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 def sharded(
@@ -73,18 +68,19 @@ def sharded(
     run: Callable[[], Mapping[str, Any]] = dict,
     classes: Sequence[type] = (),
     stands: Callable[[int, R], bool] = always,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> list[R]:
     """The results of `task` on every shard, in their order.
 
     Args:
-        task: from what it is given, and whom it tells (images done, images of the shard), to a result.  It travels to
-            workers once, and must not depend on what ran before.
-        given: from a shard's number and images to what the task is given, which travels too.
+        task: computes a result from its argument, and tells (images done, images of the shard).  It is sent to workers
+            once, and must not depend on what ran before.
+        given: makes the argument of `task` from a shard's number and images; it is sent with the shard.
         shards: the images of each.
-        sharing: how they are shared out; None for one after the other, here, and none kept.
-        run: what results follow from, of finished ones: JSON-compatible, with hashes of graph, data and settings.
-        classes: that results consist of, besides numbers, text, arrays and collections of them.
+        sharing: how they are shared out; None for one after the other in this process, without keeping them.
+        run: all that the results depend on, for finished shards: JSON-compatible, with hashes of graph, data and
+            settings.
+        classes: of records in the results, besides numbers, text, arrays and collections of these.
         stands: as of `Finished`.
         progress: told (images done, images in all).
 
@@ -128,7 +124,7 @@ def _on_workers(
     missing: Sequence[int],
     place: Place,
 ) -> Generator[tuple[int, R], None, None]:
-    """Results as they come, by the number of the shard; those that workers lost are computed again by others."""
+    """Results as they come, with the number of the shard; shards of workers that died are computed by others."""
     if not missing:
         return
     from distributed import KilledWorker
@@ -141,7 +137,7 @@ def _on_workers(
         completed = SimpleQueue[Any]()
 
         def feed() -> None:
-            """Send a shard to each worker that has none, so that no worker waits with two while another has none."""
+            """Send a shard to each worker that has none, and no second one while another worker has none."""
             most = max(1, workers.threads())
             while waiting and len(running) < most:
                 shard = waiting.popleft()

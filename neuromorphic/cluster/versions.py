@@ -1,4 +1,4 @@
-"""Versions that have to be equal wherever shards of a run are computed, so that sums are those of one machine."""
+"""Versions that have to be the same on all workers of a run, so that results are those of one machine."""
 
 import hashlib
 import platform
@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 
 
 def installed(libraries: Iterable[str]) -> dict[str, str]:
-    """The versions of those among some libraries that are installed."""
+    """The versions of those of the libraries that are installed, by name."""
     found = {}
     for library in libraries:
         with suppress(PackageNotFoundError):  # as of this package, where it runs from its sources
@@ -30,7 +30,7 @@ def installed(libraries: Iterable[str]) -> dict[str, str]:
 
 
 def differing(expected: dict[str, str]) -> str | None:
-    """Where this process differs from `expected`, in words; None where it doesn't."""
+    """The differences of this process's versions from `expected`, in words; None if there are none."""
     own = versions()
     odd = [
         f"{name} {own.get(name, 'unknown')[:12]} for {expected[name][:12]}"
@@ -41,7 +41,7 @@ def differing(expected: dict[str, str]) -> str | None:
 
 
 def _own_code() -> str:
-    """The sha256 of the Python files of our packages, by their names."""
+    """The sha256 of the names and contents of our packages' Python files."""
     digest = hashlib.sha256()
     for package in OURS:
         spec = find_spec(package)

@@ -9,27 +9,28 @@ from uuid import uuid4
 import cloudpickle
 from distributed import Client, WorkerPlugin, get_worker
 
+from neuromorphic.cluster.ranges import Progress, silent
 from neuromorphic.cluster.versions import differing
 from neuromorphic.errors import RefusedInput
 
 
 class Task(WorkerPlugin):
-    """The task of a run.  Dask sends it once to every worker that is there, or comes later."""
+    """The task of a run.  Dask sends it once to every worker, also to those that come later."""
 
     def __init__(self, packed: bytes) -> None:
         self.name = f"spikeclip-{uuid4().hex}"
         self.packed = packed
 
     @cached_property
-    def unpacked(self) -> Callable[[Any, Callable[[int, int], None]], Any]:
-        """The task, made ready once: what it finds out about its graph serves the shards after the first."""
-        found: Callable[[Any, Callable[[int, int], None]], Any] = cloudpickle.loads(self.packed)
+    def unpacked(self) -> Callable[[Any, Progress], Any]:
+        """The task, unpacked once, so that facts about its graph are derived once for all shards."""
+        found: Callable[[Any, Progress], Any] = cloudpickle.loads(self.packed)
         return found
 
 
 @contextmanager
 def held(task: Callable[..., Any], client: Client) -> Iterator[str]:
-    """The name by which the workers hold a task meanwhile."""
+    """The name under which the workers hold a task during the block."""
     plugin = Task(cloudpickle.dumps(task))
     client.register_plugin(plugin)
     try:
@@ -43,9 +44,9 @@ def compute(name: str, expected: dict[str, str], given: Any) -> Any:
     """The result of a shard.
 
     Raises:
-        RefusedInput: this worker has another code than who asks, so that its sums might be others.
+        RefusedInput: this worker runs other code or libraries than the run, so that its results might differ.
     """
     if odd := differing(expected):
         raise RefusedInput(f"a worker of the cluster has {odd}; expected the same everywhere")
     task = get_worker().plugins[name]
-    return task.unpacked(given, lambda done, total: None)
+    return task.unpacked(given, silent)

@@ -1,4 +1,4 @@
-"""A graph in integers as a folder that Lava runs by itself: `network.py`, its numbers, and what to expect."""
+"""Hands over a graph in integers as a folder that Lava runs by itself: a program, its numbers, and expected results."""
 
 MISSING = "scipy is not installed; expected pip install 'spikeclip[lava]' before"
-"""The sentence on a folder where its matrices can't be made."""
+"""Why no folder can be written: its matrices need scipy."""

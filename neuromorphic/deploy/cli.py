@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # --help loads nothing that a graph takes
 app = command_line()
 
 IMAGES = 8
-"""Whose spikes a folder holds, to be compared with."""
+"""Images whose spikes a folder holds, for comparison."""
 
 
 @app.command(

@@ -1,11 +1,11 @@
 """The folder that is handed over: `network.py`, `weights.npz`, `expected.npz` and `README.md`.
 
-`expected.npz` holds what the fast executor did, in Lava's order of axes:
+`expected.npz` holds the results of the fast executor, in Lava's order of axes:
 
     frames                      int8 [N, T, W, H, C]
-    spikes NAME, v NAME         packed bits [N, T, ...] of a population, and its v behind the last step, int32
-    outputs, constant, sums ... what the host makes of spikes, and how
-    counted, counts             synaptic operations, neuron updates and spikes per image
+    spikes NAME, v NAME         packed bits [N, T, ...] of a population, and its v after the last step, int32
+    outputs, constant, sums ... outputs, and the numbers from which the host computes them
+    counted, counts             names and numbers of synaptic operations, neuron updates and spikes per image
 """
 
 from collections import Counter
@@ -41,7 +41,14 @@ def check_own_folder(folder: Path) -> None:
 
 
 def write_folder(folder: Path, graph: Graph, plan: Plan, frames: NDArray[np.float32], trace: Trace) -> None:
-    """Write all files into a folder that was checked before: of a graph in integers, and its run on frames per step.
+    """Write all files into a folder that was checked before.
+
+    Args:
+        folder: to be made, if it isn't there.
+        graph: of integers.
+        plan: of the graph.
+        frames: of the run, `[N, T, *input shape]`.
+        trace: of the run.
 
     Raises:
         RefusedInput: the system refuses.
@@ -98,7 +105,7 @@ def _expected(
 
 
 def counted(plan: Plan, graph: Graph, frames: NDArray[np.float32], trace: Trace) -> dict[str, float]:
-    """Synaptic operations, neuron updates and spikes per image, of all processes of the plan, relays among them."""
+    """Synaptic operations, neuron updates and spikes per image, over all processes of the plan, relays included."""
     arriving = {FRAMES: (frames != 0).reshape(*frames.shape[:2], -1).sum((0, 1), dtype=np.int64)}
     sent = {name: train.unpack().reshape(*frames.shape[:2], -1) for name, train in trace.spikes.items()}
     arriving |= {name: spikes.sum((0, 1), dtype=np.int64) for name, spikes in sent.items()}

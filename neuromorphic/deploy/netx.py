@@ -1,6 +1,6 @@
-"""A chain of populations in the chip's integers to a netx file, as `export_hdf5` of lava-dl 0.6.0 lays it out.
+"""Writes a chain of populations in the chip's integers as a netx file, as `export_hdf5` of lava-dl 0.6.0 does.
 
-netx knows chains only, one threshold per layer, biases in multiples of 64 units of v, and no weight exponents.
+netx has chains only, one threshold per layer, biases in multiples of 64 units of v, and no weight exponents.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,6 @@ from neuromorphic.reading.netx.layers import (
     Dense,
     Flatten,
     Input,
-    Ints,
     Layer,
     Neuron,
 )
@@ -45,10 +44,10 @@ def write_netx(graph: Graph, path: Path) -> None:
 
 
 def to_layers(graph: Graph) -> tuple[Layer, ...]:
-    """The layers that a graph in integers is a chain of.
+    """The chain of layers that a graph in integers is.
 
     Raises:
-        RefusedInput: it is none, or holds numbers that a netx file can't; with all reasons, by node.
+        RefusedInput: it is no chain, or has numbers that a netx file can't hold; with all reasons, by node.
     """
     if graph.precision != "loihi2":
         raise RefusedInput(f"{graph.source}: holds floats; expected the chip's integers")
@@ -62,17 +61,17 @@ def to_layers(graph: Graph) -> tuple[Layer, ...]:
         arriving = () if link.population is None else link.population.shape
     if writer.reasons:
         raise RefusedInput(f"{graph.source}: netx can't hold it: {'; '.join(writer.reasons)}")
-    says_what_it_reads = isinstance(layers[0], Input) or (isinstance(layers[0], Dense) and len(shape) == 1)
-    return tuple(layers) if says_what_it_reads else (Input(_in_file(shape)), *layers)
+    states_its_input = isinstance(layers[0], Input) or (isinstance(layers[0], Dense) and len(shape) == 1)
+    return tuple(layers) if states_its_input else (Input(_in_file(shape)), *layers)
 
 
 @dataclass(frozen=True)
 class _Link:
-    """A population and what leads to it from the one before.
+    """A population and the nodes between it and the population before.
 
     Attributes:
         before: nodes without neurons, in order.
-        population: None behind the last one, on the host.
+        population: None for the nodes after the last population, on the host.
         recurrent: synapses from the population to itself.
     """
 
@@ -88,7 +87,7 @@ class _Link:
 
 @dataclass(frozen=True)
 class _Writer:
-    """Collects layers, and the reasons why some nodes can't be one.
+    """Makes layers, and collects the reasons why some nodes can't be layers.
 
     Attributes:
         reasons: why netx can't hold the graph, one sentence each, by node.
@@ -97,7 +96,7 @@ class _Writer:
     reasons: list[str]
 
     def links(self, graph: Graph) -> list[_Link]:
-        """The graph as a chain, as far as it is one."""
+        """The links of the graph's chain, as far as it is a chain."""
         found: list[_Link] = []
         before: list[Node] = []
         name = graph.input
@@ -123,7 +122,7 @@ class _Writer:
                 before.append(node)
 
     def layers(self, link: _Link, arriving: ops.Shape, *, first: bool) -> list[Layer]:
-        """The layers of a link: one, with a `Flatten` before it where maps arrive at a matrix."""
+        """The layers of a link: one layer, with a `Flatten` before it where maps arrive at a matrix."""
         waits = [node for node in link.before if isinstance(node.operation, ops.Delay)]
         synapses = [node for node in link.before if node not in waits]
         if first and not link.before and link.population is not None:
@@ -167,7 +166,7 @@ class _Writer:
         weight, bias = self._weights(node, conv.weight), self._bias(link, shape)
         return [Conv(weight, bias, neuron, shape, conv.stride, conv.padding, conv.dilation, conv.groups)]
 
-    def _recurrent(self, link: _Link) -> Ints | None:
+    def _recurrent(self, link: _Link) -> ops.Int64 | None:
         if link.recurrent is None:
             return None
         if isinstance(link.recurrent.operation, ops.Affine) and len(link.recurrent.shape) == 1:
@@ -193,7 +192,7 @@ class _Writer:
         current, decay = (int(each[0]) for each in decays)
         return Neuron(current, decay, int(lif.threshold.flat[0]))
 
-    def _bias(self, link: _Link, shape: ops.Shape) -> Ints:
+    def _bias(self, link: _Link, shape: ops.Shape) -> ops.Int64:
         """Biases in 64 units of v."""
         lif = None if link.population is None else link.population.operation
         if not isinstance(lif, ops.LoihiLif):
@@ -211,8 +210,8 @@ class _Writer:
             )
         return whole.reshape(shape)
 
-    def _weights(self, node: Node, weight: NDArray[np.float32]) -> Ints:
-        """Weights as they are: lava-dl finds their exponent by itself."""
+    def _weights(self, node: Node, weight: NDArray[np.float32]) -> ops.Int64:
+        """The weights as they are: lava-dl finds their exponent."""
         if weight.min() < LEAST_WEIGHT or weight.max() > MOST_WEIGHT:
             self.reasons.append(
                 f"{node.name} has weights {weight.min():g} to {weight.max():g}; expected {LEAST_WEIGHT} to "
@@ -222,9 +221,9 @@ class _Writer:
             self.reasons.append(f"{node.name} has weights of zero only, which lava-dl's reader divides by")
         return weight.astype(np.int64)
 
-    def _delay(self, node: Node, shape: tuple[int, ...], *, behind: bool) -> Ints:
-        """Steps of every synapse, from those of what enters or leaves them all."""
-        steps = node.operation.steps if isinstance(node.operation, ops.Delay) else np.zeros(1, np.int64)
+    def _delay(self, node: Node, shape: tuple[int, ...], *, behind: bool) -> ops.Int64:
+        """Delays of every synapse, in steps, from a `Delay` before the synapses or `behind` them."""
+        steps = node.of(ops.Delay).steps
         if steps.max() > MOST_DELAY:
             self.reasons.append(f"{node.name} waits {steps.max()} steps; expected at most {MOST_DELAY}")
         flat = steps.reshape(-1, 1) if behind else steps.reshape(1, -1)
@@ -232,7 +231,7 @@ class _Writer:
 
 
 def _in_file(shape: ops.Shape) -> ops.Shape:
-    """`[C, N, 1]` of rows `[C, N]`: a file knows vectors and maps."""
+    """`shape`, but `[C, N, 1]` for `[C, N]`: files have vectors and maps only."""
     return (*shape, 1) if len(shape) == 2 else shape
 
 
@@ -270,7 +269,7 @@ def _write(group: h5py.Group, layer: Layer) -> None:
             group[f"neuron/{key}"] = value
 
 
-def _map_bias(bias: Ints) -> Ints:
-    """`[C]` where all neurons of a channel share theirs, else `[W, H, C]`."""
+def _map_bias(bias: ops.Int64) -> ops.Int64:
+    """`[C]` where all neurons of a channel have the same bias, else `[W, H, C]`."""
     shared = bias[:, 0, 0]
     return shared if (bias == shared[:, None, None]).all() else bias.transpose(2, 1, 0)

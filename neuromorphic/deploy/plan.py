@@ -1,10 +1,10 @@
-"""Which of Lava's own processes make a graph: Conv, Dense, Sparse, their delays, LIFReset and LIF; or why none do.
+"""Plans a graph in Lava's own processes: Conv, Dense, Sparse, their versions with delays, LIFReset and LIF.
 
-Synapses read spikes or frames, and each connects to one population.  What waits for a deeper branch waits in synapses
-that have delays (DelayDense, DelaySparse); Conv has none, so that what it reads waits in neurons that repeat it a step
-after it has passed such synapses, one to each (a relay).
+Synapses read spikes or frames, and each process of synapses leads to one population.  Spikes that have to be delayed
+are delayed by synapses that can (DelayDense, DelaySparse).  Conv can't, so its input comes from relays: neurons, one
+for each of the source, that repeat its spikes one step after these have passed such synapses.
 
-Lava holds maps as [W, H, C]: so do all arrays here.
+Lava holds maps as [W, H, C], and so do all arrays here.
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from neuromorphic.analysis.schedule import schedule
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.inputs import several_ends
+from neuromorphic.lava.convolution import conv_weight, conv_windows
 from neuromorphic.loihi2.certificate import PopulationProof, certify
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.matrices import matrix
@@ -31,24 +32,23 @@ FRAMES = "frames"
 """The source of synapses that read the graph's input."""
 
 MOST_WAIT = 2**DELAY_BITS - 1
-"""Steps that synapses with delays wait besides their own."""
+"""Time steps by which synapses with delays can delay spikes, besides their own."""
 
-Ints = NDArray[np.int32]
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Synapses:
-    """A connection process from one source to one population.
+    """A process of synapses from one source to one population.
 
     Attributes:
         kind: Conv, Dense or Sparse.
         name: of its arrays.
         source: a population, a relay, or the frames.
-        wait: steps besides its own; none of Conv.
-        arrays: weights; of Sparse in the parts of a CSR matrix.
+        wait: its delay in time steps, besides its own step; 0 for Conv.
+        arrays: weights; for Sparse, the parts of a CSR matrix.
         settings: of the process.
-        fan_out: synapses of each element of the source, flat, in the graph's order.
+        fan_out: number of synapses of each element of the source, flat, in the graph's order.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class Synapses:
 
 @dataclass(frozen=True)
 class Relay:
-    """Neurons that repeat what a source has sent so many steps before."""
+    """Neurons that repeat the spikes of a source after `wait` time steps."""
 
     name: str
     source: str
@@ -72,15 +72,15 @@ class Relay:
 
 @dataclass(frozen=True)
 class Population:
-    """A LIFReset process and what it reads.
+    """A LIFReset process, and the synapses that lead to it.
 
     Attributes:
         name: in the graph.
         shape: in Lava's order.
-        arrays: vth and bias_mant, where neurons differ in them.
+        arrays: vth and bias_mant, where they differ between neurons.
         settings: of the process.
         latency: step of the network, from 0, in which it answers a frame of step 0.
-        relays: that its synapses read and no population before it does.
+        relays: that its synapses are the first to read.
         synapses: that lead to it.
     """
 
@@ -100,11 +100,11 @@ class Plan:
     Attributes:
         input_shape: of a frame, in Lava's order.
         populations: of the chip.
-        depth: steps that the last population's answer is late.
+        depth: the largest latency of a population.
         unproven: sentences on populations whose u or v could leave 24 bits.
-        sums: on the host, by population: matrix from its spikes to the outputs, of a step; None where the host does
-            more than sum.
-        constant: what the host adds in every step.
+        sums: for the host, by population: the matrix from its spikes to the outputs, in a step; None where the host
+            does more than sum.
+        constant: that the host adds in every step.
     """
 
     input_shape: ops.Shape
@@ -116,7 +116,7 @@ class Plan:
 
 
 def plan(graph: Graph) -> Plan:
-    """The plan of `graph`, which consists of integers.
+    """The plan of a graph of integers.
 
     Raises:
         RefusedInput: all that Lava's own processes lack for it, one sentence each.
@@ -144,19 +144,19 @@ def in_lava(shape: ops.Shape) -> ops.Shape:
 
 
 def to_lava(values: NDArray[Any], axes: int) -> NDArray[Any]:
-    """The last `axes` axes in Lava's order."""
+    """`values` with the last `axes` axes in Lava's order."""
     kept = values.ndim - axes
     return np.ascontiguousarray(values.transpose(*range(kept), *reversed(range(kept, values.ndim))))
 
 
 def order(shape: ops.Shape) -> NDArray[np.int64]:
-    """For each element in Lava's order, its place in the graph's."""
+    """For each element in Lava's order, its index in the graph's order."""
     return to_lava(np.arange(prod(shape)).reshape(shape), len(shape)).reshape(-1)
 
 
 @dataclass
 class _Path:
-    """How something that a population sums gets to it: from a source through one node of synapses, or through none."""
+    """A path to a population: from a source of spikes or frames, through one node of synapses or none, with a delay."""
 
     source: Node
     synapses: Node | None
@@ -165,12 +165,12 @@ class _Path:
 
 @dataclass
 class _Planner:
-    """A plan in the making.
+    """Makes the populations of a plan, and collects what Lava's processes lack.
 
     Attributes:
         graph: in integers.
-        reasons: what Lava's processes lack.
-        relayed: relays that there are, by source and wait.
+        reasons: sentences on what Lava's processes lack.
+        relayed: names of the relays so far.
     """
 
     graph: Graph
@@ -187,7 +187,7 @@ class _Planner:
             )
 
     def population(self, node: Node) -> Population:
-        """A population and all that leads to it."""
+        """A population, with its synapses and relays."""
         settings, arrays = self._neurons(node, node.of(ops.LoihiLif))
         relays: list[Relay] = []
         synapses = tuple(self._connection(node, path, relays) for path in self._paths(node))
@@ -247,7 +247,7 @@ class _Planner:
                         assert_never(unknown)
 
     def _connection(self, population: Node, path: _Path, relays: list[Relay]) -> Synapses:
-        """The process of a path; its relay, where it is the first that needs it, joins `relays`."""
+        """The process of a path; if it is the first one that needs a relay, that is added to `relays`."""
         source = FRAMES if isinstance(path.source.operation, ops.Source) else path.source.name
         node = path.synapses
         label = f"{population.name} <- {source}" if node is None else node.name
@@ -263,7 +263,11 @@ class _Planner:
         wait = path.wait
         if wait > MOST_WAIT and source != FRAMES:
             source, wait = self._relay(path.source, wait - MOST_WAIT, relays), MOST_WAIT
-        weights = identity(prod(path.source.shape), format="csr") if node is None else _matrix(node)
+        weights = (
+            identity(prod(path.source.shape), format="csr")
+            if node is None
+            else matrix(node.shapes, node.of(ops.Linear))
+        )
         fan_out = np.diff(weights.tocsc().indptr).astype(np.int64)
         weights = csr_matrix(weights[order(population.shape)][:, order(path.source.shape)])
         weights.sort_indices()
@@ -285,7 +289,7 @@ class _Planner:
         return exponent or 0
 
     def _relay(self, source: Node, wait: int, relays: list[Relay]) -> str:
-        """The relay that repeats `source` after `wait` steps; beyond what synapses hold up, relays in a row."""
+        """The relay that repeats `source` after `wait` steps; for longer delays than synapses have, relays in a row."""
         before = source.name
         while wait:
             steps = min(wait, MOST_WAIT + 1)
@@ -298,37 +302,24 @@ class _Planner:
 
 
 def _is_conv(path: _Path, conv: ops.Conv2d, population: Node) -> bool:
-    """Whether Lava's Conv computes a convolution: of all channels, padded alike, between maps as they are."""
+    """Whether Lava's Conv can compute a convolution: without groups, evenly padded, and between maps as they are."""
     shapes = (path.source.shape, population.shape)
     ends = () if path.synapses is None else (path.synapses.input_shape, path.synapses.shape)
     return bool(conv.groups == 1 and not any(conv.beyond) and shapes == ends)
 
 
 def _forgets(lif: ops.LoihiLif, proof: PopulationProof) -> bool:
-    """Whether v, unless it fires, is so small that losing 4095 of 4096 is losing all."""
+    """Whether v, where it doesn't fire, is so small that losing 4095 of 4096 leaves 0."""
     return bool(max(int(lif.threshold.max()) << ALIGNMENT, -proof.membrane) < UNITY)
 
 
 def _kernel(label: str, conv: ops.Conv2d) -> tuple[Arrays, dict[str, Any]]:
-    """A true convolution: Lava flips kernels, which are cross-correlations here."""
-    kernel = conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
-    settings = {key: tuple(getattr(conv, key)[::-1]) for key in ("stride", "padding", "dilation")}
-    return {f"{label}.weight": np.ascontiguousarray(kernel, np.int32)}, settings
-
-
-def _matrix(node: Node) -> csr_matrix:
-    """A node's synapses, `[outputs, inputs]`, both flat."""
-    match node.operation:
-        case ops.Affine() | ops.Scale() | ops.Conv2d() as weighted:
-            return matrix(node.shapes, weighted)
-        case ops.Fixed() as fixed:
-            return matrix(node.shapes, fixed.synapses(node.shapes))
-        case other:
-            raise TypeError(f"node {node.name!r}: {type(other).__name__} has no synapses")
+    """The arrays and the settings of the process `Conv`."""
+    return {f"{label}.weight": np.ascontiguousarray(conv_weight(conv), np.int32)}, {**conv_windows(conv)}
 
 
 def host(graph: Graph) -> tuple[dict[str, csr_matrix] | None, NDArray[np.float64]]:
-    """The outputs of a step from the spikes of a step, as sums; None where the host does more than that."""
+    """The matrices from the spikes of a step to its outputs, None where the host does more than sum, and a constant."""
     shape = graph.nodes[graph.output].shape
     constant = biases(graph)[graph.output].reshape(-1)
     found: dict[str, csr_matrix] = {}
@@ -342,10 +333,10 @@ def host(graph: Graph) -> tuple[dict[str, csr_matrix] | None, NDArray[np.float64
             case ops.ChipPopulation():
                 behind = csr_matrix(rows[:, order(node.shape)])
                 found[name] = found[name] + behind if name in found else behind
-            case ops.Affine() | ops.Scale() | ops.Conv2d():
-                waiting += [(s, rows @ _matrix(node)) for s in node.sources]
+            case ops.Affine() | ops.Scale() | ops.Conv2d() as weighted:
+                waiting += [(s, rows @ matrix(node.shapes, weighted)) for s in node.sources]
             case ops.Fixed() as fixed:
-                waiting += [(s, rows @ _matrix(node) / fixed.divisor) for s in node.sources]
+                waiting += [(s, rows @ matrix(node.shapes, fixed) / fixed.divisor) for s in node.sources]
             case ops.Source() | ops.Sink() | ops.Delay() | ops.Nonlinear() | ops.Neurons():
                 return None, constant
             case unknown:

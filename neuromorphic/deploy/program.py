@@ -1,4 +1,4 @@
-"""The plan as a program: the lines of `network.py` that build the network, in the template that runs it."""
+"""Writes a plan as a program: `network.py`, from a template and the lines that build the network."""
 
 from importlib import resources
 
@@ -9,7 +9,7 @@ from neuromorphic.ops import Shape
 
 
 def program(plan: Plan, title: str, steps: int, frame_bits: int) -> str:
-    """The text of `network.py`; frames are graded spikes of so many bits, or spikes where that is 0."""
+    """The text of `network.py`; frames are graded spikes of `frame_bits` bits, or spikes if that is 0."""
     read_by_host = list(plan.sums) if plan.sums else [plan.populations[-1].name]
     return rendered(
         "network.py.j2",

@@ -1,1 +1,1 @@
-"""A graph run: the reference, which is the definition, and the fast executor, in floats and in integers."""
+"""Runs graphs: the reference, which is the definition, and the fast executor, in floats and in integers."""

@@ -1,30 +1,31 @@
-"""A run in batches of images, as every executor takes them: traces of some images each, or one of all."""
+"""Batches of a run, for all executors: traces of some images each, or one of all."""
 
 from collections.abc import Callable, Iterator
 from functools import wraps
 from math import prod
 from typing import ParamSpec
 
+from neuromorphic.cluster.ranges import Progress
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
 
 P = ParamSpec("P")
 
 MOST = 16
-"""Images at a time beyond which the time per image does not fall any more."""
+"""Images at a time; with more, the time per image doesn't fall any further."""
 
 ROOM = 2**27
-"""Bytes that the spikes of the images of a batch take at most, a byte each."""
+"""Bytes of the spikes of a batch, at most, at a byte for each."""
 
 
 def fitting(graph: Graph, time_steps: int) -> int:
-    """Images at a time whose spikes, over T steps, fit `ROOM`; one at least, `MOST` at most."""
+    """Images at a time, 1 to `MOST`, so that their spikes over T steps fit into `ROOM`."""
     neurons = sum(prod(node.shape) for node in graph.populations)
     return min(max(1, ROOM // max(1, neurons * time_steps)), MOST)
 
 
-def told(parts: Iterator[Trace], images: int, progress: Callable[[int, int], None]) -> Iterator[Trace]:
-    """`parts`, while `progress` is told (images done, images in all)."""
+def told(parts: Iterator[Trace], images: int, progress: Progress) -> Iterator[Trace]:
+    """`parts`, and a call of `progress` with each."""
     done = 0
     progress(done, images)
     for part in parts:
@@ -34,7 +35,7 @@ def told(parts: Iterator[Trace], images: int, progress: Callable[[int, int], Non
 
 
 def joined(traces: Callable[P, Iterator[Trace]]) -> Callable[P, Trace]:
-    """The function that returns the trace of all images at once; arguments and errors as of `traces`."""
+    """A function that returns one trace of all images; arguments and errors as of `traces`."""
 
     @wraps(traces)
     def run(*args: P.args, **kwargs: P.kwargs) -> Trace:

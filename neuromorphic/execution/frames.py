@@ -1,4 +1,4 @@
-"""The frames of a run: one for every image and time step."""
+"""The frames of a run, one for every image and time step."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import Given, of_inputs, side_by_side
-from neuromorphic.ops.widths import GRADED_BITS
+from neuromorphic.ops.widths import GRADED_BITS, GRADED_LEAST, GRADED_MOST
 
 
 def per_step(graph: Graph, given: Given, time_steps: int | None = None) -> NDArray[np.float32]:
-    """Frames `[N, T, *frame shape]` from such frames, or from one frame per image (a view, not a copy).
+    """Frames with an axis of time: float32 `[N, T, *frame shape]`; a view, where there is one frame per image.
 
     Args:
         graph: that reads them.
-        given: float32 `[N, *frame shape]` or `[N, T, *frame shape]`; or such of each input, by its name.
+        given: float32 `[N, *frame shape]` or `[N, T, *frame shape]`; or such arrays by the name of the input.
         time_steps: T, where neither the frames nor the graph's metadata say.
 
     Raises:
-        RefusedInput: another shape, a value that is not finite, or for a graph in integers no graded spike, or T is
+        RefusedInput: another shape, a value that is not finite or, for a graph in integers, no graded spike; or T is
             unknown or contradicts the file.
     """
     frames = np.asarray(side_by_side(graph, given), np.float32) if isinstance(given, Mapping) else given
@@ -45,10 +45,10 @@ def per_step(graph: Graph, given: Given, time_steps: int | None = None) -> NDArr
 
 
 def steps_of(graph: Graph, stated: int | None = None) -> int:
-    """T: `stated`, else as the graph's metadata say.
+    """T: `stated`, else as in the graph's metadata.
 
     Raises:
-        RefusedInput: nobody says it.
+        RefusedInput: neither says T.
     """
     steps = stated or graph.metadata.time_steps
     if steps is None:
@@ -59,27 +59,26 @@ def steps_of(graph: Graph, stated: int | None = None) -> int:
 
 
 def _check_graded(frames: NDArray[np.float32], source: str) -> None:
-    limit = 2 ** (GRADED_BITS - 1)
-    odd = (frames != np.rint(frames)) | (frames < -limit) | (frames >= limit)
+    odd = (frames != np.rint(frames)) | (frames < GRADED_LEAST) | (frames > GRADED_MOST)
     if odd.any():
         raise RefusedInput(
-            f"frames hold {frames[odd].flat[0]:g}; {source} reads integers from {-limit} to {limit - 1} "
+            f"frames hold {frames[odd].flat[0]:g}; {source} reads integers from {GRADED_LEAST} to {GRADED_MOST} "
             f"({GRADED_BITS} bits)"
         )
 
 
 def timed(graph: Graph, frames: NDArray[np.float32] | None, time_steps: int | None = None) -> Graph:
-    """`graph` with T in its metadata, which the widths of integers depend on.
+    """`graph` with T in its metadata, since the widths of integers depend on T.
 
-    T is the graph's, else `time_steps`, else that of the frames that it will read, if they have an axis of time.
+    T is the graph's; else `time_steps`; else that of the frames, if they have an axis of time.
 
     Raises:
-        RefusedInput: nobody says it.
+        RefusedInput: none of these says T.
     """
     if graph.metadata.time_steps is not None:
         return graph
-    shown = None if frames is None or still(graph, frames) else frames.shape[1]
-    return replace(graph, metadata=replace(graph.metadata, time_steps=steps_of(graph, time_steps or shown)))
+    length = None if frames is None or still(graph, frames) else frames.shape[1]
+    return replace(graph, metadata=replace(graph.metadata, time_steps=steps_of(graph, time_steps or length)))
 
 
 def still(graph: Graph, frames: NDArray[np.float32]) -> bool:
@@ -88,5 +87,5 @@ def still(graph: Graph, frames: NDArray[np.float32]) -> bool:
 
 
 def read_at(graph: Graph, frames: NDArray[np.float32], t: int) -> dict[str, NDArray[np.float32]]:
-    """The frames of every input in step t, `[B, *input shape]` by name, of one frame per image or of one per step."""
+    """The frames of every input in step t, `[B, *input shape]` by name; `frames` has an axis of time or not."""
     return of_inputs(graph, frames if still(graph, frames) else frames[:, t])

@@ -1,4 +1,4 @@
-"""Membranes, step by step: v of one node's neurons."""
+"""Membranes of one node's neurons, step by step."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from neuromorphic.ir.inputs import Given
 
 
 def membranes(graph: Graph, frames: Given, node: str, time_steps: int | None = None) -> NDArray[np.float64]:
-    """V of the neurons of `node` after every time step: after a spike's reset, before the next input.
+    """V of the neurons of `node` after every time step, that is after the reset by a spike.
 
     Args:
         graph: of floats or integers.

@@ -1,17 +1,17 @@
-"""The reference executor: the semantics of a graph, in numpy, plain enough to be their definition.
+"""The reference executor, in numpy: it defines the semantics of a graph.
 
-Everything is float64, one node after the other, one time step after the other, all images side by side.  There is no
-latency here: what a frame causes, it causes in its own step, but for what passes a recurrent edge or a `Delay`.  Every
-image starts from rest, with nothing under way.
+It computes in float64, one node after the other, one time step after the other, all images side by side.  There is no
+latency: a frame has its effect in its own time step, except through a recurrent edge or a `Delay`.  Every image starts
+from rest, with empty delays.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import assert_never
 
 import numpy as np
 
 from neuromorphic.analysis.fingerprint import lineage
-from neuromorphic.cluster.ranges import batches
+from neuromorphic.cluster.ranges import Progress, batches, silent
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.batches import fitting, joined, told
 from neuromorphic.execution.frames import per_step, read_at
@@ -27,7 +27,7 @@ def run(graph: Graph, frames: Given, time_steps: int | None = None) -> Trace:
     Args:
         graph: a validated graph.
         frames: float32 `[N, *input shape]` as `encode` returns them; or `[N, T, *input shape]`, one frame per step;
-            of several inputs, such of each by its name.
+            for several inputs, such arrays by the name of the input.
         time_steps: T, where neither the frames nor the graph's metadata say.
 
     Returns:
@@ -86,7 +86,7 @@ def run(graph: Graph, frames: Given, time_steps: int | None = None) -> Trace:
 
 
 def _delayed(delay: Delay, line: list[Float64]) -> Float64:
-    """The output of a delay whose last input is that of `line`; all of its elements have waited `delay.lag` steps."""
+    """The output of a delay, given all inputs of an image so far, which were delayed by `delay.lag` steps before."""
     y = np.zeros_like(line[-1])
     for wait in np.unique(delay.steps - delay.lag):
         if wait < len(line):
@@ -99,9 +99,9 @@ def traces(
     frames: Given,
     time_steps: int | None = None,
     batch: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Iterator[Trace]:
-    """The same trace as of `run` in parts, some images each, with memory for one of them only.
+    """The trace of `run` in parts, some images each, of which only one is in memory at a time.
 
     Args:
         graph: as for `run`.

@@ -1,6 +1,6 @@
-"""A graph described: its nodes with shapes, parameters and latencies, its totals, what is proven of it, a picture.
+"""Describes a graph: nodes with shapes, parameters and latencies, totals, the proof of its arithmetic, and a picture.
 
-What a name needs is loaded at its first use.
+The modules of these names are loaded at their first use.
 """
 
 from typing import TYPE_CHECKING

@@ -23,10 +23,10 @@ if TYPE_CHECKING:  # --help loads nothing that a graph takes
 app = command_line()
 
 MEASURED = 8
-"""Images that the targets are measured on."""
+"""Images on which the targets are measured."""
 
 NAMES = 6
-"""Labels that are listed before the rest is counted."""
+"""Names in a list, before the rest is only counted."""
 
 
 @app.command(
@@ -108,7 +108,7 @@ def _verdicts(graph: "Graph", proof: "Proof", frames: "NDArray[np.float32] | Non
 
 
 def _lines(found: "Inspection") -> Iterator[str]:
-    """Two lines per node: what it is, and below it its settings, its size and what it reads."""
+    """Two lines per node: name, type, shape and latency; and below settings, sizes and sources."""
     from neuromorphic.inspection.describe import size
 
     heads = [("node", "type", "shape", "latency")]

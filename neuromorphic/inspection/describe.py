@@ -1,4 +1,4 @@
-"""Operations in words and in numbers, from their fields alone, so that a new operation needs nothing here."""
+"""Describes operations in words and in numbers, from their fields alone, so that new operations need nothing here."""
 
 from dataclasses import fields
 from typing import Any
@@ -14,11 +14,11 @@ SILENT = {
     **dict.fromkeys(("stride", "dilation", "groups", "divisor", "gain"), 1),
     **dict.fromkeys(("padding", "beyond", "leak", "reset", "subtracts"), 0),
 }
-"""Values that nobody needs to be told."""
+"""Default values, which are left out, by the name of the field."""
 
 
 def is_extension(operation: Operation) -> bool:
-    """Whether it stands for an extension node (`ops.extensions`)."""
+    """Whether an operation is read from an extension node (`ops.extensions`)."""
     return not EXTENSIONS.isdisjoint(operation.nir_types)
 
 
@@ -43,7 +43,7 @@ def words(operation: Operation) -> str:
 
 
 def _word(name: str, value: Any) -> str:
-    """A value; nothing for one that nobody needs to be told."""
+    """The text of a value; empty for a default value."""
     if isinstance(value, np.ndarray):
         if name == "weight" or not value.size:
             return size(value.shape)
@@ -57,12 +57,12 @@ def _word(name: str, value: Any) -> str:
 
 
 def size(shape: Any) -> str:
-    """A shape as people write it: `16×32×32`."""
+    """The text of a shape: `16×32×32`."""
     return "×".join(str(int(n)) for n in shape) or "1"
 
 
 def window(operation: Operation) -> str:
-    """The size of a kernel, `3×3`, and its stride, `/2`, where an operation has windows: for a picture."""
+    """The size of the kernel, `3×3`, and the stride, `/2`, of an operation with windows; for pictures."""
     if not isinstance(operation, Windowed):
         return ""
     stride = max(operation.windows.stride)

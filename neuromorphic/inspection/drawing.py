@@ -1,4 +1,4 @@
-"""A graph as SVG: a box per node, from top to bottom as a signal passes; no scripts, nothing to load."""
+"""Draws a graph as SVG: a box for each node, in the order of the signal from top to bottom; without scripts."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ LONGEST = 32
 BOX, ROW, GAP = 29, 41, 18
 """Heights of a box and of a row, and the space between the boxes of a row."""
 MARGIN, LANE, HEAD, SIDE = 16, 11, 98, 46
-"""Around the picture, between lanes, above the rows, and for latencies to their left."""
+"""Space around the picture, between lanes, above the rows, and for latencies on their left."""
 
 LEAST = 640.0
-"""Width of the smallest picture: what its title takes."""
+"""Width of the smallest picture, so that its title fits."""
 
 LEGEND = {
     "end": "input, output",
@@ -26,7 +26,7 @@ LEGEND = {
     "plain": "neither",
     "extension": "extension of NIR",
 }
-"""Kinds of nodes, and what the picture calls them."""
+"""Kinds of nodes, and their names in the legend."""
 
 STYLE = """text{font-family:Helvetica,Arial,sans-serif;font-size:10px;fill:#5c6670}
 .name{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;font-size:9.6px;fill:#1b1f24}
@@ -44,18 +44,18 @@ STYLE = """text{font-family:Helvetica,Arial,sans-serif;font-size:10px;fill:#5c66
 
 
 def draw(found: Inspection) -> str:
-    """The text of an SVG file: hovering over a box says everything about its node.
+    """The text of an SVG file; hovering over a box shows all about its node.
 
-    Rows belong to latencies, which stand on the left.  Edges that pass by other boxes run beside the rows: what leads
-    down and waits there in green, what leads back in red, dashed.
+    Rows are grouped by latency, which is written on the left.  Edges that would cross boxes run beside the rows: those
+    that lead down, which have delays, in green; those that lead back in red, dashed.
     """
     return _Drawing(found).text()
 
 
 def inline(found: Inspection) -> str:
-    """The same as an element of a page, which gives it `STYLE` below `.graph`.
+    """The same as an element of a page, which has to apply `STYLE` to it, below `.graph`.
 
-    Nodes have their names in `data-node`, edges in `data-from` and `data-to`.
+    Nodes have their names in `data-node`, edges have them in `data-from` and `data-to`.
     """
     drawing = _Drawing(found)
     return drawing.root(f'class="graph" role="group" aria-label="{cleaned(Path(found.graph.source).name)}"', "")
@@ -85,7 +85,7 @@ class _Drawing:
         )
 
     def root(self, attributes: str, head: str) -> str:
-        """The element with everything in it."""
+        """The `svg` element of the whole drawing."""
         parts = [*self._bands(), *self._edges(), *(self._node(node) for node in self.found.nodes), *self._legend()]
         totals = self.found.totals
         title = Path(self.found.graph.source).name

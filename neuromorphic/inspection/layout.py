@@ -1,8 +1,7 @@
-"""Where the nodes of a graph stand in a picture: rows from top to bottom, by latency, and lanes for edges beside them.
+"""The layout of a graph in a picture: rows of nodes from top to bottom, by latency, and lanes for edges beside them.
 
-Row by row a signal moves on: a node stands below its sources, and below everything of a smaller latency.  An edge that
-would cross a box runs in a lane beside the rows: to their right if it leads down, as residual connections do, to their
-left if it leads back up.
+A node is below its sources, and below all nodes of a smaller latency.  An edge that would cross a box runs in a lane
+beside the rows: on their right if it leads down, as residual connections do, on their left if it leads back up.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from neuromorphic.inspection.report import NodeReport
 
 @dataclass(frozen=True)
 class Place:
-    """A box: its row, counted from the top, and its centre, in boxes from the middle of the picture."""
+    """The place of a box: its row, from the top, and its centre, as a number of boxes from the middle."""
 
     row: int
     x: float
@@ -24,10 +23,10 @@ class Lane:
     """The edges of one source that run beside the rows.
 
     Attributes:
-        source: where they begin.
-        readers: where they end, from top to bottom.
-        index: lanes between this one and the rows.
-        upward: whether they lead back, on the left.
+        source: the node where they start.
+        readers: the nodes where they end, from top to bottom.
+        index: number of lanes between this one and the rows.
+        upward: whether they lead back up, on the left.
     """
 
     source: str
@@ -38,12 +37,12 @@ class Lane:
 
 @dataclass(frozen=True)
 class Layout:
-    """A picture's plan.
+    """The layout of a picture.
 
     Attributes:
-        places: of the nodes.
-        bands: of every latency, its first row and the row behind its last.
-        direct: edges that are drawn straight, as (source, reader).
+        places: of the nodes, by name.
+        bands: by latency, its first row and the row after its last.
+        direct: edges that are drawn directly, as (source, reader).
         lanes: all other edges.
     """
 
@@ -54,27 +53,27 @@ class Layout:
 
     @property
     def rows(self) -> int:
-        """Number of rows."""
+        """The number of rows."""
         return 1 + max(place.row for place in self.places.values())
 
     @property
     def reach(self) -> float:
-        """Boxes from the middle to the centre of the outermost one."""
+        """The number of boxes from the middle to the centre of the outermost one."""
         return max(abs(place.x) for place in self.places.values())
 
     def count(self, upward: bool) -> int:
-        """Lanes on one side."""
+        """The number of lanes on one side."""
         return 1 + max((lane.index for lane in self.lanes if lane.upward is upward), default=-1)
 
     def last_in_row(self, name: str, right: bool = True) -> bool:
-        """Whether nothing stands beside a box on one side."""
+        """Whether a box is the last one of its row on one side."""
         place = self.places[name]
         beside = [p.x for p in self.places.values() if p.row == place.row]
         return place.x == (max(beside) if right else min(beside))
 
 
 def plan(nodes: Sequence[NodeReport]) -> Layout:
-    """The layout of nodes that stand in topological order."""
+    """The layout of nodes, which are in topological order."""
     places, bands = _places(nodes)
     direct: list[tuple[str, str]] = []
     down: dict[str, list[str]] = {}
@@ -104,7 +103,7 @@ def _places(nodes: Sequence[NodeReport]) -> tuple[dict[str, Place], dict[int, tu
         members.setdefault(row[latency[node.name], steps[node.name]], []).append(node)
     places: dict[str, Place] = {}
     for index, found in sorted(members.items()):
-        # Below the sources that are nearest, so that lines don't cross; alphabetical where these are the same.
+        # In the order of the mean place of their sources, so that few lines cross; alphabetical where that is equal.
         found.sort(key=lambda node: _mean(places[s].x for s in node.sources if s in places))
         for i, node in enumerate(found):
             places[node.name] = Place(index, i - (len(found) - 1) / 2)
@@ -122,14 +121,14 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _clear(places: Mapping[str, Place], source: str, reader: str) -> bool:
-    """Whether a line from box to box meets no other: none in the rows between stands in its way."""
+    """Whether a line between two boxes crosses no box in the rows between them."""
     start, end = places[source], places[reader]
     left, right = min(start.x, end.x) - 0.6, max(start.x, end.x) + 0.6
     return not any(start.row < p.row < end.row and left < p.x < right for p in places.values())
 
 
 def _lanes(places: Mapping[str, Place], edges: Mapping[str, list[str]], upward: bool) -> list[Lane]:
-    """Short lanes next to the rows, long ones outside of those that they run beside."""
+    """The lanes of edges, by source: short lanes next to the rows, long ones outside of them."""
     spans = {}
     for source, found in edges.items():
         rows = [places[name].row for name in (source, *found)]

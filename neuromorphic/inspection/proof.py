@@ -1,4 +1,4 @@
-"""Whether a graph computes without rounding: what its file claims, and what its weights prove."""
+"""Whether a graph computes without rounding: the claim of its file, and the proof from its weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,17 +14,17 @@ from neuromorphic.loihi2.file import integer_graph
 
 
 def find_proof(graph: Graph, *, prove: bool) -> Proof:
-    """Compares the claim that the file makes of its arithmetic with the proof from its weights, without torch."""
+    """The claim of a graph's file on its arithmetic, and with `prove` the proof from its weights."""
     claimed = _claim(graph)
     if not prove:
         return Proof(claimed, None, "not asked for")
-    whole = integer_graph(graph)
-    if whole is not None:
-        return Proof(claimed, prove_widths(whole).to_dict())
+    integers = integer_graph(graph)
+    if integers is not None:
+        return Proof(claimed, prove_widths(integers).to_dict())
     try:
         with np.errstate(divide="raise", invalid="raise"):
             found = proven(graph)
-    except (ArithmeticError, ValueError) as error:  # numbers beyond what the proof knows
+    except (ArithmeticError, ValueError) as error:  # numbers beyond the range of the proof
         return Proof(claimed, None, str(error))
     if found is None:
         return Proof(claimed, None, "the file doesn't say what its frames are")
@@ -32,10 +32,10 @@ def find_proof(graph: Graph, *, prove: bool) -> Proof:
 
 
 def _claim(graph: Graph) -> Mapping[str, Any] | None:
-    """The exporter's certificate, where the file has one.
+    """The exporter's certificate; None where the file has none.
 
     Raises:
-        RefusedInput: it is no certificate.
+        RefusedInput: it has the form of no certificate.
     """
     claim: Any = graph.metadata.certificate
     if claim == {}:

@@ -24,14 +24,14 @@ class NodeReport:
         type: in the file.
         extension: whether it is an extension of NIR.
         sources: names of the nodes that it sums.
-        input_shape, shape: of that sum, and of what leaves it.
-        latency: steps from a frame's arrival to the node's answer.
-        delays: steps that a source's output waits before the node, where it does.
-        neurons: 0 for a node that has none.
+        input_shape, shape: of that sum, and of its output.
+        latency: time steps from a frame's arrival to the node's answer.
+        delays: by source, the time steps by which its output is delayed, without those of 0.
+        neurons: their number; 0 for a node that has none.
         parameters: numbers in its weights and biases.
-        synapses: that end in it; None where nobody counted them.
+        synapses: that end in it; None where they were not counted.
         settings: fields of its operation.
-        words: the same for people.
+        words: the same in words.
     """
 
     name: str
@@ -50,7 +50,7 @@ class NodeReport:
 
     @property
     def sizes(self) -> list[str]:
-        """Its neurons, parameters and synapses in words, those that it has."""
+        """Its numbers of neurons, parameters and synapses in words, without those of 0."""
         counts = ((self.neurons, "neurons"), (self.parameters, "parameters"), (self.synapses, "synapses"))
         return [f"{count:,} {what}" for count, what in counts if count]
 
@@ -60,9 +60,9 @@ class Proof:
     """Whether a graph computes without rounding.
 
     Attributes:
-        claimed: what the file says of itself: `{"exact": bool, "nodes": {...}}`; None where it says nothing.
-        proven: the same, found from the file's weights alone; None where nobody tried.
-        reason: why nobody did.
+        claimed: the claim of the file: `{"exact": bool, "nodes": {...}}`; None where it makes none.
+        proven: the same from the file's weights alone; None without a proof.
+        reason: why there is no proof.
     """
 
     claimed: Mapping[str, Any] | None
@@ -71,7 +71,7 @@ class Proof:
 
     @property
     def contradicted(self) -> tuple[str, ...]:
-        """Names of the nodes that the file calls exact and its weights don't."""
+        """Names of the nodes that are exact by the claim of the file, but not by the proof."""
         if self.claimed is None or self.proven is None:
             return ()
         found: Mapping[str, Any] = self.proven["nodes"]
@@ -81,10 +81,10 @@ class Proof:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A graph, described.
+    """The description of a graph.
 
     Attributes:
-        graph: that it was made of.
+        graph: that is described.
         timing: its schedule.
         nodes: in topological order.
         proof: of its arithmetic.
@@ -97,7 +97,7 @@ class Inspection:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Sums over all nodes; synapses only of those that were counted."""
+        """Sums over all nodes; of synapses, those that were counted."""
         return {
             "nodes": len(self.nodes),
             "edges": sum(len(node.sources) for node in self.nodes),
@@ -109,12 +109,12 @@ class Inspection:
 
     @property
     def populations(self) -> str:
-        """How many there are, in words."""
+        """The number of populations, in words."""
         return number(len(self.graph.populations), "population")
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """Types of extension nodes, in alphabetical order."""
+        """The types of extension nodes, in alphabetical order."""
         return tuple(sorted({node.type for node in self.nodes if node.extension}))
 
     @property
@@ -156,9 +156,9 @@ def inspect(graph: Graph, synapses: Mapping[str, int] | None = None, proof: Proo
     """Describe `graph`.
 
     Args:
-        graph: any that `from_nir` accepts.
-        synapses: that end in each node, by name, where somebody counted them.
-        proof: of its arithmetic; without one, what the file claims.
+        graph: any validated graph.
+        synapses: that end in each node, by name, if they were counted.
+        proof: of its arithmetic; without one, the claim of the file.
 
     Raises:
         RefusedInput: no schedule fits the graph.
@@ -192,9 +192,9 @@ def _parameters(operation: Operation) -> int:
 
 
 def synapses(graph: Graph) -> dict[str, int]:
-    """Synapses that end in each node that has some, by name.
+    """The number of synapses that end in each node that has some, by name.
 
-    Neurons have those of weight 1: one per neuron and source whose spikes or frames arrive directly.
+    Neurons have synapses of weight 1: one per neuron, for each source whose spikes or frames arrive directly.
     """
     found: dict[str, int] = {}
     for node in graph.nodes.values():

@@ -1,8 +1,9 @@
-"""A graph: its nodes, in topological order, with shapes; what `reading` makes of a file, and everything else walks."""
+"""`Graph` and `Node`: validated, with shapes, in topological order; made by `reading`, used by all other rooms."""
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from neuromorphic.ir.metadata import GraphMetadata
@@ -17,10 +18,10 @@ class Node:
     """A node of the graph.
 
     Attributes:
-        name: its name in the file.
-        operation: what it computes, with its parameters.
-        sources: names of the nodes whose outputs it sums; one that arrives along two paths stands there twice.
-        input_shape: shape of that sum; what a source sends has as many elements, in the same order.
+        name: in the file.
+        operation: its computation, with parameters.
+        sources: names of the nodes whose outputs it sums; one name appears twice if its output arrives on two paths.
+        input_shape: shape of that sum; the output of a source has as many elements, in the same order.
         shape: shape of its output, without time and batch.
     """
 
@@ -32,11 +33,11 @@ class Node:
 
     @property
     def shapes(self) -> Shapes:
-        """Both shapes, as operations take them."""
+        """The input's and the output's shape, as methods of operations take them."""
         return Shapes(self.input_shape, self.shape)
 
     def of(self, role: Callable[..., T]) -> T:
-        """Its operation, which has to play a role, as `Weighted`; a TypeError where it plays another."""
+        """Its operation, if that is an instance of `role`, as `Weighted`; else a TypeError."""
         if not isinstance(self.operation, role):  # type: ignore[arg-type]
             raise TypeError(f"node {self.name!r} is a {type(self.operation).__name__}; expected a {role.__name__}")
         return self.operation  # type: ignore[return-value]
@@ -48,24 +49,24 @@ class Node:
 
     @property
     def neurons(self) -> bool:
-        """Whether it is made of neurons: populations, and membranes that are its output."""
+        """Whether it is made of neurons: a population, or neurons that send their membranes."""
         return isinstance(self.operation, Neurons)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Graph(Shown):
-    """A NIR graph, validated; it never changes.
+    """A validated graph; it never changes.
 
     Attributes:
-        nodes: by name, in topological order: sources come before what reads them in the same step.
-        input: name of the input node, of several the first.
-        output: name of the output node, of several of the one that scores and predictions are made of.
-        metadata: what the exporter wrote of time, images, labels and grids.
-        source: file that it was read from, for messages; the same graph in two files is equal.
-        recurrent: edges on cycles that deliver a step later, as (neuron, reader) (`analysis.recurrence`).
-        made_of: fingerprints of the graphs that it was made of, nearest first (`analysis.fingerprint`).
-        facts: what was derived from it, by what derives it (`analysis.facts`).
-        wiring: the same of facts that follow from names, sources, shapes and types of operations alone.
+        nodes: by name, in topological order: sources come before the nodes that read them in the same time step.
+        input: name of the input node; the first one, if there are several.
+        output: name of the output node; if there are several, of the one for scores and predictions.
+        metadata: from the exporter, on time, images, labels and grids.
+        source: file that it was read from, for messages; it doesn't count in comparisons.
+        recurrent: edges on cycles that deliver one step later, as (neuron, reader) (`analysis.recurrence`).
+        made_of: fingerprints of the graphs that it was made from, nearest first (`analysis.fingerprint`).
+        facts: derived from it, by the function that derives them (`analysis.facts`).
+        wiring: likewise, facts that follow from names, sources, shapes and types of operations alone.
     """
 
     nodes: Mapping[str, Node]
@@ -90,7 +91,7 @@ class Graph(Shown):
 
     @property
     def frame_shape(self) -> Shape:
-        """Shape of a frame: that of the input; of several, all of their elements in a row (`ir.inputs`)."""
+        """Shape of a frame: that of the input; for several inputs, all their elements in a row (`ir.inputs`)."""
         shapes = [self.nodes[name].shape for name in self.inputs]
         return shapes[0] if len(shapes) == 1 else (sum(map(math.prod, shapes)),)
 
@@ -130,17 +131,26 @@ class Graph(Shown):
         ]
 
     def lag(self, source: str, reader: str) -> int:
-        """`reader` sums at step t what `source` sent at step `t - lag` of an image."""
+        """The lag of an edge: `reader` sums at step t what `source` sent at step `t - lag` of an image."""
         operation = self.nodes[reader].operation
         own = operation.lag if isinstance(operation, Delay) else 0
         return own + int((source, reader) in self.recurrent)
 
+    @cached_property
+    def edges_from(self) -> Mapping[str, tuple[str, ...]]:
+        """By node, the names of the nodes that read it: one for each edge, in topological order."""
+        found: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for node in self.nodes.values():
+            for source in node.sources:
+                found[source].append(node.name)
+        return {name: tuple(read) for name, read in found.items()}
+
     def readers(self, name: str) -> tuple[Node, ...]:
         """The nodes that have `name` among their sources."""
-        return tuple(node for node in self.nodes.values() if name in node.sources)
+        return tuple(self.nodes[reader] for reader in dict.fromkeys(self.edges_from[name]))
 
     def before(self, names: Iterable[str], passes: Callable[[Node], bool]) -> frozenset[str]:
-        """The nodes that lead to `names`: their sources, and those of each that `passes`, and so on."""
+        """Names of nodes that lead to `names`: their sources, the sources of those that `passes` accepts, and so on."""
         found: set[str] = set()
         waiting = list(names)
         while waiting:
@@ -151,11 +161,11 @@ class Graph(Shown):
         return frozenset(found)
 
     def assuming(self, *sentences: str) -> "Graph":
-        """The same graph, of which some more is taken for granted."""
+        """The same graph with further assumptions, in sentences."""
         return replace(self, metadata=replace(self.metadata, assumed=(*self.metadata.assumed, *sentences)))
 
     def with_operations(self, operations: Mapping[str, AnyOperation]) -> "Graph":
-        """The same graph with other parameters: operations by node, each of the type that the node has.
+        """The same graph with other parameters: operations by node, each of the same type as the node's own.
 
         Raises:
             TypeError: one is of another type.
@@ -170,7 +180,7 @@ class Graph(Shown):
 
 
 def unused(name: str, *taken: Container[str]) -> str:
-    """`name`, with as many `+` behind it as it takes to be none that is `taken`."""
+    """`name`, or `name` with as many `+` behind it as make it a name that is not `taken`."""
     while any(name in names for names in taken):
         name += "+"
     return name

@@ -1,7 +1,7 @@
-"""A survey of HDF5 files that may come from anywhere, before any array of theirs is read.
+"""Checks HDF5 files from unknown sources before any of their arrays is read.
 
-HDF5 can link into other files, keep arrays in them, load code for filters, contain itself, and declare sizes that no
-memory holds.
+An HDF5 file can link into other files, store arrays in them, load code for filters, contain itself, and declare sizes
+that no memory holds.
 """
 
 from collections.abc import Collection, Iterator
@@ -13,15 +13,17 @@ import h5py
 from neuromorphic.errors import RefusedInput, shown
 
 MAX_BYTES = 8 * 1024**3
-"""Bytes that a file may declare in all; the base encoder's graph declares about 0.5 GiB,
-a trace of 10,000 images of the small one 1.8."""
+"""Bytes that a file may declare in all; the base encoder's graph declares about 0.5 GiB, a trace of the small one on
+10,000 images 1.8 GiB."""
 
 MAX_DEPTH = 16
 """Levels of groups; a flat NIR graph has four, a trace two."""
 
 FREE_BYTES = 64 * 1024**2
+"""Bytes that a file may declare whatever it stores."""
+
 MAX_RATIO = 1100
-"""Bytes that a file may declare for each that it stores, beyond the free ones; deflate shrinks zeros to a 1,032nd."""
+"""Further bytes that a file may declare for each byte that it stores; deflate shrinks zeros to a 1,032nd."""
 
 NAME = 160
 """Characters of an object's name that a message quotes."""
@@ -30,22 +32,22 @@ MAX_OBJECTS = 50_000
 """Groups and datasets; a node has up to ten, the base encoder's graph 800 in all."""
 
 MAX_TEXT = 64 * 1024**2
-"""Bytes of text in all: any number of strings may share one place in the file, so its size is no bound."""
+"""Bytes of text in all: the size of the file is no bound, since many strings can share one place in it."""
 
 STRING = 64
 """Bytes that Python takes for an empty string in an array, about."""
 
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
-"""Filters that come with HDF5 and h5py, by HDF5's number; for any other HDF5 looks for a library to load."""
+"""Filters that come with HDF5 and h5py, by HDF5's number; for any other one, HDF5 looks for a library to load."""
 
 
 def survey(file: h5py.File, path: Path, ragged: Collection[str] = ()) -> None:
-    """Refuse what reaches outside the file, loops, or is too large; reads no array but of text.
+    """Refuse a file that reaches outside itself, loops, or is too large; reads no arrays but those of text.
 
     Args:
         file: opened for reading.
         path: named in messages.
-        ragged: datasets, as `/spikes/times`, that may have rows of numbers of any length, which their reader bounds.
+        ragged: datasets, as `/spikes/times`, that may have rows of any length; their reader has to bound these.
 
     Raises:
         RefusedInput: anything but plain groups and datasets, stored in this file, of a bounded number and size.
@@ -71,8 +73,8 @@ def survey(file: h5py.File, path: Path, ragged: Collection[str] = ()) -> None:
 
 
 def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Every dataset with its name, shortened for messages; refuses whatever else a file may hold."""
-    # By HDF5's own calls, which don't open what they tell of: h5py's objects take three times as long.
+    """Every dataset with its name, shortened for messages; refuses all else that a file may hold."""
+    # By HDF5's own calls, which don't open objects: h5py's take three times as long.
     waiting: list[tuple[str, h5py.h5g.GroupID, int]] = [("", file.id, 0)]
     seen = {h5py.h5o.get_info(file.id).addr}
     while waiting:
@@ -92,7 +94,7 @@ def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.Dataset]]
             item = h5py.h5o.get_info(group, key)
             if item.type not in (h5py.h5o.TYPE_GROUP, h5py.h5o.TYPE_DATASET):
                 raise RefusedInput(f"{path}: {name} is a named type; expected groups and datasets only")
-            if item.addr in seen:  # where it lies in the file: the same under all of its names
+            if item.addr in seen:  # its place in the file, the same under all its names
                 raise RefusedInput(f"{path}: {name} has another name too; expected groups and datasets with one each")
             seen.add(item.addr)
             if len(seen) > MAX_OBJECTS:
@@ -121,7 +123,7 @@ def _check_storage(dataset: h5py.Dataset, where: str) -> None:
 
 
 def _declared_bytes(dataset: h5py.Dataset, where: str, *, ragged: bool) -> int:
-    """Bytes that reading the dataset takes: of its elements, or one chunk of it where that is larger."""
+    """Bytes that are needed to read the dataset: all its elements, or one chunk where that is larger."""
     shape, dtype = dataset.shape, dataset.dtype
     if shape is None:
         raise RefusedInput(f"{where} is empty; expected data")
@@ -132,7 +134,7 @@ def _declared_bytes(dataset: h5py.Dataset, where: str, *, ragged: bool) -> int:
 
 
 def _text_bytes(dataset: h5py.Dataset, block: int) -> Iterator[int]:
-    """Bytes of text of variable length, with those that Python adds to each string, some strings at a time."""
+    """Bytes of text of variable length, with Python's overhead for each string, some strings at a time."""
     kind = h5py.check_string_dtype(dataset.dtype)
     if kind is None or kind.length is not None:  # of fixed length: declared like numbers
         return

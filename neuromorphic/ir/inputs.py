@@ -1,8 +1,8 @@
-"""The frames of a graph with several inputs: one array holds the elements of all of them, side by side.
+"""Frames of graphs with several inputs: one array holds the elements of all inputs side by side.
 
     frame = (a_0, a_1, ..., b_0, b_1, ...)        of the inputs a, b, ... in the order of `Graph.inputs`
 
-So a run has one array of frames, `[N, *frame shape]` or `[N, T, *frame shape]`, however many inputs read it.
+So every run has one array of frames, `[N, *frame shape]` or `[N, T, *frame shape]`, whatever the number of inputs.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from neuromorphic.errors import RefusedInput, meant
 from neuromorphic.ir.graph import Graph
 
 Given = NDArray[np.float32] | Mapping[str, NDArray[Any]]
-"""Frames as one array, or by the name of the input that reads them."""
+"""Frames as one array, or as arrays by the name of the input that reads them."""
 
 
 def of_inputs(graph: Graph, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """The part of each input in `frames` `[..., *frame shape]`, by its name: `[..., *input shape]`, views of them."""
+    """The part of each input in `frames` `[..., *frame shape]`, by its name: `[..., *input shape]`, a view."""
     if len(graph.inputs) == 1:
         return {graph.input: frames}
     found, start = {}, 0
@@ -32,7 +32,7 @@ def of_inputs(graph: Graph, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 
 def side_by_side(graph: Graph, given: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """Frames of a graph as one array, from those of each input; one of several may be the same in every step.
+    """The frames of all inputs as one array; those of some inputs may be the same in every step.
 
     Args:
         graph: that reads them.
@@ -42,7 +42,7 @@ def side_by_side(graph: Graph, given: Mapping[str, NDArray[Any]]) -> NDArray[Any
         `[N, *frame shape]` or, where an input has one frame per step, `[N, T, *frame shape]`.
 
     Raises:
-        RefusedInput: an input has no frames, there is no input of a name, or shapes, N or T don't fit.
+        RefusedInput: an input has no frames, a name is that of no input, or shapes, N or T don't fit.
     """
     check_inputs(graph, given)
     if len(graph.inputs) == 1:
@@ -72,7 +72,7 @@ def side_by_side(graph: Graph, given: Mapping[str, NDArray[Any]]) -> NDArray[Any
 
 
 def check_inputs(graph: Graph, given: Mapping[str, object]) -> None:
-    """Refuse names that are no inputs of `graph`, and inputs of it that nothing is given for."""
+    """Refuse names that are no inputs of `graph`, and inputs for which nothing is given."""
     if odd := [name for name in given if name not in graph.inputs]:
         known = ", ".join(graph.inputs)
         raise RefusedInput(f"{graph.source}: no input {odd[0]!r}; expected {known}{meant(str(odd[0]), graph.inputs)}")
@@ -82,6 +82,6 @@ def check_inputs(graph: Graph, given: Mapping[str, object]) -> None:
 
 
 def several_ends(graph: Graph) -> list[str]:
-    """Why what has one input and one output can't hold `graph`, a sentence each; none if it has one of each."""
+    """Reasons why a format with one input and one output can't hold `graph`, one sentence each."""
     several = [(what, names) for what, names in (("inputs", graph.inputs), ("outputs", graph.outputs)) if names[1:]]
     return [f"{graph.source}: {len(names)} {what} ({', '.join(names[:4])}); expected one" for what, names in several]

@@ -1,7 +1,7 @@
-"""Metadata of exporters, beside the nodes: time, images, labels, grids and the certificate, as one JSON string.
+"""Metadata from exporters: time, images, labels, grids and the certificate, as one JSON string.
 
-NIR's own metadata survives HDF5 only for simple values (None, lists of dictionaries and string lists don't), so the
-graph carries one string under the key `spikeclip`.
+NIR writes only simple values of its metadata to HDF5, not None, lists of dictionaries or lists of strings; so a graph
+has one string under the key `spikeclip`.
 """
 
 import json
@@ -25,7 +25,7 @@ DEFAULT_DT = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """`scores = Σ_t w_t y_t + b`: what the host makes of a graph's output y_t, in float64.
+    """`scores = Σ_t w_t y_t + b`, computed on the host from a graph's output y_t, in float64.
 
     Attributes:
         time_weights: w, float64 `[T]`.
@@ -36,7 +36,7 @@ class Readout:
     bias: NDArray[np.float64]
 
     def scores(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Of outputs `[images, T, *shape]`: float64 `[images, classes]`."""
+        """The scores of outputs `[images, T, *shape]`: float64 `[images, classes]`."""
         flat = outputs.reshape(*outputs.shape[:2], -1).astype(np.float64)
         scores = np.asarray((self.time_weights[:, None] * flat).sum(1))
         return scores + self.bias if self.bias.size else scores
@@ -44,29 +44,29 @@ class Readout:
 
 @dataclass(frozen=True)
 class GraphMetadata:
-    """The exporter's word on a graph; all but `dt` may be absent in graphs from elsewhere.
+    """Statements of a graph's exporter; graphs from elsewhere may lack all but `dt`.
 
     Attributes:
         dt: seconds per time step.
         time_steps: steps per image, T; None where the file doesn't say.
         preprocessing: `{"image_size": int, "mean": [...], "std": [...]}` in pixel units, or None.
         input_bits: inputs are rounded to multiples of `2**-input_bits` before the first step; None for no rounding.
-        label_names: names of the output's elements; empty where it is no classifier.
+        label_names: names of the output's elements, the classes; empty where it is no classifier.
         readout: how the output becomes scores; None for the mean over time.
-        certificate: per node, what was proven of its arithmetic.
-        twin: the ANN twin's layers, for counting without torch; None where there is none.
-        input_kind: what the input's frames are: `real` numbers, `spikes` (0 and 1) or `counts` of spikes; None where
-            the file doesn't say.
-        groups: of the convolutions that the file holds as block-diagonal kernels, by node; None for a file of this
-            project that is older than the key, whose kernels' values say it.
-        layers: nodes that are layers of the network that the graph was made of, and not a part of its neurons or a sum
-            that an ANN of these layers has no multiplications for; None where the file doesn't say.
+        certificate: the exporter's proof of the arithmetic, per node.
+        twin: the layers of the ANN twin, for counting without torch; None where there is none.
+        input_kind: the kind of frames: `real` numbers, `spikes` (0 and 1) or `counts` of spikes; None where the file
+            doesn't say.
+        groups: by node, the number of groups of convolutions whose kernels are block-diagonal in the file; None for a
+            file of this project that is older than this key, where the values of kernels say it.
+        layers: nodes that are layers of the original network; other nodes are a part of its neurons, or sums for which
+            an ANN has no multiplications.  None where the file doesn't say.
         document: the whole JSON document.
-        dt_stated: whether the file or whoever read it said what dt is.
-        reset: what a spike does to v: `zero` sets it to v_reset, `subtract` takes the threshold off.
+        dt_stated: whether the file, or the caller, said what dt is.
+        reset: the effect of a spike on v: `zero` sets it to v_reset, `subtract` takes the threshold off.
         reset_stated: whether the file said so.
-        integrators: what `IF` and `I` multiply their input by: `dt`, or 1 per `step`.
-        assumed: what the file left open and was taken for granted, in sentences (`reading.provenance`).
+        integrators: the factor of the input of `IF` and `I`: `dt`, or 1 per `step`.
+        assumed: assumptions about what the file leaves open, in sentences (`reading.provenance`).
     """
 
     dt: float = DEFAULT_DT
@@ -92,7 +92,7 @@ class GraphMetadata:
         """The metadata of a graph that `nir.read` returned; defaults where the graph is of another exporter.
 
         Args:
-            metadata: of the graph; of another exporter's, a number `dt` and words `reset` and `input_kind` are
+            metadata: of the graph; from other exporters, a number `dt` and words `reset` and `input_kind` are
                 understood.
             source: named in messages.
             dt: seconds per time step, where the file doesn't say.
@@ -145,10 +145,10 @@ class GraphMetadata:
 
 
 def _seconds(value: Any, source: str) -> float | None:
-    """The dt as another exporter's metadata say it: a number, or one as text; None where they don't.
+    """The dt in another exporter's metadata, a number or a number as text; None where there is none.
 
     Raises:
-        RefusedInput: it is neither, so that nobody knows what the writer meant.
+        RefusedInput: it is anything else.
     """
     if value is None:
         return None
@@ -184,7 +184,7 @@ def _certificate(document: dict[str, Any] | None, source: str) -> dict[str, Any]
 
 
 def _words(metadata: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The input's kind and the reset as metadata of any exporter say them, as attributes."""
+    """The kind of input and the reset, as any exporter's metadata say them, by the names of attributes."""
     kind = _word(metadata, "input_kind", get_args(InputKind), source)
     reset = _word(metadata, "reset", get_args(Reset), source)
     return {"input_kind": kind} | ({} if reset is None else {"reset": reset, "reset_stated": True})
@@ -235,10 +235,10 @@ def _readout(document: Any, steps: int, source: str) -> Readout | None:
 
 
 def normalisation(metadata: GraphMetadata, source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation that the file's preprocessing names, in pixel units: float64 of one shape.
+    """Mean and standard deviation of the file's preprocessing, in pixel units: float64 of one shape.
 
     Raises:
-        RefusedInput: there are no such numbers in it.
+        RefusedInput: it has no such numbers.
     """
     settings = metadata.preprocessing or {}
     try:

@@ -1,7 +1,7 @@
-"""Parity: two runs compared: frames, every spike of every node and step, outputs, scores, predictions.
+"""Parity: compares two runs: frames, every spike of every node and step, outputs, scores, predictions.
 
-In integers every final membrane too.  What is proven exact has to be equal in every bit; what no proof covers may
-differ by the rounding that the report states.
+In integers also every final membrane.  Numbers that are proven exact have to be equal in every bit; others may differ
+by rounding, to an extent that the report states.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from neuromorphic.ir.trace import SpikeTrain, Trace
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Where two traces part first: earliest image, then earliest step, then the node nearest to the input.
+    """The first difference of two traces: in the earliest image, then the earliest step, then the first node.
 
     Attributes:
         image, step: counted from 0.
         node: name of the population.
-        index: of the neuron in it, as in (channel, row, column).
+        index: of the neuron in the population, as (channel, row, column).
         expected, found: whether the reference and the trace have a spike there.
     """
 
@@ -41,7 +41,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class NodeParity:
-    """Spikes compared and found different in one population; so for membranes after the last step of an image."""
+    """How many spikes of a population, and how many of its final membranes, were compared, and how many differ."""
 
     compared: int
     mismatches: int
@@ -49,7 +49,7 @@ class NodeParity:
     membrane_mismatches: int = 0
 
     def __add__(self, other: "NodeParity") -> "NodeParity":
-        """Of the images of both."""
+        """The counts of both, which are of different images."""
         return NodeParity(
             self.compared + other.compared,
             self.mismatches + other.mismatches,
@@ -59,19 +59,19 @@ class NodeParity:
 
 
 ROUNDING = 1e-4
-"""The most that rounding may take from numbers that no proof covers, relative to the largest of them."""
+"""The largest difference by rounding of numbers that no proof covers, relative to the largest of them."""
 
 
 @dataclass(frozen=True)
 class NumberParity:
-    """Numbers compared.
+    """The comparison of two arrays of numbers.
 
     Attributes:
-        compared: how many.
+        compared: how many numbers.
         differ: how many of them are not equal.
         difference: the greatest absolute difference.
-        tolerance: the greatest that is allowed; 0 where the numbers are proven exact.
-        largest: the greatest magnitude that was expected.
+        tolerance: the greatest difference that is allowed; 0 where the numbers are proven exact.
+        largest: the greatest magnitude of the expected numbers.
     """
 
     compared: int
@@ -82,14 +82,14 @@ class NumberParity:
 
     @classmethod
     def of(cls, found: NDArray[Any], expected: NDArray[Any], rounding: float = 0.0) -> Self:
-        """The numbers of two arrays of one shape, which may differ by `rounding` times the largest."""
+        """The comparison of two arrays of one shape, which may differ by `rounding` times the largest number."""
         apart = np.abs(found - expected)
         largest = float(np.abs(expected).max(initial=0.0))
         return cls(apart.size, int((apart != 0).sum()), float(apart.max(initial=0.0)), rounding * largest, largest)
 
     @classmethod
     def joined(cls, parts: Sequence["NumberParity"]) -> Self:
-        """Of the numbers of all parts, which may differ by the same share of the largest."""
+        """The comparison of all parts together, with the same relative tolerance."""
 
         def greatest(name: str) -> float:
             return float(np.max([getattr(part, name) for part in parts]))  # nan, where one is
@@ -99,7 +99,7 @@ class NumberParity:
 
     @property
     def agree(self) -> bool:
-        """Whether no difference, nor one that is no number, is greater than allowed."""
+        """Whether no difference is greater than allowed; one that is not a number is."""
         return self.difference <= self.tolerance
 
     def __str__(self) -> str:
@@ -117,14 +117,14 @@ class ParityReport(Shown):
     """The outcome of a comparison.
 
     Attributes:
-        images: images compared.
+        images: number of images compared.
         nodes: by population, in topological order.
         first_mismatch: None where every spike agrees.
-        outputs: the real-valued outputs.
-        scores: what the readout makes of them.
-        predictions_agree: images with the same prediction.
-        frames: what the graph's file makes of the images, against what the checkpoint makes of them; None where both
-            ran on the same frames, which were not made here.
+        outputs: of the real-valued outputs.
+        scores: of the readout's scores.
+        predictions_agree: number of images with the same prediction.
+        frames: of the frames that the graph's file and the checkpoint make from the same images; None where both runs
+            were given the same frames.
     """
 
     images: int
@@ -137,7 +137,7 @@ class ParityReport(Shown):
 
     @classmethod
     def joined(cls, parts: Sequence["ParityReport"]) -> Self:
-        """On all images of `parts`, which are of the same populations, in their order."""
+        """The report on all images of `parts`, which have the same populations, in their order."""
         nodes, images, first = dict(parts[0].nodes), 0, None
         for part in parts[1:]:
             nodes = {name: node + part.nodes[name] for name, node in nodes.items()}
@@ -157,7 +157,7 @@ class ParityReport(Shown):
         )
 
     def allowing(self, rounding: float) -> "ParityReport":
-        """The same, of outputs and scores that may differ by `rounding` times the largest."""
+        """The same report, where outputs and scores may differ by `rounding` times the largest number."""
 
         def allowed(numbers: NumberParity) -> NumberParity:
             return replace(numbers, tolerance=rounding * numbers.largest)
@@ -166,7 +166,7 @@ class ParityReport(Shown):
 
     @property
     def output_difference(self) -> float:
-        """Greatest absolute difference of the real-valued outputs."""
+        """The greatest absolute difference of the real-valued outputs."""
         return self.outputs.difference
 
     @property
@@ -176,7 +176,7 @@ class ParityReport(Shown):
 
     @property
     def mismatches(self) -> int:
-        """How many of them differ."""
+        """How many spikes differ."""
         return sum(node.mismatches for node in self.nodes.values())
 
     @property
@@ -186,12 +186,12 @@ class ParityReport(Shown):
 
     @property
     def membrane_mismatches(self) -> int:
-        """How many of them differ."""
+        """How many final membranes differ."""
         return sum(node.membrane_mismatches for node in self.nodes.values())
 
     @property
     def exact(self) -> bool:
-        """The verdict: whether all that was compared agrees, numbers within what is allowed of them."""
+        """The verdict: whether all that was compared agrees, numbers within their tolerance."""
         numbers = (self.outputs, self.scores, *(() if self.frames is None else (self.frames,)))
         spikes = self.mismatches == self.membrane_mismatches == 0
         return spikes and self.predictions_agree == self.images and all(each.agree for each in numbers)
@@ -233,8 +233,8 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
 
     Args:
         trace: of a run.
-        reference: what it should be.
-        rounding: what outputs and scores may differ by, relative to the largest; 0 where they are proven exact.
+        reference: the expected trace.
+        rounding: tolerance of outputs and scores, relative to the largest number; 0 where they are proven exact.
 
     Raises:
         RefusedInput: the traces are not of the same graph, precision, number of images or steps.
@@ -279,23 +279,23 @@ def compare(trace: Trace, reference: Trace, rounding: float = 0.0) -> ParityRepo
 
 
 def _all_outputs(trace: Trace) -> NDArray[np.float32]:
-    """The numbers of all outputs in a row."""
+    """The numbers of all outputs, flattened."""
     return np.concatenate([trace.outputs.ravel(), *(trace.further[name].ravel() for name in sorted(trace.further))])
 
 
 def _related(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two traces may be of one graph, or one of a graph that the other's was made of, as integers of floats."""
+    """Whether two traces may be of one graph, or one of the graph that the other's was made from, as integers are."""
     return not one or not other or one[0] in other or other[0] in one
 
 
 def compare_common(trace: Trace, reference: Trace) -> ParityReport:
-    """`compare` of the populations that the reference has: some of a graph may have no layer in PyTorch."""
+    """`compare`, for the populations that the reference has: some may have no layer in PyTorch."""
     common = {name: train for name, train in trace.spikes.items() if name in reference.spikes}
     return compare(replace(trace, spikes=common), reference)
 
 
 def _membranes(name: str, trace: Trace, reference: Trace) -> tuple[int, int]:
-    """How many final membranes were compared, and how many of them differ."""
+    """How many final membranes were compared, and how many differ."""
     if trace.membranes is None or reference.membranes is None:
         return 0, 0
     v, expected = trace.membranes[name], reference.membranes[name]

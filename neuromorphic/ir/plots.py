@@ -1,6 +1,6 @@
-"""Plots of a run, by matplotlib: spikes of one image, rates of populations, membranes of chosen neurons.
+"""Plots of a run with matplotlib: spikes of one image, rates of populations, membranes of chosen neurons.
 
-Each draws into `axes`, or into new ones, and returns them.
+Every function draws into `axes`, or into new ones, and returns them.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from neuromorphic.ir.trace import Trace
 
 NEURONS = 200
-"""Neurons of a population that a raster shows at most: of more, some at equal distances."""
+"""Neurons of a population that a raster shows, at most; of larger populations, evenly spaced ones."""
 
 
 def raster(trace: "Trace", image: int = 0, nodes: Sequence[str] | None = None, axes: Any = None) -> Any:
@@ -80,7 +80,7 @@ def rates(traces: "Sequence[Trace]", labels: Sequence[str], axes: Any = None) ->
 def membranes(
     values: NDArray[np.float64], neurons: Sequence[tuple[int, ...]], threshold: float | None = None, axes: Any = None
 ) -> Any:
-    """V of chosen neurons after every time step of one image, a line for each.
+    """V of chosen neurons after every time step of one image, as a line for each.
 
     Args:
         values: float64 `[T, *shape]`, as `execution.membranes` returns them for each image.
@@ -101,10 +101,10 @@ def membranes(
 
 
 def chosen(trace: "Trace", nodes: Sequence[str] | None) -> Sequence[str]:
-    """The populations of those names, or all of them.
+    """Names of populations: those given, or all of the trace.
 
     Raises:
-        RefusedInput: the trace has none of a name.
+        RefusedInput: the trace has no population of a name.
     """
     for name in nodes or ():
         if name not in trace.spikes:

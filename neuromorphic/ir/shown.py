@@ -1,4 +1,4 @@
-"""Values as a shell and a notebook show them, and when two are equal."""
+"""How values are shown in a shell and in a notebook, and when two values are equal."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -9,25 +9,26 @@ from typing import Any
 import numpy as np
 
 ROWS = 20
-"""Rows that fit a screen; what is between the first and the last of more is left out, and counted."""
+"""Rows of a table, at most; of more, the first and the last are shown, and those between are counted."""
 
 WIDTH = 60
-"""Characters of a text in a table; numbers are never cut."""
+"""Characters of a text in a table, at most; numbers are never cut."""
 
 
 class Shown(ABC):
-    """A value that is a sentence and a table, and equal to another of the same content.
+    """A value that shows itself as a sentence and a table, and equals any other with the same content.
 
-    `repr` is one screen of text, `_repr_html_` the same for a notebook; `pandas.DataFrame(value.rows())` is all of it.
+    `repr` is one screen of text, `_repr_html_` is the same for a notebook; `pandas.DataFrame(value.rows())` is the
+    whole table.
     """
 
     @abstractmethod
     def title(self) -> str:
-        """It in one line."""
+        """The value in one line."""
 
     @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each of its parts, in their order: text and numbers by the name of the column."""
+        """The table, a row for each part of the value: text and numbers by the name of the column."""
 
     def __repr__(self) -> str:
         rows = self.rows()

@@ -1,4 +1,4 @@
-"""A run in all, without its spikes: outputs, and how many spikes there were.  Parts of a run add up."""
+"""Totals of a run, without its spikes: outputs, and numbers of spikes.  Those of the parts of a run add up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ class SpikeCount:
     Attributes:
         neurons: of the population.
         per_step: int64 `[T]`.
-        per_neuron: int64 `[neurons]`, which takes longer to count; None where nobody asked.
+        per_neuron: int64 `[neurons]`, which takes longer to count; None where it was not asked for.
     """
 
     neurons: int
@@ -26,11 +26,11 @@ class SpikeCount:
 
     @classmethod
     def of(cls, train: SpikeTrain, of_neurons: bool) -> Self:
-        """The spikes of a train; `of_neurons` of each neuron too."""
+        """The spikes of a train; with `of_neurons` also of each neuron."""
         return cls(train.neurons, train.per_step(), train.per_neuron() if of_neurons else None)
 
     def __add__(self, other: "SpikeCount") -> "SpikeCount":
-        """Of the images of both."""
+        """The counts of both, which are of different images."""
         of_neurons = None
         if self.per_neuron is not None and other.per_neuron is not None:
             of_neurons = self.per_neuron + other.per_neuron
@@ -38,7 +38,7 @@ class SpikeCount:
 
     @property
     def spikes(self) -> int:
-        """In all."""
+        """The number of spikes in all."""
         return int(self.per_step.sum())
 
 
@@ -47,7 +47,7 @@ class Totals:
     """The sums of a run.
 
     Attributes:
-        answers: its trace without spikes and membranes: what ran, the outputs of every image, and what overflowed.
+        answers: its trace without spikes and membranes: the target, the outputs of every image, and overflows.
         counts: by population.
     """
 
@@ -56,13 +56,13 @@ class Totals:
 
     @classmethod
     def of(cls, trace: Trace, of_neurons: bool = False) -> Self:
-        """Of a trace; `of_neurons` with the spikes of each neuron."""
+        """The totals of a trace; with `of_neurons` also the spikes of each neuron."""
         counts = {name: SpikeCount.of(train, of_neurons) for name, train in trace.spikes.items()}
         return cls(replace(trace, spikes={}, membranes=None), counts)
 
     @classmethod
     def joined(cls, parts: Sequence["Totals"]) -> Self:
-        """Of all images of `parts`, which are of the same graph and T, in their order."""
+        """The totals of all images of `parts`, which have the same graph and T, in their order."""
         counts = dict(parts[0].counts)
         for part in parts[1:]:
             counts = {name: count + part.counts[name] for name, count in counts.items()}
@@ -70,12 +70,12 @@ class Totals:
 
     @property
     def neurons(self) -> int:
-        """Of all populations."""
+        """Neurons in all populations."""
         return sum(count.neurons for count in self.counts.values())
 
     @property
     def spikes(self) -> int:
-        """Of all populations."""
+        """Spikes of all populations."""
         return sum(count.spikes for count in self.counts.values())
 
     @property

@@ -1,4 +1,4 @@
-"""A trace: every spike of every population, bit-packed, and the real-valued output; kept in HDF5."""
+"""A trace of a run: every spike of every population, bit-packed, and the real-valued output; stored in HDF5."""
 
 import math
 import os
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.files import reserve, whole
+from neuromorphic.files import atomic, reserve
 from neuromorphic.ir import plots
 from neuromorphic.ir.hdf5 import survey
 from neuromorphic.ir.metadata import Readout
@@ -25,13 +25,13 @@ from neuromorphic.ops import Overflows
 FORMAT_VERSION = 1
 
 TOGETHER = 16
-"""Images in one compressed piece of a file."""
+"""Images in one compressed chunk of a file."""
 
 UNPACKED = 2**24
 """Spikes that are unpacked at a time, at a byte each."""
 
 ROOM = 2**22
-"""Bytes of a file that are kept free for what HDF5 notes beside the data."""
+"""Bytes of a file that are reserved for HDF5's own records beside the data."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +83,22 @@ class SpikeTrain:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Trace(Shown):
-    """The record of a run of a graph, aligned to the image: step t of every population answers frame t.
+    """The record of a run of a graph, aligned to images: step t of every population answers frame t.
 
     Attributes:
-        producer: what ran: `reference`, `lava` or `torch`; traces of two that agree are equal.
+        producer: the target: `reference`, `fast`, `lava` or `torch`; it doesn't count in comparisons.
         precision: `float` or `loihi2`.
         spikes: by node name, in topological order.
-        outputs: float32 `[images, T, *output shape]`, the output node at every step.
+        outputs: float32 `[images, T, *output shape]`, of the output node in every step.
         readout: how outputs become scores; None for the mean over time.
-        membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None but for `loihi2`.
-        further: outputs beyond the first of a graph that has several, likewise, by node name.
-        overflows: by population of integers, how often a width was too small; None where nobody counted.  In memory
-            only: a file holds what neurons did, not how.
-        frames: sha256 of what each image's frames were (`analysis.fingerprint.of_frames`), uint8 `[images, 32]`; None
-            where nobody said.
-        graphs: fingerprints of the graph that ran, and of those that it was made of (`analysis.fingerprint`); none
-            where nobody said.
+        membranes: v after the last step of every image, int32 `[images, *shape]` by node name; None for floats.
+        further: outputs of a graph beyond the first one, likewise, by node name.
+        overflows: by population of integers, how often a value left its width; None where it was not counted.  Files
+            don't hold it.
+        frames: sha256 of each image's frames (`analysis.fingerprint.of_frames`), uint8 `[images, 32]`; None where they
+            are not known.
+        graphs: fingerprints of the graph that ran, and of those that it was made from (`analysis.fingerprint`); empty
+            where they are not known.
     """
 
     producer: str = field(compare=False)
@@ -163,13 +163,13 @@ class Trace(Shown):
         return plots.raster(self, image, nodes, axes)
 
     def rates(self, against: "Trace | None" = None, axes: Any = None) -> Any:
-        """Rates of all populations, beside those of another run, as of integers (`plots.rates`)."""
+        """Rates of all populations, beside those of another run, for example in integers (`plots.rates`)."""
         runs = [self] if against is None else [self, against]
         return plots.rates(runs, [f"{run.producer}, {run.precision}" for run in runs], axes)
 
     @classmethod
     def joined(cls, parts: Sequence["Trace"]) -> "Trace":
-        """The trace of all images of `parts`, which are of the same graph and T, in their order."""
+        """The trace of all images of `parts`, which have the same graph and T, in their order."""
         first = parts[0]
         spikes = {
             name: SpikeTrain(np.concatenate([part.spikes[name].bits for part in parts]), train.shape)
@@ -193,7 +193,7 @@ class Trace(Shown):
         )
 
     def part(self, images: slice) -> "Trace":
-        """The trace of some of the images; what overflowed is known of all of them only."""
+        """The trace of some of the images, without overflows, which are counted for all images only."""
         spikes = {name: SpikeTrain(train.bits[images], train.shape) for name, train in self.spikes.items()}
         membranes = None if self.membranes is None else {name: v[images] for name, v in self.membranes.items()}
         further = {name: values[images] for name, values in self.further.items()}
@@ -206,14 +206,14 @@ class Trace(Shown):
         """Write the trace as HDF5, whole or not at all.
 
         Raises:
-            RefusedInput: the system refuses, as of `files.whole`.
+            RefusedInput: the system refuses, as of `files.atomic`.
         """
         with growing(Path(path)) as add:
             add(self)
 
     @classmethod
     def read(cls, path: str | Path, images: slice = slice(None)) -> "Trace":
-        """The trace in `path`, or the part of it that holds these images; of an index, that in its shards.
+        """The trace in `path`, or the part with these images; of an index, the trace in its shards.
 
         Raises:
             RefusedInput: the file is not such a trace, reaches outside itself, or its arrays don't fit each other.
@@ -259,7 +259,7 @@ class Trace(Shown):
 
 
 def _added(parts: Sequence[Mapping[str, Overflows] | None]) -> dict[str, Overflows] | None:
-    """Overflows of all parts together; None where it was not counted in each."""
+    """Overflows of all parts together; None where they were not counted in each."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
@@ -268,15 +268,15 @@ def _added(parts: Sequence[Mapping[str, Overflows] | None]) -> dict[str, Overflo
 
 @contextmanager
 def growing(path: Path) -> Iterator[Callable[[Trace], None]]:
-    """A file, whole or not at all, to which traces of some images each are added while they are made.
+    """A file to which traces of some images each are added while they are made; it is written whole or not at all.
 
-    They are of one graph and T; the file holds the trace of all of their images, in that order, and is the same
-    whatever the traces that it came in.
+    The traces have one graph and T.  The file holds the trace of all their images, in that order, and doesn't depend on
+    how these were divided into traces.
 
     Raises:
-        RefusedInput: the system refuses, as of `files.whole`.
+        RefusedInput: the system refuses, as of `files.atomic`.
     """
-    with whole(path) as partial, partial.open("w+b") as stored:
+    with atomic(path) as partial, partial.open("w+b") as stored:
         with h5py.File(stored, "w", track_order=True) as file:
             waiting: list[Trace] = []
 
@@ -298,7 +298,7 @@ def growing(path: Path) -> Iterator[Callable[[Trace], None]]:
 
 
 def _append(file: h5py.File, stored: IO[bytes], trace: Trace) -> None:
-    """Add images to a file.  Space is taken beforehand: HDF5's library dies where a disk fills up."""
+    """Add images to a file.  Space is reserved before, since HDF5's library crashes where a disk fills up."""
     arrays: dict[str, NDArray[Any]] = {"outputs": trace.outputs}
     arrays.update({f"spikes/{name}": train.bits for name, train in trace.spikes.items()})
     arrays.update({f"membranes/{name}": v for name, v in (trace.membranes or {}).items()})
@@ -330,7 +330,7 @@ def _append(file: h5py.File, stored: IO[bytes], trace: Trace) -> None:
 
 
 def _describe(file: h5py.File, trace: Trace) -> None:
-    """Write what a file says once of all images."""
+    """Write what a file states once for all images."""
     file.attrs.update(format_version=FORMAT_VERSION, producer=trace.producer, precision=trace.precision)
     if trace.graphs:
         file.attrs["graphs"] = list(trace.graphs)

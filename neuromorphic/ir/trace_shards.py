@@ -1,10 +1,10 @@
-"""A trace in shards: a file for each range of images, written by whoever ran it, and an index, read as one trace.
+"""A trace in shards: a file for each range of images, written by the process that ran it, and an index.
 
     run.h5                  the index: `shards/images`, int64 [n], and `shards/sha256`, uint8 [n, 32]
     run.h5.shards/00000.h5  a trace of the first `images[0]` images, and so on
 
-The names of files follow from the index's own, so that an index leads nowhere else; a file that isn't the one that was
-written is refused.
+The index is read as one trace.  The names of the files follow from the name of the index, so that an index can't lead
+anywhere else; a file whose hash is another than the index says is refused.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ GROUP = "shards"
 
 
 def folder_of(index: Path) -> Path:
-    """Where the shards of an index lie."""
+    """The folder of the shards of an index."""
     return index.with_name(f"{index.name}.{GROUP}")
 
 
@@ -31,7 +31,7 @@ def file_of(index: Path, number: int) -> Path:
 
 
 def write_index(index: Path, version: int, images: Sequence[int], hashes: Sequence[str]) -> None:
-    """Write the index of shards that are written: how many images each has, and the hash of its file.
+    """Write the index of shards: the number of images of each, and the hash of its file.
 
     Raises:
         RefusedInput: the system refuses.
@@ -43,10 +43,10 @@ def write_index(index: Path, version: int, images: Sequence[int], hashes: Sequen
 
 
 def parts_of(file: h5py.File, index: Path, images: slice) -> list[tuple[Path, slice]]:
-    """The files of an open index that hold some images of the trace, one at least, and which of theirs these are.
+    """The files of an open index that hold the asked images (one file at least), each with a slice of its own images.
 
     Raises:
-        RefusedInput: the index is damaged, or a file is missing or isn't the one that it was made of.
+        RefusedInput: the index is damaged, or a file is missing or has another hash.
     """
     sizes, digests = np.asarray(file[f"{GROUP}/images"]), np.asarray(file[f"{GROUP}/sha256"])
     if sizes.dtype != np.int64 or digests.dtype != np.uint8 or digests.shape != (len(sizes), 32) or not len(sizes):
@@ -66,7 +66,7 @@ def parts_of(file: h5py.File, index: Path, images: slice) -> list[tuple[Path, sl
 
 
 def _within(asked: range, begin: int, end: int) -> slice:
-    """Which of the images from `begin` to before `end` are asked for, counted from `begin`."""
+    """The asked images among those from `begin` to before `end`, counted from `begin`."""
     if asked.step < 1:
         raise ValueError(f"images in steps of {asked.step}; expected 1 or more")
     before = max(0, begin - asked.start)
@@ -86,5 +86,5 @@ def _check(path: Path, expected: str, index: Path) -> None:
 
 @lru_cache(maxsize=4096)
 def _sha256_once(path: Path, changed: int, size: int) -> str:
-    """The hash of a file that was changed then and is so large: of each state, once."""
+    """The hash of a file of this time of change and size, computed once."""
     return sha256_of(path)

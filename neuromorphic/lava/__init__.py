@@ -8,7 +8,7 @@ MISSING = (
 
 
 def installed() -> bool:
-    """Whether Lava's core is there; other packages of Intel's share its name."""
+    """Whether Lava's core is installed; other packages of Intel share the name `lava`."""
     try:
         return find_spec("lava.magma") is not None
     except ModuleNotFoundError:

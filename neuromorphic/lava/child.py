@@ -1,7 +1,7 @@
 """The child process that runs Lava: `python -m neuromorphic.lava.child FOLDER NAME`, started by `simulation`.
 
-Reads the job in FOLDER, writes the steps done and to do as lines on standard output, and leaves the results in FOLDER.
-Whatever Lava prints goes to standard error.  Lava's runtime waits for ever for a process that died or raised, and
+It reads the job in FOLDER, writes the steps done and to do as lines on standard output, and leaves the results in
+FOLDER.  What Lava prints goes to standard error.  Lava's runtime waits for ever for a process that died or raised, and
 outlives a parent that was killed; so both are watched here.
 """
 
@@ -29,7 +29,7 @@ def main() -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     started, done = _noting_started(), Event()
     Thread(target=_end_with_any, args=(started, done), daemon=True).start()
-    # Named after the folder, so that whoever removes that finds them.
+    # Segments of shared memory are named after the folder, so that they are found when it is removed.
     prefix = f"/{segments(folder)}"
     vars(shared_memory).update(_SHM_NAME_PREFIX=prefix, _SHM_SAFE_NAME_LENGTH=len(prefix) + 8)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -50,9 +50,9 @@ def main() -> None:
 
 
 def _noting_started() -> list[BaseProcess]:
-    """A list that every process which Python's `multiprocessing` starts from now on is added to.
+    """A list of all processes that Python's `multiprocessing` starts from now on; it grows with each.
 
-    Its own `active_children` leaves out, and forgets, such as have ended by then.
+    Its own `active_children` forgets those that have ended.
     """
     started: list[BaseProcess] = []
     start = BaseProcess.start
@@ -66,14 +66,14 @@ def _noting_started() -> list[BaseProcess]:
 
 
 def _end_with_parent() -> None:
-    """Standard input ends when the parent does, however it ends: then end with all of Lava's processes."""
+    """End, with all of Lava's processes, when standard input ends: it does when the parent ends, however it ends."""
     while os.read(0, 4096):
         pass
     os.killpg(0, signal.SIGTERM)
 
 
 def _end_with_any(started: list[BaseProcess], done: Event) -> None:
-    """End when one of Lava's processes does before its time, saying why; from the first one's start on."""
+    """End, and say why, when one of Lava's processes ends before the job is done."""
     while not done.is_set():
         watched = list(started)
         sentinels = wait([process.sentinel for process in watched], timeout=0.2)

@@ -1,11 +1,11 @@
 """Makes lava-nc 0.10.0 importable on Python 3.11 and newer; import this before any module of Lava.
 
-Lava's `var_model` takes an instance of the dataclass `ByteEncoder` as the default of a field.  Since Python 3.11 such a
-default must be hashable, which a dataclass with `__eq__` is not.  So that one class is made hashable while that one
-module is imported, and nothing else is touched.
+Lava's `var_model` uses an instance of the dataclass `ByteEncoder` as the default of a field.  Since Python 3.11 such a
+default must be hashable, which a dataclass with `__eq__` is not.  So this one class is made hashable while that one
+module is imported; nothing else is changed.
 
-Lava's `Conv` takes one function of scipy.signal, whose import takes longer than all of Lava's; scipy takes all names of
-numpy, its translator of Fortran among them.  Both are put off until something in them is asked for.
+Lava's `Conv` uses one function of scipy.signal, whose import takes longer than all of Lava; scipy imports all of numpy,
+f2py included.  Both imports are put off until something in them is used.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ def _import_var_model() -> None:
 
 
 def _put_off(package: str, name: str) -> None:
-    """Let `from package import name` find a module that is executed when something in it is asked for."""
+    """Let `from package import name` find a module that is executed at the first use of something in it."""
     whole = f"{package}.{name}"
     spec = importlib.util.find_spec(whole)
     if whole in sys.modules or spec is None or spec.loader is None:
@@ -45,7 +45,7 @@ def _put_off(package: str, name: str) -> None:
 
 
 def import_convolution() -> None:
-    """Import what `Conv` takes now: each of its processes would do so for itself, behind the fork."""
+    """Import scipy.signal now, once; else each process of `Conv` would import it after the fork."""
     importlib.import_module("scipy.signal")
 
 

@@ -21,7 +21,7 @@ from neuromorphic.ops import AnyOperation
 Models = Literal["fused", "stock"]
 
 READ = 16
-"""Images of which results are read at a time."""
+"""Images whose results are read at a time."""
 
 _KINDS = {kind.__name__: kind for kind in get_args(AnyOperation)}
 
@@ -35,9 +35,9 @@ class Job:
         frames: float32 `[N, T, *frame shape]`, or `[N, 1, *frame shape]` where an image presents one frame T times.
         time_steps: T.
         batch: images at a time; 1 with stock models.
-        models: what computes the layers: ours, or Lava's own processes.
-        doubles: names of the nodes that compute in float64; all others do in float32, exactly.
-        compiled: whether these take compiled kernels for the spikes that they read.
+        models: `fused`, our models of whole layers, or `stock`, Lava's own processes.
+        doubles: names of the nodes that compute in float64; all others compute in float32, which is exact.
+        compiled: whether nodes that read spikes use compiled kernels.
     """
 
     graph: Graph
@@ -49,7 +49,7 @@ class Job:
     compiled: bool = False
 
     def write(self, folder: Path) -> None:
-        """Write the job, and result files for the recorder to fill; what biases alone bring stands in the outputs."""
+        """Write the job, and files for the recorder to fill; those of outputs start with the sum of the biases."""
         nodes = []
         for i, node in enumerate(self.graph.nodes.values()):
             arrays, rest = node.operation.parameters()
@@ -112,10 +112,10 @@ class Job:
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    """Write a `.npy`; numpy itself says nothing where the system takes only a part of it.
+    """Write a `.npy`, and check its size: numpy doesn't notice when the system writes only a part of it.
 
     Raises:
-        OSError: it did.
+        OSError: only a part was written.
     """
     np.save(path, array)
     with path.open("rb") as file:
@@ -132,17 +132,17 @@ def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any
 
 
 def spike_files(folder: Path, graph: Graph) -> list[Path]:
-    """`.npy` per population, uint8 `[N, T, ceil(n / 8)]`."""
+    """A `.npy` for each population, uint8 `[N, T, ceil(n / 8)]`."""
     return [folder / f"spikes_{i}.npy" for i in range(len(graph.populations))]
 
 
 def membrane_files(folder: Path, graph: Graph) -> dict[str, Path]:
-    """`.npy` by population, int32 `[N, *shape]`; none but for the chip's integers."""
+    """A `.npy` for each population, by name, int32 `[N, *shape]`; none for graphs of floats."""
     if graph.precision != "loihi2":
         return {}
     return {node.name: folder / f"membranes_{i}.npy" for i, node in enumerate(graph.populations)}
 
 
 def output_files(folder: Path, graph: Graph) -> dict[str, Path]:
-    """`.npy` by output, the first one first, float64 `[N, T, *output shape]`: a trace holds the nearest float32."""
+    """A `.npy` for each output, by name, float64 `[N, T, *output shape]`; a trace rounds them to float32."""
     return {name: folder / f"outputs_{i}.npy" for i, name in enumerate(graph.outputs)}

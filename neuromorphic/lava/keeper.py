@@ -1,10 +1,11 @@
 """The keeper: makes the folder of a run and removes it, and the run's processes, even if the command is killed.
 
-A process of its own, since nobody tidies up after a `kill -9` of himself.  It outlives the command: its standard input
-ends when the command does, however that ends.  This file is run by its path, so it imports Python's own modules only.
+It is a process of its own, since a process can't clean up after a `kill -9` of itself.  It outlives the command: its
+standard input ends when the command does, however that ends.  This file is run by its path, so it imports Python's own
+modules only.
 
-Linux's /proc tells which processes a group has, and /dev/shm which shared memory, by its name: a group that had to be
-killed can't remove its segments itself.  Without the two, the group is still ended.
+Linux's /proc lists the processes of a group, and /dev/shm its shared memory, by name: a group that had to be killed
+can't remove its segments itself.  Without these two, the group is still ended.
 """
 
 import os
@@ -26,9 +27,9 @@ _PROC, _SHARED_MEMORY = Path("/proc"), Path("/dev/shm")
 
 
 def main() -> None:
-    """Make a folder and write its name; when standard input ends, end the group that its last line names, if any.
+    """Make a folder and write its name; when standard input ends, end the process group of its last line, and clean up.
 
-    Lines are the ids of process groups, 0 for none.
+    Each line is the id of a process group, or 0 for none.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     sys.stdout.write(f"{folder}\n")
@@ -47,7 +48,7 @@ def end_group(group: int) -> None:
         with suppress(ProcessLookupError):
             os.killpg(group, how)
         deadline = time.monotonic() + GRACE
-        while _members(group) and time.monotonic() < deadline:  # what is dying may still write
+        while _members(group) and time.monotonic() < deadline:  # dying processes may still write
             time.sleep(0.02)
 
 
@@ -59,7 +60,7 @@ def remove(folder: Path) -> None:
 
 
 def segments(folder: Path) -> str:
-    """How the names of a run's segments of shared memory begin: `psm_`, as Python's do, and what names its folder."""
+    """The prefix of the names of a run's shared memory: `psm_`, as Python's names have, and the folder's own part."""
     return f"psm_{folder.name.removeprefix(PREFIX)}_"
 
 

@@ -1,14 +1,14 @@
-"""A graph cut into layers: what becomes one Lava process each.
+"""Cuts a graph into layers, each of which becomes one Lava process.
 
-A layer ends in its head: neurons, a `Delay`, or a node without state whose currents several nodes (or the host) read.
-It contains the nodes without state that only it reads.  So all the waiting inside a layer, of synapses, of shorter
-branches and of recurrent edges, adds up to one delay per source: `latency(head) + lag - latency(source)`.  The lag is
-the same on all paths from a source to a head: where one of them is on a cycle with both, all are; and only a `Delay`
-that is the head has one of its own.
+A layer ends in its head: neurons, a `Delay`, or a stateless node whose currents several nodes, or the host, read.  It
+contains the stateless nodes that only it reads.  So all delays inside a layer, of synapses, of shorter branches and of
+recurrent edges, add up to one delay per source: `latency(head) + lag - latency(source)`.  The lag is the same on all
+paths from a source to a head: if one path is on a cycle with both, all are; and only a head can be a `Delay`, with a
+lag of its own.
 
-Biases act at the neurons, as on the chip: each linear node passes on what it makes of zeros, and a member's `bias`
-is the sum that arrives at it.  A maximum is not linear, so they act before it too, and what leaves it holds them; so it
-is with a `Delay`, behind which they begin late.  The currents that leave linear nodes carry none.
+Biases act at the neurons, as on the chip (`analysis.biases`): linear nodes compute without them, and the `bias` of a
+member is the sum of the biases that reach it.  They also act before a maximum, which is not linear, and before a
+`Delay`, behind which they start some steps later; the outputs of these two contain them.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class Member:
 
     Attributes:
         node: as in the graph.
-        inputs: what it sums: names of other members or of the layer's sources.
-        waits: steps that each of them waits before the node.
-        lags: how many steps before the node's own each of them was sent, in the steps of an image.
+        inputs: names of the other members, or of the layer's sources, that it sums.
+        waits: time steps by which each of them is delayed before the node.
+        lags: how many steps of an image before the node's own step each of them was sent.
         entries: the latency at which each of them enters the node or its synapses.
-        direct: whether each of them are spikes or frames that enter neurons: through synapses of weight 1.
-        bias: what the biases before it bring to its input, float64 of that shape; a linear node computes without it.
+        direct: whether each of them brings spikes or frames to neurons, through synapses of weight 1.
+        bias: the sum of the biases that reach its input, float64 of that shape; a linear node computes without it.
     """
 
     node: Node
@@ -49,9 +49,9 @@ class Layer:
 
     Attributes:
         members: in topological order; the last one is the head.
-        sources: the graph's inputs or heads of other layers.
-        delays: steps from what a source sends to the head's answer, per source.
-        lags: how many of an image's steps earlier than the head answers a source sends what it answers, per source.
+        sources: inputs of the graph, or heads of other layers, that it reads.
+        delays: time steps from the output of a source to the head's answer, per source.
+        lags: how many steps of an image before the head's step a source sends what the head answers, per source.
         latency: of the head.
     """
 
@@ -75,14 +75,11 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
 
 
 def _heads(graph: Graph) -> tuple[str, ...]:
-    readers: dict[str, list[str]] = {name: [] for name in graph.nodes}
-    for node in graph.nodes.values():
-        for source in node.sources:
-            readers[source].append(node.name)
+    """Names of the nodes whose output leaves a layer, in topological order."""
     names = []
     for node in graph.nodes.values():
-        read = readers[node.name]
-        shared = len(read) > 1 or bool({*graph.outputs} & {*read})
+        readers = graph.edges_from[node.name]
+        shared = len(readers) > 1 or not {*graph.outputs}.isdisjoint(readers)
         held = node.neurons or isinstance(node.operation, Delay)
         if held or (shared and not isinstance(node.operation, Source)):
             names.append(node.name)

@@ -1,4 +1,4 @@
-"""Final membranes: what a population's membranes hold after the last step of every image, in a file."""
+"""Final membranes of a population, after the last step of every image, written to a file."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class MembraneFile:
-    """Keeps v at the steps `t = latency + T - 1 mod T`, at which a population has answered the last frame of an image.
+    """Keeps v of the steps `t = latency + T - 1 mod T`, in which a population answers the last frame of an image.
 
     Attributes:
-        path: `.npy`, int32 `[N, *shape]`, which stands there already.
+        path: an existing `.npy`, int32 `[N, *shape]`.
         time_steps: T.
         latency: of the population.
         batch: images at a time.
@@ -30,7 +30,7 @@ class MembraneFile:
         return np.load(self.path, mmap_mode="r+")  # type: ignore[no-any-return]
 
     def keep(self, time_step: int, v: NDArray[Any]) -> None:
-        """Write `v`, `[batch, *shape]` or a single image's, down if an image ends.
+        """Write `v`, `[batch, *shape]` or of a single image, if an image ends in this step.
 
         Args:
             time_step: Lava's, counted from 1.

@@ -31,8 +31,8 @@ from neuromorphic.lava.processes.source import SourceModel, SourceProcess
 from neuromorphic.lava.processes.stock import ConvModel, IntegerConvModel, IntegerNeuronModel, StockModel
 
 CHANNEL_SLOTS = 2
-"""Messages that a channel holds: every process takes part in every step, so one is under way at a time; Lava's 64 would
-hold 64 copies of every map in shared memory."""
+"""Messages that a channel holds.  Every process takes part in every step, so that there is one at a time; with Lava's
+default of 64, shared memory would hold 64 copies of every map."""
 
 
 class _RunConfig(Loihi2SimCfg):
@@ -103,7 +103,7 @@ class Network:
 
 @contextmanager
 def _models_found_once() -> Iterator[None]:
-    """Let Lava look for the models of a class once; for every process it executes each file beside its class's anew."""
+    """Let Lava look for the models of a class once; it would execute all files of the class's folder per process."""
     find = ProcGroupDiGraphs._find_proc_models
     known: dict[type[AbstractProcess], list[type[Any]]] = {}
 
@@ -169,7 +169,7 @@ def _connect(job: Job, timing: Schedule, folder: Path) -> RecorderProcess:
 
 
 def _load(processes: list[LayerProcess]) -> None:
-    """Compile or load here, once, what every process of Lava would behind the fork."""
+    """Compile or load kernels here, once, instead of in every process of Lava after the fork."""
     for process in processes:
         layer, dtype = process.proc_params["layer"], process.proc_params["dtype"]
         for member in layer.members:
@@ -180,7 +180,7 @@ def _load(processes: list[LayerProcess]) -> None:
 
 
 def _dtype(layer: Layer, job: Job) -> type:
-    """A layer's type of number: float32 where that is proven exact for all of its nodes; integers in Lava's own."""
+    """A layer's type of numbers: float32 if that is proven exact for all its nodes; int32 for Lava's own integers."""
     if job.models == "stock" and job.graph.precision == "loihi2":
         return np.int32
     return np.float64 if any(member.node.name in job.doubles for member in layer.members) else np.float32

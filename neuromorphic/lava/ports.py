@@ -1,7 +1,7 @@
-"""Ports by kind and number, and their types: uint8 for spikes; floats, or integers, for currents and frames.
+"""Names and types of ports: uint8 for spikes; floats, or integers, for currents and frames.
 
-Lava wants the ports of a process declared on its model's class, exactly those that the process has; layers differ in
-how many they read.  So the run configuration declares them on a subclass made for the process.
+Lava wants exactly the ports of a process declared on the class of its model, but layers differ in how many they read.
+So the run configuration declares them on a subclass that it makes for the process.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Runs a command in a process group of its own, and ends the whole group, whatever happens.
 
-The command's standard output is read line by line; its standard input stays open as long as this process lives, so
-that it can notice if this one is killed.  What a killed process can't tidy up, a keeper does (`keeper`).
+The command's standard output is read line by line.  Its standard input stays open as long as this process lives, so
+that it notices if this process is killed.  A keeper cleans up what a killed process can't (`keeper`).
 """
 
 import os
@@ -24,6 +24,7 @@ SILENCE = 300.0
 """Seconds without a line after which a command counts as hung."""
 
 _LAST_WORDS = 2000
+"""Bytes of standard error that a message quotes."""
 
 REASONS = {
     "[Errno 24]": "it opens more files at once than the system allows; expected a higher limit (ulimit -n)",
@@ -34,25 +35,25 @@ REASONS = {
     "MemoryError": "the system has no memory left for it; expected more, or fewer images at once",
     "can't start new thread": "the system allows it no further thread; expected more memory, or a higher limit",
 }
-"""The meaning of some of the last words of a command."""
+"""What some phrases in the standard error of a failed command mean."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A folder and processes that a keeper looks after.
+    """A folder, and a process group, that a keeper removes and ends if this process is killed.
 
     Attributes:
         folder: private to the run, empty at first.
-        mind: told the id of the process group that is to end with this process, 0 when it has ended.
+        guard: called with the id of the process group that is to end with this process; with 0 when it has ended.
     """
 
     folder: Path
-    mind: Callable[[int], None]
+    guard: Callable[[int], None]
 
 
 @contextmanager
 def kept() -> Iterator[Kept]:
-    """A folder, which is removed at the end with the shared memory that is named after it; even if this is killed.
+    """A folder that is removed at the end, with the shared memory named after it, even if this process is killed.
 
     Raises:
         SimulationFailed: no folder can be made.
@@ -73,16 +74,16 @@ def kept() -> Iterator[Kept]:
         if not folder.name:
             raise SimulationFailed(f"no folder can be made for Lava's files{_last_words(stderr.read())}")
 
-        def mind(group: int) -> None:
-            with suppress(BrokenPipeError):  # somebody killed the keeper: then this process tidies up alone
+        def guard(group: int) -> None:
+            with suppress(BrokenPipeError):  # somebody killed the keeper: then this process cleans up alone
                 stdin.write(b"%d\n" % group)
 
         try:
-            yield Kept(folder, mind)
+            yield Kept(folder, guard)
         finally:
             stdin.close()
             process.wait()
-            keeper.remove(folder)  # which somebody may have killed
+            keeper.remove(folder)  # in case somebody has killed the keeper
 
 
 def run_group(
@@ -92,7 +93,7 @@ def run_group(
     timeout: float | None = None,
     silence: float = SILENCE,
     environment: Mapping[str, str] | None = None,
-    mind: Callable[[int], None] = lambda group: None,
+    guard: Callable[[int], None] = lambda group: None,
 ) -> None:
     """Run `command` to its end; afterwards no process of its group is left.
 
@@ -101,8 +102,8 @@ def run_group(
         on_line: called with every line of its standard output, as it comes.
         timeout: seconds that it may take in all; None for no limit.
         silence: seconds that it may take for one line.
-        environment: variables beside this process's own.
-        mind: of the keeper that ends the group if this process is killed.
+        environment: variables in addition to those of this process.
+        guard: of the keeper that ends the group if this process is killed (`Kept`).
 
     Raises:
         SimulationFailed: it ran over a limit or ended with another exit code than 0.
@@ -117,14 +118,14 @@ def run_group(
             env={**os.environ, **(environment or {})},
         )
         try:
-            mind(process.pid)
+            guard(process.pid)
             if code := _follow(process, on_line, timeout, silence):
                 raise SimulationFailed(_failure(code, _tail(errors)))
         except _OutOfTimeError as over:
             raise SimulationFailed(f"Lava {over} and was ended{_last_words(_tail(errors))}") from None
         finally:
             keeper.end_group(process.pid)
-            mind(0)  # before its id may be another's
+            guard(0)  # before its id may be another's
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
@@ -170,7 +171,7 @@ def _follow(
 
 
 def _exit_code(pid: int) -> int | None:
-    """How the process ended, None while it runs; it is not reaped, so that its id remains that of the group."""
+    """The exit code of a process, None while it runs; it is not reaped, so that its id remains that of the group."""
     found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if found is None:
         return None
@@ -178,7 +179,7 @@ def _exit_code(pid: int) -> int | None:
 
 
 def _failure(code: int, written: bytes) -> str:
-    """Why a command failed: in a sentence where its last words are known, else in these."""
+    """Why a command failed: in a sentence, if its standard error is known (`REASONS`); else with the end of that."""
     known = (why for words, why in REASONS.items() if words.encode() in written)
     if why := next(known, None):
         return f"Lava failed: {why}"
@@ -195,6 +196,6 @@ def _tail(errors: IO[bytes]) -> bytes:
 
 
 def _last_words(written: bytes) -> str:
-    """The end of what a process wrote on standard error, to be put behind a sentence."""
+    """The end of a process's standard error, to be put behind a sentence."""
     text = written.decode(errors="replace").strip()
     return f"; its last words:\n{text}" if text else ""

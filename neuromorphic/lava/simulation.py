@@ -1,12 +1,13 @@
-"""A graph simulated in Lava: in a child process, step by step as on the chip, every spike recorded."""
+"""Simulates a graph in Lava, in a child process, step by step as on the chip, and records every spike."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from neuromorphic.analysis.exactness import doubles_on
 from neuromorphic.analysis.schedule import schedule
 from neuromorphic.analysis.soft_resets import in_one, with_soft_resets
+from neuromorphic.cluster.ranges import Progress, silent
 from neuromorphic.errors import RefusedInput, SimulationFailed
 from neuromorphic.execution.batches import fitting, joined
 from neuromorphic.execution.fast import compiles
@@ -38,13 +39,13 @@ def traces(
     models: Models = "fused",
     timeout: float | None = None,
     silence: float = SILENCE,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Iterator[Trace]:
-    """Run `graph` in Lava on `frames`, each presented for T steps, images back to back, and read what it did in parts.
+    """Run `graph` in Lava on `frames`, each presented for T steps, images back to back; yield traces of some images.
 
-    The result equals `reference.run`'s in every spike where the arithmetic is exact: in float32 or, behind the last
-    population, in float64 as the graph's weights prove it for every node and such frames (`analysis.rounding`); without
-    that proof all in float64.  Integers need none: their sums are bounded (`analysis.exactness`).
+    Every spike equals that of `reference.run` where the arithmetic is exact.  Nodes compute in float32, and behind the
+    last population in float64, if the graph's weights prove that to be exact for such frames (`analysis.rounding`);
+    without a proof all compute in float64.  Integers need no proof: their sums are bounded (`analysis.exactness`).
 
     Args:
         graph: a validated graph.
@@ -52,8 +53,8 @@ def traces(
             of several inputs, such of each by its name.
         time_steps: T, where neither the frames nor the graph's metadata say.
         precision: the arithmetic, `float`; or `loihi2` for a graph in the integers of the chip.
-        batch: images at a time, as copies of the chip in lockstep; as many as fit by default (`batches.fitting`), 1
-            with stock models.
+        batch: images at a time, each on its own copy of the chip; as many as fit by default (`batches.fitting`), 1 with
+            stock models.
         models: `fused` for one process per layer, `stock` for the processes of Lava that run on Loihi (slow).
         timeout: seconds that it may take in all; no limit by default.
         silence: seconds that T steps may take.
@@ -82,9 +83,8 @@ def traces(
     depth = schedule(chip).depth
 
     def on_line(line: str) -> None:
-        if progress is not None:
-            done = max(0, int(line.split()[0]) - depth) // steps * batch
-            progress(min(done, images), images)
+        done = max(0, int(line.split()[0]) - depth) // steps * batch
+        progress(min(done, images), images)
 
     with kept() as place:
         folder = place.folder
@@ -95,7 +95,7 @@ def traces(
         command = (sys.executable, "-P", "-m", "neuromorphic.lava.child", str(folder), NAME)
         # Python's own sockets and the like go where they are removed with the rest, even if Lava is killed.
         environment = {**_ENVIRONMENT, "TMPDIR": str(folder)}
-        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment, mind=place.mind)
+        run_group(command, on_line, timeout=timeout, silence=silence, environment=environment, guard=place.guard)
         yield from job.traces(folder)
 
 

@@ -1,4 +1,4 @@
-"""Graphs that Lava can't run: cycles without a schedule; and what its own processes, those of Loihi too, lack."""
+"""Why Lava can't run a graph: cycles without a schedule; and what Lava's own processes, as on Loihi, lack."""
 
 from collections.abc import Iterator
 from typing import assert_never
@@ -34,11 +34,11 @@ from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.widths import ALIGNMENT, STATE_LIMIT, shift
 
 LARGEST_CURRENT = 3 * STATE_LIMIT // 2**ALIGNMENT - 1
-"""Lava's u wraps once only: beyond this synaptic input it leaves its 24 bits, where no current outlasts its step."""
+"""The largest synaptic input with which Lava's u, which wraps only once, stays within 24 bits, from u = 0."""
 
 
 def largest_current(current_decay: int) -> int:
-    """The largest synaptic input that Lava's u wraps rightly, whatever is left of u by then."""
+    """The largest synaptic input that Lava's u wraps correctly, whatever is left of u from the steps before."""
     left = STATE_LIMIT // 2**ALIGNMENT if current_decay < UNITY else 0
     return int(LARGEST_CURRENT - left)
 
@@ -71,7 +71,7 @@ def _of_stock(graph: Graph, node: Node) -> Iterator[str]:
         case Lif() | If() | CubaLif() as neurons:
             if biased and neurons.filters_current:
                 yield f"{where} filters a bias; Lava's neurons add theirs behind the filter, expected none"
-            # A gain is brought into the threshold.
+            # The threshold is divided by the gain.
             least = min(float(values.min()) for key, values in vars(neurons).items() if key in ("gain", "weight"))
             if least <= 0:
                 yield f"{where} has a gain or weight of {least:g}; expected more than 0"

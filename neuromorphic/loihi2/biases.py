@@ -1,4 +1,4 @@
-"""What the biases bring on the chip, where they act at the neurons, whatever lies between: through maxima too."""
+"""Biases on the chip, where they act at the neurons: their sum at every node, through maxima too."""
 
 from typing import assert_never
 
@@ -12,10 +12,14 @@ from neuromorphic.ir.graph import Graph
 
 
 def chip_biases(graph: Graph, held: frozenset[str] = frozenset()) -> dict[str, ops.Float64]:
-    """What the biases, but of the nodes `held`, bring to the input of every node, float64, through maxima too.
+    """The sum of all biases that reach the input of each node, float64 `[*input shape]`, by node name.
+
+    Args:
+        graph: of floats or integers.
+        held: nodes whose own biases are left out, since they stay where they are: those of the host.
 
     Raises:
-        RefusedInput: they differ within a window of a maximum, so that they can't act behind it; they reach a `Delay`
+        RefusedInput: biases differ within a window of a maximum, so that they can't act behind it; they reach a `Delay`
             or neurons that send membranes; or a cycle has no population.
     """
     read: dict[str, ops.Float64] = {}

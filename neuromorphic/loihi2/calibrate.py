@@ -1,4 +1,4 @@
-"""What calibration frames cause in the float graph, and how far other parameters are from it."""
+"""Calibration: spikes of the float graph on calibration frames, and how far those of other parameters are from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,35 +21,41 @@ JUDGED = 16
 """Images on which units are compared."""
 
 KEPT_BYTES = 2**29
-"""Of currents that are kept for the next population that sums them, the latest ones."""
+"""Bytes of currents that are kept, the latest ones, for the next population that sums them."""
 
 Spikes = Mapping[str, NDArray[np.uint8]]
-"""By population, uint8 `[N, T, *shape]`."""
+"""By population: uint8 `[N, T, *shape]`."""
 
 
 @dataclass(frozen=True)
-class Whole:
-    """Weights that are integers times a unit.
+class IntegerWeights:
+    """Weights `unit · integer`.
 
-    Spikes are integers too, so that float32 holds sums of them up to 2^24, and it is twice as fast as float64.
+    Spikes are integers too, so float32, which is twice as fast as float64, holds their weighted sums up to 2^24.
 
     Attributes:
         weights: the integers, float32 `[out, ...]`.
-        unit: that they count in.
+        unit: the weight that 1 stands for.
     """
 
     weights: Float32
     unit: float
 
     def fits(self, sources: int) -> bool:
-        """Whether float32 holds all sums of spikes from so many sources."""
+        """Whether float32 holds the weighted sum of all spikes of so many sources."""
         largest = np.abs(self.weights).reshape(len(self.weights), -1).sum(1).max() * sources
         return bool(largest < 2**SINGLE)
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a node of synapses sent: `[N, T, *shape]`, for these weights and these spikes."""
+    """The output of a node with synapses, kept while its weights and the spikes that it reads are the same objects.
+
+    Attributes:
+        weights: of the node; None where it has none.
+        read: the spikes of each source, uint8 `[N, T, ...]`.
+        sent: the output, float64 `[N, T, *shape]`.
+    """
 
     weights: Float32 | None
     read: tuple[NDArray[np.uint8], ...]
@@ -57,12 +63,17 @@ class _Kept:
 
 
 class Calibration:
-    """The float graph's spikes on the calibration frames.
+    """Runs graphs on the calibration frames, and compares their spikes with the float graph's.
+
+    Args:
+        graph: the float graph.
+        frames: float32 `[N, *input shape]` or `[N, T, *input shape]`, as it reads them.
+        quantised: the same, rounded to the integers that the chip reads, in the unit of the floats.
+        time_steps: T.
 
     Attributes:
-        frames: float32 `[N, *input shape]` or `[N, T, *input shape]`, quantised.
-        time_steps: T.
-        spikes: of the float graph, on frames that are not quantised.
+        frames: the quantised ones.
+        spikes: those of the float graph on the frames that are not quantised.
     """
 
     def __init__(
@@ -74,24 +85,24 @@ class Calibration:
         self.kept: dict[str, _Kept] = {}
 
     def all(self, graph: Graph) -> Spikes:
-        """Spikes of all populations of `graph`."""
+        """The spikes of all populations of `graph`."""
         return _spikes(graph, self.frames, self.time_steps)
 
-    def judged(self, graph: Graph, name: str, whole: Mapping[str, Whole]) -> NDArray[np.uint8]:
-        """Spikes of one population of `graph` on the float graph's inputs, of the first images only.
+    def judged(self, graph: Graph, name: str, integers: Mapping[str, IntegerWeights]) -> NDArray[np.uint8]:
+        """The spikes of one population of `graph` on the first images, where all others spike as the float graph's do.
 
-        Weights of the nodes `whole` before it are whole.
+        `integers` are the weights, as integers, of nodes before it, where they are known.
         """
-        return self._sent(graph, name, self.first, JUDGED, whole)
+        return self._sent(graph, name, self.first, JUDGED, integers)
 
     def fired(self, graph: Graph, name: str, given: Spikes) -> NDArray[np.uint8]:
-        """Spikes of one population, `[N, T, *shape]`, behind these of others; where it reads itself, it hears these."""
+        """The spikes of one population, `[N, T, *shape]`, where all others, and it to itself, send those `given`."""
         return self._sent(graph, name, given, len(self.frames), {})
 
     def maps(self, graph: Graph, node: Node, given: Spikes) -> NDArray[Any]:
-        """What a node reads of spikes or frames, in every step of every image: `[N T, *input shape]`.
+        """The input of a node in every step of every image, `[N T, *input shape]`, where populations send `given`.
 
-        Of frames that are the same in every step and don't wait, one per image.
+        Where it reads frames that are the same in every step and don't wait, there is one map per image.
         """
         before = [graph.nodes[name] for name in _behind(graph, node.name)]
         nodes = {n.name: replace(n, sources=()) if n.spiking else n for n in before}
@@ -108,14 +119,14 @@ class Calibration:
         name: str,
         given: Spikes,
         images: int,
-        whole: Mapping[str, Whole],
+        integers: Mapping[str, IntegerWeights],
         steps: int | None = None,
     ) -> NDArray[Any]:
-        """What one node sends in the first `steps` steps, T by default: `[images, steps, *shape]`."""
+        """The output of one node in the first `steps` time steps, T by default: `[images, steps, *shape]`."""
         names = _behind(graph, name)
         found: dict[str, NDArray[Any]] = {n: given[n] for n in names if graph.nodes[n].spiking and n != name}
         synapses = {n for n in names if _reads_spikes_only(graph, graph.nodes[n])}
-        found.update({n: self._currents(graph.nodes[n], given, whole.get(n)) for n in synapses})
+        found.update({n: self._currents(graph.nodes[n], given, integers.get(n)) for n in synapses})
         parts = []
         for part in batches(images, BATCH):
             frames = self.frames[part]
@@ -128,8 +139,8 @@ class Calibration:
             parts.append(np.stack(sent, 1))
         return np.concatenate(parts)
 
-    def _currents(self, node: Node, given: Spikes, whole: Whole | None) -> NDArray[np.float64]:
-        """What a node of synapses sends; kept while its weights and the spikes that it reads are the same."""
+    def _currents(self, node: Node, given: Spikes, integers: IntegerWeights | None) -> NDArray[np.float64]:
+        """The output of a node with synapses that read spikes: `[N, T, *shape]`; kept for the next call (`_Kept`)."""
         operation = node.of(Linear)
         weights = operation.weights if isinstance(operation, Weighted) else None
         read = tuple(given[s] for s in node.sources)
@@ -137,10 +148,10 @@ class Calibration:
         if kept is not None and kept.weights is weights and all(a is b for a, b in zip(kept.read, read, strict=True)):
             return kept.sent
         self.kept.pop(node.name, None)
-        if whole is not None and isinstance(operation, Affine | Conv2d) and whole.fits(len(read)):
-            sent = whole.unit * _weighed(node, operation.with_weights(whole.weights), read, np.float32)
+        if integers is not None and isinstance(operation, Affine | Conv2d) and integers.fits(len(read)):
+            sent = integers.unit * _weighted(node, operation.with_weights(integers.weights), read, np.float32)
         else:
-            sent = _weighed(node, operation, read, np.float64)
+            sent = _weighted(node, operation, read, np.float64)
         self.kept[node.name] = _Kept(weights, read, sent)
         while len(self.kept) > 1 and sum(each.sent.nbytes for each in self.kept.values()) > KEPT_BYTES:
             del self.kept[next(iter(self.kept))]
@@ -151,8 +162,8 @@ class Calibration:
         return float(np.mean(spikes != self.spikes[name][: len(spikes)]))
 
 
-def _weighed(node: Node, operation: Linear, read: tuple[NDArray[np.uint8], ...], dtype: type) -> NDArray[Any]:
-    """`W x` of the spikes x that each source of `node` sends, uint8 `[N, T, ...]`: `[N, T, *shape]` of `dtype`."""
+def _weighted(node: Node, operation: Linear, read: tuple[NDArray[np.uint8], ...], dtype: type) -> NDArray[Any]:
+    """`W x`, x the sum of the spikes of all sources, each uint8 `[N, T, ...]`: `[N, T, *shape]` of `dtype`."""
     images, steps = read[0].shape[:2]
     sent = np.empty((images, steps, *node.shape), dtype)
     kernel = operation.kernel(node.shapes, steps, dtype, np.zeros(node.input_shape))
@@ -168,11 +179,11 @@ def _spikes(graph: Graph, frames: NDArray[np.float32], time_steps: int) -> Spike
 
 
 def _reads_spikes_only(graph: Graph, node: Node) -> bool:
-    """Whether a node stands for synapses that read spikes of the same step alone."""
+    """Whether a node is linear and reads nothing but spikes of the same time step."""
     in_time = (graph.nodes[s].spiking and (s, node.name) not in graph.recurrent for s in node.sources)
     return isinstance(node.operation, Linear) and all(in_time)
 
 
 def _behind(graph: Graph, name: str) -> frozenset[str]:
-    """The nodes that a node reads, directly or through nodes that don't spike."""
+    """The nodes that lead to a node, directly or through nodes that don't spike."""
     return graph.before((name,), lambda node: not node.spiking)

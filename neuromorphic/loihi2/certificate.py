@@ -1,19 +1,19 @@
-"""The widths of an integer graph: enforced where they are its parameters', proven where they are its sums'.
+"""The bit widths of an integer graph: those of parameters are enforced, those of sums are proven.
 
-For every neuron, with x + drive in [a, b] whatever the spikes before it (`bounds`), and T steps from rest,
+Let x + drive of a neuron lie in [a, b], whatever the spikes before it (`analysis.intervals`).  In T steps from rest,
 
     u = 64 x                            doesn't wrap if  -2^23 < 64 a  and  64 b <= 2^23
-    v >= Σ_{t<T} (1 - d)^t (64 a + bias)    where that is negative: v doesn't saturate below if it is above -2^23
+    v >= Σ_{t<T} (1 - d)^t (64 a + bias)    where that is negative: v doesn't saturate below if this is above -2^23
 
-Where currents outlast their step, a < 0 and b > 0 bring u up to `Σ_{t<T} (1 - d_u)^t` times as much, and v >= V_T with
+Where currents outlast their step, u reaches up to `Σ_{t<T} (1 - d_u)^t` times 64 a < 0 or 64 b > 0, and v >= V_T with
 
     U_t = (1 - d_u) U_{t-1} + 64 a          V_t = (1 - d) min(V_{t-1}, 0) + U_t + bias
 
-Decays round toward zero, so they only raise what is negative.  Above, saturation changes nothing where a spike sets v:
-thresholds end at 64 · 131071, below 2^23 - 1, so that a neuron which saturates there fires, as it would have.
+Decays round toward zero, so they only raise what is negative.  Where a spike sets v to 0, saturation above changes
+nothing: thresholds are at most 64 · 131071, below 2^23 - 1, so a neuron that saturates there fires, as it would have.
 
-A spike that takes l off v, which is above h then, leaves more than h - l, and of a v up to V no more than the larger of
-h and V - l.  So v of such a neuron piles up where more than l arrives per step, and can saturate above, too:
+Where a spike takes l off v, v is above the threshold h before it.  More than h - l is left; and of a v of at most V, at
+most the larger of h and V - l.  Such a v grows where more than l arrives per step, and can saturate above, too:
 
     V_t = (1 - d) max(min(V_{t-1}, h), V_{t-1} - l) + U_t + bias        likewise min(V_{t-1}, h - l, 0) below
 """
@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
 import neuromorphic.ops as ops
 from neuromorphic.analysis.intervals import fractions, graded_intervals
@@ -42,21 +41,22 @@ from neuromorphic.ops.widths import (
     THRESHOLD_BITS,
     WEIGHT_BITS,
     WEIGHT_EXPONENT,
+    shift,
 )
 
 
 @dataclass(frozen=True)
 class PopulationProof:
-    """What the currents and membranes of a population can reach.
+    """The bounds of the currents u and the membranes v of a population, for every possible input.
 
     Attributes:
-        neurons: in all.
+        neurons: in the population.
         current: least and greatest u before it wraps.
         membrane: least v before it saturates.
-        wrapping: neurons whose u can wrap.
-        saturating: neurons whose v can saturate below; or above, if a spike lowers v instead of setting it.
+        wrapping: how many neurons have a u that can wrap.
+        saturating: how many have a v that can saturate below; or above, where spikes lower v instead of setting it.
         worst: index `[c, i, j]` of the neuron whose u or v reaches furthest.
-        highest: greatest v before it saturates, of neurons whose spikes lower it; None of others.
+        highest: greatest v before it saturates, where spikes lower v; else None.
     """
 
     neurons: int
@@ -69,7 +69,7 @@ class PopulationProof:
 
     @property
     def proven(self) -> bool:
-        """Whether neither happens, whatever the input."""
+        """Whether no u wraps and no v saturates, whatever the input."""
         return not self.wrapping and not self.saturating
 
     def sentence(self, name: str) -> str:
@@ -85,11 +85,11 @@ class PopulationProof:
 
 @dataclass(frozen=True)
 class WidthCertificate:
-    """What is proven of an integer graph: `populations` by name, for `time_steps` from rest.
+    """The proof of an integer graph, for `time_steps` from rest.
 
     Attributes:
         populations: by name.
-        limits: by node without state, 24 where float32 holds every partial sum, 53 where float64 does.
+        limits: by node, 24 where float32 holds every partial sum, 53 where float64 does.
         time_steps: T; None for any number.
     """
 
@@ -110,7 +110,7 @@ class WidthCertificate:
 
 
 def certify(graph: Graph) -> WidthCertificate:
-    """Prove what can be proven of an integer graph.
+    """Enforce the widths of an integer graph's parameters, and bound its sums.
 
     Raises:
         RefusedInput: a parameter is outside its width, by node.
@@ -125,14 +125,10 @@ def certify(graph: Graph) -> WidthCertificate:
             populations[node.name] = proof = _prove(node.operation, read[node.name], steps)
             limits[node.name] = DOUBLE if proof.wrapping else SINGLE
         else:
-            sums = [_bound(read[name]) for name in (node.name, *(reader.name for reader in graph.readers(node.name)))]
+            # Intervals of sums hold 0, so that they bound partial sums too.
+            sums = [read[name].bound for name in (node.name, *graph.edges_from[node.name])]
             limits[node.name] = SINGLE if max(sums) <= 2**SINGLE and node.name not in broken else DOUBLE
     return WidthCertificate(populations, limits, steps)
-
-
-def _bound(x: ops.Interval) -> float:
-    """The largest magnitude of a sum and of its parts: intervals of sums hold 0, and so those of their parts."""
-    return float(max(x.high.max(), -x.low.min()))
 
 
 def _prove(lif: ops.LoihiLif, x: ops.Interval, steps: int | None) -> PopulationProof:
@@ -157,8 +153,8 @@ def _prove(lif: ops.LoihiLif, x: ops.Interval, steps: int | None) -> PopulationP
     )
 
 
-def _least_membrane(lif: ops.LoihiLif, low: NDArray[np.float64], steps: int | None) -> NDArray[np.float64]:
-    """What v can't fall below from 0, or 0, if 64 (x + drive) is at least `low`; of any number of steps if None."""
+def _least_membrane(lif: ops.LoihiLif, low: ops.Float64, steps: int | None) -> ops.Float64:
+    """A lower bound of v, 0 or less, in T steps from 0 with 64 (x + drive) >= `low`; of any number of steps if None."""
     if not lif.filters_current or steps is None:
         kept, _ = growth(lif.decay, lif.current_decay, steps)
         least = np.where(low < 0, kept * low, low)
@@ -177,9 +173,9 @@ def _least_membrane(lif: ops.LoihiLif, low: NDArray[np.float64], steps: int | No
 
 
 def _lowered(
-    lif: ops.LoihiLif, low: NDArray[np.float64], high: NDArray[np.float64], steps: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What v of neurons that subtract can't fall below and not exceed from 0, if 64 (x + drive) is in [low, high]."""
+    lif: ops.LoihiLif, low: ops.Float64, high: ops.Float64, steps: int | None
+) -> tuple[ops.Float64, ops.Float64]:
+    """Bounds of v, from 0, where spikes subtract from it and 64 (x + drive) lies in [low, high]."""
     threshold, lowering = (2.0**ALIGNMENT * np.asarray(each) for each in (lif.threshold, lif.lowering))
     floor = np.minimum(threshold - lowering, 0)
     if lif.filters_current:
@@ -201,10 +197,10 @@ def _lowered(
 
 
 def check(graph: Graph) -> None:
-    """Enforce the widths of all parameters.
+    """Enforce the widths of all parameters of an integer graph.
 
     Raises:
-        RefusedInput: the first parameter that is outside its width, by node.
+        RefusedInput: a parameter is outside its width: the first one, by node.
     """
     host = host_nodes(graph)
     for node in graph.nodes.values():
@@ -236,8 +232,8 @@ def _check_population(name: str, lif: ops.LoihiLif) -> None:
         ("bias mantissa", lif.bias_mantissa, -mantissa, mantissa - 1, BIAS_MANTISSA_BITS, lower),
         ("bias exponent", lif.bias_exponent, 0, 2**BIAS_EXPONENT_BITS - 1, BIAS_EXPONENT_BITS, lower),
         ("decay", np.min(lif.decay), 0, UNITY, DECAY_BITS, "lengthen tau"),
-        # All of v is lost by a reset in every step, which takes u too.
-        ("decay", _most_remembering(lif), 0, UNITY - int(lif.filters_current), DECAY_BITS, "lengthen tau"),
+        # A v without memory is reset in every step, which resets u too.
+        ("decay", _largest_decay(lif), 0, UNITY - int(lif.filters_current), DECAY_BITS, "lengthen tau"),
         ("decay of u", lif.current_decay, 1, UNITY, DECAY_BITS, "lengthen tau_syn"),
     ):
         if (high := np.max(values)) > most:
@@ -246,25 +242,18 @@ def _check_population(name: str, lif: ops.LoihiLif) -> None:
             raise RefusedInput(f"{name}: {what} {low} is below {least} ({bits} bits); {advice}")
 
 
-def _most_remembering(lif: ops.LoihiLif) -> int:
-    """The largest decay of v, of the neurons whose current outlasts its step if there are some."""
+def _largest_decay(lif: ops.LoihiLif) -> int:
+    """The largest decay of v among the neurons whose current outlasts its step; of all where there are none."""
     decay, current = np.broadcast_arrays(lif.decay, lif.current_decay)
     filtering = decay[current < UNITY]
     return int((filtering if filtering.size else decay).max())
 
 
-def _check_weights(name: str, what: str, weight: NDArray[np.number[Any]], largest_exponent: int) -> None:
-    """Every output channel's weights are integers of 8 bits, shifted left by no more than its synapses hold."""
-    rows = weight.reshape(len(weight), -1).astype(np.float64)
-    fits = np.zeros(len(rows), np.bool_)
-    for exponent in range(largest_exponent + 1):
-        whole = rows / 2**exponent
-        inside = (whole >= -(2 ** (WEIGHT_BITS - 1))) & (whole < 2 ** (WEIGHT_BITS - 1)) & (whole == np.round(whole))
-        fits |= inside.all(1)
-    if not fits.all():
-        channel = int(np.argmin(fits))
-        value = rows[channel][np.abs(rows[channel]).argmax()]
-        raise RefusedInput(
-            f"{name}: the {what} of output channel {channel}, up to {value:g}, are no integers of {WEIGHT_BITS} "
-            f"bits shifted by at most {largest_exponent}; raise the unit"
-        )
+def _check_weights(name: str, what: str, weights: ops.Array, largest_exponent: int) -> None:
+    """Refuse an output channel whose weights are not all `2^e q`, q of 8 bits, with one e that its synapses hold."""
+    for channel, row in enumerate(weights.reshape(len(weights), -1).astype(np.float64)):
+        if shift(row, largest_exponent) is None:
+            raise RefusedInput(
+                f"{name}: the {what} of output channel {channel}, up to {row[np.abs(row).argmax()]:g}, are no integers "
+                f"of {WEIGHT_BITS} bits shifted by at most {largest_exponent}; raise the unit"
+            )

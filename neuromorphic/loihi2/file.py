@@ -1,7 +1,7 @@
 """Quantised graphs in `.nir` files: floats that any reader understands, and the scheme that makes integers of them.
 
-The file holds the numbers that the chip computes with, as floats, so a reader that knows nothing of the scheme runs
-the quantised network; with the scheme, which is part of the metadata, the integers come back exactly.
+The file holds the numbers that the chip computes with, as floats: a reader that knows nothing of the scheme runs the
+quantised network.  With the scheme, which is in the metadata, the integers come back exactly.
 """
 
 import json
@@ -26,9 +26,9 @@ from neuromorphic.reading.read import read_nir
 
 
 def integer_graph(graph: Graph) -> Graph | None:
-    """The integers of a graph that was read from a quantised file; None where the file holds no scheme.
+    """The integer graph of a graph that was read from a quantised file; None where the file holds no scheme.
 
-    A graph that consists of integers already, as one of a netx file, stays what it is.
+    A graph that consists of integers already, as one from a netx file, is checked and returned as it is.
 
     Raises:
         RefusedInput: the scheme is not understood, or doesn't fit the graph; or an integer is outside its width.
@@ -51,14 +51,14 @@ def integer_graph(graph: Graph) -> Graph | None:
 
 
 def write_quantised(model: Path, graph: Graph, scheme: Scheme, path: Path) -> None:
-    """Write the file `model` again, to `path`, with the numbers of its quantised graph; whole or not at all.
+    """Write a copy of the file `model` with the numbers of its quantised graph to `path`, whole or not at all.
 
-    Nodes stay where they stand, in their subgraphs; but where some were folded, or others were added, the file becomes
-    flat.  The exporter's certificate and grids are left out: they are of other weights.
+    Nodes stay in their subgraphs; but where nodes were folded or added, the file becomes flat.  The exporter's
+    certificate and grids are left out, since they are of other weights.
 
     Args:
         model: the `.nir` file that was quantised, read by `read_graph` before.
-        graph: what `quantise.calibrate` made of it, in floats.
+        graph: the float graph with the chip's numbers that `quantise.calibrate` made of it.
         scheme: its scheme.
         path: of the new file.
 
@@ -90,10 +90,10 @@ def _wiring(node: Node) -> tuple[type, tuple[str, ...], Shapes]:
 
 
 def _put_back(raw: nir.NIRGraph, graph: Graph) -> dict[str, int]:
-    """Give the nodes of a file the numbers of `graph`; returns the groups of those kernels that are spelled out."""
+    """Give the nodes of a file the numbers of `graph`; returns the groups of kernels that are block-diagonal there."""
     groups: dict[str, int] = {}
     for node in graph.nodes.values():
-        within, name = _found(raw, node.name)
+        within, name = _located(raw, node.name)
         was = within.nodes[name]
         within.nodes[name] = node.operation.write(node.shapes, graph.metadata.dt, was)
         within.nodes[name].metadata = was.metadata
@@ -102,8 +102,8 @@ def _put_back(raw: nir.NIRGraph, graph: Graph) -> dict[str, int]:
     return groups
 
 
-def _found(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:
-    """The node that `nesting.flat` calls so: its subgraph, and its name there."""
+def _located(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:
+    """The subgraph that holds the node which `nesting.flat` calls `name`, and the node's name there."""
     if name in graph.nodes:
         return graph, name
     (inner, rest), *_ = (
@@ -111,4 +111,4 @@ def _found(graph: nir.NIRGraph, name: str) -> tuple[nir.NIRGraph, str]:
         for outer, node in graph.nodes.items()
         if isinstance(node, nir.NIRGraph) and name.startswith(f"{outer}.")
     )
-    return _found(inner, rest)
+    return _located(inner, rest)

@@ -1,13 +1,14 @@
-"""Leaky integrators between synapses, as the currents of the neurons behind them.
+"""Leaky integrators between synapses become the synaptic currents of the neurons behind them.
 
     z += d (z_leak + r x - z)       v += d_v (v_leak + g (W z + b) - v)
 
-The filter is linear and the same for all elements of x, so that it may as well stand behind W:
+The filter is linear and the same for all elements of x, so it can act behind W as well:
 
     i += d (W r x - i)              v += d_v (v_leak + g (b + W z_leak) + g i - v)
 
-which is a CubaLIF whose current decays by d.  So Nengo's ensembles are written: neurons, decoders, a filter, encoders.
-Around a cycle what leaves a filter is a step late (`analysis.recurrence`); then the spikes that it reads wait instead.
+This is a CubaLIF whose current decays by d.  Nengo writes its ensembles so: neurons, decoders, a filter, encoders.
+On a cycle, the output of a filter can arrive in the next time step (`analysis.recurrence`); then the spikes that the
+filter reads are delayed by that step instead.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,13 +23,13 @@ from neuromorphic.ir.graph import Graph, Node, unused
 from neuromorphic.ops import CubaLif, Delay, Float64, Li, Lif, Linear, Scale, Source, Weighted
 
 Paths = Mapping[str, frozenset[str]]
-"""By population, the filters whose currents it sums."""
+"""By population, the names of the filters whose outputs reach it through synapses."""
 
 
 def unfiltered(graph: Graph) -> Graph:
-    """`graph`, in which neurons filter their currents themselves, wherever all that one sums has passed such a filter.
+    """`graph`, in which neurons filter their own currents, where all that a population sums has passed such a filter.
 
-    Other filters stay, and the chip refuses them.
+    Other filters stay, and are refused later.
     """
     paths = _filtered(graph)
     if not paths:
@@ -41,8 +42,8 @@ def unfiltered(graph: Graph) -> Graph:
         if isinstance(operation, Weighted):
             nodes[name] = replace(nodes[name], operation=operation.unbiased())
     for name in {each for filters in paths.values() for each in filters}:
-        if _late_readers(graph, name):
-            _hold_back(graph, nodes, name)
+        if _recurrent_readers(graph, name):
+            _delay_inputs(graph, nodes, name)
         _bypass(nodes, nodes[name], between | paths.keys())
     for name, filters in paths.items():
         node, decay = nodes[name], _decay(graph, filters)
@@ -53,19 +54,19 @@ def unfiltered(graph: Graph) -> Graph:
 
 
 def _filtered(graph: Graph) -> Paths:
-    """The populations that sum filtered currents only, all filtered alike, of filters that no others need."""
+    """The populations that sum filtered currents only, of one decay, from filters that they and the host alone read."""
     host = host_nodes(graph)
     found = {node.name: _filters(graph, node.name) for node in graph.populations if isinstance(node.operation, Lif)}
     paths = {name: filters for name, filters in found.items() if filters and _decay(graph, filters) is not None}
     while paths:
         inside = {name for population in paths for name in _between(graph, population)}
         allowed = inside | paths.keys()
-        shared = {n for n in inside if any(reader.name not in allowed for reader in graph.readers(n))}
+        shared = {n for n in inside if not allowed.issuperset(graph.edges_from[n])}
         shared |= {
             name
             for filters in paths.values()
             for name in filters
-            if any(reader.name not in allowed | host for reader in graph.readers(name))
+            if not (allowed | host).issuperset(graph.edges_from[name])
         }
         left = {n: f for n, f in paths.items() if shared.isdisjoint(f) and shared.isdisjoint(_between(graph, n))}
         if len(left) == len(paths):
@@ -75,7 +76,7 @@ def _filtered(graph: Graph) -> Paths:
 
 
 def _filters(graph: Graph, population: str) -> frozenset[str]:
-    """The filters that a population's currents have passed; none where some have passed none, or more than synapses."""
+    """The filters that all currents of a population have passed; none where some current has passed no filter."""
     found: set[str] = set()
     inside = _between(graph, population)
     for name in (population, *inside):
@@ -88,64 +89,71 @@ def _filters(graph: Graph, population: str) -> frozenset[str]:
 
 
 def _between(graph: Graph, population: str) -> frozenset[str]:
-    """The linear nodes that lead to a population, from neurons, the input or anything else that is no synapse."""
+    """The linear nodes on the paths to a population, as far back as the first node that isn't linear."""
     found = graph.before((population,), lambda node: isinstance(node.operation, Linear))
     return frozenset(name for name in found if isinstance(graph.nodes[name].operation, Linear))
 
 
 def _decay(graph: Graph, filters: Iterable[str]) -> float | None:
-    """Of all elements of all filters; None where they differ, or where one filters what another one has."""
+    """The decay that all filters have; None where they can't become currents.
+
+    They can't where they have several decays, where one filters the output of another, or where delayed inputs can't
+    replace a recurrent output.
+    """
     operations = [graph.nodes[name].operation for name in filters]
     decays = {float(d) for each in operations if isinstance(each, Li) for d in np.unique(each.decay)}
     sources = {source for name in filters for source in _sources(graph, name)}
     again = any(not isinstance(graph.nodes[s].operation, Source) and not graph.nodes[s].spiking for s in sources)
-    possible = not again and all(_can_hold_back(graph, name) for name in filters)
+    possible = not again and all(_can_delay_inputs(graph, name) for name in filters)
     return decays.pop() if len(decays) == 1 and possible else None
 
 
-def _late_readers(graph: Graph, name: str) -> set[str]:
-    """Those that a filter's output reaches a step late."""
+def _recurrent_readers(graph: Graph, name: str) -> set[str]:
+    """The nodes that the output of a filter reaches along recurrent edges, in the next time step."""
     return {reader.name for reader in graph.readers(name) if (name, reader.name) in graph.recurrent}
 
 
-def _can_hold_back(graph: Graph, name: str) -> bool:
-    """Whether what a filter reads can wait in place of what it sends, if that is late."""
-    late = _late_readers(graph, name)
-    if not late:
+def _can_delay_inputs(graph: Graph, name: str) -> bool:
+    """Whether delaying the inputs of a filter equals delaying its output, where that has recurrent edges."""
+    recurrent = _recurrent_readers(graph, name)
+    if not recurrent:
         return True
     before, operation = _between(graph, name), graph.nodes[name].operation
-    own = all(reader.name in before | {name} for each in before for reader in graph.readers(each))
+    own = all((before | {name}).issuperset(graph.edges_from[each]) for each in before)
     biased = any(_biased(graph.nodes[each]) for each in before)  # a bias, or a leak, would begin a step early
     rests = isinstance(operation, Li) and not operation.leak.any()
-    return own and rests and not biased and len(late) == len(graph.readers(name))
+    return own and rests and not biased and len(recurrent) == len(graph.readers(name))
 
 
 def _biased(node: Node) -> bool:
     return isinstance(node.operation, Linear) and bool(node.operation.bias_values.any())
 
 
-def _hold_back(graph: Graph, nodes: dict[str, Node], name: str) -> None:
-    """Have the spikes that a filter reads wait a step longer: a `Delay` breaks the cycle, so it counts all steps."""
+def _delay_inputs(graph: Graph, nodes: dict[str, Node], name: str) -> None:
+    """Put a `Delay` behind every source of spikes that a filter reads, of one step more than the edge itself takes.
+
+    The `Delay` breaks the cycle, after which no edge on it is recurrent: so it has to wait that edge's step, too.
+    """
     for reader in (name, *_between(graph, name)):
         for source in graph.nodes[reader].sources:
             node = nodes[source]
             if isinstance(node.operation, Linear):
                 continue
             steps = 1 + int((source, reader) in graph.recurrent)
-            late = f"{reader}.late.{source}"
-            nodes[late] = Node(late, Delay(np.full(node.shape, steps)), (source,), node.shape, node.shape)
-            sources = tuple(late if s == source else s for s in nodes[reader].sources)
+            delayed = f"{reader}.delayed.{source}"
+            nodes[delayed] = Node(delayed, Delay(np.full(node.shape, steps)), (source,), node.shape, node.shape)
+            sources = tuple(delayed if s == source else s for s in nodes[reader].sources)
             nodes[reader] = replace(nodes[reader], sources=sources)
 
 
 def _sources(graph: Graph, name: str) -> set[str]:
-    """What is no synapse of what a node reads, through synapses."""
+    """The first nodes that aren't linear on the paths back from a node."""
     inside = _between(graph, name)
     return {source for each in (name, *inside) for source in graph.nodes[each].sources if source not in inside}
 
 
 def _constants(graph: Graph, between: Iterable[str]) -> dict[str, Float64]:
-    """What leaves nodes behind filters where nothing arrives at these: float64 `[1, *shape]`, filters included."""
+    """Outputs at rest of filters, and of the nodes `between` them and populations: float64 `[1, *shape]` by name."""
     chosen, found = set(between), dict[str, Float64]()
     for name, node in graph.nodes.items():
         if isinstance(node.operation, Li):
@@ -157,7 +165,7 @@ def _constants(graph: Graph, between: Iterable[str]) -> dict[str, Float64]:
 
 
 def _bypass(nodes: dict[str, Node], node: Node, readers: Iterable[str]) -> None:
-    """Have `readers` of a filter read a factor in its place; the filter stays where others read it."""
+    """Have the `readers` of a filter read its gain, a `Scale`, instead; the filter stays where others read it, too."""
     name, factor = node.name, Scale(np.broadcast_to(node.of(Li).gain, node.shape))
     if any(node.name in other.sources for other in nodes.values() if other.name not in readers):
         name = unused(f"{node.name}.unfiltered", nodes)
@@ -168,7 +176,7 @@ def _bypass(nodes: dict[str, Node], node: Node, readers: Iterable[str]) -> None:
 
 
 def _current_based(lif: Lif, decay: float, constant: Float64) -> CubaLif:
-    """A `Lif` that filters its current, and reads `constant` besides."""
+    """A `Lif` as a `CubaLif` that filters its current by `decay`, and reads `constant` besides, in its leak."""
     shape = lif.threshold.shape
     return CubaLif(
         current_decay=np.full(shape, decay, np.float32),

@@ -1,4 +1,4 @@
-"""A graph as NIR's nodes side by side, for files whose nodes are no longer those that were read."""
+"""A graph as NIR's nodes in one flat graph, for files whose nodes are no longer those that were read."""
 
 from math import prod
 
@@ -12,10 +12,10 @@ from neuromorphic.reading.nesting import flat
 
 
 def written_flat(graph: Graph, given: Graph, raw: nir.NIRGraph) -> tuple[nir.NIRGraph, dict[str, int]]:
-    """The nodes and edges of `graph`, and the groups of kernels that are spelled out, as metadata names them.
+    """`graph` as a graph of NIR, and the groups of its block-diagonal kernels by node, for the metadata.
 
-    Between shapes that differ stands a `Flatten`, which graphs do without.  Nodes that `given`, the graph of the file
-    `raw`, has too are written as they were there.
+    Where shapes differ along an edge a `Flatten` is added, which our graphs do without.  Nodes that the graph `given`
+    of the file `raw` has, too, are written as they are there.
     """
     before, *_ = flat(raw, graph.source)
     written: dict[str, nir.NIRNode] = {}
@@ -52,7 +52,7 @@ def _same(node: Node, other: Node) -> bool:
 
 
 def _is_1d(node: Node, graph: Graph) -> bool:
-    """Whether a convolution reads what NIR calls `[C, N]`: a graph has maps `[C, N, 1]` for its convolutions only."""
+    """Whether a convolution is a `Conv1d` of `[C, N]` in NIR; our graphs have maps `[C, N, 1]` for it."""
     return isinstance(node.operation, Conv2d) and any(_flat_source(graph, source) for source in node.sources)
 
 
@@ -62,12 +62,12 @@ def _flat_source(graph: Graph, name: str) -> bool:
 
 
 def _shape(node: Node, shape: Shape, graph: Graph) -> Shape:
-    """In NIR's eyes."""
+    """The shape as NIR has it."""
     return shape[:2] if _is_1d(node, graph) else shape
 
 
 def _read_shape(node: Node, graph: Graph, leaves: dict[str, Shape]) -> Shape:
-    """What a node reads in NIR's eyes: neurons in a map that a matrix drives read all in a row."""
+    """The input shape of a node as NIR has it; `[n]` for neurons in a map that read a matrix."""
     shape = _shape(node, node.input_shape, graph)
     in_a_row = (prod(shape),)
     rows = isinstance(node.operation, Neurons) and any(leaves[source] == in_a_row for source in node.sources)

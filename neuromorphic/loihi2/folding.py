@@ -1,8 +1,8 @@
-"""Factors of currents, moved into the weights before them: `s (W x + b) = (s W) x + s b`.
+"""Factors of currents move into the weights before them: `s (W x + b) = (s W) x + s b`.
 
-The chip has no factors but weights.  A `Scale` with one factor per output channel, or what a mean divides by, goes into
-every synapse whose currents it sums, through what only passes them on, where nothing else reads them; in the graph the
-factor becomes 1, and names stay.
+The chip has no factors but weights.  A `Scale` with one factor per channel, or the divisor of a mean, goes into all
+synapses whose currents it reads, also through nodes that only pass currents on, if nothing else reads these currents.
+In the graph the factor becomes 1; names stay.
 """
 
 from typing import assert_never
@@ -15,7 +15,7 @@ from neuromorphic.ir.graph import Graph, Node
 
 
 def folded(graph: Graph) -> Graph:
-    """`graph`, with every factor on the chip that can be a part of the weights before it."""
+    """`graph`, in which every factor on the chip that can be a part of the weights before it is one."""
     host = host_nodes(graph)
     for name in graph.nodes:
         node = graph.nodes[name]
@@ -30,7 +30,7 @@ def folded(graph: Graph) -> Graph:
 
 
 def _by_channel(node: Node) -> ops.Float32 | None:
-    """Factors `[channels]` of what a node reads; None where it has none, or those of a channel differ."""
+    """The factors of a node, one per channel `[channels]`; None where it has none, or several in one channel."""
     match node.operation:
         case ops.Scale(scale=scale):
             rows = scale.reshape(len(scale), -1)
@@ -44,7 +44,7 @@ def _by_channel(node: Node) -> ops.Float32 | None:
 
 
 def _synapses(graph: Graph, node: Node, *, uniform: bool) -> set[str] | None:
-    """The synapses whose currents reach a node and nothing else; None where spikes or others' currents do too."""
+    """The synapses whose currents reach a node, and nothing else; None where something else reaches it, too."""
     carriers, found = spike_carriers(graph), set[str]()
     seen, waiting = {node.name}, [node]
     while waiting:
@@ -66,7 +66,7 @@ def _synapses(graph: Graph, node: Node, *, uniform: bool) -> set[str] | None:
 
 
 def _keeps_currents(operation: ops.AnyOperation) -> bool:
-    """Whether currents pass through it channel by channel, so that a factor behind it may as well stand before it."""
+    """Whether an operation passes currents on channel by channel, so that a factor behind it can act before it."""
     match operation:
         case ops.Delay():
             return True
@@ -81,11 +81,11 @@ def _keeps_currents(operation: ops.AnyOperation) -> bool:
 
 
 def _times(node: Node, factors: ops.Float32) -> ops.AnyOperation:
-    """A node's synapses with all of an output channel's weights times its factor; a single one where all are alike."""
+    """A node's operation with the weights and the bias of each output channel times its factor."""
     operation = node.operation
     if not isinstance(operation, ops.Weighted):
         raise TypeError(f"node {node.name!r}: {type(operation).__name__} has no weights")
-    if len(factors) != node.shape[0]:  # beyond a flattening
+    if len(factors) != node.shape[0]:  # the factor is behind a flattening, and so the same for all
         factors = np.full(node.shape[0], factors[0])
     rows = factors.reshape(-1, *(1 for _ in operation.weights.shape[1:]))
     weighted = operation.with_weights(operation.weights * rows)

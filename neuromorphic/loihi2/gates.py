@@ -1,4 +1,4 @@
-"""Streams that become integers without loss: gates, counts and everything else whose weights are small integers.
+"""Streams that become integers without loss: logic gates, counters and all others whose weights are small integers.
 
 Let all weights of a stream, and its biases, be integers times μ, and let `1 - d = m / 2^a` in lowest terms.  With
 `λ = μ 2^(-a (T-1))` the integer weights are those integers times `2^(a (T-1))`, so x and therefore `64 x + bias` are
@@ -9,10 +9,10 @@ float neuron's in real arithmetic.  As v is a multiple of 64 and θ an integer,
     v_f > h    <=>    v / 64 > h / (g λ)    <=>    v > 64 θ    with θ = floor(h / (g λ))
 
 so the integer neuron fires exactly when the float one does, whatever spikes come, as long as nothing wraps or
-saturates, which `units` decides.  What a spike takes off v has to be an integer times μ, too.
+saturates, which `units` decides.  Where a spike takes an amount off v, that has to be an integer times μ, too.
 
-Where currents last, with `1 - d_u = m_u / 2^(a_u)`, the same holds with the larger a: what enters at step s has passed
-`t - s` decays of either kind by step t, and is a multiple of `64 · 2^(a (T-t))` then, in u as in v.
+Where currents outlast their step, with `1 - d_u = m_u / 2^(a_u)`, the same holds with the larger a: an input of step s
+has passed `t - s` decays of either kind by step t, and is a multiple of `64 · 2^(a (T-t))` then, in u as in v.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,20 @@ from neuromorphic.ops.loihi import UNITY
 
 
 def halvings(decay: int) -> int:
-    """The a of `1 - d = m / 2^a` in lowest terms, for a decay of so many of 4096."""
+    """The a of `1 - d = m / 2^a` in lowest terms, where d is `decay / 4096`."""
     return UNITY.bit_length() - gcd(decay, UNITY).bit_length()
 
 
 def exact_unit(weights: Sequence[NDArray[np.float64]], decays: Sequence[int], time_steps: int) -> float | None:
-    """λ in which a stream's weights are multiples of `2^(a (T-1))`; None where they aren't multiples of the smallest.
+    """The unit λ in which the weights of a stream are integers times `2^(a (T-1))`.
 
-    Weights, and what spikes take off v, are times the units of what they read; decays of 4096.
+    Args:
+        weights: of the stream, times the units of what they read; and what spikes take off v.
+        decays: of v and of u, of 4096.
+        time_steps: T.
+
+    Returns:
+        λ; None where not all weights are multiples of the smallest one.
     """
     values = np.abs(np.concatenate([w.reshape(-1) for w in weights]))
     smallest = float(values[values > 0].min(initial=np.inf))

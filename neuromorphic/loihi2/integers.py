@@ -1,8 +1,8 @@
-"""From a float graph and a scheme to the integers of the chip: `integers`.
+"""`integers`: a float graph and a scheme become the integers of the chip.
 
-The result is an ordinary `Graph` whose populations are `LoihiLif` and whose synapses hold integers: biases have moved
-to the populations, spikes that reach a population directly get synapses of their own, and sums of spikes become
-convolutions.  The readout's nodes, which are the host's, hold integers too; its bias stays with it.
+The result is an ordinary `Graph` whose populations are `LoihiLif` and whose synapses hold integers.  Biases move to the
+populations, spikes that reach a population directly get synapses of their own, and sums of spikes become convolutions.
+The nodes of the readout, which run on the host, hold integers too, and keep their biases.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import assert_never, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 import neuromorphic.ops as ops
 from neuromorphic.analysis.fingerprint import lineage
@@ -24,11 +23,7 @@ from neuromorphic.loihi2.certificate import certify
 from neuromorphic.loihi2.populations import STEP, FloatNeurons, population, with_snapped_rest, with_thresholds
 from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.loihi2.supported import check_supported, microcode
-from neuromorphic.ops.widths import GRADED_BITS, WEIGHT_BITS
-
-Floats = NDArray[np.float32]
-
-LEAST, MOST = -(2 ** (WEIGHT_BITS - 1)), 2 ** (WEIGHT_BITS - 1) - 1
+from neuromorphic.ops.widths import GRADED_LEAST, GRADED_MOST, WEIGHT_LEAST, WEIGHT_MOST
 
 
 def integers(graph: Graph, scheme: Scheme) -> Graph:
@@ -57,21 +52,21 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
 
 
 def _factors_of_one(graph: Graph) -> frozenset[str]:
-    """Names of the scales on the chip that read currents: their factors are 1 by now (`folding`), and no synapses."""
+    """Names of the scales on the chip that read currents: their factors are 1 (`folding`), so they are left out."""
     host, carriers = host_nodes(graph), spike_carriers(graph)
     scales = (node for node in graph.nodes.values() if isinstance(node.operation, ops.Scale))
     return frozenset(node.name for node in scales if node.name not in host and not weighs(node, carriers))
 
 
 def _behind(graph: Graph, name: str, passed: frozenset[str]) -> tuple[str, ...]:
-    """A source, or, where it is passed over, its own."""
+    """The source `name`; where it is left out (`passed`), its own sources."""
     if name not in passed:
         return (name,)
     return tuple(s for before in graph.nodes[name].sources for s in _behind(graph, before, passed))
 
 
 def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) -> ops.AnyOperation:
-    """A node's operation in integers, where biases bring `arriving` to it."""
+    """A node's operation in integers; `arriving` is the sum of the biases that reach it."""
     on_host = node.name in host_nodes(graph)
     match node.operation:
         case ops.Lif() | ops.If() | ops.CubaLif() | ops.Threshold() | ops.SoftLif() | ops.SoftIf() as neurons:
@@ -79,15 +74,15 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
         case ops.Li(leak=leak) | ops.CubaLi(leak=leak) as readout:  # linear but for its leak
             return replace(readout, leak=(leak / scheme.units[node.name]).astype(np.float32))
         case ops.Scale() | ops.Affine() | ops.Conv2d() as weighted:
-            whole = weights(weighted.weights, node.name, input_unit(graph, scheme, node), scheme)
+            integers = weights(weighted.weights, node.name, input_unit(graph, scheme, node), scheme)
             unit = scheme.units[node.name] if on_host else np.inf  # the chip adds biases at its neurons
-            integer = weighted.with_weights(whole)
+            integer = weighted.with_weights(integers)
             bias = np.asarray(np.round(weighted.bias_values / unit), np.float32)
             return integer.with_bias(bias) if weighted.biased else integer
         case ops.Fixed() as fixed if not on_host and weighs(node, spike_carriers(graph)):
             synapses = fixed.synapses(node.shapes)
-            whole = weights(synapses.weights, node.name, pooled_unit(graph, scheme, node), scheme)
-            return cast(ops.AnyOperation, synapses.with_weights(whole))
+            ones = weights(synapses.weights, node.name, pooled_unit(graph, scheme, node), scheme)
+            return cast(ops.AnyOperation, synapses.with_weights(ones))
         case ops.Fixed() as fixed:
             return fixed.undivided()  # the host's: the unit of what leaves it is divided instead
         case ops.SelfAttention(scale=scale) as attention:
@@ -100,11 +95,11 @@ def _integer(graph: Graph, node: Node, scheme: Scheme, arriving: ops.Float64) ->
             assert_never(unknown)
 
 
-def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
-    """The largest scale with which every pixel level fits 8 bits, signed; without preprocessing, every frame given.
+def input_scale(graph: Graph, frames: ops.Float32) -> float:
+    """The largest factor with which all pixel levels fit 8 signed bits; without preprocessing, all numbers of `frames`.
 
-    Frames that the largest such power of two makes integers, as spikes are, get that: they stay what they are.  Where
-    all are zero it is 1.
+    Where the largest such power of two makes all frames integers, as of spikes, it is that: frames stay exact.  Where
+    all frames are zero it is 1.
     """
     values = np.asarray(frames, np.float64)
     if graph.metadata.preprocessing is not None:
@@ -113,26 +108,25 @@ def input_scale(graph: Graph, frames: NDArray[np.float32]) -> float:
     high, low = max(float(values.max()), 0.0), max(-float(values.min()), 0.0)
     if not high and not low:
         return 1.0
-    limit = 2.0 ** (GRADED_BITS - 1)
-    scale = min((limit - 1) / high if high else np.inf, limit / low if low else np.inf)
+    scale = min(GRADED_MOST / high if high else np.inf, -GRADED_LEAST / low if low else np.inf)
     dyadic = 2.0 ** np.floor(np.log2(scale))
     return float(dyadic if graph.metadata.preprocessing is None and not np.fmod(values * dyadic, 1).any() else scale)
 
 
-def graded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+def graded(graph: Graph, frames: ops.Float32) -> ops.Float32:
     """`clip(round(input_scale x), -128, 127)`: frames as the integers that `graph` reads, float32 of the same shape.
 
     Args:
-        graph: in integers, with its scheme in the metadata's document; without one no floats are behind it, and frames
-            stay what they are.
+        graph: in integers, with its scheme in the metadata's document; without a scheme, as of a netx file, frames are
+            integers already and stay as they are.
         frames: as the float graph reads them.
     """
     scheme = graph.metadata.document.get(KEY)
     return frames if scheme is None else scaled(frames, scheme["input_scale"])
 
 
-def ungraded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`x / input_scale`: what `graded` made integers of, exactly where it neither rounded nor clipped, as of spikes.
+def ungraded(graph: Graph, frames: ops.Float32) -> ops.Float32:
+    """`x / input_scale`, the inverse of `graded`: exact where that neither rounded nor clipped, as of spikes.
 
     Args:
         graph: of integers or floats, which reads floats as they are.
@@ -142,23 +136,22 @@ def ungraded(graph: Graph, frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return frames if scheme is None else np.asarray(frames / np.float64(scheme["input_scale"]), np.float32)
 
 
-def beyond(graph: Graph, frames: NDArray[np.float32]) -> int:
-    """How many numbers of `frames` `graded` clips: they are larger than any that the graph was quantised on."""
+def beyond(graph: Graph, frames: ops.Float32) -> int:
+    """How many numbers of `frames` are clipped by `graded`: those beyond all that the graph was quantised on."""
     scheme = graph.metadata.document.get(KEY)
     if scheme is None:
         return 0
-    limit, whole = 2.0 ** (GRADED_BITS - 1), np.round(frames * scheme["input_scale"])
-    return int(np.count_nonzero((whole < -limit) | (whole >= limit)))
+    rounded = np.round(frames * scheme["input_scale"])
+    return int(np.count_nonzero((rounded < GRADED_LEAST) | (rounded > GRADED_MOST)))
 
 
-def scaled(frames: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+def scaled(frames: ops.Float32, scale: float) -> ops.Float32:
     """`clip(round(scale x), -128, 127)`, float32 of the same shape."""
-    limit = 2.0 ** (GRADED_BITS - 1)
-    return np.asarray(np.clip(np.round(frames * scale), -limit, limit - 1), np.float32)
+    return np.asarray(np.clip(np.round(frames * scale), GRADED_LEAST, GRADED_MOST), np.float32)
 
 
 def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
-    """The float graph with the numbers that its integers stand for; `integers` makes the same of it again."""
+    """The float graph with the numbers that its integers stand for; `integers` makes the same integers of it again."""
     snapped = with_snapped_biases(graph, scheme)
     changed: dict[str, ops.AnyOperation] = {}
     for name, node in snapped.nodes.items():
@@ -177,7 +170,7 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
 
 
 def with_snapped_biases(graph: Graph, scheme: Scheme) -> Graph:
-    """Biases as multiples of `λ 2^E / 64`, or of `λ 2^e` where they act as drives, so that their sums are too."""
+    """`graph` with biases rounded to multiples of `λ 2^E / 64`, or of `λ 2^e` where they act as drives: so are sums."""
     changed: dict[str, ops.AnyOperation] = {}
     for name, exponent in scheme.bias_exponents.items():
         operation = graph.nodes[name].operation
@@ -193,7 +186,7 @@ def with_snapped_biases(graph: Graph, scheme: Scheme) -> Graph:
 def _through_synapses(
     nodes: dict[str, Node], node: Node, carriers: frozenset[str], graph: Graph, scheme: Scheme
 ) -> tuple[str, ...]:
-    """The node's sources, each that is a spike train behind a new node of synapses, which joins `nodes`."""
+    """The node's sources, where each that carries spikes is read through a new node of synapses, added to `nodes`."""
     names = []
     for source in node.sources:
         name = source
@@ -208,7 +201,7 @@ def _through_synapses(
 
 
 def one_to_one(shape: ops.Shape) -> ops.Conv2d | ops.Scale:
-    """Synapses of weight 1 from each element of spikes of `shape` to itself: of maps a convolution."""
+    """Synapses of weight 1 from each element of a `shape` to the same element; of maps a convolution."""
     if len(shape) not in (2, 3):
         return ops.Scale(np.ones(shape, np.float32))
     kernel, zeros = np.ones((shape[0], 1, 1, 1), np.float32), np.zeros(shape[0], np.float32)
@@ -216,7 +209,7 @@ def one_to_one(shape: ops.Shape) -> ops.Conv2d | ops.Scale:
 
 
 def carried_unit(graph: Graph, scheme: Scheme, name: str) -> float:
-    """What 1 in the output of a node that carries spikes or frames stands for.
+    """The unit of a node that carries spikes or frames: the number that 1 in its output stands for.
 
     Raises:
         RefusedInput: it sums spikes and frames.
@@ -228,10 +221,10 @@ def carried_unit(graph: Graph, scheme: Scheme, name: str) -> float:
 
 
 def input_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
-    """What 1 in the sum that a node reads stands for.
+    """The unit of a node's input: the number that 1 in the sum that it reads stands for.
 
     Raises:
-        RefusedInput: its sources count in different units.
+        RefusedInput: its sources have different units.
     """
     carriers = spike_carriers(graph)
     units = {carried_unit(graph, scheme, s) if s in carriers else scheme.units[s] for s in node.sources}
@@ -241,27 +234,33 @@ def input_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
 
 
 def pooled_unit(graph: Graph, scheme: Scheme, node: Node) -> float:
-    """`input_unit`, less what a pool divides by: its division, too, is one of units."""
+    """`input_unit` divided by the divisor of a pool: dividing the unit divides the values."""
     divisor = node.operation.divisor if isinstance(node.operation, ops.Fixed) else 1
     return input_unit(graph, scheme, node) / divisor
 
 
-def weights(values: Floats, name: str, read: float, scheme: Scheme) -> Floats:
+def weights(values: ops.Float32, name: str, read: float, scheme: Scheme) -> ops.Float32:
     """`2^e clip(round(w λ_in / (λ 2^e)), -128, 127)`, e per output channel: integers, float32 of the same shape."""
     exponents = np.asarray(scheme.exponents[name], np.float64).reshape(-1, *(1 for _ in values.shape[1:]))
     factor = read / (scheme.units[name] * 2.0**exponents)
-    least = LEAST if values.max(initial=0) > 0 else -MOST  # of none but negative weights, Lava's synapses begin at -255
-    return np.asarray(np.clip(np.round(values * factor), least, MOST) * 2.0**exponents, np.float32)
+    # Of negative weights alone, Lava's synapses begin at -255, which is -127 doubled.
+    least = WEIGHT_LEAST if values.max(initial=0) > 0 else -WEIGHT_MOST
+    return np.asarray(np.clip(np.round(values * factor), least, WEIGHT_MOST) * 2.0**exponents, np.float32)
 
 
 def nearest(value: float, largest_exponent: int) -> np.float32:
     """The nearest to `value` > 0 of `2^e q`, q of 8 bits, with the least e from 0 to the largest."""
-    exponent = min(max(0, int(np.ceil(np.log2(value / MOST)))), largest_exponent)
-    return np.float32(min(np.round(value / 2.0**exponent), MOST) * 2.0**exponent)
+    exponent = min(max(0, int(np.ceil(np.log2(value / WEIGHT_MOST)))), largest_exponent)
+    return np.float32(min(np.round(value / 2.0**exponent), WEIGHT_MOST) * 2.0**exponent)
 
 
 def _metadata(graph: Graph, scheme: Scheme, constants: Mapping[str, ops.Float64]) -> GraphMetadata:
-    """That of the float graph, for integer frames and outputs, to which biases of the chip bring `constants`.
+    """The metadata of the integer graph: frames and outputs are integers, in the units of the scheme.
+
+    Args:
+        graph: of floats.
+        scheme: its scheme.
+        constants: by output, the sum of the biases of the chip that reach it, which the readout adds.
 
     Raises:
         RefusedInput: there is such a constant, and no readout in the metadata to add it.

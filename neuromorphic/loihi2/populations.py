@@ -1,63 +1,62 @@
-"""Populations of floats as the chip's: `v = 64 (v_float - v_reset) / (g λ)`.
+"""Populations of floats as neurons of the chip: `v = 64 (v_float - v_reset) / (g λ)`.
 
-g is what an input of 1 brings v_float at once: `dt / tau r` of a LIF, `dt r` of an IF,
+The gain g is by how much an input of 1 raises v_float in the same step: `dt / tau r` of a LIF, `dt r` of an IF,
 `dt / tau_mem r dt / tau_syn w_in` of a CubaLIF, 1 of a Threshold.  The chip's neurons rest and reset at 0, so v is
-counted from v_reset; that it rests elsewhere is a bias, `dt / tau (v_leak - v_reset)` per step.  Current-based neurons
-keep `u = 64 i / (dt / tau_syn w_in λ)`; what their synapses' biases bring has to pass u, as a drive.
+counted from v_reset; a resting potential elsewhere becomes a bias, `dt / tau (v_leak - v_reset)` per step.
+Current-based neurons keep `u = 64 i / (dt / tau_syn w_in λ)`; the biases of their synapses have to pass u, as a drive.
 
-A spike that subtracts takes the threshold off v, in the same step.  As a loop of NIR's (`ops.soft_resets`) it takes
-`dt / tau r b` off v in the next one, behind its decay: as much as `dt / tau r b / (1 - dt / tau)` before it.
+A spike that subtracts takes the threshold off v in the same step.  In a loop of NIR's nodes (`ops.soft_resets`) it
+takes `dt / tau r b` off v in the next step, after the decay: as much as `dt / tau r b / (1 - dt / tau)` before it.
 
-Decays are multiples of 1/4096 on the chip; others go to the nearest.  Neurons of a population may have several.
+Decays are multiples of 1/4096 on the chip; others are rounded to the nearest.  A population may have several.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.ops import AnyOperation, CubaLif, If, Lif, LoihiLif, SoftIf, SoftLif, Threshold
+from neuromorphic.ops import AnyOperation, CubaLif, Float32, Float64, If, Lif, LoihiLif, SoftIf, SoftLif, Threshold
 from neuromorphic.ops.loihi import UNITY, Decay
 from neuromorphic.ops.widths import ALIGNMENT, THRESHOLD_BITS
 
-Floats = NDArray[np.float64]
-
 FloatNeurons = Lif | If | CubaLif | Threshold | SoftLif | SoftIf
-"""Populations of floats that the chip's neurons can be."""
+"""Populations of floats that can become neurons of the chip."""
 
 TINY = 2.0**-20
-"""Of the largest threshold of a population, by which others may be below 0."""
+"""How far below 0 a threshold may be, relative to the largest of its population, and count as 0."""
 
 STEP = 2**ALIGNMENT
 
 
 @dataclass(frozen=True)
 class Normal:
-    """A population of floats in the chip's terms; arrays are float64 of its shape.
+    """A population of floats in the terms of the chip; arrays are float64 of its shape.
+
+    Amounts "as an input" are divided by g: an input of that size changes v as much.
 
     Attributes:
-        decay: of 4096, what v loses per step.
-        current_decay: of 4096, what the current loses per step.
+        decay: share of v that is lost per step, of 4096.
+        current_decay: share of the synaptic current that is lost per step, of 4096.
         gain: g.
         threshold: above v_reset.
-        rest: what the leak brings per step, as an input that would bring v the same.
-        lowering: what a spike takes off v, as such an input; None where it sets v to v_reset.
+        rest: the change of v per step by the leak, as an input.
+        lowering: the amount that a spike takes off v, as an input; None where a spike sets v to v_reset.
     """
 
     decay: Decay
     current_decay: Decay
-    gain: Floats
-    threshold: Floats
-    rest: Floats
-    lowering: Floats | None = None
+    gain: Float64
+    threshold: Float64
+    rest: Float64
+    lowering: Float64 | None = None
 
     @property
-    def counts(self) -> tuple[Floats, ...]:
-        """What the chip's thresholds and lowerings count, as inputs."""
+    def counts(self) -> tuple[Float64, ...]:
+        """The threshold, and the lowering where there is one, as inputs: what the chip holds, but for the unit."""
         return (self.threshold / self.gain, *(() if self.lowering is None else (self.lowering,)))
 
     @property
@@ -67,28 +66,28 @@ class Normal:
 
     @property
     def decays(self) -> tuple[int, ...]:
-        """All that v and the current of any neuron lose per step, of 4096."""
+        """All decays of v and of currents in the population, of 4096."""
         return tuple(int(d) for d in np.unique([*np.ravel(self.decay), *np.ravel(self.current_decay)]))
 
-    def bias(self, arriving: Floats) -> Floats:
-        """What acts at v, as an input, of the biases that arrive and of the leak."""
+    def bias(self, arriving: Float64) -> Float64:
+        """The bias of v, as an input: the leak and, unless they pass the current, the biases `arriving`."""
         return self.rest if self.filters_current else self.rest + arriving
 
-    def drive(self, arriving: Floats) -> Floats:
-        """What acts at u of the biases that arrive, as an input."""
+    def drive(self, arriving: Float64) -> Float64:
+        """The bias of u, as an input: the biases `arriving`, where they pass the current; else 0."""
         return arriving if self.filters_current else np.zeros_like(arriving)
 
     def growth(self, steps: int | None) -> tuple[float, float]:
-        """What an input of 1 in every step brings u and v, at most, in units of what it brings them in its first step.
+        """The greatest u and v that an input of 1 in every step causes, relative to those of its first step.
 
         Args:
-            steps: since rest; None for any number.
+            steps: time steps since rest; None for any number.
         """
         u, v = growth(self.decay, self.current_decay, steps)
         return float(u.max()), float(v.max())
 
 
-def growth(decay: Decay, current_decay: Decay, steps: int | None) -> tuple[Floats, Floats]:
+def growth(decay: Decay, current_decay: Decay, steps: int | None) -> tuple[Float64, Float64]:
     """`Σ_{n<T} k_u^n` and `Σ_{n<T} Σ_{i+j=n} k_u^i k_v^j`, with `k = 1 - decay / 4096`; for T to infinity if None."""
     kept_u, kept_v = (1 - np.asarray(each) / UNITY for each in (current_decay, decay))
     if steps is None:
@@ -142,8 +141,8 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
     return result
 
 
-def _lowering(name: str, neurons: FloatNeurons, form: Normal) -> Floats | None:
-    """What a spike takes off v before the next step decays it, as an input; None where it sets v."""
+def _lowering(name: str, neurons: FloatNeurons, form: Normal) -> Float64 | None:
+    """The amount that a spike takes off v before the next step's decay, as an input; None where it sets v."""
     if isinstance(neurons, SoftLif | SoftIf):
         if np.any(np.asarray(form.decay) == UNITY):
             raise RefusedInput(f"{name}: dt / tau is 1: v is forgotten, and could not be lowered by the last spike")
@@ -157,24 +156,24 @@ def _lowering(name: str, neurons: FloatNeurons, form: Normal) -> Floats | None:
     return lowering
 
 
-def _kept(decay: Decay) -> Floats:
+def _kept(decay: Decay) -> Float64:
     return np.asarray(1 - np.asarray(decay) / UNITY)
 
 
-def _positive(name: str, key: str, values: NDArray[np.float32]) -> Floats:
+def _positive(name: str, key: str, values: Float32) -> Float64:
     if values.min() <= 0:
         raise RefusedInput(f"{name}: {key} is {values.min():g}; expected more than 0")
     return values.astype(np.float64)
 
 
-def _of_4096(decay: NDArray[np.float32]) -> Decay:
-    """The nearest of 1/4096 to 4096/4096 to a population's `dt / tau`; one number where it is the same for all."""
+def _of_4096(decay: Float32) -> Decay:
+    """`dt / tau` of a population, rounded to 1 to 4096 of 4096; a single number where all neurons have the same."""
     nearest = np.maximum(1, np.rint(decay.astype(np.float64) * UNITY)).astype(np.int32)
     return nearest if np.ptp(nearest) else int(nearest.flat[0])
 
 
 def rounded(graph: Graph) -> Graph:
-    """`graph` with every decay as the chip has it; what an input brings v and u at once stays as it is.
+    """`graph` with every decay rounded as on the chip, and gains that leave the effect of an input on u and v as it is.
 
     Raises:
         RefusedInput: a population that the chip does not have, by name.
@@ -193,8 +192,8 @@ def rounded(graph: Graph) -> Graph:
     return graph.with_operations(changed)
 
 
-def _kept_product(of_4096: Decay, decay: NDArray[np.float32], factor: NDArray[np.float32]) -> tuple[Any, Any]:
-    """A decay of so many of 4096, and the factor with which `decay · factor` stays what it was: float32."""
+def _kept_product(of_4096: Decay, decay: Float32, factor: Float32) -> tuple[Float32, Float32]:
+    """The decay `of_4096 / 4096`, and the factor for which `decay · factor` stays what it was: float32."""
     chip = np.broadcast_to(np.asarray(of_4096) / UNITY, decay.shape).astype(decay.dtype)
     return chip, factor if np.array_equal(chip, decay) else (factor * (decay / chip)).astype(np.float32)
 
@@ -215,13 +214,13 @@ def neurons_of(node: Node) -> FloatNeurons:
             raise TypeError(f"node {node.name!r}: {type(other).__name__} has no form in the chip's integers")
 
 
-def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Scheme) -> LoihiLif:
-    """The neuron whose v is `64 (v - v_reset) / (g λ)` of the float's; everything goes to the nearest integers.
+def population(name: str, neurons: FloatNeurons, arriving: Float64, scheme: Scheme) -> LoihiLif:
+    """The chip's neurons with `v = 64 (v_float - v_reset) / (g λ)`; every number is rounded to the nearest integer.
 
     Args:
         name: of the population.
         neurons: of floats.
-        arriving: what the biases of its synapses bring, float64 of its shape.
+        arriving: the sum of the biases of its synapses, float64 of its shape.
         scheme: with its unit.
 
     Raises:
@@ -230,7 +229,7 @@ def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Schem
     form = normal(name, neurons)
     unit, exponent = scheme.units[name], scheme.bias_exponents[name]
     least = 2.0**exponent * unit / STEP
-    # The leak by itself: biases are multiples of this already, and sums of multiples are.
+    # The leak is rounded by itself: biases are multiples of `least` already, and so are their sums.
     mantissa = np.round(form.rest / least) + np.round((form.bias(arriving) - form.rest) / least)
     drive = np.round(form.drive(arriving) / unit)
     return LoihiLif(
@@ -244,8 +243,8 @@ def population(name: str, neurons: FloatNeurons, arriving: Floats, scheme: Schem
     )
 
 
-def with_thresholds(neurons: FloatNeurons, counts: Floats, unit: float) -> FloatNeurons:
-    """`neurons` whose thresholds are `counts` times g λ above their reset, and what loops take back whole times λ."""
+def with_thresholds(neurons: FloatNeurons, counts: Float64, unit: float) -> FloatNeurons:
+    """`neurons` with thresholds `counts · g λ` above their reset, and lowerings of loops that are integers times λ."""
     form = normal("", neurons)
     threshold = (counts * form.gain * unit + neurons.start).astype(np.float32)
     if isinstance(neurons, SoftLif | SoftIf) and form.lowering is not None:
@@ -256,7 +255,7 @@ def with_thresholds(neurons: FloatNeurons, counts: Floats, unit: float) -> Float
 
 
 def with_snapped_rest(neurons: FloatNeurons, least: float) -> FloatNeurons:
-    """`neurons` whose leak brings a multiple of `least` per step, as an input."""
+    """`neurons` with the leak rounded so that it changes v by a multiple of `least` per step, as an input."""
     if not isinstance(neurons, Lif | CubaLif) or np.array_equal(neurons.leak, neurons.reset):
         return neurons
     form = normal("", neurons)

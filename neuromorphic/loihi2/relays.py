@@ -1,8 +1,8 @@
-"""Delays beyond what a synapse can: spikes wait 63 steps, make a relay neuron fire, and wait on behind it.
+"""Delays longer than a synapse's: spikes wait 63 steps, make a relay neuron fire, and wait the rest behind it.
 
     y[t] = x[t - n]  =  (x[t - 63] > 0)[t - (n - 63)]
 
-A relay has no memory and fires where a spike arrives.  What it costs in time steps of the chip, the schedule knows.
+A relay has no memory and fires where a spike arrives.  `analysis.schedule` counts the time step that its synapses take.
 """
 
 from dataclasses import replace
@@ -16,13 +16,13 @@ from neuromorphic.ops import Delay, Threshold
 from neuromorphic.ops.widths import DELAY_BITS
 
 LONGEST = 2**DELAY_BITS - 1
-"""Steps that a synapse lets a spike wait."""
+"""Time steps that a synapse can delay a spike."""
 
 
 def relayed(graph: Graph) -> Graph:
-    """`graph`, in which spikes of one population wait no longer than synapses can; the last part keeps the name.
+    """`graph`, in which long delays of one population's spikes are split by relays; the last part keeps the name.
 
-    Frames and sums of spikes are no spikes, and have no relays.
+    Delays of frames and of sums of spikes stay: a relay sends a spike, not a number.
     """
     nodes = dict(graph.nodes)
     for node in graph.nodes.values():
@@ -31,12 +31,12 @@ def relayed(graph: Graph) -> Graph:
     if len(nodes) == len(graph.nodes):
         return graph
     result = arranged(graph, nodes)
-    # A relay is a neuron: on a cycle that no delay breaks it would be one step late.
+    # A relay is a neuron: on a cycle that no delay breaks, its edge would be recurrent and take one step more.
     return result if result.recurrent == graph.recurrent else graph
 
 
 def _spikes(graph: Graph, node: Node) -> bool:
-    """Whether the spikes of one population arrive at a delay, perhaps through others."""
+    """Whether a delay reads the spikes of one population, perhaps through other delays."""
     seen: set[str] = set()
     while node.name in spike_carriers(graph) and not node.spiking:
         if len(node.sources) != 1 or node.name in seen or not isinstance(node.operation, Delay):
@@ -47,7 +47,7 @@ def _spikes(graph: Graph, node: Node) -> bool:
 
 
 def _parts(nodes: dict[str, Node], node: Node, delay: Delay) -> list[Node]:
-    """Delays with relays between them, that wait as long together; the last one has the node's name."""
+    """Delays with relays between them, which together delay as long; the last one has the node's name."""
     found: list[Node] = []
     left, sources, shape = delay.steps, node.sources, node.shape
     while left.max() > LONGEST:

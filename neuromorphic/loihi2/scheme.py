@@ -1,10 +1,10 @@
-"""The scheme: in which units a graph became integers, and what was measured when they were chosen.
+"""The scheme: the units in which a graph became integers, and what was measured when they were chosen.
 
     x = λ · integer          the currents of node n, λ = units[n]; of a population: what it reads
     w = λ 2^e q / λ_in       q an integer of 8 bits, e the exponent of the output channel, λ_in the unit of what is read
     b = λ m 2^E / 64         m an integer of 13 bits, E the exponent of the population
-    b = λ 2^e d              the same where currents last, d an integer of 8 bits, e the exponent of the drive
-    threshold = g λ θ        θ an integer of 17 bits, above v_reset; g what a current of 1 brings v at once
+    b = λ 2^e d              the same where currents outlast a step: d an integer of 8 bits, e the exponent of the drive
+    threshold = g λ θ        θ an integer of 17 bits, above v_reset; g by how much a current of 1 raises v in its step
 
 The file of a quantised graph holds these w, b and thresholds as its floats, so that any reader sees the numbers that
 the chip computes with; with the scheme, which is part of its metadata, the integers come back exactly.
@@ -19,7 +19,7 @@ import numpy as np
 from neuromorphic.errors import RefusedInput, shown
 
 KEY = "loihi2"
-"""Of the metadata's document."""
+"""The key of the scheme in the metadata's document."""
 
 Granularity = Literal["layer", "channel"]
 """Weights share their exponent within a layer, or within each output channel."""
@@ -27,14 +27,14 @@ Granularity = Literal["layer", "channel"]
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for one population, and how it did on the calibration images.
+    """The result of the choice for one population.
 
     Attributes:
         exact: whether the integers compute the same spikes as the floats for every input, by proof.
-        disagreement: fraction of neurons and steps whose spike differs from the float graph's, when everything before
-            the population is quantised too.
-        as_it_was: whether the file's numbers, of the population and of all synapses in its stream, were the chip's
-            already, in the scheme's unit, and stayed as they were.
+        disagreement: fraction of neurons and steps on the calibration frames whose spike differs from the float
+            graph's, where everything before the population is quantised too.
+        as_it_was: whether all numbers of the population and of the synapses in its stream were the chip's already, in
+            the scheme's unit, and stay as they are.
     """
 
     exact: bool
@@ -50,13 +50,13 @@ class Scheme:
         granularity: of the weights' exponents.
         input_scale: frames are `round(input_scale x)`.
         units: λ by node name, of all nodes but the input.
-        exponents: e by the name of a node with weights, for each output channel, or one number for all of them.
-        clipping: likewise, the largest weight that is representable over the largest that there was; at most 1.
+        exponents: e by the name of a node with weights: one for each output channel, or a single one for all.
+        clipping: likewise, the largest weight that is representable, relative to the largest weight; at most 1.
         bias_exponents: E by the name of a population, and of the nodes whose biases it adds.
-        populations: by name.
+        populations: the choice for each, by name.
         calibration: number of images and their sha256.
         drive_exponents: e of the drive by the name of a population, and of the nodes whose biases it adds, where
-            currents of one that they lead to last.
+            currents of a population in their stream outlast a step.
     """
 
     granularity: Granularity
@@ -70,7 +70,7 @@ class Scheme:
     drive_exponents: Mapping[str, int] = field(default_factory=dict)
 
     def adding(self, **entries: Mapping[str, Any]) -> Self:
-        """The same with more entries, or others, in some of its maps."""
+        """The same with further, or replaced, entries in some of its maps."""
         changed: dict[str, Any] = {key: {**getattr(self, key), **more} for key, more in entries.items()}
         return replace(self, **changed)
 

@@ -1,6 +1,6 @@
-"""What the integers of the chip are made for: of other graphs, every node that they are not, and why.
+"""Which graphs can become integers of the chip; of all others, every reason why not, by node.
 
-NIR has more primitives than the chip has neurons and synapses: docs/primitives.md says of each what becomes of it.
+NIR has more primitives than the chip has neurons and synapses: docs/primitives.md says what becomes of each.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def refusals(graph: Graph) -> list[str]:
 
 
 def microcode(graph: Graph) -> list[str]:
-    """What the integers of `graph`, of floats or integers, take for granted: programs for neurons that Lava lacks."""
+    """The assumption, a sentence, that some populations get microcode of their own, since Lava has no such neurons."""
     subtracting = [node.name for node in with_soft_resets(graph).populations if not node.of(Neurons).rests_after_spike]
     if not subtracting:
         return []

@@ -1,60 +1,60 @@
-"""The unit of a stream: which are possible, and what each means for weights and biases.
+"""The unit λ of a stream: which units are possible, and the exponents of weights and biases in each.
 
-A unit is as small as possible, so that thresholds and biases are as fine as possible, and as large as necessary: with
-the least one, the largest current that the weights allow just fits 24 bits, or a threshold or a bias its own width.
-Weights don't ask for more: what they need above it their exponents bring, so that only one octave of units differs in
-how weights round.
+A small unit makes thresholds and biases fine; a large one keeps sums within their widths.  With the least possible
+unit, the largest current that the weights allow just fits 24 bits, or a threshold or a bias just fits its own width.
+Weights don't need a larger one, since they have exponents.  For the same reason units that differ by a power of two
+round weights alike, so that candidates lie within one octave.
 """
 
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.analysis.intervals import intervals
 from neuromorphic.analysis.streams import Stream, host_nodes
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.gates import exact_unit, halvings
-from neuromorphic.loihi2.integers import LEAST, MOST, carried_unit, input_unit, one_to_one, pooled_unit
+from neuromorphic.loihi2.integers import carried_unit, input_unit, one_to_one, pooled_unit
 from neuromorphic.loihi2.populations import STEP, Normal, growth, neurons_of, normal
 from neuromorphic.loihi2.scheme import Granularity, Scheme
 from neuromorphic.loihi2.whole import Numbers, magnitudes, reached, stated_units
-from neuromorphic.ops import Fixed, Linear, SelfAttention, Weighted
+from neuromorphic.ops import Fixed, Float32, Float64, Int64, Linear, SelfAttention, Weighted
 from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
-    GRADED_BITS,
+    GRADED_LEAST,
+    GRADED_MOST,
     STATE_LIMIT,
     THRESHOLD_BITS,
     WEIGHT_EXPONENT,
+    WEIGHT_LEAST,
+    WEIGHT_MOST,
 )
 
 CANDIDATES = 4
-"""Units that are tried per stream, evenly over an octave."""
+"""Units that are tried per stream, evenly spaced (logarithmically) over an octave."""
 
 LARGEST_BIAS_SHIFT = 2.0 ** (2**BIAS_EXPONENT_BITS - 1)
-"""What the largest exponent multiplies a bias by."""
+"""The factor of a bias by its largest exponent."""
 
 SHARE = 7 / 8
-"""Of its width that a bias may use before it is corrected, so that correction has room."""
+"""The share of its width that a bias may use before it is corrected, so that the correction has room."""
 
 MARGIN = 1 / 32
-"""Room, relative, that units leave for what rounding adds to sums of weights."""
-
-Floats = NDArray[np.float64]
+"""How much larger than necessary units are, relatively, since rounding can enlarge sums of weights."""
 
 
 class Units:
-    """What units the streams of a float graph may have.
+    """The possible units of the streams of a float graph.
 
     Args:
         graph: the float graph.
         input_scale: of its frames.
         time_steps: T.
-        kept_decays: populations whose decays are the chip's as they are; by default, all.
-        whole_decays: the same, but for what float32 rounds; by default, all.
+        kept_decays: names of populations whose decays are multiples of 1/4096; by default, all.
+        whole_decays: likewise, multiples but for float32's rounding; by default, all.
     """
 
     def __init__(
@@ -69,12 +69,11 @@ class Units:
         populations = [node.name for node in graph.populations]
         self.kept_decays = frozenset(populations if kept_decays is None else kept_decays)
         self.whole_decays = frozenset(populations if whole_decays is None else whole_decays)
-        limit = 2.0 ** (GRADED_BITS - 1)
-        self.read = intervals(graph, (-limit / input_scale, (limit - 1) / input_scale))
+        self.read = intervals(graph, (GRADED_LEAST / input_scale, GRADED_MOST / input_scale))
         self.biases = chip_biases(graph, held=host_nodes(graph))
 
     def whole(self, stream: Stream, scheme: Scheme) -> Scheme | None:
-        """`scheme` with the unit in which a stream's numbers are the chip's already (`whole`); None without one."""
+        """`scheme` with the unit in which all numbers of a stream are the chip's integers already; None without one."""
         weights = self._weights(stream, scheme)
         many = any(magnitudes(values) is None for values in weights.values())
         equal = any(reached(neurons_of(self.graph.nodes[name]).threshold).any() for name in stream.populations)
@@ -106,18 +105,18 @@ class Units:
         )
 
     def _read(self, stream: Stream, scheme: Scheme) -> list[float]:
-        """What 1 counts in what the synapses of a stream read."""
+        """The units of the inputs of a stream's synapses, ascending; 1 where it has no synapses."""
         read = {input_unit(self.graph, scheme, self.graph.nodes[name]) for name in stream.synapses}
         return sorted(read) or [1.0]
 
     def is_stated(self, stream: Stream, scheme: Scheme, unit: float) -> bool:
-        """Whether numbers that are whole in a unit are the integers that a file holds, or 64ths as lava-dl's."""
+        """Whether `unit` is one in which files hold the chip's integers: as they are, or as lava-dl's 64ths."""
         return any(unit in stated_units(each) for each in self._read(stream, scheme))
 
     def like_floats(self, stream: Stream, scheme: Scheme, unit: float) -> bool:
-        """Whether a stream whose numbers are whole sends the float graph's spikes, whatever comes (`gates`).
+        """Whether a stream whose numbers are integers times `unit` sends the float graph's spikes, whatever the input.
 
-        The six bits by which currents are shifted have to take all halvings of T steps.
+        By the proof in `gates`: the six bits by which currents are shifted have to hold all halvings of T steps.
         """
         forms = [self.normal(name) for name in stream.populations]
         numbers = [*self._weights(stream, scheme).values(), *(counts for form in forms for counts in form.counts)]
@@ -139,13 +138,14 @@ class Units:
         unit = exact_unit(numbers, decays, self.time_steps)
         if unit is None or unit < max(self._least(stream), self._unsaturated(stream), self._held(stream, scheme)):
             return None
-        lost = [rounding(w / unit, scheme.granularity, self._largest_exponent(n))[1] for n, w in weighted.items()]
+        lost = [best_exponents(w / unit, scheme.granularity, self._largest_exponent(n))[1] for n, w in weighted.items()]
         return None if any(lost) else unit
 
     def candidates(self, stream: Stream, scheme: Scheme) -> list[float]:
-        """The units of an octave that starts with the least possible one; a single one where spikes come unweighted.
+        """Units of the octave above the least possible one.
 
-        It makes what they count powers of two, if they are that of each other; else they are rounded as weights are.
+        A single unit where spikes arrive with fixed weights that are powers of two of each other: that in which these
+        are powers of two.  Other fixed weights are rounded as all weights are.
         """
         fixed = self._fixed(stream, scheme)
         least = max(self._least(stream) * (1 + MARGIN), self._held(stream, scheme)) or 1.0
@@ -160,21 +160,20 @@ class Units:
         exponents: dict[str, tuple[int, ...]] = {}
         clipping: dict[str, tuple[float, ...]] = {}
         for name, values in self._weights(stream, scheme).items():
-            exponent, _ = rounding(values / unit, scheme.granularity, self._largest_exponent(name))
+            exponent, _ = best_exponents(values / unit, scheme.granularity, self._largest_exponent(name))
             largest = np.abs(values / unit).reshape(len(exponent), -1).max(1)
             exponents[name] = tuple(int(e) for e in exponent)
-            held = MOST * 2.0**exponent
+            held = WEIGHT_MOST * 2.0**exponent
             kept = held / np.maximum(largest, held)
             clipping[name] = tuple(float(c) for c in kept)
         result = scheme.adding(units=dict.fromkeys(stream.nodes, unit), exponents=exponents, clipping=clipping)
         return self._with_exponents(stream, result, self.biases, SHARE)
 
-    def with_room(
-        self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: NDArray[np.float32]
-    ) -> Scheme | None:
-        """`scheme` with larger exponents for a stream's biases where `bias`, a node's corrected one, needs it.
+    def with_room(self, stream: Stream, scheme: Scheme, graph: Graph, name: str, bias: Float32) -> Scheme | None:
+        """`scheme` with larger exponents of a stream's biases where the corrected `bias` of a node needs them.
 
-        None where no exponent of 3 bits would do, or no exponent of a weight for a drive.
+        Returns:
+            None where the bias doesn't fit with any exponent of 3 bits, or a drive with any exponent of weights.
         """
         operation = graph.nodes[name].operation
         if not isinstance(operation, Weighted):
@@ -186,13 +185,17 @@ class Units:
         return result if fits and result.drive_exponents.get(name, 0) <= WEIGHT_EXPONENT else None
 
     def normal(self, name: str) -> Normal:
-        """A population of floats, in the chip's terms."""
+        """A population of floats, in the terms of the chip."""
         return normal(name, neurons_of(self.graph.nodes[name]))
 
-    def _with_exponents(self, stream: Stream, scheme: Scheme, biases: Mapping[str, Floats], share: float) -> Scheme:
-        """`scheme` with exponents of a stream's biases and drives that are as large as they have to be, or larger.
+    def _with_exponents(self, stream: Stream, scheme: Scheme, biases: Mapping[str, Float64], share: float) -> Scheme:
+        """`scheme` with exponents of a stream's biases and drives: as large as necessary, never smaller than before.
 
-        `biases` arrive at the populations, and may use a `share` of their widths.
+        Args:
+            stream: with its unit in the scheme.
+            scheme: to be extended.
+            biases: the sums of biases that reach the populations, by name.
+            share: the part of their widths that biases and drives may use.
         """
         names = stream.nodes
         unit = scheme.units[names[0]]
@@ -204,13 +207,13 @@ class Units:
         if not any(form.filters_current for form in forms.values()):
             return result
         driven = max(float(np.abs(form.drive(biases[name])).max()) for name, form in forms.items())
-        # Biases of a stream are multiples of one number, whichever of its populations adds them: 2^e and 2^E / 64.
+        # A bias can reach several populations: as u's drive it is a multiple of 2^e, as v's bias one of 2^E / 64.
         drive = max(_exponent(driven / unit, _widest_drive(stream, share)), bits - ALIGNMENT)
         drive = max(drive, scheme.drive_exponents.get(names[0], 0))
         return result.adding(drive_exponents=dict.fromkeys(names, drive))
 
     def _biased(self, stream: Stream) -> bool:
-        """Whether anything but spikes and frames moves a membrane of a stream."""
+        """Whether some neurons of a stream have a bias, or rest elsewhere than at their reset."""
         return any(self.biases[name].any() or self.normal(name).rest.any() for name in stream.populations)
 
     def _least(self, stream: Stream) -> float:
@@ -232,10 +235,10 @@ class Units:
             )
         return least
 
-    def _reach(self, name: str) -> Floats:
-        """What no v of a population exceeds in T steps, whatever the input, as an input that brings it at once.
+    def _reach(self, name: str) -> Float64:
+        """An upper bound of v in T steps, whatever the input, as an input (`Normal`).
 
-        A threshold beyond it may be as low as it: neither is ever passed.
+        A threshold above it can as well be at it: v passes neither.
         """
         form, arriving = self.normal(name), self.biases[name]
         _, grown = growth(form.decay, form.current_decay, self.time_steps)
@@ -243,9 +246,9 @@ class Units:
         return np.asarray(grown * moved)
 
     def _unsaturated(self, stream: Stream) -> float:
-        """The least unit with which no v saturates where it matters in T steps, whatever the input.
+        """The least unit with which no v saturates in T steps, whatever the input; for streams without biases.
 
-        Biases don't count.  Above it matters where a spike lowers v, perhaps by more than the threshold.
+        Saturation above matters only where a spike lowers v, perhaps by more than the threshold.
         """
         least = 0.0
         for name in stream.populations:
@@ -265,15 +268,15 @@ class Units:
             for name, values in self._weights(stream, scheme).items()
         ]
         largest += self._direct(stream, scheme)
-        return max((weight / (MOST * 2.0**exponent) for weight, exponent in largest), default=0.0)
+        return max((weight / (WEIGHT_MOST * 2.0**exponent) for weight, exponent in largest), default=0.0)
 
     def _largest_exponent(self, name: str) -> int:
-        """Of the weights of a node's synapses."""
+        """The largest exponent of the weights of a node's synapses."""
         node = self.graph.nodes[name]
         return node.of(Linear).synapses(node.shapes).largest_exponent
 
     def _direct(self, stream: Stream, scheme: Scheme) -> list[tuple[float, int]]:
-        """What spikes count that come without a node of their own, and the largest exponent of their synapses."""
+        """Weights of spikes that arrive without a node of synapses, each with the largest exponent that it may have."""
         return [
             (
                 carried_unit(self.graph, scheme, source),
@@ -283,27 +286,27 @@ class Units:
         ]
 
     def _fixed(self, stream: Stream, scheme: Scheme) -> list[float]:
-        """What spikes count where no weight can be rounded: 1 or a scale, in units of the stream's currents."""
+        """The weights of spikes that have no weights to be rounded: 1, or the scale of a pool or attention."""
         counted = [weight for weight, _ in self._direct(stream, scheme)]
         counted += [float(values.flat[0]) for values in self._pooled(stream, scheme).values()]
         return counted + self._scales(stream)
 
     def _scales(self, stream: Stream) -> list[float]:
-        """Of the attention in a stream."""
+        """The scales of the attention in a stream."""
         operations = [self.graph.nodes[name].operation for name in stream.synapses]
         return [operation.scale for operation in operations if isinstance(operation, SelfAttention)]
 
-    def _weights(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
-        """What the synapses of a stream weigh with, in units of its currents: `_weighted` and `_pooled`."""
+    def _weights(self, stream: Stream, scheme: Scheme) -> dict[str, Float64]:
+        """The weights of all nodes of synapses in a stream, `_weighted` and `_pooled`, by node."""
         return {**self._weighted(stream, scheme), **self._pooled(stream, scheme)}
 
-    def _pooled(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
+    def _pooled(self, stream: Stream, scheme: Scheme) -> dict[str, Float64]:
         nodes = [self.graph.nodes[name] for name in stream.synapses]
         pools = [node for node in nodes if isinstance(node.operation, Fixed)]
         return {node.name: np.array([[pooled_unit(self.graph, scheme, node)]]) for node in pools}
 
-    def _weighted(self, stream: Stream, scheme: Scheme) -> dict[str, Floats]:
-        """The weights of a stream's convolutions, matrices and scales, in units of its currents, `[out, ...]`."""
+    def _weighted(self, stream: Stream, scheme: Scheme) -> dict[str, Float64]:
+        """By node, the weights of convolutions, matrices and scales times their input's unit: `[out, ...]`."""
         found = {}
         for name in stream.synapses:
             node = self.graph.nodes[name]
@@ -319,20 +322,20 @@ def _exponent(largest: float, widest: float) -> int:
 
 
 def _widest_bias(stream: Stream, share: float) -> float:
-    """A share of the largest mantissa, less what rounding each branch's bias, and the leak, by itself may add."""
+    """The largest mantissa that biases may use: a `share` of all, less 1 for the rounding of each branch's bias."""
     whole = 2.0 ** (BIAS_MANTISSA_BITS - 1)
     return float(min(share * whole, whole - 1) - len(stream.synapses))
 
 
 def _widest_drive(stream: Stream, share: float) -> float:
-    """The same of a weight."""
-    return float(max(share * MOST - len(stream.synapses), 1.0))
+    """The same of a drive, which is a weight."""
+    return float(max(share * WEIGHT_MOST - len(stream.synapses), 1.0))
 
 
-def rounding(values: Floats, granularity: Granularity, largest_exponent: int) -> tuple[NDArray[np.int64], float]:
-    """Exponents e of the least squared error of `2^e clip(round(values / 2^e))`, and that error.
+def best_exponents(values: Float64, granularity: Granularity, largest_exponent: int) -> tuple[Int64, float]:
+    """The exponents e with the least squared error of `2^e clip(round(values / 2^e))`, and that error.
 
-    For all channels together, or for each; either none of the weights is clipped, or the exponent is one less.
+    Of two that are tried: the least one with which no weight is clipped, and the one below it.
 
     Args:
         values: weights in units of their stream, `[out, ...]`.
@@ -341,10 +344,10 @@ def rounding(values: Floats, granularity: Granularity, largest_exponent: int) ->
     """
     rows = values.reshape(len(values) if granularity == "channel" else 1, -1)
     largest = np.maximum(np.abs(rows).max(1), np.finfo(np.float64).tiny)
-    whole = np.clip(np.ceil(np.log2(largest / MOST)), 0, largest_exponent).astype(np.int64)
+    whole = np.clip(np.ceil(np.log2(largest / WEIGHT_MOST)), 0, largest_exponent).astype(np.int64)
     options = np.stack([whole, np.maximum(whole - 1, 0)])
     step = 2.0 ** options[..., None]
-    errors = ((np.clip(np.round(rows / step), LEAST, MOST) * step - rows) ** 2).sum(-1)
+    errors = ((np.clip(np.round(rows / step), WEIGHT_LEAST, WEIGHT_MOST) * step - rows) ** 2).sum(-1)
     best = errors.argmin(0)
     channels = np.arange(len(rows))
     return options[best, channels], float(errors[best, channels].sum())

@@ -1,22 +1,24 @@
-"""Numbers that are the chip's already: in some unit λ each of them is whole, so that none has to be rounded.
+"""Numbers that are the chip's already: integers in some unit λ, so that none of them has to be rounded.
 
-    w λ_in / λ      h / (g λ)      64 b / λ      4096 dt / tau      all integers, within their widths
+    w λ_in / λ      h / (g λ)      64 b / λ      4096 dt / tau      are all integers, within their widths
 
-(weights of a stream, thresholds above v_reset, biases and leaks, decays; `scheme`).  Networks that were trained in the
-chip's integers are such, whatever a file counts them in: lava-dl's weights are 2 k / 64, its thresholds k / 64.
+These are the weights of a stream, thresholds above v_reset, biases and leaks, and decays (`scheme`).  Networks that
+were trained in the chip's integers are such, in whatever unit a file holds them: lava-dl's weights are 2 k / 64, its
+thresholds k / 64.
 
-A file holds float32 numbers, and `dt / tau` or g are quotients and products of several.  So a number is whole if it
-differs from an integer by no more than 2^-21 of itself, which is four of float32's roundings.
+A file holds float32 numbers, and `dt / tau` and g are quotients and products of several.  So a number counts as whole,
+an integer, if it differs from one by at most 2^-21 of itself, which is four of float32's roundings.
 
-Where λ fits, so does λ / 2, and on the chip the two differ in how decays round.  The unit is the first that fits of
+Where λ fits, so does λ / 2; on the chip the two differ in how decays round.  The unit is the first that fits of
 
 1. 1, for files that hold the integers themselves;
 2. 1 / 64, the one of lava-dl;
 3. the largest one in which weights of both signs are even numbers, which Lava's synapses hold;
 4. the largest one.
 
-The first two count in what the synapses read: 1 of a spike, `1 / input_scale` of a frame.  Numbers that are whole in
-the others only may be a float network's: a finer unit with a proof that no spike differs (`gates`) goes before them.
+The first two are relative to the unit of the synapses' input: 1 of a spike, `1 / input_scale` of a frame.  Numbers that
+are whole in the other two only may be those of a float network; a finer unit with a proof that no spike differs
+(`gates`) is preferred to these.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +26,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neuromorphic.ops import Weighted
+from neuromorphic.ops import Float32, Float64, Mask, Weighted
 from neuromorphic.ops.widths import (
     ALIGNMENT,
     BIAS_EXPONENT_BITS,
@@ -37,29 +38,27 @@ from neuromorphic.ops.widths import (
     shift,
 )
 
-Floats = NDArray[np.float64]
-
 TOLERANCE = 2.0**-21
-"""Of a number, by which it may differ from a whole one."""
+"""How far a number may be from an integer, relative to itself, and count as one."""
 
 MOST_WEIGHTS = 256
 """Different magnitudes that 8-bit weights with one exponent have, at most."""
 
 SHORT = 2**12
-"""Numbers of few bits are multiples of their power of two over this."""
+"""A number has few bits if its significand is a multiple of one over this."""
 
 LARGEST = 2**THRESHOLD_BITS
-"""What no weight of the chip, times its exponent, and no threshold exceeds."""
+"""No weight of the chip with its exponent, and no threshold, is larger."""
 
 
 @dataclass(frozen=True)
 class Widths:
-    """How a stream's numbers are held, in a unit in which they are whole.
+    """The exponents of a stream's numbers, in a unit in which they are whole.
 
     Attributes:
         exponents: e of the weights, by node.
         bias_exponent: E of the biases.
-        drive_exponent: e of the drives; None where no current lasts.
+        drive_exponent: e of the drives; None where no current outlasts its step.
     """
 
     exponents: Mapping[str, int]
@@ -69,26 +68,26 @@ class Widths:
 
 @dataclass(frozen=True)
 class Numbers:
-    """All numbers of a stream, in units of its currents.
+    """All numbers of a stream, as floats.
 
     Attributes:
-        weights: by node, with the largest exponent that its synapses have.
-        direct: weights of spikes without a node of their own, likewise.
+        weights: by node, times the unit of its input, with the largest exponent that its synapses have.
+        direct: weights of spikes that arrive without a node of synapses, likewise.
         scales: of attention.
-        thresholds: above v_reset, over g; and what spikes take off v.
-        biases: of each node, and what arrives at the populations of them and of their leaks; multiples of λ / 64.
-        drives: likewise, where currents last; None where none does.
+        thresholds: above v_reset, over g; and the amounts that spikes take off v.
+        biases: of each node, their sums at the populations, and leaks; they have to be multiples of λ / 64.
+        drives: likewise, where currents outlast their step; None where none does.
     """
 
-    weights: Mapping[str, tuple[Floats, int]]
+    weights: Mapping[str, tuple[Float64, int]]
     direct: Sequence[tuple[float, int]]
     scales: Sequence[float]
-    thresholds: Sequence[Floats]
-    biases: Sequence[Floats]
-    drives: Sequence[Floats] | None
+    thresholds: Sequence[Float64]
+    biases: Sequence[Float64]
+    drives: Sequence[Float64] | None
 
     def unit(self, read: Sequence[float]) -> tuple[float, Widths] | None:
-        """The first unit in which all numbers are whole and within their widths; `read` as of `_units`."""
+        """The first unit in which all numbers are whole and fit their widths, and these; `read` as of `_units`."""
         held = {}
         for name, (weights, _) in self.weights.items():
             if (found := magnitudes(weights)) is None:
@@ -105,7 +104,7 @@ class Numbers:
         return None
 
     def _held(self, unit: float) -> Widths | None:
-        """How the numbers are held in a unit in which they are whole; None where one is too large."""
+        """The exponents of the numbers in a unit in which they are whole; None where a number is too large."""
         exponents = {name: shift(np.rint(w / unit), most) for name, (w, most) in self.weights.items()}
         direct = [shift(np.rint(np.array([w]) / unit), most) for w, most in self.direct]
         whole = {name: e for name, e in exponents.items() if e is not None}
@@ -120,11 +119,11 @@ class Numbers:
 
 
 def whole_readout(readout: Weighted, read: float) -> tuple[float, int] | None:
-    """The unit and the exponent with which a host's weights and biases are integers already; None without them.
+    """The unit, and the exponent, with which weights and biases of the host are integers already; None without one.
 
     Args:
-        readout: of floats.
-        read: what 1 counts in what it reads.
+        readout: an operation of the host, in floats.
+        read: the unit of its input.
     """
     weights = {"": (readout.weights.astype(np.float64) * read, WEIGHT_EXPONENT)}
     # The host has no bits to count: its biases are whole as they are, not 64-fold.
@@ -132,30 +131,30 @@ def whole_readout(readout: Weighted, read: float) -> tuple[float, int] | None:
     return None if found is None else (found[0], found[1].exponents[""])
 
 
-def _exponent(values: Sequence[Floats], unit: float, largest: int, bits: int) -> int | None:
+def _exponent(values: Sequence[Float64], unit: float, largest: int, bits: int) -> int | None:
     """The least e with which all of `values` are `unit 2^e m` for integers m of so many bits; None without one."""
     whole = np.concatenate([np.rint(each / unit).reshape(-1) for each in values])
     return shift(whole, largest, bits)
 
 
-def reached(thresholds: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which thresholds h are the float32 next below a number of few bits, as 1 - 2^-24: `v > h` says `v >= 1` so.
+def reached(thresholds: Float32) -> Mask:
+    """Which thresholds h are the float32 next below a number of few bits, as 1 - 2^-24: exporters write `v >= 1` so.
 
-    Such an h lies within `TOLERANCE` of an integer and is none: neurons that one spike of weight 1 makes fire would be
-    silent at a threshold of 1.  An integer of 17 bits in a unit of few bits has no neighbour of few bits.
+    Such an h lies within `TOLERANCE` of an integer, but must not be rounded to it: a neuron that fires at one spike of
+    weight 1 would be silent with a threshold of 1.  An integer of 17 bits in a unit of few bits has no such neighbour.
     """
     above = np.nextafter(thresholds, np.float32(np.inf))
     mantissa, _ = np.frexp(above)
     return np.asarray((mantissa * SHORT % 1 == 0) & ((above == 0) | (np.abs(above) >= np.finfo(np.float32).tiny)))
 
 
-def is_whole(values: Floats) -> bool:
-    """Whether all of `values` are integers but for float32's rounding."""
+def is_whole(values: Float64) -> bool:
+    """Whether all of `values` are integers, but for float32's rounding."""
     return bool((np.abs(values - np.rint(values)) <= TOLERANCE * np.abs(values)).all())
 
 
-def magnitudes(values: Floats) -> Floats | None:
-    """The different magnitudes of weights but 0, ascending; None where there are too many for the chip's integers."""
+def magnitudes(values: Float64) -> Float64 | None:
+    """The distinct magnitudes of weights, without 0, ascending; None where 8-bit integers don't have so many."""
     flat = values.reshape(-1)
     for some in (flat[: 16 * MOST_WEIGHTS], flat):  # most weights that aren't the chip's show it at once
         found = np.unique(np.abs(some[some != 0]))
@@ -165,17 +164,17 @@ def magnitudes(values: Floats) -> Floats | None:
 
 
 def stated_units(read: float) -> tuple[float, float]:
-    """Units in which files hold the chip's integers: as they are, or as 64ths of what 1 counts in what is read."""
+    """The units in which files hold the chip's integers: the input's unit `read`, as they are, or a 64th of it."""
     return read, read / 2.0**ALIGNMENT
 
 
-def _units(every: Floats, mixed: Floats, read: Sequence[float]) -> Iterator[float]:
+def _units(every: Float64, mixed: Float64, read: Sequence[float]) -> Iterator[float]:
     """Units in which all of `every` are whole, in the order above.
 
     Args:
-        every: magnitudes but 0, ascending, those of biases 64-fold.
-        mixed: magnitudes of the weights in nodes that have some of both signs.
-        read: what 1 counts in what synapses read.
+        every: magnitudes of all numbers, without 0, ascending; those of biases times 64.
+        mixed: magnitudes of the weights in nodes that have weights of both signs.
+        read: the units of the synapses' inputs.
     """
     for unit in (unit for units in zip(*map(stated_units, read), strict=True) for unit in units):
         if is_whole(every / unit):
@@ -187,10 +186,10 @@ def _units(every: Floats, mixed: Floats, read: Sequence[float]) -> Iterator[floa
         yield common
 
 
-def common_unit(values: Floats) -> float | None:
-    """The largest number of which all `values` > 0 are multiples; None where there is none that they are small ones of.
+def common_unit(values: Float64) -> float | None:
+    """The largest number of which all `values` > 0 are multiples by at most `LARGEST`; None without one.
 
-    Euclid's algorithm on numbers that were rounded: the quotient of two is taken for the simplest fraction near it.
+    Euclid's algorithm on rounded numbers: the quotient of two is taken for the simplest fraction near it.
     """
     least = unit = float(values[0])
     for value in values[1:]:
@@ -201,7 +200,7 @@ def common_unit(values: Floats) -> float | None:
 
 
 def _denominator(number: Fraction) -> int:
-    """Of the first convergent of its continued fraction that is `number` but for float32's rounding."""
+    """Denominator of the first convergent of its continued fraction that is `number`, but for float32's rounding."""
     rest, (p, q), (p_before, q_before) = number, (1, 0), (0, 1)
     while True:
         whole = rest.numerator // rest.denominator

@@ -1,7 +1,7 @@
 """Operations: one class each, with its equation, its nodes in NIR, shapes, kernels, bounds and counts.
 
-`READERS` lists the operation that each type of NIR's nodes is read as.  Whoever adds an operation writes its class, and
-enters it here, in `AnyOperation` and in `READERS`; mypy then names what it lacks, in the class and in every `match`.
+`READERS` says as which operation each type of NIR's nodes is read.  To add an operation, write its class and enter it
+here, in `AnyOperation` and in `READERS`; mypy then names what it lacks, in the class and in every `match`.
 """
 
 from collections.abc import Mapping
@@ -24,6 +24,7 @@ from neuromorphic.ops.types import (
     Conventions,
     Float32,
     Float64,
+    Int32,
     Int64,
     Interval,
     Kernel,
@@ -53,6 +54,7 @@ __all__ = [
     "Float32",
     "Float64",
     "If",
+    "Int32",
     "Int64",
     "Integrator",
     "Interval",
@@ -112,7 +114,7 @@ AnyOperation = (
 
 
 def _readers(*operations: type[Operation]) -> Mapping[type[Any], type[Operation]]:
-    """The operation of each type of NIR's nodes; for mypy each of `operations` has to be complete."""
+    """The operation of each type of NIR's nodes; mypy takes only operations that have all methods."""
     return {kind: operation for operation in operations for kind in operation.nir_types}
 
 
@@ -137,4 +139,4 @@ READERS = _readers(
     Li,
     CubaLi,
 )
-"""By type of NIR's nodes, the operation that it is read as."""
+"""By type of NIR's nodes, the operation as which it is read."""

@@ -20,9 +20,9 @@ from neuromorphic.ops.windows import map_shape
 @final
 @dataclass(frozen=True)
 class SelfAttention(Nonlinear):
-    """`y = scale · Q (Kᵀ V)` per head, of the spikes of one population: Q, K and V are thirds of its channels.
+    """`y = scale · Q (Kᵀ V)` per head; Q, K and V are thirds of the channels of one population's spikes.
 
-    An extension of NIR (`extensions`, with the sums written out).  x is `[3 D, H, W]`, y `[D, H, W]`; heads divide D.
+    An extension of NIR (`extensions` has the sums written out).  x is `[3 D, H, W]`, y is `[D, H, W]`; heads divide D.
     """
 
     nir_types: ClassVar = (extensions.SpikingSelfAttention,)
@@ -48,13 +48,13 @@ class SelfAttention(Nonlinear):
         return Typed(cls(heads.item(), float(scale.item())), Shapes(shape, out), out)
 
     def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> nir.NIRNode:
-        """The extension node; a node of a file keeps its scale, which quantising leaves to the scheme."""
+        """The extension node.  A node of a file stays as it is: quantising changes its scale in the scheme alone."""
         if like is not None:
             return like
         return extensions.SpikingSelfAttention(np.array(shapes.input), self.heads, self.scale)
 
     def head(self, shapes: Shapes) -> tuple[int, int]:
-        """Channels of one head, and tokens."""
+        """Channels of one head, and the number of tokens."""
         return shapes.output[0] // self.heads, prod(shapes.input[1:])
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
@@ -66,7 +66,7 @@ class SelfAttention(Nonlinear):
         return np.asarray(y.reshape(images, channels // 3, height, width))
 
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
-        """Two products of matrices per image and head; Kᵀ V does not grow with the tokens."""
+        """Two matrix products per image and head, `Kᵀ V` first, whose size doesn't depend on the number of tokens."""
         return _Attention(self, shapes, dtype)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
@@ -74,7 +74,7 @@ class SelfAttention(Nonlinear):
         return Interval(np.zeros(shapes.output), np.full(shapes.output, self.scale * size * tokens))
 
     def grid(self, bits: int | None, steps: int) -> int | None:
-        """Whole counts of spikes, times the scale."""
+        """The grid of the scale: y is an integer times it."""
         return fraction_bits(np.array(self.scale))
 
     def products(self, shapes: Shapes) -> int:
@@ -84,11 +84,11 @@ class SelfAttention(Nonlinear):
         return max(prod(shapes.input), self.heads * (shapes.output[0] // self.heads) ** 2)
 
     def fan_out(self, shapes: Shapes) -> Int64:
-        """A TypeError: it has no synapses, and what it adds up are spikes that spikes select."""
+        """A TypeError: it has no synapses; spikes select the spikes that are added up."""
         lacks(self, "synapses")
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
-        """A token's output is a sum over the channels of its head in which Q has a spike."""
+        """All outputs of a token and head where Q has a spike in some channel."""
         frames = arriving.shape[:2]
         q = arriving.reshape(*frames, 3, self.heads, -1, *shapes.input[1:])[:, :, 0].any(3, keepdims=True)
         return q.repeat(shapes.output[0] // self.heads, axis=3).reshape(*frames, *shapes.output)

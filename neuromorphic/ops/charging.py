@@ -1,7 +1,7 @@
-"""The numbers that membranes are computed with, and the bits that they take.
+"""The numbers that membranes are computed with, and the bits that exact arithmetic with them takes.
 
-A LIF neuron reads a current x, |x| <= B, a multiple of 2^-k (both behind its gain), and computes `v += d (x - v)` with
-d = 2^-a, T times from rest:
+Let a LIF neuron read a current x, |x| <= B, a multiple of 2^-k (both after its gain).  It computes `v += d (x - v)`
+with d = 2^-a, T times from rest:
 
 - Where x and v lie in [-B, B], so does v + d (x - v), a mean of both; a reset to 0 stays there too.
 - If v is a multiple of 2^-(k + a (t-1)) before step t, then v + d (x - v) is one of 2^-(k + a t).  So membranes need
@@ -9,19 +9,20 @@ d = 2^-a, T times from rest:
 - x - v lies in [-2B, 2B] on 2^-(k + a (T-1)), which takes `k + a (T-1) + 1` for the exponent: no more, unless a = 0.
 - d x, d v and the difference of the two lie in [-B, B] on 2^-(k + a T): covered.  The same holds of v - d v.
 
-Hence neurons are exact where `log2(B 2^(k + max(a T, a (T-1) + 1)))` is no more than the bits of a significand.  A
+Hence neurons are exact where `log2(B 2^(k + max(a T, a (T-1) + 1)))` is at most the number of bits of a significand.  A
 decay d = p / 2^a needs the same, and one bit more where d > 1/2, since d (x - v) reaches 2 d B.  A leak toward l and a
-reset to r count as currents: B covers them, and 2^-k; so does a threshold >= 0 that spikes take off v, which leaves
-v >= 0.  The comparison with the threshold takes no arithmetic beyond this: the sign of a float32 difference is right
-even where the difference is rounded.
+reset to r count as currents: B and 2^-k have to cover them.  They also have to cover a threshold >= 0 that spikes take
+off v, which leaves v >= 0.  The comparison with the threshold needs no further bits: the sign of a float32 difference
+is right even where the difference is rounded.
 
-Integrate-and-fire, `v += x`, grows: `log2(T B 2^k)`.  A synaptic current `i += d' (w x - i)` before the membrane adds
-its own a' T to a T.
+Integrate-and-fire, `v += x`, grows: it needs `log2(T B 2^k)` bits.  A synaptic current `i += d' (w x - i)` before the
+membrane adds its own a' T to a T.
 
-Where x is the same at every step, as behind the first convolutions of an image, less is enough.  With x <= 0 no v is
-ever above 0, rounded or not, since every operation is monotone: no spike.  With x > 0, `v_1 = d x` is exact; either it
-fires and v = 0 again, or x < h / d for the threshold h, and then x, all v and all differences lie in [0, h / d], on
-2^-(k + a T).  So `log2(B 2^k)` and `log2(h 2^(k + a + max(a T, 1)))` bits do.
+Where x is the same at every step, as behind the first convolutions of an image, fewer bits suffice.  With x <= 0, no
+v is ever above 0, rounded or not, since every operation is monotone: there is no spike.  With x > 0, `v_1 = d x` is
+exact.
+Either v_1 fires and v = 0 again; or x < h / d for the threshold h, and then x, all v and all differences lie in
+[0, h / d], on 2^-(k + a T).  So `log2(B 2^k)` and `log2(h 2^(k + a + max(a T, 1)))` bits suffice.
 """
 
 from collections.abc import Callable
@@ -33,60 +34,61 @@ from neuromorphic.ops.dyadic import fraction_bits, magnitude_bits
 from neuromorphic.ops.types import Array, Sums, single_number
 
 COARSE_DECAY = 10
-"""Decays that are multiples of 2^-10 are told from those that no grid of use holds."""
+"""Bits of a decay: one that is no multiple of 2^-10 is taken for one on no useful grid."""
 
-NOTHING = np.zeros((), np.float32)
+ZERO = np.zeros((), np.float32)
+"""One 0 for all neurons."""
 
 
 class Charging(NamedTuple):
-    """The numbers of `v += decay (leak + gain x - v)` and its kin.
+    """The numbers of `v += decay (leak + gain x - v)` and of neurons like it.
 
     Attributes:
-        gain: what x is multiplied by in all, but for decays.
-        decays: the shares that i and v lose per step, in this order; none of integrators.
-        leak: what v moves towards.
-        reset: what a spike sets v to, and where an image begins.
-        lowering: what a spike takes off v instead.
-        threshold: of populations; None of neurons that send their membranes.
-        back: what a spike takes off the x of the next step.
+        gain: the factor of x in all, but for decays.
+        decays: the shares that i and v lose per step, in this order; empty for integrators.
+        leak: the value that v decays to without input.
+        reset: v after a spike, and at the start of an image.
+        lowering: the amount that a spike takes off v instead.
+        threshold: of populations; None for neurons that send their membranes.
+        back: the amount that a spike takes off the x of the next step.
     """
 
     gain: Array
     decays: tuple[Array, ...] = ()
-    leak: Array = NOTHING
-    reset: Array = NOTHING
-    lowering: Array = NOTHING
+    leak: Array = ZERO
+    reset: Array = ZERO
+    lowering: Array = ZERO
     threshold: Array | None = None
-    back: Array = NOTHING
+    back: Array = ZERO
 
     @property
     def _current_grid(self) -> Callable[[int], int]:
-        """K of the grid 2^-k of currents, and of what else v is moved by, by b of the grid 2^-b that x lies on."""
+        """A function from b, where x lies on the grid 2^-b, to the k of the grid 2^-k of all that is added to v."""
         gain, back = fraction_bits(self.gain), fraction_bits(self.back)
         others = max(fraction_bits(values) for values in (self.leak, self.reset, self.lowering))
         return lambda bits: max(max(bits, back) + gain, others)
 
     @property
     def _rate_bits(self) -> int:
-        """The bits that a step adds to those of v."""
+        """The bits by which the grid of v gets finer in each step."""
         return sum(_decay_bits(rate) for rate in self.decays)
 
     def membrane_grid(self, bits: int, steps: int) -> int:
-        """K of the grid 2^-k of v after so many steps, where x lies on 2^-bits."""
+        """The k of the grid 2^-k of v after so many steps, where x lies on the grid 2^-bits."""
         return self._current_grid(bits) + steps * self._rate_bits
 
     @property
     def obstacle(self) -> str:
-        """Why nothing can be proven of these numbers; empty where something can."""
+        """Why nothing can be proven for these numbers; empty if something can."""
         odd = [float(rate.min()) for rate in self.decays if fraction_bits(rate) > COARSE_DECAY]
         if odd:
             return f"tau is {1 / min(odd):g} time steps, whose inverse is no multiple of 2^-{COARSE_DECAY}"
         return "spikes take a negative threshold off v, which then grows" if self.lowering.min() < 0 else ""
 
     def bits_needed(self, x: Sums, steps: int) -> Callable[[int], int]:
-        """Bits of the integers that neurons compute with, without their sign, by b of the grid 2^-b that x lies on.
+        """A function from b, where x lies on the grid 2^-b, to the bits that exact arithmetic takes, without a sign.
 
-        An odd decay counts as the power of two below it; nothing is proven of it.
+        A decay on no useful grid counts as the power of two below it; nothing is proven for it (`obstacle`).
         """
         gain, back, *others = (
             np.abs(single_number(np.asarray(values)), dtype=np.float64)
@@ -112,6 +114,6 @@ class Charging(NamedTuple):
 
 
 def _decay_bits(decay: Array) -> int:
-    """A of a decay p / 2^a; of one that is none, of the power of two below it."""
+    """The a of a decay p / 2^a; where that is too large to be of use, that of the power of two below the decay."""
     bits = max(0, fraction_bits(decay))
     return bits if bits <= COARSE_DECAY else int(np.ceil(-np.log2(decay.min())))

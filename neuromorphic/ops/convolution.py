@@ -35,16 +35,15 @@ from neuromorphic.ops.windows import PaddedMap, Pair, Windowed, Windows, map_sha
 class Conv2d(Windowed, Biased):
     """`y[o, i, j] = b[o] + Σ w[o, c, m, n] x[c, i s - p + d m, j s - p + d n]` (cross-correlation, zero padding).
 
-    Its groups decide how it is computed, counted and placed; the file declares them (`reading.grouping`).
-
-    A `Conv1d` of `[C, N]` is one of maps `[C, N, 1]`.
+    The groups, which the file declares (`reading.grouping`), decide how it is computed, counted and placed.  A `Conv1d`
+    of `[C, N]` is read as a convolution of maps `[C, N, 1]`.
 
     Attributes:
         weight: float32 `[out, in / groups, kernel height, kernel width]`.
         bias: float32 `[out]`.
         stride, padding, dilation: (vertical, horizontal).
-        groups: of channels that don't see each other.
-        beyond: (vertical, horizontal) padding below and to the right besides, which `same` has for even kernels.
+        groups: number of groups of channels; an output sees the channels of its group only.
+        beyond: (vertical, horizontal) extra padding below and to the right, as `same` has it for even kernels.
     """
 
     nir_types: ClassVar = (nir.Conv2d, nir.Conv1d)
@@ -85,7 +84,7 @@ class Conv2d(Windowed, Biased):
         return Typed(conv, Shapes((*shape, 1), (len(weight), size, 1)), (len(weight), size))
 
     def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> nir.NIRNode:
-        """A `Conv2d` with a block-diagonal kernel, which every reader takes; the type and groups of `like`."""
+        """A `Conv2d` with a block-diagonal kernel, which every reader takes; or the type and the groups of `like`."""
         groups = 1 if like is None else int(np.asarray(like.groups).item())
         weight = self.weight if groups == self.groups else block_diagonal(self.weight, self.groups)
         if like is not None:
@@ -101,7 +100,7 @@ class Conv2d(Windowed, Biased):
         )
 
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
-        if not x.any():  # a graph's biases are followed through it on zeros, again and again
+        if not x.any():  # a short cut: the biases of a graph are followed through convolutions of zeros, often
             return np.broadcast_to(self.bias.astype(np.float64)[:, None, None], (len(x), *shapes.output)).copy()
         seen = self.windows.seen(x)
         images, channels, height, width = seen.shape[:4]
@@ -111,7 +110,7 @@ class Conv2d(Windowed, Biased):
         return np.asarray(y.reshape(images, *shapes.output) + self.bias[:, None, None])
 
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
-        """`W x`, by matrix products; channels that are all apart, tap by tap."""
+        """`W x`, by matrix products; where every channel is a group of its own, tap by tap."""
         if shapes.input[1:] == (1, 1):
             return _Position(self, shapes, dtype)
         if self.groups == shapes.input[0] == shapes.output[0]:
@@ -119,7 +118,7 @@ class Conv2d(Windowed, Biased):
         return _Columns(self, shapes, batch, dtype)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """As of `Weighted`; of maps alike at every position, as spikes are, once for windows that see the same taps."""
+        """As for `Weighted`; where bounds are alike at all positions, as of spikes, once per set of taps on the map."""
         if not all((bound == bound[:, :1, :1]).all() for bound in (x.low, x.high)):
             return super().interval(x, shapes, steps)
         low, high = (bound[:, 0, 0].reshape(self.groups, -1) for bound in (x.low, x.high))
@@ -144,14 +143,14 @@ class Conv2d(Windowed, Biased):
         return Interval(least, most)
 
     def fan_out(self, shapes: Shapes) -> Int64:
-        """`out / groups · rows[y] · columns[x]`, which count the kernel's positions that see a row and a column."""
+        """`out / groups · rows[y] · columns[x]`: how many positions of the kernel see row y and column x."""
         return np.broadcast_to(self.windows.fan_out(shapes) * (len(self.weight) // self.groups), shapes.input)
 
     def taps(self, shapes: Shapes) -> int:
         return prod(shapes.output) * prod(self.weight.shape[1:])
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
-        """Windows that hold something in some channel of their group."""
+        """All outputs whose window holds something in some channel of their group."""
         grouped = arriving.reshape(-1, self.groups, shapes.input[0] // self.groups, *shapes.input[1:])
         windows = self.windows.holding(np.asarray(grouped.any(2)))
         outputs = windows.repeat(shapes.output[0] // self.groups, axis=1)
@@ -162,7 +161,7 @@ class Conv2d(Windowed, Biased):
 
 
 class _Columns:
-    """`y[g] = W[g] columns(x)[g]` per group g: the windows as columns of a matrix, then one product per image."""
+    """`y[g] = W[g] columns(x)[g]` per group g (im2col): windows are columns of a matrix, with one product per image."""
 
     def __init__(self, conv: Conv2d, shapes: Shapes, batch: int, dtype: DTypeLike) -> None:
         self.map = PaddedMap(conv.windows, shapes.input, batch, dtype)
@@ -182,7 +181,7 @@ class _Columns:
 
 
 class _Taps:
-    """`y[c] = Σ w[c, m, n] x[c, ...]`: each channel on its own, one shifted map per weight of the kernel."""
+    """`y[c] = Σ w[c, m, n] x[c, ...]` (depthwise): each channel by itself, one shifted map per weight of the kernel."""
 
     def __init__(self, conv: Conv2d, shapes: Shapes, batch: int, dtype: DTypeLike) -> None:
         self.map = PaddedMap(conv.windows, shapes.input, batch, dtype)
@@ -200,7 +199,7 @@ class _Taps:
 
 
 class _Position:
-    """`y[o, i, j] = Σ_c w[o, c, m, n] x[c]` for maps of a single position: m and n are the weights that lie on it."""
+    """`y[o, i, j] = Σ_c w[o, c, m, n] x[c]` for maps of one position, on which the tap (m, n) of output (i, j) lies."""
 
     def __init__(self, conv: Conv2d, shapes: Shapes, dtype: DTypeLike) -> None:
         taps = [
@@ -237,9 +236,9 @@ def _kernel(node: nir.Conv1d | nir.Conv2d, channels: int, expected: str, where: 
 
 
 def _padding(padding: object, stride: Pair, spans: tuple[int, ...], where: str) -> tuple[Pair, Pair]:
-    """Padding of windows that span so much, from numbers or NIR's words; and what lies below and to the right besides.
+    """Padding, from numbers or from NIR's words, of windows of these spans; and extra padding below and to the right.
 
-    `same` leaves the map its size; of an odd number of positions PyTorch puts the last one behind the map.
+    `same` keeps the size of the map; where it pads an odd number of positions, PyTorch puts the last one at the end.
     """
     if not isinstance(padding, str):
         before = pair(padding, "padding", where, 0)
@@ -255,7 +254,7 @@ def _padding(padding: object, stride: Pair, spans: tuple[int, ...], where: str) 
 
 
 def block_diagonal(weight: Array, groups: int) -> Array:
-    """A grouped kernel `[out, in / groups, ...]` as `[out, in, ...]`, zero where a group doesn't see a channel."""
+    """A grouped kernel `[out, in / groups, ...]` as a kernel `[out, in, ...]` with zeros between groups."""
     out_channels, in_channels = weight.shape[0] // groups, weight.shape[1]
     whole = np.zeros((weight.shape[0], in_channels * groups, *weight.shape[2:]), weight.dtype)
     for g in range(groups):

@@ -1,4 +1,4 @@
-"""Waiting: `Delay`, and the line in which its elements wait."""
+"""`Delay`, and the delay line that computes it."""
 
 from dataclasses import dataclass
 from math import prod
@@ -17,7 +17,7 @@ from neuromorphic.ops.widths import DELAY_BITS
 @final
 @dataclass(frozen=True)
 class Delay(Operation):
-    """`y[t] = x[t - steps]`, element by element, of one image; 0 in its first steps.
+    """`y[t] = x[t - steps]`, element by element, within one image; 0 in its first steps.
 
     Attributes:
         steps: int64 of the node's shape, 0 or more.
@@ -33,21 +33,21 @@ class Delay(Operation):
         if steps.size != 1 and steps.shape != shape:
             raise RefusedInput(f"{where}: delay has the shape {list(steps.shape)}; expected {list(shape)}")
         whole = np.broadcast_to(steps.reshape(()) if steps.size == 1 else steps, shape)
-        return Typed(cls(whole), Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(whole), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Delay | None = None) -> nir.Delay:
         return nir.Delay(np.asarray(self.steps * dt)) if like is None else like
 
     @property
     def lag(self) -> int:
-        """The steps that all elements wait."""
+        """The least delay of all elements, in steps."""
         return int(self.steps.min())
 
     def steps_before(self, spikes: bool) -> int:
         return 0
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """The same, and 0, which leaves it in the first steps."""
+        """The bounds of x and 0, which is the output in the first steps."""
         return Interval(np.minimum(x.low, 0), np.maximum(x.high, 0))
 
     def grid(self, bits: int | None, steps: int) -> int | None:
@@ -69,8 +69,8 @@ class DelayLine:
     """`y[t] = x[t - wait]`, element by element, `wait = steps - lag`; 0 in the first steps of an image.
 
     Args:
-        delay: the operation, whose lag passes on the edges into it.
-        shape: of x: the node's, with or without axes before it.
+        delay: the operation; its lag is accounted for on the edges into the node.
+        shape: of x: that of the node, with or without axes in front.
     """
 
     def __init__(self, delay: Delay, shape: tuple[int, ...]) -> None:
@@ -80,7 +80,7 @@ class DelayLine:
         self.past = np.zeros((self.waits[-1] + 1, *shape))
 
     def __call__(self, x: Array, step: int) -> Array:
-        """The output in step `step` of an image, in which `x` arrives."""
+        """The output in step `step` of an image, for the input `x` of the same step."""
         size = len(self.past)
         self.past[step % size] = x
         y = np.zeros_like(x)

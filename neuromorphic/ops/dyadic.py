@@ -1,4 +1,4 @@
-"""Dyadic numbers: the grid 2^-k that values lie on, and the bits that integers on it take."""
+"""Dyadic numbers: the grid 2^-k that values lie on, and the bits of the integers that count in it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ def fraction_bits(values: NDArray[np.floating]) -> int:
     Raises:
         RefusedInput: a value is not finite.
     """
-    if values.size and (values == values.flat[0]).all():  # as of most neurons: one number for a whole map
+    if values.size and (values == values.flat[0]).all():  # as most neurons have: one number for a whole map
         values = values.flat[:1]
     x = np.asarray(values, np.float64)
     if not np.isfinite(x).all():
@@ -27,7 +27,7 @@ def fraction_bits(values: NDArray[np.floating]) -> int:
 
 
 def magnitude_bits(bound: float, bits: int) -> int:
-    """The least n >= 0 with `bound * 2^bits <= 2^n`: what an integer on that grid needs, without its sign."""
+    """The least n >= 0 with `bound * 2^bits <= 2^n`: the bits of an integer on that grid, without a sign bit."""
     mantissa, exponent = np.frexp(bound)
     return max(0, int(exponent) + bits - int(mantissa == 0.5)) if bound else 0
 

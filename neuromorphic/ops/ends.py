@@ -1,4 +1,4 @@
-"""The ends of a graph: what it reads and what it answers."""
+"""The ends of a graph: its inputs and its outputs."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +13,7 @@ from neuromorphic.ops.types import Conventions, Interval, Shape, Shapes, Typed
 
 
 class End(Operation):
-    """Where frames come in or outputs leave: `y = x`, in the same time step."""
+    """`y = x`, in the same time step: where frames enter, or outputs leave."""
 
     def steps_before(self, spikes: bool) -> int:
         return 0
@@ -34,13 +34,13 @@ class End(Operation):
 @final
 @dataclass(frozen=True)
 class Source(End):
-    """`y = frame`: the graph's input, one frame per time step."""
+    """`y = frame`: an input of the graph, one frame per time step."""
 
     nir_types: ClassVar = (nir.Input,)
 
     @classmethod
     def read(cls, node: nir.Input, shape: Shape, where: str, given: Conventions) -> Typed:
-        return Typed(cls(), Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Input | None = None) -> nir.Input:
         return nir.Input(np.array(shapes.output)) if like is None else like
@@ -49,21 +49,21 @@ class Source(End):
 @final
 @dataclass(frozen=True)
 class Sink(End):
-    """`y = Σ x`: the graph's output."""
+    """`y = x`: an output of the graph, the sum of what its sources send."""
 
     nir_types: ClassVar = (nir.Output,)
 
     @classmethod
     def read(cls, node: nir.Output, shape: Shape, where: str, given: Conventions) -> Typed:
-        """Of a node whose declared shape is one (`reading.parameters.declared_shape`).
+        """The output; its declared shape is checked before (`reading.parameters.declared_shape`).
 
-        Rockpool declares the axes of its sample data for images and time too, as ones before the shape.
+        Rockpool declares the axes of its sample data for images and time, too, as ones in front of the shape.
         """
         declared = tuple(int(n) for n in np.atleast_1d(node.output_type["output"]))
         batch = len(declared) - len(shape)
         if declared != (1,) * batch + shape:
             raise RefusedInput(f"{where} declares the shape {list(declared)}; its input has {list(shape)}")
-        return Typed(cls(), Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Output | None = None) -> nir.Output:
         return nir.Output(np.array(shapes.output)) if like is None else like

@@ -1,8 +1,7 @@
-"""The two extension nodes: what the published SpikeCLIP encoder computes and NIR 1.0 can't say.
+"""The two extension nodes, for operations of the published SpikeCLIP encoder that NIR 1.0 has no node for.
 
-They are part of the file format, so they stand on the side that needs no torch; `export` imports this module and
-nothing else from here (docs/decisions/0004).  Importing it makes `nir.read` accept the two types; without it `nir.read`
-fails on them (an AssertionError), as a reader must that doesn't know them.
+Importing this module makes `nir.read` accept the two types.  Without it `nir.read` fails on them (an AssertionError),
+as a reader that doesn't know them must.
 """
 
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 class MaxPool2d(nir.NIRNode):  # type: ignore[misc]
     """`y[c, i, j] = max_{m, n} x[c, i s - p + m, j s - p + n]` over the kernel's m, n that lie on the map.
 
-    The maximum of whatever arrives in one time step, of currents as well as of spikes; there is no state.  Positions
-    outside the map take no part (PyTorch's `MaxPool2d`, which pads with minus infinity; `ceil_mode` False).
+    The maximum of the input of one time step, currents as well as spikes; there is no state.  Positions outside the map
+    don't count (as in PyTorch's `MaxPool2d`, which pads with minus infinity; `ceil_mode` False).
 
     Attributes:
         input_shape: int `[3]`: channels, height and width of x.
@@ -42,12 +41,12 @@ class MaxPool2d(nir.NIRNode):  # type: ignore[misc]
 class SpikingSelfAttention(nir.NIRNode):  # type: ignore[misc]
     """`y = scale · Q (Kᵀ V)` per head: self-attention of spikes, without softmax (arXiv 2209.15425, equation 6).
 
-    x holds the spikes of one population, Q in its first third of channels, then K, then V, each with its heads one
-    after the other.  With d = D / heads channels per head and tokens n, m = 1, ..., H W (the positions of the map),
+    x holds the spikes of one population: Q in the first third of its channels, then K, then V, each with one head after
+    the other.  With d = D / heads channels per head and tokens n, m = 1, ..., H W (the positions of the map),
 
         y[h d + j, n] = scale · Σ_i q[h d + i, n] · Σ_m k[h d + i, m] · v[h d + j, m]
 
-    in every time step anew; there is no state.  The sums are integers between 0 and d H W.
+    in every time step by itself; there is no state.  The sums are integers between 0 and d H W.
 
     Attributes:
         input_shape: int `[3]`: 3 D, height and width of x; y is `[D, H, W]`.

@@ -31,7 +31,7 @@ from neuromorphic.ops.widths import WEIGHT_EXPONENT
 @final
 @dataclass(frozen=True)
 class Affine(Biased):
-    """`y = W x + b`, W float32 `[out, in]`, b float32 `[out]`; x in a row, whatever the shape that arrives."""
+    """`y = W x + b`, W float32 `[out, in]`, b float32 `[out]`; x is flattened, whatever the shape of the input."""
 
     nir_types: ClassVar = (nir.Affine, nir.Linear)
     kind: ClassVar[Kind] = "linear"
@@ -48,7 +48,7 @@ class Affine(Biased):
         return Typed(cls(weight, bias), Shapes((weight.shape[1],), out), out)
 
     def write(self, shapes: Shapes, dt: float, like: nir.NIRNode | None = None) -> nir.NIRNode:
-        """An `Affine`, or a `Linear` where there is no bias and there was none."""
+        """An `Affine`; or a `Linear` where there is no bias, unless `like` is an `Affine`."""
         if self.bias.any() or isinstance(like, nir.Affine):
             return nir.Affine(self.weight, self.bias)
         return nir.Linear(self.weight)
@@ -88,7 +88,7 @@ class Scale(Weighted):
         if scale.size != 1 and scale.shape != shape:
             raise RefusedInput(f"{where}: scale has the shape {list(scale.shape)}; expected {list(shape)}")
         whole = np.broadcast_to(scale.reshape(()) if scale.size == 1 else scale, shape)
-        return Typed(cls(whole), Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(whole), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Scale | None = None) -> nir.Scale:
         return nir.Scale(np.array(self.scale))
@@ -131,7 +131,7 @@ class Scale(Weighted):
         return arriving
 
     def refusal(self, reads_currents: bool) -> str:
-        """Factors are weights of synapses, and those read spikes."""
+        """Refused where it reads currents: factors are weights of synapses, which read spikes."""
         if not reads_currents or not np.any(self.scale != 1):
             return ""
         return (

@@ -1,22 +1,22 @@
 """The LIF neuron of Loihi 2, in integers.
 
-    u = wrap(decayed(u) + 64 (x + drive))       x the synaptic input, drive that of a neuron which always fires
+    u = wrap(decayed(u) + 64 (x + drive))       x the synaptic input, drive a constant one
     v = saturate(decayed(v) + u + (mantissa << exponent))
     spike where v > 64 threshold; there v = 0, or v -= 64 lowering
 
 A current that doesn't outlast its step loses 4096 of 4096 (Lava's du = 4095, to which it adds 1).  `wrap` keeps 24 bits
 as two's complement does, except that 2^23 stays (as in Lava); `saturate` clips to ±(2^23 - 1); `decayed` rounds toward
-zero.  With v = 0 this is Lava's `LIFReset` in fixed point (`lava/proc/lif/models.py`), bit by bit; with a lowering, the
-soft reset, it is a neuron that the chip would need microcode of one's own for: none of Lava's subtracts.
+zero.  With the reset to v = 0 this is Lava's `LIFReset` in fixed point (`lava/proc/lif/models.py`), bit by bit.  With a
+lowering, a soft reset, the chip would need a neuron of one's own microcode: none of Lava's subtracts.
 
-Values are integers in arrays of any numeric type that holds them exactly; float64 does, with all products.
+Values are integers, in arrays of any numeric type that holds them exactly; float64 does, with all products.
 """
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from neuromorphic.ops.neuron_roles import ChipPopulation
 from neuromorphic.ops.operation import lacks
@@ -25,6 +25,7 @@ from neuromorphic.ops.types import (
     ChipKernel,
     Conventions,
     Float64,
+    Int32,
     Mask,
     Overflows,
     Shape,
@@ -36,33 +37,31 @@ from neuromorphic.ops.types import (
 )
 from neuromorphic.ops.widths import ALIGNMENT, DECAY_BITS, STATE_LIMIT
 
-Int32 = NDArray[np.int32]
-
 Decay = int | Int32
-"""Of a population: one for all its neurons, or one for each."""
+"""The decay of a population: one number for all neurons, or one for each."""
 
 UNITY: int = 2**DECAY_BITS
-"""The whole that decays are counted of."""
+"""Decays are counted in parts of this: 4096 is all."""
 
 
 @final
 @dataclass(frozen=True)
 class LoihiLif(ChipPopulation):
-    """A population in the integers of the chip; x are integers too.
+    """A population in the integers of the chip; its input x consists of integers, too.
 
     Attributes:
-        decay: of 4096, what v loses per time step, one number or int32 of the population's shape; all 4096 of a neuron
-            without a memory, which the chip resets in every step, since 12 bits end at 4095.  Neurons of several decays
-            are several populations of Lava's.
+        decay: share of v that is lost per time step, of 4096: one number, or int32 of the population's shape.  4096 is
+            a neuron without memory, which the chip resets in every step, since 12 bits end at 4095.  In Lava, neurons
+            with several decays are several populations.
         threshold: int32 of the population's shape.
         bias_mantissa: int32 of the population's shape.
-        bias_exponent: of the whole population.
-        current_decay: of 4096, what u loses per time step, 1 to 4096, likewise; all of it where no current outlasts its
-            step.
-        drive: int32 of the population's shape or a single number: what synapses of a neuron that fires in every step
-            bring, since biases act behind u.
-        lowering: int32 of the population's shape: what a spike takes off v, in the unit of the threshold; None where it
-            sets v to 0.
+        bias_exponent: one number.
+        current_decay: share of u that is lost per time step, of 4096, likewise, from 1; 4096 where no current outlasts
+            its step.
+        drive: int32 of the population's shape, or a single number: a constant input, from synapses of a neuron that
+            fires in every step.  It is a bias of u; the chip's biases act on v.
+        lowering: int32 of the population's shape: the amount that a spike takes off v, in the unit of the threshold;
+            None where a spike sets v to 0.
     """
 
     nir_types: ClassVar = ()  # a file holds floats, and the scheme that makes integers of them (`loihi2.file`)
@@ -97,7 +96,7 @@ class LoihiLif(ChipPopulation):
         return State(np.zeros((images, *shape)), np.zeros((images, *shape)))
 
     def advance(self, state: State, x: Float64) -> Float64:
-        """The definition, in float64; a spike leaves u as it is."""
+        """As it is defined, in float64; a spike leaves u as it is."""
         u = wrap(x * 2**ALIGNMENT + self.drive * 2**ALIGNMENT + decayed(state.i, self.current_decay))
         state.i[...] = u
         state.v[...] = np.clip(decayed(state.v, self.decay) + u + self.bias, 1 - STATE_LIMIT, STATE_LIMIT - 1)
@@ -122,7 +121,7 @@ class LoihiLif(ChipPopulation):
 
     @property
     def leaks(self) -> bool:
-        """Where it decays; without a memory there is nothing that could."""
+        """Whether v decays between steps; without memory there is nothing that could."""
         return bool(np.any((np.asarray(self.decay) > 0) & (np.asarray(self.decay) < UNITY)))
 
     @property
@@ -135,7 +134,7 @@ class LoihiLif(ChipPopulation):
 
     @property
     def always_updated(self) -> bool:
-        """Where something of its own arrives at every neuron."""
+        """Where every neuron has a bias, or every neuron has a drive."""
         return bool(np.all(self.bias)) or bool(np.all(self.drive))
 
     @property
@@ -157,11 +156,11 @@ def decayed(v: Array, decay: Decay) -> Array:
 
 
 class LoihiNeurons:
-    """The fast way to compute `LoihiLif`; counts what overflows, above only where v is lowered by a spike.
+    """Computes `LoihiLif` fast, and counts overflows; those of v above only where spikes lower v.
 
-    float32 holds every integer up to 2^24, and products with powers of two don't round.  So it serves where no current
-    outlasts its step and v keeps all, nothing, or a power of two of itself: |v| is at most 2^23 and |u| too, and what
-    is beyond 2^24 with the bias saturates.  Everything else is float64.
+    It uses float32 where that is exact: where no current outlasts its step, and v keeps all, nothing, or a power of two
+    of itself.  float32 holds every integer up to 2^24, and products with powers of two don't round; |v| and |u| are at
+    most 2^23, and a sum with the bias beyond 2^24 saturates.  Everywhere else it uses float64.
 
     Args:
         lif: the population.
@@ -187,7 +186,7 @@ class LoihiNeurons:
         self.u[...] = 0
 
     def __call__(self, x: Array) -> Array:
-        """One step: x, which stays as it is, to spikes."""
+        """One time step, from the input x, which stays as it is, to spikes."""
         v = self.v
         u = self._current(x)
         v *= self.kept

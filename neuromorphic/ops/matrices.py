@@ -7,12 +7,13 @@ from scipy.sparse import csr_matrix, diags_array
 
 from neuromorphic.ops.convolution import Conv2d
 from neuromorphic.ops.linear import Scale
-from neuromorphic.ops.operation import Weighted
+from neuromorphic.ops.operation import Linear
 from neuromorphic.ops.types import Shapes
 
 
-def matrix(shapes: Shapes, synapses: Weighted) -> csr_matrix:
-    """`synapses` as a matrix, float64 `[outputs, inputs]`, both flattened."""
+def matrix(shapes: Shapes, operation: Linear) -> csr_matrix:
+    """The synapses of an operation as a matrix W, float64 `[outputs, inputs]`, both flattened; without its division."""
+    synapses = operation.synapses(shapes)
     if isinstance(synapses, Conv2d):
         return _of_windows(shapes, synapses)
     weights = synapses.weights.astype(np.float64)
@@ -21,7 +22,7 @@ def matrix(shapes: Shapes, synapses: Weighted) -> csr_matrix:
 
 def _of_windows(shapes: Shapes, conv: Conv2d) -> csr_matrix:
     out, per_group, *_ = conv.weight.shape
-    # Number the inputs from 1, and see which number every output's window holds at which weight.
+    # Number the inputs from 1; the windows of these numbers say which input each weight of an output meets.
     numbers = np.arange(1, prod(shapes.input) + 1, dtype=np.float64).reshape(1, *shapes.input)
     windows = conv.windows.seen(numbers)[0]
     seen = windows.reshape(conv.groups, 1, per_group, *windows.shape[1:]).transpose(0, 1, 3, 4, 2, 5, 6)

@@ -1,4 +1,4 @@
-"""Neurons of NIR without a threshold, in time steps: what leaves them are their membranes."""
+"""Neurons of NIR without a threshold, in time steps: they send their membranes."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ops.charging import Charging
+from neuromorphic.ops.charging import ZERO, Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons
 from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Membranes
 from neuromorphic.ops.operation import lacks
@@ -31,7 +31,7 @@ class FloatMembranes(FloatState, Membranes):
     """Membranes of NIR: their state is real.
 
     Attributes:
-        gain: what an input of 1 brings v, but for its leak; float32 of their shape.
+        gain: the factor of the input; float32 of the neurons' shape.
     """
 
     gain: Float32
@@ -43,7 +43,7 @@ class FloatMembranes(FloatState, Membranes):
         lacks(self, "charge")
 
     def _is(self, like: Any, shapes: Shapes, dt: float) -> bool:
-        """Whether a node of a file says these numbers, to a reader who is told nothing but dt."""
+        """Whether a node of a file is read as these very numbers by a reader that knows nothing but dt."""
         try:
             said = self.read(like, shapes.output, "", Conventions(dt, dt)).operation
         except RefusedInput:
@@ -55,7 +55,7 @@ class FloatMembranes(FloatState, Membranes):
         return state.v.copy()
 
     def grid(self, bits: int | None, steps: int) -> int | None:
-        """Every decay makes it finer, step by step (`charging`)."""
+        """Every decay makes the grid finer, step by step (`charging`)."""
         return None if bits is None else self.charging.membrane_grid(bits, steps)
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
@@ -73,16 +73,15 @@ class Integrator(Integrating, FloatMembranes):
 
     @classmethod
     def read(cls, node: nir.I, shape: Shape, where: str, given: Conventions) -> Typed:
-        return Typed(
-            cls(gain(per_neuron(node, ("r",), shape, where)["r"], given.integrator_dt)), Shapes(shape, shape), shape
-        )
+        r = per_neuron(node, ("r",), shape, where)["r"]
+        return Typed.elementwise(cls(gain(r, given.integrator_dt)), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.I | None = None) -> nir.I:
         return nir.I(full(self.gain / np.float32(dt), shapes.output)) if like is None else like
 
     @property
     def start(self) -> Float32:
-        return np.zeros((), np.float32)
+        return ZERO
 
     @property
     def charging(self) -> Charging:
@@ -109,11 +108,10 @@ class Li(Leaky, FloatMembranes):
         if integrates(values, where):
             if values["v_leak"].any():
                 raise RefusedInput(f"{where}: tau is infinite and v_leak is not 0; expected 0, where v begins")
-            return Typed(Integrator(np.ones(shape, np.float32)), Shapes(shape, shape), shape)
+            return Typed.elementwise(Integrator(np.ones(shape, np.float32)), shape)
         leaving = decay(values["tau"], given, "tau", where)
         gained = per_input(values["r"], leaving, given.leaky_adds)
-        neurons = cls(gain=gained, decay=leaving, leak=values["v_leak"])
-        return Typed(neurons, Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(gain=gained, decay=leaving, leak=values["v_leak"]), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LI | None = None) -> nir.LI:
         if like is not None and self._is(like, shapes, dt):
@@ -130,7 +128,7 @@ class Li(Leaky, FloatMembranes):
         return Charging(self.gain, (self.decay,), self.leak)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """A membrane that decays from its leak towards others stays between them."""
+        """V begins at its leak and decays towards `leak + gain x`, so it stays between the two."""
         return Interval.between(self.leak, self.leak + self.gain * x.low, self.leak + self.gain * x.high)
 
 
@@ -161,7 +159,7 @@ class CubaLi(CurrentBased, FloatMembranes):
             decay=decay(values["tau_mem"], given, "tau_mem", where),
             leak=values["v_leak"],
         )
-        return Typed(neurons, Shapes(shape, shape), shape)
+        return Typed.elementwise(neurons, shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.CubaLI | None = None) -> nir.CubaLI:
         if like is not None and self._is(like, shapes, dt):
@@ -180,6 +178,6 @@ class CubaLi(CurrentBased, FloatMembranes):
         return Charging(self.gain.astype(np.float64) * self.weight, (self.current_decay, self.decay), self.leak)
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """A membrane that decays from its leak towards others stays between them."""
+        """V begins at its leak and decays towards `leak + gain x`, so it stays between the two."""
         reached = self.gain * self.weight
         return Interval.between(self.leak, self.leak + reached * x.low, self.leak + reached * x.high)

@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike
 from neuromorphic.ops.types import Array, Float32, Mask, single_number
 
 CACHE = 2**18
-"""Bytes of maps that are computed at once: they, and the states beside them, stay in the processor's second cache."""
+"""Bytes of maps that are computed at once: with their states they stay in the processor's second-level cache."""
 
 
 class GeneralNeurons:
@@ -19,14 +19,14 @@ class GeneralNeurons:
         v += decay (leak + gain x - v)                  or v += gain x where there is no decay, or v = x with neither
         spikes where v > threshold; there v = reset     where there is a threshold; else v is sent
 
-    A spike takes the threshold off v instead where `subtracts` says so.
+    Where neurons subtract, a spike takes the threshold off v instead.
 
     Args:
         numbers: parameters by name, float32 of the neurons' shape or single numbers.
-        start: v at the begin of an image.
+        start: v at the start of an image.
         shape: `[B, *shape]`.
         dtype: of the state.
-        subtracts: the way of resetting.
+        subtracts: whether neurons subtract.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class GeneralNeurons:
 
 
 class LeakyNeurons:
-    """`v += decay (gain x - v)`; spikes where `v > threshold`; there v = 0.  Uses up `x`."""
+    """`v += decay (gain x - v)`; spikes where `v > threshold`; there v = 0.  Overwrites `x`."""
 
     def __init__(
         self, decay: Float32, gain: Float32, threshold: Float32, shape: tuple[int, ...], dtype: DTypeLike

@@ -1,4 +1,4 @@
-"""The roles of operations that are made of neurons: what each of them has to say of itself."""
+"""The roles of operations that are made of neurons, and the methods that each role has to have."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -26,40 +26,40 @@ from neuromorphic.ops.types import (
 
 @dataclass(frozen=True)
 class Neurons(Operation):
-    """Neurons: one for each element, which read what arrives at it and keep a state.
+    """Neurons, one for each element of the input, which keep a state from step to step.
 
     Attributes:
-        sends_spikes: whether their output are spikes, not membranes.
+        sends_spikes: whether they send spikes; else they send their membranes.
     """
 
     sends_spikes: ClassVar[bool]
 
     @abstractmethod
     def at_rest(self, images: int, shape: Shape) -> State:
-        """The state in which an image begins."""
+        """The state at the start of an image."""
         lacks(self, "state")
 
     @abstractmethod
     def advance(self, state: State, x: Float64) -> Float64:
-        """One time step, the definition: what leaves neurons that x arrives at, 0 or 1 for spikes; updates `state`.
+        """One time step, as it is defined; updates `state`.
 
         Args:
             state: of `[N, *shape]`.
-            x: float64 `[N, *shape]`.
+            x: the input, float64 `[N, *shape]`.
 
         Returns:
-            float64 `[N, *shape]`.
+            The output, float64 `[N, *shape]`: spikes are 0 or 1.
         """
         lacks(self, "definition")
 
     @abstractmethod
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
-        """The fast way to compute them, with the same operations in the same order.
+        """A fast function for one time step, with the same operations in the same order.
 
         Args:
             batch: images at once.
             shape: of the neurons.
-            dtype: of membranes that are no integers; those are kept in what holds them exactly.
+            dtype: of membranes; those that are integers get a type that holds them exactly.
         """
         lacks(self, "kernel")
 
@@ -72,34 +72,34 @@ class Neurons(Operation):
     @property
     @abstractmethod
     def multiplications(self) -> int:
-        """Of one neuron's update: one per state that leaks by anything but a power of two.
+        """Multiplications of one neuron's update: one per state that leaks by anything but a power of two.
 
-        A gain is as good as folded into the weights.
+        The gain counts as folded into the weights.
         """
         lacks(self, "number of multiplications")
 
     @property
     @abstractmethod
     def leaks(self) -> bool:
-        """Whether a membrane, left alone, moves."""
+        """Whether a membrane decays without input."""
         lacks(self, "leak")
 
     @property
     @abstractmethod
     def filters_current(self) -> bool:
-        """Whether a synaptic current outlasts its step."""
+        """Whether a synaptic current outlasts its time step."""
         lacks(self, "current")
 
     @property
     @abstractmethod
     def rests_after_spike(self) -> bool:
-        """Whether a spike leaves v as it stays by itself: set to where it rests, not lowered by the threshold."""
+        """Whether a spike sets v to a fixed value; else it lowers v, as by the threshold."""
         lacks(self, "reset")
 
     @property
     @abstractmethod
     def always_updated(self) -> bool:
-        """Whether every neuron takes an update in every step, although nothing arrives: it is never at rest."""
+        """Whether every neuron needs an update in every step, even without input, since it is never at rest."""
         lacks(self, "rest")
 
     @property
@@ -110,36 +110,36 @@ class Neurons(Operation):
 
     @abstractmethod
     def drives(self, shape: Shape) -> Mask:
-        """Which neurons something of their own arrives at in every step: bool `[*shape]`."""
+        """The neurons that have an input of their own in every step, a bias or a drive: bool `[*shape]`."""
         lacks(self, "bias")
 
     def steps_before(self, spikes: bool) -> int:
-        """One for spikes, through synapses of weight 1; currents have passed theirs."""
+        """One for spikes, which pass synapses of weight 1; none for currents, which have passed theirs."""
         return int(spikes)
 
     def products(self, shapes: Shapes) -> int:
-        """The elements that it reads."""
+        """The number of elements of the input."""
         return prod(shapes.input)
 
 
 class FloatState(Neurons):
-    """Neurons of NIR: their state is real, and nothing of their own arrives at them."""
+    """Neurons of NIR: their state is real, and they have no biases of their own."""
 
     @property
     @abstractmethod
     def start(self) -> Float32:
-        """V where an image begins: float32 of their shape, or a single number."""
+        """V at the start of an image: float32 of the neurons' shape, or a single number."""
         lacks(self, "v to begin with")
 
     @property
     @abstractmethod
     def charging(self) -> Charging | None:
-        """The numbers that v is computed with; None of a neuron that computes nothing."""
+        """The numbers that v is computed with; None for a neuron that keeps no v."""
         lacks(self, "charge")
 
     @abstractmethod
     def charge(self, state: State, x: Float64) -> None:
-        """Update `state` with what arrives, before spikes are sent."""
+        """Add the input x to `state`, before spikes are sent."""
         lacks(self, "charge")
 
     def at_rest(self, images: int, shape: Shape) -> State:
@@ -152,7 +152,7 @@ class FloatState(Neurons):
         return False
 
     def drives(self, shape: Shape) -> Mask:
-        """None."""
+        """None of them."""
         return np.zeros(shape, np.bool_)
 
 
@@ -213,17 +213,17 @@ class CurrentBased(FloatState):
 
 @dataclass(frozen=True)
 class Population(Neurons):
-    """Neurons whose output are spikes."""
+    """Neurons that send spikes."""
 
     sends_spikes: ClassVar = True
 
     @property
     def additions(self) -> int:
-        """Of one neuron's update: one per state, and the comparison with the threshold."""
+        """Additions of one neuron's update: one per state, and the comparison with the threshold."""
         return self.states + 1
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """A spike lies in [0, 1], whatever caused it."""
+        """From 0 to 1, whatever the input."""
         return Interval(np.broadcast_to(0.0, shapes.output), np.broadcast_to(1.0, shapes.output))
 
     def grid(self, bits: int | None, steps: int) -> int | None:
@@ -231,39 +231,39 @@ class Population(Neurons):
         return 0
 
     def refusal(self, reads_currents: bool) -> str:
-        """None: which neurons the chip can be is the matter of their numbers (`loihi2.populations`)."""
+        """None: whether the chip has such neurons depends on their numbers (`loihi2.populations`)."""
         return ""
 
 
 @dataclass(frozen=True)
 class ChipPopulation(Population):
-    """Neurons of the chip, whose state are integers."""
+    """Neurons of the chip, whose state consists of integers."""
 
     @abstractmethod
-    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> "ChipKernel":
+    def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> ChipKernel:
         """In the type that holds the state exactly, whatever `dtype` is; leaves x as it is."""
         lacks(self, "kernel")
 
 
 @dataclass(frozen=True)
 class Membranes(Neurons):
-    """Neurons without a threshold, whose output is v."""
+    """Neurons without a threshold, which send v."""
 
     sends_spikes: ClassVar = False
-    rests_after_spike = False  # it sends none
+    rests_after_spike = False  # they send no spikes
 
     @property
     def additions(self) -> int:
-        """Of one neuron's update: one per state."""
+        """Additions of one neuron's update: one per state."""
         return self.states
 
     @property
     def always_updated(self) -> bool:
-        """No: at rest at its leak a membrane stays there."""
+        """No: a membrane at rest, at its leak, stays there."""
         return False
 
     def refusal(self, reads_currents: bool) -> str:
-        """Always: the chip's neurons send spikes."""
+        """Always refused: the chip's neurons send spikes."""
         return (
             "sends its membranes to other neurons; the chip's neurons send spikes, expected it as a readout, or an LI "
             "as the filter that all currents of leaky neurons have passed, with one tau"

@@ -11,7 +11,7 @@ import nir
 import numpy as np
 from numpy.typing import DTypeLike
 
-from neuromorphic.ops.charging import Charging
+from neuromorphic.ops.charging import ZERO, Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
 from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Population
 from neuromorphic.ops.parameters import decay, full, gain, integrates, per_input, per_neuron
@@ -28,17 +28,13 @@ from neuromorphic.ops.types import (
 )
 
 
-def _zero() -> Float32:
-    return np.zeros((), np.float32)
-
-
 class FloatPopulation(FloatState, Population):
     """Populations of NIR: their state is real.
 
     Attributes:
         threshold: float32 of the population's shape.
-        reset: where an image begins, and what a spike sets v to; not of `Threshold`, which has no memory.
-        subtracts: whether a spike takes the threshold off v instead.
+        reset: v at the start of an image, and after a spike; `Threshold`, which keeps no v, has none.
+        subtracts: whether a spike takes the threshold off v instead of setting v to `reset`.
     """
 
     threshold: Float32
@@ -63,8 +59,8 @@ class FloatPopulation(FloatState, Population):
 
     @property
     def _lowering(self) -> Float32:
-        """What a spike takes off v."""
-        return self.threshold if self.subtracts else _zero()
+        """The amount that a spike takes off v."""
+        return self.threshold if self.subtracts else ZERO
 
     @property
     def rests_after_spike(self) -> bool:
@@ -72,13 +68,15 @@ class FloatPopulation(FloatState, Population):
 
     @property
     def fires_at_rest(self) -> bool:
-        """Whether some thresholds are below where v begins: such neurons fire although nothing arrives."""
+        """Whether some thresholds are below the v at the start: such neurons fire without input."""
         return bool((self.threshold < self.start).any())
 
     @property
     def always_updated(self) -> bool:
-        """Where some fire at rest."""
-        return self.fires_at_rest
+        """Where some fire at rest, or leak with a leak or a reset other than 0."""
+        charging = self.charging
+        restless = self.leaks and charging is not None and bool(charging.leak.any() or charging.reset.any())
+        return restless or self.fires_at_rest
 
     def neuron_kernel(self, batch: int, shape: Shape, dtype: DTypeLike) -> NeuronKernel:
         numbers = {key: values for key, values in vars(self).items() if key != "subtracts"}
@@ -99,8 +97,8 @@ class Lif(Leaky, FloatPopulation):
     decay: Float32
     gain: Float32
     threshold: Float32
-    leak: Float32 = field(default_factory=_zero)
-    reset: Float32 = field(default_factory=_zero)
+    leak: Float32 = field(default_factory=lambda: ZERO)
+    reset: Float32 = field(default_factory=lambda: ZERO)
     subtracts: bool = False
 
     @classmethod
@@ -108,7 +106,7 @@ class Lif(Leaky, FloatPopulation):
         values = per_neuron(node, ("tau", "r", "v_leak", "v_threshold", "v_reset"), shape, where)
         if integrates(values, where):
             neurons = If(np.ones(shape, np.float32), values["v_threshold"], values["v_reset"], given.subtract)
-            return Typed(neurons, Shapes(shape, shape), shape)
+            return Typed.elementwise(neurons, shape)
         leaving = decay(values["tau"], given, "tau", where)
         lif = cls(
             decay=leaving,
@@ -118,7 +116,7 @@ class Lif(Leaky, FloatPopulation):
             reset=values["v_reset"],
             subtracts=given.subtract,
         )
-        return Typed(lif, Shapes(shape, shape), shape)
+        return Typed.elementwise(lif, shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LIF | None = None) -> nir.LIF:
         tau = np.float32(dt) / self.decay
@@ -133,11 +131,6 @@ class Lif(Leaky, FloatPopulation):
         if self.leak.any() or self.reset.any() or self.subtracts:
             return super().neuron_kernel(batch, shape, dtype)
         return LeakyNeurons(self.decay, self.gain, self.threshold, (batch, *shape), dtype)
-
-    @property
-    def always_updated(self) -> bool:
-        """Where it leaks towards, or is reset to, anything but 0, or fires at rest."""
-        return bool(self.leak.any() or self.reset.any()) or self.fires_at_rest
 
 
 @final
@@ -164,7 +157,7 @@ class If(Integrating, FloatPopulation):
             reset=values["v_reset"],
             subtracts=given.subtract,
         )
-        return Typed(neurons, Shapes(shape, shape), shape)
+        return Typed.elementwise(neurons, shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.IF | None = None) -> nir.IF:
         """An `IF` of full arrays; r is that of `like`, which has it exactly."""
@@ -173,7 +166,7 @@ class If(Integrating, FloatPopulation):
 
     @property
     def charging(self) -> Charging:
-        return Charging(self.gain, (), _zero(), self.reset, self._lowering, self.threshold)
+        return Charging(self.gain, (), ZERO, self.reset, self._lowering, self.threshold)
 
 
 @final
@@ -211,7 +204,7 @@ class CubaLif(CurrentBased, FloatPopulation):
             reset=values["v_reset"],
             subtracts=given.subtract,
         )
-        return Typed(neurons, Shapes(shape, shape), shape)
+        return Typed.elementwise(neurons, shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.CubaLIF | None = None) -> nir.CubaLIF:
         synapse, membrane = np.float32(dt) / self.current_decay, np.float32(dt) / self.decay
@@ -230,16 +223,11 @@ class CubaLif(CurrentBased, FloatPopulation):
             self.threshold,
         )
 
-    @property
-    def always_updated(self) -> bool:
-        """Where it leaks towards, or is reset to, anything but 0, or fires at rest."""
-        return bool(self.leak.any() or self.reset.any()) or self.fires_at_rest
-
 
 @final
 @dataclass(frozen=True)
 class Threshold(FloatPopulation):
-    """A spike where `x > threshold`, strictly: a neuron without a memory; threshold is float32 of its shape."""
+    """A spike where `x > threshold`, strictly: a neuron without memory.  The threshold is float32 of its shape."""
 
     nir_types: ClassVar = (nir.Threshold,)
 
@@ -248,14 +236,14 @@ class Threshold(FloatPopulation):
     @classmethod
     def read(cls, node: nir.Threshold, shape: Shape, where: str, given: Conventions) -> Typed:
         threshold = per_neuron(node, ("threshold",), shape, where)["threshold"]
-        return Typed(cls(threshold=threshold), Shapes(shape, shape), shape)
+        return Typed.elementwise(cls(threshold=threshold), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Threshold | None = None) -> nir.Threshold:
         return nir.Threshold(full(self.threshold, shapes.output))
 
     @property
     def start(self) -> Float32:
-        return _zero()
+        return ZERO
 
     charging = None
 
@@ -263,7 +251,7 @@ class Threshold(FloatPopulation):
         state.v[...] = x
 
     def _reset(self, state: State, fired: Mask) -> None:
-        """None: what arrives next replaces v."""
+        """Nothing: the next input replaces v."""
 
     subtracts = False
 

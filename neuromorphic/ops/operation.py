@@ -1,21 +1,22 @@
-"""The classes that every operation belongs to, and what each of them has to say of itself.
+"""The roles that operations play, and the methods that each role has to have.
 
-    Operation                    what a node of a graph computes
-    ├── Source, Sink             the graph's ends
-    ├── Delay                    what leaves it is what arrived some steps before
-    ├── Stateless                y follows from the x of the same time step
+    Operation                    computes the output of a node from its input
+    ├── Source, Sink             the ends of a graph
+    ├── Delay                    its output is its input of some time steps before
+    ├── Stateless                its output y follows from its input x of the same time step
     │   ├── Linear               synapses: y = W x + b
-    │   │   ├── Weighted         whose W is an array of numbers: kernels, matrices, factors
-    │   │   └── Fixed            whose W follows from settings: pools
+    │   │   ├── Weighted         W is an array of numbers: kernels, matrices, factors
+    │   │   └── Fixed            W follows from settings: pools
     │   └── Nonlinear            what no synapse computes
-    └── Neurons                  which keep a state from step to step
+    └── Neurons                  keep a state from step to step
         ├── Population           and send spikes
-        │   └── ChipPopulation   in the integers of a chip
+        │   └── ChipPopulation   with a state of integers, as on a chip
         └── Membranes            and send their membranes
 
-x is the sum of what arrives at a node in one time step, y what leaves it.  Neither has an axis for time; arrays have
-one for images in front.  Every method that an operation has to have is abstract, so that mypy names the operation that
-lacks one (`ops.READERS`); whoever runs into such a gap all the same raises `TypeError` with the operation's name.
+The input x of a node is the sum of its sources' outputs in one time step, y is its output.  Neither has an axis for
+time; arrays of them have an axis for images in front.  Every method that an operation has to have is abstract, so that
+mypy names the operation that lacks one (`ops.READERS`); if one is called all the same, it raises `TypeError` with the
+operation's name.
 """
 
 from abc import ABC, abstractmethod
@@ -54,7 +55,7 @@ class Operation(ABC):
     """The computation of a node, with its parameters.
 
     Attributes:
-        nir_types: types of NIR's nodes that are read as this operation; the first one is the type that it is called by.
+        nir_types: types of NIR's nodes that are read as this operation; the first one gives it its name (`nir_name`).
     """
 
     nir_types: ClassVar[tuple[type[Any], ...]] = ()
@@ -62,13 +63,13 @@ class Operation(ABC):
     @classmethod
     @abstractmethod
     def read(cls, node: Any, shape: Shape, where: str, given: Conventions) -> Typed:
-        """The operation of a node of NIR, one of `nir_types`.
+        """The operation of a node of NIR.
 
         Args:
-            node: whose parameters are numbers (`reading.parameters`).
-            shape: of the sum that it reads.
+            node: of one of `nir_types`; its parameters are numbers (checked by `reading.parameters`).
+            shape: of the node's input.
             where: names the node in messages.
-            given: what the file leaves open.
+            given: the conventions that the file leaves open.
 
         Raises:
             RefusedInput: a parameter that is not understood or does not fit the shape.
@@ -82,7 +83,7 @@ class Operation(ABC):
         Args:
             shapes: of the node.
             dt: seconds per time step.
-            like: the node that it was read from, whose type is kept where that has room for the numbers.
+            like: the node that it was read from; its type is kept where that can hold the numbers.
         """
         lacks(self, "node in NIR")
 
@@ -92,58 +93,58 @@ class Operation(ABC):
         return self.nir_types[0].__name__ if self.nir_types else type(self).__name__
 
     def parameters(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Its fields, by name and in their order: arrays, and all others."""
+        """Its fields by name, in their order: those that are arrays, and all others."""
         arrays = {key: value for key, value in vars(self).items() if isinstance(value, np.ndarray)}
         return arrays, {key: value for key, value in vars(self).items() if key not in arrays}
 
     @abstractmethod
     def steps_before(self, spikes: bool) -> int:
-        """Time steps that the synapses take which an edge into the node enters.
+        """Time steps on the chip that synapses take between the start of an edge into the node and the node.
 
         Args:
-            spikes: whether spikes, or frames, arrive along that edge, rather than currents.
+            spikes: whether the edge carries spikes or frames; else it carries currents.
         """
         lacks(self, "time step")
 
     @abstractmethod
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """Bounds of y from bounds of x, whatever happens within them, without biases.
+        """Bounds of y, without biases, for every x within its bounds.
 
         Args:
-            x: `[*input shape]`.
+            x: bounds of the input, `[*input shape]`.
             shapes: of the node.
-            steps: since an image's begin, at most.
+            steps: time steps since the start of an image, at most.
         """
         lacks(self, "bounds")
 
     @abstractmethod
     def grid(self, bits: int | None, steps: int) -> int | None:
-        """The least known k' such that every y is a multiple of 2^-k', where all terms of x are multiples of 2^-k.
+        """The dyadic grid 2^-k' that every y lies on, where all terms of x lie on the grid 2^-k.
 
         Args:
             bits: k; None where x lies on no such grid.
-            steps: since an image's begin, at most.
+            steps: time steps since the start of an image, at most.
 
         Returns:
-            k'; None where y lies on no such grid.
+            k', as small as is known; None where y lies on no such grid.
         """
         lacks(self, "grid")
 
     @abstractmethod
     def products(self, shapes: Shapes) -> int:
-        """Products of one time step, those with padding included; of a node without any, the elements it reads."""
+        """Products of one time step, those with padding included; for a node without products, its input's elements."""
         lacks(self, "number of products")
 
     def largest_array(self, shapes: Shapes) -> int:
-        """Elements of the largest array that computing or counting the node takes, for one image and step."""
+        """Elements of the largest array that is needed to compute or count the node, for one image and time step."""
         return max(prod(shapes.input), prod(shapes.output))
 
     @abstractmethod
     def refusal(self, reads_currents: bool) -> str:
-        """Why the node can't be on Loihi 2, as a predicate ("waits 70 steps; ..."); empty if it can.
+        """Why Loihi 2 can't compute the node, as a predicate ("waits 70 steps; ..."); empty if it can.
 
         Args:
-            reads_currents: whether some of what it reads has passed synapses already.
+            reads_currents: whether some of its sources send currents, which have passed synapses already.
         """
         lacks(self, "place on a chip")
 
@@ -153,37 +154,37 @@ class Stateless(Operation):
     """Its output follows from its input of the same time step."""
 
     weighs: ClassVar[Literal["always", "spikes", "never"]]
-    """Whether it stands for synapses on the chip: whatever it reads, where it reads spikes only, or never."""
+    """When it is synapses on the chip: `always`, where it reads nothing but `spikes`, or `never`."""
 
     @abstractmethod
     def apply(self, x: Float64, shapes: Shapes) -> Float64:
-        """The definition: x float64 `[N, *input shape]` to y float64 `[N, *shape]`."""
+        """The definition: from x, float64 `[N, *input shape]`, to y, float64 `[N, *shape]`."""
         lacks(self, "definition")
 
     @abstractmethod
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
-        """The fast way to compute it.
+        """A fast function that computes it.
 
         Args:
             shapes: of the node.
             batch: images at once.
             dtype: of sums and of y; x may be uint8.
-            bias: float64 `[*input shape]`, what the biases before it bring: `Nonlinear` adds it to x, while `Linear`
-                computes `W x` without biases, which act at the neurons.
+            bias: float64 `[*input shape]`, the sum of the biases before the node.  `Nonlinear` adds it to x; `Linear`
+                computes `W x` without any biases, which act at the neurons.
         """
         lacks(self, "kernel")
 
     @abstractmethod
     def fan_out(self, shapes: Shapes) -> Int64:
-        """Connections that leave each element of x towards y: int64 `[*input shape]`; taps on padding are none."""
+        """Connections from each element of x to elements of y: int64 `[*input shape]`; taps on padding don't count."""
         lacks(self, "fan-out")
 
     @abstractmethod
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
-        """Elements of y that a connection leads to from elements of x at which something arrives.
+        """The elements of y with a connection from an element of x at which something arrives.
 
         Args:
-            arriving: bool `[n, T, *input shape]`.
+            arriving: where something arrives, bool `[n, T, *input shape]`.
             shapes: of the node.
 
         Returns:
@@ -194,16 +195,16 @@ class Stateless(Operation):
     @property
     @abstractmethod
     def bias_values(self) -> Float32:
-        """The bias that it adds, float32, one number for each output channel; empty where it adds nothing."""
+        """The bias b, float32, one number for each output channel; empty where it has none."""
         lacks(self, "bias")
 
     def biased_outputs(self, shape: Shape) -> Mask:
-        """Elements of y to which it adds something by itself: bool `[*shape]`."""
+        """Elements of y whose bias is not 0: bool `[*shape]`."""
         bias = self.bias_values
         return np.broadcast_to(bias.reshape(-1, *(1 for _ in shape[1:])) != 0 if bias.size else np.False_, shape)
 
     def steps_before(self, spikes: bool) -> int:
-        """One: its own synapses, or the neurons that stand for it."""
+        """One: for its own synapses, or for the neurons that compute it on a chip."""
         return 1
 
 
@@ -221,7 +222,7 @@ class Linear(Stateless):
 
     @abstractmethod
     def synapses(self, shapes: Shapes) -> "Weighted":
-        """The operation with weights that computes the same `W x`, of `Fixed` before its division."""
+        """The operation with weights that computes the same `W x`; for `Fixed`, before its division."""
         lacks(self, "synapses")
 
     def unbiased(self) -> Self:
@@ -230,7 +231,7 @@ class Linear(Stateless):
 
     @property
     def multiplies(self) -> bool:
-        """Whether real values cost products; else W is made of ones, and they cost additions only."""
+        """Whether real inputs cost products; else W is made of ones, and they cost additions only."""
         return True
 
     def products(self, shapes: Shapes) -> int:
@@ -240,10 +241,10 @@ class Linear(Stateless):
 
 @dataclass(frozen=True)
 class Weighted(Linear):
-    """A linear operation whose W is made of an array of numbers.
+    """A linear operation whose W is an array of numbers.
 
     Attributes:
-        largest_exponent: the largest e of the weights `2^e q`, q of 8 bits, that its synapses hold on the chip.
+        largest_exponent: the largest e of weights `2^e q`, q an integer of 8 bits, that its synapses hold on the chip.
     """
 
     largest_exponent: ClassVar[int]
@@ -261,7 +262,7 @@ class Weighted(Linear):
 
     @abstractmethod
     def with_bias(self, bias: Float32) -> Self:
-        """The same with another bias; only for an operation that has one."""
+        """The same with another bias; for operations that have one (`biased`)."""
         lacks(self, "bias")
 
     @property
@@ -277,7 +278,7 @@ class Weighted(Linear):
         return self
 
     def interval(self, x: Interval, shapes: Shapes, steps: int) -> Interval:
-        """`W+ low + W- high` to `W+ high + W- low`, W+ and W- the positive and the negative parts of W."""
+        """From `W+ low + W- high` to `W+ high + W- low`; W+ and W- are the positive and the negative part of W."""
         nothing = np.zeros(shapes.input)
         rising, falling = (
             self.with_weights(part).kernel(shapes, 1, np.float64, nothing)
@@ -289,7 +290,7 @@ class Weighted(Linear):
 
 @dataclass(frozen=True)
 class Biased(Weighted):
-    """`y = W x + b`, one bias for each output or each channel of them.
+    """`y = W x + b`, with one bias for each output channel.
 
     Attributes:
         weight: float32 `[out, ...]`.
@@ -320,18 +321,18 @@ class Biased(Weighted):
         return replace(self, bias=bias)
 
     def refusal(self, reads_currents: bool) -> str:
-        """None; that synapses read spikes is a matter of streams (`analysis.streams`)."""
+        """None; `analysis.streams` refuses synapses that read currents."""
         return ""
 
 
 @dataclass(frozen=True)
 class Fixed(Linear):
-    """A linear operation without numbers of its own, in each channel by itself: its W follows from its settings."""
+    """A linear operation without weights of its own, on each channel by itself: W follows from its settings."""
 
     @property
     @abstractmethod
     def divisor(self) -> int:
-        """The number that the sums of `synapses` are divided by."""
+        """The number by which the sums of `synapses` are divided."""
         lacks(self, "divisor")
 
     @abstractmethod
@@ -340,7 +341,7 @@ class Fixed(Linear):
         lacks(self, "divisor")
 
     def grid(self, bits: int | None, steps: int) -> int | None:
-        """None where it divides by anything but a power of two."""
+        """None where the divisor is no power of two."""
         if bits is None or not is_power_of_two(self.divisor):
             return None
         return bits + self.divisor.bit_length() - 1
@@ -353,7 +354,7 @@ class Fixed(Linear):
 
 @dataclass(frozen=True)
 class Nonlinear(Stateless):
-    """An operation of no synapses: the chip would need neurons of its own for it."""
+    """An operation that no synapses compute: the chip would need neurons for it."""
 
     @property
     def bias_values(self) -> Float32:

@@ -1,4 +1,4 @@
-"""Numbers of NIR's nodes as operations have them: finite float32, whole sizes, one per neuron, times in time steps."""
+"""Parameters of NIR's nodes as operations hold them: finite float32, integer sizes, one per neuron, in time steps."""
 
 from collections.abc import Mapping
 from math import prod
@@ -11,23 +11,23 @@ from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ops.types import Conventions, Float32, Int64, Shape, single_number, unrepeated
 
 MAX_DELAY = 4096
-"""Time steps that a `Delay` may wait: as many as an image may take."""
+"""Time steps of a `Delay`, at most: as many as an image may have."""
 
 MAX_SIZE = 2**31 - 1
-"""Of a kernel, stride, padding or dilation: the product of two of them is an int64."""
+"""The largest kernel, stride, padding or dilation; the product of two of them fits an int64."""
 
 
 def finite(array: object, what: str, where: str, *, infinite: bool = False) -> Float32:
     """`array` in float32; in float64 where float32 would change it.
 
     Args:
-        array: of the file.
-        what: names it in messages.
-        where: names the node.
-        infinite: whether infinities are numbers here.
+        array: from the file.
+        what: the parameter's name, for messages.
+        where: the node's name, for messages.
+        infinite: whether infinities are allowed.
 
     Raises:
-        RefusedInput: it is no array of numbers, or holds some that are not finite (in float32).
+        RefusedInput: it is no array of numbers, or some are not finite in float32.
     """
     try:
         with np.errstate(over="ignore"):
@@ -43,7 +43,9 @@ def finite(array: object, what: str, where: str, *, infinite: bool = False) -> F
 
 
 def per_channel(value: object, channels: int, what: str, where: str) -> Float32:
-    """Float32 `[channels]`; a single number, False among them, stands for all channels; axes of length 1 in front go.
+    """`value` as float32 `[channels]`.
+
+    A single number, or False, stands for all channels; axes of length 1 in front are dropped.
 
     Raises:
         RefusedInput: another shape, or numbers that are not finite.
@@ -89,10 +91,10 @@ def _outside(numbers: NDArray[np.integer], least: int) -> bool:
 
 
 def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) -> dict[str, Float32]:
-    """The parameters `keys` of `node`, one number for each neuron: float32 of `shape`, by key.
+    """The parameters `keys` of `node` with one number for each neuron: float32 of `shape`, by key.
 
-    A single number stands for all neurons, one per channel or one per position for all that share it; a `v_reset` that
-    is absent is 0, as in NIR.  Axes of length 1 in front are a batch's.
+    A single number stands for all neurons; one per channel, or one per position, for all neurons that share it.  A
+    missing `v_reset` is 0, as in NIR.  Axes of length 1 in front belong to a batch, and are dropped.
 
     Raises:
         RefusedInput: another shape, no numbers, or some that are not finite.
@@ -112,10 +114,10 @@ def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) ->
 
 
 def _spread(value: Float32, shape: Shape) -> Float32 | None:
-    """`value` for each neuron of `shape`; None where it is not clear which number is whose.
+    """`value` broadcast to neurons of `shape`; None where it is not clear which number belongs to which neuron.
 
-    `[C, 1, 1]` and `[H, W]` of neurons `[C, H, W]` are, as numpy and PyTorch broadcast them; `[W]` is not: it could be
-    one number per channel. Of neurons `[1, N]`, `[N]` are all.
+    For neurons `[C, H, W]`, `[C, 1, 1]` and `[H, W]` are clear, as numpy and PyTorch broadcast them; `[W]` is not,
+    since it could be one number per channel.  For neurons `[1, N]`, `[N]` is clear.
     """
     if value.size == 1:
         return np.broadcast_to(value.reshape(()), shape)
@@ -126,15 +128,15 @@ def _spread(value: Float32, shape: Shape) -> Float32 | None:
     missing = shape[: len(shape) - value.ndim]
     whole = prod(missing) == 1 or (len(missing) == 1 and value.ndim > 1)
     fits = all(own in (1, size) for own, size in zip(value.shape[::-1], shape[::-1], strict=False))
-    # Most populations have one number for all neurons: it is kept once.
+    # Most populations have one number for all neurons, which is stored once.
     return np.broadcast_to(single_number(value), shape) if whole and fits else None
 
 
 def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
-    """`dt / tau`: what a leak takes away per time step, float32; `1 - exp(-dt / tau)` where the writer means that.
+    """`dt / tau`, the share that is lost per time step, float32; `1 - exp(-dt / tau)` where the writer means that.
 
     Raises:
-        RefusedInput: a tau below dt, for which forward Euler overshoots; or, of exponentials, one that isn't above 0.
+        RefusedInput: a tau below dt, for which forward Euler overshoots; or, where it is exponential, not above 0.
     """
     shape, tau = tau.shape, unrepeated(tau)
     if given.exponential:
@@ -153,17 +155,17 @@ def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
 
 
 def per_input(factor: Float32, leak: Float32, adds: bool) -> Float32:
-    """The factor of an input before the leak: `factor`, or so that the input brings `factor` behind the leak."""
+    """The gain of `v += leak (gain x - v)`: `factor`; or `factor / leak` where the writer `adds` inputs, `factor x`."""
     if not adds:
         return factor
     return np.broadcast_to((unrepeated(factor) / unrepeated(leak)).astype(factor.dtype), factor.shape)
 
 
 def integrates(values: Mapping[str, Float32], where: str) -> bool:
-    """Whether tau and r are infinite, r / tau = 1 / dt: so snnTorch writes `Leaky(beta=1)`, v += x.
+    """Whether tau and r are infinite, which stands for v += x: snnTorch writes `Leaky(beta=1)` so.
 
     Raises:
-        RefusedInput: one of both is, or they are for some neurons only.
+        RefusedInput: only one of them is infinite, or they are for some neurons only.
     """
     infinite = [np.isinf(values[key]) for key in ("tau", "r")]
     if not np.any(infinite):
@@ -177,8 +179,8 @@ def delay_steps(delay: object, dt: float, where: str) -> Int64:
     """`delay / dt`, int64 of the shape of `delay`.
 
     Raises:
-        RefusedInput: a negative delay, one beyond `MAX_DELAY` steps, or one that is no multiple of dt (as float32 has
-            it: within 2^-20 of one).
+        RefusedInput: a negative delay, one above `MAX_DELAY` steps, or one that is no multiple of dt, to float32's
+            precision (2^-20).
     """
     seconds = finite(delay, "delay", where).astype(np.float64)
     steps = seconds / dt
@@ -205,10 +207,10 @@ def agree(declared: object, shape: Shape, where: str) -> None:
 
 
 def gain(r: Float32, dt: float) -> Float32:
-    """`dt r`, in float32: 1e-4 times 1e4 is exactly 1 there."""
+    """`dt r`, computed in the type of r: in float32, 1e-4 times 1e4 is exactly 1."""
     return np.asarray(r.dtype.type(dt) * r)
 
 
 def full(values: object, shape: Shape) -> Float32:
-    """Float32 of `shape`, as NIR's files have parameters."""
+    """`values` broadcast to `shape`, in float32, as parameters are in NIR's files."""
     return np.broadcast_to(np.asarray(values), shape).astype(np.float32)

@@ -30,7 +30,7 @@ from neuromorphic.ops.windows import Pair, Windowed, Windows, map_shape
 
 
 class Pool(Windowed):
-    """Windows of each channel by itself; what leaves one grows with everything in it.
+    """Windows on each channel by itself; the output of a window never falls where an input in it rises.
 
     Attributes:
         kernel_size, stride, padding: (vertical, horizontal).
@@ -42,7 +42,7 @@ class Pool(Windowed):
 
     @staticmethod
     def sizes(node: Any, where: str) -> tuple[Pair, Pair, Pair]:
-        """The three of a node of NIR."""
+        """Kernel size, stride and padding of a node of NIR."""
         least = (("kernel_size", 1), ("stride", 1), ("padding", 0))
         kernel, stride, padding = (pair(getattr(node, key), key, where, n) for key, n in least)
         return kernel, stride, padding
@@ -55,7 +55,7 @@ class Pool(Windowed):
         return Interval(self.apply(x.low[None], shapes)[0], self.apply(x.high[None], shapes)[0])
 
     def fan_out(self, shapes: Shapes) -> Int64:
-        """Windows that hold a position; those of a maximum bring it values to compare."""
+        """The number of windows that each position lies in."""
         return np.broadcast_to(self.windows.fan_out(shapes), shapes.input)
 
     def reached(self, arriving: Mask, shapes: Shapes) -> Mask:
@@ -71,8 +71,8 @@ class Pool(Windowed):
 class SumPool2d(Pool, Fixed):
     """`y[c, i, j] = (Σ x[c, i s - p + m, j s - p + n]) / divisor` over the kernel's m, n; outside the map x is 0.
 
-    Sum-pooling divides by 1, average-pooling by the positions of its kernel, padding included.  The sum is divided, not
-    every term: 9 spikes in a window of 9 are exactly 1.
+    The divisor is 1 for sum-pooling; for average-pooling it is the size of the kernel, padding included.  The sum is
+    divided, not every term, so that 9 spikes in a window of 9 are exactly 1.
     """
 
     nir_types: ClassVar = (nir.SumPool2d, nir.AvgPool2d)
@@ -86,7 +86,7 @@ class SumPool2d(Pool, Fixed):
 
     @classmethod
     def read(cls, node: nir.SumPool2d | nir.AvgPool2d, shape: Shape, where: str, given: Conventions) -> Typed:
-        """An `AvgPool2d` divides by the positions of its kernel."""
+        """An `AvgPool2d` divides by the size of its kernel."""
         channels = map_shape(shape, where)[0]
         kernel, stride, padding = cls.sizes(node, where)
         pool = cls(kernel, stride, padding, prod(kernel) if isinstance(node, nir.AvgPool2d) else 1)
@@ -102,7 +102,7 @@ class SumPool2d(Pool, Fixed):
         return "SumPool2d" if self.divisor == 1 else "AvgPool2d"
 
     def synapses(self, shapes: Shapes) -> Conv2d:
-        """The convolution of ones, each channel on its own, that it is before it divides."""
+        """The convolution with a kernel of ones, on each channel by itself, before the division."""
         channels = shapes.output[0]
         ones, bias = np.ones((channels, 1, *self.kernel_size), np.float32), np.zeros(channels, np.float32)
         return Conv2d(ones, bias, self.stride, self.padding, (1, 1), channels)
@@ -123,7 +123,7 @@ class SumPool2d(Pool, Fixed):
         return prod(shapes.output) * prod(self.kernel_size)
 
     def refusal(self, reads_currents: bool) -> str:
-        """A divisor is a factor, and those are weights of synapses, which read spikes."""
+        """Refused where it divides currents: a divisor is a factor, and factors are weights, which read spikes."""
         if not reads_currents or self.divisor == 1:
             return ""
         return f"divides currents by {self.divisor}; expected synapses before it that only it reads, to take the factor"
@@ -134,8 +134,8 @@ class SumPool2d(Pool, Fixed):
 class MaxPool2d(Pool, Nonlinear):
     """`y[c, i, j] = max x[c, i s - p + m, j s - p + n]` over the kernel's m, n that lie on the map.
 
-    An extension of NIR (`extensions`): not linear, so whatever is added to x has to be added before.  Padding is at
-    most half of the kernel, so that every window holds a part of the map.
+    An extension of NIR (`extensions`).  It is not linear, so biases have to be added to x before.  Padding is at most
+    half of the kernel, so that every window holds a part of the map.
     """
 
     nir_types: ClassVar = (extensions.MaxPool2d,)
@@ -165,11 +165,11 @@ class MaxPool2d(Pool, Nonlinear):
         return np.asarray(self.windows.seen(x, -np.inf).max((-2, -1)))
 
     def kernel(self, shapes: Shapes, batch: int, dtype: DTypeLike, bias: Float64) -> Kernel:
-        """Maxima of x + bias: first along the rows, then along the columns of what that leaves."""
+        """Maxima of x + bias: first along the rows, then of these along the columns."""
         return _Maxima(self, shapes, batch, dtype, bias)
 
     def grid(self, bits: int | None, steps: int) -> int | None:
-        """A maximum is one of the values that it is taken of."""
+        """The same grid: a maximum is one of its inputs."""
         return bits
 
     def products(self, shapes: Shapes) -> int:

@@ -1,13 +1,13 @@
-"""Two linear operations in a row as one.
+"""The product of two linear operations in a row, as one operation.
 
     y = W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2)
 
-Windows behind windows are windows, where the padding of the second reads nothing of the first:
+The product of two convolutions is a convolution, if the padding of the second stands for nothing that the first sends:
 
     z[j] = Σ w1[n] x[j s1 - p1 + d1 n]      y[i] = Σ w2[m] z[i s2 - p2 + d2 m]
     y[i] = Σ w2[m] w1[n] x[i s1 s2 - (p1 + s1 p2) + s1 d2 m + d1 n]
 
-Everything else is a matrix, if that isn't too large.
+Every other product is a matrix, if that isn't too large.
 """
 
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ from neuromorphic.ops.types import Float32, Float64, Shapes
 from neuromorphic.ops.windows import Pair
 
 MAX_MATRIX = 2**22
-"""Numbers of a matrix that stands for two operations, at most."""
+"""Numbers of a matrix that replaces two operations, at most."""
 
 
 def product(
     first: Linear, of_first: Shapes, second: Linear, of_second: Shapes
 ) -> tuple[Affine | Conv2d, Shapes] | None:
-    """One operation that computes `second(first(x))`, with its shapes; None where there is none of a sensible size.
+    """The operation that computes `second(first(x))`, and its shapes; None where a matrix would be too large.
 
-    Its numbers are float32 where that holds them, else float64.
+    Its numbers are float32 where that holds them exactly, else float64.
 
     Args:
         first: with a bias or without.
         of_first: its shapes.
-        second: reads what leaves it, in any shape of as many elements.
+        second: reads the output of `first`, in any shape of as many elements.
         of_second: its shapes.
     """
     convolutions = _convolution(first, of_first), _convolution(second, of_second)
@@ -49,7 +49,7 @@ def product(
 
 
 def _convolution(operation: Linear, shapes: Shapes) -> Conv2d | None:
-    """The operation as a convolution of maps; None where it is none."""
+    """The operation as a convolution of maps; None where it can't be one."""
     if len(shapes.input) != 3:
         return None
     if isinstance(operation, Scale):
@@ -71,9 +71,9 @@ class _Axis:
 
     Attributes:
         stride, padding, dilation, kernel: as of `Windows`.
-        lead: taps of 0 in front, with as much more padding, where windows reach further beyond the end than before.
-        steps: positions from one tap to the next, of the second and of the first.
-        outside: whether the second reads its padding.
+        lead: taps of 0 in front, with as much more padding, where windows reach beyond the end of the map.
+        steps: positions from one tap to the next, of the second and of the first convolution.
+        outside: whether the second convolution reads its padding.
     """
 
     stride: int
@@ -85,12 +85,12 @@ class _Axis:
     outside: bool
 
     def tap(self, m: int, n: int) -> int:
-        """Where in the kernel tap m of the second and tap n of the first meet."""
+        """The tap of the product that stands for tap m of the second convolution and tap n of the first."""
         return self.lead + (self.steps[0] * m + self.steps[1] * n) // self.dilation
 
 
 def _axis(first: Conv2d, second: Conv2d, sizes: tuple[int, int, int], axis: int) -> _Axis | None:
-    """One axis of x, z and y, which are so long; None where one convolution would see what the second doesn't."""
+    """One axis of x, z and y, of these `sizes`; None where one convolution would see more than the two do."""
     one, two = first.windows, second.windows
     (s1, s2), (p1, p2), (d1, d2), (k1, k2) = (
         (getattr(one, key)[axis], getattr(two, key)[axis]) for key in ("stride", "padding", "dilation", "kernel")
@@ -119,7 +119,7 @@ def _composed(first: Conv2d, second: Conv2d, of_first: Shapes, of_second: Shapes
     vertical, horizontal = found
     if vertical is None or horizontal is None:
         return None
-    if first.bias.any() and (vertical.outside or horizontal.outside):  # which padding has no part in
+    if first.bias.any() and (vertical.outside or horizontal.outside):  # padding of the second has no bias
         return None
     groups = gcd(first.groups, second.groups)
     w1, w2 = (_by_group(conv, groups) for conv in (first, second))
@@ -146,7 +146,7 @@ def _pair(axes: tuple[_Axis, _Axis], key: str) -> Pair:
 
 
 def _by_group(conv: Conv2d, groups: int) -> Float64:
-    """Its kernel, spelled out within each of fewer groups: `[groups, out / groups, in / groups, height, width]`."""
+    """Its kernel for fewer groups, block-diagonal within each: `[groups, out / groups, in / groups, height, width]`."""
     within = conv.groups // groups
     parts = conv.weight.reshape(groups, -1, *conv.weight.shape[1:])
     return np.stack([block_diagonal(part, within) for part in parts]).astype(np.float64)
@@ -165,6 +165,6 @@ def _matrix(first: Linear, of_first: Shapes, second: Linear, of_second: Shapes) 
 
 
 def held(numbers: Float64) -> Float32:
-    """`numbers` in float32 where that holds them, else as they are."""
+    """`numbers` in float32 where that holds them exactly, else as they are."""
     single = numbers.astype(np.float32)
     return single if np.array_equal(single, numbers) else numbers  # type: ignore[return-value]

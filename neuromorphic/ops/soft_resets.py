@@ -1,15 +1,13 @@
-"""Neurons whose spike takes something off the current of the next step: soft resets, as processes of their own.
+"""Neurons with a soft reset: a spike takes an amount off the current of the next time step.
 
-No node of NIR says them.  Files hold them as membranes, a `Threshold` and the loop of a `Scale` and a `Delay` back to
-the membranes (`analysis.soft_resets`), whose numbers these are.
+NIR has no node for them.  Files hold them as membranes, a `Threshold`, and a loop through a `Scale` and a `Delay` back
+to the membranes; `analysis.soft_resets` makes one operation of these.
 """
 
 from dataclasses import dataclass
 from typing import Any, NoReturn, final
 
-import numpy as np
-
-from neuromorphic.ops.charging import Charging
+from neuromorphic.ops.charging import ZERO, Charging
 from neuromorphic.ops.neuron_roles import Integrating, Leaky
 from neuromorphic.ops.neurons import FloatPopulation
 from neuromorphic.ops.operation import lacks
@@ -17,12 +15,12 @@ from neuromorphic.ops.types import Conventions, Float32, Float64, Mask, Shape, S
 
 
 class SoftPopulation(FloatPopulation):
-    """Populations of which a spike lowers x of the next step by `back`.
+    """Populations in which a spike lowers the input x of the next step by `back`.
 
-    v keeps what it was when the spike was sent, so that it tells by itself which neurons fired in the step before.
+    A spike leaves v as it is, so that v still says, in the next step, which neurons have fired.
 
     Attributes:
-        threshold: float32 of the population's shape; none of them below v at an image's begin.
+        threshold: float32 of the population's shape; none is below v at the start of an image.
         back: float32 of the population's shape, in the unit of x.
     """
 
@@ -34,14 +32,14 @@ class SoftPopulation(FloatPopulation):
         lacks(cls, "node in NIR")
 
     def write(self, shapes: Shapes, dt: float, like: Any = None) -> NoReturn:
-        """A TypeError: NIR says it in four nodes."""
+        """A TypeError: NIR has four nodes for it."""
         lacks(self, "node in NIR")
 
     def charge(self, state: State, x: Float64) -> None:
         super().charge(state, x - self.back * (state.v > self.threshold))
 
     def _reset(self, state: State, fired: Mask) -> None:
-        """None in this step."""
+        """Nothing in this step."""
 
     subtracts = False
     rests_after_spike = False
@@ -89,7 +87,7 @@ class SoftIf(SoftPopulation, Integrating):
 
     @property
     def start(self) -> Float32:
-        return np.zeros((), np.float32)
+        return ZERO
 
     @property
     def charging(self) -> Charging:

@@ -1,4 +1,4 @@
-"""Arguments and results of operations: arrays by their types, shapes, intervals, states, kernels, and conventions."""
+"""Types of arguments and results of operations: arrays, shapes, intervals, states, kernels, and conventions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Array = NDArray[Any]
@@ -19,26 +20,26 @@ Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 Kind = Literal["conv2d", "conv1d", "linear", "scale", "pooling", "identity", "attention"]
-"""The name of a node with synapses in reports; neurons that read spikes directly have one each, `identity`."""
+"""The kind of a node with synapses, in reports; `identity` are neurons that read spikes directly, one synapse each."""
 
 
 class Shapes(NamedTuple):
-    """Of a node: of the sum that it reads, and of what leaves it."""
+    """The shapes of a node's input, the sum that it reads, and of its output."""
 
     input: Shape
     output: Shape
 
 
 class Conventions(NamedTuple):
-    """Conventions of a file's writer that the file leaves to its reader.
+    """Conventions of a file's writer, which the file itself doesn't state.
 
     Attributes:
         dt: seconds per time step.
-        integrator_dt: what `IF` and `I` multiply their input by per time step: dt, or 1 where the writer meant steps.
+        integrator_dt: the factor of the input of `IF` and `I` per time step: dt, or 1 where the writer means steps.
         subtract: whether a spike takes the threshold off v, as in NIR before 1.0.6; else v is set to v_reset.
-        exponential: whether a time constant takes `1 - exp(-dt / tau)` away per time step; else `dt / tau`.
-        leaky_adds: whether an input of 1 brings the v of `LIF` and `LI` r at once; else `dt / tau r`.
-        current_adds: the same of i and w_in, in `CubaLIF` and `CubaLI`.
+        exponential: whether the decay per time step is `1 - exp(-dt / tau)`; else it is `dt / tau`.
+        leaky_adds: whether an input of 1 raises the v of `LIF` and `LI` by r in its step; else by `dt / tau r`.
+        current_adds: the same for i and w_in, in `CubaLIF` and `CubaLI`.
     """
 
     dt: float
@@ -54,13 +55,18 @@ class Typed(NamedTuple):
 
     Attributes:
         operation: with its parameters.
-        shapes: that it computes with.
-        leaves: the shape of its output in NIR's eyes, of as many elements: a `Conv1d` is computed on maps `[C, N, 1]`.
+        shapes: of its input and output, as it computes them.
+        leaves: the shape of its output as NIR has it: a `Conv1d` sends `[C, N]`, and is computed on maps `[C, N, 1]`.
     """
 
     operation: "Operation"
     shapes: Shapes
     leaves: Shape
+
+    @classmethod
+    def elementwise(cls, operation: "Operation", shape: Shape) -> "Typed":
+        """An operation that computes element by element: its output has the shape of its input."""
+        return cls(operation, Shapes(shape, shape), shape)
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,11 @@ class Interval:
     def __add__(self, other: "Interval") -> "Interval":
         return Interval(self.low + other.low, self.high + other.high)
 
+    @property
+    def bound(self) -> float:
+        """The largest magnitude, of an interval that holds 0."""
+        return float(max(self.high.max(), -self.low.min()))
+
     @classmethod
     def between(cls, *values: Array) -> "Interval":
         """From the least of several arrays to the greatest."""
@@ -82,13 +93,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Sums:
-    """Bounds of the sums that arrive at a node, whatever part of their terms is added, in whatever order.
+    """Bounds of all partial sums of a node's input, in any order of the terms.
 
     Attributes:
-        reach: bounds of all of them: low <= 0 <= high.
-        bits: every term is a multiple of 2^-bits; None where it lies on no such grid.
-        constant: whether they are the same at every time step of an image, as are an image's pixels and what is
-            computed of them before the first neurons.
+        reach: the bounds: low <= 0 <= high.
+        bits: every term is a multiple of 2^-bits; None where the terms lie on no such grid.
+        constant: whether the sums are the same in every time step of an image, as are pixels, and all that is computed
+            from them before the first neurons.
     """
 
     reach: Interval
@@ -97,8 +108,8 @@ class Sums:
 
     @property
     def bound(self) -> float:
-        """The largest magnitude of any of them."""
-        return float(max(self.reach.high.max(), -self.reach.low.min()))
+        """The largest magnitude of any partial sum."""
+        return self.reach.bound
 
     def __add__(self, other: "Sums") -> "Sums":
         bits = None if self.bits is None or other.bits is None else max(self.bits, other.bits)
@@ -106,11 +117,11 @@ class Sums:
 
 
 Kernel = Callable[[Array], Array]
-"""The fast way to compute a stateless node: x `[B, *input shape]` to y `[B, *shape]`."""
+"""A fast function for a stateless node, from x `[B, *input shape]` to y `[B, *shape]`."""
 
 
 class NeuronKernel(Protocol):
-    """The fast way to compute neurons: x `[B, *shape]`, which it may use up, to spikes (uint8) or membranes.
+    """A fast function for neurons, from x `[B, *shape]`, which it may overwrite, to spikes (uint8) or membranes.
 
     Attributes:
         v: membranes, kept between the steps.
@@ -119,18 +130,18 @@ class NeuronKernel(Protocol):
     v: Array
 
     def forget(self) -> None:
-        """Back to the state in which an image begins."""
+        """Return to the state at the start of an image."""
 
     def __call__(self, x: Array) -> Array: ...
 
 
 @dataclass
 class Overflows:
-    """How often the widths of a population were too small.
+    """How often values of a population left their widths.
 
     Attributes:
         wraps: of u.
-        saturations: of v, below; above, where it fires either way, only if a spike lowers v instead of setting it.
+        saturations: of v: below; and above, if a spike lowers v (if it sets v, the neuron fires either way).
     """
 
     wraps: int = 0
@@ -142,7 +153,7 @@ class Overflows:
 
 
 class ChipKernel(NeuronKernel, Protocol):
-    """The same of the chip's neurons.
+    """The same for neurons of the chip.
 
     Attributes:
         overflows: counted so far.
@@ -157,7 +168,7 @@ class State:
 
     Attributes:
         v: membranes.
-        i: synaptic currents, of neurons that have some; u of the chip's.
+        i: synaptic currents, where neurons have them; u of the chip's neurons.
     """
 
     v: Float64
@@ -165,18 +176,18 @@ class State:
 
 
 def multiplies(decay: Array | float) -> bool:
-    """Whether what is kept, `1 - decay`, takes a multiplication: it is neither 0 nor a power of two everywhere."""
+    """Whether keeping `1 - decay` takes a multiplication: it is not 0 or a power of two everywhere."""
     kept = np.asarray(1.0 - np.asarray(decay, np.float64))
     mantissa, _ = np.frexp(kept)
     return bool(((np.abs(mantissa) != 0.5) & (kept != 0)).any())
 
 
 def unrepeated(values: Array) -> Array:
-    """The same, with one element along each dimension that repeats one (of stride 0, as broadcasting leaves them)."""
+    """`values` with one element along each axis that repeats one element (of stride 0, as after broadcasting)."""
     return values[tuple(slice(None) if stride else slice(1) for stride in values.strides)]
 
 
 def single_number(values: Array) -> Any:
-    """An array of a single value where all of `values` are the same, for speed."""
+    """One number where all of `values` are the same, for speed; else `values`."""
     first = values.flat[:1]
     return first[0] if values.size and (values == first).all() else values

@@ -29,13 +29,16 @@ BIAS_EXPONENT_BITS = 3
 """Unsigned: a bias is `mantissa << exponent`."""
 
 DECAY_BITS = 12
-"""Unsigned: of 4096, what a membrane loses per time step."""
+"""Unsigned: the share of v, of 4096, that is lost per time step."""
 
 GRADED_BITS = 8
-"""Signed: what the graph's input may hold."""
+"""Signed: graded spikes, and so the frames that a graph of integers reads."""
+
+WEIGHT_LEAST, WEIGHT_MOST = -(2 ** (WEIGHT_BITS - 1)), 2 ** (WEIGHT_BITS - 1) - 1
+GRADED_LEAST, GRADED_MOST = -(2 ** (GRADED_BITS - 1)), 2 ** (GRADED_BITS - 1) - 1
 
 DELAY_BITS = 6
-"""Unsigned: the steps that a synapse lets a spike wait, besides its own (Lava's `DelayDense`, `lava/proc/dense`)."""
+"""Unsigned: time steps by which a synapse delays a spike, besides its own (Lava's `DelayDense`, `lava/proc/dense`)."""
 
 WEIGHT_EXPONENT = 7
 """Dense and Sparse may shift their weights left by up to so many bits (Loihi's weight exponents reach from -8 to 7)."""

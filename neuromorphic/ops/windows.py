@@ -1,4 +1,4 @@
-"""Windows that slide over maps `[C, H, W]`: what convolution and pooling have in common."""
+"""Windows that slide over maps `[C, H, W]`, of convolution and pooling."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Windows:
-    """Which positions of a map every output position sees: `i s - p + d m` for the kernel's m, along each axis.
+    """The positions that output position i sees: `i s - p + d m` for the taps m of the kernel, along each axis.
 
-    All are (vertical, horizontal); `beyond` is padding below and to the right besides.
+    All fields are (vertical, horizontal); `beyond` is extra padding below and to the right.
     """
 
     kernel: Pair
@@ -35,7 +35,7 @@ class Windows:
         return (ph, ph + bh), (pw, pw + bw)
 
     def size(self, shape: Shape, where: str) -> tuple[int, int]:
-        """Height and width that the windows leave of a map `[C, H, W]`.
+        """Height and width of the output, for a map `[C, H, W]`.
 
         Raises:
             RefusedInput: they don't fit the map.
@@ -49,18 +49,18 @@ class Windows:
         return height, width
 
     def taps(self, out: Shape) -> tuple[Int64, Int64]:
-        """`i s - p + d m`, where output i looks through tap m: of rows and of columns, int64 `[outputs, kernel]` each.
+        """The position `i s - p + d m` of tap m for output i, in rows and in columns: int64 `[outputs, kernel]` each.
 
-        Positions below 0, or beyond the map, lie in its padding.  `out` is the shape of what the windows leave.
+        Positions below 0, or beyond the map, lie in its padding.  `out` is the shape of the output.
         """
         axes = zip(out[1:], self.kernel, self.stride, self.padding, self.dilation, strict=True)
         rows, columns = (np.arange(n)[:, None] * s - p + d * np.arange(k) for n, k, s, p, d in axes)
         return rows, columns
 
     def seen(self, x: Float64, outside: float = 0.0) -> Float64:
-        """`[N, C, H', W', kernel height, kernel width]`: what each output position sees of x `[N, C, H, W]`.
+        """The values of x `[N, C, H, W]` that each output sees: `[N, C, H', W', kernel height, kernel width]`.
 
-        Positions outside the map hold the value `outside`.
+        Positions outside the map have the value `outside`.
         """
         (sh, sw), (dh, dw) = self.stride, self.dilation
         padded = np.pad(x, ((0, 0), (0, 0), *self.around), constant_values=outside)
@@ -72,7 +72,7 @@ class Windows:
         return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3)))  # type: ignore[call-overload]
 
     def holding(self, arriving: Mask) -> Mask:
-        """Windows of `[n, C, H, W]` that hold something: `[n, C, H', W']`."""
+        """Windows on `[n, C, H, W]` in which something arrives: `[n, C, H', W']`."""
         (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.stride, self.dilation
         padded = np.pad(arriving, ((0, 0), (0, 0), *self.around))
         height, width = (n - d * (k - 1) for n, d, k in zip(padded.shape[2:], self.dilation, self.kernel, strict=True))
@@ -82,7 +82,7 @@ class Windows:
         return hold
 
     def fan_out(self, shapes: Shapes) -> Int64:
-        """Windows of one channel that hold each position: int64 `[H, W]`; rows and columns are independent."""
+        """The number of windows that each position of a channel lies in: int64 `[H, W]`."""
         rows, columns = (
             np.bincount(at[(at >= 0) & (at < size)], minlength=size).astype(np.int64)
             for at, size in zip(self.taps(shapes.output), shapes.input[1:], strict=True)
@@ -90,11 +90,11 @@ class Windows:
         return np.multiply.outer(rows, columns)
 
     def largest_array(self, shapes: Shapes, inner: int) -> int:
-        """Elements of the padded map, or of the windows side by side, or of the positions that they reach on an axis.
+        """Elements of the padded map, of all windows side by side, or of `taps` on an axis: of the largest of these.
 
         Args:
             shapes: of the node.
-            inner: channels that an output channel sees; on a map of one position, there is an answer for each.
+            inner: channels that an output channel sees; on a map of one position, there is a response for each.
         """
         channels, out = shapes.input[0], shapes.output
         padded = channels * prod(n + sum(p) for n, p in zip(shapes.input[1:], self.around, strict=True))
@@ -105,21 +105,21 @@ class Windows:
 
 
 class Windowed(Stateless):
-    """An operation that computes an output of each window of a map."""
+    """An operation that computes one output from each window of a map."""
 
     @property
     @abstractmethod
     def windows(self) -> Windows:
-        """Which positions every output position sees."""
+        """The windows on the input map."""
         lacks(self, "windows")
 
 
 class PaddedMap:
-    """A zero-padded map of a batch, and a view of what each output position sees: `[B, C, kh, kw, H', W']`.
+    """A zero-padded map of a batch, and a view of its windows.
 
     Attributes:
-        interior: where x goes, `[B, C, H, W]`.
-        view: of the windows.
+        interior: the map without padding, to write x to: `[B, C, H, W]`.
+        view: the values that each output sees: `[B, C, kernel height, kernel width, H', W']`.
     """
 
     def __init__(self, windows: Windows, shape: Shape, batch: int, dtype: DTypeLike) -> None:
@@ -132,10 +132,10 @@ class PaddedMap:
 
 
 def map_shape(shape: Shape, where: str) -> Shape:
-    """`shape`, which is that of a map.
+    """`shape`, checked to be that of maps, `[C, H, W]`.
 
     Raises:
-        RefusedInput: it is another.
+        RefusedInput: it has another number of axes.
     """
     if len(shape) != 3:
         raise RefusedInput(f"{where}: its input has the shape {list(shape)}; expected [C, H, W]")

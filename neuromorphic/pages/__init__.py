@@ -1,4 +1,4 @@
-"""Shared by all pages and pictures: one template to start from, one style, and SVG from strings."""
+"""Shared by all pages and pictures: a base template, a style sheet, and SVG from strings."""
 
 from neuromorphic.pages.page import render
 

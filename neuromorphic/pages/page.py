@@ -1,6 +1,7 @@
-"""A page: a template that extends `base.html.j2`, filled.  One file, no font, and no request to anywhere.
+"""Renders pages from templates that extend `base.html.j2`: one file each, without fonts and network requests.
 
-Its policy forbids everything that isn't in the file; a page with a script allows that one, by its hash.
+The content security policy of a page forbids everything that isn't in the file; it allows the page's script by its
+hash.
 """
 
 import base64
@@ -23,9 +24,9 @@ def render(package: str, template: str, *, style: str = "", script: str = "", **
     Args:
         package: that holds the template, its style sheet and its script.
         template: name of its file.
-        style: name of a style sheet that comes behind the shared one; or none.
-        script: name of its script; or none.
-        values: that the template names; functions and filters are among `filters`.
+        style: name of a style sheet to add to the shared one; empty for none.
+        script: name of its script; empty for none.
+        values: for the template; `filters` holds its filters.
     """
     filters: Mapping[str, Any] = values.pop("filters", {})
     environment = _environment(package)
@@ -40,13 +41,13 @@ def render(package: str, template: str, *, style: str = "", script: str = "", **
 
 
 def breakable(name: str) -> Markup:
-    """A node's name, which a narrow column breaks before its dots and underscores, and elsewhere only if it must."""
+    """A node's name, with breaks allowed before its dots and underscores."""
     return Markup("<wbr>").join(escape(printable(part)) for part in re.split(r"(?<=.)(?=[._])", name))
 
 
 @cache
 def _environment(package: str) -> Environment:
-    """Of a package's templates, which it compiles once."""
+    """The environment of a package's templates, which compiles each once."""
     return Environment(
         loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("neuromorphic.pages", ".")]),
         autoescape=True,

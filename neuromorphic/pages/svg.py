@@ -1,7 +1,7 @@
-"""SVG from strings: escaped elements, and panels that stand in a page or, side by side, in a file of their own.
+"""SVG from strings: escaped elements, and panels for a page or, side by side, for a file of their own.
 
-Every mark carries its colour of the light theme as an attribute, which any reader of SVG understands, and a class,
-through which a page's style sheet gives it another one.
+Every mark has its colour of the light theme as an attribute, which any reader of SVG understands, and a class, by which
+a page's style sheet changes it.
 """
 
 import re
@@ -17,10 +17,10 @@ from markupsafe import Markup, escape
 Row = TypeVar("Row")
 
 WIDTH = 360.0
-"""Of every panel: that of a phone, so that text keeps its size there."""
+"""Width of every panel: that of a phone, so that text keeps its size there."""
 
 GAP = 28.0
-"""Between panels of a file."""
+"""Space between the panels of a file."""
 
 CHARACTER = 0.61
 """Width of a monospaced character over the size of its font."""
@@ -32,19 +32,19 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uff
 
 
 def printable(value: object) -> object:
-    """Text without the characters that XML forbids; names come from files. Other values and markup are unchanged."""
+    """Text with the characters that XML forbids replaced, since names come from files; other values are unchanged."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return _UNPRINTABLE.sub("\ufffd", value)
     return value
 
 
 def cleaned(text: str) -> str:
-    """Escaped, for SVG that is written as text, and `printable`."""
+    """Text for SVG that is written as a string: escaped, and `printable`."""
     return xml_escape(str(printable(text)), {'"': "&quot;"})
 
 
 def element(tag: str, *children: str, **attributes: str | float | None) -> Markup:
-    """`<tag key="value">children</tag>`; children that are no markup, and all values, are escaped.
+    """`<tag key="value">children</tag>`; text and all values are escaped, markup isn't.
 
     Args:
         tag: name of the element.
@@ -76,7 +76,7 @@ def label(x: float, y: float, text: str, *, size: float = 10, anchor: str = "sta
 
 
 def name_label(x: float, y: float, name: str, width: float) -> Markup:
-    """A name from a file, monospaced; what is too long for `width` loses its middle and shows it on hovering."""
+    """A name from a file, monospaced; one too long for `width` loses its middle, and hovering shows it whole."""
     shown = shortened(name, int(width / (10 * CHARACTER)))
     return element(
         "text",
@@ -92,7 +92,7 @@ def name_label(x: float, y: float, name: str, width: float) -> Markup:
 
 
 def shortened(name: str, characters: int) -> str:
-    """The name, or its first and last characters around an ellipsis, so that at most so many are left."""
+    """The name; or, if it is longer than `characters`, its first and last characters around an ellipsis."""
     if len(name) <= characters:
         return name
     kept = max(2, characters - 1)
@@ -114,9 +114,9 @@ def line(x1: float, y1: float, x2: float, y2: float, *, strong: bool = False) ->
 
 
 def pages(title: str, rows: Sequence[Row], most: int) -> list[tuple[str, Sequence[Row]]]:
-    """The rows in their order, on the fewest panels of at most so many, and about as many on each; with their titles.
+    """The rows in their order, divided evenly among the fewest panels with at most `most` rows, with titles.
 
-    Where there are several, the title has a number behind it.
+    If there are several panels, their titles are numbered.
     """
     count = ceil(len(rows) / most)
     titles = [title] if count == 1 else [f"{title} ({number} of {count})" for number in range(1, count + 1)]
@@ -129,8 +129,8 @@ class Panel:
     """One drawing of `WIDTH` by `height`.
 
     Attributes:
-        title: what it shows; read out, and shown above it.
-        description: its main figures, for those who don't see it.
+        title: read out, and shown above it.
+        description: its main figures, for screen readers.
         height: without the title.
         marks: elements.
     """
@@ -162,8 +162,8 @@ class Figure:
 
     Attributes:
         title: of all of them.
-        panels: from left to right; the same colours mean the same in all.
-        legend: what the colours mean; None where the panels say it themselves.
+        panels: from left to right; colours have the same meaning in all.
+        legend: of the colours; None if the panels explain them.
     """
 
     title: str

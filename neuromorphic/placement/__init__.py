@@ -1,4 +1,4 @@
-"""Placement: which cores of Loihi 2 a graph needs, under limits that each name their source."""
+"""Placement: the cores of Loihi 2 that a graph needs, under limits that each have a source."""
 
 from neuromorphic.placement.limits import PROFILES, Limits, ProfileName
 from neuromorphic.placement.picture import picture

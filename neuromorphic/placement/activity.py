@@ -1,8 +1,8 @@
-"""Activity of the cores: synaptic operations, spikes sent, and the messages that carry them to cores.
+"""Activity of the cores: synaptic operations, spikes, and the messages that carry spikes to cores.
 
-A spike that k cores hear, its own among them, is k messages.  Populations send the spikes of a trace, and an input of
-spikes or of counts sends what its frames hold; an input of real numbers, accumulators and neurons without a threshold
-send a graded spike per element in every time step, as nothing here says which of their values are 0.
+A spike to k cores, which may include its own, is k messages.  Populations send the spikes of a trace; an input of
+spikes or counts sends those in its frames.  An input of real numbers, accumulators, and neurons without a threshold
+send a graded spike per element in every time step, since it is not known here which of their values are 0.
 """
 
 from collections.abc import Mapping
@@ -13,24 +13,24 @@ import numpy as np
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.totals import Totals
+from neuromorphic.ops import Int64
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, heard_by
 from neuromorphic.placement.populations import Map
-from neuromorphic.placement.synapses import Integers
 
 
 @dataclass(frozen=True)
 class StepTime:
     """`step >= max(barrier, max_cores neurons · t_neuron, max_cores operations · t_synapse)`, in ns.
 
-    The three overlap on the chip, so each alone is a lower bound of a step's duration under the times of `Limits`; with
-    operations averaged over steps it is one of the average step, as the maximum of averages is at most the average of
-    maxima.  Traffic between cores, which can be slower than all three, is not in it.
+    The three overlap on the chip, so each alone is a lower bound of a step's duration, with the times of `Limits`.
+    With operations averaged over steps it bounds the average step, since the maximum of averages is at most the average
+    of maxima.  Traffic between cores, which can be slower than all three, is not included.
 
     Attributes:
         barrier: the shortest time step of a chip.
-        neurons: updating the neurons of the core that has the most.
-        synapses: the operations of the core that has the most.
+        neurons: time for the neurons of the core with the most neurons.
+        synapses: time for the operations of the core with the most operations.
         busiest: index of that core.
     """
 
@@ -46,30 +46,30 @@ class StepTime:
 
     @property
     def steps_per_second(self) -> float:
-        """At most so many."""
+        """An upper bound of the time steps per second."""
         return 1e9 / self.bound
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Sums over all steps; per core in the order of the placement.
+    """Sums over all time steps; per core, in the order of the placement.
 
     Attributes:
-        steps: time steps, of all images together.
-        operations: int64 `[cores]`: spikes times synapses that they arrive at.
+        steps: time steps of all images together.
+        operations: int64 `[cores]`: synaptic operations, each a spike that arrives at a synapse.
         sent: int64 `[cores]`: spikes of the core's neurons.
-        messages: int64 `[cores]`: the same, each once per core that hears it.
-        from_host: messages of the graph's inputs, a spike or a number each.
+        messages: int64 `[cores]`: these spikes, counted once per core that receives them.
+        from_host: messages from the graph's inputs, a spike or a number each.
     """
 
     steps: int
-    operations: Integers
-    sent: Integers
-    messages: Integers
+    operations: Int64
+    sent: Int64
+    messages: Int64
     from_host: int
 
-    def step_time(self, neurons: Integers, limits: Limits) -> StepTime:
-        """The bound of a step's duration, of cores with so many neurons."""
+    def step_time(self, neurons: Int64, limits: Limits) -> StepTime:
+        """The bound of a step's duration, for cores with these numbers of neurons, int64 `[cores]`."""
         busiest = int(self.operations.argmax())
         return StepTime(
             barrier=limits.step_ns,
@@ -88,13 +88,13 @@ def measured(
     placed: tuple[Placed, ...],
     inputs: Mapping[str, Map],
     totals: Totals,
-    arrived: Mapping[str, Integers] | None = None,
+    arrived: Mapping[str, Int64] | None = None,
 ) -> Activity:
     """The activity of a run of the graph.
 
     Args:
-        placed: populations, cut.
-        inputs: shapes of the graph's inputs.
+        placed: populations and their cuts.
+        inputs: shapes of the graph's inputs, by name.
         totals: of the run, with the spikes of each neuron.
         arrived: spikes of each element of the inputs over all images and steps, by name, where they are known.
 
@@ -117,11 +117,11 @@ def measured(
 
 
 def _activity(
-    placed: tuple[Placed, ...], events: Mapping[str, Integers], inputs: Mapping[str, Map], steps: int
+    placed: tuple[Placed, ...], events: Mapping[str, Int64], inputs: Mapping[str, Map], steps: int
 ) -> Activity:
-    """Of populations with so many spikes per neuron over all steps; what isn't among them sends in every step."""
+    """The activity, given the spikes per neuron over all steps by sender; other senders send in every step."""
     shapes = {**inputs, **{entry.population.name: entry.population.shape for entry in placed}}
-    listeners: dict[str, Integers] = {}
+    listeners: dict[str, Int64] = {}
     operations = []
     for entry in placed:
         blocks = np.zeros_like(entry.demand.neurons)
@@ -146,7 +146,7 @@ def _activity(
     return Activity(steps, np.concatenate(operations), np.concatenate(sent), np.concatenate(messages), host)
 
 
-def _per_block(values: Integers, entry: Placed) -> Integers:
+def _per_block(values: Int64, entry: Placed) -> Int64:
     """Sums over each block of a population: int64 `[blocks]`."""
     for axis, edges in enumerate((entry.cut.channels, entry.cut.rows, entry.cut.columns)):
         values = np.add.reduceat(values, edges[:-1], axis=axis)

@@ -1,10 +1,10 @@
-"""The limits of a core of Loihi 2: every number with its unit, its source, and how far that carries.
+"""The limits of a core of Loihi 2: every number with its unit, its source, and a grade of that source.
 
 Grades: `published` for Loihi 2; `logged` where Intel's compiler printed it; `derived` by the arithmetic that is given;
-`assumption` where nothing is published.  Each can be set to something else: `Limits(axons_in=8192)`.
+`assumption` where nothing is published.  Each limit can be changed: `Limits(axons_in=8192)`.
 
-There are two profiles: `compiler`, as Intel's compiler fills cores (docs/placement.md has its logs), and `chip`, what
-the chip's own publications say, with assumptions where they say nothing.
+There are two profiles: `compiler`, after the logs of Intel's compiler (docs/placement.md), and `chip`, after the
+publications on the chip, with assumptions where these say nothing.
 """
 
 import math
@@ -26,7 +26,7 @@ MNIST, YOLO = f"{LOGS}/mnist/run.ipynb", f"{LOGS}/yolo_kp/run.ipynb"
 
 @dataclass(frozen=True)
 class Limit:
-    """A number with its unit, its grade and where it comes from."""
+    """A number with its unit, its grade and its source."""
 
     value: float
     unit: str
@@ -101,15 +101,16 @@ def _default(name: str) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """Capacities of a core and a chip, sizes of what lies in a core's memory, and times of operations.
+    """Capacities of a core and a chip, sizes of the items in a core's memory, and times of operations.
 
-    Every attribute but the profile is documented by its row: `Limits().rows()`.
+    `Limits().rows()` documents every attribute but the profile.
 
     Attributes:
-        profile: whose numbers these are, but for those that were set.
+        profile: that all numbers are from, but for those that were changed.
 
     Raises:
-        RefusedInput: a value is negative or, but for those of `_NOTHING`, zero; or not whole where it counts something.
+        RefusedInput: a value is negative; or zero, except for those in `_MAY_BE_ZERO`; or no integer where it has to
+        be.
     """
 
     cores_per_chip: int = _default("cores_per_chip")
@@ -137,17 +138,17 @@ class Limits:
             value = getattr(self, row.name)
             whole = isinstance(value, int) and not isinstance(value, bool)
             numeric = whole if row.type is int else isinstance(value, int | float)
-            if not numeric or not 0 <= value < math.inf or (value == 0 and row.name not in _NOTHING):
+            if not numeric or not 0 <= value < math.inf or (value == 0 and row.name not in _MAY_BE_ZERO):
                 expected = "whole number" if row.type is int else "number"
                 raise RefusedInput(f"limit {row.name} is {value!r}; expected a positive {expected}")
 
     @classmethod
     def of(cls, profile: ProfileName, **changes: Any) -> Self:
-        """The limits of a profile, with some set to something else."""
+        """The limits of a profile, with some changed."""
         return cls(**({name: limit.value for name, limit in PROFILES[profile].items()} | changes), profile=profile)
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        """By name: value, unit, grade (`set` where it isn't the profile's) and source."""
+        """By name: value, unit, grade (`set` where it was changed) and source."""
         found: dict[str, dict[str, Any]] = {}
         for name, limit in PROFILES[self.profile].items():
             value = getattr(self, name)
@@ -156,13 +157,13 @@ class Limits:
         return found
 
     def list_bytes(self, targets: Any, shared: bool) -> Any:
-        """Bytes that lists of synapses take, of so many targets each, int64 of any shape; nothing where there are none.
+        """Bytes of lists of synapses with these numbers of targets, int64 of any shape; an empty list takes none.
 
-        Where positions share a list, no target has to be named.
+        A list that positions share names no targets.
         """
         bits = targets * (self.weight_bits + (0 if shared else self.target_bits)) + self.list_bits
         return (targets > 0) * (-(-bits // self.word_bits) * self.word_bits // 8)
 
 
-_NOTHING = ("target_bits", "list_bits")
-"""Limits that may be zero."""
+_MAY_BE_ZERO = ("target_bits", "list_bits")
+"""Limits that are allowed to be zero."""

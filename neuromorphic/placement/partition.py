@@ -1,15 +1,17 @@
-"""The cut: every population into blocks that fit a core each, readers before what they read.
+"""Cuts every population into blocks that each fit into a core; readers are cut before the populations that they read.
 
-Around a cycle that order doesn't exist: what is heard by readers that were not cut yet is cut into more blocks once
-they are, where it doesn't fit any more, until all do.
+On a cycle there is no such order.  A population with a reader that was cut after it may then no longer fit, and is cut
+into more blocks, until all fit.
 
-A core holds a block of one population, every synapse that ends in it and the axons to and from it.  Blocks are those
+A core holds a block of one population, all synapses that end in it, and the axons to and from it.  Blocks are those
 that Intel's compiler makes (its logs are in docs/placement.md):
 
-    maps      a power of two of columns, all rows and channels or 1/2, 1/4 ... of them; the fewest blocks that fit, and
-              among equally many those that take the least memory in all: they duplicate the fewest weights and axons
-    others    n neurons in a row, and what is left in the last block; n begins at what a core holds and, as long as a
-              block takes k times what a core has, is divided by k, rounded up
+    maps      a power of two of columns; all rows and channels, or 1/2, 1/4, ... of them; the fewest blocks that fit,
+    and
+              of equally many those that take the least memory in all, since they duplicate the fewest weights and axons
+    others    n neurons in a row, and the rest in the last block; n starts at the capacity of a core and is divided by
+    k,
+              rounded up, as long as a block takes k times the capacity of a core
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,37 +19,37 @@ from dataclasses import dataclass, replace
 from itertools import groupby, product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.ops import Int64, Mask
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.populations import Map, Population
-from neuromorphic.placement.synapses import Cut, FanOut, Integers, fan_out
+from neuromorphic.placement.synapses import Cut, FanOut, fan_out
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Resources that each block of a population takes; every array is int64 `[a, b, d]`, memory in bytes.
+    """Resources that each block of a population needs; arrays are int64 `[a, b, d]`, memory is in bytes.
 
     Attributes:
-        slots: neurons that the largest block counts for, with columns that it leaves empty.
+        slots: neurons of the largest block, counted with the columns that it leaves empty.
         neurons: in the block.
         synapses: connections that end in it.
         weights: memory of their weights; positions that share a weight store it once.
         state: memory of membranes, accumulators, biases and registers.
-        axons_in: positions that it hears, per sender.
-        axons_out: positions that it sends from, once per core that hears them.
-        memory: all of it.
+        axons_in: positions from which it receives spikes, per sender.
+        axons_out: positions from which it sends spikes, once per core that receives them.
+        memory: in all.
     """
 
     slots: int
-    neurons: Integers
-    synapses: Integers
-    weights: Integers
-    state: Integers
-    axons_in: Integers
-    axons_out: Integers
-    memory: Integers
+    neurons: Int64
+    synapses: Int64
+    weights: Int64
+    state: Int64
+    axons_in: Int64
+    axons_out: Int64
+    memory: Int64
 
     def exceeded(self, limits: Limits) -> tuple[str, int, int] | None:
         """The limit that the largest block exceeds most: its name, the amount, the limit; None if it fits."""
@@ -64,27 +66,27 @@ class Demand:
 
 @dataclass(frozen=True)
 class Audience:
-    """Who hears a population; cores that hear the same of it are counted together.
+    """The cores that receive spikes of a population; those that receive from the same neurons are counted together.
 
     Attributes:
-        heard: bool `[k, C, H, W]`: which neurons they hear.
+        heard: bool `[k, C, H, W]`: the neurons from which they receive spikes.
         cores: int64 `[k]`: how many cores do.
     """
 
-    heard: NDArray[np.bool_]
-    cores: Integers
+    heard: Mask
+    cores: Int64
 
     @classmethod
-    def of(cls, heard: NDArray[np.bool_]) -> "Audience":
-        """From what each block hears, bool `[a, b, d, C, H, W]`."""
+    def of(cls, heard: Mask) -> "Audience":
+        """The audience of blocks that receive from the neurons `heard`, bool `[a, b, d, C, H, W]`."""
         blocks = heard.reshape(-1, *heard.shape[3:])
         first: dict[bytes, int] = {}
         same = [first.setdefault(np.packbits(block).tobytes(), index) for index, block in enumerate(blocks)]
         kinds = list(first.values())
         return cls(blocks[kinds], np.bincount(same)[kinds])
 
-    def axons_out(self, cut: Cut) -> Integers:
-        """Positions of each block, whatever the channel, once per core that hears them: int64 `[a, b, d]`."""
+    def axons_out(self, cut: Cut) -> Int64:
+        """Positions of each block, whatever the channel, counted once per core that receives: int64 `[a, b, d]`."""
         heard = np.logical_or.reduceat(self.heard, cut.channels[:-1], axis=1)
         positions = np.einsum("k,kayx->ayx", self.cores, heard, dtype=np.int64)
         return np.asarray(
@@ -94,13 +96,13 @@ class Audience:
 
 @dataclass(frozen=True)
 class Placed:
-    """A population, cut.
+    """A population and its cut.
 
     Attributes:
-        population: what was cut.
-        cut: where.
-        demand: of its blocks.
-        synapses: of each of its projections.
+        population: that is cut.
+        cut: into blocks.
+        demand: of the blocks.
+        synapses: of each projection into it.
     """
 
     population: Population
@@ -110,10 +112,10 @@ class Placed:
 
 
 def partition(found: tuple[Population, ...], limits: Limits, source: str) -> tuple[Placed, ...]:
-    """Every population, cut, in the order given: senders before what reads them, but for cycles.
+    """Cuts every population, in the given order: senders before their readers, but for cycles.
 
     Raises:
-        RefusedInput: one neuron is too much for a core, or something waits longer than a synapse can.
+        RefusedInput: one neuron is too much for a core, or a delay is longer than a synapse's.
     """
     shapes = {population.name: population.shape for population in found}
     audiences: dict[str, list[Audience]] = {population.name: [] for population in found}
@@ -132,29 +134,29 @@ def partition(found: tuple[Population, ...], limits: Limits, source: str) -> tup
 
 
 def _settled(placed: tuple[Placed, ...], limits: Limits, source: str) -> tuple[Placed, ...]:
-    """The same with all that hear a population; what then doesn't fit is cut into more blocks, until all do."""
+    """The same, with the demand that follows from all readers; populations that don't fit are cut into more blocks."""
     shapes = {entry.population.name: entry.population.shape for entry in placed}
     while True:
         audiences: dict[str, list[Audience]] = {name: [] for name in shapes}
         for entry in reversed(placed):
             for sender, heard in heard_by(entry.population, entry.synapses, shapes).items():
                 audiences[sender].append(Audience.of(heard))
-        whole = []
+        fitting = []
         for entry in placed:
             population, audience = entry.population, tuple(audiences[entry.population.name])
             demand = _demand(population, entry.cut, entry.synapses, audience, limits)
             if demand.exceeded(limits) is None:
-                whole.append(replace(entry, demand=demand))
+                fitting.append(replace(entry, demand=demand))
             else:
                 where = f"{source}: node {population.name!r}"
-                whole.append(_cut(population, audience, limits, where, entry.cut.blocks + 1))
-        if all(new.cut == entry.cut for new, entry in zip(whole, placed, strict=True)):
-            return tuple(whole)
-        placed = tuple(whole)
+                fitting.append(_cut(population, audience, limits, where, entry.cut.blocks + 1))
+        if all(new.cut == entry.cut for new, entry in zip(fitting, placed, strict=True)):
+            return tuple(fitting)
+        placed = tuple(fitting)
 
 
 def _cut(population: Population, audience: tuple[Audience, ...], limits: Limits, where: str, least: int = 1) -> Placed:
-    """The population in `least` blocks or more, the best ones."""
+    """The population in the best cut into at least `least` blocks."""
     channels, _, width = population.shape
     cuts = _of_row(population, audience, limits) if channels == width == 1 else _of_map(population, audience, limits)
     placed = next((placed for placed in cuts if placed.cut.blocks >= least), None)
@@ -165,11 +167,9 @@ def _cut(population: Population, audience: tuple[Audience, ...], limits: Limits,
     return placed
 
 
-def heard_by(
-    population: Population, synapses: tuple[FanOut, ...], shapes: Mapping[str, Map]
-) -> dict[str, NDArray[np.bool_]]:
-    """Which neurons each block of `population` hears of each sender that has a shape: bool `[a, b, d, *shape]`."""
-    heard: dict[str, NDArray[np.bool_]] = {}
+def heard_by(population: Population, synapses: tuple[FanOut, ...], shapes: Mapping[str, Map]) -> dict[str, Mask]:
+    """By sender with a shape, the neurons from which each block receives spikes: bool `[a, b, d, *shape]`."""
+    heard: dict[str, Mask] = {}
     for projection, fan in zip(population.projections, synapses, strict=True):
         for sender in projection.senders:
             shape = shapes.get(sender)
@@ -180,7 +180,7 @@ def heard_by(
 
 
 def _of_row(population: Population, audience: tuple[Audience, ...], limits: Limits) -> Iterator[Placed]:
-    """Cuts of a row of neurons that fit, the fewest blocks first."""
+    """The cuts of a row of neurons that fit, those into the fewest blocks first."""
     neurons, size = population.neurons, limits.neurons
     while size:
         cut = Cut((0, 1), (*range(0, neurons, size), neurons), (0, 1))
@@ -195,7 +195,7 @@ def _of_row(population: Population, audience: tuple[Audience, ...], limits: Limi
 
 
 def _of_map(population: Population, audience: tuple[Audience, ...], limits: Limits) -> Iterator[Placed]:
-    """Cuts of a map that fit, the fewest blocks first, and of those the least memory."""
+    """The cuts of a map that fit, those into the fewest blocks first, and of these those with the least memory."""
     halvings, rows, columns = ([2**n for n in range((size - 1).bit_length() + 1)] for size in population.shape)
     every = [_halved(population.shape, c, r, w) for c, r, w in product(halvings, rows, columns)]
     by_blocks = sorted((cut for cut in every if cut.slots <= limits.neurons), key=lambda cut: cut.blocks)
@@ -206,7 +206,7 @@ def _of_map(population: Population, audience: tuple[Audience, ...], limits: Limi
 
 
 def _halved(shape: Map, channels: int, rows: int, columns: int) -> Cut:
-    """Into `channels` × `rows` blocks whose sizes differ by one at most, per axis, of `columns` columns each."""
+    """A cut into `channels` × `rows` blocks, equal but for 1 on each of these axes, of `columns` columns each."""
     channels, rows = min(channels, shape[0]), min(rows, shape[1])
     return Cut(
         tuple(shape[0] * i // channels for i in range(channels + 1)),

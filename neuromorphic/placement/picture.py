@@ -1,4 +1,4 @@
-"""The chips as SVG: a box per core with the name of what it holds, and its operations; no scripts, nothing to load."""
+"""A picture of the chips as SVG, with a box for each core: its population and its operations; without scripts."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -19,9 +19,9 @@ HUES = (
     *((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0)),
     *((86, 180, 233), (122, 79, 163), (138, 122, 31), (184, 55, 95), (92, 102, 112)),
 )
-"""Okabe's and Ito's colours, as on every page, and four more."""
+"""The colours of Okabe and Ito, as on all pages, and four more."""
 WHITENED = (0.45, 0.66)
-"""How much white a layer's colour is mixed with, from one of its populations to the next: names on it are dark."""
+"""Shares of white in a layer's colour, alternating between its populations; text on it is dark."""
 LOW, HIGH = (225, 232, 240), (178, 34, 52)
 """Colours of no and of the most activity."""
 
@@ -34,11 +34,11 @@ STYLE = """text{font-family:system-ui,Helvetica,Arial,sans-serif;font-size:12px;
 
 
 def picture(placement: Placement) -> str:
-    """The chips, above by population and below by synaptic operations per step; hovering says what a core holds.
+    """The chips twice: coloured by population, and below by synaptic operations per step; hovering describes a core.
 
-    Cores have the number of their population in the legend, and its name where it fits.  A layer is a population's name
-    up to its second dot: one colour, in two shades.  Operations are those of the trace; where there is none, of a step
-    in which every neuron fires.
+    Cores show the number of their population in the legend, and its name where there is room.  Populations of a layer,
+    that is with the same name up to the second dot, have one colour in two shades.  Operations are those of the trace;
+    without a trace, those of a step in which every neuron fires.
     """
     names = [entry.population.name for entry in placement.placed]
     fills = _fills(names)
@@ -109,7 +109,7 @@ def _chip_height(placement: Placement) -> int:
 
 
 def _places(placement: Placement, y: int) -> Iterator[tuple[int, Core | None, int, int]]:
-    """Index, x and y of every core of every chip, below `y`, and what it holds; None of a free one."""
+    """Index, core, x and y of every core on every chip, below `y`; the core is None where it is free."""
     for index in range(placement.chips * placement.limits.cores_per_chip):
         chip, slot = divmod(index, placement.limits.cores_per_chip)
         row, column = divmod(slot, COLUMNS)
@@ -118,7 +118,7 @@ def _places(placement: Placement, y: int) -> Iterator[tuple[int, Core | None, in
 
 
 def _names(placement: Placement, numbers: dict[str, int], y: int) -> Iterator[tuple[int, int, str, str]]:
-    """x, y, the population, and its number and name, where that fits, on each row of its cores."""
+    """For each run of a population's cores in a row: x, y, the population, and its number, with its name if it fits."""
     held = [(top, core.population, x) for _, core, x, top in _places(placement, y) if core]
     for (top, name), run in groupby(held, lambda place: place[:2]):
         xs = [x for _, _, x in run]

@@ -1,17 +1,17 @@
-"""Which neurons a chip needs for a graph, and which synapses end in them.
+"""The neurons that a chip needs for a graph, and the synapses that end in them.
 
 A chip has neurons and synapses; a synapse ends in a neuron, and only neurons send.  So the linear nodes that neurons
-read become synapses of their own, and a current that several nodes of neurons read is stored and driven once per
-reader.  Besides its neurons a graph needs
+read become synapses of these neurons, and a current that several nodes of neurons read has synapses once per reader.
+Besides its own neurons a graph needs
 
-- accumulators, which sum a current and send the sum on as a graded spike, in every time step: at the input of whatever
-  reads currents and isn't made of neurons (a linear node, a maximum, the host), and for the sums `Kᵀ V` of
-  self-attention;
-- with `residual="relay"`, accumulators for sums of currents that others read as well, so that each is stored once.
+- accumulators, which sum a current and send the sum as a graded spike in every time step: at the input of all nodes
+that
+  read currents but are not made of neurons (linear nodes, maxima, the host), and for the sums `Kᵀ V` of self-attention;
+- with `residual="relay"`, accumulators for sums of currents that several nodes read, so that each has synapses once.
 
-Neurons without a threshold send their membranes as accumulators send their sums.  What a maximum and self-attention do
-to the values that arrive is left to the program of the neurons that read them.  A `Delay` and a recurrent edge are no
-neurons and no synapses: they make the synapses behind them wait.
+Neurons without a threshold send their membranes as accumulators send their sums.  The arithmetic of a maximum and of
+self-attention is left to the program of the neurons that read their inputs.  A `Delay` and a recurrent edge are neither
+neurons nor synapses, but delays of the synapses behind them.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ import numpy as np
 from neuromorphic.analysis.arrivals import Arrival, arrivals
 from neuromorphic.analysis.longest_paths import EndlessCycle, longest_paths
 from neuromorphic.errors import RefusedInput, number
-from neuromorphic.ir.graph import Graph, Node
+from neuromorphic.ir.graph import Graph, Node, unused
 from neuromorphic.ops import Delay, Linear, MaxPool2d, Neurons, SelfAttention, Shape, Sink, Source
 
 Map = tuple[int, int, int]
@@ -39,11 +39,11 @@ class Projection:
     """Synapses into a population that belong together: one list of weights per core serves all its senders.
 
     Attributes:
-        kind: `weights` of a linear node (or the taps of a maximum); `identity`, one synapse of weight one per neuron;
-            of self-attention `products` (K and V into `Kᵀ V`), `sums` (`Kᵀ V` into y) and `queries` (Q into y).
-        senders: names of the populations (or of the graph's input) that it carries.
-        lags: per sender, the most steps of an image that lie between what it sends and what is summed.
-        node: the node that it computes; None for `identity`.
+        kind: `weights` of a linear node (or the taps of a maximum); `identity`, one synapse of weight 1 per neuron; for
+            self-attention `products` (K and V into `Kᵀ V`), `sums` (`Kᵀ V` into y) and `queries` (Q into y).
+        senders: names of the populations, or of the graph's input, whose spikes it carries.
+        lags: per sender, the most steps of an image between sending and summing.
+        node: that it computes; None for `identity`.
     """
 
     kind: Synapses
@@ -57,13 +57,13 @@ class Population:
     """Neurons that are placed together.
 
     Attributes:
-        name: of the graph's node that they compute, or for which they gather the input.
-        kind: `population` for the graph's own, `membranes` where they have no threshold.
-        shape: channels, rows and columns; where the graph knows none, every neuron is a row.
+        name: of the graph's node that they compute, or whose input they accumulate.
+        kind: `population` for neurons of the graph, `membranes` if these have no threshold.
+        shape: channels, rows and columns; where there are no maps, every neuron is a row.
         projections: all synapses that end in it.
-        latency: steps from a frame's arrival to what it sends for that frame.
-        delay: the longest that something waits in its accumulators, in steps.
-        currents: numbers that each neuron keeps from step to step besides v: a current that lasts.
+        latency: time steps from a frame's arrival to the answer.
+        delay: the longest delay of its inputs, in time steps.
+        currents: numbers that each neuron keeps from step to step besides v: 1 for a synaptic current.
     """
 
     name: str
@@ -76,12 +76,12 @@ class Population:
 
     @property
     def neurons(self) -> int:
-        """How many."""
+        """The number of neurons."""
         return prod(self.shape)
 
 
 def as_map(shape: Shape) -> Map:
-    """Channels, rows and columns of a shape; two sizes are channels and rows, any others a row per element."""
+    """Channels, rows and columns of a shape; two sizes are channels and rows; else every element is a row."""
     if len(shape) == 3:
         return (shape[0], shape[1], shape[2])
     if len(shape) == 2:
@@ -90,7 +90,7 @@ def as_map(shape: Shape) -> Map:
 
 
 def sends(node: Node) -> bool:
-    """Whether what leaves a node are spikes, graded or not: those of neurons and of the input."""
+    """Whether a node sends spikes, graded or not, as neurons and inputs do."""
     return node.neurons or isinstance(node.operation, Source)
 
 
@@ -113,7 +113,7 @@ def populations(graph: Graph, residual: Residual = "duplicate") -> tuple[Populat
 
 @dataclass(frozen=True)
 class _Draft:
-    """A population without its times; `paths` are what it waits for, with the steps from their latency to its own."""
+    """A population without times; `paths` lists the nodes before it, with the steps from their latency to its own."""
 
     kind: Kind
     shape: Map
@@ -123,6 +123,14 @@ class _Draft:
 
 
 class _Builder:
+    """Collects the populations that the nodes of a graph need.
+
+    Attributes:
+        found: by name.
+        relays: names of relays, by the nodes whose currents they sum.
+        shared: names of the linear nodes that several nodes read.
+    """
+
     def __init__(self, graph: Graph, residual: Residual) -> None:
         self.graph = graph
         self.residual = residual
@@ -132,7 +140,7 @@ class _Builder:
         self.shared = {n for n in read if read.count(n) > 1 and isinstance(graph.nodes[n].operation, Linear)}
 
     def add(self, node: Node) -> None:
-        """The neurons that `node` itself needs."""
+        """Add the neurons that `node` itself needs."""
         match node.operation:
             case Neurons():
                 self._append(node.name, "population" if node.spiking else "membranes", node.shape, *self._into(node))
@@ -152,7 +160,7 @@ class _Builder:
                 assert_never(unknown)
 
     def populations(self) -> tuple[Population, ...]:
-        """All that were added, with their times."""
+        """All populations, with their times."""
         graph = self.graph
         paths = {name: draft.paths for name, draft in self.found.items()}
         for node in graph.nodes.values():
@@ -168,7 +176,7 @@ class _Builder:
         return tuple(made)
 
     def _into(self, node: Node) -> tuple[tuple[Projection, ...], tuple[tuple[str, int], ...]]:
-        """The synapses that bring `node` the sum that it reads, and what it waits for."""
+        """The synapses into the input of `node`, and its paths (`_Draft`)."""
         found: list[Projection] = []
         gathered: frozenset[str] = frozenset()
         if self.residual == "relay":
@@ -182,7 +190,7 @@ class _Builder:
         return tuple(found), (*([(relay, 1)] if gathered else []), *self._paths(node, gathered))
 
     def _from(self, arrival: Arrival) -> tuple[Projection, ...]:
-        """The synapses of one summand."""
+        """The synapses of one term of a sum."""
         node = arrival.sender
         if sends(node):
             return (Projection("identity", (node.name,), (int(arrival.lag.max()),)),)
@@ -197,7 +205,7 @@ class _Builder:
         return (Projection("weights", tuple(names), tuple(lags), node),)
 
     def _paths(self, node: Node, gathered: frozenset[str] = frozenset()) -> tuple[tuple[str, int], ...]:
-        """The nodes that `node` waits for, but for those of a relay: a synapse takes a step, a recurrent one none."""
+        """The nodes before `node`, without those of a relay: a synapse takes a step, one of a recurrent edge none."""
         found: list[tuple[str, int]] = []
         for name in node.sources:
             source = self.graph.nodes[name]
@@ -213,7 +221,7 @@ class _Builder:
         return tuple(found)
 
     def _relay(self, gathered: frozenset[str], node: Node) -> str:
-        """The relay that sums `gathered`: the largest part of it that has a relay already, and the rest."""
+        """The relay that sums `gathered`: it reads the relay of the largest part that has one, and the other nodes."""
         if gathered not in self.relays:
             parts = [part for part in self.relays if part < gathered]
             part = max(parts, key=len, default=frozenset[str]())
@@ -224,9 +232,7 @@ class _Builder:
             paths = [(self.relays[part], 1)] if part else []
             for source in rest:
                 paths += [(source.name, 1)] if source.name in self.found else self._paths(source)
-            name = f"{node.name}.relay"
-            while name in self.graph.nodes:
-                name += "'"
+            name = unused(f"{node.name}.relay", self.graph.nodes)
             self._append(name, "relay", node.input_shape, tuple(found), tuple(paths))
             self.relays[gathered] = name
         return self.relays[gathered]
@@ -239,8 +245,8 @@ class _Builder:
         projections: tuple[Projection, ...],
         paths: tuple[tuple[str, int], ...],
     ) -> None:
-        maps = {as_map(p.node.shape) for p in projections if p.node is not None and len(p.node.shape) in (2, 3)
-                and p.kind != "products"}  # fmt: skip
+        sums = [p.node.shape for p in projections if p.node is not None and p.kind != "products"]
+        maps = {as_map(found) for found in sums if len(found) in (2, 3)}
         if len(maps) > 1:
             listed = ", ".join(str(list(m)) for m in sorted(maps))
             raise RefusedInput(f"{self.graph.source}: node {name!r} sums maps of shapes {listed}; expected one shape")

@@ -1,4 +1,4 @@
-"""The placement: every core with what lies on it, and the totals."""
+"""The placement: every core with its block of a population, and the totals."""
 
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise, product
@@ -15,25 +15,24 @@ from neuromorphic.ir.inputs import of_inputs
 from neuromorphic.ir.shown import Shown
 from neuromorphic.ir.totals import Totals
 from neuromorphic.ir.trace import Trace
-from neuromorphic.ops import Delay, Sink
+from neuromorphic.ops import Delay, Int64, Sink
 from neuromorphic.placement.activity import Activity, full_rate, measured
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.partition import Placed, partition
 from neuromorphic.placement.populations import Kind, Map, Residual, as_map, populations, sends
-from neuromorphic.placement.synapses import Integers
 
 
 @dataclass(frozen=True)
 class Core:
-    """A core and what it holds.
+    """A core and its block.
 
     Attributes:
         index: over all chips.
-        population: name of the population that it holds a block of.
+        population: name of the block's population.
         kind: of the population.
-        channels, rows, columns: of the block, first to before last.
+        channels, rows, columns: of the block, as (first, one after the last).
         neurons, synapses: counts.
-        weights, state, memory: bytes; `memory` has the axons as well.
+        weights, state, memory: bytes; `memory` includes the axons.
         axons_in, axons_out: counts.
     """
 
@@ -57,13 +56,13 @@ class Placement(Shown):
     """A graph on cores.
 
     Attributes:
-        limits: that it keeps.
-        residual: what became of currents that several populations read.
-        placed: populations with their cuts, senders before what reads them.
+        limits: of cores and chips.
+        residual: the treatment of currents that several populations read (`place`).
+        placed: populations with their cuts, senders before their readers.
         cores: in the same order.
         time_steps: per image; None where neither the graph nor a trace says.
-        full_rate: one step in which every neuron fires.
-        measured: what a trace's run did; None without a trace.
+        full_rate: activity of one time step in which every neuron fires.
+        measured: activity of a trace's run; None without a trace.
     """
 
     limits: Limits
@@ -76,16 +75,16 @@ class Placement(Shown):
 
     @property
     def chips(self) -> int:
-        """Chips that the cores fill."""
+        """The number of chips for the cores."""
         return -(-len(self.cores) // self.limits.cores_per_chip)
 
     @property
-    def neurons(self) -> Integers:
+    def neurons(self) -> Int64:
         """Neurons of each core: int64 `[cores]`."""
         return np.array([core.neurons for core in self.cores], np.int64)
 
     def utilisation(self) -> dict[str, float]:
-        """Parts of what the occupied cores have, on average: neurons and memory."""
+        """The share of neurons and of memory of the occupied cores that is used, on average."""
         cores = len(self.cores)
         return {
             "neurons": int(self.neurons.sum()) / (cores * self.limits.neurons),
@@ -163,21 +162,21 @@ def place(
     residual: Residual = "duplicate",
     frames: NDArray[Any] | None = None,
 ) -> Placement:
-    """Which cores `graph` needs.
+    """The cores that `graph` needs.
 
     Args:
         graph: a validated graph.
-        limits: of core and chip; as Intel's compiler fills them where None.
-        trace: a run of the graph, or its totals with the spikes of each neuron, for what happens on the cores.
-        residual: a current that several populations read is stored once per reader (`duplicate`, which is what
-            `schedule` times and Lava simulates), or summed by neurons that pass it on (`relay`).
-        frames: that the run read, as a graph of floats reads them, `[N, *frame shape]` or `[N, T, *frame shape]`; only
-            needed where metadata declare the input to be spikes or counts.
+        limits: of core and chip; None for those of Intel's compiler.
+        trace: a run of the graph, or its totals with the spikes of each neuron, for the activity of the cores.
+        residual: a current that several populations read has synapses once per reader (`duplicate`, as in the schedule
+            and in Lava's simulation), or is summed by neurons that send it on (`relay`).
+        frames: of the run, as a graph of floats reads them, `[N, *frame shape]` or `[N, T, *frame shape]`; needed only
+            if the metadata say that the input is spikes or counts.
 
     Raises:
-        RefusedInput: the graph needs no neurons, or has a `Delay` of currents or a cycle that takes more steps than it
-            is late; one neuron is too much for a core, something waits longer than a synapse can, or the
-            trace is of another graph.
+        RefusedInput: the graph needs no neurons, has a `Delay` of currents, or a cycle that takes more time steps than
+            its lags; one neuron is too much for a core, a delay is longer than a synapse's, or the trace is of another
+            graph.
     """
     limits = limits or Limits()
     _check(graph, limits)
@@ -193,7 +192,7 @@ def place(
 def with_run(
     placement: Placement, graph: Graph, trace: Trace | Totals, frames: NDArray[Any] | None = None
 ) -> Placement:
-    """The placement of `graph` with what a run did on its cores; arguments as of `place`.
+    """The placement of `graph` with the activity of a run; arguments as of `place`.
 
     Raises:
         RefusedInput: the trace is of another graph, or frames are missing or of another run.
@@ -209,8 +208,8 @@ def _input_maps(graph: Graph) -> dict[str, Map]:
     return {name: as_map(graph.nodes[name].shape) for name in graph.inputs}
 
 
-def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[str, Integers]:
-    """Spikes of each element of the inputs over a run; nothing for real numbers, which arrive in every step.
+def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[str, Int64]:
+    """Spikes of each element of the inputs over a run, by input; empty for real numbers, which arrive in every step.
 
     Raises:
         RefusedInput: there are no frames, or others than the run's.
@@ -232,7 +231,7 @@ def _arrived(graph: Graph, trace: Trace, frames: NDArray[Any] | None) -> dict[st
 
 
 def _check(graph: Graph, limits: Limits) -> None:
-    """A `Delay` has to be one that synapses can hold: of spikes, and no longer than theirs."""
+    """Refuse a `Delay` that synapses don't have: of currents, or longer than theirs."""
     check_delays(graph)
     for node in graph.nodes.values():
         if isinstance(node.operation, Delay):

@@ -1,6 +1,6 @@
-"""Synapses between blocks: how many lead from each sending neuron to each core, and what storing them takes.
+"""Synapses between blocks: how many lead from each sending neuron to each core, and the memory that they take.
 
-A population is cut into blocks of channels × rows × columns; block (a, b, d) is channel block a of row block b of
+A population is cut into blocks of channels × rows × columns; block (a, b, d) has channel block a, row block b and
 column block d.
 """
 
@@ -11,20 +11,18 @@ from math import prod
 from typing import assert_never, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 import neuromorphic.ops as ops
 from neuromorphic.ir.graph import Node
+from neuromorphic.ops import Int64, Mask
 from neuromorphic.ops.windows import Windows
 from neuromorphic.placement.limits import Limits
 from neuromorphic.placement.populations import Map, Population, Projection, as_map
 
-Integers = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a population is cut, on each axis: block a has the channels `channels[a]` to before `channels[a + 1]`."""
+    """The cut of a population on each axis: block a has the channels from `channels[a]` to before `channels[a + 1]`."""
 
     channels: tuple[int, ...]
     rows: tuple[int, ...]
@@ -32,18 +30,18 @@ class Cut:
 
     @property
     def blocks(self) -> int:
-        """How many blocks."""
+        """The number of blocks."""
         return prod(len(edges) - 1 for edges in (self.channels, self.rows, self.columns))
 
     @property
-    def neurons(self) -> Integers:
-        """In each block: int64 `[a, b, d]`."""
+    def neurons(self) -> Int64:
+        """The neurons of each block: int64 `[a, b, d]`."""
         sizes = (np.diff(edges) for edges in (self.channels, self.rows, self.columns))
         return np.asarray(reduce(np.multiply.outer, sizes), np.int64)
 
     @property
     def slots(self) -> int:
-        """Neurons that the largest block takes: its columns are counted as a power of two, filled or not."""
+        """The neurons of the largest block, with its columns rounded up to a power of two."""
         channels, rows, columns = (
             max(stop - start for start, stop in pairwise(edges)) for edges in (self.channels, self.rows, self.columns)
         )
@@ -55,20 +53,20 @@ class FanOut:
     """`fan_out[a, b, d][c, y, x] = channels[a, b, c] · rows[b, y] · columns[d, x]`: synapses from (c, y, x) to a block.
 
     Attributes:
-        channels, rows, columns: int64; c, y and x count what the projection reads, flattened or not.  The axis b of
-            `channels` has length 1 where every row block is the same.
-        lists: int64 `[b, d]`: lists of synapses that a block stores for each channel that it hears, `channels[a, b, c]`
-            long; None where there is one for each position that it hears.
-        alike: whether the lists of all channels are one.
+        channels, rows, columns: int64; c, y and x index the input of the projection, flattened or not.  The axis b of
+            `channels` has length 1 if all row blocks are alike.
+        lists: int64 `[b, d]`: lists of synapses, of length `channels[a, b, c]`, that a block stores for each channel c;
+            None if there is a list for each position.
+        alike: whether all channels have the same lists.
         stored: whether there are weights to store.
-        registers: bits that each neuron keeps to combine what arrives, besides its sum.
-        numbers: sums that it keeps besides its own.
+        registers: bits that each neuron keeps to combine its inputs, besides its sum.
+        numbers: sums that each neuron keeps besides its own.
     """
 
-    channels: Integers
-    rows: Integers
-    columns: Integers
-    lists: Integers | None
+    channels: Int64
+    rows: Int64
+    columns: Int64
+    lists: Int64 | None
     alike: bool = False
     stored: bool = True
     registers: int = 0
@@ -80,26 +78,26 @@ class FanOut:
         return self.lists is not None
 
     @property
-    def synapses(self) -> Integers:
+    def synapses(self) -> Int64:
         """Synapses that end in each block: int64 `[a, b, d]`."""
         return np.asarray(self.channels.sum(2)[..., None] * np.multiply.outer(self.rows.sum(1), self.columns.sum(1)))
 
     @property
-    def positions(self) -> Integers:
-        """Positions that each block hears, whatever the channel: int64 `[b, d]`."""
+    def positions(self) -> Int64:
+        """Positions from which each block receives spikes, whatever the channel: int64 `[b, d]`."""
         return np.asarray(np.multiply.outer((self.rows > 0).sum(1), (self.columns > 0).sum(1)), np.int64)
 
     @property
-    def axons(self) -> Integers:
-        """Axons that end in each block, one per position that it hears: int64 `[a, b, d]`.
+    def axons(self) -> Int64:
+        """Axons that end in each block, one per position of a sender: int64 `[a, b, d]`.
 
-        The position says where a list of synapses is applied, the channel (which the spike carries) says which list.
-        Where every position has weights of its own, there is one per element.
+        The position says where a list of synapses applies; the channel, which the spike carries, says which list.
+        Where every position has weights of its own, there is one axon per element.
         """
         heard = (self.channels > 0).sum(2)[..., None]
         return np.asarray((heard > 0 if self.shared else heard) * self.positions, np.int64)
 
-    def weights(self, limits: Limits) -> Integers:
+    def weights(self, limits: Limits) -> Int64:
         """Bytes of the lists of synapses that each block stores: int64 `[a, b, d]`."""
         targets, lists = self.channels[:, :, None], self.lists
         if lists is None:
@@ -108,13 +106,13 @@ class FanOut:
         each = limits.list_bytes(targets, self.shared) * self.stored
         return np.asarray((each.max(3) if self.alike else each.sum(3)) * lists, np.int64)
 
-    def reached(self, shape: Map) -> NDArray[np.bool_]:
-        """Which neurons of a sender of that shape each block hears: bool `[a, b, d, *shape]`."""
+    def reached(self, shape: Map) -> Mask:
+        """The neurons of a sender of this shape from which each block receives spikes: bool `[a, b, d, *shape]`."""
         rows = (self.rows > 0)[None, :, None, None, :, None]
         heard = (self.channels > 0)[:, :, None, :, None, None] & rows & (self.columns > 0)[:, None, None, :]
         return np.asarray(heard.reshape(*heard.shape[:3], *shape))
 
-    def operations(self, events: Integers) -> Integers:
+    def operations(self, events: Int64) -> Int64:
         """Synaptic operations in each block, `Σ fan_out · events`: int64 `[a, b, d]`."""
         blocks, _, channels = self.channels.shape
         seen = events.reshape(channels, self.rows.shape[1], self.columns.shape[1]) @ self.columns.T
@@ -123,7 +121,7 @@ class FanOut:
 
 
 def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
-    """The synapses of one projection into `population`, cut so."""
+    """The synapses of one projection into `population`, for this cut."""
     a, b, d = _members(cut.channels), _members(cut.rows), _members(cut.columns)
     node = projection.node
     one = np.ones((len(b), len(d)), np.int64)
@@ -145,7 +143,7 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
             synapses = cast(ops.AnyOperation, fixed.synapses(node.shapes))
             return fan_out(replace(projection, node=replace(node, operation=synapses)), population, cut)
         case ops.Affine(weight=weight):
-            # Nothing is shared: each input is a position.  Columns are all of a population that isn't a map.
+            # No weights are shared: each input is a position.  A population that isn't a map has a single column.
             targets = np.multiply.outer(a.sum(1), b.sum(1))
             everything = np.ones((len(b), weight.shape[1]), np.int64)
             return FanOut(targets[..., None], everything, d.sum(1)[:, None], None)
@@ -157,7 +155,7 @@ def fan_out(projection: Projection, population: Population, cut: Cut) -> FanOut:
             assert_never(unknown)
 
 
-def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: Integers, d: Integers) -> FanOut:
+def _attention(projection: Projection, node: Node, heads: int, a: Int64, b: Int64, d: Int64) -> FanOut:
     """`Kᵀ V` has a channel per channel of V and a row per channel of K's head; y has the node's shape."""
     channels, height, columns = as_map(node.input_shape)
     size = channels // 3 // heads
@@ -173,20 +171,20 @@ def _attention(projection: Projection, node: Node, heads: int, a: Integers, b: I
     k[...] = np.einsum("ah,bi->abhi", per_head, b).reshape(k.shape)
     v[...] = np.multiply.outer(b.sum(1), a).swapaxes(0, 1)
     everywhere = np.ones((len(b), height), np.int64), np.ones((len(d), columns), np.int64)
-    bits = 2 * height * columns  # which tokens K's and V's channel fired at
+    bits = 2 * height * columns  # the tokens at which the channels of K and V have fired
     return FanOut(np.concatenate([q, k, v], 2), *everywhere, one, stored=False, registers=bits)
 
 
 class _Window:
-    """A sliding window over the rows and the columns of every block.
+    """Sliding windows, seen from every block.
 
     Attributes:
-        rows: int64 `[b, y]`: outputs of row block b that see row y.
-        columns: int64 `[d, x]`: outputs of column block d that see column x.
+        rows: int64 `[b, y]`: number of output rows in row block b that see row y.
+        columns: int64 `[d, x]`: number of output columns in column block d that see column x.
         taps: int64 `[b, d]`: taps of the kernel that lie on the map for some output of the block.
     """
 
-    def __init__(self, node: Node, windows: Windows, b: Integers, d: Integers) -> None:
+    def __init__(self, node: Node, windows: Windows, b: Int64, d: Int64) -> None:
         axes = zip(windows.taps(node.shape), node.input_shape[1:], strict=True)
         vertical, horizontal = (np.asarray(at[..., None] == np.arange(size), np.int64) for at, size in axes)
         self.rows, self.columns = b @ vertical.sum(1), d @ horizontal.sum(1)
@@ -194,7 +192,7 @@ class _Window:
         self.taps = np.multiply.outer(tall, wide)
 
 
-def _members(edges: tuple[int, ...]) -> Integers:
-    """Which block holds which index: int64 `[blocks, n]`."""
+def _members(edges: tuple[int, ...]) -> Int64:
+    """1 where a block holds an index, else 0: int64 `[blocks, n]`."""
     blocks = np.arange(len(edges) - 1)
     return np.asarray(blocks[:, None] == blocks.repeat(np.diff(edges)), np.int64)

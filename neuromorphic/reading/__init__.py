@@ -1,1 +1,1 @@
-"""A `.nir` file from anywhere to a graph that nothing behind this room has to check again."""
+"""Reads a `.nir` file from any source; the resulting graph is checked, so that other rooms need no checks."""

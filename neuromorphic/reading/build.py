@@ -1,6 +1,6 @@
-"""A validated graph of what `nir.read` returned: shapes checked, neurons in time steps, nodes in topological order.
+"""Builds a validated graph from NIR's: shapes are checked, neurons are in time steps, nodes in topological order.
 
-What is not understood is refused here, by name, so that nothing behind this room has to ask again.
+What is not understood is refused here, by name.
 """
 
 from dataclasses import replace
@@ -33,11 +33,11 @@ def from_nir(
     """The validated view of `graph`.
 
     Args:
-        graph: as `nir.read` returns it; graphs within it are made flat.
+        graph: as `nir.read` returns it, perhaps with subgraphs.
         source: named in messages.
         dt: seconds per time step, where the file doesn't say.
-        asked: the same, and what else the file leaves open.
-        origin: where the file says that it comes from.
+        asked: dt, and other statements of the caller about what the file leaves open.
+        origin: statements of the file about where it comes from.
 
     Raises:
         RefusedInput: what a pass refuses (`passes`), no input, no output, an output that is read, or a dt that the
@@ -50,7 +50,7 @@ def from_nir(
 
 
 def drafted(graph: nir.NIRGraph, source: str, asked: Asked = NOTHING, origin: Origin = NOWHERE) -> Draft:
-    """The draft that the passes begin with: metadata and conventions understood, subgraphs made flat."""
+    """The draft that the passes start from: with metadata and conventions, and without subgraphs."""
     raw, edges, notes = flat(graph, source)
     stated = GraphMetadata.of(graph.metadata, source, asked.dt)
     metadata, conventions = understood(stated, raw.values(), asked, origin, source)

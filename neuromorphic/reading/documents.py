@@ -1,7 +1,7 @@
-"""A file before NIR's nodes are made of it: what it is if it is no graph, and what older writers left out of nodes.
+"""Prepares a file before NIR's nodes are made from it: adds what old writers left out, and names files of other kinds.
 
-`nir.read` fails on the latter with whatever exception its constructors raise; nothing here guesses a number: what is
-added follows from the node's other parameters, or is absent in NIR too.
+`nir.read` fails on missing parameters with any exception that its constructors raise.  Nothing here guesses a number:
+what is added follows from the node's other parameters, or may be absent in NIR.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from neuromorphic.ops import READERS
 from neuromorphic.reading.formats import ARCHIVE, LFS, beginning
 
 KNOWN = ", ".join(sorted(kind.__name__ for kind in (*READERS, nir.Flatten)))
-"""Types of nodes that are read, as messages list them."""
+"""The types of nodes that can be read, for messages."""
 
 NEURONS = {
     "IF": ("r", "v_threshold", "v_reset"),
@@ -26,10 +26,10 @@ NEURONS = {
     "LI": ("tau", "r", "v_leak"),
     "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
 }
-"""Parameters of which there is one per neuron, or one for all."""
+"""Parameters with one number per neuron, or one for all neurons, by type of node."""
 
 BESIDES = frozenset({"type", "shape", "metadata"})
-"""Keys of the documents of nodes besides the parameters of their type."""
+"""Keys of a node's document besides the parameters of its type."""
 
 SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", ""),
@@ -40,14 +40,14 @@ SIGNATURES = (
     (b"\x93NUMPY", "a .npy array; expected a graph written by nir.write"),
     (b"", "no HDF5 file; expected a graph written by nir.write"),
 )
-"""First bytes of files, and what these say."""
+"""First bytes of files, and a description for a message; the first match counts."""
 
 
 def check_kind(path: Path) -> None:
-    """Refuse what is no HDF5 file, by what it is.
+    """Refuse a file that is not HDF5; the message says what it is.
 
     Raises:
-        RefusedInput: it is none.
+        RefusedInput: it is not HDF5.
     """
     begin = beginning(path)
     said = next(words for signature, words in SIGNATURES if begin.startswith(signature))
@@ -58,9 +58,9 @@ def check_kind(path: Path) -> None:
 
 
 def lenient(document: dict[str, Any], source: str) -> dict[str, Any]:
-    """The document of a graph as nir's constructors take it, in subgraphs too.
+    """The document of a graph in the form that nir's constructors take, subgraphs included.
 
-    Their check of types is turned off: it refuses grouped kernels, and adds ends where it infers shapes.
+    Nir's type check is turned off: it refuses grouped kernels, and adds inputs and outputs where it infers shapes.
 
     Raises:
         RefusedInput: nodes were written in part; all of them are named.
@@ -82,7 +82,7 @@ def lenient(document: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def unmade(document: dict[str, Any], source: str) -> list[str]:
-    """A sentence for each node that NIR's constructors don't take."""
+    """A sentence for each node that nir's constructors can't make."""
     reasons = []
     for name, node in _nodes(document):
         if node["type"] == "NIRGraph":
@@ -94,7 +94,7 @@ def unmade(document: dict[str, Any], source: str) -> list[str]:
         where = f"{source}: node {name!r} of type {shown(node['type'])}"
         try:
             made_of(node)
-        except Exception as error:  # whatever they lead to: KeyError, AssertionError, ...
+        except Exception as error:  # nir raises anything: KeyError, AssertionError, ...
             lacks = [f.name for f in fields(kind) if f.init and _required(f) and f.name not in node]
             strange = sorted(node.keys() - {f.name for f in fields(kind) if f.init} - BESIDES)
             if lacks:
@@ -110,12 +110,12 @@ def unmade(document: dict[str, Any], source: str) -> list[str]:
 
 
 def made_of(document: dict[str, Any]) -> nir.NIRNode:
-    """The node that nir makes of a document, of a copy: some of its constructors take entries out of what they get."""
+    """The node that nir makes from a copy of a document: some of its constructors remove entries of their argument."""
     return nir.dict2NIRNode(_copied(document))
 
 
 def _copied(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with dictionaries of its own."""
+    """A copy of the document, in which only the arrays are shared."""
     return {key: _copied(value) if isinstance(value, dict) else value for key, value in document.items()}
 
 
@@ -124,7 +124,7 @@ def _required(parameter: "Field[Any]") -> bool:
 
 
 def _nodes(document: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """A graph and all of its nodes, those of subgraphs too, by their names behind those of their graphs."""
+    """A graph and all its nodes, also in subgraphs, with their names; those in a subgraph begin with its name."""
     yield name, document
     if document.get("type") == "NIRGraph":
         for inner, node in document.get("nodes", {}).items():
@@ -132,7 +132,7 @@ def _nodes(document: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict
 
 
 def _broadcast(node: dict[str, Any], keys: tuple[str, ...]) -> None:
-    """A single number beside arrays stands for all neurons."""
+    """Broadcast single numbers to the shape of the node's arrays."""
     arrays = {key: np.asarray(node[key]) for key in keys if node.get(key) is not None}
     shapes = {array.shape for array in arrays.values() if array.size > 1}
     shapes = shapes or {max((array.shape for array in arrays.values()), key=len, default=())}
@@ -142,7 +142,7 @@ def _broadcast(node: dict[str, Any], keys: tuple[str, ...]) -> None:
 
 
 def without_reset(document: dict[str, Any]) -> bool:
-    """Whether a graph has spiking neurons that know no v_reset."""
+    """Whether a graph has spiking neurons without a v_reset."""
     if document.get("type") == "NIRGraph":
         return any(without_reset(node) for node in document.get("nodes", {}).values())
     return document.get("type") in ("IF", "LIF", "CubaLIF") and document.get("v_reset") is None

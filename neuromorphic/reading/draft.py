@@ -1,4 +1,4 @@
-"""A graph on its way from a file, and what may be said of it before and behind each of the `passes`."""
+"""A graph while it is read, and the contracts that hold before and after each of the `passes`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ FanIn = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Draft:
-    """A graph on its way from a file.
+    """A graph while it is read.
 
     Attributes:
         source: named in messages.
         metadata: of the graph.
-        conventions: by which its nodes are read.
+        conventions: of the file's writer.
         raw: NIR's nodes by name, without subgraphs.
-        fan_in: names of what every node sums, in the alphabetical order of the edges in the file.
-        typed: by node, its operation and shapes; those of a node that only flattens hold no operation.
+        fan_in: by node, the names of its sources in alphabetical order.
+        typed: by node, its operation and shapes; for a node that only flattens, the shape of its output.
         order: names in topological order.
-        recurrent: edges that deliver a step later, as (neuron, reader).
+        recurrent: edges that deliver one step later, as (neuron, reader).
     """
 
     source: str
@@ -40,16 +40,16 @@ class Draft:
     recurrent: frozenset[tuple[str, str]] = frozenset()
 
     def where(self, name: str) -> str:
-        """A node, for messages."""
+        """The name of a node in messages."""
         return f"{self.source}: node {name!r}"
 
     def operation(self, name: str) -> Operation | None:
-        """Of a typed node that doesn't only flatten."""
+        """The operation of a typed node; None for one that only flattens."""
         typed = self.typed[name]
         return typed.operation if isinstance(typed, Typed) else None
 
     def leaves(self, name: str) -> Shape:
-        """The shape of a typed node's output, in NIR's eyes."""
+        """The shape of a typed node's output, as NIR has it."""
         typed = self.typed[name]
         return typed.leaves if isinstance(typed, Typed) else typed
 
@@ -68,7 +68,7 @@ def all_are_typed(draft: Draft) -> list[str]:
 
 
 def shapes_agree(draft: Draft) -> list[str]:
-    """Every source sends as many elements as its reader's sum has."""
+    """Every source sends as many elements as its reader's input has."""
     found = []
     for name, before in draft.fan_in.items():
         typed = draft.typed[name]
@@ -78,7 +78,7 @@ def shapes_agree(draft: Draft) -> list[str]:
 
 
 def parameters_are_full(draft: Draft) -> list[str]:
-    """Every parameter of neurons that is an array has the shape of the neurons."""
+    """Every array of parameters of neurons has the shape of the neurons."""
     found = []
     for name, typed in draft.typed.items():
         if isinstance(typed, Typed) and isinstance(typed.operation, Neurons):
@@ -93,7 +93,7 @@ def none_only_flattens(draft: Draft) -> list[str]:
 
 
 def sources_come_first(draft: Draft) -> list[str]:
-    """In `order`, but for recurrent edges and what a `Delay` reads on its own cycle."""
+    """Sources come first in `order`, but for recurrent edges, and what a `Delay` reads on its own cycle."""
     place = {name: i for i, name in enumerate(draft.order)}
     component = components(draft.fan_in)
     found = []

@@ -1,6 +1,6 @@
-"""Nodes that only give what they read another shape: NIR's `Flatten`, and the ends of subgraphs.
+"""Nodes that only change a shape: NIR's `Flatten`, and the ends of subgraphs.
 
-No node of a graph needs them: every node knows the shape that it reads.  So they are removed while a file is read.
+Graphs don't need them, since every node has its own input shape.  So they are removed while a file is read.
 """
 
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ class Passage:
     """The input or the output of a subgraph: `y = x`.
 
     Attributes:
-        declared: its shape, as the file says, not yet checked.
+        declared: its shape in the file, not yet checked.
     """
 
     declared: Any
 
 
 def only_flattens(node: Any) -> bool:
-    """Whether a node only gives what it reads another shape."""
+    """Whether a node only changes a shape."""
     return isinstance(node, nir.Flatten | Passage)
 
 
 def flattened(node: nir.Flatten | Passage, shape: Shape, where: str) -> Shape:
-    """The shape of what leaves such a node that reads `shape`.
+    """The output shape of such a node whose input has the shape `shape`.
 
     Raises:
-        RefusedInput: dimensions that it doesn't have.
+        RefusedInput: it flattens dimensions that `shape` doesn't have.
     """
     if isinstance(node, Passage):
-        return shape  # whatever it declares: Rockpool's writer has the whole network's there
+        return shape  # not what it declares: Rockpool writes the whole network's shape there
     dimensions = len(shape)
     start, end = (
         single(n, name, where, -dimensions) for n, name in ((node.start_dim, "start_dim"), (node.end_dim, "end_dim"))

@@ -1,4 +1,4 @@
-"""Files that are no frames: what they are, by how they begin, for a sentence that leads on."""
+"""Recognises files that are no frames by their first bytes, for messages."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from neuromorphic.errors import RefusedInput
 
 LFS = (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for")
 ARCHIVE = (b"PK\x03\x04", "a zip archive, as torch.save writes it")
-"""An `.npz` begins so, too."""
+"""First bytes of a zip archive, as which an `.npz` begins, too; and a description."""
 
 FORMATS = (
     (b"#!AER-DAT4", "AEDAT 4, which inivation's DV writes"),
@@ -15,13 +15,13 @@ FORMATS = (
     (b"\x80", "a pickle, which could run code"),
     (LFS[0], f"{LFS[1]} (`git lfs pull`)"),
 )
-"""First bytes of files, and what these say."""
+"""First bytes of files, and a description."""
 
 READ = "frames in .npy or .npz, NIR's data format (nir.write_data), or events, as columns x, y, t and p in .npz"
-"""The formats that are read, as refusals list them."""
+"""The formats that can be read, for messages."""
 
 SUFFIXES = (".npy", ".npz", ".bin", ".txt", ".aedat")
-"""Endings of what readers of their own look into; HDF5 has any."""
+"""Endings of files that have readers of their own; HDF5 files have any ending."""
 
 
 def beginning(path: Path) -> bytes:
@@ -38,12 +38,12 @@ def beginning(path: Path) -> bytes:
 
 
 def check_format(path: Path) -> None:
-    """Refuse a file of a format that isn't read, by its name where that is known; anything else passes.
+    """Refuse a file of a format that can't be read; the message names the format if it is known.
 
     Raises:
-        RefusedInput: it is of such a format.
+        RefusedInput: it has such a format.
     """
-    if not path.is_file() or path.suffix.lower() == ".aedat":  # of which the reader of events tells the versions
+    if not path.is_file() or path.suffix.lower() == ".aedat":  # whose versions the reader of events knows
         return
     begin = beginning(path)
     known = next((words for signature, words in FORMATS if begin.startswith(signature)), None)

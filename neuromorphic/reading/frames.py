@@ -1,4 +1,4 @@
-"""The frames that a graph's input node reads: from images, or as they are in a file."""
+"""Frames for the input of a graph: made from images, or read from a file."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from neuromorphic.ir.metadata import InputKind, normalisation
 from neuromorphic.ops.dyadic import on_grid
 from neuromorphic.reading.events import LIMIT, Bin, bin_events, files_by_class, find_recordings, holds_events
 from neuromorphic.reading.formats import check_format
-from neuromorphic.reading.recordings import is_recording, read_recording
+from neuromorphic.reading.nir_data import is_nir_data, read_nir_data
 
 
 def image_size(graph: Graph) -> int:
@@ -36,14 +36,14 @@ def image_size(graph: Graph) -> int:
 
 
 def encode(graph: Graph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """`x = round(2^b (pixel - mean) / std) / 2^b`: normalised as the file says, on the grid of its inputs.
+    """`x = round(2^b (pixel - mean) / std) / 2^b`: normalised as in the file's metadata, on its grid of b bits.
 
     Args:
         graph: with preprocessing in its metadata.
         images: uint8 `[N, H, W, C]` of the graph's input size.
 
     Returns:
-        float32 `[N, C, H, W]`; every time step of an image presents the same frame.
+        float32 `[N, C, H, W]`; every time step of an image has the same frame.
 
     Raises:
         RefusedInput: the file has no preprocessing, or the images don't fit the graph's input.
@@ -68,9 +68,9 @@ class FrameOptions:
     """Settings that a file of frames leaves open.
 
     Attributes:
-        bin: the length of a step, of events.
+        bin: the length of a time step, for events.
         time_first: whether arrays are `[T, N, ...]`.
-        time_steps: T of events, where the graph doesn't say it.
+        time_steps: T for events, where the graph doesn't say it.
     """
 
     bin: Bin | None = None
@@ -80,16 +80,16 @@ class FrameOptions:
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of an input node, with what is known of them.
+    """The frames of an input node, and what is known of them.
 
     Attributes:
-        values: `[N, T, *input shape]` or `[N, *input shape]`, of the type that they are stored in.
+        values: `[N, T, *input shape]` or `[N, *input shape]`, in the type in which they are stored.
         names: one per sample.
         source: the file, named in messages.
         labels: int64 `[N]`, or None.
-        label_names: that the labels index, or none.
-        kind: what the values are, where the file says: events are spikes, or counts of some.
-        assumed: what was taken for granted, in sentences.
+        label_names: names of the classes; the labels are indices into them.  May be empty.
+        kind: the kind of values, where the file says it: events are spikes, or counts of spikes.
+        assumed: assumptions, in sentences.
     """
 
     values: NDArray[Any]
@@ -102,7 +102,7 @@ class Frames:
 
     @property
     def sha256(self) -> str:
-        """Hash of the values and the labels, independent of where they were read from."""
+        """Hash of the values and the labels, whatever file they were read from."""
         digest = hashlib.sha256(np.ascontiguousarray(self.values).tobytes())
         if self.labels is not None:
             digest.update(self.labels.astype("<i8").tobytes())
@@ -122,7 +122,7 @@ class Frames:
 
 
 def named_files(given: Sequence[str]) -> dict[str, Path]:
-    """Files by the input that reads them, of `NAME=FILE`; the name of a lone `FILE` is empty.
+    """The files in texts `NAME=FILE`, by the name of the input; the name is empty for a `FILE` alone.
 
     Raises:
         RefusedInput: two are for the same input.
@@ -145,34 +145,33 @@ def find_frames(
     options: FrameOptions = FrameOptions(),
     limit: int | None = None,
 ) -> Frames:
-    """The frames, or the events, in a file, or in those of several inputs (`ir.inputs`).
+    """The frames, or the events, in a file, or in the files of several inputs (`ir.inputs`).
 
     Args:
         graph: that reads them.
         given: `.npy` or `.npz`: numbers `[N, *input shape]`, or `[N, T, *input shape]` for one frame per step; NIR's
-            data format (`nir.write_data`), which may hold those of every input; a folder of the frames of a sample in
-            each file; or events (`reading.events`).  Of several inputs, such a file by the name of each
+            data format (`nir.write_data`), which may hold the data of all inputs; a folder with the frames of a sample
+            in each file; or events (`reading.events`).  For several inputs, such files by the name of the input
             (`named_files`).
-        options: what the files leave open.
-        limit: take the first N only.
+        options: settings that the files leave open.
+        limit: take the first N samples only.
 
     Raises:
-        RefusedInput: there is nothing of the kind, an option is missing or of no use, or shapes don't fit; or an input
-            has no file.
+        RefusedInput: there are no frames, an option is missing or of no use, shapes don't fit, or an input has no file.
     """
     files = {"": given} if isinstance(given, Path) else given
-    if [*files] == [""] and (len(graph.inputs) == 1 or is_recording(files[""])):
+    if [*files] == [""] and (len(graph.inputs) == 1 or is_nir_data(files[""])):
         files = dict.fromkeys(graph.inputs, files[""])
     elif "" in files:
         names = " ".join(f"--frames {name}=FILE" for name in graph.inputs)
         raise RefusedInput(f"{files['']}: {graph.source} has the inputs {', '.join(graph.inputs)}; expected {names}")
     check_inputs(graph, files)
-    found = {name: _found(replace(graph, input=name), files[name], options, limit) for name in graph.inputs}
+    found = {name: _from_file(replace(graph, input=name), files[name], options, limit) for name in graph.inputs}
     return _joined(graph, found)
 
 
 def _joined(graph: Graph, found: Mapping[str, Frames]) -> Frames:
-    """The frames of all inputs as one; what one of the files says besides, it says for all of them."""
+    """The frames of all inputs as one array; labels, names and kinds of all files have to agree."""
     first, *others = (found[name] for name in graph.inputs)
     if not others:
         return first
@@ -192,23 +191,24 @@ def _joined(graph: Graph, found: Mapping[str, Frames]) -> Frames:
     return Frames(values, first.names, source, labels, names, kind, tuple(assumed))
 
 
-def _found(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
-    """The frames in one file, of the graph's first input."""
+def _from_file(graph: Graph, path: Path, options: FrameOptions, limit: int | None) -> Frames:
+    """The frames in one file, for the graph's first input."""
     check_format(path)
-    recording = read_recording(graph, path) if is_recording(path) else None
+    stored = read_nir_data(graph, path) if is_nir_data(path) else None
     if holds_events(path):
         return _from_events(graph, path, options, limit)
     if options.bin is not None:
         raise RefusedInput(f"{path}: --bin is for events, arrays x, y, t and p or fields of one; expected no --bin")
-    if recording is not None:
-        return _named(Frames(recording[0], (), str(path), kind=recording[1]), limit)
+    if stored is not None:
+        values, kind = stored
+        return _with_names(Frames(values, (), str(path), kind=kind), limit)
     if path.is_dir():
         return _from_folder(graph, path, options.time_first, limit)
-    return _named(_stored(graph, path, options.time_first), limit)
+    return _with_names(_stored(graph, path, options.time_first), limit)
 
 
 def _from_folder(graph: Graph, root: Path, time_first: bool, limit: int | None) -> Frames:
-    """The frames of a sample in each file, `[T, *input shape]`, as SpikingJelly keeps them; folders are classes."""
+    """The frames in a folder, a sample `[T, *input shape]` per file, as in SpikingJelly; its folders are classes."""
     if time_first:
         raise RefusedInput(f"{root}: holds a sample in each file, [T, ...]; expected no --time-first")
     found, classes = files_by_class(root, LIMIT if limit is None else limit)
@@ -245,7 +245,7 @@ def _from_events(graph: Graph, path: Path, options: FrameOptions, limit: int | N
 
 
 def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
-    """The array in a `.npy`, or `frames` in an `.npz`, with `labels` and `label_names` if it has them."""
+    """The array in a `.npy`; or `frames` in an `.npz`, with its `labels` and `label_names`."""
     arrays = _arrays(path)
     if "frames" not in arrays:
         raise RefusedInput(f"{path}: has {', '.join(arrays) or 'nothing'}; expected an array 'frames'")
@@ -275,26 +275,26 @@ def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
 
 
 def _kind(values: NDArray[Any]) -> InputKind | None:
-    """The kind of values, where their type says it."""
+    """The kind of values, if their type says it."""
     return "spikes" if values.dtype == np.bool_ else None
 
 
 def _unread(path: Path, arrays: Mapping[str, NDArray[Any]], *read: str) -> tuple[str, ...]:
-    """A sentence on arrays in a file that nothing reads."""
+    """An assumption, if a file has arrays that are not used."""
     names = sorted(arrays.keys() - {"frames", *read})
     labels = " (labels are `labels`)" if "labels" in read else ""
     return (f"{path.name} holds {', '.join(names)} too, which nothing reads{labels}",) if names else ()
 
 
 def _rounded(values: NDArray[Any]) -> tuple[str, ...]:
-    """A sentence on whole numbers that float32, in which frames are computed, doesn't hold."""
+    """An assumption, if there are integers that float32, in which frames are computed, doesn't hold."""
     if values.dtype.kind in "iu" and any((sample.astype(np.float32) != sample).any() for sample in values):
         return (f"frames hold whole numbers beyond 2^24 ({values.dtype}); they are rounded to float32",)
     return ()
 
 
 def _axes(found: tuple[int, ...], graph: Graph, path: Path) -> tuple[str, ...]:
-    """A sentence on `[N, T, ...]` where nobody knows T; refused where it looks like `[T, N, ...]`."""
+    """An assumption on axes `[N, T, ...]` if T is unknown; refuses what looks like `[T, N, ...]`."""
     samples, steps = found
     known = graph.metadata.time_steps
     if known is None:
@@ -307,8 +307,8 @@ def _axes(found: tuple[int, ...], graph: Graph, path: Path) -> tuple[str, ...]:
     return ()
 
 
-def _named(found: Frames, limit: int | None) -> Frames:
-    """`found` with names for its samples, up to the limit."""
+def _with_names(found: Frames, limit: int | None) -> Frames:
+    """The first `limit` samples of `found`, with names."""
     values = found.values[:limit]
     labels = None if found.labels is None else found.labels[:limit]
     return replace(found, values=values, labels=labels, names=tuple(f"frames {i}" for i in range(len(values))))
@@ -331,7 +331,7 @@ def _check_shape(graph: Graph, found: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays that numpy finds in the file, by name; the array of a `.npy`, mapped into memory, is `frames`."""
+    """The arrays in a file, by name; that of a `.npy`, which is mapped into memory, is called `frames`."""
     if path.suffix.lower() != ".npz":
         return {"frames": mapped_npy(path)}
     with opened_npz(path) as found:

@@ -1,11 +1,11 @@
-"""Groups of a convolution: what the file declares, never what the values of a kernel look like.
+"""Groups of a convolution: as the file declares them, not as the values of a kernel suggest.
 
-NIR 1.0.8's type check refuses grouped kernels, so exporters write block-diagonal ones, zero where a group doesn't see a
-channel.  Which kernels are meant so:
+NIR 1.0.8's type check refuses grouped kernels, so exporters write block-diagonal ones, with zeros where a group doesn't
+see a channel.  These kernels are taken for grouped ones:
 
-    files of this project            those that the metadata's `groups` names, in so many groups
-    its files before that key        every kernel, in the most groups that it equals
-    files of others                  none: `groups` of the node itself says all
+    files of this project            those that the metadata's `groups` lists, with these numbers of groups
+    its files before that key        every block-diagonal kernel, with the most possible groups
+    files of others                  none: the `groups` of the node itself count
 """
 
 from collections.abc import Iterator
@@ -21,16 +21,16 @@ from neuromorphic.ops import Array, Float32
 
 
 def grouped(node: nir.Conv2d, name: str, metadata: GraphMetadata, where: str) -> nir.Conv2d:
-    """The convolution that a node with a block-diagonal kernel is meant to be; the node itself where it is none.
+    """The grouped convolution that a node with a block-diagonal kernel stands for; the node itself if it has none.
 
     Args:
-        node: whose parameters are numbers; it stays as it is.
-        name: of it, in the metadata.
+        node: whose parameters are numbers; it is not changed.
+        name: of the node, in the metadata.
         metadata: of the graph.
         where: names the node in messages.
 
     Raises:
-        RefusedInput: groups that the kernel doesn't consist of.
+        RefusedInput: the kernel doesn't consist of the declared groups.
     """
     weight = np.asarray(node.weight)
     if weight.ndim != 4 or np.any(np.asarray(node.groups) != 1):
@@ -52,7 +52,7 @@ def grouped(node: nir.Conv2d, name: str, metadata: GraphMetadata, where: str) ->
 def block_diagonal_groups(weight: Float32) -> int:
     """The most groups g such that `weight`, `[out, in, ...]`, is zero outside g diagonal blocks and in none of them.
 
-    1 for a kernel without structure, and for one with an all-zero block: zeros alone are no structure.
+    It is 1 for a kernel without structure, and where a block would be all zero, since zeros alone are no structure.
     """
     filled = (groups for groups in divisions(weight) if blocks(weight, groups).reshape(groups, -1).any(1).all())
     return next(filled, 1)

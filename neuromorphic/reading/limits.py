@@ -1,14 +1,14 @@
-"""How large a graph may be: what is beyond could not be run, and a hostile file of a few kilobytes can ask for it.
+"""The limits of a graph's size: a larger one could not be run, and a hostile file of a few kilobytes can declare one.
 
-Strides, paddings, kernels and declared shapes are a few bytes each, whatever memory and time they stand for.  The
-limits are a few times what the base encoder needs at 224×224 pixels, where the published one has 32.
+Strides, paddings, kernels and declared shapes are a few bytes each, whatever memory and time they take.  The limits are
+a few times what the base encoder needs with images of 224×224 pixels; the published encoder has 32×32.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from neuromorphic.analysis.recurrence import check_acyclic, components
+from neuromorphic.analysis.recurrence import check_acyclic, paths_through
 from neuromorphic.errors import RefusedInput, number, shown
 from neuromorphic.ops import Operation, Shape, Shapes
 
@@ -23,19 +23,19 @@ MAX_NAME = 128
 MAX_DIMENSIONS = 8
 
 MAX_ELEMENTS = 2**27
-"""Of one array that a node needs, 1 GiB in float64; at 224×224 the windows of base's stem have 43 million."""
+"""Elements of one array that a node needs, 1 GiB in float64; at 224×224 the windows of base's stem have 43 million."""
 
 MAX_GRAPH_ELEMENTS = 2**28
-"""Of all nodes' outputs together; base at 224×224 has 132 million."""
+"""Elements of all nodes' outputs together; base at 224×224 has 132 million."""
 
 MAX_PRODUCTS = 2**38
-"""In one time step of all nodes; base at 224×224 has about 5e10.  A processor core takes minutes for as many."""
+"""Products of all nodes in one time step; base at 224×224 has about 5e10.  This many take a core minutes."""
 
 MAX_STEP_ELEMENTS = 2**31
-"""Of all nodes' outputs in all time steps; base at 224×224 has 5e8."""
+"""Elements of all nodes' outputs in all time steps; base at 224×224 has 5e8."""
 
 MAX_PATHS = 4096
-"""Along which a node is reached through flattening nodes: two of them side by side double the paths."""
+"""Paths to a node through flattening nodes; two of these in parallel double the paths."""
 
 MAX_FLATTENING = 64
 """Flattening nodes in a row."""
@@ -58,7 +58,7 @@ def check_names(nodes: Collection[str], edges: Sequence[tuple[str, str]], source
 
 
 def check_shape(shape: Shape, where: str) -> None:
-    """Refuse shapes that are empty or of more elements than a node may have.
+    """Refuse shapes that are empty, or have more elements than a node may have.
 
     Raises:
         RefusedInput: no dimension or too many, a size below 1, or too many elements.
@@ -71,21 +71,21 @@ def check_shape(shape: Shape, where: str) -> None:
 
 @dataclass
 class Size:
-    """Sizes of the nodes of a graph together, added up one by one in topological order.
+    """The size of a graph, added up node by node.
 
     Attributes:
-        elements: of their outputs.
-        products: that one time step computes.
+        elements: of all outputs.
+        products: of one time step.
     """
 
     elements: int = 0
     products: int = 0
 
     def add(self, operation: Operation, shapes: Shapes, where: str) -> None:
-        """Count a node with its input's and its output's shape.
+        """Add a node.
 
         Raises:
-            RefusedInput: it takes too much, alone or with those before it.
+            RefusedInput: it is too large, by itself or together with those added before.
         """
         check_shape(shapes.output, f"{where}: its output")
         largest = operation.largest_array(shapes)
@@ -99,7 +99,7 @@ class Size:
             raise RefusedInput(f"{where} brings a time step to {self.products} products; expected {MAX_PRODUCTS}")
 
     def check_steps(self, time_steps: int | None, source: str) -> None:
-        """Refuse a trace that no memory holds.
+        """Refuse a trace that doesn't fit into memory.
 
         Raises:
             RefusedInput: the nodes' outputs in all time steps of one image are too many.
@@ -111,23 +111,16 @@ class Size:
 
 
 def check_flattening(fan_in: Mapping[str, Sequence[str]], flattens: Callable[[str], bool], source: str) -> None:
-    """Refuse too many paths through nodes that only flatten, whoever looks through them would not come back.
+    """Refuse so many paths through nodes that only flatten that following them all would take for ever.
 
     Raises:
         RefusedInput: a cycle of such nodes, too many in a row, or too many paths through them.
     """
-    flat = {name: tuple(s for s in before if flattens(s)) for name, before in fan_in.items() if flattens(name)}
-    check_acyclic(flat, source)
-    component = components(flat)
-    paths: dict[str, int] = {}
-    row: dict[str, int] = {}
-    for name in [*sorted(flat, key=component.__getitem__), *(name for name in fan_in if name not in flat)]:
-        found = sum(paths.get(s, 1) for s in fan_in[name])
-        longest = 1 + max((row.get(s, 0) for s in fan_in[name]), default=0)
-        if found > MAX_PATHS or longest > MAX_FLATTENING:
+    check_acyclic({name: [*filter(flattens, before)] for name, before in fan_in.items() if flattens(name)}, source)
+    for name, (paths, row) in paths_through(fan_in, flattens).items():
+        before = row - flattens(name)
+        if paths > MAX_PATHS or before >= MAX_FLATTENING:
             raise RefusedInput(
-                f"{source}: node {name!r} is reached along {number(found, 'path')} through up to "
-                f"{number(longest - 1, 'flattening node')}; expected at most {MAX_PATHS} and {MAX_FLATTENING - 1}"
+                f"{source}: node {name!r} is reached along {number(paths, 'path')} through up to "
+                f"{number(before, 'flattening node')}; expected at most {MAX_PATHS} and {MAX_FLATTENING - 1}"
             )
-        if name in flat:
-            paths[name], row[name] = found, longest

@@ -1,8 +1,7 @@
-"""Graphs within graphs, made flat: node `n` of subgraph `g` becomes `g.n`.
+"""Makes graphs with subgraphs flat: node `n` of subgraph `g` becomes `g.n`.
 
-A subgraph has one input and one output.  An edge into it ends at whatever reads its input, an edge out of it begins at
-whatever its output reads; its own `Input` and `Output` become a flattening of nothing where they only pass on (NIR has
-no other node that leaves everything as it is), so that no two edges become one.
+A subgraph has one input and one output.  Edges into it lead to its `Input`, edges out of it start at its `Output`;
+these two become a `Passage`, `y = x`, which is removed later, so that no two edges become one here.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,7 +21,7 @@ Edges = list[tuple[str, str]]
 
 
 def flat(graph: nir.NIRGraph, source: str) -> tuple[Nodes, Edges, tuple[str, ...]]:
-    """The nodes and edges of `graph` without subgraphs; and what was taken for granted, in sentences.
+    """The nodes and edges of `graph` without subgraphs; and assumptions, in sentences.
 
     Raises:
         RefusedInput: more nodes or edges than `limits` allows, an edge names no node or stands twice, a subgraph has
@@ -72,7 +71,7 @@ def _add(graph: nir.NIRGraph, prefix: str, nodes: Nodes, edges: Edges, source: s
 
 
 def _split(graph: nir.NIRGraph) -> frozenset[str]:
-    """Names of subgraphs that were made flat before: edges name `g`, and nodes are called `g.input`, `g.output`."""
+    """Names of subgraphs that are flat in the file already: edges name `g`, and nodes are `g.input` and `g.output`."""
     nodes: Mapping[str, nir.NIRNode] = graph.nodes
     named = {end for edge in graph.edges for end in edge} - nodes.keys()
     return frozenset(
@@ -83,7 +82,7 @@ def _split(graph: nir.NIRGraph) -> frozenset[str]:
 
 
 def _only_one_meant(graph: nir.NIRGraph, known: Collection[str]) -> tuple[str, str] | None:
-    """A name in edges that no node has, and the node that can be meant: the only one that no edge names."""
+    """The only name in edges that no node has, and the only node that no edge names, if there is one of each."""
     named = {end for edge in graph.edges for end in edge}
     unknown, unnamed = named - set(known), graph.nodes.keys() - named
     return (unknown.pop(), unnamed.pop()) if len(unknown) == len(unnamed) == 1 else None

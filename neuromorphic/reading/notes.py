@@ -1,4 +1,4 @@
-"""Assumptions where a file leaves something open, node by node; they stand under "assumed"."""
+"""Assumptions about single nodes, where a file leaves something open; they are listed under "assumed"."""
 
 from collections.abc import Iterator
 from math import prod
@@ -15,7 +15,7 @@ from neuromorphic.reading.parameters import declared_shape
 
 
 def notes_of(draft: Draft, name: str) -> Iterator[str]:
-    """Assumptions where a typed node leaves something open."""
+    """The assumptions about a typed node."""
     node, operation = draft.raw[name], draft.operation(name)
     if isinstance(node, nir.Input):
         declared, taken = declared_shape(node.input_type["input"], draft.where(name)), draft.leaves(name)

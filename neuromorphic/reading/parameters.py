@@ -1,6 +1,6 @@
-"""Checks of the parameters of a node that was read from a file: numbers, and nothing that only looks like them.
+"""Checks that the parameters of a node from a file are numbers.
 
-`nir.read` hands on whatever stands under a parameter's name: text, groups, numbers of any type and shape.
+`nir.read` passes on anything that a file has under a parameter's name: text, groups, numbers of any type and shape.
 """
 
 from collections.abc import Iterable
@@ -18,21 +18,21 @@ SCALARS = frozenset({"groups", "start_dim", "end_dim"})
 """Parameters that are one integer."""
 
 WORDS = frozenset({"padding"})
-"""Parameters that may be a word; which one is the node's matter."""
+"""Parameters that may be a word; the operation checks which."""
 
 _DIMENSIONS = {
     **dict.fromkeys((nir.Affine, nir.Linear), 1),
     nir.Conv1d: 2,
     **dict.fromkeys((nir.Conv2d, nir.SumPool2d, nir.AvgPool2d), 3),
 }
-"""Dimensions of the input of a node, where all that it reads have the same."""
+"""Dimensions of a node's input, for types whose input always has the same number."""
 
 SHAPES = frozenset({"input_type", "output_type", "metadata"})
 """Fields that are no parameters."""
 
 
 def check_parameters(node: nir.NIRNode, where: str) -> None:
-    """Refuse parameters that are not numbers, too many of them, and numbers in place of one integer.
+    """Refuse parameters that are not numbers or too many, and such as are not one integer where that is expected.
 
     Raises:
         RefusedInput: by the parameter's name.
@@ -65,10 +65,10 @@ def declared_shape(value: object, where: str) -> Shape:
 
 
 def without_batch(declared: Shape, readers: Iterable[nir.NIRNode], outputs: Iterable[object]) -> Shape:
-    """The shape that an input declares, without the axes in front that none of its readers takes.
+    """The shape that an input declares, without axes in front that none of its readers has.
 
-    Rockpool declares the axes of its sample data for images and time, `[1, C]` where a matrix reads `[C]`; snnTorch's
-    files of sequences `[T, C]`, of which no output has the axis T: the rows of a matrix that reads `[T, C]` would.
+    Rockpool declares axes for images and time, from its sample data: `[1, C]` where a matrix reads `[C]`.  snnTorch's
+    files of sequences declare `[T, C]`; no output has the axis T then, as it would if the matrix did read `[T, C]`.
     """
     nodes = list(readers)
     takes = {_DIMENSIONS.get(type(node)) for node in nodes}

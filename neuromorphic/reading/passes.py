@@ -1,16 +1,16 @@
-"""The passes that make a graph of what `nir.read` returned, in order; each says what it takes and what it leaves.
+"""The passes that turn NIR's graph into ours, in their order, each with a contract.
 
-    flat          subgraphs become nodes of the one graph                       (`nesting`)
-    ended         a graph without ends gets those that nir would give it; outputs beyond one that show a population's
-                  spikes, which every trace holds, are gone
+    flat          subgraphs become nodes of the one graph                                    (`nesting`)
+    ended         a graph without an input or output gets the one that nir would give it; further outputs that only show
+                  a population's spikes, which every trace holds, are removed
     typed         every node gets its operation and its shapes: `Conv1d` becomes `Conv2d`, single numbers become arrays,
-                  block-diagonal kernels the grouped ones that they stand for                (`grouping`)
-    spliced       nodes that only flatten are gone: whoever reads one reads what it reads
-    ordered       nodes stand in topological order, and edges on cycles that deliver a step later are known
+                  block-diagonal kernels become grouped ones                                 (`grouping`)
+    spliced       nodes that only flatten are removed: their readers read their sources
+    ordered       nodes are brought into topological order, and recurrent edges are found
 
-A pass gets a `Draft` and returns a new one.  Its contract are functions that list what is wrong with a draft: those in
-`requires` find nothing in what it gets, those in `ensures` nothing in what it returns.  Tests execute them around every
-pass, on every file and graph that they have.
+A pass gets a `Draft` and returns a new one.  Its contract consists of functions that list what is wrong with a draft:
+those in `requires` find nothing in its argument, those in `ensures` find nothing in its result.  Tests call them around
+every pass, for every file and graph that they have.
 """
 
 from collections.abc import Callable
@@ -57,8 +57,8 @@ class Pass:
 
     Attributes:
         run: the step.
-        requires: what holds before.
-        ensures: what holds behind.
+        requires: contracts that hold before.
+        ensures: contracts that hold after it.
     """
 
     run: Callable[[Draft], Draft]
@@ -69,13 +69,13 @@ class Pass:
 def typed(draft: Draft) -> Draft:
     """Give every node its operation and its shapes.
 
-    Shapes flow from the input along the edges.  On a cycle the first source whose shape is known gives a node its own;
-    on one that no input leads to, a node whose parameters say it.
+    Shapes follow the edges from the inputs.  On a cycle, a node gets its shape from the first source whose shape is
+    known; on a cycle that no input leads to, from its own parameters.
 
     Raises:
-        RefusedInput: a type that is unknown, a node without input, shapes that don't fit, parameters that are no
-            numbers or such as no operation has, or more of anything than `limits` allows.  All nodes are looked at:
-            the message has a sentence for each that is refused.
+        RefusedInput: a type is unknown, a node has no source, shapes don't fit, parameters are no numbers or not
+            possible, or something is larger than `limits` allows.  All nodes are checked: the message has a sentence
+            for each that is refused.
     """
     check_flattening(draft.fan_in, _only_flattens(draft).__contains__, draft.source)
     readers: dict[str, list[Any]] = {name: [] for name in draft.raw}
@@ -126,14 +126,14 @@ def typed(draft: Draft) -> Draft:
 
 
 def _starts_alone(draft: Draft, name: str) -> bool:
-    """Whether shapes can begin at a node with sources, since its parameters say what it reads."""
+    """Whether the input shape of a node with sources is known from its own parameters."""
     node = draft.raw[name]
     ends = isinstance(node, Passage | nir.Output)
     return bool(draft.fan_in[name]) and not ends and _own_shape(node, "input") is not None
 
 
 def _fault_alone(draft: Draft, name: str) -> str | None:
-    """The fault of a node whose sources nobody could read, as far as its own parameters tell its shape."""
+    """The fault of a node whose sources were refused, as far as its own parameters say its shape; None without one."""
     node, where = draft.raw[name], draft.where(name)
     try:
         operation = _kind_of(node, where)
@@ -150,7 +150,7 @@ def _fault_alone(draft: Draft, name: str) -> str | None:
 
 
 def spliced(draft: Draft) -> Draft:
-    """Remove nodes that only flatten; what arrives along two paths stands among the sources twice.
+    """Remove nodes that only flatten; an output that arrives on two paths is then a source twice.
 
     Raises:
         RefusedInput: attention to anything but the spikes of one population.
@@ -186,9 +186,9 @@ def ordered(draft: Draft) -> Draft:
 
 
 def ended(draft: Draft) -> Draft:
-    """Put an `Input` before the node that reads nothing, an `Output` behind the one that nothing reads, as nir does.
+    """Add an `Input` before the node without sources, an `Output` behind the node that nothing reads, as nir does.
 
-    Only where a graph has no ends at all of that kind, and one node that can be meant.  Of several outputs one stays
+    Only where a graph has no input, or no output, at all, and one such node.  Superfluous outputs are removed
     (`_probes`).
     """
     raw, fan_in, notes = dict(draft.raw), dict(draft.fan_in), list(draft.metadata.assumed)
@@ -217,10 +217,10 @@ def ended(draft: Draft) -> Draft:
 
 
 def _probes(draft: Draft) -> dict[str, str]:
-    """Outputs that another output makes superfluous, with the population whose spikes they show.
+    """Superfluous outputs, with the population whose spikes they show.
 
-    Where several outputs are read by nothing, the one stays that shows something else, as the currents of a head; where
-    all of them show spikes, the first by name.  Where two show something else, none is superfluous.
+    Of several outputs, the only one that shows something else, as the currents of a head, stays; where all show
+    spikes, the first by name stays.  Where two show something else, none is superfluous.
     """
     read = {s for before in draft.fan_in.values() for s in before}
     outputs = sorted(name for name, node in draft.raw.items() if isinstance(node, nir.Output) and name not in read)
@@ -232,7 +232,7 @@ def _probes(draft: Draft) -> dict[str, str]:
 
 
 def _population(draft: Draft, output: str) -> str | None:
-    """The population whose spikes alone arrive at an output, behind whatever only flattens; None if there is none."""
+    """The population whose spikes, and nothing else, arrive at an output, perhaps flattened; None if there is none."""
     name, seen = output, {output}
     while len(before := draft.fan_in[name]) == 1 and before[0] not in seen:
         (name,) = before
@@ -245,14 +245,14 @@ def _population(draft: Draft, output: str) -> str | None:
 
 
 def _own_shape(node: Any, end: str) -> Shape | None:
-    """The shape of a node's input or output as nir works it out from its parameters; None where it can't."""
+    """The shape of a node's input or output as nir infers it from its parameters; None where it can't."""
     found = node.input_type if end == "input" else node.output_type
     values = None if found is None else found.get(end)
     if values is None or None in list(np.atleast_1d(values)):
         return None
     try:
         return tuple(int(n) for n in np.atleast_1d(values))
-    except (TypeError, ValueError, OverflowError):  # what a damaged file holds in place of numbers
+    except (TypeError, ValueError, OverflowError):  # a damaged file has something else in place of numbers
         return None
 
 
@@ -293,9 +293,9 @@ def _typed_node(draft: Draft, name: str, readers: list[Any]) -> Typed | Shape:
 
 
 def _as_neurons(node: Any, kind: type[Operation] | None, arriving: Shape) -> Shape:
-    """The shape of what arrives at a node; of a row at neurons that stand in a map, that map.
+    """The input shape of a node; where a vector arrives at neurons whose parameters have the shape of a map, that map.
 
-    NIR has no node that makes a map of a row, as a matrix sends; the parameters of the neurons say which it is.
+    NIR has no node that makes a map of a vector, such as a matrix sends.
     """
     if kind is None or not issubclass(kind, Neurons) or len(arriving) != 1:
         return arriving
@@ -306,10 +306,10 @@ def _as_neurons(node: Any, kind: type[Operation] | None, arriving: Shape) -> Sha
 
 
 def _kind_of(node: Any, where: str) -> type[Operation] | None:
-    """The operation that a node is read as; None for one that only flattens.
+    """The operation as which a node is read; None for one that only flattens.
 
     Raises:
-        RefusedInput: there is none for its type.
+        RefusedInput: no operation is read from its type.
     """
     operation = READERS.get(type(node))
     if operation is None and not only_flattens(node):
@@ -318,7 +318,7 @@ def _kind_of(node: Any, where: str) -> type[Operation] | None:
 
 
 def _sum_shape(draft: Draft, name: str) -> Shape:
-    """The shape of what a node's sources send, as far as they are typed."""
+    """The common output shape of a node's sources, as far as they are typed."""
     known = [s for s in draft.fan_in[name] if s in draft.typed]
     shapes = {draft.leaves(s) for s in known}
     if not known:  # of a cycle that no input leads to

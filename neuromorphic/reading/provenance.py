@@ -1,9 +1,9 @@
-"""Who wrote a file decides what it says: dt, what a spike does to v, what an integrator integrates.
+"""The meaning of a file depends on its writer: dt, the effect of a spike on v, the input of integrators.
 
-NIR's files need hold none of these. Before version 1.0.6 a spike took the threshold off v (`nir/ir/neuron.py` of 1.0.4
-and 1.0.5), and there was no v_reset; IF's input is multiplied by dt in NIR's equation, and by 1 in most libraries. So a
-reader says what it knows (`Asked`), the writer's profile fills in the rest (`writers.toml`), and what is still open is
-taken for granted and said (`GraphMetadata.assumed`).
+NIR's files need not hold any of these.  Before version 1.0.6 a spike took the threshold off v (`nir/ir/neuron.py` of
+1.0.4 and 1.0.5), and there was no v_reset; the input of IF is multiplied by dt in NIR's equation, and by 1 in most
+libraries.  So the caller says what is known (`Asked`), the profile of the writer's library adds to it (`writers.toml`),
+and for the rest there are assumptions, which are listed (`GraphMetadata.assumed`).
 """
 
 import re
@@ -27,18 +27,18 @@ SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
 INTEGRATORS = (nir.IF, nir.I)
 
 FIRST_WITH_RESET, FIRST_STABLE = (1, 0, 6), (1, 0, 0)
-"""The version of NIR in which v_reset came, and with it that v is set; and the first that was stable."""
+"""The version of NIR that introduced v_reset, and with it that a spike sets v; and the first stable version."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Statements of the caller about a file; None for what it doesn't know.
+    """Statements of the caller about a file; None where the caller makes none.
 
     Attributes:
         dt: seconds per time step.
-        reset: what a spike does to v.
-        integrators: what `IF` and `I` multiply their input by.
-        written_by: the library, as in `sinabs` or `norse@2`.
+        reset: the effect of a spike on v.
+        integrators: the factor of the input of `IF` and `I`.
+        written_by: the library that wrote the file, as `sinabs` or `norse@2`.
     """
 
     dt: float | None = None
@@ -56,11 +56,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Origin:
-    """Statements of the file itself about where it comes from.
+    """Statements of a file about where it comes from.
 
     Attributes:
         version: of NIR; None for a graph that was never a file.
-        without_reset: whether it has spiking neurons without v_reset.
+        without_reset: whether some spiking neurons have no v_reset.
     """
 
     version: str | None = None
@@ -68,25 +68,25 @@ class Origin:
 
     @property
     def number(self) -> tuple[int, ...]:
-        """The version, for comparisons; empty where there is none."""
+        """The version as numbers, for comparisons; empty where there is none."""
         return tuple(int(n) for n in re.findall(r"\d+", self.version or "")[:3])
 
 
 def understood(
     metadata: GraphMetadata, nodes: Collection[Any], given: Asked, origin: Origin, source: str
 ) -> tuple[GraphMetadata, Conventions]:
-    """The metadata with what was taken for granted, and the conventions by which the nodes are read.
+    """The metadata with assumptions added, and the conventions for reading the nodes.
 
     Args:
-        metadata: of the file; its dt is the caller's already, where the caller said one.
+        metadata: of the file; its dt is that of the caller, if the caller says one.
         nodes: of NIR.
         given: by the caller.
         origin: of the file.
         source: named in messages.
 
     Raises:
-        RefusedInput: a library that has no profile, a node that its files don't hold the meaning of, or a reset that
-            the file contradicts.
+        RefusedInput: there is no profile of the library, its files don't hold the meaning of a node, or the file
+            contradicts the caller's reset.
     """
     profile = _profile(given.written_by, source)
     kinds = sorted({type(node).__name__ for node in nodes} & profile.get("refuses", {}).keys())
@@ -150,7 +150,7 @@ def _reset(
 
 
 def _profile(written_by: str | None, source: str) -> Mapping[str, Any]:
-    """The conventions of a library; the profile of a version replaces what it names."""
+    """The profile of a library; a profile of one of its versions replaces it."""
     if written_by is None:
         return {}
     name, at, version = written_by.lower().partition("@")

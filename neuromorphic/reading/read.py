@@ -1,8 +1,8 @@
-"""Reading `.nir` files, and lava-dl's netx files, that may come from anywhere.
+"""Reads `.nir` files, and netx files of lava-dl, from unknown sources.
 
-`nir.read` follows links into other files, believes any declared size and checks by `assert`.  So the file is surveyed
-first (`hdf5.survey`), and what was read is checked by `graph.from_nir`.  HDF5's library, which a damaged file can crash
-or hang, reads it in a copy of this process before (`rehearsal.rehearse`).
+`nir.read` follows links into other files, trusts any declared size and checks by `assert`.  So the file is checked
+first (`ir.hdf5.survey`), and so is the graph that was read (`build.from_nir`).  A damaged file can crash or hang HDF5's
+library; so that reads it in a copy of this process before (`rehearsal.rehearse`).
 """
 
 from pathlib import Path
@@ -25,12 +25,12 @@ from neuromorphic.reading.rehearsal import rehearse
 
 
 def read_graph(path: str | Path, dt: float | None = None, asked: Asked | None = None) -> Graph:
-    """The validated graph in the file at `path`: of a netx file in the integers of the chip.
+    """The validated graph in the file at `path`; that of a netx file is in the integers of the chip.
 
     Args:
         path: a `.nir` file, or a netx file of lava-dl.
         dt: seconds per time step, where the file doesn't say.
-        asked: the same, and what else the file leaves open.
+        asked: dt, and other statements of the caller about what the file leaves open.
 
     Raises:
         RefusedInput: the file is missing, truncated, neither NIR nor netx, reaches outside itself, declares too much,
@@ -50,7 +50,7 @@ def read_graph(path: str | Path, dt: float | None = None, asked: Asked | None = 
 
 
 def read_nir(path: Path) -> nir.NIRGraph:
-    """The graph that `nir.read` would make of the file at `path`, types unchecked, after the survey.
+    """The graph that `nir.read` would make of the file at `path`, without its type check, after the survey.
 
     Raises:
         RefusedInput: as of `read_with_origin`.
@@ -59,7 +59,7 @@ def read_nir(path: Path) -> nir.NIRGraph:
 
 
 def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
-    """The same, and where the file says that it comes from.
+    """The same, with the file's statements about where it comes from.
 
     Raises:
         RefusedInput: the file is truncated, not NIR, reaches outside itself or declares too much.
@@ -72,7 +72,7 @@ def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
             graph = _made(document, str(path))
     except RefusedInput:
         raise
-    except Exception as error:  # h5py and nir raise whatever a damaged file leads them to
+    except Exception as error:  # for a damaged file, h5py and nir raise anything
         said = f"{type(error).__name__}: {first_line(str(error))}"
         raise RefusedInput(f"{path}: not a readable NIR graph ({said})") from error
     if not isinstance(graph, nir.NIRGraph):
@@ -81,7 +81,7 @@ def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
 
 
 def _stored(path: Path) -> tuple[str, dict[str, Any]]:
-    """The version and the document in the file at `path`, after the survey: all that HDF5's library has to do with."""
+    """The version and the document in the file at `path`, after the survey: all that HDF5's library is needed for."""
     with h5py.File(path, "r") as file:
         survey(file, path)
         return _version(file, path), hdf2dict(file["node"])
@@ -99,7 +99,7 @@ def _version(file: h5py.File, path: Path) -> str:
 
 
 def _made(document: dict[str, Any], source: str) -> nir.NIRNode:
-    """The graph that nir makes of a file; or a sentence for each node of which it makes none."""
+    """The graph that nir makes from a document; refused with a sentence for each node that it can't make."""
     try:
         return made_of(document)
     except Exception:

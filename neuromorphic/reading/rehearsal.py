@@ -1,7 +1,7 @@
-"""A rehearsal: work that may crash or hang a C library, done in a forked process first, where it does no harm.
+"""A rehearsal: work that may crash or hang a C library is done in a forked process first, where it does no harm.
 
-HDF5's library believes what a file says of itself.  A single flipped bit can send it into an endless loop or kill the
-process (docs/hostile_files.md has figures), and Python can neither interrupt the one nor survive the other.
+HDF5's library trusts a file's statements about itself.  A single flipped bit can send it into an endless loop or kill
+the process (docs/hostile_files.md has figures); Python can neither interrupt the one nor survive the other.
 """
 
 import faulthandler
@@ -17,19 +17,19 @@ from pathlib import Path
 from neuromorphic.errors import RefusedInput
 
 SECONDS = 20.0
-"""Of the processor, that a file may take, whatever its size: a busy machine takes longer, but not more of these."""
+"""Seconds of processor time that any file may take; these don't depend on how busy the machine is."""
 
 BYTES_PER_SECOND = 1e6
-"""Of the file, that it may take beyond."""
+"""Bytes of the file for each further second that it may take."""
 
 PATIENCE = 900.0
-"""Seconds by the clock after which a copy that waits instead of computing is given up."""
+"""Seconds by the clock after which a copy that waits, instead of computing, is ended."""
 
 
 def rehearse(work: Callable[[], object], path: Path) -> None:
-    """Do `work` on the file `path` in a copy of this process; what it returns or raises is thrown away.
+    """Do `work` on the file `path` in a copy of this process, and discard its result and its exceptions.
 
-    The copy is forked, so that it starts in milliseconds; where there is no fork, there is no rehearsal.
+    The copy is forked, which takes milliseconds; on systems without fork there is no rehearsal.
 
     Raises:
         RefusedInput: the copy was killed by a signal, or did not end within its share of the processor.
@@ -38,8 +38,8 @@ def rehearse(work: Callable[[], object], path: Path) -> None:
         return
     seconds = math.ceil(SECONDS + path.stat().st_size / BYTES_PER_SECOND)
     with warnings.catch_warnings():
-        # Python warns of forking beside threads, for the locks that they may hold.  The copy runs HDF5 and nothing
-        # else; should it wait for such a lock, it runs out of patience.
+        # Python warns of forking beside threads, since these may hold locks.  The copy runs HDF5 and nothing else;
+        # should it wait for such a lock, it is ended after `PATIENCE`.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -62,9 +62,9 @@ def rehearse(work: Callable[[], object], path: Path) -> None:
 
 
 def _perform(work: Callable[[], object], seconds: int) -> None:
-    """Do `work` and end this process: silently, and without any of the parent's clean-up.
+    """Do `work` and end this process, silently and without any clean-up of the parent's.
 
-    The kernel ends it after so many seconds of the processor.
+    The kernel ends it after so many seconds of processor time.
     """
     try:
         import resource  # where there is fork, there is this
@@ -73,12 +73,12 @@ def _perform(work: Callable[[], object], seconds: int) -> None:
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds if most < 0 else min(seconds, most), most))
         faulthandler.disable()
-        gc.disable()  # it writes to whatever it looks at, and the copy shares all of that with the parent until then
+        gc.disable()  # it writes to every object, and so copies the memory that is shared with the parent
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
         work()
-    except BaseException:  # the parent will raise the same, and say it
+    except BaseException:  # the parent will raise the same
         os._exit(1)
     os._exit(0)
 

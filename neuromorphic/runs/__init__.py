@@ -1,1 +1,1 @@
-"""A run, for people: what commands run on, sentences and a page on what came out."""
+"""Runs of commands: their inputs, sentences on their results, and a page."""

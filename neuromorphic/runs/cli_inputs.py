@@ -1,4 +1,4 @@
-"""The inputs of a command: a graph, images or frames as they are in a file, and their right classes."""
+"""The inputs of a command: a graph, images, or frames from a file, and their classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,17 +27,17 @@ if TYPE_CHECKING:  # torch is needed by a module only
     from export.frontend.door import PreparedModule
 
 Inputs = ImageSet | Frames
-"""Inputs of a graph: images, or frames as they are; both have names, labels and names of these."""
+"""The inputs of a run: images, or frames from a file; both have names, labels and names of classes."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The images or the frames that a command was told to run on.
+    """The images or the frames that a command is to run on.
 
     Attributes:
         images: SPEC of images; None for frames.
-        files: of frames, by input (`reading.frames.named_files`); none for images.
-        layout: what a file of frames leaves open.
+        files: of frames, by input (`reading.frames.named_files`); empty for images.
+        layout: settings that a file of frames leaves open.
         limit: take the first N only.
         skip_broken: whether image files that can't be read are left out.
     """
@@ -59,24 +59,24 @@ class Selection:
         limit: int | None,
         skip_broken: bool,
     ) -> Self:
-        """From the options of a command, as they were given.
+        """The selection from the options of a command.
 
         Raises:
-            RefusedInput: a file is named twice, or `bin_size` is no time and no number.
+            RefusedInput: two files are for one input, or `bin_size` is neither a time nor a number.
         """
         layout = FrameOptions(None if bin_size is None else parse_bin(bin_size), time_first, time_steps)
         return cls(images, named_files(frames or ()), layout, limit, skip_broken)
 
     @property
     def read(self) -> tuple[str | Path | None, ...]:
-        """The files that are read, which no output may replace."""
+        """The files that are read, which outputs must not replace."""
         return (self.images, *self.files.values())
 
     def find(self, graph: Graph, prepared: "PreparedModule | None" = None) -> Inputs:
-        """The images or frames; exactly one of the two has to be named, or neither for a module: random ones.
+        """The images or frames: one of the two has to be named; for a module neither, which then gets random ones.
 
         Raises:
-            RefusedInput: none or both were named, an option is of the other kind, or they are refused themselves.
+            RefusedInput: none or both are named, an option is for the other, or the files are refused.
         """
         if prepared is not None and self.images is None and not self.files:
             from export.frontend.command import random_inputs
@@ -91,7 +91,7 @@ class Selection:
         return self._images(image_size(graph), stated_resize(graph.metadata.preprocessing, graph.source))
 
     def own_images(self, settings: Preprocessing, graph: Graph, found: Inputs) -> NDArray[np.uint8] | None:
-        """The images as a checkpoint's settings have them made; None where those `found` for the graph are the same."""
+        """The images with a checkpoint's own preprocessing; None if those `found` for the graph have the same."""
         stated = stated_resize(graph.metadata.preprocessing, graph.source)
         if isinstance(found, ImageSet) and (settings.image_size, settings.resize) == (image_size(graph), stated):
             return None
@@ -102,10 +102,10 @@ class Selection:
 
 
 def open_graph(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "tuple[Graph, PreparedModule | None]":
-    """The graph in the file `model`, or of a module; and the module, where one was named.
+    """The graph in the file `model`, or of a module; and the module, if one is named.
 
     Raises:
-        RefusedInput: neither was named, or one of them is refused.
+        RefusedInput: neither is named, or the one named is refused.
     """
     if own is not None:
         from export.frontend.command import opened
@@ -117,12 +117,12 @@ def open_graph(model: Path | None, own: ModuleOptions | None, meant: Asked) -> "
 
 
 def assumed_of(found: Inputs) -> tuple[str, ...]:
-    """Assumptions about them, and what was left out, in sentences."""
+    """Assumptions about the inputs, or images that were left out, in sentences."""
     return found.left_out if isinstance(found, ImageSet) else found.assumed
 
 
 def truth_of(graph: Graph, found: Inputs) -> Truth:
-    """The right class of each image in the graph's numbering, where images have labels and outputs are classes."""
+    """The class of each image, as an index of the graph's output, if images have labels and outputs are classes."""
     if not classifies(graph):
         return Truth(None)
     if isinstance(found, ImageSet) and "checkpoint" in graph.metadata.document and not graph.metadata.label_names:
@@ -131,7 +131,7 @@ def truth_of(graph: Graph, found: Inputs) -> Truth:
 
 
 def frames_of(graph: Graph, found: Inputs, images: slice = slice(None)) -> NDArray[np.float32]:
-    """The frames that `graph` reads of some of the images, in its integers where it consists of some."""
+    """The frames of some of the images, as `graph` reads them: as integers if it consists of integers."""
     if isinstance(found, ImageSet):
         return encode(graph, found.images[images])
     frames = found.floats(images)
@@ -139,8 +139,8 @@ def frames_of(graph: Graph, found: Inputs, images: slice = slice(None)) -> NDArr
 
 
 def with_clipped(graph: Graph, found: Inputs) -> Inputs:
-    """`found`, which says so where some of its numbers are beyond the integers that `graph` reads."""
-    if isinstance(found, ImageSet):  # whose scale is that of all levels
+    """`found`, with an assumption if some of its numbers are beyond the integers that `graph` reads."""
+    if isinstance(found, ImageSet):  # whose scale is made for all pixel levels
         return found
     count = sum(beyond(graph, found.floats(part)) for part in shards(graph, len(found.names)))
     if not count:
@@ -154,5 +154,5 @@ def with_clipped(graph: Graph, found: Inputs) -> Inputs:
 
 
 def steps_of(graph: Graph, found: Inputs, time_steps: int | None) -> int:
-    """T, after a check of all frames that `graph` reads of the images; `time_steps` where nobody else says T."""
+    """T, after a check of all frames; `time_steps`, if neither the frames nor the graph say T."""
     return checked_steps(graph, len(found.names), time_steps, lambda images: frames_of(graph, found, images))

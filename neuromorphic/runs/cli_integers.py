@@ -1,4 +1,4 @@
-"""The chip's integers of `spikeclip-simulate --precision loihi2`: quantised where they have to be, widths watched."""
+"""`spikeclip-simulate --precision loihi2`: quantises graphs of floats, and reports on the widths of integers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.quantise import quantised
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.reading.frames import FrameOptions, named_files
-from neuromorphic.reading.recordings import is_recording
+from neuromorphic.reading.nir_data import is_nir_data
 from neuromorphic.runs.cli_inputs import Selection, frames_of
 from neuromorphic.runs.summary import widths
 from spikeclip.console import console, progress_bar
@@ -20,13 +20,13 @@ from spikeclip.console import console, progress_bar
 
 @dataclass(frozen=True)
 class Quantising:
-    """How a graph is quantised, as a command was told.
+    """How a command is to quantise a graph.
 
     Attributes:
-        calibrate: SPEC of images, or files of frames as of `--frames`, to quantise it on; empty for none.
+        calibrate: SPEC of images, or files of frames as of `--frames`, to calibrate on; empty for none.
         count: take the first so many of them.
-        granularity: what weights share an exponent in.
-        output: where the quantised graph is written; None for nowhere.
+        granularity: whether weights share an exponent in a layer, or in an output channel.
+        output: file for the quantised graph; None for none.
     """
 
     calibrate: Sequence[str]
@@ -36,14 +36,14 @@ class Quantising:
 
     @property
     def read(self) -> tuple[str | Path, ...]:
-        """The files that are read, which no output may replace."""
+        """The files that are read, which outputs must not replace."""
         return (*self.calibrate, *named_files(self.calibrate).values())
 
     def integers_of(self, model: Path, floats: Graph, layout: FrameOptions) -> Graph:
-        """The integer graph of `floats`, read from the file `model`, quantised here unless it is already.
+        """The integer graph of `floats`, the graph in the file `model`: quantised here, unless the file is.
 
         Raises:
-            RefusedInput: there is nothing to quantise it on, or it is quantised already and an option says otherwise.
+            RefusedInput: there is nothing to calibrate on, or the file is quantised and an option contradicts that.
         """
         graph = integer_graph(floats)
         if graph is floats and self.output is None:  # a netx file: integers without floats behind them
@@ -60,18 +60,18 @@ class Quantising:
             )
         shown = self._selection(floats, layout).find(floats)
         with progress_bar("quantising") as advance:
-            rounded, whole, scheme = quantised(floats, frames_of(floats, shown), self.granularity, progress=advance)
+            rounded, integers, scheme = quantised(floats, frames_of(floats, shown), self.granularity, progress=advance)
         if self.output is not None:
             write_quantised(model, rounded, scheme, self.output)
-        return whole
+        return integers
 
     def _selection(self, floats: Graph, layout: FrameOptions) -> Selection:
         spec = self.calibrate[0]
-        if floats.metadata.preprocessing is None or Path(spec).suffix == ".npy" or is_recording(Path(spec)):
+        if floats.metadata.preprocessing is None or Path(spec).suffix == ".npy" or is_nir_data(Path(spec)):
             return Selection(None, named_files(self.calibrate), layout, self.count)
         return Selection(spec, {}, layout, self.count)
 
 
 def widths_of(graph: Graph, answers: Trace) -> list[str]:
-    """Whether u and v keep to their widths, in sentences: by proof, and where there is none, in the run."""
+    """Sentences on whether u and v stay within their widths: by proof or, where there is none, in the run."""
     return widths(certify(graph), answers.overflows or {})

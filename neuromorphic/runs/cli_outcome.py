@@ -1,4 +1,4 @@
-"""The outcome of `spikeclip-simulate`: sentences on the console, and the files that were asked for."""
+"""The outcome of `spikeclip-simulate`: sentences on the console, and files."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from spikeclip.predictions import Truth, describe_images
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where to write what; None for nothing.
+    """Paths of the files to write; None for those that are not asked for.
 
     Attributes:
-        trace: the trace, as HDF5.
-        json: the run.
-        html: the run as a page.
-        placement: the placement, as JSON, and a picture beside it.
-        quantised: the quantised graph.
-        onnx: the integers as a model of ONNX.
+        trace: of the trace, as HDF5.
+        json: of the run, as JSON.
+        html: of the run, as a page.
+        placement: of the placement, as JSON; a picture is written beside it.
+        quantised: of the quantised graph.
+        onnx: of the integers, as a model of ONNX.
     """
 
     trace: Path | None
@@ -42,12 +42,12 @@ class Outputs:
 
     @property
     def picture(self) -> Path | None:
-        """The picture of the placement."""
+        """The path of the placement's picture."""
         return None if self.placement is None else self.placement.with_suffix(".svg")
 
     @property
     def shown(self) -> int:
-        """Images whose spikes the page shows."""
+        """The number of images whose spikes the page shows."""
         if self.html is None:
             return 0
         from neuromorphic.runs.content import SHOWN
@@ -55,7 +55,7 @@ class Outputs:
         return SHOWN
 
     def check(self, read: Iterable[Path | str | None]) -> None:
-        """Refuse places where no file can be written, before any work is done.
+        """Refuse paths that can't be written, before any work is done.
 
         Raises:
             RefusedInput: as of `check_outputs`, or one is among the files that are `read`.
@@ -74,15 +74,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run, and what it ran on.
+    """The result of a run, with its inputs.
 
     Attributes:
         graph: that ran.
-        model: its file; None of a module.
+        model: its file; None for a module.
         found: the images or frames.
-        truth: their right classes.
-        run: what stays of the run.
-        placed: the graph on cores, with the run; None where nobody asked.
+        truth: their classes.
+        run: the sums of the run.
+        placed: the placement of the graph, with the run; None if it isn't asked for.
     """
 
     graph: Graph
@@ -94,12 +94,12 @@ class Outcome:
 
     @property
     def parity(self) -> ParityReport | None:
-        """The comparison with PyTorch, where there was one."""
+        """The comparison with PyTorch, if there was one."""
         return self.run.reports.get(PYTORCH)
 
     @property
     def accuracy(self) -> float | None:
-        """The share of right predictions, where labels are known."""
+        """The share of correct predictions, if labels are known."""
         return self.truth.accuracy(self.run.totals.answers.predictions)
 
     @property
@@ -109,7 +109,7 @@ class Outcome:
 
     @cached_property
     def said(self) -> list[str]:
-        """The run in sentences."""
+        """Sentences on the run."""
         totals = self.run.totals
         said = [*self.assumed, *sentences(totals, self.accuracy, self.parity)]
         if self.graph.precision == "loihi2":
@@ -118,14 +118,14 @@ class Outcome:
 
     @cached_property
     def described(self) -> list[dict[str, Any]]:
-        """Each image's file, label and best classes; empty where outputs are no classes."""
+        """Each image's file, label and best classes; empty if outputs are not classes."""
         if not classifies(self.graph):
             return []
         names = self.graph.metadata.label_names
         return describe_images(self.found.names, self.run.totals.answers.scores, names, self.truth)
 
     def show(self) -> None:
-        """Predictions as a table, where there are classes, and the sentences."""
+        """Print a table of predictions, if there are classes, and the sentences."""
         graph, found = self.graph, self.found
         if classifies(graph):
             results.print(table(graph, self.run.totals, found.names, self.truth.classes, self.truth.label_names))
@@ -133,7 +133,7 @@ class Outcome:
             results.print(line, markup=False)
 
     def write(self, outputs: Outputs) -> None:
-        """Write what is made of a run that has ended, and say which files were written, the earlier ones too.
+        """Write the files that follow a run, and print the names of all that were written, earlier ones included.
 
         Raises:
             RefusedInput: one can't be written.

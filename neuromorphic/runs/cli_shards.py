@@ -1,6 +1,6 @@
-"""`spikeclip-simulate`, shard by shard: simulate some images, compare, count, and forget their spikes.
+"""`spikeclip-simulate` shard by shard: simulates some images, compares, counts, and drops their spikes.
 
-A run in one process and one on a cluster take the same shards and add up the same results.
+A run in one process and a run on a cluster have the same shards and add up the same results.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.exactness import rounds
 from neuromorphic.analysis.fingerprint import fingerprint
+from neuromorphic.cluster.ranges import Progress
 from neuromorphic.cluster.sharded import Sharing, sharded
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.fast import count_overflows
@@ -30,7 +31,7 @@ from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import image_size
 from neuromorphic.runs.cli_inputs import Inputs, Selection, frames_of
 from neuromorphic.runs.streaming import Comparison, Passed, passed, shards, trace_file
-from neuromorphic.targets.target import Fast, Progress, Target
+from neuromorphic.targets.target import Fast, Target
 from spikeclip.data import ImageSet
 
 if TYPE_CHECKING:  # torch is needed by what is compared with it only
@@ -47,9 +48,9 @@ class Shard:
 
     Attributes:
         number: of the shard, from 0.
-        start: the first of them, counted in the run.
-        found: as the graph's file has them made.
-        own: uint8 `[N, S, S, 3]`, as a checkpoint's own preprocessing has them made; None where these are the same.
+        start: index of its first image in the run.
+        found: the images, with the preprocessing of the graph's file.
+        own: uint8 `[N, S, S, 3]`, the images with a checkpoint's own preprocessing; None if that is the same.
     """
 
     number: int
@@ -59,7 +60,7 @@ class Shard:
 
     @classmethod
     def of(cls, found: Inputs, own: NDArray[np.uint8] | None, number: int, images: slice) -> "Shard":
-        """Some images of a run, without what is not run: their labels and names."""
+        """The shard of some images of a run, without their labels and names, which a run doesn't need."""
         bare: Inputs
         if isinstance(found, ImageSet):
             bare = replace(found, images=found.images[images], names=(), labels=None)
@@ -69,7 +70,7 @@ class Shard:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """The images as a checkpoint's own preprocessing has them made."""
+        """The images with a checkpoint's own preprocessing."""
         if self.own is not None:
             return self.own
         assert isinstance(self.found, ImageSet)  # a checkpoint is compared on images only
@@ -78,19 +79,19 @@ class Shard:
 
 @dataclass(frozen=True)
 class Simulation:
-    """`shard -> sums`: what a run does with some images; it holds none, and travels to the workers of a cluster.
+    """Simulates a shard: from its images to the sums of their run.  It holds no images, and is sent to workers.
 
     Attributes:
         graph: that runs.
         time_steps: T.
-        target: what runs it.
-        pytorch: what it is compared with; None without a checkpoint.
-        module: likewise, a user's own.
-        floats: the graph behind one of integers, which is compared too; None where nobody asked.
-        first: images of the run whose spikes are kept.
+        target: that runs it.
+        pytorch: the checkpoint to compare with; None without one.
+        module: a user's module to compare with, likewise.
+        floats: for a graph of integers, the graph of floats to compare with; None without one.
+        first: number of images at the start of the run whose spikes are kept.
         of_neurons: whether the spikes of each neuron are counted.
-        unproven: whether widths of integers may be too small, so that it is counted how often they were.
-        traces: index of a trace whose shards are files of their own; None where the trace is one file, or none.
+        unproven: whether integers may leave their widths, so that this is counted.
+        traces: index of a trace in shards; None where the trace is one file, or there is none.
     """
 
     graph: Graph
@@ -110,7 +111,7 @@ class Simulation:
         Args:
             given: its images.
             progress: told (images done, images of the shard).
-            write: what adds traces to the file of the whole run.
+            write: adds traces to the file of the whole run.
         """
         frames = frames_of(self.graph, given.found)
         first = max(0, self.first - given.start)
@@ -129,7 +130,7 @@ class Simulation:
         return replace(found, unwritten=file.unwritten, sha256=None if file.unwritten else sha256_of(own))
 
     def _watched(self, answers: Trace, frames: NDArray[np.float32]) -> Trace:
-        """`answers` with what overflowed, of targets that don't count it."""
+        """`answers` with overflows, also for targets that don't count them."""
         if answers.overflows is not None or not self.unproven:
             return answers
         return replace(answers, overflows=count_overflows(self.graph, frames))
@@ -146,9 +147,9 @@ class Simulation:
 
 
 def _with_checkpoint(pytorch: "TorchRunner", frames: NDArray[np.float32], pixels: NDArray[np.uint8]) -> Comparison:
-    """PyTorch's run, from the checkpoint's own preprocessing on; and the file's frames beside its own.
+    """Compares with the checkpoint in PyTorch, with its own preprocessing, whose frames are compared too.
 
-    Rounding is allowed for when all shards are known.
+    The tolerance for rounding is set when all shards are known (`_whole`).
     """
 
     def compare(trace: Trace, images: slice) -> ParityReport:
@@ -159,14 +160,14 @@ def _with_checkpoint(pytorch: "TorchRunner", frames: NDArray[np.float32], pixels
 
 
 def _with_module(prepared: "PreparedModule", frames: NDArray[np.float32]) -> Comparison:
-    """The module's own code on the same frames."""
+    """Compares with the module's own code on the same frames."""
     from export.frontend.parity import compare_module
 
     return lambda trace, images: compare_module(prepared, trace, prepared.record(frames[images]))
 
 
 def _with_floats(graph: Graph, time_steps: int, frames: NDArray[np.float32]) -> Comparison:
-    """The graph of floats behind one of integers, on its own frames; final membranes, in another unit, are left out."""
+    """Compares integers with the graph of floats on its own frames, but for final membranes, whose units differ."""
 
     def compare(trace: Trace, images: slice) -> ParityReport:
         other = Fast().run(graph, frames[images], time_steps)
@@ -188,7 +189,7 @@ CLASSES = (
     NumberParity,
     Mismatch,
 )
-"""The classes that the result of a shard consists of."""
+"""The classes of the records in the result of a shard."""
 
 
 def runner_of(
@@ -200,16 +201,16 @@ def runner_of(
     heads: int | None,
     labels: str | None,
 ) -> "tuple[TorchRunner, NDArray[np.uint8] | None]":
-    """PyTorch's model to compare with, and the images that its own preprocessing makes (`Selection.own_images`).
+    """The checkpoint in PyTorch to compare with, and the images with its own preprocessing (`Selection.own_images`).
 
     Args:
         checkpoint: path or shipped name.
         floats: the graph that was exported from it.
         graph: that runs: the same, or its integers.
-        chosen: the images, as they were named.
+        chosen: the selection of the images.
         found: the images, for the graph.
         heads: of a published checkpoint.
-        labels: that it was exported with.
+        labels: with which it was exported.
     """
     from export.checking import torch_runner
 
@@ -230,14 +231,14 @@ def simulated(
 ) -> Passed:
     """The whole run, shard by shard.
 
-    In this process alone the trace is one file; else it is a file of each shard, and an index.
+    In a run without `sharing`, the trace is one file; else it is a file for each shard, and an index.
 
     Args:
-        simulation: what is done with each shard.
+        simulation: of each shard.
         found: all images.
-        own: the same as of `Shard`.
-        sharing: how shards are shared out; None for one after the other, here.
-        output: where the trace is written; None for nowhere.
+        own: all images with a checkpoint's own preprocessing, as in `Shard`.
+        sharing: how shards are shared out; None for one after the other in this process.
+        output: file of the trace; None for none.
         progress: told (images done, images in all).
     """
     images = len(found.names)
@@ -270,7 +271,7 @@ def simulated(
 
 
 def _settings(simulation: Simulation, found: Inputs, own: NDArray[np.uint8] | None) -> dict[str, Any]:
-    """Everything that the results of shards follow from, for `--resume`."""
+    """All that the results of shards depend on, for `--resume`."""
     graph, model = simulation.graph, Path(simulation.graph.source)
     return {
         "command": "simulate",
@@ -289,7 +290,7 @@ def _settings(simulation: Simulation, found: Inputs, own: NDArray[np.uint8] | No
 
 
 def _stands(simulation: Simulation) -> Callable[[int, Passed], bool]:
-    """Whether a shard that ran once is finished: whether its file of the trace, where one is asked for, is there."""
+    """Whether the kept result of a shard is still valid: whether its file of the trace, if one is asked for, exists."""
 
     def finished(number: int, shard: Passed) -> bool:
         if simulation.traces is None:
@@ -301,7 +302,7 @@ def _stands(simulation: Simulation) -> Callable[[int, Passed], bool]:
 
 
 def _whole(simulation: Simulation, parts: Sequence[Passed]) -> Passed:
-    """The run of all shards; outputs may differ from a checkpoint's by rounding if those of a shard may."""
+    """The sums of all shards; outputs may differ from a checkpoint's by rounding if those of some shard may."""
     run = Passed.joined(parts)
     if simulation.pytorch is None:
         return run

@@ -1,4 +1,4 @@
-"""The data of a run's page: each node with everything that is known of it, and some of the spikes."""
+"""The data of a run's page: all that is known of each node, and some of the spikes."""
 
 import base64
 from collections import Counter
@@ -22,13 +22,13 @@ from neuromorphic.ops import Weighted
 from neuromorphic.placement import Placement, place
 
 BINS = 31
-"""Of a histogram of weights."""
+"""Bins of a histogram of weights."""
 
 SAMPLED = 48
-"""Neurons of a population that the raster has at most."""
+"""Neurons of a population in the raster, at most."""
 
 SPIKES = 4_000_000
-"""Neurons times steps times images that the raster holds at most: half a megabyte."""
+"""Neurons times steps times images in the raster, at most: half a megabyte."""
 
 SHOWN = 12
 """Images that are shown."""
@@ -36,17 +36,17 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Run:
-    """A run and what it is compared with.
+    """The run that a page shows.
 
     Attributes:
-        found: the graph, inspected.
+        found: the description of the graph.
         totals: of the run, with the spikes of each neuron.
-        first: the trace of its first images, `SHOWN` at least where there are so many.
-        comparisons: the run against what else ran on the same images, by its name, as `PyTorch` or `floats`.
-        images: uint8 `[N, H, W, 3]`; None where frames were run.
-        described: per image its file, label and best classes (`predictions.describe_images`); empty without classes.
-        accuracy: where labels are known.
-        placement: on cores; None where nothing was placed, so that the graph is placed here if it can be.
+        first: the trace of at least the first `SHOWN` images.
+        comparisons: with other runs on the same images, by name, as `PyTorch` or `floats`.
+        images: uint8 `[N, H, W, 3]`; None for a run on frames.
+        described: each image's file, label and best classes (`predictions.describe_images`); empty without classes.
+        accuracy: if labels are known.
+        placement: on cores; None if it wasn't asked for: then the graph is placed for the page, if it can be.
         said: sentences on the run.
     """
 
@@ -68,10 +68,10 @@ class Run:
 
 
 def described_graph(graph: Graph, model: Path | None) -> Inspection:
-    """`graph`, inspected; in floats with its proof, where it comes from a file.
+    """The description of `graph`; with its proof, if it is of floats and from a file.
 
     Raises:
-        RefusedInput: its certificate is none.
+        RefusedInput: the file's certificate has the form of none.
     """
     proof = None if model is None else find_proof(graph, prove=graph.precision == "float")
     return inspect(graph, synapses(graph), proof)
@@ -113,7 +113,7 @@ def nodes(run: Run, placement: Placement | None) -> list[dict[str, Any]]:
 
 
 def raster(run: Run, first: Mismatch | None) -> dict[str, Any]:
-    """Spikes of some neurons of every population, evenly spaced, with the one where the traces part first.
+    """Spikes of some neurons of every population, evenly spaced, and of the neuron with the first difference.
 
     Returns:
         `{"images": n, "steps": T, "populations": [{"name", "neurons": [index, ...], "of": number}], "bits": base64}`:
@@ -140,7 +140,7 @@ def raster(run: Run, first: Mismatch | None) -> dict[str, Any]:
 
 
 def _rates(totals: Totals, name: str) -> list[float] | None:
-    """Spikes per neuron in each step, over all images; None for what doesn't spike."""
+    """Spikes per neuron in each step, over all images; None for nodes that don't spike."""
     count = totals.counts.get(name)
     if count is None:
         return None
@@ -148,7 +148,7 @@ def _rates(totals: Totals, name: str) -> list[float] | None:
 
 
 def _histogram(operation: object) -> dict[str, Any] | None:
-    """How many of the weights that are not zero lie in each of `BINS` equal parts of their range."""
+    """The histogram of the weights that are not zero, in `BINS` bins; None for operations without weights."""
     if not isinstance(operation, Weighted):
         return None
     weights = operation.weights.astype(np.float64).ravel()

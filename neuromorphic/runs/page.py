@@ -1,4 +1,4 @@
-"""The page: `run.html.j2` filled with a run."""
+"""The page of a run: the template `run.html.j2`, filled."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from neuromorphic.pages import render
 from neuromorphic.runs.content import SHOWN, Run, nodes, raster
 
 THUMBNAIL = 96
-"""Pixels of a picture's longer side, at most."""
+"""Pixels of the longer side of a picture, at most."""
 
 
 def html(run: Run) -> str:
@@ -83,6 +83,6 @@ def _png(image: NDArray[np.uint8]) -> str:
 
 
 def _json(data: object) -> Markup:
-    """JSON that nothing in it can end: every `<`, `>` and `&` is escaped."""
+    """JSON for a script element, which no text in it can end: every `<`, `>` and `&` is escaped."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

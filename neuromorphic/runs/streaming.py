@@ -1,6 +1,6 @@
-"""A run whose images pass: some are made, run, compared, counted and written, and then forgotten.
+"""A run that streams its images: some are made, run, compared, counted and written at a time, and then dropped.
 
-What stays are outputs, numbers of spikes, what comparisons found, and the spikes of the first images.
+The outputs, the numbers of spikes, the reports of comparisons, and the spikes of the first images are kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ SOME = 256
 """Images whose frames are made at a time, at most."""
 
 NUMBERS = 2**22
-"""Numbers that the frames which are made at a time hold at most, where they are of several images."""
+"""Numbers in the frames that are made at a time, at most, unless they are of a single image."""
 
 Comparison = Callable[[Trace, slice], ParityReport]
-"""A trace of the images in a slice of a run, compared with what else runs on them."""
+"""Compares a trace of the images in a slice of a run with another run on the same images."""
 
 
 def shards(graph: Graph, images: int) -> list[slice]:
-    """The images of a run, some at a time: those whose frames stand in memory together."""
+    """The shards of a run: images whose frames are in memory together."""
     numbers = prod(graph.frame_shape) * (graph.metadata.time_steps or 1)
     return list(batches(images, min(SOME, max(1, NUMBERS // numbers))))
 
@@ -39,12 +39,12 @@ def shards(graph: Graph, images: int) -> list[slice]:
 def checked_steps(
     graph: Graph, images: int, time_steps: int | None, frames: Callable[[slice], NDArray[np.float32]]
 ) -> int:
-    """T of frames that fit the graph, all of them; `time_steps` where neither they nor the graph say T.
+    """T, after a check that all frames fit the graph; `time_steps`, if neither the frames nor the graph say T.
 
-    `frames` makes those of the images in a slice, float32 `[n, *input shape]` or `[n, T, *input shape]`.
+    `frames` makes the frames of the images in a slice, float32 `[n, *input shape]` or `[n, T, *input shape]`.
 
     Raises:
-        RefusedInput: some don't fit, or nobody says T.
+        RefusedInput: some frames don't fit, or T is unknown.
     """
     steps = {int(per_step(graph, frames(part), time_steps).shape[1]) for part in shards(graph, images)}
     return steps.pop()
@@ -52,15 +52,15 @@ def checked_steps(
 
 @dataclass(frozen=True)
 class Passed:
-    """The sums of a run, or of a shard of it, which stay when its spikes are forgotten.
+    """The sums of a run, or of a shard, which are kept when its spikes are dropped.
 
     Attributes:
         totals: of all images.
-        reports: of each comparison, by what it was compared with.
-        first: the trace of the first images, as many as were asked for; None where none were.
-        unwritten: why the trace could not be written; None where it was, or was not asked for.
+        reports: of the comparisons, by name.
+        first: the trace of the first images, as many as are asked for; None for none.
+        unwritten: why the trace could not be written; None if it was, or is not asked for.
         rounds: whether PyTorch's outputs on some of the images may differ by rounding.
-        sha256: of the shard's own file of the trace; None where it has none.
+        sha256: of the shard's own file of the trace; None if it has none.
     """
 
     totals: Totals
@@ -72,7 +72,7 @@ class Passed:
 
     @classmethod
     def joined(cls, parts: Sequence["Passed"]) -> "Passed":
-        """Of all images of `parts`, shards of one run, in their order; files stay with the shards."""
+        """The sums of all images of `parts`, the shards of a run, in their order; without hashes of their files."""
         kept = [part.first for part in parts if part.first is not None]
         unwritten = [part.unwritten for part in parts if part.unwritten is not None]
         return cls(
@@ -85,15 +85,15 @@ class Passed:
 
 
 class TraceFile:
-    """A file of the trace of a run, which grows while images pass.
+    """The file of a run's trace, to which traces are added while the run goes on.
 
-    A disk that fills up ends the file, not the run: what was computed is worth more than where it was to be kept.
+    If the disk is full, the file ends, but not the run.
 
     Args:
-        path: where it is written, whole or not at all.
+        path: of the file, which is written whole or not at all.
 
     Attributes:
-        unwritten: why it could not be; None where it was.
+        unwritten: why it could not be written; None if it could.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +102,7 @@ class TraceFile:
         self.unwritten: str | None = None
 
     def add(self, trace: Trace) -> None:
-        """Write the trace of more images, if the file still grows."""
+        """Write the trace of more images, unless writing has failed before."""
         if self._add is None:
             return
         try:
@@ -111,7 +111,7 @@ class TraceFile:
             self.end(error)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Put the file in its place; after an `error`, leave nothing of it."""
+        """Put the file in its place; after an `error`, remove it."""
         self._add = None
         try:
             if error is None:
@@ -126,7 +126,7 @@ class TraceFile:
 
 @contextmanager
 def trace_file(path: Path | None) -> Iterator[TraceFile | None]:
-    """The file at `path` while it grows, and then in its place; None without a path."""
+    """The file of a trace, which is put at `path` at the end of the block; None without a path."""
     if path is None:
         yield None
         return
@@ -146,13 +146,13 @@ def passed(
     first: int = 0,
     of_neurons: bool = False,
 ) -> Passed:
-    """Take the traces of a run as they come.
+    """The sums of a run, from its traces, each of which is then dropped.
 
     Args:
         traces: of some images each, in their order.
-        comparisons: of each of them, by what it is compared with.
-        write: what adds each to a file.
-        first: images whose spikes are kept.
+        comparisons: to make with each trace, by name.
+        write: adds a trace to a file.
+        first: number of images at the start whose spikes are kept.
         of_neurons: whether the spikes of each neuron are counted.
     """
     totals: list[Totals] = []

@@ -1,4 +1,4 @@
-"""A simulation for people: a table of predictions, and sentences on spikes, parity and cores."""
+"""Summaries of a simulation: a table of predictions, and sentences on spikes, parity and cores."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,13 +18,13 @@ from neuromorphic.ops import Overflows
 from neuromorphic.placement import Placement
 
 ROWS = 12
-"""Images that the table lists one by one."""
+"""Images in the table."""
 
 
 def table(
     graph: Graph, totals: Totals, names: Sequence[str], labels: NDArray[np.int64] | None, label_names: Sequence[str]
 ) -> Table:
-    """The predictions of the first images, by their names, beside the right classes where these are known."""
+    """The predictions for the first images, with their names, and their classes if these are known."""
     classes = graph.metadata.label_names
     found = Table(box=None, pad_edge=False)
     found.add_column("image", overflow="fold")
@@ -41,12 +41,12 @@ def table(
 
 
 def classifies(graph: Graph) -> bool:
-    """Whether the elements of the output are classes, of which the highest score is a prediction: a list of numbers."""
+    """Whether the output is a vector, whose elements are the scores of classes."""
     return len(graph.nodes[graph.output].shape) == 1
 
 
 def assumptions(graph: Graph) -> list[str]:
-    """Assumptions about what a graph of another library leaves open, in sentences."""
+    """Assumptions about a graph, in sentences, and its recurrent edges."""
     lines = list(graph.metadata.assumed)
     if graph.recurrent:
         edges = ", ".join(f"{neuron} -> {reader}" for neuron, reader in sorted(graph.recurrent)[:4])
@@ -56,7 +56,7 @@ def assumptions(graph: Graph) -> list[str]:
 
 
 def sentences(totals: Totals, accuracy: float | None, report: ParityReport | None) -> list[str]:
-    """The run in sentences: images, spikes, accuracy, and whether PyTorch did the same."""
+    """Sentences on a run: images, spikes, accuracy, and the comparison with PyTorch."""
     images, steps, populations = totals.answers.images, totals.answers.time_steps, len(totals.counts)
     lines = [f"... and {images - ROWS} more"] if images > ROWS else []
     lines.append(
@@ -91,7 +91,7 @@ def sentences(totals: Totals, accuracy: float | None, report: ParityReport | Non
 
 
 def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]:
-    """The proof of an integer graph's widths, in sentences; of populations that could overflow, whether they did."""
+    """Sentences on the proof of an integer graph's widths; for populations that could overflow, whether they did."""
     if not proof.unproven:
         populations = number(len(proof.populations), "population")
         return [f"widths: no u wraps and no v saturates in {populations}, whatever the input"]
@@ -104,7 +104,7 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
 
 
 def displaced(graph: Graph) -> list[str]:
-    """The effect of integers: populations that keep their numbers, and spikes that differ on calibration frames."""
+    """Sentences on the effect of quantisation: populations that keep their numbers, and spikes that differ."""
     populations = graph.metadata.document.get(KEY, {}).get("populations", {})
     kept = sum(bool(found.get("as_it_was")) for found in populations.values())
     said = (
@@ -123,13 +123,13 @@ def displaced(graph: Graph) -> list[str]:
 
 
 def output_units(graph: Graph) -> dict[str, float]:
-    """The float graph's number that 1 in each output of an integer graph stands for; none for a graph of floats."""
+    """The unit of each output of an integer graph: the float that 1 stands for; empty for a graph of floats."""
     scheme = graph.metadata.document.get(KEY)
     return {} if scheme is None else {name: float(scheme["units"][name]) for name in graph.outputs}
 
 
 def counted(graph: Graph) -> list[str]:
-    """The units of an integer graph's outputs, a sentence each, where it isn't 1."""
+    """A sentence on each unit of an integer graph's outputs that isn't 1."""
     of = {name: f" of {name}" if len(graph.outputs) > 1 else "" for name in graph.outputs}
     return [
         f"outputs{of[name]} are integers: 1 is {unit:.6g} of the float graph's unit"
@@ -139,11 +139,11 @@ def counted(graph: Graph) -> list[str]:
 
 
 DISPLACED = 4
-"""Populations that are listed, those first that differ most."""
+"""Populations that are listed; those with the most differences come first."""
 
 
 def cores(placement: Placement) -> list[str]:
-    """A placement in sentences."""
+    """Sentences on a placement."""
     taken = f"{number(len(placement.cores), 'core')} on {number(placement.chips, 'chip')}"
     used = placement.utilisation()
     activity = placement.measured or placement.full_rate
@@ -162,7 +162,7 @@ def cores(placement: Placement) -> list[str]:
 
 
 def document(graph: Graph, totals: Totals, report: ParityReport | None, accuracy: float | None) -> dict[str, Any]:
-    """A run as a JSON-compatible dictionary, with its comparison with PyTorch, if there was one."""
+    """A run as a JSON-compatible dictionary, with the comparison with PyTorch, if there was one."""
     names, trace, units = graph.metadata.label_names, totals.answers, output_units(graph)
     return {
         "format_version": 1,

@@ -1,1 +1,1 @@
-"""Who runs a graph: targets, and what becomes of a graph on each."""
+"""Targets, which run graphs, and verdicts on how faithfully each target runs a graph."""

@@ -1,14 +1,16 @@
-"""Targets run a graph: the reference, the fast executor, and Lava; a chip would be one more.
+"""Targets, which run graphs: the reference, the fast executor, and Lava; a chip would be a further one.
 
-A target says all that it can't do with a graph before it runs it, and returns the same kind of trace as every other.
+A target lists all reasons why it can't run a graph before it runs one, and returns the same kind of trace as all
+others.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
+from neuromorphic.cluster.ranges import Progress, silent
 from neuromorphic.errors import RefusedInput
 
 if TYPE_CHECKING:  # their names are shown by --help, which loads no array
@@ -19,21 +21,15 @@ if TYPE_CHECKING:  # their names are shown by --help, which loads no array
     from neuromorphic.ir.inputs import Given
     from neuromorphic.ir.trace import Trace
 
-Progress = Callable[[int, int], None]
-
-
-def _silent(done: int, total: int) -> None:
-    """Tell nobody."""
-
 
 @dataclass(frozen=True)
 class Target(ABC):
     """Runs a graph.
 
     Attributes:
-        name: as `--backend` calls it.
-        says: what it is, in a few words for `--help`.
-        restarts: whether some images after the others are as good as all at once; else it takes long to start.
+        name: for `--backend`.
+        says: a description in a few words, for `--help`.
+        restarts: whether running images in several calls costs no more than in one; else it takes long to start.
     """
 
     name: ClassVar[str]
@@ -46,27 +42,27 @@ class Target(ABC):
 
     @abstractmethod
     def _parts(self, graph: "Graph", frames: "Given", time_steps: int | None, progress: Progress) -> "Iterator[Trace]":
-        """As of `parts`, for a graph that it can run."""
+        """As of `parts`, for a graph that it doesn't refuse."""
 
     def run(
         self,
         graph: "Graph",
         frames: "Given",
         time_steps: int | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> "Trace":
         """The trace of `graph` on `frames`.
 
         Args:
             graph: of floats or integers.
-            frames: float32 `[N, *input shape]`, each presented for T steps, or `[N, T, *input shape]`; of several
-                inputs, such of each by its name.
+            frames: float32 `[N, *input shape]`, each presented for T steps, or `[N, T, *input shape]`; for several
+                inputs, such arrays by the name of the input.
             time_steps: T, where neither the frames nor the graph's metadata say.
             progress: told (images done, images in all).
 
         Raises:
             RefusedInput: it refuses the graph, with all reasons; or the frames don't fit it.
-            SimulationFailed: what runs it died, or ran over a limit.
+            SimulationFailed: the process that runs it died, or ran over a limit.
         """
         from neuromorphic.ir.trace import Trace
 
@@ -77,9 +73,9 @@ class Target(ABC):
         graph: "Graph",
         frames: "Given",
         time_steps: int | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> "Iterator[Trace]":
-        """The same as traces of some images each, in their order, as soon as there are any."""
+        """The same as traces of some images each, in their order, while the run goes on."""
         from neuromorphic.execution.frames import per_step
 
         if reasons := self.refuses(graph):
@@ -89,7 +85,7 @@ class Target(ABC):
 
 
 def _of_frames(parts: "Iterator[Trace]", graph: "Graph", frames: "NDArray[np.float32]") -> "Iterator[Trace]":
-    """`parts`, each of which tells the frames `[N, T, ...]` that it ran on."""
+    """`parts`, each with the hashes of the frames `[N, T, ...]` that it ran on."""
     from neuromorphic.analysis.fingerprint import of_frames
     from neuromorphic.loihi2.integers import ungraded
 
@@ -101,10 +97,10 @@ def _of_frames(parts: "Iterator[Trace]", graph: "Graph", frames: "NDArray[np.flo
 
 
 class Executor(Target):
-    """A target in numpy, `execution.NAME`, which takes every graph; its settings are those of `traces` there."""
+    """A target in numpy, `execution.NAME`, which runs every graph; its fields are arguments of `traces` there."""
 
     def refuses(self, graph: "Graph") -> list[str]:
-        """Nothing."""
+        """No graph."""
         return []
 
     def _parts(self, graph: "Graph", frames: "Given", time_steps: int | None, progress: Progress) -> "Iterator[Trace]":
@@ -113,7 +109,7 @@ class Executor(Target):
 
 
 class Reference(Executor):
-    """The semantics as they are written down: float64, every graph, slowly."""
+    """The definition of the semantics, in float64; it runs every graph, slowly."""
 
     name: ClassVar = "reference"
     says: ClassVar = "the numpy definition"
@@ -124,7 +120,7 @@ class Fast(Executor):
     """The same in fast kernels: numpy's, or compiled ones in long runs.
 
     Attributes:
-        cores: that compiled kernels run on; None for all of the process's.
+        cores: number of cores for compiled kernels; None for all that the process may use.
     """
 
     name: ClassVar = "fast"
@@ -150,7 +146,7 @@ class Lava(Target):
     timeout: float | None = None
 
     def refuses(self, graph: "Graph") -> list[str]:
-        """A cycle that no schedule fits; and what Lava's own processes lack, if they shall compute."""
+        """Cycles without a schedule; and with `stock`, all that Lava's own processes lack."""
         from neuromorphic.lava.stock_limits import refusals
 
         return refusals(graph, stock=self.stock)

@@ -1,8 +1,8 @@
 """Verdicts: whether each target computes a graph faithfully, approximately or not at all, and why.
 
-faithful      every spike is the graph's own
-approximate   spikes can differ; by how many is measured where there are frames
-refused       it can't be run, for these reasons
+faithful      every spike is that of the graph
+approximate   spikes can differ; how many do is measured if there are frames
+refused       the target can't run the graph, for these reasons
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ from neuromorphic.targets.target import Fast, Lava, Reference, Target
 
 Kind = Literal["faithful", "approximate", "refused"]
 Others = Mapping[str, Callable[[Graph], list[str]]]
-"""Of further targets that read integers: all reasons why they can't, by name."""
+"""Further targets that run integers, by name: functions that list all reasons why they can't run a graph."""
 
 MEASURE = "measure with --images or --frames"
 INTEGERS, STOCK, FOLDER = "loihi2", "lava stock", "deploy"
@@ -36,13 +36,13 @@ INTEGERS, STOCK, FOLDER = "loihi2", "lava stock", "deploy"
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Spikes of a target that differ from the graph's own.
+    """Spikes of a target that differ from those of the graph.
 
     Attributes:
         images: that were run.
         spikes: neurons and steps compared.
         different: of them.
-        outputs: the greatest difference of an output, in the graph's own unit; None where units differ.
+        outputs: the greatest difference of an output, in the graph's unit; None where the target's unit is another.
     """
 
     images: int
@@ -61,8 +61,8 @@ class Verdict:
     Attributes:
         target: its name.
         kind: faithful, approximate or refused.
-        reasons: why, a sentence each; all of them where it is refused.
-        disagreement: measured; None where it wasn't.
+        reasons: why, a sentence each; all reasons if it is refused.
+        disagreement: as measured; None where it wasn't measured.
     """
 
     target: str
@@ -78,14 +78,14 @@ class Verdict:
 def verdicts(
     graph: Graph, exact: bool, frames: NDArray[np.float32] | None = None, others: Others | None = None
 ) -> tuple[Verdict, ...]:
-    """Judge `graph` on the reference, the fast executor, Lava, the chip's integers, and the readers of these.
+    """Judge `graph` on the reference, the fast executor, Lava, the chip's integers, and all that runs these integers.
 
     Args:
         graph: as it was read.
         exact: whether its arithmetic is proven not to round.
-        frames: that disagreement is measured on, `[N, *input shape]` or `[N, T, *input shape]`; integers that aren't in
-            the file are quantised on them.
-        others: of further targets that read integers.
+        frames: to measure disagreement on, `[N, *input shape]` or `[N, T, *input shape]`; a graph of floats is also
+            quantised on them.
+        others: further targets that run integers.
     """
     runs = _Runs(graph, frames)
     return (
@@ -104,10 +104,10 @@ class _Runs:
         self.own = None if frames is None else Reference().run(graph, frames)
 
     def disagreement(self, trace: Trace, unit: bool) -> Disagreement | None:
-        """Of a target's trace; `unit` says whether its outputs are in the graph's unit."""
+        """The disagreement of a target's trace; `unit` says whether its outputs are in the graph's unit."""
         if self.own is None:
             return None
-        # Spikes are spikes, whatever they were computed in.
+        # Spikes can be compared, whatever they were computed in; membranes can't.
         report = compare_common(replace(trace, precision=self.own.precision, membranes=None), self.own)
         spikes = sum(node.compared for node in report.nodes.values())
         different = sum(node.mismatches for node in report.nodes.values())
@@ -126,16 +126,15 @@ def _of_floats(runs: _Runs, target: Target, exact: bool) -> Verdict:
 
 
 def _of_integers(runs: _Runs, others: Others) -> list[Verdict]:
-    """Those of the integers themselves, of Lava's own processes, and of others."""
-    stock: Others = {STOCK: Lava(stock=True).refuses, FOLDER: _no_folder}
-    readers = {**stock, **others}
+    """The verdicts on the integers themselves, and on all targets that run them."""
+    readers: Others = {STOCK: Lava(stock=True).refuses, FOLDER: _no_folder, **others}
     try:
-        whole = integer_graph(runs.graph)
+        integers = integer_graph(runs.graph)
     except RefusedInput as error:
         return [Verdict(name, "refused", (str(error),)) for name in (INTEGERS, *readers)]
-    if whole is not None:
-        own = Verdict(INTEGERS, "faithful", ("the file holds these integers", *microcode(whole)))
-        return [own, *(_reader(name, whole, refuses) for name, refuses in readers.items())]
+    if integers is not None:
+        own = Verdict(INTEGERS, "faithful", ("the file holds these integers", *microcode(integers)))
+        return [own, *(_reader(name, integers, refuses) for name, refuses in readers.items())]
     reasons = no_integers(runs.graph)
     if not reasons and runs.frames is not None and runs.own is not None:
         return _quantised(runs, runs.frames, runs.own.time_steps, readers)
@@ -152,32 +151,32 @@ def _of_integers(runs: _Runs, others: Others) -> list[Verdict]:
 def _quantised(runs: _Runs, frames: NDArray[np.float32], time_steps: int, readers: Others) -> list[Verdict]:
     timed = replace(runs.graph, metadata=replace(runs.graph.metadata, time_steps=time_steps))
     try:
-        whole, _ = quantise(timed, frames)
+        integers, _ = quantise(timed, frames)
     except RefusedInput as error:
         return [Verdict(name, "refused", (str(error),)) for name in (INTEGERS, *readers)]
-    found = runs.disagreement(run_in_batches(whole, graded(whole, frames)), False)
-    own = Verdict(INTEGERS, "approximate", ("quantised on these frames", *microcode(whole)), found)
-    return [own, *(_reader(name, whole, refuses, found) for name, refuses in readers.items())]
+    found = runs.disagreement(run_in_batches(integers, graded(integers, frames)), False)
+    own = Verdict(INTEGERS, "approximate", ("quantised on these frames", *microcode(integers)), found)
+    return [own, *(_reader(name, integers, refuses, found) for name, refuses in readers.items())]
 
 
-def _no_folder(whole: Graph) -> list[str]:
-    """Why `spikeclip-deploy` writes no folder of it."""
+def _no_folder(integers: Graph) -> list[str]:
+    """Why `spikeclip-deploy` can write no folder of a graph of integers; empty if it can."""
     if find_spec("scipy") is None:
         return [MISSING]
     from neuromorphic.deploy.plan import plan
 
     try:
-        plan(whole)
+        plan(integers)
     except RefusedInput as error:
         return [str(error)]
     return []
 
 
 def _reader(
-    name: str, whole: Graph, refuses: Callable[[Graph], list[str]], found: Disagreement | None = None
+    name: str, integers: Graph, refuses: Callable[[Graph], list[str]], found: Disagreement | None = None
 ) -> Verdict:
-    """Of what computes the integers as they are."""
-    if reasons := refuses(whole):
+    """The verdict on a target that runs integers; `found` is their disagreement, where they were quantised here."""
+    if reasons := refuses(integers):
         return Verdict(name, "refused", tuple(reasons))
     if found is None:
         return Verdict(name, "faithful", ("computes the file's integers",))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.files import check_folder, check_outputs, whole, write_json
+from neuromorphic.files import atomic, check_folder, check_outputs, write_json
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_other_names_are_let_through(model, tmp_path):
 
 def test_what_fails_leaves_the_old_file_and_nothing_else(model):
     def fails():
-        with whole(model) as partial:
+        with atomic(model) as partial:
             partial.write_bytes(b"half")
             raise ValueError("in the middle")
 
@@ -94,7 +94,7 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(model):
 
 
 def test_a_full_disk_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(RefusedInput, match="can't be written"), whole(tmp_path / "a"):
+    with pytest.raises(RefusedInput, match="can't be written"), atomic(tmp_path / "a"):
         raise OSError(28, "No space left on device")
 
 
@@ -116,7 +116,7 @@ def made(monkeypatch: pytest.MonkeyPatch, nameless: bool) -> None:
 @pytest.mark.parametrize("nameless", [True, False])
 def test_a_file_replaces_the_old_one_only_when_it_is_whole(model, monkeypatch, nameless):
     made(monkeypatch, nameless)
-    with whole(model) as partial:
+    with atomic(model) as partial:
         partial.write_bytes(b"half")
         assert model.read_bytes() == b"weeks of work"
         assert (list(model.parent.iterdir()) == [model]) is nameless  # a kill -9 would leave no half of a file

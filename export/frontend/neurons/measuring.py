@@ -1,12 +1,13 @@
-"""What neurons compute, measured: a module that takes currents to spikes, read by what it does.
+"""Measures the equation of neurons: a module that takes currents to spikes is identified by the spikes that it sends.
 
-The least current that makes one fire in its first step is its threshold h (an input of 1 brings v 1).  What the second
-step needs after a current below h, and after one above it, tells what v keeps and what a spike does to it:
+The least current that makes a neuron fire in its first step is its threshold h (an input of 1 raises v by 1).  The
+current that it needs in the second step, after one below h and after one above it, says which share k of v it keeps and
+what a spike does to v:
 
-    v = k v + x        a spike where v >= h (or v > h); then v = 0, or v = v - h, at once or one step late, or nothing
+    v = k v + x        a spike where v >= h (or v > h); then v = 0, or v = v - h, in this step or the next, or nothing
 
-A reading is used only if the module sends the very spikes of its equation on random currents of the shape that the
-network gives it, below and far above h.  A module that is no such neuron but sends spikes all the same is refused.
+A measured equation is used only if the module sends exactly its spikes on random currents, below and far above h, of
+the shape that the network gives it.  A module that sends spikes but fits no such equation is refused.
 """
 
 import copy

@@ -46,13 +46,13 @@ def read(module: Any, key: str) -> Neurons | None:
 
 
 def _reset(module: Any, key: str) -> Reset:
-    late = bool(getattr(module, "reset_delay", True))
-    if type(module).__name__ == "RSynaptic" and not late:
+    delayed = bool(getattr(module, "reset_delay", True))
+    if type(module).__name__ == "RSynaptic" and not delayed:
         raise RefusedInput(
             f"module {key!r} is an RSynaptic that resets at once, which snnTorch 1.0 does by the spikes of the step "
             "before; expected reset_delay=True"
         )
-    match module.reset_mechanism, late:
+    match module.reset_mechanism, delayed:
         case "subtract", True:
             return Reset.SOFT_LATE
         case "zero", False:

@@ -1,4 +1,4 @@
-"""A delay line, which the chip has in its synapses and axons; for the layers that stock processes are wired into."""
+"""Delay lines, which the chip has in its synapses and axons, for layers that are wired of Lava's own processes."""
 
 from collections import deque
 from typing import Any
@@ -26,7 +26,7 @@ class DelayProcess(AbstractProcess):
 @implements(proc=DelayProcess, protocol=LoihiProtocol)
 @requires(CPU)
 class DelayModel(PyLoihiProcessModel):
-    """Sends before it receives: whatever reads it need not wait for whatever it reads."""
+    """Sends before it receives, so that its readers need not wait for its source."""
 
     dtype: type
 
@@ -40,16 +40,17 @@ class DelayModel(PyLoihiProcessModel):
 
 
 class BorderProcess(AbstractProcess):
-    """What arrives, of the same image only: `a_out[t] = s_in[t] + bias`, 0 in the first steps of an image.
+    """Separates images: `a_out[t] = s_in[t] + bias`, but 0 in the first steps of an image.
 
-    What has waited `delay.lag` steps before may have been sent in the image before; it is dropped, and so is its bias.
-    Elements that wait longer wait here.  A chip would let as many steps pass between two images.
+    The input was delayed by `delay.lag` steps before, so in the first steps it comes from the image before: it is
+    dropped, and so is its bias.  Elements with a longer delay are delayed here.  A chip would instead let as many steps
+    pass between two images.
 
     Args:
-        delay: the operation of a `Delay`, or that of a recurrent edge: one step.
+        delay: the operation of a `Delay`; or, for a recurrent edge, a delay of one step.
         bias: float64 of its shape.
         time_steps: T.
-        entry: latency at which an image's step arrives here.
+        entry: latency at which a step of an image arrives here.
     """
 
     def __init__(self, *, delay: Any, bias: Any, time_steps: int, entry: int) -> None:
@@ -61,7 +62,7 @@ class BorderProcess(AbstractProcess):
 @implements(proc=BorderProcess, protocol=LoihiProtocol)
 @requires(CPU)
 class BorderModel(PyLoihiProcessModel):
-    """Receives before it sends: it takes no time step."""
+    """Receives before it sends, so that it takes no time step."""
 
     dtype: type
 

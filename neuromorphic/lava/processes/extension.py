@@ -1,4 +1,4 @@
-"""The extension nodes, for which Lava has no process, with the timing of its Conv."""
+"""The extension nodes, for which Lava has no processes, with the timing of Lava's Conv."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ class ExtensionProcess(AbstractProcess):
     """`a_out[t] = node(s_in[t - 1] + bias)`.
 
     Args:
-        node: with an extension's operation, a maximum or attention.
-        bias: what biases bring to its input, float64 of that shape.
+        node: whose operation is an extension, a maximum or attention.
+        bias: the sum of the biases that reach its input, float64 of that shape.
     """
 
     def __init__(self, *, node: Node, bias: Any) -> None:
@@ -30,7 +30,7 @@ class ExtensionProcess(AbstractProcess):
 @implements(proc=ExtensionProcess, protocol=LoihiProtocol)
 @requires(CPU)
 class ExtensionModel(PyLoihiProcessModel):
-    """Sends what it made of the step before, as Lava's synapses do, then receives."""
+    """Sends its output of the step before, as Lava's synapses do, then receives."""
 
     dtype: type
 

@@ -1,4 +1,4 @@
-"""A layer of a graph as one process, computed at once for a batch of chips in lockstep."""
+"""A layer of a graph as one process, for a batch of images, as if on as many chips in lockstep."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ from neuromorphic.ops import Delay, DelayLine, Kernel, NeuronKernel, Neurons, St
 
 
 class LayerProcess(AbstractProcess):
-    """The head's answer at step t to what its sources sent at the steps `t - delay`.
+    """Computes the head's answer at step t to the outputs of its sources at the steps `t - delay`.
 
     Args:
-        layer: what to compute.
-        time_steps: T; neurons and lines forget every T steps, in their own phase.
+        layer: to compute.
+        time_steps: T; neurons and delay lines are reset every T steps, each in the step after an image.
         lead: `(batch,)`, or `()` for messages without a batch axis.
         dtype: the type to compute in: float32 or float64; int32 for Lava's own processes in integers.
-        membranes: what keeps the head's membranes at the end of every image; None where nobody asks for them.
-        compiled: whether `compiled_kernel` computes what it can.
+        membranes: keeps the head's membranes at the end of every image; None where nobody asks for them.
+        compiled: whether compiled kernels compute what they can.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LayerProcess(AbstractProcess):
 @implements(proc=LayerProcess, protocol=LoihiProtocol)
 @requires(CPU)
 class FusedModel(PyLoihiProcessModel):
-    """The whole layer in one process: the delays first, then what has no state, then the neurons or the `Delay`."""
+    """The whole layer in one process: first the delays, then the stateless nodes, then the neurons or the `Delay`."""
 
     dtype: type
 
@@ -80,8 +80,8 @@ class FusedModel(PyLoihiProcessModel):
         self.membranes = params["membranes"]
 
     def run_spk(self) -> None:
-        # What arrives now and is not needed now is taken last: whoever waits for this layer need not wait for it,
-        # not even this layer itself, where it reads what it sent.
+        # Inputs that are not needed in this step are received last, so that no reader of this layer has to wait for
+        # them; not even this layer itself, where it reads its own output.
         arrived = [line[0] if line.maxlen else getattr(self, name).recv() for name, line in self._ports()]
         self.out.send(
             self._answer([self._of_this_image(x, lag) for x, lag in zip(arrived, self.layer.lags, strict=True)])
@@ -94,7 +94,7 @@ class FusedModel(PyLoihiProcessModel):
         return zip(self.ports, self.lines, strict=True)
 
     def _of_this_image(self, x: Any, lag: int) -> Any:
-        """`x`, but nothing where it was sent in the image before."""
+        """`x`; zeros if it was sent in the image before."""
         return np.zeros_like(x) if lag > self._step() else x
 
     def _step(self) -> int:
@@ -113,7 +113,7 @@ class FusedModel(PyLoihiProcessModel):
         return values[self.layer.head.name]
 
     def _arriving(self, values: dict[str, Any]) -> Any:
-        """What the head sums, and its bias, unless its kernel adds that."""
+        """The input of the head, with its bias unless its kernel adds that."""
         head = self.layer.members[-1]
         return self._sum([values[name].reshape(-1, *head.node.shape) for name in head.inputs] + self.biases)
 
@@ -127,7 +127,7 @@ class FusedModel(PyLoihiProcessModel):
         return x
 
     def _fire(self, head: NeuronKernel, x: Any) -> Any:
-        """One step of the neurons, as in `Neurons.advance`; uses up `x`."""
+        """One step of the neurons, as in `Neurons.advance`; overwrites `x`."""
         if self._step() == 0:
             head.forget()
         sent = head(x)
@@ -136,13 +136,13 @@ class FusedModel(PyLoihiProcessModel):
         return sent
 
     def _wait(self, head: DelayLine, x: Any) -> Any:
-        """One step of the `Delay`; its bias too is of this image only."""
+        """One step of the `Delay`; neither inputs nor biases of the image before leave it."""
         step = self._step()
         return head(np.zeros_like(x) if step < head.lag else x, step)
 
 
 def compiled_kernel(layer: Layer, member: Member, dtype: type) -> Kernel | None:
-    """What computes a node that reads one population's spikes, in float32, which holds its sums; None of others."""
+    """The compiled kernel of a node that reads the spikes of one population, in float32; None for other nodes."""
     spiking = {source.name for source in layer.sources if source.spiking}
     if dtype is not np.float32 or len(member.inputs) != 1 or not spiking.issuperset(member.inputs):
         return None
@@ -152,7 +152,7 @@ def compiled_kernel(layer: Layer, member: Member, dtype: type) -> Kernel | None:
 
 
 def compiled_neurons(layer: Layer, batch: int, dtype: type) -> NeuronKernel | None:
-    """What computes a layer's neurons, their bias included; None of other neurons than leaky ones."""
+    """The compiled kernel of a layer's neurons, which adds their bias; None for neurons that it doesn't know."""
     from neuromorphic.execution.fronts import is_plain
     from neuromorphic.execution.steps import Leaky
 

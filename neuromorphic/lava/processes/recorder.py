@@ -1,4 +1,4 @@
-"""The sink: writes every population's spikes and the output to files, step by step, aligned to the images."""
+"""The recorder writes the spikes of every population, and the outputs, to files, aligned to the images."""
 
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ from neuromorphic.lava.ports import in_port
 
 
 class RecorderProcess(AbstractProcess):
-    """Port p at step t holds step `(t - latency) mod T` of the images `(t - latency) // T`.
+    """At step t, port p receives step `(t - latency) mod T` of the images `(t - latency) // T`.
 
     Args:
         shapes: of the messages, per port.
         spiking: whether a port carries spikes, per port.
         latencies: of the nodes that send, per port.
-        spike_files: `.npy` per port, uint8 `[N, T, ceil(n / 8)]`, to keep its bits in; None for a port of currents.
-        output_ports: per output, the ports whose messages are summed in it.
-        output_files: `.npy` per output, float64 `[N, T, *output shape]`; to begin with, what the biases bring.
+        spike_files: a `.npy` per port, uint8 `[N, T, ceil(n / 8)]`, for its packed spikes; None for ports of currents.
+        output_ports: per output, the ports whose messages it sums.
+        output_files: a `.npy` per output, float64 `[N, T, *output shape]`; it starts with the sum of the biases.
         batch: images at a time.
     """
 
@@ -53,7 +53,7 @@ class RecorderProcess(AbstractProcess):
 @implements(proc=RecorderProcess, protocol=LoihiProtocol)
 @requires(CPU)
 class RecorderModel(PyLoihiProcessModel):
-    """Packs and writes what arrives, without a delay line: each port knows which step it answers."""
+    """Packs and writes messages, without a delay line: each port knows to which step of an image a message belongs."""
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
@@ -69,7 +69,7 @@ class RecorderModel(PyLoihiProcessModel):
             slot, step = divmod(self.time_step - 1 - self.latencies[index], time_steps)
             first = slot * self.batch
             if not 0 <= first < images:
-                continue  # what leaves before the first image or after the last answers none
+                continue  # an answer to no image: before the first or after the last
             here = slice(first, min(first + self.batch, images))
             by_image = data.reshape(self.batch, -1)[: here.stop - first]
             if (file := self.files[index]) is not None:

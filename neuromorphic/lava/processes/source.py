@@ -1,4 +1,4 @@
-"""An input: one frame per step, images back to back."""
+"""An input of the graph: one frame per time step, images back to back."""
 
 from typing import Any
 

@@ -1,11 +1,11 @@
-"""The same layer wired of Lava's own processes, which also run on Loihi: Conv, Dense, Sparse, LIFReset.
+"""A layer wired of Lava's own processes, which also run on Loihi: Conv, Dense, Sparse, LIFReset.
 
-Conv holds data as [W, H, C] and kernels as [out, W, H, in], and flips them (a true convolution); its ports are
-transposed here, and its kernels flipped beforehand.  Pooling and direct edges between populations become Sparse
-connections, since Lava has no process for either.  Nor has it one for the extension nodes, whose processes are ours.
+Conv holds data as [W, H, C]; its ports are transposed here (`lava.convolution` has its kernels).  Pooling and direct
+edges between populations become Sparse connections, since Lava has no process for either.  Nor has it one for the
+extension nodes, whose processes are ours.
 
-In the chip's integers Dense, and the Sparse of a `Scale`, take 8-bit weights doubled, with an exponent that takes the
-factor back: of mixed-sign weights they keep the even ones only.  Conv knows no exponent, and takes them as they are.
+In the chip's integers Dense, and the Sparse of a `Scale`, take 8-bit weights doubled, with an exponent that halves them
+again, since they round mixed-sign weights to even numbers.  Conv has no exponent, and takes weights as they are.
 """
 
 import math
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags_array, identity
 
 from neuromorphic.ir.graph import Node
+from neuromorphic.lava.convolution import conv_weight, conv_windows
 from neuromorphic.lava.imports import import_convolution
 from neuromorphic.lava.layers import Layer, Member
 from neuromorphic.lava.ports import in_port
@@ -58,17 +59,17 @@ from neuromorphic.ops.matrices import matrix
 from neuromorphic.ops.widths import shift
 
 GRADED = 24
-"""Message bits: any number but 0 makes Lava pass values on, where 0 would clip sums of spikes to 0 and 1."""
+"""Message bits: with any number but 0 Lava passes values on; with 0 it would clip sums of spikes to 0 and 1."""
 
 
 @implements(proc=Conv, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("floating_pt")
 class ConvModel(PyConvModelFloat):
-    """Lava's own model, with its number of groups in 32 bits.
+    """Lava's own model, with the number of groups in 32 bits.
 
-    It takes the number of channels modulo the number of groups; in the 8 bits that Lava declares, numpy 2 refuses more
-    than 127 channels.
+    It computes the number of channels modulo the number of groups; with the 8 bits that Lava declares, numpy 2 refuses
+    more than 127 channels.
     """
 
     groups: np.ndarray = LavaPyType(np.ndarray, np.int32)
@@ -78,7 +79,7 @@ class ConvModel(PyConvModelFloat):
 @requires(CPU)
 @tag("fixed_pt")
 class IntegerConvModel(PyConvModelFixed):
-    """The same of Lava's model in integers."""
+    """Lava's own model in integers, likewise."""
 
     groups: np.ndarray = LavaPyType(np.ndarray, np.int32)
 
@@ -87,7 +88,7 @@ class IntegerConvModel(PyConvModelFixed):
 @requires(CPU)
 @tag("fixed_pt")
 class IntegerNeuronModel(PyLifResetModelBitAcc):
-    """Lava's own model, which also writes its membranes down: `Var.get` takes some 20 microseconds per neuron."""
+    """Lava's own model, which also keeps its membranes: `Var.get` takes some 20 microseconds per neuron."""
 
     def subthr_dynamics(self, activation_in: np.ndarray) -> None:
         largest = np.abs(activation_in).max()
@@ -103,14 +104,15 @@ class IntegerNeuronModel(PyLifResetModelBitAcc):
 
 
 Connect = Callable[[Any], None]
-"""Connects an out-port, shaped as the graph's node reads it, to a stock process."""
+"""Connects an out-port, in the input shape of the graph's node, to a process of Lava."""
 
 
 @implements(proc=LayerProcess, protocol=LoihiProtocol)
 class StockModel(AbstractSubProcessModel):
-    """`LIFReset`: `u = u (1 - du) + x`, `v = v (1 - dv) + u + bias`, in units of what a current of 1 brings v.
+    """A layer in Lava's processes.
 
-    In the chip's integers, its parameters are those of the population.
+    Populations are `LIFReset`: `u = u (1 - du) + x`, `v = v (1 - dv) + u + bias`, in a unit in which a current of 1
+    raises v by 1 in its step.  In the chip's integers, its parameters are those of the population.
     """
 
     def __init__(self, process: AbstractProcess) -> None:
@@ -138,7 +140,7 @@ class StockModel(AbstractSubProcessModel):
         return self._synapses(member)
 
     def _arriving(self, member: Member, index: int, port: Any) -> Any:
-        """One of a member's inputs, on time, of this image only, and behind its synapses where it has none else."""
+        """The port of one input of a member: delayed, without the image before, and behind synapses if it is direct."""
         node = member.node
         port = _shaped(port, node.input_shape)
         if wait := member.waits[index]:
@@ -147,8 +149,8 @@ class StockModel(AbstractSubProcessModel):
             port = delay.a_out
         own = node.operation.lag if isinstance(node.operation, Delay) else 0
         if lag := member.lags[index] - own:
-            late = Delay(np.full(node.input_shape, lag))
-            border = self._border(late, np.zeros(node.input_shape), member.entries[index])
+            delay_of_edge = Delay(np.full(node.input_shape, lag))
+            border = self._border(delay_of_edge, np.zeros(node.input_shape), member.entries[index])
             port.connect(border.s_in)
             port = border.a_out
         if member.direct[index]:
@@ -194,7 +196,7 @@ class StockModel(AbstractSubProcessModel):
         return lambda port: port.connect(neurons.a_in), neurons.s_out
 
     def _drive(self, drive: NDArray[np.int32]) -> Any:
-        """A neuron that fires in every step, through synapses of these weights, one to each neuron."""
+        """The output of a neuron that fires in every step, through synapses of these weights, one to each neuron."""
         always = self._keep(LIF(shape=(1,), vth=0, bias_mant=1))
         dense = self._keep(Dense(**self._dense(drive.reshape(-1, 1).astype(np.float32))))
         always.s_out.connect(dense.s_in)
@@ -211,7 +213,7 @@ class StockModel(AbstractSubProcessModel):
             case Conv2d() as conv:
                 return self._conv(node, conv)
             case Fixed() as fixed:
-                return self._sparse(matrix(node.shapes, fixed.synapses(node.shapes)) / fixed.divisor, node.shape)
+                return self._sparse(matrix(node.shapes, fixed) / fixed.divisor, node.shape)
             case Nonlinear():
                 process = self._keep(ExtensionProcess(node=node, bias=member.bias))
                 return lambda port: port.connect(process.s_in), process.a_out
@@ -238,13 +240,11 @@ class StockModel(AbstractSubProcessModel):
         import_convolution()
         process = self._keep(
             Conv(
-                weight=conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(self.dtype),
+                weight=conv_weight(conv).astype(self.dtype),
                 input_shape=node.input_shape[::-1],
-                padding=conv.padding[::-1],
-                stride=conv.stride[::-1],
-                dilation=conv.dilation[::-1],
                 groups=conv.groups,
                 num_message_bits=GRADED,
+                **conv_windows(conv),
             )
         )
         return lambda port: port.transpose((2, 1, 0)).connect(process.s_in), process.a_out.transpose((2, 1, 0))
@@ -257,12 +257,12 @@ class StockModel(AbstractSubProcessModel):
 def _in_units(neurons: Lif | If | CubaLif | Threshold, bias: NDArray[np.float64]) -> dict[str, Any]:
     """Parameters of Lava's neurons, which rest and reset at 0 and have no gain.
 
-    Their membrane is `(v - reset) / unit`, where a current of 1 brings v one unit in its first step; leak and reset
+    Their membrane is `(v - reset) / unit`; the unit is by how much a current of 1 raises v in its step.  Leak and reset
     become a constant current.
 
     Args:
         neurons: of floats.
-        bias: what biases bring; 0 for `CubaLif`, since Lava adds it behind the synaptic filter.
+        bias: the sum of the biases that reach them; 0 for `CubaLif`, since Lava adds biases after the synaptic filter.
     """
     numbers = {key: values.astype(np.float64) for key, values in vars(neurons).items() if key != "subtracts"}
     if isinstance(neurons, Threshold):
@@ -280,7 +280,7 @@ def _in_units(neurons: Lif | If | CubaLif | Threshold, bias: NDArray[np.float64]
 
 
 def _one(values: NDArray[np.float64]) -> Any:
-    """A single number where all of `values` are the same: Lava is faster then."""
+    """A single number where all of `values` are the same, with which Lava is faster."""
     return values if np.ptp(values) else float(values.flat[0])
 
 

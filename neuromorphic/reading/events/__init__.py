@@ -1,4 +1,4 @@
-"""Events of a camera, (x, y, p, t), as frames of a graph's input: one file for each layout, and the binning."""
+"""Events of a camera, (x, y, p, t), become frames of a graph's input: readers for each layout, and the binning."""
 
 from neuromorphic.reading.events.binning import Bin, Grid, bin_events, parse_bin
 from neuromorphic.reading.events.recording import Recording, Source

@@ -1,12 +1,12 @@
-"""Events in time steps: how long a step is, and `x[n, t, c, row, column]`, how many events fall there.
+"""Bins events into time steps: `x[n, t, c, row, column]` is the number of events of sample n there in step t.
 
-A recording begins with its first event, t0, as it does in tonic and SpikingJelly, unless its file says when:
+A recording starts with its first event, at t0, as in tonic and SpikingJelly, unless its file says when it starts:
 
     1ms         step = floor((t - t0) / 1 ms)
-    16          16 steps of one length, L = floor((t_last - t0) / 16) ticks; what is left belongs to the last
-    16:number   16 steps of as many events each, floor(n / 16); what is left belongs to the last
+    16          16 steps of equal length, L = floor((t_last - t0) / 16) ticks; the last step has the rest
+    16:number   16 steps of equally many events, floor(n / 16); the last step has the rest
 
-The latter two are SpikingJelly's `frames_number` with `split_by="time"` and `split_by="number"`.
+The last two are SpikingJelly's `frames_number` with `split_by="time"` and `split_by="number"`.
 """
 
 import re
@@ -25,15 +25,15 @@ from neuromorphic.reading.events.recording import MICROSECOND, Recording, Source
 UNITS = {"us": MICROSECOND, "µs": MICROSECOND, "ms": Fraction(1, 1000), "s": Fraction(1), "": Fraction(1)}
 
 MOST_STEPS = 2**53
-"""More than any frames have: what is beyond is refused as too large, and must not wrap."""
+"""More steps than any frames have; larger numbers are clipped, so that they don't wrap, and refused as too large."""
 
 WHOLE = 1e-9
-"""Relative distance within which a quotient of seconds is taken for a whole number: float64 keeps them to 1e-16."""
+"""Relative distance within which a quotient of seconds counts as an integer; float64 is precise to 1e-16."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """`seconds` per step, or how many `steps` a recording has: of one length or, `by_number`, of as many events."""
+    """The `seconds` of a step; or the number of `steps`, of equal length or (`by_number`) with equally many events."""
 
     seconds: Fraction | None = None
     steps: int | None = None
@@ -41,10 +41,10 @@ class Bin:
 
 
 def parse_bin(text: str) -> Bin:
-    """The `Bin` that an option says: `1ms`, `500us`, `0.001` (seconds), `16` (steps), `16:number`.
+    """The `Bin` of an option's text: `1ms`, `500us`, `0.001` (seconds), `16` (steps), `16:number`.
 
     Raises:
-        RefusedInput: it is something else, or not above 0.
+        RefusedInput: it is anything else, or not above 0.
     """
     expected = f"--bin is {text!r}; expected a time per step, as 1ms, or a number of steps, as 16 or 16:number"
     if found := re.fullmatch(r"(\d+)(:number|:time)?", text):
@@ -59,11 +59,11 @@ def parse_bin(text: str) -> Bin:
 
 @dataclass(frozen=True)
 class Grid:
-    """Frames made of events.
+    """Frames made from events.
 
     Attributes:
-        frames: `[N, T, *input shape]`: booleans where no two events share a place, else uint16.
-        assumed: what was taken for granted, in sentences.
+        frames: `[N, T, *input shape]`: booleans where no two events share a place and step, else uint16.
+        assumed: assumptions, in sentences.
     """
 
     frames: NDArray[np.bool_] | NDArray[np.uint16]
@@ -73,16 +73,16 @@ class Grid:
 def bin_events(
     source: Source, size: Bin, shape: tuple[int, ...], time_steps: int | None, where: object, *, once: bool
 ) -> Grid:
-    """The events of each sample, counted in their steps.
+    """The number of events of each sample in every place and time step.
 
     Args:
-        source: of them.
+        source: of the events.
         size: of a step.
-        shape: of the input: `[2, H, W]` with the polarities as channels, `[1, H, W]` or `[H, W]` without, `[2 H W]`
-            where the camera is square or known; `[W]` of events without rows.
-        time_steps: T; None for as many as the longest recording has. Later events are left out.
-        where: the file, named in refusals.
-        once: whether events that share a place are one spike.
+        shape: of the input: `[2, H, W]` with the polarities as channels, `[1, H, W]` or `[H, W]` without them,
+            `[2 H W]` if the camera is square or known; `[W]` for events without rows.
+        time_steps: T; None for the steps of the longest recording.  Later events are left out.
+        where: the file, named in messages.
+        once: whether events that share a place and step are one spike.
 
     Raises:
         RefusedInput: the input is of another shape, an event lies outside of it, or there are none at all.
@@ -125,7 +125,7 @@ def bin_events(
 
 
 def _units(source: Source) -> list[str]:
-    """The unit that the times of columns are taken for, which their file doesn't say, and how long that makes them."""
+    """An assumption on the unit of times in columns, whose file doesn't state it, with the duration that follows."""
     columns = [r for r in source.recordings if len(r) and Path(r.name).suffix.lower() in (".npy", ".npz")]
     if not columns:
         return []
@@ -191,7 +191,7 @@ def _steps(recording: Recording, size: Bin) -> NDArray[np.int64]:
 
 
 def _quotient(since: NDArray[np.int64] | NDArray[np.float64], length: Fraction) -> NDArray[np.int64]:
-    """`floor(since / length)`, exactly where `since` is whole ticks."""
+    """`floor(since / length)`, exactly where `since` consists of integers."""
     if since.dtype.kind != "f":
         most = np.iinfo(np.int64).max // length.denominator
         if since[-1] <= most:
@@ -200,6 +200,6 @@ def _quotient(since: NDArray[np.int64] | NDArray[np.float64], length: Fraction) 
 
 
 def nearly_whole(quotient: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`quotient`, where it is whole but for its last bits, as the whole number."""
+    """`quotient`, rounded where it is an integer but for its last bits."""
     nearest = np.rint(quotient)
     return np.where(np.abs(quotient - nearest) <= WHOLE * np.maximum(1, np.abs(nearest)), nearest, quotient)

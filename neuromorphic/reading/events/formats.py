@@ -1,4 +1,4 @@
-"""The files that events lie in: N-MNIST's `.bin`, `.aedat` of version 3.1, structured arrays, columns in an `.npz`."""
+"""Readers of files of events: N-MNIST's `.bin`, `.aedat` of version 3.1, structured arrays, columns in an `.npz`."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.reading.events.recording import NAMES, Recording, columns_of
 
 OVERFLOW = 240
-"""Row of an N-MNIST or N-Caltech101 event that is none: all times from there on are 2^13 µs later."""
+"""Row of a mark in N-MNIST and N-Caltech101, which is no event: all times behind it are 2^13 µs later."""
 
 EVENTS = "the events as columns x, y, t and p in an .npz, as SpikingJelly's events_np has them"
-"""The forms in which any camera's events can be read, as refusals say them."""
+"""The form in which any camera's events can be read, for messages."""
 
 FIELDS = ", ".join(f"{key} (or {' or '.join(others)})" if others else key for key, (_, *others) in NAMES.items())
-"""Of a structured array, as refusals say them."""
+"""The fields of a structured array, for messages."""
 
 PACKET = np.dtype(
     [
@@ -34,11 +34,11 @@ PACKET = np.dtype(
 """Head of a packet in AEDAT 3.1, 28 bytes."""
 
 POLARITY = 1
-"""The type of packets that hold events of pixels; others (frames, inertia) are passed over."""
+"""The type of packets with events of pixels; other packets (frames, inertia) are skipped."""
 
 
 def read_recording(path: Path, name: str) -> Recording:
-    """The events in the file, by its ending.
+    """The events in a file; the ending of its name says the format.
 
     Raises:
         RefusedInput: it isn't readable, or holds something else.
@@ -75,13 +75,13 @@ def event_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def _fields(array: NDArray[Any]) -> dict[str, NDArray[Any]] | None:
-    """x, y, t and p of a structured array, of neurons in a line x, t and p; None of another."""
+    """x, y, t and p of a structured array, without y for neurons in a line; None for other arrays."""
     columns = columns_of(array.dtype.names or (), needed="xt")
     return None if columns is None else {key: array[field] for key, field in columns.items()}
 
 
 def _read_bin(path: Path, name: str) -> Recording:
-    """Five bytes each: x, y, 1 bit of polarity, 23 of microseconds, the highest first (Orchard et al., 2015)."""
+    """Events of five bytes: x, y, 1 bit of polarity, 23 bits of microseconds, big-endian (Orchard et al., 2015)."""
     data = np.fromfile(path, np.uint8)
     if len(data) % 5:
         raise RefusedInput(f"{path}: {len(data)} bytes; expected a multiple of 5, as events of N-MNIST take")
@@ -131,7 +131,7 @@ def _read_aedat(path: Path, name: str) -> Recording:
 
 
 def _behind_head(data: bytes) -> int:
-    """Where lines that begin with `#` end; 0 where one of them doesn't."""
+    """The index behind the lines that begin with `#`; 0 if one of these has no end."""
     place = 0
     while data[place : place + 1] == b"#":
         end = data.find(b"\n", place) + 1

@@ -27,12 +27,12 @@ class Recording:
 
     Attributes:
         x, y: int64 `[events]`, column and row of the pixel, from 0.
-        p: int64 `[events]`, 1 where it became brighter, 0 where darker; None where a file has no polarities.
-        t: `[events]`, int64 ticks or float64 seconds.
-        tick: seconds of 1 in `t`.
+        p: int64 `[events]`, 1 if the pixel became brighter, 0 if darker; None where a file has no polarities.
+        t: `[events]`, times in ticks, int64 or float64.
+        tick: seconds of a tick.
         name: of the sample, as `7/00012.bin`.
-        line: whether its events have no rows: of neurons in a line, as tonic has spoken digits (SHD, SSC).
-        begin: where its first step begins, in ticks; None for its first event.
+        line: whether events have no rows but belong to neurons in a line, as spoken digits in tonic (SHD, SSC).
+        begin: start of the first time step, in ticks; None for the first event.
     """
 
     x: NDArray[np.int64]
@@ -56,17 +56,17 @@ class Recording:
         tick: Fraction | None = None,
         begin: float | None = None,
     ) -> "Recording":
-        """The recording in columns of any numbers: sorted by time, polarities 0 and 1.
+        """The recording from columns of any numbers: sorted by time, with polarities 0 and 1.
 
-        Where the layout doesn't say it, whole times are microseconds, as event cameras write them, in floats too, and
-        times with fractions are seconds.
+        Where the layout doesn't define the unit of time, integers, also as floats, are microseconds, as event cameras
+        write them, and times with fractions are seconds.
 
         Args:
             columns: `x`, `t` and, if there are any, `y` and `p`, by these names.
             name: of the sample.
-            where: the file, named in refusals.
-            tick: seconds of 1 in `t`, where the layout says them.
-            begin: where the first step begins, in ticks; None for the first event.
+            where: the file, named in messages.
+            tick: seconds of a tick, where the layout defines it.
+            begin: start of the first time step, in ticks; None for the first event.
 
         Raises:
             RefusedInput: columns of different lengths, or no numbers in them; pixels that are not whole or below 0;
@@ -104,13 +104,13 @@ class Recording:
 
 @dataclass(frozen=True)
 class Source:
-    """Recordings with what is known of them.
+    """Recordings of samples, and what is known of them.
 
     Attributes:
         recordings: of all samples, in order.
         labels: int64 `[samples]`, or None.
-        label_names: that the labels index, or none.
-        sensor: rows and columns of the camera, where the layout says them.
+        label_names: names of the classes; the labels are indices into them.  May be empty.
+        sensor: rows and columns of the camera, where the layout defines them.
     """
 
     recordings: list[Recording]
@@ -120,7 +120,7 @@ class Source:
 
 
 def columns_of(names: "set[str] | tuple[str, ...]", needed: str = "xyt") -> dict[str, str] | None:
-    """Which of the names is x, y, p and t; None where some are missing that are needed of events."""
+    """The names of the columns x, y, p and t, by these; None where one of the `needed` is missing."""
     folded = {str(name).lower(): str(name) for name in names}
     found = {key: next((folded[name] for name in known if name in folded), None) for key, known in NAMES.items()}
     columns = {key: name for key, name in found.items() if name is not None}

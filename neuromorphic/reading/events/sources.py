@@ -1,4 +1,4 @@
-"""Where recordings lie: one file, a folder of them, folders that are classes (N-MNIST), the lists of DVS Gesture."""
+"""Finds recordings: in one file, a folder, a folder for each class (N-MNIST), or the lists of DVS Gesture."""
 
 import csv
 from pathlib import Path
@@ -21,7 +21,7 @@ LIMIT = 10**9
 
 
 def holds_events(path: Path) -> bool:
-    """Whether there are events at `path`, and no frames; of a folder its first file says it."""
+    """Whether there are events, and not frames, at `path`; in a folder, its first file decides."""
     if path.is_dir():
         return holds_events(files_by_class(path, 1)[0][0][1])
     if path.suffix.lower() in (".bin", ".aedat", ".txt"):
@@ -58,10 +58,10 @@ def find_recordings(path: Path, limit: int | None = None) -> Source:
 
 
 def files_by_class(root: Path, most: int) -> tuple[list[tuple[int, Path]], tuple[str, ...]]:
-    """The first so many files of frames or events in `root`, or in its folders, each of which is a class.
+    """The first `most` files of frames or events in `root`, or in its folders, one for each class.
 
     Returns:
-        Each file with the place of its class, and the names of the classes: none where the files lie in `root` itself.
+        Each file with the index of its class, and the names of the classes: none if the files are in `root` itself.
 
     Raises:
         RefusedInput: there are none.
@@ -94,7 +94,7 @@ def _folder(root: Path, most: int) -> Source:
 
 
 def _listed(path: Path) -> list[Path]:
-    """The recordings that a list of DVS Gesture names, one a line, beside the list."""
+    """The files of recordings that a list of DVS Gesture names, one per line, in the folder of the list."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -112,7 +112,7 @@ def _labels_of(path: Path) -> Path:
 
 
 def _gestures(files: list[Path], most: int) -> Source:
-    """The labelled stretches of recordings of DVS Gesture; classes count from 1 in its files, from 0 here."""
+    """The labelled parts of recordings of DVS Gesture; classes count from 1 in its files, from 0 here."""
     recordings: list[Recording] = []
     labels: list[int] = []
     for file in files:

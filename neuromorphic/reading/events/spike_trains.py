@@ -1,7 +1,7 @@
-"""Times and units of spikes in HDF5: the Spiking Heidelberg Digits and Speech Commands (Cramer et al., 2020).
+"""Reads times and units of spikes in HDF5: the Spiking Heidelberg Digits and Speech Commands (Cramer et al., 2020).
 
-spikes/times     seconds since the recording began, a row for each sample, of any length
-spikes/units     which of the 700 neurons in a line spiked then
+spikes/times     seconds since the start of the recording, a row of any length for each sample
+spikes/units     the neurons, of 700 in a line, that spike at these times
 labels           the class of each sample
 extra/keys       the names of the classes
 """
@@ -22,7 +22,7 @@ TIMES, UNITS, LABELS, NAMES = "spikes/times", "spikes/units", "labels", "extra/k
 
 
 def holds_spike_trains(path: Path) -> bool:
-    """Whether the file at `path` is HDF5 with times and units of spikes; a missing file is none."""
+    """Whether the file at `path` exists and is HDF5 with times and units of spikes."""
     try:
         with h5py.File(path, "r") as file:
             return TIMES in file and UNITS in file
@@ -59,7 +59,7 @@ def read_spike_trains(path: Path, most: int) -> Source:
 
 
 def _rows(file: h5py.File, key: str, path: Path) -> Any:
-    """The rows of numbers under `key`, each read when it is asked for."""
+    """The rows of numbers under `key`; each is read at its use."""
     rows = file[key]
     if not isinstance(rows, h5py.Dataset) or len(rows.shape) != 1 or h5py.check_vlen_dtype(rows.dtype) is None:
         raise RefusedInput(f"{path}: {key} is {shown(rows)}; expected a row of numbers for each sample")
@@ -67,7 +67,7 @@ def _rows(file: h5py.File, key: str, path: Path) -> Any:
 
 
 def _labels(file: h5py.File, samples: int, path: Path) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """The class of each sample and the classes' names; None and none where the file has none."""
+    """The class of each sample, or None, and the names of the classes, or none."""
     if LABELS not in file:
         return None, ()
     names = tuple(file[NAMES].asstr()[()].tolist()) if NAMES in file else ()

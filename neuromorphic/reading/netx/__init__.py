@@ -1,1 +1,1 @@
-"""lava-dl's network files (`network.net`), read: what their layers are, and the graph that they make."""
+"""Reads network files of lava-dl (`network.net`): their layers, and the graph that these make."""

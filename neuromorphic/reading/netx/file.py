@@ -1,10 +1,10 @@
-"""A netx file to its layers.
+"""Reads the layers of a netx file.
 
     layer/0, layer/1, ...       type, shape, neuron, and of synapses weight, bias, delay, stride, ...
     layer/N/neuron              type, iDecay, vDecay, vThMant, refDelay, ...
     simulation                  not part of the network
 
-What says something else than the layers can is refused by its number, its type and its key.
+Whatever the layers of `netx.layers` can't express is refused, by the number, the type and the key of the layer.
 """
 
 from math import prod
@@ -16,6 +16,8 @@ import numpy as np
 
 from neuromorphic.errors import RefusedInput, first_line, shown
 from neuromorphic.ir.hdf5 import survey
+from neuromorphic.ops import Int64
+from neuromorphic.ops.windows import Pair
 from neuromorphic.reading.netx.layers import (
     LEAST_WEIGHT,
     MOST_DELAY,
@@ -24,17 +26,15 @@ from neuromorphic.reading.netx.layers import (
     Dense,
     Flatten,
     Input,
-    Ints,
     Layer,
     Neuron,
-    Pair,
 )
 
 CUBA = ("CUBA", "LOIHI")
-"""Types of the one neuron that the chip's integers are made for."""
+"""The types of neuron that can be read, which are the same: current-based, as on Loihi."""
 
 UNHEARD = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0, "weight_exp": 0}
-"""Keys of a neuron that lava-dl's reader passes over, and the one value with which that changes nothing."""
+"""Keys of a neuron that lava-dl's reader ignores, and the one value with which ignoring them changes nothing."""
 
 NEURON_KEYS = (
     *("type", "iDecay", "vDecay", "vThMant", *UNHEARD),
@@ -52,13 +52,13 @@ LAYER_KEYS: dict[str, tuple[str, ...]] = {
     "dense_rec": (*DENSE, "weight_rec"),
     "conv": (*SYNAPSES, *WINDOWS, "inChannels", "outChannels"),
 }
-"""Keys of a layer of each type beside its type and shape, as `export_hdf5` of lava-dl writes it."""
+"""By type of layer, its keys besides type and shape, as `export_hdf5` of lava-dl writes them."""
 
 LARGEST = 2**31 - 1
 
 
 def is_netx(file: h5py.File) -> bool:
-    """Whether an HDF5 file holds layers, and no graph of NIR; one that is too damaged to say holds none."""
+    """Whether an HDF5 file holds layers, and no graph of NIR; false if it is too damaged to tell."""
     try:
         return "layer" in file and "node" not in file
     except (RuntimeError, OSError, KeyError, ValueError):  # whatever HDF5's library finds wrong
@@ -112,7 +112,7 @@ class _Group:
         return _Group(self.group[key], f"{self.where}: {key}")
 
     def check_keys(self, known: tuple[str, ...]) -> None:
-        """Refuse a key that nothing here reads: it may change what the layer computes."""
+        """Refuse a key that is not read here, since it may change what the layer computes."""
         if unknown := [key for key in self.group if key not in known]:
             held = ", ".join(shown(key) for key in unknown)
             raise RefusedInput(f"{self.where}: holds {held}, which nothing reads; expected {', '.join(known)}")
@@ -124,8 +124,8 @@ class _Group:
             raise RefusedInput(f"{self.where}: {key} is {shown(value)}; expected a word")
         return first.decode(errors="replace") if isinstance(first, bytes) else first
 
-    def numbers(self, key: str) -> Ints:
-        """Whole numbers, of whatever type they are stored in: int64."""
+    def numbers(self, key: str) -> Int64:
+        """Integers, stored in any type of numbers: int64."""
         value = self._stored(key)
         if value.dtype.kind not in "fiub":
             raise RefusedInput(f"{self.where}: {key} is {shown(value)}; expected numbers")
@@ -137,14 +137,14 @@ class _Group:
         return np.asarray(value, np.int64)
 
     def number(self, key: str, least: int, most: int) -> int:
-        """One whole number."""
+        """One integer."""
         value = self.numbers(key)
         if value.size != 1 or not least <= value.item() <= most:
             raise RefusedInput(f"{self.where}: {key} is {shown(value.tolist())}; expected one of {least} to {most}")
         return int(value.item())
 
     def pair(self, key: str, least: int) -> Pair:
-        """Two numbers, or one that stands for both."""
+        """Two integers, or one that stands for both."""
         value = self.numbers(key).reshape(-1)
         if value.size not in (1, 2) or value.min() < least:
             raise RefusedInput(f"{self.where}: {key} is {shown(value.tolist())}; expected two, at least {least}")
@@ -156,7 +156,7 @@ class _Group:
             raise RefusedInput(f"{self.where}: its shape is {shown(value.tolist())}; expected up to 3 positive sizes")
         return tuple(int(n) for n in value)
 
-    def weights(self, key: str) -> Ints:
+    def weights(self, key: str) -> Int64:
         """Weights that a synapse holds."""
         value = self.numbers(key)
         if value.min() < LEAST_WEIGHT or value.max() > MOST_WEIGHT:
@@ -239,8 +239,8 @@ def _dense(group: _Group, *, recurrent: bool) -> Dense:
     return Dense(weight, _bias(group, out), _optional_neuron(group), delay, back)
 
 
-def _matrix(weight: Ints, out: int, key: str, where: str) -> Ints:
-    """`[out, in]`, of which a file may hold one axis where it has one row."""
+def _matrix(weight: Int64, out: int, key: str, where: str) -> Int64:
+    """A matrix `[out, in]`; a file may hold a single row with one axis."""
     if weight.ndim == 1 and weight.size % out == 0:
         weight = weight.reshape(out, -1)
     if weight.ndim != 2 or len(weight) != out:
@@ -248,8 +248,8 @@ def _matrix(weight: Ints, out: int, key: str, where: str) -> Ints:
     return weight
 
 
-def _delays(delay: Ints, shape: tuple[int, ...], where: str) -> Ints | None:
-    """Delays of every synapse, from one number, one per output (asked first, as lava-dl does), per input or synapse."""
+def _delays(delay: Int64, shape: tuple[int, ...], where: str) -> Int64 | None:
+    """Delays of every synapse, from one number, or one per output (preferred, as in lava-dl), per input or synapse."""
     if delay.min() < 0 or delay.max() > MOST_DELAY:
         raise RefusedInput(
             f"{where}: delay reaches from {delay.min()} to {delay.max()}; expected 0 to {MOST_DELAY} steps, to which "
@@ -266,7 +266,7 @@ def _delays(delay: Ints, shape: tuple[int, ...], where: str) -> Ints | None:
     return whole if whole.any() else None
 
 
-def _bias(group: _Group, out: int) -> Ints:
+def _bias(group: _Group, out: int) -> Int64:
     if "bias" not in group:
         return np.zeros(out, np.int64)
     bias = group.numbers("bias")
@@ -304,7 +304,7 @@ def _conv(group: _Group) -> Conv:
     )
 
 
-def _map_bias(group: _Group, shape: tuple[int, ...]) -> Ints:
+def _map_bias(group: _Group, shape: tuple[int, ...]) -> Int64:
     """`[C]`, or `[C, H, W]` of one bias per neuron, which the file keeps as `[W, H, C]`."""
     if "bias" in group and (bias := group.numbers("bias")).shape == shape[::-1]:
         return bias.transpose(2, 1, 0)

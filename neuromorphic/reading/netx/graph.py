@@ -1,11 +1,12 @@
-"""The layers of a netx file to a `Graph` of the chip's integers: nothing is rounded, scaled or left out.
+"""Makes a `Graph` of the chip's integers from the layers of a netx file: nothing is rounded, scaled or left out.
 
     layer.N.dense, layer.N.conv     the synapses of layer N
     layer.N                         its neurons
     layer.N.recurrent               synapses from the neurons to themselves
-    layer.N.delay                   what its synapses wait
+    layer.N.delay                   the delays of its synapses
 
-Where synapses of one layer wait for different pairs of neurons they are split: `layer.N.delay.D`, `layer.N.dense.D`.
+Where each pair of neurons has a delay of its own, there are nodes for every delay D: `layer.N.delay.D`,
+`layer.N.dense.D`.
 """
 
 from collections.abc import Sequence
@@ -20,20 +21,20 @@ from neuromorphic.analysis.order import arranged
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.metadata import GraphMetadata
-from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, LoihiLif, Shape, Shapes, Sink, Source
+from neuromorphic.ops import Affine, AnyOperation, Conv2d, Delay, Int64, LoihiLif, Shape, Shapes, Sink, Source
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.reading.limits import Size
-from neuromorphic.reading.netx.layers import BIAS_EXPONENT, Conv, Dense, Flatten, Input, Ints, Layer, Neuron
+from neuromorphic.reading.netx.layers import BIAS_EXPONENT, Conv, Dense, Flatten, Input, Layer, Neuron
 from neuromorphic.reading.provenance import Asked
 
 INPUT, OUTPUT = "input", "output"
 
 
 def from_layers(layers: Sequence[Layer], source: str | Path, asked: Asked | None = None) -> Graph:
-    """The graph of a netx file's layers, whose populations are `LoihiLif`; the file leaves dt open, and nothing else.
+    """The graph of a netx file's layers, whose populations are `LoihiLif`; only dt is not in the file.
 
     Raises:
-        RefusedInput: layers that don't fit each other, by number, or a caller who knows better what the file means.
+        RefusedInput: layers don't fit each other, by number; or `asked` says something else than the file.
     """
     given = asked or Asked()
     source = str(source)
@@ -52,15 +53,15 @@ def from_layers(layers: Sequence[Layer], source: str | Path, asked: Asked | None
 
 @dataclass
 class _Chain:
-    """The graph in the making.
+    """The graph while layers are appended.
 
     Attributes:
         source: named in messages.
         nodes: so far.
-        end: the name of the last node, empty where there is none.
-        shape: of what leaves it.
-        flat: whether maps have been flattened.
-        assumed: sentences on what the file leaves to its readers.
+        end: the name of the last node; empty before the first.
+        shape: of its output.
+        flat: whether a flatten layer came last.
+        assumed: assumptions, in sentences.
         size: of the nodes.
     """
 
@@ -73,10 +74,10 @@ class _Chain:
     size: Size = field(default_factory=Size)
 
     def append(self, number: int, layer: Layer, *, last: bool) -> None:
-        """One more layer.
+        """Append a layer.
 
         Raises:
-            RefusedInput: it doesn't fit what is there.
+            RefusedInput: it doesn't fit the layers before it.
         """
         where = f"{self.source}: layer {number}"
         match layer:
@@ -92,7 +93,7 @@ class _Chain:
                 assert_never(unknown)
 
     def graph(self, metadata: GraphMetadata) -> Graph:
-        """The graph of all that was appended, with its output.
+        """The graph of all layers, with its output.
 
         Raises:
             RefusedInput: no neurons.
@@ -141,8 +142,8 @@ class _Chain:
                 "never fires"
             )
 
-    def _matrix(self, number: int, weight: Ints, delay: Ints | None) -> tuple[str, ...]:
-        """Synapses of `weight` that wait `delay` steps: the names of the nodes whose currents add up."""
+    def _matrix(self, number: int, weight: Int64, delay: Int64 | None) -> tuple[str, ...]:
+        """Synapses of `weight` with delays of `delay` steps: the names of the nodes whose currents add up."""
         name, before = f"layer.{number}.dense", self.end
         if delay is None:
             return (self._synapses(name, weight, before),)
@@ -155,12 +156,12 @@ class _Chain:
             for d in np.unique(delay)
         )
 
-    def _synapses(self, name: str, weight: Ints, before: str) -> str:
+    def _synapses(self, name: str, weight: Int64, before: str) -> str:
         outputs, inputs = weight.shape
         affine = Affine(weight.astype(np.float32), np.zeros(outputs, np.float32))
         return self._add(name, affine, (before,), (inputs,), (outputs,))
 
-    def _waiting(self, number: int, steps: Ints, before: str) -> str:
+    def _waiting(self, number: int, steps: Int64, before: str) -> str:
         shape = steps.shape
         return self._add(f"layer.{number}.delay", Delay(steps), (before,), shape, shape)
 
@@ -192,7 +193,7 @@ class _Chain:
         self._neurons(number, layer.neuron, bias, (currents,))
 
     def _neurons(
-        self, number: int, neuron: Neuron, bias: Ints, currents: tuple[str, ...], recurrent: Ints | None = None
+        self, number: int, neuron: Neuron, bias: Int64, currents: tuple[str, ...], recurrent: Int64 | None = None
     ) -> None:
         name, shape = f"layer.{number}", self.shape
         lif = LoihiLif(

@@ -1,28 +1,25 @@
-"""The layers of a netx file, in the integers of the chip.
+"""The layers of a netx file, which are in the integers of the chip.
 
     u = decayed(u) + 64 W s             decays are of 4096, as of `ops.loihi`
     v = decayed(v) + u + (bias << 6)
     spike where v > 64 threshold; there v = 0
 
-This is what `lava/lib/dl/netx/hdf5.py` of lava-dl 0.6.0 makes of it, with Lava's Dense, Conv and LIF.
+So `lava/lib/dl/netx/hdf5.py` of lava-dl 0.6.0 computes them, with Lava's Dense, Conv and LIF.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-Ints = NDArray[np.int64]
-Pair = tuple[int, int]
+from neuromorphic.ops import Int64
+from neuromorphic.ops.windows import Pair
 
 BIAS_EXPONENT = 6
-"""Of every bias: netx knows no other."""
+"""The exponent of every bias: netx has no other."""
 
 LEAST_WEIGHT, MOST_WEIGHT = -256, 255
-"""The range that lava-dl clips the weights of dense layers to, and that a synapse of the chip holds."""
+"""The range to which lava-dl clips the weights of dense layers, and which a synapse of the chip holds."""
 
 MOST_DELAY = 62
-"""Steps that lava-dl clamps delays to."""
+"""Time steps to which lava-dl clamps delays."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,8 @@ class Neuron:
     """A CUBA neuron.
 
     Attributes:
-        current_decay: of 4096, what u loses per step; `iDecay`.
-        decay: of 4096, what v loses per step; `vDecay`.
+        current_decay: share of u that is lost per step, of 4096; `iDecay`.
+        decay: share of v that is lost per step, of 4096; `vDecay`.
         threshold: `vThMant`.
     """
 
@@ -42,12 +39,12 @@ class Neuron:
 
 @dataclass(frozen=True)
 class Input:
-    """The input of the network: `[n]` or `[C, H, W]`; with neurons, frames reach these as biases do, behind u.
+    """The input of the network.  Its neurons, if it has some, add frames to v, as biases are.
 
     Attributes:
-        shape: of a frame.
+        shape: of a frame, `[n]` or `[C, H, W]`.
         neuron: that reads it; None where frames are the spikes that the next layer reads.
-        weight, bias: of the transform that makes frames of images, for whoever makes them.
+        weight, bias: of the transform from images to frames, which is not part of the graph.
     """
 
     shape: tuple[int, ...]
@@ -58,7 +55,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Flatten:
-    """Maps `[C, H, W]` to a vector, in that order."""
+    """Makes a vector of maps `[C, H, W]`, in that order."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +66,15 @@ class Dense:
         weight: `[out, in]`.
         bias: `[out]`.
         neuron: None where the layer only adds up its currents.
-        delay: steps of every synapse, `[out, in]`; None for none.
-        recurrent: weights `[out, out]` from the neurons to themselves, a step late; None for none.
+        delay: time steps of every synapse, `[out, in]`; None without delays.
+        recurrent: weights `[out, out]` from the neurons to themselves, in the next time step; None without these.
     """
 
-    weight: Ints
-    bias: Ints
+    weight: Int64
+    bias: Int64
     neuron: Neuron | None
-    delay: Ints | None = None
-    recurrent: Ints | None = None
+    delay: Int64 | None = None
+    recurrent: Int64 | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,8 @@ class Conv:
         groups: of channels.
     """
 
-    weight: Ints
-    bias: Ints
+    weight: Int64
+    bias: Int64
     neuron: Neuron
     shape: tuple[int, ...]
     stride: Pair

@@ -280,7 +280,7 @@ def test_a_killed_keeper_is_made_up_for(monkeypatch, mark, tmp_path):
         (pid,) = processes(mark)
         os.kill(pid, signal.SIGKILL)
         (place.folder / "frames").write_text("some")
-        run_group([sys.executable, "-c", "pass"], print, mind=place.mind)
+        run_group([sys.executable, "-c", "pass"], print, guard=place.guard)
     assert not place.folder.exists()
 
 

@@ -10,7 +10,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.integers import graded
 from neuromorphic.loihi2.quantise import input_scale, quantise
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.loihi2.units import Units, rounding
+from neuromorphic.loihi2.units import Units, best_exponents
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.chip import integrate_and_fire
 from tests.neuromorphic.graphs import DT, chain, lif
@@ -131,7 +131,7 @@ def test_a_corrected_bias_beyond_every_exponent_has_no_scheme():
     ],
 )
 def test_weights_share_the_exponent_of_the_least_error(values, granularity, largest, exponents, error):
-    found, lost = rounding(np.array(values, np.float64), granularity, largest)
+    found, lost = best_exponents(np.array(values, np.float64), granularity, largest)
     assert (found.tolist(), lost) == (exponents, error)
 
 

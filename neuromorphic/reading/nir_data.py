@@ -1,6 +1,6 @@
-"""NIR's own data format (`nir.write_data` of nir 1.0.8): the events, or the frames per step, of a graph's input.
+"""NIR's own data format (`nir.write_data` of nir 1.0.8): events of a graph's input, or its frames, one per step.
 
-An event at the time s lies in step floor(s / dt), where a quotient that is whole but for its last bits is whole:
+An event at the time s lies in step floor(s / dt).  A quotient that is an integer but for its last bits counts as one:
 6e-4 / 1e-4 is 5.999... in floats, and step 6 here.
 """
 
@@ -20,22 +20,22 @@ from neuromorphic.reading.events.binning import WHOLE, nearly_whole
 from neuromorphic.reading.events.spike_trains import holds_spike_trains
 
 
-def is_recording(path: Path) -> bool:
-    """Whether the file at `path` is HDF5, and none of events; a missing file is none."""
+def is_nir_data(path: Path) -> bool:
+    """Whether the file at `path` exists and is HDF5, but not one of spike trains (`events.spike_trains`)."""
     return path.is_file() and bool(h5py.is_hdf5(path)) and not holds_spike_trains(path)
 
 
-def read_recording(graph: Graph, path: Path) -> tuple[NDArray[Any], InputKind | None]:
-    """`x[n, t, f]`: how many events (or the sum of their values) reach neuron f of the input in step t of sample n.
+def read_nir_data(graph: Graph, path: Path) -> tuple[NDArray[Any], InputKind | None]:
+    """`x[n, t, f]`: the number of events (or the sum of their values) for neuron f of the input in step t of sample n.
 
     Args:
-        graph: whose input the file records, by the name of its input node, or as the file's only node; its `dt` says
-            how long a step is.
+        graph: the file holds the data of its input node, by that name, or has a single node; its `dt` is the length of
+            a time step.
         path: HDF5 of `nir.write_data`.
 
     Returns:
-        `[N, T, *input shape]`; boolean where the file holds booleans, or events of which no two share a step; and what
-        these are: spikes, or counts of events, or None for values of any kind.
+        `[N, T, *input shape]`, boolean where the file holds booleans, or events of which no two share a step; and their
+        kind: spikes, counts of events, or None for other values.
 
     Raises:
         RefusedInput: another kind of HDF5, no such node, another number of neurons, another time step, or events
@@ -61,7 +61,7 @@ def read_recording(graph: Graph, path: Path) -> tuple[NDArray[Any], InputKind | 
 
 
 def _observable(graph: Graph, path: Path) -> "nir.EventData | nir.TimeGriddedData":
-    """The observable by which the file records the graph's input."""
+    """The observable of the graph's input in the file."""
     try:
         with h5py.File(path, "r") as file:
             survey(file, path)
@@ -87,7 +87,7 @@ def _observable(graph: Graph, path: Path) -> "nir.EventData | nir.TimeGriddedDat
 
 
 def _gridded(data: "nir.EventData", dt: float, neurons: int, path: Path) -> NDArray[Any]:
-    """Events summed in their steps, `[N, T, neurons]`."""
+    """Events, added up in their time steps: `[N, T, neurons]`."""
     real = data.idx != -1
     times = data.time[real]
     if not np.isfinite(times).all() or not np.isfinite(data.t_max) or data.t_max <= 0:
