@@ -142,7 +142,7 @@ def _holds_all(elements: Tensor) -> bool:
 
 
 def _part(node: Node, elements: Tensor) -> tuple[Shape, Tensor]:
-    channel, position = torch.div(elements, node.space, rounding_mode="floor"), elements % node.space
+    channel, position = elements // node.space, elements % node.space
     seen = torch.unique(channel)
     if len(node.shape) == 3 and len(seen) * node.space == len(elements) and bool((elements >= 0).all()):
         return (len(seen), *node.shape[1:]), torch.searchsorted(seen, channel.contiguous()) * node.space + position
