@@ -70,7 +70,8 @@ class Inputs:
     @property
     def assumption(self) -> str:
         """The assumption about frames under which a proof holds, in a sentence."""
-        return f"frames are {self.kind}, {self.low:g} to {self.high:g}, on multiples of 2^-{self.bits}"
+        grid = f"on multiples of 2^-{self.bits}" if self.bits else "whole numbers"
+        return f"frames are {self.kind}, {self.low:g} to {self.high:g}, {grid}"
 
     def encode(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames on the grid: the nearest multiples of 2^-bits."""

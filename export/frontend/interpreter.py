@@ -22,6 +22,11 @@ SYMBOLIC = (Signal, Product, Membrane)
 
 NEURONS = torch.ops.spikeclip.neurons.default
 
+NO_LOWERING = (
+    "has no lowering; expected neurons, convolutions, matrices, normalisations with fixed statistics, pooling, gates, "
+    "layouts and sums (docs/frontend.md)"
+)
+
 
 def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> tuple[Context, Signal]:
     """Turn the calls of a module into nodes, and what it returns into a signal.
@@ -49,6 +54,7 @@ def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> 
     if len(traced.returned) > 1:
         context.notes.append(f"of {len(traced.returned)} results of the module the first is the output")
     context.call = None
+    _check_calls(context)
     if isinstance(result, Membrane):
         raise RefusedInput(f"the module returns the membrane of {result.key!r} first; expected spikes or currents")
     if not isinstance(result, Signal):
@@ -57,6 +63,17 @@ def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> 
     if time_steps == 1 and result.time_weights is None and result.shape[:2] != (1, context.images):
         result = replace(result, time_weights=ONE.reshape(1))  # the sum over one time step is no operator
     return context, result
+
+
+def _check_calls(context: Context) -> None:
+    """Refuse neurons that are called for fewer time steps than the network has."""
+    for path, count in context.calls.items():
+        if not context.traced.neurons[path].multi_step and count < context.time_steps:
+            raise RefusedInput(
+                f"module {context.shown(path)!r} takes one time step a call and is called {count}x, in a network of "
+                f"{context.time_steps} time steps: expected a call for each time step, by a loop in the network's own "
+                "forward, or neurons that take a time axis"
+            )
 
 
 class NeededCalls(fx.Interpreter):
@@ -125,7 +142,7 @@ class _SymbolicCalls(NeededCalls):
             return args[0][args[1]]
         lower = LOWERINGS.get(n.target)
         if lower is None:
-            raise context.refused("has no lowering: no layer, layout or sum that is known here")
+            raise context.refused(NO_LOWERING)
         return lower(context, *args, **kwargs)
 
 

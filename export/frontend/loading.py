@@ -59,10 +59,9 @@ def _home(home: str) -> ModuleType:
 def _executed(path: Path) -> ModuleType:
     """The module that a `.py` file makes, executed as Python executes a script: its folder is searched first.
 
-    Another module that is imported already keeps its name: a user's `energy.py` must not stand for our package.
+    A name that another module has is left to it: a user's `energy.py` must not stand for our package.
     """
-    known = getattr(sys.modules.get(path.stem), "__file__", None) or path
-    name = path.stem if Path(known).resolve() == path.resolve() else f"user_{path.stem}"
+    name = f"user_{path.stem}" if _is_taken(path) else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError("no Python file")
@@ -74,6 +73,15 @@ def _executed(path: Path) -> ModuleType:
     finally:
         sys.path.pop(0)
     return found
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether the name of a `.py` file is that of another module that can be imported."""
+    try:
+        found = importlib.util.find_spec(path.stem)
+    except (ImportError, ValueError):  # a name with a dot in it, or a module that knows no origin
+        return path.stem in sys.modules
+    return found is not None and (found.origin is None or Path(found.origin).resolve() != path.resolve())
 
 
 def _load_weights(module: nn.Module, path: Path) -> None:
