@@ -84,7 +84,8 @@ def prepare_as_in(options: ModuleOptions, graph: Graph) -> PreparedModule:
     said = (options.frame, options.time_steps, options.axes, options.kind)
     for (option, value), given in zip(stated.items(), said, strict=True):
         if given is not None and given != value:
-            raise RefusedInput(f"{graph.source}: {option} {given} asked for; the file says {value}")
+            asked, says = (",".join(map(str, v)) if isinstance(v, tuple) else v for v in (given, value))
+            raise RefusedInput(f"{graph.source}: {option} {asked} asked for; the file says {says}")
     whole = replace(options, axes=found.axes.names, kind=found.kind)
     prepared = _converted(whole, _loaded(whole), frame, steps, (found.low, found.high), found.bits)
     _check_same(prepared, graph, options.spec)
