@@ -65,7 +65,7 @@ def runs(preset: str, time_steps: int, images: int, tokens: int) -> dict[str, An
 
 
 def measure(preset: str, rounds: int, report: Any) -> list[Point]:
-    """Every size of everything that varies."""
+    """The points of every size of everything that varies."""
     points = []
     for axis, sizes in SIZES.items():
         of_sizes = {}

@@ -53,7 +53,7 @@ def session(model: Path | bytes, optimised: bool = True, threads: int = 1) -> on
 def compare(
     prepared: export.Prepared, path: Path, images: NDArray[np.uint8], progress: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """For each of `SETTINGS`, how many spikes and predictions differ from PyTorch's.
+    """Count the spikes and predictions that differ from PyTorch's, for each of `SETTINGS`.
 
     Args:
         prepared: the snapped model.

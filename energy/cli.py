@@ -165,7 +165,7 @@ def _parity(report: "ParityReport") -> str:
 
 
 def _ann_accuracy(graph: "Graph", given: float | None, dense: bool) -> float | None:
-    """As given, or as the file's table of the twin says."""
+    """The accuracy of the ANN as it was given, else as the file's table of the twin states it."""
     stated = None if dense or graph.metadata.twin is None else graph.metadata.twin.get("accuracy")
     if given is not None or stated is None:
         return given

@@ -95,7 +95,8 @@ def running(graph: Graph, prepared: "PreparedModule | None", chosen: Selection, 
     Raises:
         RefusedInput: none or both were named, or they don't fit the graph.
     """
-    if (chosen.images is None) != bool(chosen.files) and not (chosen.images is None and prepared is not None):
+    named = (chosen.images is not None) + bool(chosen.files)
+    if named > 1 or (not named and prepared is None):
         raise RefusedInput("expected one of --images SPEC, --frames FILE.npy and --trace RUN.h5 to count in")
     found, time_steps = chosen.find(graph, prepared), chosen.layout.time_steps
     frames, truth = frames_of(graph, found), truth_of(graph, found)

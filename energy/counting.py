@@ -175,7 +175,7 @@ class _Run:
 
     @classmethod
     def of(cls, graph: Graph, trace: Trace, events: Events) -> Self:
-        """Of a run with these events."""
+        """The run of `graph` that `trace` shows, with these events."""
         fan_outs = {node.name: fan_out(node) for node in graph.nodes.values() if _multiplies(node)}
         driven = macs_needed(graph, trace, events, fan_outs)
         full = Events.at_full_rate(graph, trace.time_steps)
@@ -291,7 +291,7 @@ def _adds_bias(operation: ops.AnyOperation) -> bool:
 
 
 def _comparisons(graph: Graph, frames: int) -> dict[str, int]:
-    """Of all max-pooling, by node; every window has at least one tap on the map."""
+    """The comparisons of each max-pooling node: one per tap on the map after the first, which every window has."""
     found: dict[str, int] = {}
     for node in graph.nodes.values():
         match node.operation:

@@ -135,14 +135,14 @@ class LayerCounts(Record):
 
 
 class NeuronCounts(Record):
-    """Neurons of one node.
+    """Neurons of one node, and their updates.
 
     Attributes:
-        neurons: in it.
-        additions, multiplications: of one neuron's update.
-        needed: updates of neurons that are not at rest, or at which something arrives (`updates`).
+        neurons: number of neurons.
+        additions, multiplications: operations of one update of one neuron.
+        needed: needed updates, of neurons that are not at rest or at which something arrives (`updates`), per step.
         updates: neurons times steps times images, since every neuron is updated in every step.
-        updates_needed: those among them that are.
+        updates_needed: needed updates over all images and steps.
     """
 
     neurons: int
@@ -179,7 +179,7 @@ class Additions(Record):
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """All additions."""
         return self.bias + self.pooling + self.fan_in
 
 
@@ -334,7 +334,7 @@ class OperationCounts(Shown, Record):
 
     @property
     def neurons(self) -> dict[str, NeuronCounts]:
-        """Of populations and of neurons that send their membranes, by node."""
+        """The counts of populations and of neurons that send their membranes, by node."""
         return {**self.populations, **self.membranes}
 
     @property

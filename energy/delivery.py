@@ -14,7 +14,7 @@ Sent = TypeVar("Sent", np.bool_, np.int64)
 
 
 def delivered(train: SpikeTrain, lag: NDArray[np.int64]) -> SpikeTrain:
-    """The spikes of a population as they arrive, so many steps late: `[neurons]`, or `[]` for all."""
+    """The spikes of a population as they arrive, `lag` steps late: int64 `[neurons]`, or `[]` for one lag of all."""
     if not lag.any():
         return train
     bits = np.zeros_like(train.bits)
@@ -26,7 +26,7 @@ def delivered(train: SpikeTrain, lag: NDArray[np.int64]) -> SpikeTrain:
 
 
 def later(sent: NDArray[Sent], lag: NDArray[np.int64]) -> NDArray[Sent]:
-    """The same for an array `[images, T, *shape]`; `lag` are steps, one for each of its elements or `[]`."""
+    """An array `[images, T, *shape]` as it arrives, `lag` steps late: int64 of the size of `shape`, or `[]`."""
     if not lag.any():
         return sent
     arrived = np.zeros_like(sent)

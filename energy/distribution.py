@@ -16,14 +16,14 @@ CONFIDENCE = 0.95
 
 
 class Distribution(Strict):
-    """Of a figure over images.
+    """The distribution of a figure over images.
 
     Attributes:
-        images: how many.
-        mean: over them.
-        standard_deviation: of the sample (n - 1); None for one image.
+        images: number of images.
+        mean: mean over the images.
+        standard_deviation: that of the sample (n - 1); None for one image.
         interval: 95 % confidence interval of the mean, above 0 where the mean is; None for one image.
-        minimum, maximum: of them.
+        minimum, maximum: the least and the greatest value.
         percentiles: 2.5 %, 50 % and 97.5 % of the images lie below, interpolated.
     """
 
@@ -37,9 +37,9 @@ class Distribution(Strict):
 
 
 def distribution(values: NDArray[np.float64] | NDArray[np.int64]) -> Distribution:
-    """Of one figure per image, 0 or more.
+    """The distribution of a figure, one value per image, each 0 or more: `[images]`.
 
-    The interval is of the mean over images like these; where single images lie, the percentiles say.
+    The interval is that of the mean over images like these; the percentiles say where single images lie.
     """
     images, mean = len(values), float(values.mean())
     deviation = interval = None

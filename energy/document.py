@@ -134,7 +134,10 @@ class Account(Strict):
 
 
 class DeviceReport(Strict):
-    """All accounts on one device; `traffic` is None for a chip, and `ann_traffic` without a twin or its shapes."""
+    """All accounts on one device.
+
+    `traffic` is None for a chip; `ann_traffic` is None for a chip, without a twin, and without the twin's shapes.
+    """
 
     device: Device
     traffic: Traffics | None
@@ -151,14 +154,14 @@ class NotCounted(Strict):
 
 
 class Data(Strict):
-    """The images: `spec` as it was given, hash of pixels and labels; a trace's own hash where one was read."""
+    """The data of a run: `spec` as it was given, and the hash of pixels and labels, or of the trace's file."""
 
     spec: str
     sha256: str
 
 
 class Provenance(Strict):
-    """Where the figures come from.
+    """The origin of the figures.
 
     Attributes:
         model_sha256: of the `.nir` file.

@@ -14,7 +14,7 @@ from neuromorphic.ops import Affine, Conv2d, Int64, Linear, Shapes
 
 
 def effective(graph: Graph, trace: Trace, events: Events) -> Effective:
-    """Of a run: additions of spikes, and multiplications of everything else."""
+    """The effective operations of a run: additions of spikes, and multiply-accumulates of everything else."""
     evaluations = trace.images * trace.time_steps
     fan_outs = {
         node.name: nonzero_fan_out(node.operation, node.shapes)

@@ -80,7 +80,7 @@ class Events:
 
     @classmethod
     def of(cls, graph: Graph, trace: Trace, frames: NDArray[np.float32] | None) -> Self:
-        """Those of a run.
+        """The events of a run.
 
         Args:
             graph: that was run.
@@ -88,8 +88,8 @@ class Events:
             frames: that it read, `[images, T, *frame shape]`; only where the input sends events.
 
         Raises:
-            RefusedInput: the input sends events, and there are no frames of these images, or others than the run's, or
-                than events.
+            RefusedInput: the input sends events, and frames are missing, are not those that the run read, or hold
+                values that are no events.
         """
         expected = (trace.images, trace.time_steps, *graph.frame_shape)
         if graph.input not in event_senders(graph):
@@ -116,7 +116,7 @@ class Events:
 
     @classmethod
     def at_full_rate(cls, graph: Graph, steps: int) -> Self:
-        """Those of one image in which every neuron fires in every step, and every element of the input sends one."""
+        """The events of one image in which every neuron and every element of the input sends one in every step."""
 
         def ones(node: Node) -> NDArray[np.bool_]:
             return np.ones((1, steps, *node.shape), np.bool_)
@@ -125,15 +125,15 @@ class Events:
         return cls(graph, spikes, _sent(graph, lambda node, images: ones(node), 1, steps))
 
     def total(self, sender: str) -> int:
-        """Over all images and steps."""
+        """The events of a sender over all images and steps."""
         return self.spikes[sender].count() if sender in self.spikes else int(self.counts[sender].sum(dtype=np.int64))
 
     def per_image(self) -> dict[str, Int64]:
-        """Of input and pools: int64 `[images]`."""
+        """The events of the input and of each pool, by name: int64 `[images]`."""
         return {name: sent.reshape(len(sent), -1).sum(1, dtype=np.int64) for name, sent in self.counts.items()}
 
     def arriving(self, arrival: Arrival) -> Int64:
-        """That arrive within their image: int64 `[images, T]`."""
+        """The events that arrive along a path within their image: int64 `[images, T]`."""
         if arrival.sender.spiking:
             return spikes_per_step(delivered(self.spikes[arrival.sender.name], arrival.lag).bits)
         return self.carried(arrival, np.ones(prod(arrival.sender.shape), np.int64))

@@ -17,9 +17,9 @@ from neuromorphic.ops import Weighted
 
 
 def break_even_rates(graph: Graph, counts: OperationCounts, device: Device, scheme: Scheme) -> dict[str, float | None]:
-    """Of every convolution and affine node that only populations drive; none for a chip.
+    """The break-even rate of every convolution and affine node that only populations drive; empty for a chip.
 
-    None stands for a layer where no rate is low enough; one that nothing can arrive at in time has no rate.
+    A rate is None where no rate is low enough.  A layer at which nothing can arrive in time is left out.
     """
     if device.chip:
         return {}

@@ -1,14 +1,14 @@
 """The counts in NeuroBench's metrics, under its names (github.com/NeuroBench/neurobench, version 2.3).
 
-footprint              bytes of weights and biases, 4 for each
-connection_sparsity    zeros among the weights of convolutions and matrices, to 4 decimals
-activation_sparsity    1 - spikes / (neurons · steps · images), over all populations
-synaptic_operations    per image, of convolutions and matrices; a zero weight is no synapse here, a tap on the padding
-none either
-Effective_ACs        spikes times the synapses that they arrive at
-Effective_MACs       likewise of everything else: of sums of spikes and of currents, where there are any; real
-inputs and membranes are taken to be never 0
-Dense                all synapses in every step
+    footprint              bytes of weights and biases, 4 for each
+    connection_sparsity    share of zeros among the weights of convolutions and matrices, to 4 decimals
+    activation_sparsity    1 - spikes / (neurons · steps · images), over all populations
+    synaptic_operations    per image, of convolutions and matrices:
+        Effective_ACs      spikes times the synapses that they arrive at
+        Effective_MACs     the same of everything else: sums of spikes, and currents where they are not 0
+        Dense              all synapses in every step
+
+Neither a zero weight nor a tap on the padding is a synapse here.  Real inputs and membranes are taken to be never 0.
 """
 
 from energy.counts import OperationCounts
@@ -18,7 +18,7 @@ from neuromorphic.ops import Affine, Conv2d, Weighted
 
 
 class SynapticOperations(Strict):
-    """Per image."""
+    """NeuroBench's `synaptic_operations`, per image."""
 
     Effective_MACs: float
     Effective_ACs: float

@@ -14,7 +14,7 @@ LIBRARIES = ("spikeclip", "numpy", "scipy", "nir", "h5py")
 
 
 def provenance(graph: Graph, data: Data | None = None, command: list[str] | None = None) -> Provenance:
-    """Of a report on `graph`: of its file, the data and the command, where these are known."""
+    """The provenance of a report on `graph`: its file, the data and the command, where these are known."""
     model = Path(graph.source)
     checkpoint = _mapping(graph.metadata.document.get("checkpoint"))
     exported = {f"export: {name}": str(v) for name, v in _mapping(graph.metadata.document.get("versions")).items()}

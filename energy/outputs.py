@@ -14,7 +14,7 @@ from neuromorphic.files import check_folder, check_outputs, write_text
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where to write what; None for nothing.
+    """The files that a command writes; None for each that is not asked for.
 
     Attributes:
         json: the whole report.

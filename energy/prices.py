@@ -168,7 +168,7 @@ def read_device(name: str | Path) -> Device:
 
 
 def read_devices(names: Sequence[str]) -> list[Device]:
-    """All of them, in that order.
+    """The devices of these names or files, in that order.
 
     Raises:
         RefusedInput: as `read_device` does; or two have one name.

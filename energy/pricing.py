@@ -50,14 +50,14 @@ class Entry:
 
 
 def schemes(device: Device) -> tuple[Scheme, ...]:
-    """Under which the device can be priced."""
+    """The schemes under which a device has prices."""
     if device.chip:
         return ("chip",)
     return ("papers", "operations", "ideal_reuse", "no_reuse") if device.memories else ("papers", "operations")
 
 
 def snn_ledger(graph: Graph, counts: OperationCounts, device: Device, scheme: Scheme) -> list[Entry]:
-    """Of the encoder."""
+    """The ledger of the encoder on a device, under one scheme."""
     if scheme == "chip":
         return _chip(counts)
     entries: list[Entry] = []
@@ -82,7 +82,7 @@ def snn_ledger(graph: Graph, counts: OperationCounts, device: Device, scheme: Sc
 
 
 def ann_ledger(ann: AnnCounts, device: Device, scheme: Scheme) -> list[Entry]:
-    """Of the ANN twin, on a device that is no chip; memory needs the shapes of all layers."""
+    """The ledger of the ANN twin on a device that is no chip; with memory it needs the shapes of all layers."""
     entries: list[Entry] = []
     for name, layer in ann.layers.items():
         entries += _macs(name, layer.macs / ann.images)
@@ -154,7 +154,7 @@ def _macs(layer: str, macs: float) -> list[Entry]:
 
 
 def _memory(accesses: list[Access], device: Device) -> list[Entry]:
-    """Every array lies in the smallest memory that holds it; accesses of full width, shared by what fits in."""
+    """Price accesses to memory: each array lies in the smallest that holds it, and accesses are of full width."""
     if device.widths is None:
         raise ValueError(f"{device.name} has no memories")
     entries = []

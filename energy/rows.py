@@ -54,7 +54,7 @@ def write_images(counts: OperationCounts, file: TextIO) -> None:
 
 
 def _names(counts: OperationCounts) -> list[str]:
-    """Of all nodes that compute something: layers, neurons, and the rest."""
+    """The names of all nodes that compute something: layers, then neurons, then the rest."""
     rest = (*counts.additions_per_node, *counts.comparisons_per_node)
     return list(dict.fromkeys([*counts.layers, *counts.neurons, *rest]))
 

@@ -17,7 +17,7 @@ def break_even(fixed: float, proportional: float, rate: float | None, target: fl
 def sensitivity(
     snn: dict[str, float], snn_device: Device, ann: dict[str, float], ann_device: Device
 ) -> list[Sensitivity]:
-    """Of the comparison, to each price by itself.
+    """The sensitivity of a comparison to each price by itself.
 
     With a price multiplied by f both sides cost the same where `f · (s - a) = (A - a) - (S - s)`: S and A are the
     energies of encoder and twin, s and a what that price contributes.  A price of one device counts on both sides.

@@ -58,7 +58,7 @@ class Access:
 
 
 def width(part: Kept, widths: Widths) -> int:
-    """Bits of an element."""
+    """The number of bits of one element of an array."""
     return {
         "weights": widths.weight,
         "states": widths.state,
@@ -68,7 +68,7 @@ def width(part: Kept, widths: Widths) -> int:
 
 
 def snn_accesses(graph: Graph, counts: OperationCounts, reuse: Reuse) -> list[Access]:
-    """Of the encoder, under one assumption; those that move nothing are left out."""
+    """The accesses of the encoder under one assumption on reuse, without those that move nothing."""
     found: list[Access] = []
     for node in graph.nodes.values():
         if isinstance(node.operation, Source | Sink):
@@ -159,7 +159,7 @@ def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> li
 
 
 def ann_accesses(ann: AnnCounts, reuse: Reuse) -> list[Access]:
-    """Of the ANN twin; of layers whose shapes are known."""
+    """The accesses of the ANN twin, in layers whose shapes are known."""
     found: list[Access] = []
     for name, layer in ann.layers.items():
         if layer.shapes is not None:

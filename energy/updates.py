@@ -1,21 +1,22 @@
 """Neuron updates that are needed: those of neurons that are not at rest, or at which something arrives.
 
-A neuron is at rest when an image begins and after each of its own spikes, until something arrives: its membrane is 0,
-or the leak of a neuron that sends its membrane.  At rest and without arrivals an update would leave it as it is, so
-event-driven hardware skips it:
-
     needed[t] = ¬ rest[t] ∨ arrives[t]
     rest[t + 1] = (rest[t] ∧ ¬ arrives[t]) ∨ fires[t]
 
-A neuron that doesn't leak, or remembers nothing, is always at rest, but behind a spike that only subtracts, which may
-leave it above its threshold; one with a synaptic current, or that leaks and is
-never reset, never is again once something has arrived; and a population that leaks towards anything but 0 or is reset
-to it never is.
+A neuron is at rest while its membrane is 0 (or the leak, if the neuron sends its membrane).  An update would not change
+such a neuron unless something arrives, so event-driven hardware skips it.  Every neuron is at rest when an image begins
+and after each of its own spikes, with these exceptions:
 
-What arrives is what the graph lets arrive, not what its values come to: a spike along an existing synapse, even of
-weight zero, or two that cancel; a bias that isn't zero, in every step; and the graph's input and membranes, in every
-step.  It arrives when it is summed, later by what a recurrent edge or a `Delay` takes, and not at all once its image
-has ended.
+- A neuron that doesn't leak, or has no memory, is always at rest.  The exception is the step after a spike that only
+  subtracts the threshold: the membrane may still be above it.
+- A neuron with a synaptic current, or one that leaks and is never reset, is never at rest again once something has
+  arrived.
+- A population that leaks towards a value other than 0, or is reset to one, is never at rest.
+
+"Arrives" is a property of the graph, not of the values.  A spike arrives along every existing synapse, even if the
+weight is 0 or two spikes cancel; a bias other than 0, the graph's input and membranes arrive in every step.  Each
+arrives in the step in which it is summed: a recurrent edge or a `Delay` makes it later, and nothing arrives after its
+image has ended.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,7 +41,7 @@ CHUNK = 2**22
 
 
 def updates_needed(graph: Graph, trace: Trace, events: Events) -> dict[str, NDArray[np.int64]]:
-    """For every node of neurons, int64 `[images, T]`: its updates that are needed."""
+    """The needed updates of every node of neurons, by name: int64 `[images, T]`."""
     frames = (trace.images, trace.time_steps)
     always = driven(graph)
     neurons = [node for node in graph.nodes.values() if node.neurons]
@@ -156,9 +157,10 @@ class _Arriving:
         self._let_go()
 
     def _let_go(self) -> None:
-        """Fills in what leaves every `Delay`.
+        """Find what leaves every `Delay`.
 
-        Around a cycle of real values nothing is known before; every pass knows a step more, until none does.
+        Around a cycle of real values nothing is known at first.  Each pass finds one step more; when a pass finds
+        nothing new, all is known.
         """
         changed = True
         while changed:
@@ -181,14 +183,14 @@ class _Arriving:
         return arrived
 
     def currents_at(self, node: Node) -> Mask:
-        """The same of real values alone."""
+        """Elements of the node's input at which a real value arrives, one that is no event."""
         arrived = np.zeros((*self.frames, *node.input_shape), np.bool_)
         for arrival in arriving(self.graph, node)[1]:
             arrived |= later(self._current_of(arrival.sender), arrival.lag).reshape(arrived.shape)
         return arrived
 
     def _current_of(self, node: Node) -> Mask:
-        """Of a node that only spikes drive; the spikes that a `Delay` lets through are no part of its real values."""
+        """Elements of a spike-driven node's output that are real values, unlike the spikes that a `Delay` passes on."""
         if isinstance(node.operation, Delay):
             return later(self.currents_at(node), node.operation.steps)
         return self._sent(node)
@@ -215,7 +217,7 @@ class _Arriving:
 
 
 def _needed(arriving: Mask, rests: Mask) -> NDArray[np.int64]:
-    """Of one node of neurons, both bool `[n, T, *shape]`: int64 `[n, T]`."""
+    """The needed updates of one node, int64 `[n, T]`, of arrivals and rests, both bool `[n, T, *shape]`."""
     needed = np.empty_like(rests)
     rest = np.ones((len(rests), *rests.shape[2:]), np.bool_)
     for t in range(rests.shape[1]):

@@ -15,7 +15,7 @@ from neuromorphic.cluster.sharded import Sharing, sharded
 from spikeclip.checkpoint import Checkpoint, fingerprint
 from spikeclip.data import ImageSet
 from spikeclip.errors import RefusedInput
-from spikeclip.predictions import find_truth
+from spikeclip.predictions import known_classes
 
 BATCH = 32
 SHARD = 256
@@ -24,13 +24,13 @@ SHARD = 256
 
 @dataclass(frozen=True)
 class AccuracyChange:
-    """Images that each model labels right, and those on which both predict the same.
+    """How many images each model labels right, and on how many both predict the same class.
 
     Attributes:
-        images: how many there are.
-        original: labelled right by the checkpoint's own model.
-        exported: labelled right by the folded and snapped one.
-        same: on which both predict the same.
+        images: number of images.
+        original: images that the checkpoint's own model labels right.
+        exported: images that the folded and snapped model labels right.
+        same: images on which both predict the same class.
     """
 
     images: int
@@ -39,7 +39,7 @@ class AccuracyChange:
     same: int
 
     def __add__(self, other: "AccuracyChange") -> "AccuracyChange":
-        """Of the images of both."""
+        """The change over the images of both."""
         return AccuracyChange(
             self.images + other.images,
             self.original + other.original,
@@ -54,7 +54,7 @@ class AccuracyChange:
 
 
 def find_labels(checkpoint: Checkpoint, images: ImageSet) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The labels of `images` as the checkpoint's classes, int64 `[N]`, and what was assumed (`predictions.find_truth`).
+    """The labels of `images` as the checkpoint's classes, int64 `[N]`, and what was assumed (`known_classes`).
 
     Raises:
         RefusedInput: the images have no labels, or one of a class that the checkpoint doesn't have; or its outputs are
@@ -63,10 +63,7 @@ def find_labels(checkpoint: Checkpoint, images: ImageSet) -> tuple[NDArray[np.in
     names, source = checkpoint.label_names, str(checkpoint.path)
     if not names:
         raise RefusedInput(f"{source}: its output is an embedding, not scores of classes; expected --labels")
-    truth = find_truth(images, names, len(names), source)
-    if truth.classes is None:
-        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
-    return truth.classes, truth.assumed
+    return known_classes(images, names, len(names), source)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Checking: what PyTorch does on the frames that a graph ran on, for whoever holds a file and what it was made of."""
+"""Checking: runs the PyTorch model that a file was exported from on the frames that the graph ran on."""
 
 from dataclasses import dataclass
 from math import prod
@@ -74,7 +74,7 @@ class TorchRunner:
         return NumberParity.of(found, self.prepared.encode(images))
 
     def run(self, frames: NDArray[np.float32], images: NDArray[np.uint8] | None = None) -> Trace:
-        """The trace of the model; of floats on the checkpoint's own frames of `images`, where there are some.
+        """Run the model; a model of floats runs on the checkpoint's own frames of `images`, where there are images.
 
         Args:
             frames: as `graph` reads them: float32 `[N, *input shape]`.

@@ -41,7 +41,7 @@ class Prepared:
         grids: of every layer with weights.
         input_bits: frames are multiples of 2^-input_bits.
         checkpoint: what it was made of.
-        operands: of every gate, what it reads, in the order of the module's call.
+        operands: the two nodes that each gate reads, in the order of its arguments, by the path of the gate.
         expansion: what attention in standard nodes takes; None where it is a node of its own.
     """
 
@@ -112,7 +112,7 @@ def prepare(checkpoint: Checkpoint, standard_nodes: bool = False, neuron_limit: 
 
 
 def _operands(lowering: Lowering) -> dict[str, tuple[str, str]]:
-    """Of every gate of the module, the nodes that it reads, in the order of its call."""
+    """The two nodes that each gate of the module reads, in the order of its arguments, by the path of the gate."""
     return {
         path: (lowering.names[first], lowering.names[second])
         for path, (first, second) in lowering.context.operands.items()
@@ -137,7 +137,7 @@ def _fold_token_scales(model: nn.Module, lowering: Lowering) -> None:
 
 @torch.no_grad()
 def _join_biases(model: nn.Module) -> None:
-    """Normalisations, which only add a bias now, into the convolutions before them."""
+    """Join every normalisation, which only adds a bias now, with the convolution before it."""
     for module in model.modules():
         if isinstance(module, ConvNorm):
             module.conv.bias = nn.Parameter(module.bn.bias.clone(), requires_grad=False)

@@ -14,7 +14,7 @@ FINEST_BITS = 12
 
 
 def input_bits(preprocessing: Preprocessing) -> int:
-    """The smallest b for which every pixel's value is a multiple of 2^-b; else the one that rounds it by little.
+    """The smallest b for which every pixel's value is a multiple of 2^-b; else a b that rounds values by little.
 
     With mean 128 and std 64 that is 6.  Where no b up to 12 is exact, `b = ceil(log2 std) + 2` for the largest std
     moves a value by at most 2^-(b+1), an eighth of the step between two pixel levels.
@@ -36,10 +36,10 @@ def encode(preprocessing: Preprocessing, bits: int, images: NDArray[np.uint8]) -
 
 
 def check_frames(frames: NDArray[np.float32], shape: tuple[int, ...]) -> None:
-    """Refuse frames other than `[N, *shape]`, or none.
+    """Refuse frames of a shape other than `[N, *shape]`, N at least 1.
 
     Raises:
-        RefusedInput: they are such.
+        RefusedInput: they have another shape.
     """
     if not len(frames) or frames.shape[1:] != shape:
         expected = ", ".join(map(str, shape))

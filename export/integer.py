@@ -1,6 +1,6 @@
 """The torch model in the integers of Loihi 2: the encoder's own code with the weights and neurons of an integer graph.
 
-What is connected with what comes from the checkpoint's own modules, every number from the integer graph.
+The wiring comes from the checkpoint's own modules, every number from the integer graph.
 """
 
 import copy
@@ -143,7 +143,7 @@ def record_integer(model: IntegerSpikeClip, frames: NDArray[np.float32], batch: 
 
 
 class _Builder:
-    """Replaces module after module, and keeps account of the nodes that they took their numbers from."""
+    """Replaces the encoder's modules one by one, and remembers the nodes that their numbers come from."""
 
     def __init__(self, prepared: Prepared, integers: Parameters) -> None:
         self.prepared, self.integers = prepared, integers

@@ -35,7 +35,7 @@ def population(shape: Shape, tau: float, gain: float, threshold: np.float32) -> 
 
 
 def thresholds(node: nir.NIRNode) -> NDArray[np.float32]:
-    """Of each neuron of a population."""
+    """The threshold of each neuron of a population."""
     return np.asarray(node.threshold if isinstance(node, nir.Threshold) else node.v_threshold)
 
 

@@ -102,7 +102,7 @@ def _coarsen(
 def _excess(
     node: Node, read: Sums, sent: Sums, limit: Mapping[str, int], time_steps: int, most: int
 ) -> Callable[[int], bool]:
-    """Whether a node needs more bits than it may take, by the k of its grid."""
+    """A function of k: whether a node on the grid 2^-k needs more bits than it may take."""
     charging = _charging(node)
     if charging is not None:
         needed = charging.bits_needed(read, time_steps)

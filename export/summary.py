@@ -71,7 +71,7 @@ def describe_module(
 
 
 def _converted(prepared: Prepared | PreparedModule) -> dict[str, Any]:
-    """The part that both documents have."""
+    """The part that the documents of an encoder and of a user's module share."""
     graph = prepared.graph
     layers = [node for node in graph.nodes.values() if isinstance(node, nir.Conv2d | nir.Affine)]
     spiking = populations(graph)
@@ -123,7 +123,7 @@ def _file(output: Path, model: "ModelProto | None") -> dict[str, Any]:
 
 
 def table(document: dict[str, Any]) -> Table:
-    """A document, for people."""
+    """A document of `describe`, `describe_module` or `describe_twin` as a table for people."""
     found = Table(show_header=False, box=None, pad_edge=False)
     found.add_row(
         "model" if document["format"] == "onnx" else "graph", f"{document['graph']}, {document['bytes'] / 1e6:.1f} MB"
@@ -177,7 +177,7 @@ def _add_encoder(found: Table, document: dict[str, Any]) -> None:
 
 
 def _margin(margins: dict[str, dict[str, Any]]) -> str:
-    """Whether the inputs that were compared are proven, where not every input is."""
+    """A sentence on whether the compared inputs are proven, although not every input is."""
     name, least = min(margins.items(), key=lambda item: item[1]["nearest"] / item[1]["error"])
     near = f"{least['nearest']:.2g} from a membrane to its threshold ({name}), float64 errs by {least['error']:.2g}"
     if all(margin["covered"] for margin in margins.values()):

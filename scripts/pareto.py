@@ -104,7 +104,7 @@ def measure(checkpoint: str, test: str, limit: int, backend: str, folder: Path) 
 
 
 def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those (cost, accuracy) for which nothing is both as cheap and as good, from the cheapest on."""
+    """The Pareto front of points (cost, accuracy), from the cheapest on: nothing else is as cheap and as good."""
     best: list[tuple[float, float]] = []
     for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
         if not best or accuracy > best[-1][1]:

@@ -1,4 +1,4 @@
-"""Names that compete for each image: the classes' own, foreign ones beside them, others in their place.  No torch."""
+"""Names that compete for each image: the classes' own, foreign names beside them, or other names instead.  No torch."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -15,10 +15,9 @@ from neuromorphic.cluster.ranges import batches
 from neuromorphic.files import write_json
 from spikeclip.checkpoint import Checkpoint, save
 from spikeclip.data import ImageSet
-from spikeclip.errors import RefusedInput
 from spikeclip.fused_lif import fused_neurons
 from spikeclip.neurons import And
-from spikeclip.predictions import find_truth
+from spikeclip.predictions import known_classes
 
 SPIKING = {"paper": (neuron.LIFNode,), "spike-driven": (neuron.LIFNode, And, layer.MaxPool2d)}
 """Modules whose outputs are spikes, by architecture: the spike-driven encoder max-pools spikes, the paper currents."""
@@ -41,9 +40,7 @@ def measure(
         RefusedInput: the images have no labels, or one of a class that the readout doesn't have.
     """
     names, outputs = checkpoint.label_names, checkpoint.model.readout.out_features
-    truth = find_truth(images, names, outputs, str(checkpoint.path or "the encoder"))
-    if truth.classes is None:
-        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
+    truth, _ = known_classes(images, names, outputs, str(checkpoint.path or "the encoder"))
     model = checkpoint.model.to(device).eval()
     sent = Counter[str]()
     sizes = Counter[str]()
@@ -60,7 +57,7 @@ def measure(
         for part in batches(len(images), batch_size):
             progress(part.start, len(images))
             x = torch.from_numpy(checkpoint.preprocessing(images.images[part])).to(device)
-            right += int((model(x).argmax(1).cpu().numpy() == truth.classes[part]).sum())
+            right += int((model(x).argmax(1).cpu().numpy() == truth[part]).sum())
     progress(len(images), len(images))
     return {
         "images": len(images),

@@ -176,9 +176,9 @@ def load(
 
 
 def trained_cosine(card: dict[str, Any]) -> Cosine:
-    """With what label vectors an encoder was trained: what its card has as `cosine`, else centred ones.
+    """The label vectors that an encoder was trained with: its card's `cosine`; if that is missing, centred ones.
 
-    Published encoders were trained with label vectors as they are.
+    Published encoders were trained with label vectors as they are, `plain`.
     """
     return "plain" if "published" in card or card.get("cosine") == "plain" else "centred"
 

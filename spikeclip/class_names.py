@@ -62,7 +62,7 @@ def class_numbers(names: Sequence[str]) -> NDArray[np.int64] | None:
 
 
 def find_classes(wanted: Sequence[str], known: Sequence[str], whose: str, owner: str) -> NDArray[np.int64]:
-    """Where each wanted name is among the known ones: int64 `[wanted]`.
+    """The index of each wanted name among the known ones: int64 `[wanted]`.
 
     A name that is there letter by letter is taken; else the one that is the same but for its spelling (`normalised`).
 
@@ -96,7 +96,7 @@ def find_classes(wanted: Sequence[str], known: Sequence[str], whose: str, owner:
 
 
 def _places(names: Sequence[str]) -> dict[str, list[int]]:
-    """Where each of the names stands, once or more often."""
+    """The indices at which each name stands: several where a name is there more than once."""
     places: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         places.setdefault(name, []).append(i)

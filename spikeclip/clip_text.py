@@ -79,7 +79,7 @@ class ClipText:
         return embedding.numpy()
 
     def tables(self) -> tuple[Tensor, Tensor]:
-        """Its embeddings of tokens and of positions: float32 `[vocabulary, W]` and `[positions, W]`."""
+        """CLIP's embeddings of tokens and of positions: float32 `[vocabulary, W]` and `[positions, W]`."""
         embeddings = self._model.text_model.embeddings
         return embeddings.token_embedding.weight, embeddings.position_embedding.weight
 
@@ -126,7 +126,7 @@ def _transformers(name: str) -> ModuleType:
 
 
 def _unreadable(name: str, what: str) -> RefusedInput:
-    """In our words: those of transformers name its own options, and go on for pages."""
+    """The refusal of a CLIP that can't be read, in our words: those of transformers are pages long."""
     path = Path(name)
     if path.is_dir():
         return RefusedInput(f"CLIP {name!r}: holds no readable {what}; expected a CLIP that transformers saved")

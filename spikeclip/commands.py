@@ -15,7 +15,7 @@ from spikeclip.console import examples, refusals, results, start
 
 
 class Command(NamedTuple):
-    """Where a command is, and what it does in a few words."""
+    """The module that holds a command, and a few words on what it does."""
 
     module: str
     does: str

@@ -13,7 +13,6 @@ from neuromorphic.pages.svg import FAINT, INK, LINE, PAPER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
 
 SUFFIXES = (".png", ".svg", ".pdf")
 """Of pictures; each says the format."""
@@ -36,14 +35,11 @@ STYLE = {
 }
 """Of matplotlib's settings, what makes a picture look as the pages do."""
 
-MOST = "#56b4e9"
-"""The colour of all images of a class: counts can be read on it, and on what `DARK` makes of it."""
+CELL = "#56b4e9"
+"""The colour of a cell that holds all images of its class; a cell with fewer is as opaque as their share."""
 
-DARK = "@media (prefers-color-scheme: dark) {svg {filter: invert(.92) hue-rotate(180deg)}}"
-"""The look of an SVG where the system is dark: matplotlib's colours stand in every mark, and no class."""
-
-FRAME = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
-"""Corners of a cell, about its middle."""
+DARK_COLOURS = {PAPER: "#14181c", INK: "#e8ebee", FAINT: "#a3adb7", LINE: "#3a424b", CELL: "#1f6fa8"}
+"""The colours of an SVG where the system is dark, by those of the light theme: counts can be read on both."""
 
 FOREIGN = "(foreign)"
 """The heading of the column of all foreign names."""
@@ -67,17 +63,15 @@ class Panel:
 
 
 def draw(panels: Sequence[Sequence[Panel]], path: Path) -> None:
-    """Write rows of confusion matrices to `path`; colours are shares of the images of one class.
+    """Write rows of confusion matrices to `path`; the opacity of a cell is its share of the images of one class.
 
     Args:
         panels: rows of them.
         path: PNG, SVG or PDF, by its suffix.
     """
     import matplotlib  # takes a second to import
-    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    shades = LinearSegmentedColormap.from_list("page", [PAPER, MOST])
     across = max(len(row) for row in panels)
     kind = path.suffix.lower().removeprefix(".")
     with matplotlib.rc_context(STYLE), atomic(path) as partial:
@@ -87,24 +81,44 @@ def draw(panels: Sequence[Sequence[Panel]], path: Path) -> None:
             for place in places[len(row) :]:
                 place.set_axis_off()
             for place, panel in zip(places, row, strict=False):
-                _draw(place, panel, shades)
+                _draw(place, panel)
         figure.savefig(partial, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
         if kind == "svg":
-            partial.write_text(partial.read_text().replace("</style>", f"{DARK}</style>", 1))
+            partial.write_text(partial.read_text().replace("</style>", f"{_dark_style()}</style>", 1))
 
 
-def _draw(place: "Axes", panel: Panel, shades: "Colormap") -> None:
+def _dark_style() -> str:
+    """CSS that exchanges the colours of every mark where the system is dark.
+
+    matplotlib writes `style="fill: #1b1f24"` into its marks and gives them no classes, so that marks are selected by
+    that text, and the rules need `!important`.
+    """
+    rules = (
+        f'[style*="{part}: {light}"] {{{part}: {dark} !important}}'
+        for light, dark in DARK_COLOURS.items()
+        for part in ("fill", "stroke")
+    )
+    return f"@media (prefers-color-scheme: dark) {{{' '.join(rules)}}}"
+
+
+def _draw(place: "Axes", panel: Panel) -> None:
     """One matrix; of few classes with its counts, and a frame around every right one."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Rectangle
+
     shares = panel.counts / np.maximum(panel.counts.sum(1, keepdims=True), 1)
-    place.imshow(shares, cmap=shades, vmin=0, vmax=1, interpolation="nearest")
-    place.set(title=panel.title, xlabel="taken for", ylabel="class")
-    if max(shares.shape) > MOST_CELLS + 1:
+    many = max(shares.shape) > MOST_CELLS + 1
+    rows, columns = (np.arange(count + 1) - 0.5 for count in shares.shape)
+    place.pcolormesh(columns, rows, shares, cmap=ListedColormap([CELL]), alpha=shares, rasterized=many)
+    place.set(title=panel.title, xlabel="taken for", ylabel="class", aspect="equal")
+    place.invert_yaxis()
+    if many:
         return
     names = [*panel.names, FOREIGN][: shares.shape[1]]
     place.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     place.set_yticks(range(len(panel.classes)), panel.classes)
     for (i, j), count in np.ndenumerate(panel.counts):
         if j < len(panel.names) and panel.classes[i] == panel.names[j]:
-            place.plot(j + FRAME[:, 0], i + FRAME[:, 1], color=FAINT, linewidth=0.8)
+            place.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=FAINT, linewidth=0.8))
         if count:
             place.text(j, i, count, ha="center", va="center", color=INK)

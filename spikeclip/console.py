@@ -1,4 +1,4 @@
-"""How the commands speak: choices, progress and results on a console, refusals as one sentence and exit code 2."""
+"""The console of the commands: options, progress and results, and refusals as one sentence with exit code 2."""
 
 import errno
 import logging

@@ -82,7 +82,7 @@ class Result:
         return table
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, JSON-compatible; the accuracy of a class without images is None."""
+        """The result as a JSON-compatible dictionary; the accuracy of a class without images is None."""
         table = self.confusion
         images = table.sum(1)
         taken = np.bincount(self.predictions, minlength=len(self.names))[len(self.classes) :]

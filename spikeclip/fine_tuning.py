@@ -57,7 +57,7 @@ class FineTuning:
         return grown(encoder, config)
 
     def to_dict(self) -> dict[str, Any]:
-        """Its identity, for cards, and for runs that are resumed."""
+        """The start as cards and resumed runs identify it, JSON-compatible."""
         digest = weights_sha256(self.checkpoint.model.encoder)
         path = self.checkpoint.path
         return {"checkpoint": path.name if path else None, "encoder_sha256": digest, "quantized": self.quantized}

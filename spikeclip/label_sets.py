@@ -63,7 +63,7 @@ def prompts(names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
 
 
 def union(sets: Sequence[LabelSet]) -> LabelSet:
-    """Every name of the sets, in their order; of a name in two of them, the first one's unit vector.
+    """A set of every name of the sets, in their order; a name that is in several has the first one's unit vector.
 
     Raises:
         RefusedInput: the sets have vectors of different widths or of different CLIPs.

@@ -1,7 +1,7 @@
-"""Scores of labelled images: which class is right, how many are, and each image's best five.
+"""Scores of labelled images: the right class of each image, the accuracy, and each image's best five classes.
 
-Labels of images count the classes of their source, a model's scores those of the model: the two meet here, by name, for
-every command.  No torch.
+Labels of images number the classes of their source, scores number those of the model.  Every command matches the two
+here, by name.  No torch.
 """
 
 from collections.abc import Sequence
@@ -90,6 +90,20 @@ def find_truth(images: Labelled, names: Sequence[str], outputs: int, model: str)
         )
     known = () if names or named_by is not None else tuple(images.label_names)
     return Truth(labels, (assumption(images, names, model),), known)
+
+
+def known_classes(
+    images: Labelled, names: Sequence[str], outputs: int, model: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The right class of each image, int64 `[N]`, and what was assumed: `find_truth` for images that have labels.
+
+    Raises:
+        RefusedInput: as of `find_truth`, or the images have no labels.
+    """
+    truth = find_truth(images, names, outputs, model)
+    if truth.classes is None:
+        raise RefusedInput(f"images {images.source!r}: no labels to measure accuracy with")
+    return truth.classes, truth.assumed
 
 
 def assumption(images: Labelled, names: Sequence[str], model: str) -> str:

@@ -171,7 +171,7 @@ def _clip_samples(rgb: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def _bilinear(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Where `size` samples of 224 pixels fall: the pixel before, the pixel after, and the weight of the latter."""
+    """The places of `size` samples of 224 pixels: the pixel before, the pixel after, and the weight of the latter."""
     position = np.maximum((np.arange(size) + 0.5) * CLIP_SIZE / size - 0.5, 0)
     lower = position.astype(np.int64)
     return lower, np.minimum(lower + 1, CLIP_SIZE - 1), position - lower

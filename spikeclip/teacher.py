@@ -53,7 +53,7 @@ class Teacher(ABC):
         """Features, not normalised, where it computes: uint8 `[N, H, W, 3]` to float32 `[N, embedding_width]`."""
 
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The same of arrays."""
+        """`features` of numpy arrays: uint8 `[N, H, W, 3]` to float32 `[N, embedding_width]`."""
         return self.features(torch.from_numpy(images)).cpu().numpy()
 
     def logits(self, images: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.float32]:
@@ -63,7 +63,7 @@ class Teacher(ABC):
         return (self.scale * (unit @ labels.compared(self.cosine).T)).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """Its identity, for cards, and for runs that are resumed."""
+        """The teacher as cards and resumed runs identify it, JSON-compatible."""
         digest = weights_sha256(self.model)
         return {"teacher": self.kind, "name": Path(self.name).name, "sha256": digest, "scale": self.scale}
 

@@ -72,7 +72,7 @@ class Sentences:
 
     @property
     def sha256(self) -> str:
-        """Of the tokens and the features."""
+        """The hash of the tokens and the features."""
         return hashlib.sha256(self.tokens.tobytes() + self.features.tobytes()).hexdigest()
 
 

@@ -172,7 +172,7 @@ class Run(Generic[Model]):
 
 
 def _optimizers(model: nn.Module, temperature: nn.Parameter, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Those of `recipe`; `peak` of each group is its learning rate at the peak of the curve."""
+    """The optimisers of `recipe`; `peak` of each group is its learning rate at the peak of the curve."""
     hidden: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []

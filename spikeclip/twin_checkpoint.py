@@ -53,7 +53,7 @@ class TwinCheckpoint:
 
     @property
     def cosine(self) -> Cosine:
-        """With what label vectors it was trained."""
+        """The label vectors that it was trained with."""
         return "centred" if self.centred else "plain"
 
 

@@ -18,9 +18,9 @@ from benchmarks.counters.nets import Net, count, exact, frames, lif, net_a, step
 from energy.counts import OperationCounts
 from neuromorphic.ir.trace import Trace
 from neuromorphic.reading.build import from_nir
-from spikeclip.checkpoint import shipped
 from spikeclip.data import load_images
 from spikeclip.neurons import SpikingSelfAttention
+from spikeclip.shipped import shipped
 from spikeclip.twin import AnnTwin, SoftmaxAttention, twin_table
 
 IMAGES = 2

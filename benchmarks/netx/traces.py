@@ -15,7 +15,7 @@ KEYS = ("spikes", "u", "v")
 
 
 def traces(graph: Graph, frames: NDArray[np.float32]) -> dict[str, dict[str, NDArray[np.int64]]]:
-    """By population: spikes, u and v (after its reset), int64 `[N, T, *shape]`."""
+    """The spikes, u and v (after its reset) of each population: int64 `[N, T, *shape]`."""
     names = {id(node.operation): node.name for node in graph.populations}
     found: dict[str, dict[str, list[Float64]]] = defaultdict(lambda: {key: [] for key in KEYS})
     advance = LoihiLif.advance

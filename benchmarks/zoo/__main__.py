@@ -22,11 +22,10 @@ import typer
 from benchmarks.zoo import further, stand_ins
 from export.frontend.door import PreparedModule, to_nir
 from export.frontend.parity import compare_module
-from neuromorphic.errors import RefusedInput as RefusedGraph
+from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run_in_batches
 from neuromorphic.files import write_json
 from neuromorphic.reading.build import from_nir
-from spikeclip.errors import RefusedInput
 from spikeclip.options import JsonOption
 
 
@@ -94,7 +93,7 @@ def _row(name: str, folder: Path, images: int, seed: int, asked: "_Asked") -> di
         return {"seconds": round(seconds, 1), **_compared(prepared, name, images, seed, asked)}
     except (FileNotFoundError, ModuleNotFoundError) as error:
         return {"refused": f"missing: {error}"}
-    except (RefusedInput, RefusedGraph) as error:
+    except RefusedInput as error:
         return {"refused": str(error)}
 
 
@@ -125,7 +124,7 @@ def _compared(prepared: PreparedModule, name: str, images: int, seed: int, asked
         try:
             trace = simulate(graph, frames, batch=min(16, images), timeout=600)
             row["lava"] = compare_module(prepared, trace, recording).mismatches
-        except RefusedGraph as error:
+        except RefusedInput as error:
             row["lava"] = f"refused: {error}"
     return row
 

@@ -18,7 +18,10 @@ Pair = tuple[str | None, str | None]
 
 
 def align(snn: OperationCounts, ann: AnnCounts | None, images: int, steps: int) -> list[Pair]:
-    """Every layer of both once: the encoder's in their order, a twin's beside its own or behind the one before it."""
+    """Pairs that hold every layer of both once, in the encoder's order.
+
+    A layer of the twin stands beside the encoder's layer that is like it, else behind the twin's layer before it.
+    """
     work = {name: max(layer.dense / steps, layer.macs_once) / images for name, layer in snn.layers.items()}
     theirs = {} if ann is None else {name: layer.macs / images for name, layer in ann.layers.items()}
     same = {name: name for name in work.keys() & theirs.keys()}

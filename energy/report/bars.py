@@ -29,7 +29,7 @@ class Bar:
 
     @property
     def total(self) -> float:
-        """Its length."""
+        """The length of the whole bar."""
         return sum(self.parts.values())
 
 

@@ -115,7 +115,7 @@ def _layers(pairs: list[Pair], account: Account, one: Comparison | None) -> list
 def _rows(
     pairs: list[Pair], ours: Mapping[str, Mapping[Part, float]], theirs: Mapping[str, Mapping[Part, float]]
 ) -> list[Row]:
-    """Those that take something on either side."""
+    """The rows of pairs that take something on either side."""
     rows = [(pair, ours.get(pair[0] or "", {}), theirs.get(pair[1] or "", {})) for pair in pairs]
     return [row for row in rows if sum(row[1].values()) + sum(row[2].values()) > 0]
 

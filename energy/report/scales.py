@@ -9,7 +9,7 @@ PREFIXES = ((1e-12, "p"), (1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""))
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to positions; f is the identity, or the logarithm.
+    """An axis: a map from values to positions; f is the identity, or the logarithm.
 
     Attributes:
         low, high: values at the ends, `low < high`.

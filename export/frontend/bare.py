@@ -32,7 +32,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def bare(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """A copy as above, in evaluation mode, and what is worth telling; the module stays as it is.
+    """A bare copy of a module, in evaluation mode, and notes on what the copy changes; the module stays as it is.
 
     Raises:
         RefusedInput: a tensor has no numbers, as on the meta device.
@@ -59,7 +59,7 @@ def _rounds(tensor: Tensor) -> bool:
 
 
 def _detached(module: nn.Module) -> dict[int, object]:
-    """For `deepcopy`: copies of the tensors that gradients flow through, as of a membrane behind a training step."""
+    """The memo of a `deepcopy`: detached copies of tensors with a gradient, as of a membrane after training."""
     attributes = [value for part in module.modules() for value in vars(part).values()]
     flowing = (leaf for leaf in tree_leaves(attributes) if isinstance(leaf, Tensor) and not leaf.is_leaf)
     return {id(tensor): tensor.detach().clone() for tensor in flowing}

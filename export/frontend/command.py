@@ -1,4 +1,7 @@
-"""A user's module on the command line: its graph, by itself or as a file has it.  That it is run is said."""
+"""A user's module on the command line: converted by itself, or as the file that was exported from it says.
+
+The console says that the user's Python is run.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +12,7 @@ from torch import nn
 
 from export.frontend.axes import Axes
 from export.frontend.door import PreparedModule, to_nir
+from export.frontend.inputs import Inputs
 from export.frontend.loading import load_module
 from neuromorphic.ir.graph import Graph
 from neuromorphic.reading.build import from_nir
@@ -47,7 +51,7 @@ def opened(model: Path | None, options: ModuleOptions, meant: Asked) -> tuple[Gr
 
 
 def random_inputs(prepared: PreparedModule, limit: int | None) -> Frames:
-    """Frames for a module that none were named for, which say so."""
+    """Random frames for a module, where the command names none; their `assumed` says so."""
     frames = prepared.inputs.random(limit or CHECKED_IMAGES, prepared.time_steps, seed=0)
     names = tuple(f"input {i}" for i in range(len(frames)))
     said = f"{len(frames)} random inputs: yours may have other rates, and other counts (--frames FILE.npy)"
@@ -71,25 +75,30 @@ def prepare_as_in(options: ModuleOptions, graph: Graph) -> PreparedModule:
     Raises:
         RefusedInput: the file is of no module, the options contradict it, or the module isn't the file's.
     """
-    found, steps, frame = (
-        graph.metadata.document.get("input"),
-        graph.metadata.time_steps,
-        graph.nodes[graph.input].shape,
-    )
-    if not isinstance(found, dict) or steps is None:
+    found, steps, frame = _stated_input(graph), graph.metadata.time_steps, graph.nodes[graph.input].shape
+    if found is None or steps is None:
         raise RefusedInput(f"{graph.source}: doesn't say what its module reads; expected a file of --module")
     if options.frame is not None and (*options.frame, 1) == frame:  # `[C, N]` is a map of one column
         options = replace(options, frame=frame)
-    stated = {"--input": frame, "-T": steps, "--axes": found["axes"], "--input-kind": found["kind"]}
+    stated = {"--input": frame, "-T": steps, "--axes": found.axes.names, "--input-kind": found.kind}
     said = (options.frame, options.time_steps, options.axes, options.kind)
     for (option, value), given in zip(stated.items(), said, strict=True):
         if given is not None and given != value:
-            raise RefusedInput(f"{graph.source}: {option} {given} asked for; the file says {value}")
-    bounds = (float(found["low"]), float(found["high"]))
-    whole = replace(options, axes=str(found["axes"]), kind=found["kind"])
-    prepared = _converted(whole, _loaded(whole), frame, steps, bounds, int(found["bits"]))
+            asked, says = (",".join(map(str, v)) if isinstance(v, tuple) else v for v in (given, value))
+            raise RefusedInput(f"{graph.source}: {option} {asked} asked for; the file says {says}")
+    whole = replace(options, axes=found.axes.names, kind=found.kind)
+    prepared = _converted(whole, _loaded(whole), frame, steps, (found.low, found.high), found.bits)
     _check_same(prepared, graph, options.spec)
     return prepared
+
+
+def _stated_input(graph: Graph) -> Inputs | None:
+    """What a file says that its module reads; None where it says nothing, or something else."""
+    stated = graph.metadata.document.get("input")
+    try:
+        return None if stated is None else Inputs.from_dict(stated, graph.nodes[graph.input].shape)
+    except (KeyError, TypeError, ValueError, RefusedInput):
+        return None
 
 
 def prepare_published(

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from export.frontend.neurons.equations import package_of
+
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 _WEIGHTED = (nn.functional.conv1d, nn.functional.conv2d, nn.functional.linear)
 _LIBRARIES = ("torch", "spikingjelly")
@@ -17,15 +19,15 @@ _LIBRARIES = ("torch", "spikingjelly")
 
 @torch.no_grad()
 def with_fixed_weights(module: nn.Module) -> tuple[str, ...]:
-    """Replace such layers of `module`, in place, and tell how many."""
+    """Give such layers of `module` a fixed weight, in place; the note says how many there are."""
     paths = [path for path, part in module.named_modules() if isinstance(part, _LAYERS) and _fixed(part)]
     return (f"{len(paths)} layers whose code computes their weight, {paths[0]} first: as it is now",) if paths else ()
 
 
 def _fixed(part: Any) -> bool:
-    """Whether a layer was one of these, and is another class now."""
-    plain = next(kind for kind in type(part).__mro__ if _home(kind) in _LIBRARIES)
-    theirs = [kind for kind in type(part).__mro__ if _home(kind) not in _LIBRARIES]
+    """Give a layer its computed weight as a parameter and the class of its library; False if it stays as it was."""
+    plain = next(kind for kind in type(part).__mro__ if package_of(kind) in _LIBRARIES)
+    theirs = [kind for kind in type(part).__mro__ if package_of(kind) not in _LIBRARIES]
     if not any({"forward", "_conv_forward"} & set(vars(kind)) for kind in theirs):
         return False
     x = _example(part)
@@ -50,12 +52,8 @@ def _fixed(part: Any) -> bool:
     return False
 
 
-def _home(kind: type) -> str:
-    return kind.__module__.split(".")[0]
-
-
 def _example(part: Any) -> Tensor:
-    """Random numbers that a layer reads: 2 images, of 2 time steps where it has such."""
+    """A random input of a layer: 2 images, with 2 time steps if the layer has a time axis."""
     lead = (2, 2) if getattr(part, "step_mode", "s") == "m" else (2,)
     if isinstance(part, nn.Linear):
         shape: tuple[int, ...] = (part.in_features,)
@@ -66,7 +64,7 @@ def _example(part: Any) -> Tensor:
 
 
 class _Calls(TorchFunctionMode):
-    """Keeps the arguments of every convolution and product with a matrix."""
+    """Inside the context, the arguments of every convolution and linear layer are kept."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The context of an ATen operator's lowering: the nodes so far, and the operator's place in the module.
 
-Nodes are made without their time: a second request for a node with the same key returns the first, so that a loop over
-time steps in Python rolls up into one graph.
+Nodes have no time.  A second request for a node with the same key returns the first one, so that a loop over time steps
+in Python becomes one graph.
 """
 
 from collections.abc import Hashable, Iterable
@@ -66,7 +66,7 @@ class Context:
 
     @property
     def where(self) -> str:
-        """The same, for messages."""
+        """The module of the present call, as messages name it."""
         return f"module {self.path!r}" if self.path else "the module's own forward"
 
     def label(self, kind: str) -> tuple[str, str]:
@@ -101,7 +101,7 @@ class Context:
         inputs: Iterable[int],
         key: Hashable | None = None,
     ) -> int:
-        """The index of a node; of the one that was made with the same key, where there is one.
+        """Add a node and return its index, or return the index of the node that was added before with the same key.
 
         Args:
             label: the name that it gets, perhaps with a kind (`Node`).
@@ -122,20 +122,20 @@ class Context:
         return index
 
     def name(self, index: int) -> str:
-        """A node, for messages."""
+        """A node as messages name it: label and shape."""
         node = self.nodes[index]
         return f"{node.label!r} {list(node.shape)}"
 
     # --- codes
 
     def decode(self, term: Term) -> tuple[Tensor, Tensor]:
-        """Which (time, image) and which element of its node each element of a term is; -1 where it is absent."""
+        """Decode a term: the (time, image) and the node's element of each of its elements; -1 where absent."""
         shape, size = term.code.shape, self.nodes[term.node].size
         for lead in range(1, min(len(shape), 3)):  # times and images are one leading dimension, or two
             if (alike := self._alike(term, lead)) is not None:
                 moments, elements = alike
                 return moments.view(*shape[:lead], *([1] * elements.ndim)).expand(shape), elements.expand(shape)
-        moment = torch.div(term.code, size, rounding_mode="floor")
+        moment = term.code // size
         element = term.code - moment * size
         present = term.code >= 0
         if bool(present.all()):
@@ -149,30 +149,31 @@ class Context:
         return moments.view(-1, *([1] * elements.ndim)) * made.size + elements
 
     def _alike(self, term: Term, lead: int) -> tuple[Tensor, Tensor] | None:
-        """As `rows`, without a division per element; None where rows are no copies, of several times or with absences.
+        """What `rows` returns, found without a division per element, or None.
 
-        Rows are the same elements where they differ by one multiple of the node's size.
+        It is found where no element is absent, each row is of one time and image, and rows differ by a multiple of the
+        node's size alone: then all rows hold the same elements.
         """
         size, codes = self.nodes[term.node].size, term.code.reshape(prod(term.code.shape[:lead]), -1)
         if not codes.numel() or int(codes[0].min()) < 0 or bool(((codes[:, 0] - codes[0, 0]) % size).any()):
             return None
         first = codes[0] - codes[0, 0]
-        moment = torch.div(codes[0, 0], size, rounding_mode="floor")
+        moment = codes[0, 0] // size
         elements = codes[0] - moment * size
         one_moment = int(elements.min()) >= 0 and int(elements.max()) < size
         shifted = torch.empty_like(first)  # one for all rows: fresh memory takes longer than the subtraction
         if not one_moment or not all(torch.equal(torch.sub(row, row[0], out=shifted), first) for row in codes[1:]):
             return None
-        return torch.div(codes[:, 0], size, rounding_mode="floor"), elements.reshape(term.code.shape[lead:])
+        return codes[:, 0] // size, elements.reshape(term.code.shape[lead:])
 
     def rows(self, term: Term, lead: int) -> tuple[Tensor, Tensor]:
-        """A term whose leading dimensions are times and images, and whose others are elements, the same in each row.
+        """Decode a term whose `lead` first dimensions are times and images, and whose others are elements.
 
         Returns:
-            (time, image) of each row, int64 `[rows]`, and elements of the node, int64 of the other dimensions.
+            The (time, image) of each row, int64 `[rows]`, and the elements of the node, int64 of the other dimensions.
 
         Raises:
-            RefusedInput: rows differ in more than time and image, or one holds several.
+            RefusedInput: rows hold different elements, or one row holds several times or images.
         """
         if (alike := self._alike(term, lead)) is not None:
             return alike
@@ -189,10 +190,10 @@ class Context:
         return first, element[0].reshape(term.code.shape[lead:])
 
     def common_moments(self, moments: list[tuple[int, Tensor]]) -> Tensor:
-        """The (time, image) of each row for several nodes; static ones only say which image.
+        """The (time, image) of each row that several nodes have in common; static nodes only say which image.
 
         Raises:
-            RefusedInput: they are of different time steps or images.
+            RefusedInput: the nodes are read at different time steps or images.
         """
         moving = [m for node, m in moments if not self.nodes[node].static]
         if not moving:
@@ -209,7 +210,7 @@ class Context:
         space = prod(shape[1:])
         flat = elements.reshape(len(elements), -1)
         first = flat[:, 0]
-        channel = torch.div(first, space, rounding_mode="floor").where(first >= 0, ABSENT)
+        channel = (first // space).where(first >= 0, ABSENT)
         whole = (channel[:, None] * space + torch.arange(space)).where(channel[:, None] >= 0, ABSENT)
         return channel if torch.equal(whole, flat) else None
 
@@ -225,10 +226,10 @@ class Context:
         )
 
     def timed(self, signal: Signal) -> Signal:
-        """The same.
+        """The signal itself, if it has a time axis of its own.
 
         Raises:
-            RefusedInput: it is a sum over time, which only the host has.
+            RefusedInput: it is a sum over time, which only the host computes.
         """
         if signal.time_weights is not None:
             raise self.refused("computes with a sum over time, which the host has; expected linear layers alone there")

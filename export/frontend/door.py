@@ -39,7 +39,7 @@ from spikeclip.errors import RefusedInput
 
 @dataclass(frozen=True)
 class PlacedNeurons:
-    """Neurons of the module in the graph: their equation, the factor of their currents in it, and their node."""
+    """Neurons of the module in the graph: their equation, the factor of their currents, and the name of their node."""
 
     neurons: Neurons
     factor: float

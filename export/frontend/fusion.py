@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from export.frontend.context import Context
-from export.frontend.nodes import Population, Weighted
+from export.frontend.nodes import Node, Population, Weighted
 from export.frontend.selection import joined, rows_of
 
 
@@ -26,51 +26,42 @@ def fused(context: Context, parts: list[tuple[int, Tensor]]) -> int:
     if same and torch.equal(channels, torch.arange(context.nodes[first].shape[0])):
         return first
     label = "+".join(dict.fromkeys(context.nodes[index].label for index, _ in parts))
-    weights = _alike(context, parts)
-    if weights is None:
+    alike = _alike(context, parts)
+    if alike is None:
         return joined(context, parts, label)
-    rows = [(context.nodes[w], channel) for w, (_, channel) in zip(weights, parts, strict=True)]
-    operations = [node.operation for node, _ in rows]
-    assert all(isinstance(o, Weighted) for o in operations)
-    made = [o for o in operations if isinstance(o, Weighted)]
+    rows = [(weight, channel) for (_, _, weight), (_, channel) in zip(alike, parts, strict=True)]
     stacked = replace(
-        made[0],
-        weight=torch.cat([o.weight[c] for o, (_, c) in zip(made, rows, strict=True)]),
-        bias=torch.cat([o.bias[c] for o, (_, c) in zip(made, rows, strict=True)]),
-        pieces=tuple(p for o, (_, c) in zip(made, rows, strict=True) for p in rows_of(o.pieces, c)),
+        rows[0][0],
+        weight=torch.cat([weight.weight[channel] for weight, channel in rows]),
+        bias=torch.cat([weight.bias[channel] for weight, channel in rows]),
+        pieces=tuple(piece for weight, channel in rows for piece in rows_of(weight.pieces, channel)),
     )
-    node = context.nodes[first]
-    shape = (len(channels), *node.shape[1:])
+    population, before, _ = alike[0]
+    shape = (len(channels), *before.shape[1:])
     key = tuple((index, tuple(channel.tolist())) for index, channel in parts)
-    weight_label = "+".join(dict.fromkeys(n.label for n, _ in rows))
-    weight = context.add(weight_label, stacked, shape, rows[0][0].inputs, ("fused weight", key))
-    population = node.operation
-    assert isinstance(population, Population)
-    keys = tuple(dict.fromkeys(k for index, _ in parts for k in _keys(context, index)))
-    index = context.add(label, replace(population, key=keys), shape, (weight,), ("fused", key))
+    weight_label = "+".join(dict.fromkeys(node.label for _, node, _ in alike))
+    weight = context.add(weight_label, stacked, shape, before.inputs, ("fused weight", key))
+    paths = tuple(dict.fromkeys(path for each, _, _ in alike for path in each.key))
+    index = context.add(label, replace(population, key=paths), shape, (weight,), ("fused", key))
     _observe(context, parts, index)
     return index
 
 
-def _keys(context: Context, index: int) -> tuple[str, ...]:
-    operation = context.nodes[index].operation
-    return operation.key if isinstance(operation, Population) else ()
-
-
-def _alike(context: Context, parts: list[tuple[int, Tensor]]) -> list[int] | None:
-    """The weight before each population, where all are of one kind and read the same; else None."""
-    found: list[int] = []
+def _alike(context: Context, parts: list[tuple[int, Tensor]]) -> list[tuple[Population, Node, Weighted]] | None:
+    """Each population with the weight before it, a node; None unless all are of one kind and read the same."""
+    found: list[tuple[Population, Node, Weighted]] = []
     kinds = set()
     for index, _ in parts:
         node = context.nodes[index]
-        if not isinstance(node.operation, Population) or len(node.inputs) != 1 or node.operation.leak is not None:
+        population = node.operation
+        if not isinstance(population, Population) or len(node.inputs) != 1 or population.leak is not None:
             return None
-        weight = context.nodes[node.inputs[0]]
-        operation = weight.operation
-        if not isinstance(operation, Weighted) or not operation.pieces or weight.shape != node.shape:
+        before = context.nodes[node.inputs[0]]
+        weight = before.operation
+        if not isinstance(weight, Weighted) or not weight.pieces or before.shape != node.shape:
             return None
-        kinds.add((node.operation.neurons, node.operation.factor, weight.inputs, operation.window, weight.shape[1:]))
-        found.append(node.inputs[0])
+        kinds.add((population.neurons, population.factor, before.inputs, weight.window, before.shape[1:]))
+        found.append((population, before, weight))
     return found if len(kinds) == 1 else None
 
 
@@ -83,7 +74,7 @@ def _observe(context: Context, parts: list[tuple[int, Tensor]], index: int) -> N
         place[channel] = at + torch.arange(len(channel))
         for observed in context.observed.values():
             if observed.node == part:
-                channel_of = torch.div(observed.order, space, rounding_mode="floor")
+                channel_of = observed.order // space
                 moved = place[channel_of] * space + observed.order % space
                 observed.instead.append((index, moved.where(place[channel_of] >= 0, -1)))
         at += len(channel)

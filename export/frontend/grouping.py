@@ -9,10 +9,10 @@ from neuromorphic.reading.grouping import block_diagonal_groups
 
 
 def groups_of(lowering: Lowering, module: nn.Module) -> dict[str, int]:
-    """The convolutions with more than one group, by node, and how many.
+    """The number of groups of each convolution that has more than one, by node.
 
-    Those of a convolution of the module are what it declares, whatever its values; kernels that stand for sums have the
-    groups that they were made with.
+    A convolution of the module has the groups that the module declares, whatever its weights are; a kernel that stands
+    for a sum has the groups that it was made with.
     """
     parameters = dict(module.named_parameters(remove_duplicate=False))
     found: dict[str, int] = {}

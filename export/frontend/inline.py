@@ -104,7 +104,7 @@ class _Algebra:
         return {frozenset({call}): 1.0} if call in self.of_state else self.computed(call)
 
     def computed(self, call: fx.Node) -> Sum:
-        """The same of a call by what it computes, be it a membrane that others read or not."""
+        """The value of a call by what it computes, even where it is a membrane, which `value` leaves as it is."""
         try:
             found = self._by_operator(call)
         except _Unknown:

@@ -1,6 +1,8 @@
 """Inputs: what kind of numbers frames are, within what bounds and on what grid."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,15 +69,16 @@ class Inputs:
 
     @property
     def assumption(self) -> str:
-        """The assumption of a proof about every frame, in a sentence."""
-        return f"frames are {self.kind}, {self.low:g} to {self.high:g}, on multiples of 2^-{self.bits}"
+        """The assumption about frames under which a proof holds, in a sentence."""
+        grid = f"on multiples of 2^-{self.bits}" if self.bits else "whole numbers"
+        return f"frames are {self.kind}, {self.low:g} to {self.high:g}, {grid}"
 
     def encode(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames on the grid: the nearest multiples of 2^-bits."""
         return on_grid(frames, self.bits)
 
     def random(self, images: int, time_steps: int, seed: int) -> NDArray[np.float32]:
-        """Frames to try: `[images, *frame]`, or `[images, T, *frame]`; a fifth of spikes and counts is not 0."""
+        """Random frames `[images, *frame]`, or `[images, T, *frame]`; a fifth of spikes and counts is not 0."""
         numbers = np.random.default_rng(seed)
         shape = (images, *((time_steps,) if self.axes.timed else ()), *self.frame)
         if self.kind == "real":
@@ -90,5 +93,16 @@ class Inputs:
         return self.axes.from_time_first(time_first)
 
     def to_dict(self) -> dict[str, object]:
-        """For the file's metadata."""
+        """The inputs as the file's metadata hold them, JSON-compatible, without the shape of a frame."""
         return {"kind": self.kind, "axes": self.axes.names, "low": self.low, "high": self.high, "bits": self.bits}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], frame: tuple[int, ...]) -> "Inputs":
+        """The inputs from `to_dict`'s dictionary, for frames of this shape.
+
+        Raises:
+            RefusedInput: the kind or the axes are unknown.
+            KeyError, TypeError, ValueError: a key is missing, or a value is none of its kind.
+        """
+        bounds = (float(values["low"]), float(values["high"]))
+        return cls.of(values["kind"], Axes(str(values["axes"])), frame, bounds, int(values["bits"]))

@@ -1,6 +1,7 @@
 """Interpretation: the traced calls, one after the other, on signals instead of tensors."""
 
 import operator
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,20 +20,26 @@ from spikeclip.errors import RefusedInput
 
 SYMBOLIC = (Signal, Product, Membrane)
 
+NEURONS = torch.ops.spikeclip.neurons.default
+
+NO_LOWERING = (
+    "has no lowering; expected neurons, convolutions, matrices, normalisations with fixed statistics, pooling, gates, "
+    "layouts and sums (docs/frontend.md)"
+)
+
 
 def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> tuple[Context, Signal]:
-    """The nodes that a module's calls are, and the signal that it returns.
+    """Turn the calls of a module into nodes, and what it returns into a signal.
 
     Args:
         traced: the module's calls on an example.
-        axes: what the example's axes are.
+        axes: the names of the example's axes.
         time_steps: T.
-        prefix: of paths, which names of nodes and messages leave out.
+        prefix: of paths; names of nodes and messages leave it out.
 
     Raises:
-        RefusedInput: a call that has no lowering, or one that no node says, by module path and operator.
+        RefusedInput: a call has no lowering, or no node expresses it; the message names module path and operator.
     """
-    program = traced.program
     placeholders, state = traced.placeholders, traced.state
     inputs = [call for call, path in placeholders.items() if path is None]
     if len(inputs) != 1:
@@ -40,15 +47,14 @@ def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> 
     shape = tuple(inputs[0].meta["val"].shape)
     context = Context(traced, time_steps, axes.images(shape), prefix)
     paths = list(placeholders.values())
-    arguments: list[Any] = [_frames(context, axes, shape) if p is None else state[p].detach() for p in paths]
-    # Before them stand values of buffers that the module's code changes.
-    first, *others = program.graph_signature.user_outputs or [None]
-    result = next(
-        (r for r in tree_leaves(_run(context, program.graph_module, arguments, paths, first)) if r is not None), None
-    )
-    if others:
-        context.notes.append(f"of {1 + len(others)} results of the module the first is the output")
+    arguments = [_frames(context, axes, shape) if path is None else state[path].detach() for path in paths]
+    if not traced.returned:
+        raise RefusedInput("the module returns nothing; expected spikes or currents of its input")
+    result = _SymbolicCalls(context, traced.program.graph_module, paths, traced.returned[0]).of(*arguments)
+    if len(traced.returned) > 1:
+        context.notes.append(f"of {len(traced.returned)} results of the module the first is the output")
     context.call = None
+    _check_calls(context)
     if isinstance(result, Membrane):
         raise RefusedInput(f"the module returns the membrane of {result.key!r} first; expected spikes or currents")
     if not isinstance(result, Signal):
@@ -59,54 +65,96 @@ def interpret(traced: Traced, axes: Axes, time_steps: int, prefix: str = "") -> 
     return context, result
 
 
-def _run(
-    context: Context,
-    module: fx.GraphModule,
-    arguments: list[Any],
-    paths: list[str | None],
-    result: str | None = None,
-) -> Any:
-    """The result of the calls of a graph.
+def _check_calls(context: Context) -> None:
+    """Refuse neurons that are called for fewer time steps than the network has."""
+    for path, count in context.calls.items():
+        if not context.traced.neurons[path].multi_step and count < context.time_steps:
+            raise RefusedInput(
+                f"module {context.shown(path)!r} takes one time step a call and is called {count}x, in a network of "
+                f"{context.time_steps} time steps: expected a call for each time step, by a loop in the network's own "
+                "forward, or neurons that take a time axis"
+            )
+
+
+class NeededCalls(fx.Interpreter):
+    """Runs the calls of a graph that one of its results depends on (`calls_read`), and returns that result.
+
+    Args:
+        module: holds the graph, and graphs within it.
+        result: name of the call whose result is wanted; None for all that the graph returns.
+    """
+
+    def __init__(self, module: fx.GraphModule, result: Any) -> None:
+        super().__init__(module)
+        self.extra_traceback = False  # a refusal already names the module's path and the operator
+        self.result = result
+        needed = calls_read(self.graph, result)
+        self.skipped = {call: None for call in self.graph.nodes if call not in needed}
+
+    def of(self, *arguments: Any) -> Any:
+        """The result for these arguments, one for each placeholder."""
+        return self.run(*arguments, initial_env=dict(self.skipped), enable_io_processing=False)
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op == "output" and self.result is not None:
+            return next((self.env[call] for call in n.all_input_nodes if call.name == self.result), self.result)
+        return super().run_node(n)
+
+
+class _SymbolicCalls(NeededCalls):
+    """Runs calls on signals: each is lowered to nodes.  A call that no signal reaches is computed by torch.
 
     Args:
         context: the graph in the making.
-        module: holds the calls, and graphs within them.
-        arguments: one for each placeholder.
-        paths: of the parameters that the arguments are; None for others.
-        result: the call whose result is wanted; by default of all that are returned.  None stands for the others.
+        module, result: as of `NeededCalls`.
+        paths: of the parameter that each placeholder stands for; None for others.
     """
-    values: dict[fx.Node, Any] = {}
-    parameters: dict[fx.Node, str] = {}
-    remaining = iter(zip(arguments, paths, strict=True))
-    last_use, read = _last_uses(module.graph), calls_read(module.graph, result)
-    for call in module.graph.nodes:
-        if call not in read:
-            continue
-        match call.op:
-            case "placeholder":
-                values[call], path = next(remaining)
-                if path is not None:
-                    parameters[call] = path
-            case "get_attr":
-                values[call] = getattr(module, str(call.target))
-            case "output":
-                return fx.node.map_arg(call.args[0], lambda node: values.get(node))
-            case _:
-                values[call] = _called(context, values, call, parameters)
-        for done in last_use.get(call, ()):
-            del values[done]
-    raise RefusedInput("the module returns nothing; expected spikes or currents")
+
+    def __init__(
+        self, context: Context, module: fx.GraphModule, paths: Sequence[str | None], result: Any = None
+    ) -> None:
+        super().__init__(module, result)
+        self.context = context
+        placeholders = (call for call in self.graph.nodes if call.op == "placeholder")
+        self.parameters = {c: path for c, path in zip(placeholders, paths, strict=True) if path is not None}
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op != "call_function":
+            return super().run_node(n)
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        inner = next((i for i, a in enumerate(args) if isinstance(a, fx.GraphModule)), None)
+        if inner is not None:  # autocast, or gradients switched off, around some calls
+            paths = [self.parameters.get(a) if isinstance(a, fx.Node) else None for a in n.args[inner + 1 :]]
+            return _SymbolicCalls(self.context, args[inner], paths).of(*args[inner + 1 :])
+        leaves = tree_leaves((args, kwargs))
+        if not any(isinstance(leaf, SYMBOLIC) for leaf in leaves):
+            if n.target is NEURONS:
+                raise RefusedInput(f"module {args[2]!r} reads a constant; expected what the frames cause")
+            return self.call_function(n.target, args, kwargs)
+        context = self.context
+        context.call, context.parameter_of = n, self.parameters
+        membrane = next((leaf for leaf in leaves if isinstance(leaf, Membrane)), None)
+        if membrane is not None and n.target is not NEURONS:
+            raise context.refused(
+                f"reads the membrane of {membrane.key!r}; expected its spikes, which alone neurons send"
+            )
+        if n.target is operator.getitem:
+            return args[0][args[1]]
+        lower = LOWERINGS.get(n.target)
+        if lower is None:
+            raise context.refused(NO_LOWERING)
+        return lower(context, *args, **kwargs)
 
 
-def calls_read(graph: fx.Graph, result: str | None) -> set[fx.Node]:
-    """Calls that `result` depends on, or all results, those that write into a tensor, and placeholders.
+def calls_read(graph: fx.Graph, result: Any) -> set[fx.Node]:
+    """The calls that `result` (None: every result) depends on, those that write into a tensor, and placeholders.
 
     What a module computes beside its result (rates to print, features, membranes to plot) needs no lowering.  Neurons
-    keep a state from call to call, so that with one call they need all.
+    keep a state from call to call, so that all calls of a neuron are needed where one is.
     """
     calls: dict[str, list[fx.Node]] = {}
     for call in graph.nodes:
-        if call.target is torch.ops.spikeclip.neurons.default:
+        if call.target is NEURONS:
             calls.setdefault(str(call.args[2]), []).append(call)
     waiting = [call for call in graph.nodes if call.op == "placeholder" or writes(call)]
     for call in graph.nodes:
@@ -118,21 +166,8 @@ def calls_read(graph: fx.Graph, result: str | None) -> set[fx.Node]:
         if call not in found:
             found.add(call)
             waiting += () if call.op == "output" else call.all_input_nodes
-            if call.target is torch.ops.spikeclip.neurons.default:
+            if call.target is NEURONS:
                 waiting += calls[str(call.args[2])]
-    return found
-
-
-def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
-    """Results that each call is the last to read: codes take eight bytes per element, and are dropped early."""
-    last: dict[fx.Node, fx.Node] = {}
-    for call in graph.nodes:
-        for source in call.all_input_nodes:
-            last[source] = call
-    found: dict[fx.Node, list[fx.Node]] = {}
-    for source, call in last.items():
-        if call.op != "output":
-            found.setdefault(call, []).append(source)
     return found
 
 
@@ -146,34 +181,3 @@ def _frames(context: Context, axes: Axes, shape: tuple[int, ...]) -> Signal:
     code = context.encode(index, moments, torch.arange(context.nodes[index].size).view(frame))
     code = axes.from_time_first(code.view(steps, context.images, *frame))
     return Signal(shape, (Term(index, code.contiguous(), ONE),))
-
-
-def _called(context: Context, values: dict[fx.Node, Any], call: fx.Node, parameters: dict[fx.Node, str]) -> Any:
-    args: Any = fx.node.map_arg(call.args, lambda node: values[node])
-    kwargs: Any = fx.node.map_arg(call.kwargs, lambda node: values[node])
-    inner = next((i for i, a in enumerate(args) if isinstance(a, fx.GraphModule)), None)
-    if inner is not None:  # autocast, or gradients switched off, around some calls
-        paths = [parameters.get(a) if isinstance(a, fx.Node) else None for a in call.args[inner + 1 :]]
-        return _run(context, args[inner], list(args[inner + 1 :]), paths)
-    if not _symbolic((args, kwargs)):
-        if call.target is torch.ops.spikeclip.neurons.default:
-            raise RefusedInput(f"module {args[2]!r} reads a constant; expected what the frames cause")
-        return call.target(*args, **kwargs)  # type: ignore[operator]
-    context.call, context.parameter_of = call, parameters
-    membrane = next((a for a in tree_leaves((args, kwargs)) if isinstance(a, Membrane)), None)
-    if membrane is not None and call.target is not torch.ops.spikeclip.neurons.default:
-        raise context.refused(f"reads the membrane of {membrane.key!r}; expected its spikes, which alone neurons send")
-    if call.target is operator.getitem:
-        return args[0][args[1]]
-    lower = LOWERINGS.get(call.target)
-    if lower is None:
-        raise context.refused("has no lowering: no layer, layout or sum that is known here")
-    return lower(context, *args, **kwargs)
-
-
-def _symbolic(arguments: Any) -> bool:
-    if isinstance(arguments, list | tuple):
-        return any(_symbolic(a) for a in arguments)
-    if isinstance(arguments, dict):
-        return any(_symbolic(a) for a in arguments.values())
-    return isinstance(arguments, SYMBOLIC)

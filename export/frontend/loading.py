@@ -48,27 +48,40 @@ def load_module(spec: str, weights: Path | None = None) -> nn.Module:
 
 
 def _home(home: str) -> ModuleType:
+    if home.endswith(".py") and not Path(home).is_file():
+        raise RefusedInput(f"{home}: no such file")
     try:
-        if not home.endswith(".py"):
-            return importlib.import_module(home)
-        path = Path(home)
-        if not path.is_file():
-            raise RefusedInput(f"{path}: no such file")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if spec is None or spec.loader is None:
-            raise RefusedInput(f"{path}: is no Python file")
-        found = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = found
-        sys.path.insert(0, str(path.parent.resolve()))  # as Python itself does for a script
-        try:
-            spec.loader.exec_module(found)
-        finally:
-            sys.path.pop(0)
-        return found
-    except RefusedInput:
-        raise
+        return _executed(Path(home)) if home.endswith(".py") else importlib.import_module(home)
     except Exception as error:  # the user's own code
         raise RefusedInput(f"{home} can't be imported: {type(error).__name__}: {error}") from error
+
+
+def _executed(path: Path) -> ModuleType:
+    """The module that a `.py` file makes, executed as Python executes a script: its folder is searched first.
+
+    A name that another module has is left to it: a user's `energy.py` must not stand for our package.
+    """
+    name = f"user_{path.stem}" if _is_taken(path) else path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("no Python file")
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[name] = found
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(found)
+    finally:
+        sys.path.pop(0)
+    return found
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether the name of a `.py` file is that of another module that can be imported."""
+    try:
+        found = importlib.util.find_spec(path.stem)
+    except (ImportError, ValueError):  # a name with a dot in it, or a module that knows no origin
+        return path.stem in sys.modules
+    return found is not None and (found.origin is None or Path(found.origin).resolve() != path.resolve())
 
 
 def _load_weights(module: nn.Module, path: Path) -> None:

@@ -6,6 +6,7 @@ node, since NIR sums what arrives there.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 import nir
 import numpy as np
@@ -88,7 +89,7 @@ def lower(context: Context, result: Signal) -> Lowering:
 
 
 def _names(context: Context, used: list[int]) -> dict[int, str]:
-    """A name for each node: its label, of several with one label that of the last; numbered where that isn't enough."""
+    """A name for each node: its label, which only the last of several has; the others get a kind or a number too."""
     last = {context.nodes[index].label: index for index in used}
     names: dict[int, str] = {}
     taken = {"output"}
@@ -120,19 +121,15 @@ def _read(context: Context, used: list[int], index: int) -> bool:
 
 
 def _lower(lowering: Lowering, index: int, alone: bool) -> None:
-    """One node.  `alone`: nothing reads it but the output."""
+    """Lower one node; `alone` says that only the output reads it."""
     node, name = lowering.context.nodes[index], lowering.names[index]
     inputs = tuple(lowering.names[i] for i in node.inputs)
     source = lowering.context.nodes[node.inputs[0]].shape if node.inputs else ()
     match node.operation:
         case Frames():
             lowering.put(name, nir.Input(np.array(node.shape)))
-        case Weighted(window=None) as weighted:
-            _matrix(lowering, name, _floats(weighted.weight), _floats(weighted.bias), source, inputs)
-        case Weighted(window=Window()) as weighted if alone and source[1:] == (1, 1) == weighted.weight.shape[2:]:
-            _matrix(lowering, name, _floats(weighted.weight)[:, :, 0, 0], _floats(weighted.bias), source, inputs)
-        case Weighted(window=Window() as window) as weighted:
-            lowering.put(name, _convolution(name, weighted, window, source), *inputs)
+        case Weighted() as weighted:
+            _weighted(lowering, name, weighted, source, inputs, alone)
         case Scaled(scale=scale):
             lowering.put(name, nir.Scale(_floats(scale)), *inputs)
         case SumWindows(kernel=kernel, window=window):
@@ -163,8 +160,8 @@ def _lower(lowering: Lowering, index: int, alone: bool) -> None:
             lowering.put(name, SpikingSelfAttention(np.array(source), heads, node_scale), *inputs)
         case Population() as neurons:
             add_population(lowering, name, neurons, node.shape, inputs, _absorbed(lowering, node))
-        case other:
-            raise TypeError(f"{type(other).__name__} is no operation")
+        case unknown:
+            assert_never(unknown)
 
 
 def _floats(values: Tensor) -> NDArray[np.float32]:
@@ -173,6 +170,17 @@ def _floats(values: Tensor) -> NDArray[np.float32]:
 
 def _map(node: Node) -> tuple[int, int, int]:
     return node.shape  # type: ignore[return-value]  # gates stand on vectors as well as on maps
+
+
+def _weighted(
+    lowering: Lowering, name: str, weighted: Weighted, source: tuple[int, ...], inputs: tuple[str, ...], alone: bool
+) -> None:
+    """A matrix or a convolution; a 1x1 convolution of a map of one position that only the output reads is a matrix."""
+    weight, bias, window = _floats(weighted.weight), _floats(weighted.bias), weighted.window
+    if window is not None and not (alone and source[1:] == (1, 1) == weight.shape[2:]):
+        lowering.put(name, _convolution(name, weighted, window, source), *inputs)
+        return
+    _matrix(lowering, name, weight if window is None else weight[:, :, 0, 0], bias, source, inputs)
 
 
 def _matrix(
@@ -199,16 +207,16 @@ def _convolution(name: str, weighted: Weighted, window: Window, source: tuple[in
 
 
 def inside_square(kernel: Pair) -> tuple[slice, slice]:
-    """Where the taps of a kernel lie in the square that stands for it: in the middle, or half a tap behind it."""
+    """The rows and columns of a square kernel that hold a smaller one: its middle, or half a tap further."""
     height, width = (slice((max(kernel) - n + 1) // 2, (max(kernel) - n + 1) // 2 + n) for n in kernel)
     return height, width
 
 
 def _square(weight: NDArray[np.float32], window: Window, size: Pair) -> tuple[NDArray[np.float32], Window]:
-    """The same sums of a map by a square kernel, since NIR infers shapes by a kernel's height: zeros around the taps.
+    """A square kernel that computes the same sums, with zeros around the taps: NIR infers shapes by a kernel's height.
 
-    A square of an odd number of taps more makes a row or column more, which a stride leaves out where there is but one;
-    elsewhere NIR refuses the graph.
+    If the square has an odd number of taps more than the kernel, the output would have one more row or column.  A
+    larger stride leaves that out where the output has only one; elsewhere NIR refuses the graph.
     """
     kernel = (weight.shape[2], weight.shape[3])
     if kernel[0] == kernel[1]:
@@ -256,7 +264,7 @@ def _count(name: str, source: tuple[int, ...], kernel: tuple[int, int], window: 
 
 
 def _attention_scale(lowering: Lowering, index: int) -> float:
-    """The factor that all neurons behind an attention node have, which then stands in the node; 1 where they differ."""
+    """The factor that all readers of an attention node share, which then becomes the node's scale; 1 if they differ."""
     readers = [lowering.context.nodes[i] for i in lowering.used if index in lowering.context.nodes[i].inputs]
     found = {r.operation.factor if isinstance(r.operation, Population) else 1.0 for r in readers}
     alone = all(len(reader.inputs) == 1 for reader in readers)
@@ -264,6 +272,6 @@ def _attention_scale(lowering: Lowering, index: int) -> float:
 
 
 def _absorbed(lowering: Lowering, node: Node) -> bool:
-    """Whether the neurons' factor stands in the attention node that they read."""
+    """Whether the attention node that the neurons read has their factor in its scale."""
     source = lowering.context.nodes[node.inputs[0]]
     return isinstance(source.operation, Attention) and _attention_scale(lowering, node.inputs[0]) != 1

@@ -39,7 +39,7 @@ ROUNDED = 12
 
 @dataclass(frozen=True)
 class Margin:
-    """Of one population, in the unit of the graph's membranes.
+    """The margin of one population in a run, in the unit of the graph's membranes.
 
     Attributes:
         nearest: the least distance of a membrane from the threshold, over all inputs and steps.
@@ -92,7 +92,7 @@ def _step_beside(shadow: Stepping, neuron: nn.Module, currents: tuple[Tensor, ..
 
 
 def _shadowed(prepared: PreparedModule) -> dict[str, tuple[str, Stepping]]:
-    """For the path of each neuron, its population and a stepper of the same equation beside it."""
+    """The population of each neuron, and a `Stepping` of the same equation to run beside it, by the neuron's path."""
     found = {}
     for key, placed in prepared.neurons.items():
         own = prepared.module.get_submodule(key)

@@ -31,7 +31,7 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Where the numbers of some rows of a weight come from.
+    """The parameter that some rows of a weight are made of.
 
     `node weight[:, columns] = norm(parameter[rows]) * factor`
 

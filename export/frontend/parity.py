@@ -51,7 +51,7 @@ def _results(prepared: PreparedModule, recording: ModuleRecording) -> NDArray[np
 
 
 def _returned(prepared: PreparedModule, trace: Trace) -> NDArray[np.float64]:
-    """The same of the trace."""
+    """The results that the trace holds: `[images, ...]`, as `_results` arranges them."""
     if prepared.readout is None:
         return trace.outputs.astype(np.float64).reshape(len(trace.outputs), -1)
     return prepared.readout.scores(trace.outputs)

@@ -118,7 +118,7 @@ def _rates(neurons: Neurons) -> tuple[float, ...]:
 
 
 def _decay_bits(lowering: Lowering, frames: Sums, steps: int) -> int:
-    """A with `log2 B + 10 + a T <= 53` for the largest current B; at most 10."""
+    """The largest a with `log2 B + 10 + a T <= 53` for the largest current B; at most 10."""
     graph = from_nir(nir.NIRGraph(lowering.nodes, lowering.edges), SOURCE, DT)
     reads, _ = partial_sums(graph, frames, steps)
     leaky = (name for name, node in graph.nodes.items() if isinstance(node.operation, Lif | Li | CubaLif))

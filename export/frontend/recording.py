@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from export.frames import check_frames
 from export.frontend.inputs import Inputs
 from export.frontend.neurons.equations import Neurons
+from export.frontend.neurons.stepping import Stepping
 from neuromorphic.cluster.ranges import batches
 from neuromorphic.ir.trace import SpikeTrain
 from spikeclip.errors import RefusedInput
@@ -23,7 +24,7 @@ from spikeclip.errors import RefusedInput
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where the spikes of one of the module's neurons lie in the graph.
+    """The place of the spikes of one of the module's neurons in the graph.
 
     Attributes:
         node: name of the population.
@@ -95,7 +96,7 @@ def record_module(
 
 @contextmanager
 def made_in(dtype: torch.dtype) -> Iterator[None]:
-    """Inside the context, tensors that code makes without a word on their type, as by `torch.zeros`, get the dtype."""
+    """Inside the context, `dtype` is torch's default: that of tensors made without a dtype, as by `torch.zeros`."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -112,7 +113,7 @@ def rest(module: nn.Module) -> None:
             continue
         if hasattr(part, "reset_mem"):
             part.reset_mem()
-        elif hasattr(part, "_memories") or type(part).__name__ == "Stepping":
+        elif hasattr(part, "_memories") or isinstance(part, Stepping):
             part.reset()
 
 

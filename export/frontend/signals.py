@@ -40,7 +40,7 @@ class Term:
         return self.factor.ndim == 0
 
     def laid_out(self, layout: Callable[[Tensor], Tensor]) -> "Term":
-        """The term behind a change of layout."""
+        """The term after a change of layout."""
         return Term(self.node, layout(self.code), self.factor if self.uniform else layout(self.factor))
 
     def times(self, factor: Tensor) -> "Term":
@@ -69,7 +69,7 @@ class Signal:
     time_weights: Tensor | None = None
 
     def laid_out(self, layout: Callable[[Tensor], Tensor]) -> "Signal":
-        """The signal behind a change of layout, which is a function of codes as much as of numbers."""
+        """The signal after a change of layout, which moves codes, factors and constants alike."""
         terms = tuple(term.laid_out(layout) for term in self.terms)
         constant = None if self.constant is None else layout(self.constant)
         return Signal(tuple(terms[0].code.shape), terms, constant, self.time_weights)
@@ -96,7 +96,7 @@ class Product:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the product."""
+        """The shape of the product."""
         lead = np.broadcast_shapes(self.a.shape[:-2], self.b.shape[:-2])
         return (*lead, self.a.shape[-2], self.b.shape[-1])
 
@@ -115,7 +115,7 @@ class Membrane:
 
 
 def unrepeated(values: Tensor) -> Tensor:
-    """The same, with one element along each dimension that repeats one (of stride 0, as `expand` leaves them)."""
+    """The values with one element along each dimension that repeats an element: of stride 0, as `expand` makes them."""
     return values[tuple(slice(None) if stride else slice(1) for stride in values.stride())]
 
 

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from export.frontend.inline import with_inline_neurons
-from export.frontend.interpreter import calls_read
+from export.frontend.interpreter import NEURONS, NeededCalls
 from export.frontend.neurons.equations import Neurons
 from export.frontend.neurons.standing import PlainNeurons
 from export.frontend.neurons.stepping import Stepping
@@ -82,46 +82,54 @@ class _Wide(TorchFunctionMode):
 
 
 class _TracedForward:
+    """The forward of `module`: the calls of `untouched`, traced anew for every shape of the input."""
+
     def __init__(self, module: nn.Module, untouched: nn.Module, time_steps: int) -> None:
         self.module, self.untouched, self.time_steps = module, untouched, time_steps
-        self.traced: dict[torch.Size, Traced] = {}
+        self.calls: dict[torch.Size, _Calls] = {}
 
     def __call__(self, x: Tensor) -> Any:
         """The module's result, of several the first."""
-        if x.shape not in self.traced:
-            self.traced[x.shape] = trace(self.untouched, torch.zeros(x.shape, dtype=torch.float32))
-            with_inline_neurons(self.traced[x.shape], self.time_steps)
-        traced = self.traced[x.shape]
-        graph, constants = traced.program.graph, traced.program.constants
-        paths = traced.placeholders
-        result = traced.program.graph_signature.user_outputs[0]
-        read = calls_read(graph, result)
-        values: dict[fx.Node, Any] = {}
-        for call in (call for call in graph.nodes if call in read and call.op != "output"):
-            if call not in paths:
-                values[call] = self._called(call, values, paths)
-            elif (path := paths[call]) is None:
-                values[call] = x
-            else:
-                values[call] = constants[path] if path in constants else attrgetter(path)(self.module)
-        return next(value for call, value in values.items() if call.name == result)
+        if x.shape not in self.calls:
+            traced = trace(self.untouched, torch.zeros(x.shape, dtype=torch.float32))
+            with_inline_neurons(traced, self.time_steps)
+            self.calls[x.shape] = _Calls(traced, self.module)
+        return self.calls[x.shape].on(x)
 
-    def _called(self, call: fx.Node, values: dict[fx.Node, Any], paths: dict[fx.Node, str | None]) -> Any:
-        args: Any = fx.node.map_arg(call.args, lambda node: values[node])
-        kwargs: Any = fx.node.map_arg(call.kwargs, lambda node: values[node])
-        if call.target is torch.ops.spikeclip.neurons.default:
+
+class _Calls(NeededCalls):
+    """Runs the traced calls with the tensors, neurons and normalisations that a module has now."""
+
+    def __init__(self, traced: Traced, module: nn.Module) -> None:
+        super().__init__(traced.program.graph_module, traced.returned[0])
+        self.own, self.paths, self.constants = module, traced.placeholders, traced.program.constants
+
+    def on(self, x: Tensor) -> Any:
+        """The result for an input."""
+        return self.of(*(x if path is None else self._tensor(path) for path in self.paths.values()))
+
+    def _tensor(self, path: str) -> Any:
+        return self.constants[path] if path in self.constants else attrgetter(path)(self.own)
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.target not in normalisation.TABLE:
+            return super().run_node(n)
+        # With the module's own eps, which writing back changes.
+        (x, *_), _ = self.fetch_args_kwargs_from_env(n)
+        path = self.paths[n.args[3]] or ""  # type: ignore[index]
+        norm: Any = self.own.get_submodule(path.rpartition(".")[0])
+        settings = (norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
+        normed = nn.functional.batch_norm(x, *settings)
+        return normed if n.target is torch.ops.aten.batch_norm.default else (normed, None, None)
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target is NEURONS:
             return self._fired(args[0], args[2])
-        if call.target in normalisation.TABLE:  # with the module's own eps, which writing back changes
-            path = paths[call.args[3]] or ""  # type: ignore[index]
-            norm: Any = self.module.get_submodule(path.rpartition(".")[0])
-            settings = (norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
-            normed = nn.functional.batch_norm(args[0], *settings)
-            return normed if call.target is torch.ops.aten.batch_norm.default else (normed, None, None)
         args, kwargs = tree_map(_as_wide_as_the_module, (args, kwargs))
-        return call.target(*args, **kwargs)  # type: ignore[operator]
+        return super().call_function(target, args, kwargs)
 
     def _fired(self, currents: Tensor, key: str) -> Tensor:
-        part: Any = self.module.get_submodule(key)
+        part: Any = self.own.get_submodule(key)
         axis = part.neurons.time_axis
         found = part(currents.movedim(0, axis))
         spikes: Tensor = found[0] if isinstance(found, tuple) else found

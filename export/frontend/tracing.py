@@ -19,6 +19,7 @@ from torch.fx import _lazy_graph_module as graph_modules
 
 from export.frontend.neurons.equations import Neurons
 from export.frontend.neurons.libraries import neurons_of, returned_states
+from export.frontend.neurons.standing import StateReset
 from spikeclip.errors import RefusedInput
 
 
@@ -49,7 +50,7 @@ class Traced:
     Attributes:
         program: torch's own.
         neurons: the equation of every neuron, by path.
-        leaves: paths of the modules that consist of no others.
+        leaves: paths of the modules without submodules.
     """
 
     program: torch.export.ExportedProgram
@@ -58,7 +59,7 @@ class Traced:
 
     @property
     def placeholders(self) -> dict[fx.Node, str | None]:
-        """Calls that stand for a tensor, in their order: its path; None of the module's input."""
+        """The path of the tensor that each placeholder stands for, in their order; None for the module's input."""
         signature = self.program.graph_signature
         names = {
             **signature.inputs_to_parameters,
@@ -71,6 +72,11 @@ class Traced:
     def state(self) -> dict[str, Tensor]:
         """Tensors by their path."""
         return {**self.program.state_dict, **self.program.constants}
+
+    @property
+    def returned(self) -> list[Any]:
+        """What the module returns, without None: the name of a call, or a constant of its code."""
+        return [result for result in self.program.graph_signature.user_outputs if result is not None]
 
 
 COMPARISONS = {
@@ -104,7 +110,7 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
     neurons = neurons_of(module)
     root = copy.deepcopy(module).eval().requires_grad_(False)
     for path in neurons:
-        replace_module(root, path, _Opaque(path, root.get_submodule(path), neurons[path].time_axis))
+        replace_module(root, path, _Opaque(path, root.get_submodule(path), neurons[path]))
     # Code that reshapes its input in place, as `x.unsqueeze_(1)`, reshapes a copy.
     root.register_forward_pre_hook(lambda module, args: (args[0].clone(),))
     leaves = frozenset(path for path, part in root.named_modules() if path and not any(True for _ in part.children()))
@@ -138,45 +144,35 @@ def trace(module: nn.Module, example: Tensor) -> Traced:
 
 
 def replace_module(root: nn.Module, path: str, replacement: nn.Module) -> None:
-    """Put another module at a path, and wherever else the same one stands under another name, in place."""
+    """Replace a module, in place: at its path, and at every other path that leads to the same module."""
     original = root.get_submodule(path)
     for alias, part in list(root.named_modules(remove_duplicate=False)):
         if part is original:
             root.set_submodule(alias, replacement)
 
 
-class _Opaque(nn.Module):
+class _Opaque(StateReset, nn.Module):
     """Stands for a neuron while its module is traced: one call that names it, with the states that it gets."""
 
     COPIED = ("v_threshold", "v_reset", "tau", "step_mode", "backend", "threshold", "beta", "alpha")
     """Attributes that code around neurons reads."""
 
-    def __init__(self, key: str, original: nn.Module, time_axis: int) -> None:
+    def __init__(self, key: str, original: nn.Module, neurons: Neurons) -> None:
         super().__init__()
-        self.key, self.time_axis = key, time_axis
+        self.key, self.neurons = key, neurons
         for name in self.COPIED:
             if hasattr(original, name):
                 value = getattr(original, name)
                 setattr(self, name, value.detach() if isinstance(value, Tensor) else value)
         self.states = returned_states(original)
-        self.recurrent = type(original).__name__ in ("RLeaky", "RSynaptic")
 
     def forward(self, x: Tensor, *states: Tensor, **named: Tensor) -> Any:
         given = [s for s in (*states, *named.values()) if isinstance(s, Tensor) and s.shape == x.shape]
-        in_time = x.movedim(self.time_axis, 0) if self.time_axis else x
+        axis = self.neurons.time_axis
+        in_time = x.movedim(axis, 0) if axis else x
         spikes = torch.ops.spikeclip.neurons(in_time, given, self.key)
-        if self.time_axis:
-            spikes = spikes.movedim(0, self.time_axis)
+        if axis:
+            spikes = spikes.movedim(0, axis)
         if not self.states:
             return spikes
         return (spikes, *(torch.ops.spikeclip.membrane(spikes, self.key) for _ in range(self.states)))
-
-    def reset(self) -> None:
-        """Neurons at rest are the graph's business."""
-
-    def reset_mem(self) -> Any:
-        """States of zero, as many as the neuron takes: of whatever shape, the first call takes them as nothing."""
-        states = [torch.zeros(0) for _ in range(self.states + self.recurrent)]
-        return states[0] if len(states) == 1 else tuple(states)
-
-    init_leaky = init_synaptic = init_rleaky = init_rsynaptic = reset_mem

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from export.frontend.lowering import Lowering, inside_square
 from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import set_threshold
+from export.frontend.neurons.snntorch import is_of_snntorch
 from export.frontend.neurons.standing import PlainNeurons
 from export.frontend.neurons.stepping import Stepping
 from export.frontend.nodes import Piece, Population, Weighted
@@ -25,12 +26,12 @@ from spikeclip.errors import RefusedInput
 
 @torch.no_grad()
 def write_back(module: nn.Module, lowering: Lowering, stepping: bool = False) -> None:
-    """Give `module` the numbers of the graph, in place, in its own floats: float64, or float32 where 24 bits do.
+    """Write the numbers of the graph into `module`, in place, in the module's own dtype.
 
     Args:
         module: the user's own.
         lowering: the graph.
-        stepping: whether all neurons are stepped by us, whatever their own code does.
+        stepping: whether every neuron is replaced by a `Stepping`, whatever its own code computes.
 
     Raises:
         RefusedInput: a parameter that the graph has in two versions, or a bias that the module has no place for.
@@ -45,7 +46,7 @@ def write_back(module: nn.Module, lowering: Lowering, stepping: bool = False) ->
 
 @dataclass
 class _Writer:
-    """Writes rows into parameters, and keeps account of what was written where."""
+    """Writes rows into parameters, and remembers which rows of each parameter are written."""
 
     module: nn.Module
     written: dict[str, Tensor] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class _Writer:
             self._put(f"{path}.running_mean", norm.running_mean, rows, -bias)
 
     def _put(self, path: str, parameter: Tensor, rows: Tensor, values: Tensor) -> None:
-        """Write rows, of which others may have been written with the same values only."""
+        """Write rows of a parameter; rows that are already written have to get the same values."""
         known = self.written.setdefault(path, torch.zeros(len(parameter), dtype=torch.bool))
         seen = known[rows]
         values = values.reshape(len(rows), *parameter.shape[1:]).to(parameter.dtype)
@@ -125,7 +126,7 @@ def _rows_of(piece: Piece, weight: Tensor, parameter: Tensor) -> Tensor:
     inner = parameter.shape[1]
     groups = full.shape[1] // inner
     if groups > 1:
-        first = torch.div(piece.rows, len(parameter) // groups, rounding_mode="floor") * inner
+        first = piece.rows // (len(parameter) // groups) * inner
         columns = first[:, None] + torch.arange(inner)
         full = full[torch.arange(len(full))[:, None], columns]
     return full
@@ -163,7 +164,7 @@ def _write_neurons(
 def needs_stepping(neurons: Neurons, module: nn.Module) -> bool:
     """Whether a neuron's own code divides by no power of two, subtracts what it compares with, or may do either."""
     dyadic = neurons.decay in (0.0, 1.0) or is_power_of_two(neurons.decay)
-    multiplies = type(module).__module__.startswith("snntorch")
+    multiplies = is_of_snntorch(module)
     memories = neurons.synapse is not None or neurons.recurrence is not None
     return (
         isinstance(module, PlainNeurons)

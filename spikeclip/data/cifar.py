@@ -20,7 +20,7 @@ PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where one of the data sets keeps what.
+    """The files of one of the two data sets.
 
     Attributes:
         kind: its name in a SPEC.

@@ -68,7 +68,7 @@ class ImageSet:
         return tuple(said)
 
     def to_dict(self) -> dict[str, Any]:
-        """For documents: the name of their file or kind, their number, and their hash."""
+        """The set as JSON documents name it: its file or kind, the number of images, and their hash."""
         return {"source": Path(self.source.split(":")[0]).name, "images": len(self), "sha256": self.sha256}
 
     @property
@@ -125,7 +125,7 @@ def check_range(labels: NDArray[np.integer], classes: int, where: str, whose: st
 
 
 def find_root(directory: Path, needed: str, *folders: str) -> Path:
-    """Of `directory` and its `folders`, the first that holds `needed`; `directory` where none does.
+    """The first of `directory` and its `folders` that holds `needed`; `directory` where none does.
 
     Args:
         directory: what the SPEC names.

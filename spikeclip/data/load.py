@@ -6,7 +6,6 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from neuromorphic.errors import meant
@@ -15,7 +14,7 @@ from spikeclip.data.caltech101 import find_caltech101
 from spikeclip.data.folder import find_in_folder
 from spikeclip.data.image_set import Found, ImageSet
 from spikeclip.data.npz import find_in_npz
-from spikeclip.data.pixels import holds_several, read_image
+from spikeclip.data.pixels import read_image
 from spikeclip.errors import RefusedInput
 from spikeclip.preprocess import ANTIALIASED, Resize, square
 
@@ -85,26 +84,25 @@ def load_images(
         if resize != ANTIALIASED or images.shape[1:3] != (size, size):
             images = np.stack([square(Image.fromarray(i), size, resize) for i in images])
         return ImageSet(images, found.names, found.labels, found.label_names, spec)
-    read = [_read(file, size, resize, skip_broken) for file in found.pictures]
-    kept = [i for i, image in enumerate(read) if image is not None]
+    kept: list[int] = []
+    images, names, broken, several = [], [], [], []
+    for i, (name, file) in enumerate(zip(found.names, found.pictures, strict=True)):
+        try:
+            image, more = read_image(file, size, resize)
+        except RefusedInput:
+            if not skip_broken:
+                raise
+            broken.append(name)
+            continue
+        kept.append(i)
+        images.append(image)
+        names.append(name)
+        if more:
+            several.append(name)
     if not kept:
-        raise RefusedInput(f"images {spec!r}: none of {len(read)} files is a readable image")
-    names = [found.names[i] for i in kept]
-    broken = tuple(name for name in found.names if name not in set(names))
+        raise RefusedInput(f"images {spec!r}: none of {len(broken)} files is a readable image")
     labels = None if found.labels is None else found.labels[kept]
-    images = np.stack([image for image in read if image is not None])
-    several = tuple(found.names[i] for i in kept if holds_several(found.pictures[i]))
-    return ImageSet(images, tuple(names), labels, found.label_names, spec, broken, several)
-
-
-def _read(file: Path, size: int, resize: Resize, skip_broken: bool) -> NDArray[np.uint8] | None:
-    """The square of an image file; None where it can't be read and may be left out."""
-    try:
-        return read_image(file, size, resize)
-    except RefusedInput:
-        if skip_broken:
-            return None
-        raise
+    return ImageSet(np.stack(images), tuple(names), labels, found.label_names, spec, tuple(broken), tuple(several))
 
 
 def _find(spec: str, limit: int | None) -> Found:

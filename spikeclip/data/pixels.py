@@ -35,8 +35,10 @@ LOWER_BYTES = {
 """Pillow decodes 16 bits by their upper bytes: by raw mode, the one that decodes the others, and where R, G, B land."""
 
 
-def read_image(file: Path, size: int, resize: Resize) -> NDArray[np.uint8]:
-    """The square of an image file: uint8 `[size, size, 3]`.
+def read_image(file: Path, size: int, resize: Resize) -> tuple[NDArray[np.uint8], bool]:
+    """The square of an image file, uint8 `[size, size, 3]`, and whether the file holds several pictures.
+
+    Of a film or a pile of pictures the first one is read.
 
     Raises:
         RefusedInput: it isn't readable, has too many pixels, or its levels have no known range.
@@ -47,20 +49,12 @@ def read_image(file: Path, size: int, resize: Resize) -> NDArray[np.uint8]:
         with Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise RefusedInput(f"{file}: {image.width} x {image.height} pixels; expected at most {MAX_PIXELS}")
-            shallow = to_8_bits(image, file)
-            return square(shallow, size, resize)
+            several = file.suffix.lower() in PILES and getattr(image, "n_frames", 1) > 1
+            return square(to_8_bits(image, file), size, resize), several
     except RefusedInput as error:
         raise error if str(file) in str(error) else RefusedInput(f"{file}: {error}") from error
     except Exception as error:  # Pillow raises whatever a damaged file leads it to: OSError, ValueError, EOFError, ...
         raise RefusedInput(f"{file}: not a readable image ({first_line(error)})") from error
-
-
-def holds_several(file: Path) -> bool:
-    """Whether a file that is readable holds a film or a pile of pictures, of which `read_image` takes the first."""
-    if file.suffix.lower() not in PILES:
-        return False
-    with Image.open(file) as image:
-        return getattr(image, "n_frames", 1) > 1
 
 
 def to_8_bits(image: Image.Image, file: Path) -> Image.Image:

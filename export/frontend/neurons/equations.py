@@ -15,8 +15,18 @@ from torch import Tensor
 from spikeclip.errors import RefusedInput
 
 
+def package_of(kind: type) -> str:
+    """The package that defines a class: `snntorch` of `snntorch.Leaky`."""
+    return kind.__module__.partition(".")[0]
+
+
 def number(value: Any, key: str, what: str = "a parameter") -> float:
-    """A parameter of the neurons of a module.
+    """A parameter of the neurons of a module, which all of them have to share.
+
+    Args:
+        value: a number, or a tensor of equal numbers.
+        key: path of the module, for messages.
+        what: name of the parameter, for messages.
 
     Raises:
         RefusedInput: neurons have different values.
@@ -85,7 +95,7 @@ class Neurons:
         return f"v = {1 - self.decay:g} v + x, spikes at v {sign} {self.threshold:g}, reset {self.reset}"
 
     def spikes(self, currents: Tensor) -> Tensor:
-        """Spikes of currents `[T, n]` in float64, from rest: bool `[T, n]`; no synaptic current, no recurrence."""
+        """The spikes that float64 currents `[T, n]` cause from rest, without synapse and recurrence: bool `[T, n]`."""
         v, fired, spikes = torch.full_like(currents[0], self.rest), torch.zeros_like(currents[0], dtype=torch.bool), []
         for current in currents:
             v = v + self.decay * (self.rest - v) + self.gain * current
@@ -100,10 +110,10 @@ class Neurons:
         return torch.stack(spikes)
 
     def checked(self, key: str) -> "Neurons":
-        """The same.
+        """The neurons themselves, if their parameters make sense.
 
         Raises:
-            RefusedInput: a decay that is none, or a threshold at or below rest.
+            RefusedInput: the decay is not between 0 and 1, or the threshold is not above rest.
         """
         if not 0 <= self.decay <= 1:
             raise RefusedInput(f"module {key!r} decays by {self.decay:g} per time step; expected 0 to 1")

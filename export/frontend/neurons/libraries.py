@@ -21,23 +21,26 @@ def neurons_of(module: nn.Module) -> dict[str, Neurons]:
     Raises:
         RefusedInput: a neuron of a known library that no equation here describes.
     """
-    found: dict[str, Neurons] = {}
-    for path, part in module.named_modules():
-        if isinstance(part, PlainNeurons):
-            found[path] = part.neurons
-            continue
-        for read in READERS:
-            neurons = read(part, path)
-            if neurons is not None:
-                found[path] = neurons
-    return found
+    found = {path: read(part, path) for path, part in module.named_modules()}
+    return {path: neurons for path, neurons in found.items() if neurons is not None}
+
+
+def read(module: nn.Module, path: str) -> Neurons | None:
+    """The equation of a neuron at a path; None of a module that is none.
+
+    Raises:
+        RefusedInput: as of `neurons_of`.
+    """
+    if isinstance(module, PlainNeurons):
+        return module.neurons
+    return next((found for reader in READERS if (found := reader(module, path)) is not None), None)
 
 
 def returned_states(module: Any) -> int:
     """How many states a neuron returns beside its spikes: snnTorch's unless it keeps them, Norse's as one tuple."""
     if norse.is_of_norse(module):
         return 1
-    if not type(module).__module__.startswith("snntorch") or (module.init_hidden and not module.output):
+    if not snntorch.is_of_snntorch(module) or (module.init_hidden and not module.output):
         return 0
     return 2 if type(module).__name__.endswith("Synaptic") else 1
 

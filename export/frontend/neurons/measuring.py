@@ -57,9 +57,9 @@ class _Probe:
         return size if self.time_axis is None else size // self.time_steps
 
     def spikes(self, currents: Tensor) -> Tensor | None:
-        """Of currents `[T, count]`: bool of the same shape; None where the module returns anything else.
+        """The spikes that currents `[T, count]` cause: bool `[T, count]`; None if the module returns anything else.
 
-        Raises whatever the module does.
+        Raises whatever the module raises.
         """
         own: Any = copy.deepcopy(self.module)
         if self.time_axis is None:
@@ -142,7 +142,7 @@ def measured(module: nn.Module, path: str, shapes: list[tuple[int, ...]], time_s
 
 
 def _time_axes(shapes: list[tuple[int, ...]], time_steps: int) -> Iterator[int | None]:
-    """Where the time axis may be: the first, second or last axis of a call, or none where there is a call a step."""
+    """Axes that may be time: the first, second or last one of a call; None where each time step is a call."""
     for axis in (0, 1, -1):
         if all(len(shape) > 1 and shape[axis] == time_steps for shape in shapes):
             yield axis
@@ -157,7 +157,7 @@ def _random(probe: _Probe, scale: float | Tensor) -> Tensor:
 
 
 def _smaller(probe: _Probe) -> _Probe:
-    """The same on a small tensor, if the module takes such."""
+    """The same probe with a small tensor, if the module accepts one."""
     sizes = [min(n, SMALL) for n in probe.shape]
     if probe.time_axis is not None:
         sizes[probe.time_axis] = probe.time_steps

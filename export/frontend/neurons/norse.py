@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from export.frontend.neurons.equations import Neurons, Reset, number
+from export.frontend.neurons.equations import Neurons, Reset, number, package_of
 from spikeclip.errors import RefusedInput
 
 _KNOWN = ("LIF", "LIFCell", "LIFBoxCell", "IAF", "IAFCell")
@@ -19,11 +19,11 @@ _KNOWN = ("LIF", "LIFCell", "LIFBoxCell", "IAF", "IAFCell")
 
 def is_of_norse(module: Any) -> bool:
     """Whether a module is one of Norse's."""
-    return type(module).__module__.split(".")[0] == "norse"
+    return package_of(type(module)) == "norse"
 
 
 def read(module: Any, key: str) -> Neurons | None:
-    """As `libraries.READERS`."""
+    """The equation of a neuron of Norse; None of any other module (`libraries.READERS`)."""
     if not is_of_norse(module) or not hasattr(module, "state_fallback"):
         return None
     parameters = module.p

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.frontend.neurons.libraries import READERS
+from export.frontend.neurons.equations import package_of
+from export.frontend.neurons.libraries import read
 from export.frontend.neurons.measuring import measured
 from export.frontend.neurons.standing import InTurn, PlainNeurons
+from export.frontend.tracing import replace_module
 from spikeclip.errors import RefusedInput
 
 LIBRARIES = frozenset({"torch", "torchvision", "timm", "einops", "spikingjelly", "snntorch", "norse"})
@@ -44,9 +46,7 @@ def with_plain_neurons(module: nn.Module, example: Tensor, time_steps: int) -> t
             continue
         inside = (*inside, f"{path}.")
         parts = [PlainNeurons(original, found) for _ in range(len(shapes) if found.multi_step else 1)]
-        for alias, part in list(module.named_modules(remove_duplicate=False)):
-            if part is original:
-                module.set_submodule(alias, parts[0] if len(parts) == 1 else InTurn(parts))
+        replace_module(module, path, parts[0] if len(parts) == 1 else InTurn(parts))
         counts[f"{type(original).__name__}: {found}"] += 1
     return tuple(f"neurons in plain PyTorch, read by their spikes: {count} {what}" for what, count in counts.items())
 
@@ -67,13 +67,13 @@ def _candidates(module: nn.Module) -> dict[str, nn.Module]:
 
 def _is_of_library(part: nn.Module) -> bool:
     kinds = (kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module)
-    return any(kind.__module__.split(".")[0] in LIBRARIES for kind in kinds)
+    return any(package_of(kind) in LIBRARIES for kind in kinds)
 
 
 def _is_librarys(part: nn.Module) -> bool:
     """Whether a module is a neuron of a library, or of its form: one that is read by its parameters, or refused."""
     try:
-        return any(read(part, "") is not None for read in READERS)
+        return read(part, "") is not None
     except RefusedInput:
         return _is_of_library(part)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from export.frontend.neurons import spikingjelly
-from export.frontend.neurons.equations import Recurrence
+from export.frontend.neurons.equations import Recurrence, package_of
 from export.frontend.neurons.standing import PlainNeurons
 
 
@@ -25,7 +25,7 @@ def with_recurrent_neurons(module: nn.Module) -> tuple[str, ...]:
     found = []
     containers: list[tuple[str, Any]] = list(module.named_modules())
     for path, part in containers:
-        if type(part).__module__.split(".")[0] != "spikingjelly":
+        if package_of(type(part)) != "spikingjelly":
             continue
         match type(part).__name__:
             case "LinearRecurrentContainer":

@@ -15,15 +15,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from export.frontend.neurons.equations import Neurons, Recurrence, Reset, number
+from export.frontend.neurons.equations import Neurons, Recurrence, Reset, number, package_of
 from spikeclip.errors import RefusedInput
 
 _KNOWN = ("Leaky", "Synaptic", "RLeaky", "RSynaptic")
 
 
+def is_of_snntorch(module: Any) -> bool:
+    """Whether a module is one of snnTorch's."""
+    return package_of(type(module)) == "snntorch"
+
+
 def read(module: Any, key: str) -> Neurons | None:
-    """As `libraries.READERS`."""
-    if type(module).__module__.split(".")[0] != "snntorch" or not hasattr(module, "threshold"):
+    """The equation of a neuron of snnTorch; None of any other module (`libraries.READERS`)."""
+    if not is_of_snntorch(module) or not hasattr(module, "threshold"):
         return None
     name = type(module).__name__
     if name not in _KNOWN:

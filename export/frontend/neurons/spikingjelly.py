@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from export.frontend.neurons.equations import Neurons, Reset, number
+from export.frontend.neurons.equations import Neurons, Reset, number, package_of
 from export.frontend.neurons.probing import check_equation
 from spikeclip.errors import RefusedInput
 
@@ -24,7 +24,7 @@ _KNOWN = _LIF | _PARAMETRIC | _IF
 
 
 def read(module: Any, key: str) -> Neurons | None:
-    """As `libraries.READERS`."""
+    """The equation of a neuron of SpikingJelly, or of its form; None of any other module (`libraries.READERS`)."""
     if not hasattr(module, "surrogate_function") or not (hasattr(module, "v_threshold") or _is_neuron(module)):
         return None
     name = next((kind.__name__ for kind in type(module).__mro__ if kind.__name__ in _KNOWN), type(module).__name__)
@@ -44,7 +44,7 @@ def read(module: Any, key: str) -> Neurons | None:
     threshold = number(module.v_threshold, key, "v_threshold")
     fires = _fires_at_threshold(module, key)
     found = Neurons(decay, gain, threshold, kind, rest, at_threshold=fires, multi_step=multi_step).checked(key)
-    if type(module).__name__ != name or type(module).__module__.split(".")[0] != "spikingjelly":
+    if type(module).__name__ != name or package_of(type(module)) != "spikingjelly":
         check_equation(module, found, key, name)
     return found
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from export.frontend.neurons.equations import Neurons
@@ -21,6 +22,29 @@ class PlainNeurons(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self._original[0](x)
+
+
+class StateReset:
+    """The methods by which code around snnTorch's neurons asks for states at the beginning of an image.
+
+    Attributes:
+        states: how many states the neuron returns beside its spikes.
+        neurons: its equation.
+    """
+
+    states: int
+    neurons: Neurons
+
+    def reset(self) -> None:
+        """Back to rest."""
+
+    def reset_mem(self) -> Any:
+        """Back to rest, and empty states, as many as the neuron takes: whoever reads them takes them for zeros."""
+        self.reset()
+        states = [torch.zeros(0) for _ in range(self.states + (self.neurons.recurrence is not None))]
+        return states[0] if len(states) == 1 else tuple(states)
+
+    init_leaky = init_synaptic = init_rleaky = init_rsynaptic = reset_mem
 
 
 class InTurn(nn.Module):

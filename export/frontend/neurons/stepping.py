@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from export.frontend.neurons.equations import Neurons, Reset
 from export.frontend.neurons.libraries import returned_states
+from export.frontend.neurons.standing import StateReset
 from export.frontend.populations import decay_of, unit
 from export.populations import thresholds
 
 
-class Stepping(nn.Module):
+class Stepping(StateReset, nn.Module):
     """Neurons in the unit and with the numbers of their population in the graph.
 
     Shapes: currents `[T, B, ...]` of a multi-step module, else `[B, ...]`, to spikes of the same shape; beside them as
@@ -101,14 +102,6 @@ class Stepping(nn.Module):
         self.v: Tensor | None = None
         self.i: Tensor | None = None
         self.spikes: Tensor | None = None
-
-    def reset_mem(self) -> Any:
-        """Back to rest; states that no one reads."""
-        self.reset()
-        states = [torch.zeros(0) for _ in range(self.states + int(self.neurons.recurrence is not None))]
-        return states[0] if len(states) == 1 else tuple(states)
-
-    init_leaky = init_synaptic = init_rleaky = init_rsynaptic = reset_mem
 
     def forward(self, x: Tensor, *states: Tensor, **named: Tensor) -> Any:
         if self.neurons.multi_step:

@@ -81,7 +81,10 @@ def _gate(context: Context, a: Term, b: Term, kind: Kind) -> Signal:
 
 
 def _covering(context: Context, term: Term) -> Term | None:
-    """The same spikes as those of a node that holds no others: where some channels are read, they are picked first."""
+    """The spikes of a term as those of a node that holds no others; None where they are no whole channels.
+
+    Where only some channels of a node are read, a node that picks them is made first.
+    """
     node = context.nodes[term.node]
     moment, element = context.decode(term)
     used = torch.unique(element)
@@ -89,11 +92,11 @@ def _covering(context: Context, term: Term) -> Term | None:
         return term
     if len(node.shape) != 3:
         return None
-    channel = torch.unique(torch.div(used, node.space, rounding_mode="floor"))
+    channel = torch.unique(used // node.space)
     if len(channel) * node.space != len(used):
         return None
     index = picked(context, term.node, channel)
-    place = torch.searchsorted(channel, torch.div(element, node.space, rounding_mode="floor").contiguous())
+    place = torch.searchsorted(channel, (element // node.space).contiguous())
     return Term(index, moment * context.nodes[index].size + place * node.space + element % node.space, ONE)
 
 

@@ -36,7 +36,7 @@ def neurons(context: Context, x: Any, states: list[Any], key: str) -> Signal:
     if equation.multi_step and call:
         raise context.refused("is called twice, and would go on from where it was; expected one call")
     if not equation.multi_step and call >= context.time_steps:
-        raise context.refused(f"is called {call + 1} times; expected once for each of {context.time_steps} time steps")
+        raise context.refused(f"is called more than {context.time_steps}x; expected one call for each time step (-T)")
     given = x.shape
     x, lead = _with_images(context, x, equation.multi_step)
     rows = prod(x.shape[:lead])
@@ -142,7 +142,7 @@ def _holds_all(elements: Tensor) -> bool:
 
 
 def _part(node: Node, elements: Tensor) -> tuple[Shape, Tensor]:
-    channel, position = torch.div(elements, node.space, rounding_mode="floor"), elements % node.space
+    channel, position = elements // node.space, elements % node.space
     seen = torch.unique(channel)
     if len(node.shape) == 3 and len(seen) * node.space == len(elements) and bool((elements >= 0).all()):
         return (len(seen), *node.shape[1:]), torch.searchsorted(seen, channel.contiguous()) * node.space + position

@@ -63,7 +63,7 @@ def _folded(context: Context, x: Signal, scale: Tensor, mean: Tensor, end: Tenso
 
 def _alone(context: Context, x: Signal, scale: Tensor, shift: Tensor, path: str) -> Signal:
     """A normalisation that no weight stands before: a weight for each channel by itself."""
-    parameters = Parameters(torch.diag(scale), shift, (None, None), norm=path)
+    parameters = Parameters(torch.diag(scale), shift, norm=path)
     channels_last = x.laid_out(lambda codes: codes.movedim(1, -1))
     return at_tokens(context, channels_last, parameters).laid_out(lambda codes: codes.movedim(-1, 1))
 
@@ -78,7 +78,7 @@ def evaluated(
     momentum: float,
     eps: float,
 ) -> tuple[Signal, None, None]:
-    """The same as torch writes it where a module writes into tensors, with statistics of the batch that none reads."""
+    """`batch_norm` as torch's decomposition calls it, with None for the batch's statistics, which nothing reads."""
     return batch_norm(context, x, gain, offset, mean, variance, False, momentum, eps), None, None
 
 

@@ -24,6 +24,11 @@ def pair(value: Any) -> Pair:
     return int(value[0]), int(value[-1])
 
 
+def _triple(value: Any) -> list[int]:
+    """One or three integers as a list of three."""
+    return [value] * 3 if isinstance(value, int) else [int(each) for each in value]
+
+
 def max_pool(
     context: Context,
     x: Signal,
@@ -100,9 +105,8 @@ def max_pool_3d(
 
     The first of the three are channels or time: Spike-Driven-Transformer pools `[T, B, C, H, W]` like that.
     """
-    sizes, pads = (list(v) if not isinstance(v, int) else [v] * 3 for v in (kernel, padding))
-    steps = sizes if not stride else [stride] * 3 if isinstance(stride, int) else list(stride)
-    if sizes[0] != 1 or steps[0] != 1 or pads[0] != 0:
+    sizes, steps, pads = (_triple(value) for value in (kernel, stride or kernel, padding))
+    if (sizes[0], steps[0], pads[0]) != (1, 1, 0):
         raise context.refused(f"takes the maximum over windows of {sizes}; expected 1 along the first dimension")
     whole = x if len(x.shape) == 5 else x.laid_out(lambda codes: codes.unsqueeze(0))
     moment, _ = context.decode(whole.terms[0])
@@ -177,7 +181,7 @@ def adaptive_average_pool(context: Context, x: Signal, size: Any) -> Signal:
 
 def average_pool_3d(context: Context, x: Signal, kernel: Any, stride: Any = (), padding: Any = 0, *rest: Any) -> Signal:
     """An average over windows `(1, n, m)` of `[T, B, C, H, W]`, which are windows of a map."""
-    sizes, steps, pads = ([v] * 3 if isinstance(v, int) else list(v) for v in (kernel, stride or kernel, padding))
+    sizes, steps, pads = (_triple(value) for value in (kernel, stride or kernel, padding))
     if (sizes[0], steps[0], pads[0]) != (1, 1, 0) or len(x.shape) != 5:
         raise context.refused(f"averages over windows of {sizes}; expected 1 along the first dimension, of five")
     maps = x.laid_out(lambda codes: codes.flatten(0, 1))

@@ -35,7 +35,7 @@ def multiply_matrices(context: Context, a: Any, b: Any) -> Any:
         case Signal(), Product():
             return _attend(context, a, b.a, b.b, b.factor)
         case Signal(), Tensor() if b.ndim == 2:
-            return weights.at_tokens(context, a, weights.Parameters(b.detach().double().T, None, (None, None)))
+            return weights.at_tokens(context, a, weights.Parameters(b.detach().double().T))
         case _:
             raise context.refused("multiplies matrices other than spikes, a weight, or attention's three factors")
 
@@ -103,7 +103,7 @@ def _weighted_sum(context: Context, a: str, b: str, out: str, x: Any, weight: Te
     matrix = weight.detach().double() if b == new[0] + inner[0] else weight.detach().double().T
     lead = [i for i in a if i != inner[0]]
     moved = x.laid_out(lambda codes: codes.permute(*[a.index(i) for i in [*lead, inner[0]]]))
-    y = weights.at_tokens(context, moved, weights.Parameters(matrix, None, (None, None)))
+    y = weights.at_tokens(context, moved, weights.Parameters(matrix))
     order = [*lead, new[0]]
     return y.laid_out(lambda codes: codes.permute(*[order.index(i) for i in out]))
 
@@ -181,7 +181,7 @@ def _factor(context: Context, x: Signal, lead: tuple[int, ...]) -> _Factor:
     again = by_moment[order].reshape(-1, *at_first.shape)
     if not bool((again == at_first).all()):
         raise context.refused(f"attends to {context.name(term.node)} in a layout that differs by time step or image")
-    channel = torch.div(at_first, node.space, rounding_mode="floor")
+    channel = at_first // node.space
     return _Factor(term, channel, at_first % node.space, first)
 
 

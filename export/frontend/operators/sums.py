@@ -163,7 +163,9 @@ def _over_time(context: Context, x: Signal, dim: int) -> Signal:
 
 
 def rolled(context: Context, x: Signal, least: int | None = None) -> Signal:
-    """The same; a sum of one node's time steps, as a loop in Python makes it, as a sum over time.
+    """A signal whose terms are the time steps of one node, as a loop in Python adds them, as a sum over time.
+
+    Any other signal is returned as it is.
 
     Args:
         context: the graph in the making.
@@ -240,7 +242,7 @@ def _over_map(shape: Shape, element: Tensor) -> _Found | None:
     space = prod(shape[1:])
     if element.shape[1] != space:
         return None
-    channel = torch.div(element[:, 0], space, rounding_mode="floor")
+    channel = element[:, 0] // space
     expected = channel[:, None] * space + torch.arange(space)
     if not torch.equal(element.sort(1).values, expected):
         return None
@@ -251,7 +253,7 @@ def _over_map(shape: Shape, element: Tensor) -> _Found | None:
 def _over_channels(shape: Shape, element: Tensor) -> _Found | None:
     """The sum over groups of channels at each position; None where the groups are others."""
     space = prod(shape[1:])
-    channel, position = torch.div(element, space, rounding_mode="floor"), element % space
+    channel, position = element // space, element % space
     if not bool((position == position[:, :1]).all()):
         return None
     sets, which = torch.unique(channel.sort(1).values, dim=0, return_inverse=True)
@@ -266,7 +268,7 @@ def _over_windows(shape: Shape, element: Tensor) -> _Found | None:
     _, height, width = shape
     first = element.min(1).values
     inside = element - first[:, None]
-    rows, columns = torch.div(inside, width, rounding_mode="floor"), inside % width
+    rows, columns = inside // width, inside % width
     tall, wide = int(rows.max()) + 1, int(columns.max()) + 1
     expected = (torch.arange(tall)[:, None] * width + torch.arange(wide)).reshape(-1)
     if tall * wide != element.shape[1] or height % tall or width % wide:
@@ -274,13 +276,12 @@ def _over_windows(shape: Shape, element: Tensor) -> _Found | None:
     if not torch.equal(inside.sort(1).values, expected.expand(len(inside), -1)):
         return None
     space = height * width
-    channel, position = torch.div(first, space, rounding_mode="floor"), first % space
-    row, column = torch.div(position, width, rounding_mode="floor"), position % width
+    channel, position = first // space, first % space
+    row, column = position // width, position % width
     if bool((row % tall).any()) or bool((column % wide).any()):
         return None
     made = (shape[0], height // tall, width // wide)
-    places = channel * prod(made[1:]) + torch.div(row, tall, rounding_mode="floor") * made[2]
-    places = places + torch.div(column, wide, rounding_mode="floor")
+    places = channel * prod(made[1:]) + row // tall * made[2] + column // wide
     return SumWindows((tall, wide), Window(stride=(tall, wide))), ("windows", tall, wide), made, places
 
 

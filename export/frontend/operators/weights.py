@@ -44,8 +44,8 @@ class Parameters:
     """
 
     weight: Tensor
-    bias: Tensor | None
-    paths: tuple[str | None, str | None]
+    bias: Tensor | None = None
+    paths: tuple[str | None, str | None] = (None, None)
     norm: str = ""
 
 
@@ -89,9 +89,7 @@ def convolve(
                 reads.append(_Read(scaled.node, columns, scaled.factor, moments))
                 continue
         reads.append(_Read(term.node, columns, factor, moments))
-    parameters = Parameters(
-        ungrouped(weight, groups), bias, (context.parameter(1, "weight"), context.parameter(2, "bias"))
-    )
+    parameters = Parameters(ungrouped(weight, groups), bias, _paths(context))
     result = _weighted(context, parameters, window, reads)
     return result if len(x.shape) == 4 else result.laid_out(lambda codes: codes.squeeze(0))
 
@@ -119,23 +117,26 @@ def convolve_1d(
         steps, gaps = (pair(stride)[0], 1), (pair(dilation)[0], 1)
         made = convolve(context, maps, weight.unsqueeze(-1), bias, steps, along, gaps, groups)
         return made.laid_out(lambda codes: codes.squeeze(-1))
-    paths = (context.parameter(1, "weight"), context.parameter(2, "bias"))
     tokens = x.laid_out(lambda codes: codes.transpose(-1, -2))
-    y = at_tokens(context, tokens, Parameters(ungrouped(weight, groups).squeeze(2), bias, paths))
+    y = at_tokens(context, tokens, Parameters(ungrouped(weight, groups).squeeze(2), bias, _paths(context)))
     return y.laid_out(lambda codes: codes.transpose(-1, -2))
 
 
 def linear(context: Context, x: Signal, weight: Tensor, bias: Tensor | None = None) -> Signal:
     """`y = W x + b` along the last dimension."""
-    paths = (context.parameter(1, "weight"), context.parameter(2, "bias"))
-    return at_tokens(context, x, Parameters(weight.detach().double(), bias, paths))
+    return at_tokens(context, x, Parameters(weight.detach().double(), bias, _paths(context)))
+
+
+def _paths(context: Context) -> tuple[str | None, str | None]:
+    """The paths of weight and bias among the arguments of the present call, a convolution or a linear layer."""
+    return context.parameter(1, "weight"), context.parameter(2, "bias")
 
 
 def add_product(context: Context, bias: Tensor, x: Any, weight: Any, **settings: Any) -> Signal:
     """`y = b + x W`, as `addmm` has it."""
     if not isinstance(x, Signal) or not isinstance(weight, Tensor) or settings:
         raise context.refused("adds a product other than of a signal and a matrix")
-    return at_tokens(context, x, Parameters(weight.detach().double().T, bias, (None, None)))
+    return at_tokens(context, x, Parameters(weight.detach().double().T, bias))
 
 
 def at_tokens(context: Context, x: Signal, parameters: Parameters) -> Signal:
@@ -187,7 +188,7 @@ def _read_tokens(context: Context, term: Term, rows: int) -> _Read:
     moments = moment[:, seen[0]]
     if len(node.shape) == 3:
         space = node.space
-        channel = torch.div(element, space, rounding_mode="floor").where(present, ABSENT)
+        channel = (element // space).where(present, ABSENT)
         position = element % space
         if bool((channel == channel[:1]).all()) and bool((position[:, seen] == position[:, seen[:1]]).all()):
             return _Read(term.node, channel[0], factor, moments, position[:, seen[0]])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.onnx.builder import Builder
-from export.onnx.integers.values import Integers, Type, Value, added, byte, cast, digits, number, scaled, width
+from export.onnx.integers.values import ZERO, Integers, Type, Value, added, byte, cast, digits, number, scaled, width
 from neuromorphic.ops import Affine, Conv2d, MaxPool2d, Scale, SelfAttention, Shapes, SumPool2d
 from neuromorphic.ops.windows import Windows
 
@@ -43,7 +43,7 @@ def add_conv(builder: Builder, name: str, conv: Conv2d, shapes: Shapes, x: Value
     terms = []
     for i, (digit, factor) in enumerate(digits(weight)):
         constant = builder.constant(f"{base}.weight.{i}", digit)
-        inputs = (read, constant, zero, number(builder, 128, np.uint8))
+        inputs = (read, constant, zero, number(builder, ZERO, np.uint8))
         y = builder.add("ConvInteger", f"{name}/digit.{i}", *inputs, **settings)
         terms.append(scaled(builder, f"{name}/scaled.{i}", y, factor.reshape(-1, 1, 1), dtype))
     return Value(added(builder, f"{name}/sum", terms), dtype, -bound, bound)
@@ -78,7 +78,7 @@ def add_affine(builder: Builder, name: str, affine: Affine, x: Value, base: str)
     terms = []
     for i, (digit, factor) in enumerate(digits(weight)):
         constant = builder.constant(f"{base}.weight.{i}", digit.T)
-        y = builder.add("MatMulInteger", f"{name}/digit.{i}", read, constant, zero, number(builder, 128, np.uint8))
+        y = builder.add("MatMulInteger", f"{name}/digit.{i}", read, constant, zero, number(builder, ZERO, np.uint8))
         terms.append(scaled(builder, f"{name}/scaled.{i}", y, factor, dtype))
     return Value(added(builder, f"{name}/sum", terms), dtype, -bound, bound)
 
@@ -143,7 +143,7 @@ def add_attention(builder: Builder, name: str, attention: SelfAttention, shapes:
 def _taps(
     builder: Builder, name: str, x: str, windows: Windows, shapes: Shapes, outside: str
 ) -> Iterator[tuple[int, int, str]]:
-    """Every tap (m, n) of a window and what each output sees there, `[N, C, H', W']`; padding holds `outside`."""
+    """Yield every tap (m, n) of a window with what each output sees there, `[N, C, H', W']`; padding is `outside`."""
     (top, bottom), (left, right) = windows.around
     if top + bottom + left + right:
         pads = builder.integers(0, 0, top, left, 0, 0, bottom, right)

@@ -1,6 +1,7 @@
 """A user's module in the commands: exported, simulated and counted in one of them each, by the same options."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,14 @@ def test_a_graph_that_is_of_no_module_is_refused(folder):
     graph = from_nir(chain({"lif": lif((3, 8, 8))}, (3, 8, 8), (3, 8, 8)))
     with pytest.raises(RefusedInput, match="what its module reads"):
         prepare_as_in(options(folder), graph)
+
+
+@pytest.mark.parametrize("broken", [3, {}, {"axes": "TBCHW"}, {"axes": [], "kind": "static"}])
+def test_a_file_that_says_nothing_sensible_of_its_input_is_refused(folder, broken):
+    graph = read_graph(folder / "net.nir")
+    document = {**graph.metadata.document, "input": broken}
+    with pytest.raises(RefusedInput, match="doesn't say what its module reads"):
+        prepare_as_in(options(folder), replace(graph, metadata=replace(graph.metadata, document=document)))
 
 
 @pytest.mark.parametrize("flag", ["--module", "--check"])

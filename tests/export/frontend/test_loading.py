@@ -1,3 +1,6 @@
+import importlib
+import sys
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -46,6 +49,14 @@ def test_a_factory_of_a_file(file):
 
 def test_a_factory_of_a_package():
     assert isinstance(load_module("torch.nn:Identity"), torch.nn.Identity)
+
+
+@pytest.mark.parametrize("name", ["energy", "json", "neuromorphic"])
+def test_a_file_named_like_another_module_does_not_stand_for_it(file, name):
+    own, known = file.rename(file.with_name(f"{name}.py")), importlib.import_module(name)
+    assert type(load_module(f"{own}:Net")).__name__ == "Net"
+    assert importlib.import_module(name) is known
+    sys.modules.pop(f"user_{name}")
 
 
 @pytest.mark.parametrize("inside", [None, "state_dict", "model", "snn"])

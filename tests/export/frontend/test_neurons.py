@@ -143,6 +143,12 @@ def test_step_modes_give_the_same_graph():
     assert all((single.nodes[n].weight == multi.nodes[n].weight).all() for n in ("layers.0", "layers.3"))
 
 
+def test_neurons_called_for_fewer_time_steps_than_the_network_has_are_refused():
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), neuron.LIFNode(), nn.Flatten(), nn.Linear(216, 4))
+    with pytest.raises(RefusedInput, match=r"'1' takes one time step a call and is called 1x.* 4 time steps"):
+        prepare(net, 3, 8, 8)
+
+
 class SnnTorch(nn.Module):
     """The loop of snnTorch's tutorials: states passed from step to step."""
 

@@ -104,7 +104,7 @@ def test_a_sequential_of_norse(norse):
     [
         (lambda n: n.LIFRefracCell(), "LIFRefracCell"),
         (lambda n: n.LIFBoxCell(box(n, v_leak=0.25)), "leaks to 0.25 and resets to 0"),
-        (lambda n: n.LIFBoxCell(box(n, v_th=torch.ones(9))), "9 values"),
+        (lambda n: n.LIFBoxCell(box(n, v_th=torch.linspace(0.5, 1.0, 9))), "9 values"),
         (lambda n: n.LIF(record_states=True), "without a record"),
     ],
 )
