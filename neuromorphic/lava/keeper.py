@@ -31,8 +31,8 @@ def main() -> None:
     Lines are the ids of process groups, 0 for none.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    sys.stdout.write(f"{folder}\n")
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # the command was over before it could hear of it
+        os.write(1, os.fsencode(f"{folder}\n"))
     group = 0
     for line in sys.stdin:
         group = int(line)
