@@ -10,6 +10,7 @@ disk and a full /dev/shm are small ones of their own, made with `unshare`; where
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -135,7 +136,9 @@ def end(run: Run, row: Row) -> None:
     while run.others() and time.monotonic() < until:
         time.sleep(0.1)
     said = _said(run)
-    row.said = next((line for line in said.splitlines() if line.startswith("error:")), row.said)[:110].replace("|", "/")
+    lines = re.sub(rf"{run.folder.parent}/(\S*/)?", "", said).splitlines()
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    row.said = next(iter(errors), row.said)[:110].replace("|", "/")
     row.left += _left(run, said)
     run.strike(run.others(), signal.SIGKILL)
     shutil.rmtree(run.folder)
@@ -152,7 +155,7 @@ def _said(run: Run) -> str:
 
 def _left(run: Run, said: str) -> Iterator[str]:
     """The leavings of a command that is over, in words."""
-    if "Traceback" in said:
+    if "Traceback" in said and run.process.returncode != -signal.SIGINT:  # Python's own, while it starts
         yield "a traceback"
     if others := run.others():
         yield f"{len(others)} processes"
@@ -204,28 +207,38 @@ def healthy(command: list[str], root: Path) -> float:
     return row.longest
 
 
-def signalled(command: list[str], root: Path, tries: int, row: Row, how: signal.Signals) -> Row:
-    """The command itself is sent a signal, at random moments of its life."""
-    seconds = healthy(command, root)
-    for _ in range(tries):
-        run = start(command, root)
-        time.sleep(random.uniform(0, seconds))
-        run.strike([run.process.pid], how)
-        end(run, row)
-    return row
+def struck(
+    command: list[str], root: Path, tries: int, row: Row, how: signal.Signals, victims: Callable[[Run], list[int]]
+) -> Row:
+    """A signal comes to what `victims` names, at random moments of the command's life.
 
-
-def dead_child(command: list[str], root: Path, tries: int, row: Row) -> Row:
-    """One of the processes that it started is killed, at random moments of their lives."""
+    A command that was over by then is no try: the next one is taken to live as long as that one did.
+    """
     seconds = healthy(command, root)
-    for _ in range(tries):
-        run = start(command, root)
-        moment = time.monotonic() + random.uniform(0, seconds)
-        while run.process.poll() is None and (time.monotonic() < moment or not run.others()):
+    while row.exits.total() < tries:
+        run, unhurt = start(command, root), Row("none", (0,))
+        moment = run.fault + random.uniform(0, seconds)
+        while run.process.poll() is None and (time.monotonic() < moment or not victims(run)):
             time.sleep(0.01)
-        run.strike(random.sample(run.others(), min(1, len(run.others()))), signal.SIGKILL)
-        end(run, row)
+        if run.process.poll() is None:
+            run.strike(victims(run), how)
+            end(run, row)
+        else:
+            end(run, unhurt)
+            seconds = unhurt.longest
+            row.left += [f"without any fault: {unhurt}"] if unhurt.wrong else []
     return row
+
+
+def itself(run: Run) -> list[int]:
+    """The process of the command."""
+    return [run.process.pid]
+
+
+def one_of_its_own(run: Run) -> list[int]:
+    """One of the processes that the command has started, if any lives."""
+    others = run.others()
+    return random.sample(others, min(1, len(others)))
 
 
 def once(command: list[str], root: Path, row: Row, *, at_once: int = 1, **options: object) -> Row:
@@ -246,11 +259,11 @@ def table(root: Path, tries: int) -> Iterator[tuple[Row, Callable[[], Row]]]:
     energy = [*SPIKECLIP, "energy", model, "--frames", frames, "--json", "OUT/energy.json"]
     said = {id(lava): "simulate", id(fast): "simulate --backend fast", id(energy): "energy"}
     row = Row(f"a process of Lava's killed, {tries} random moments", (0, 2, 3))
-    yield row, partial(dead_child, lava, root, tries, row)
+    yield row, partial(struck, lava, root, tries, row, signal.SIGKILL, one_of_its_own)
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         for command, times in ((lava, tries), (fast, -(-tries // 4)), (energy, -(-tries // 4))):
             row = Row(f"{how.name} to {said[id(command)]}, {times} random moments", (0, -how, 128 + how))
-            yield row, partial(signalled, command, root, times, row, how)
+            yield row, partial(struck, command, root, times, row, how, itself)
     for command, size in ((lava, 1 << 10), (lava, 64 << 10), (lava, 1 << 20), (fast, 1 << 10), (energy, 4 << 10)):
         row = Row(f"files of at most {size >> 10} KiB, {said[id(command)]}", (0, 2, 3))
         yield row, partial(once, command, root, row, limits=limited(resource.RLIMIT_FSIZE, size))

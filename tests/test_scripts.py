@@ -5,6 +5,8 @@ import ast
 import importlib.util
 import io
 import json
+import os
+import signal
 import subprocess
 import tarfile
 from contextlib import suppress
@@ -15,6 +17,7 @@ import pytest
 import typer
 
 from benchmarks import ablation
+from benchmarks.mutations import __main__ as mutations
 from scripts import pareto, train_on_gpu
 from tests.neuromorphic.graphs import small_net
 
@@ -47,6 +50,13 @@ def test_counting_is_timed(tmp_path):
     document = json.loads((tmp_path / "energy.json").read_text())
     assert document["memory"]["images"] == 20
     assert document["time"]["ratio"] > 1
+
+
+def test_a_changed_file_whose_tests_wait_for_ever_is_out_of_time(monkeypatch):
+    monkeypatch.setattr(mutations, "PATIENCE", 0.3)
+    for command, expected in (("sleep infinity", -signal.SIGXCPU), ("exit 1", 1)):
+        with subprocess.Popen(["sh", "-c", command]) as process:
+            assert os.waitstatus_to_exitcode(mutations._ended(process.pid)) == expected
 
 
 def _holds(module, name):

@@ -44,6 +44,9 @@ BROKEN, USAGE, NONE = 70, 4, 5
 LONGEST = 300
 """Seconds of the processor of one batch, after which a change is taken to have no end."""
 
+PATIENCE, LOOK = 1200, 0.1
+"""Seconds that a batch may take in all, as one that waits takes none of the processor; and between two looks at it."""
+
 KERNELS = "neuromorphic/execution/kernels.py"
 """What Numba compiles, and keeps beside it."""
 
@@ -190,7 +193,7 @@ def _tested(copy: Path, tests: list[str], which: str = "not slow") -> tuple[int,
         if child == 0:
             _test(copy, tests, which, said.fileno())
         try:
-            _, status = os.waitpid(child, 0)
+            status = _ended(child)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)  # what it started and left
@@ -201,10 +204,22 @@ def _tested(copy: Path, tests: list[str], which: str = "not slow") -> tuple[int,
         return 0 if code == NONE else code, text
 
 
+def _ended(child: int) -> int:
+    """The status of a copy of this process; one that waits for ever is ended, as if it had computed for ever."""
+    for _ in range(round(PATIENCE / LOOK)):  # looks are counted: a clock goes on while somebody stops this process
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(LOOK)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return signal.SIGXCPU
+
+
 def _test(copy: Path, tests: list[str], which: str, console: int) -> None:
     code = BROKEN
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.dup2(console, 1)
         os.dup2(console, 2)

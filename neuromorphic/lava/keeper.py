@@ -32,8 +32,8 @@ def main() -> None:
     Each line is the id of a process group, or 0 for none.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    sys.stdout.write(f"{folder}\n")
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # the command was over before it could hear of it
+        os.write(1, os.fsencode(f"{folder}\n"))
     group = 0
     for line in sys.stdin:
         group = int(line)

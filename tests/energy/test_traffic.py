@@ -116,6 +116,25 @@ def test_synapses_of_pooling_have_no_weights():
     assert elements(snn_accesses(graph, counts, "no_reuse"), "states")["pool"] == 2 * 16
 
 
+def pooled_spikes():
+    """A maximum of spikes that a convolution reads, between populations, behind a convolution of values."""
+    one = conv(np.ones((1, 1, 1, 1)), hw=(4, 4))
+    nodes = {"values": one, "a": lif((1, 4, 4)), "max": max_pool((1, 4, 4))}
+    nodes |= {"conv": conv(np.ones((1, 1, 1, 1)), hw=(2, 2)), "b": lif((1, 2, 2))}
+    return from_nir(chain(nodes, (1, 4, 4), (1, 2, 2)))
+
+
+@pytest.mark.parametrize("graph", [pooled_spikes(), attention_graph((6, 1, 2), 1), perceptron()[0]])
+@pytest.mark.parametrize("reuse", ["ideal_reuse", "no_reuse"])
+def test_what_spikes_drive_moves_nothing_without_them_and_all_else_moves_as_much(graph, reuse):
+    def moved(spike):
+        spikes = {node.name: np.full((1, 4, *node.shape), spike) for node in graph.populations}
+        accesses = snn_accesses(graph, energy.count(graph, trace_of(graph, **spikes)), reuse)
+        return [(a.layer, a.part, int(a.moved[0]), a.held) for a in accesses if spike is False or not a.driven]
+
+    assert moved(True) == moved(False)
+
+
 TWIN = {
     "parameters": 0,
     "layers": [

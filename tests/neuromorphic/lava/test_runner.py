@@ -284,6 +284,19 @@ def test_a_killed_keeper_is_made_up_for(monkeypatch, mark, tmp_path):
     assert not place.folder.exists()
 
 
+def test_a_keeper_that_nobody_hears_leaves_no_folder(tmp_path):
+    """As of a command that is interrupted while its keeper starts."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-I", "-S", keeper.__file__]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.PIPE, env={"TMPDIR": str(tmp_path)}
+    ) as process:
+        os.close(write)
+        assert process.communicate()[1] == b""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_room_for_a_folder_is_said(monkeypatch):
     monkeypatch.setattr(keeper, "__file__", "/nowhere/keeper.py")
     with pytest.raises(SimulationFailed, match=r"no folder can be made(.|\n)*No such file"), kept():

@@ -158,6 +158,16 @@ def silent(layer):
 FLATTENED = ({"type": "input", "shape": [1, 2, 3]}, {"type": "flatten", "shape": [6]})
 
 REFUSED = {
+    "a shape of four": ([{"type": "input", "shape": [1, 2, 3, 1]}], ["layer 0 (input): its shape is [1, 2, 3, 1]"]),
+    "a shape of nothing": ([{"type": "input", "shape": [1, 0, 3]}], ["layer 0 (input): its shape is [1, 0, 3]"]),
+    "strides of three": (
+        [FLATTENED[0], conv(np.ones((1, 1, 2, 2)), [1, 1, 2], stride=[1, 1, 1])],
+        ["layer 1 (conv): stride is [1, 1, 1]", "two, at least 1"],
+    ),
+    "a stride of nothing": (
+        [FLATTENED[0], conv(np.ones((1, 1, 2, 2)), [1, 1, 2], stride=[1, 0])],
+        ["layer 1 (conv): stride is [1, 0]", "two, at least 1"],
+    ),
     "no layer of such a type": ([{"type": "average", "shape": [3]}], ["layer 0 (average)", "dense_rec or conv"]),
     "pool": ([dense(W), {"type": "pool", "shape": [3, 1, 1]}], ["layer 1 (pool)"]),
     "sigma-delta neurons": ([dense(W, {"type": "SDNN", "vThMant": 1})], ["layer 0 (dense): neuron", "'SDNN'", "CUBA"]),
