@@ -14,13 +14,13 @@ SIDE = 8
 
 @intrinsic
 def transpose_block(_context: Any, x: Any, at: Any, width: Any, y: Any, to: Any, height: Any) -> tuple[Any, Any]:
-    """`y[to + j height + i] = x[at + i width + j]`, for all i and j below 8, as integers.
+    """`y[to + j height + i] = x[at + i width + j]`, for all i and j below 8.
 
     Args:
-        x: float32 `[n]`, of integers.
+        x: numbers, in whatever dimensions.
         at: index in x.
         width: of a row of x.
-        y: int32 `[n]`.
+        y: numbers of x's type, or int32 where x has integers in float32.
         to: index in y.
         height: of a row of y.
     """
@@ -31,7 +31,9 @@ def transpose_block(_context: Any, x: Any, at: Any, width: Any, y: Any, to: Any,
         def place(first: Any, i: int, row: Any) -> Any:
             return builder.add(first, builder.mul(at.type(i), row))
 
-        block = [builder.fptosi(x.load(place(at, i, width), SIDE), several(INT32, SIDE)) for i in range(SIDE)]
+        block = [x.load(place(at, i, width), SIDE) for i in range(SIDE)]
+        if x.number != y.number:
+            block = [builder.fptosi(row, several(y.number, SIDE)) for row in block]
         for half in (1, 2, 4):  # what is off the diagonal changes places: numbers, then squares of 2 x 2 and of 4 x 4
             block = [_exchanged(builder, block[i & ~half], block[i | half], half, i & half) for i in range(SIDE)]
         for i, row in enumerate(block):

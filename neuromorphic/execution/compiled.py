@@ -178,7 +178,7 @@ class Compiled:
         if chip:
             ran.overflows[node.name] = Overflows(saturations=int(saturations))
             by_channel = np.empty(by_channel.shape, np.int32)
-            kernels.by_channel(v, by_channel)
+            kernels.transpose(v, by_channel)
         ran.membranes[node.name] = by_channel.reshape(batch, *node.shape)
         return spikes
 

@@ -261,19 +261,18 @@ def _spiking(sent: Array, at: int, channels: int, active: Array) -> int:
 
 
 @njit(nogil=True, cache=True)
-def by_channel(x: Array, y: Array) -> None:
-    """`y[b, c, p] = x[b, p, c]`: integers in float32 `[B, P, C]` to int32 `[B, C, P]`."""
-    positions, channels = x.shape[1:]
-    whole = positions // SIDE * SIDE, channels // SIDE * SIDE
-    # Channels change last: rows of y may lie as far apart as what shares a place in the cache.
-    for b in range(x.shape[0]):
-        source, target = x[b].reshape(-1), y[b].reshape(-1)
-        for c in range(0, whole[1], SIDE):
-            for p in range(0, whole[0], SIDE):
-                transpose_block(source, p * channels + c, channels, target, c * positions + p, positions)
-        for p in range(positions):
-            for c in range(whole[1] if p < whole[0] else 0, channels):
-                y[b, c, p] = x[b, p, c]
+def transpose(x: Array, y: Array) -> None:
+    """`y[n, j, i] = x[n, i, j]`, in y's type, which is x's, or integers where x has floats."""
+    height, width = x.shape[1:]
+    rows, columns = height // SIDE * SIDE, width // SIDE * SIDE
+    # Columns change last: rows of y may lie as far apart as what shares a place in the cache.
+    for n in range(x.shape[0]):
+        for j in range(0, columns, SIDE):
+            for i in range(0, rows, SIDE):
+                transpose_block(x, (n * height + i) * width + j, width, y, (n * width + j) * height + i, height)
+        for i in range(height):
+            for j in range(columns if i < rows else 0, width):
+                y[n, j, i] = x[n, i, j]
 
 
 @njit(nogil=True, cache=True)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from neuromorphic.execution import kernels
 from neuromorphic.ops import Array, Shape
 
 
@@ -15,12 +16,21 @@ def layout(shape: Shape) -> tuple[int, int]:
 def positions(x: Array, shape: Shape) -> Array:
     """`[B, T, ...]`, maps of a shape `[C, ...]`, as `[B, T, P, C]`."""
     size, channels = layout(shape)
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], channels, size).swapaxes(2, 3))
+    return _transposed(x.reshape(*x.shape[:2], channels, size))
 
 
 def maps(x: Array, shape: Shape) -> Array:
     """`[B, T, P, C]` as `[B, T, *shape]`."""
-    return np.ascontiguousarray(x.swapaxes(2, 3)).reshape(*x.shape[:2], *shape)
+    return _transposed(x).reshape(*x.shape[:2], *shape)
+
+
+def _transposed(x: Array) -> Array:
+    """`[B, T, n, m]` as `[B, T, m, n]`."""
+    if x.dtype not in (np.uint8, np.float32):
+        return np.ascontiguousarray(x.swapaxes(2, 3))
+    y = np.empty((*x.shape[:2], x.shape[3], x.shape[2]), x.dtype)
+    kernels.transpose(np.ascontiguousarray(x).reshape(-1, *x.shape[2:]), y.reshape(-1, *y.shape[2:]))
+    return y
 
 
 def by_position(values: Array, shape: Shape) -> Array:

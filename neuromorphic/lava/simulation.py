@@ -21,6 +21,10 @@ from neuromorphic.lava.stock_limits import refusals
 
 _ENVIRONMENT = {
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},  # Lava's processes are the parallelism
+    # glibc keeps the memory of arrays that are gone for those of the next step: to ask the system for each anew took
+    # half of the time that it spent in the system.
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
 }
 

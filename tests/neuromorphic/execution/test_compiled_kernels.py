@@ -69,14 +69,15 @@ def test_a_layer_weighs_values_that_are_no_spikes(reads, sums):
         np.testing.assert_array_equal(y, expected, err_msg=f"{channels} to {outputs} channels")
 
 
-@pytest.mark.parametrize("positions", [1, 7, 8, 9, 24])
-def test_membranes_by_channel_are_those_by_position(positions):
-    rng = np.random.default_rng(positions)
-    for channels in WIDTHS:
-        v = rng.integers(1 - STATE_LIMIT, STATE_LIMIT, (2, positions, channels)).astype(np.float32)
-        found = np.full((2, channels, positions), 99, np.int32)
-        kernels.by_channel(v, found)
-        np.testing.assert_array_equal(found, v.swapaxes(1, 2), err_msg=f"{channels} channels")
+@pytest.mark.parametrize("height", [1, 7, 8, 9, 24])
+@pytest.mark.parametrize(("dtype", "to"), [(np.float32, np.int32), (np.float32, np.float32), (np.uint8, np.uint8)])
+def test_a_transposed_map_has_the_same_numbers(height, dtype, to):
+    rng = np.random.default_rng(height)
+    for width in WIDTHS:
+        x = rng.integers(1 - STATE_LIMIT, STATE_LIMIT, (2, height, width)).astype(dtype)
+        y = np.full((2, width, height), 99, to)
+        kernels.transpose(x, y)
+        np.testing.assert_array_equal(y, x.swapaxes(1, 2), err_msg=f"{width} columns")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
