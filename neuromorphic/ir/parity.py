@@ -125,7 +125,7 @@ class ParityReport(Shown):
         predictions_agree: number of images with the same prediction.
         frames: of the frames that the graph's file and the checkpoint make from the same images; None where both runs
             were given the same frames.
-        parameters: a sentence for each node whose parameters are not the checkpoint's; None where they were not compared.
+        parameters: a sentence for each node whose parameters are not the checkpoint's; None where nobody compared.
     """
 
     images: int
