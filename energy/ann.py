@@ -18,7 +18,8 @@ def ann_counts(graph: Graph, images: int) -> AnnCounts | None:
 
     Raises:
         RefusedInput: the table is not `{"parameters": n, "layers": [{"name", "kind", "macs"}, ...]}`, or a layer has
-            some of `"inputs": [shape, ...]`, `"weight": shape or null` and `"output": shape`, but not all of them.
+            some of `"inputs": [shape, ...]`, `"weight": shape or null` and `"output": shape`, but not all of them, or
+            other MACs than these make.
     """
     twin = graph.metadata.twin
     if twin is None:
@@ -32,8 +33,10 @@ def ann_counts(graph: Graph, images: int) -> AnnCounts | None:
                 raise ValueError(f"layer {name!r} stands twice")
             shapes = _shapes(layer)
             biases = None if shapes is None else (shapes.outputs if shapes.biases else 0) * images
-            macs = _natural(layer["macs"]) * images
-            layers[name] = AnnLayer(kind=str(layer["kind"]), macs=macs, shapes=shapes, additions=biases)
+            macs = _natural(layer["macs"])
+            if shapes is not None and macs != (made := shapes.outputs * _summed(layer)):
+                raise ValueError(f"layer {name!r} has {macs} MACs, its shapes make {made}")
+            layers[name] = AnnLayer(kind=str(layer["kind"]), macs=macs * images, shapes=shapes, additions=biases)
     except (LookupError, TypeError, ValueError) as error:
         raise RefusedInput(f"{graph.source}: its table of the ANN twin is not understood ({error!r})") from error
     return AnnCounts(images=images, baseline="twin", parameters=parameters, layers=layers)
@@ -78,6 +81,11 @@ def _shapes(layer: Mapping[str, Any]) -> AnnShapes | None:
     if layer["weight"] is not None:
         return AnnShapes(_elements(layer["weight"]), _natural(layer["weight"][0]), sum(inputs), outputs)
     return AnnShapes(0, 0, sum(inputs), outputs)
+
+
+def _summed(layer: Mapping[str, Any]) -> int:
+    """The products that each output is a sum of: a row of the weight, or of the first factor, has as many."""
+    return _elements(layer["inputs"][0][-1:] if layer["weight"] is None else layer["weight"][1:])
 
 
 def _elements(shape: list[object]) -> int:

@@ -103,6 +103,7 @@ def energy(
         from energy.prices import read_devices
         from energy.table import table
         from neuromorphic.cluster.sharded import Sharing
+        from neuromorphic.ir.trace_shards import folder_of
         from neuromorphic.reading.provenance import Asked
         from neuromorphic.runs.cli_inputs import Selection, open_graph
         from neuromorphic.runs.summary import assumptions
@@ -114,7 +115,8 @@ def energy(
             raise RefusedInput(f"{trace}: a trace already holds its run; expected no --cluster and no --resume with it")
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         chosen = Selection.of(images, frames, bin_size, time_first, time_steps, limit, skip_broken)
-        outputs.check((model, *chosen.read, trace, *(() if own is None else own.files), *device))
+        read = (model, *chosen.read, trace, *(() if own is None else own.files), *device, cluster)
+        outputs.check(read, (resume, None if trace is None else folder_of(trace)))
         devices = read_devices(device)
         graph, prepared = open_graph(model, own, Asked(dt, reset, integrators, written_by))
         if own is None:
@@ -152,8 +154,7 @@ def energy(
         results.print(table(counts, report))
         for sentence in parity:
             results.print(sentence, markup=False)
-        outputs.write(report, counts)
-        written(json_path, csv_path, per_image, html_path, svg, neurobench)
+        outputs.write(report, counts, written)
         if agrees is not None and agrees.mismatches:
             raise typer.Exit(1)
 

@@ -72,7 +72,7 @@ def stored(graph: Graph, path: Path, chosen: Selection, given: Collection[str]) 
         given: options of the command.
 
     Raises:
-        RefusedInput: an option says what to run, or the trace is of another graph.
+        RefusedInput: an option says what to run, or the trace is of another graph, or of another T than its file's.
     """
     needed = ("--frames", "--bin") if graph.metadata.input_kind in ("spikes", "counts") else ()
     if odd := [option for option in OF_RUNS if option in given and option not in needed]:
@@ -82,6 +82,8 @@ def stored(graph: Graph, path: Path, chosen: Selection, given: Collection[str]) 
     assumed = [] if found is None or frames is None else [*found.assumed, *with_kind_of(graph, frames, found.kind)[1]]
     with progress_bar("counting") as advance:
         counts, trace = count_stored(graph, path, progress=advance, frames=frames)
+    if (steps := graph.metadata.time_steps) not in (None, trace.time_steps):
+        raise RefusedInput(f"{graph.source}: is made for {steps} time steps; {path} has a run of {trace.time_steps}")
     data = Data(spec=str(path), sha256=sha256_of(path))
     assumed += check_trace(graph, trace)
     if frames is not None and trace.frames is None:
@@ -101,15 +103,17 @@ def running(graph: Graph, prepared: "PreparedModule | None", chosen: Selection, 
     found, time_steps = chosen.find(graph, prepared), chosen.layout.time_steps
     frames, truth = frames_of(graph, found), truth_of(graph, found)
     graph, assumed = with_kind_of(graph, frames, None if isinstance(found, ImageSet) else found.kind)
-    per_step(graph, frames, time_steps)  # before a shard of them runs
+    steps = per_step(graph, frames, time_steps).shape[1]  # refused before a shard of them runs
 
     def of_run() -> dict[str, Any]:
+        readout = graph.metadata.readout
         return {
             "command": "energy",
             "graph": fingerprint(graph),
+            "readout": None if readout is None else {name: each.tolist() for name, each in vars(readout).items()},
             "input_kind": graph.metadata.input_kind,
             "ann": None if graph.metadata.twin is None else dict(graph.metadata.twin),
-            "time_steps": time_steps,
+            "time_steps": steps,
             "frames": sha256(frames.tobytes()).hexdigest(),
         }
 

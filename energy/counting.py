@@ -162,7 +162,7 @@ class _Run:
         full: those of one image at a firing rate of 1.
         unchanging: nodes whose output is the same in every step.
         summed: nodes that may run once per image, on the sum over the steps.
-        driven: MACs with something to multiply, of nodes that read currents of spikes alone.
+        driven: MACs with something to multiply, of each image, of nodes that read currents of spikes alone.
     """
 
     graph: Graph
@@ -171,7 +171,7 @@ class _Run:
     full: Events
     unchanging: frozenset[str]
     summed: frozenset[str]
-    driven: Mapping[str, int]
+    driven: Mapping[str, ops.Int64]
 
     @classmethod
     def of(cls, graph: Graph, trace: Trace, events: Events) -> Self:
@@ -196,18 +196,19 @@ class _Run:
             return None
         spiking = tuple(self.source(node, arrival) for arrival in arrived)
         macs = taps(node) if real and _multiplies(node) else 0
-        dense = macs * self.evaluations
-        multiplied = self.driven.get(node.name, dense) if macs else 0
+        dense = np.full(self.trace.images, macs * self.trace.time_steps)
+        each = self.driven.get(node.name, dense) if macs else dense
+        multiplied = int(each.sum())
         return LayerCounts(
             kind=kind,
             spiking_sources=spiking,
             real_sources=real,
             attention=None,
             per_step=sum((source.per_step for source in spiking), start=zero),
-            macs=multiplied,
+            macs_per_image=each,
             macs_once=macs * self.trace.images if self.unchanging.issuperset(real) else multiplied,
             macs_summed=macs * self.trace.images if node.name in self.summed else multiplied,
-            macs_dense=dense,
+            macs_dense=int(dense.sum()),
         )
 
     def source(self, node: Node, arrival: Arrival) -> SourceCounts:
@@ -239,7 +240,7 @@ def _attention(graph: Graph, node: Node, operation: ops.SelfAttention, trace: Tr
         real_sources=(),
         attention=counts,
         per_step=no_sops,
-        macs=0,
+        macs_per_image=no_sops.sum(1),
         macs_once=0,
         macs_summed=0,
         macs_dense=0,

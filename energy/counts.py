@@ -108,8 +108,9 @@ class LayerCounts(Record):
         attention: what a node of kind `attention` adds; None for every other one.
         per_step, sops, sops_per_step, sops_per_image, dense, dense_padded: over all of `spiking_sources`.
         rate: spikes per neuron and time step, over all populations that it reads; None where there is none.
-        macs: multiply-accumulates on real values, over all images and steps; where these are currents that spikes alone
+        macs_per_image: multiply-accumulates on real values, of each image; where these are currents that spikes alone
             drive, those of which a factor arrived in that step, at taps on the map.
+        macs: over all images.
         macs_once: the same where real values that come from the input alone are used once per image, since every step
             shows the same frame.
         macs_summed: the same where what only the output reads is summed over the time steps first: a linear node then
@@ -128,7 +129,8 @@ class LayerCounts(Record):
     dense: int = follows(lambda of: sum(source.dense for source in of["spiking_sources"]))
     dense_padded: int = follows(lambda of: sum(source.dense_padded for source in of["spiking_sources"]))
     rate: float | None = follows(lambda of: _rate((of["attention"],) if of["attention"] else of["spiking_sources"]))
-    macs: Sum
+    macs_per_image: InMemory[NDArray[np.int64]]
+    macs: int = follows(lambda of: _total(of["macs_per_image"]))
     macs_once: Sum
     macs_summed: Sum
     macs_dense: Sum

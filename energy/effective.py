@@ -32,7 +32,7 @@ def effective(graph: Graph, trace: Trace, events: Events) -> Effective:
             else:
                 macs += int(events.carried(arrival, fan_out.reshape(-1), once=True).sum())
         if real:
-            macs += driven.get(name, int(fan_out.sum()) * evaluations)
+            macs += int(driven[name].sum()) if name in driven else int(fan_out.sum()) * evaluations
         dense += int(node.of(Linear).fan_out(node.shapes).sum()) * evaluations
     return Effective(macs=macs, acs=acs, dense=dense)
 

@@ -1,6 +1,6 @@
 """The counts in NeuroBench's metrics, under its names (github.com/NeuroBench/neurobench, version 2.3).
 
-    footprint              bytes of weights and biases, 4 for each
+    footprint              bytes of weights, and of biases where a node has one other than 0: 4 for each
     connection_sparsity    share of zeros among the weights of convolutions and matrices, to 4 decimals
     activation_sparsity    1 - spikes / (neurons · steps · images), over all populations
     synaptic_operations    per image, of convolutions and matrices:
@@ -38,7 +38,8 @@ def neurobench(graph: Graph, counts: OperationCounts) -> NeuroBench:
     """The metrics of a run."""
     weighted = [n.operation for n in graph.nodes.values() if isinstance(n.operation, Weighted)]
     weights = [operation.weights for operation in weighted if isinstance(operation, Conv2d | Affine)]
-    held = sum(operation.weights.size + operation.bias_values.size for operation in weighted)
+    biases = sum(operation.bias_values.size for operation in weighted if operation.bias_values.any())
+    held = sum(operation.weights.size for operation in weighted) + biases
     size = sum(w.size for w in weights)
     spikes = sum(population.spikes for population in counts.populations.values())
     updates = sum(population.updates for population in counts.populations.values())

@@ -9,7 +9,8 @@ from typing import TextIO
 from energy.counts import OperationCounts
 from energy.document import Document
 from energy.rows import write_images, write_layers
-from neuromorphic.files import check_folder, check_outputs, write_text
+from neuromorphic.errors import RefusedInput
+from neuromorphic.files import all_written, check_outputs, write_text
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Outputs:
     svg: Path | None = None
     neurobench: Path | None = None
 
-    def check(self, inputs: Iterable[Path | str | None]) -> None:
+    def check(self, inputs: Iterable[Path | str | None], kept: Iterable[Path | None] = ()) -> None:
         """Refuse places where no file can be written, or one is that of an input, before any work is done.
 
         Raises:
-            RefusedInput: as `files.check_outputs` and `files.check_folder`, for figures.
+            RefusedInput: as `files.check_outputs`, which takes `inputs` and `kept`.
         """
         files = {
             "--json": self.json,
@@ -45,36 +46,40 @@ class Outputs:
             "--html": self.html,
             "--neurobench": self.neurobench,
         }
-        check_outputs(files, inputs)
-        if self.svg is not None:
-            check_folder("--svg", self.svg)
+        there = [] if self.svg is None else sorted(self.svg.glob("*.svg"))
+        figures = {f"--svg's {path.name}": path for path in there}
+        check_outputs({**files, **figures}, inputs, folders={"--svg": self.svg}, kept=kept)
 
-    def write(self, report: Document, counts: OperationCounts) -> None:
-        """Write each file whole or not at all.
+    def write(self, report: Document, counts: OperationCounts, told: Callable[..., None] = lambda *paths: None) -> None:
+        """Write each file whole or not at all, the others too where one can't be; `told` which were (`all_written`).
 
         Raises:
-            RefusedInput: one can't be written.
+            RefusedInput: some can't be written.
         """
-        if self.json is not None:
-            write_text(self.json, report.model_dump_json(indent=2) + "\n")
-        if self.neurobench is not None:
-            write_text(self.neurobench, report.neurobench.model_dump_json(indent=2) + "\n")
-        if self.csv is not None:
-            write_text(self.csv, _text(write_layers, counts))
-        if self.per_image is not None:
-            write_text(self.per_image, _text(write_images, counts))
-        if self.html is not None or self.svg is not None:
-            self._draw(report)
+        with all_written(told) as write:
+            write(self.json, lambda path: write_text(path, report.model_dump_json(indent=2) + "\n"))
+            write(self.csv, lambda path: write_text(path, _text(write_layers, counts)))
+            write(self.per_image, lambda path: write_text(path, _text(write_images, counts)))
+            write(self.html, lambda path: write_text(path, _html(report)))
+            write(self.svg, lambda path: _draw(path, report))
+            write(self.neurobench, lambda path: write_text(path, report.neurobench.model_dump_json(indent=2) + "\n"))
 
-    def _draw(self, report: Document) -> None:
-        from energy.report import figures, html  # jinja2 takes a while
 
-        if self.html is not None:
-            write_text(self.html, html(report))
-        if self.svg is not None:
-            self.svg.mkdir(exist_ok=True)
-            for name, figure in figures(report).items():
-                write_text(self.svg / f"{name}.svg", figure)
+def _html(report: Document) -> str:
+    from energy.report import html  # jinja2 takes a while
+
+    return html(report)
+
+
+def _draw(folder: Path, report: Document) -> None:
+    from energy.report import figures
+
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RefusedInput(f"--svg {folder}: can't be made ({error.strerror})") from error
+    for name, figure in figures(report).items():
+        write_text(folder / f"{name}.svg", figure)
 
 
 def _text(write: Callable[[OperationCounts, TextIO], None], counts: OperationCounts) -> str:

@@ -66,7 +66,7 @@ def snn_ledger(graph: Graph, counts: OperationCounts, device: Device, scheme: Sc
         entries.append(Entry(name, "synapses", "add", _per_image(layer.per_step), True))
         if layer.attention is not None:
             entries.append(Entry(name, "attention", "add", _per_image(layer.attention.per_step), True))
-        entries += _macs(name, layer.macs / images)
+        entries += _macs(name, np.asarray(layer.macs_per_image, np.float64))
     if scheme != "papers":
         for name, additions in counts.additions_per_node.items():
             entries.append(Entry(name, "additions", "add", _same(additions.total / images), False))
@@ -85,7 +85,7 @@ def ann_ledger(ann: AnnCounts, device: Device, scheme: Scheme) -> list[Entry]:
     """The ledger of the ANN twin on a device that is no chip; with memory it needs the shapes of all layers."""
     entries: list[Entry] = []
     for name, layer in ann.layers.items():
-        entries += _macs(name, layer.macs / ann.images)
+        entries += _macs(name, _same(layer.macs / ann.images))
         if scheme != "papers" and layer.shapes is not None and layer.shapes.biases:
             entries.append(Entry(name, "additions", "add", _same(layer.shapes.outputs), False))
     if scheme in REUSE:
@@ -149,8 +149,8 @@ def _by(entries: Iterable[Entry], device: Device, key: Callable[[Entry], T]) -> 
     return found
 
 
-def _macs(layer: str, macs: float) -> list[Entry]:
-    return [Entry(layer, "macs", price, _same(macs), False) for price in ("add", "multiply")]
+def _macs(layer: str, macs: NDArray[np.float64]) -> list[Entry]:
+    return [Entry(layer, "macs", price, macs, False) for price in ("add", "multiply")]
 
 
 def _memory(accesses: list[Access], device: Device) -> list[Entry]:

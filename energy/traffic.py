@@ -103,10 +103,10 @@ def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse
     if real and not node.neurons:
         if reuse == "ideal_reuse":
             times = sum(1 if sender.name in unchanging else counts.time_steps for sender in real)
-            moved = times * elements
+            moved = _same(times * elements)
         else:
-            moved = (_fetched(node) + (len(real) - 1) * elements) * counts.time_steps
-        found.append(Access(node.name, "activations", _same(moved), elements, False))
+            moved = _fetched(node, counts) + (len(real) - 1) * elements * counts.time_steps
+        found.append(Access(node.name, "activations", moved, elements, False))
     if node.name not in event_senders(graph) and _stored(graph, node):
         size = prod(node.shape)
         times = 1 if reuse == "ideal_reuse" and node.name in unchanging else counts.time_steps
@@ -114,11 +114,17 @@ def _real_values(graph: Graph, node: Node, counts: OperationCounts, reuse: Reuse
     return found
 
 
-def _fetched(node: Node) -> int:
-    """Operands of one evaluation on real values, one for each tap."""
+def _fetched(node: Node, counts: OperationCounts) -> NDArray[np.int64]:
+    """Operands of all steps on real values: one for each MAC of an image, else for each tap."""
+    if isinstance(node.operation, Linear) and node.operation.multiplies:
+        return counts.layers[node.name].macs_per_image
+    return _same(_taps(node) * counts.time_steps)
+
+
+def _taps(node: Node) -> int:
     match node.operation:
         case Linear() as linear:
-            return linear.taps(node.shapes) if linear.multiplies else int(linear.fan_out(node.shapes).sum())
+            return int(linear.fan_out(node.shapes).sum())
         case MaxPool2d() as pool:
             return int(pool.fan_out(node.shapes).sum())
         case SelfAttention() | Neurons() | Source() | Sink() | Delay():
@@ -142,11 +148,11 @@ def _weights_and_states(node: Node, counts: OperationCounts, reuse: Reuse) -> li
     if reuse == "ideal_reuse":
         return [Access(node.name, "weights", _same(held), held, False)]
     if layer is not None:
-        macs = layer.macs // counts.images
+        macs = layer.macs_per_image
         sops = layer.per_step.sum(1)
         if held:
             found.append(Access(node.name, "weights", sops, held, True))
-            found.append(Access(node.name, "weights", _same(macs + biases), held, False))
+            found.append(Access(node.name, "weights", macs + biases, held, False))
         found.append(Access(node.name, "states", 2 * sops, prod(node.shape), True))
         if layer.attention is not None and isinstance(node.operation, SelfAttention):
             sums = node.shape[0] ** 2 // node.operation.heads

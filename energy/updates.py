@@ -60,19 +60,21 @@ def updates_needed(graph: Graph, trace: Trace, events: Events) -> dict[str, NDAr
 
 def macs_needed(
     graph: Graph, trace: Trace, events: Events, fan_outs: Mapping[str, NDArray[np.int64]]
-) -> dict[str, int]:
+) -> dict[str, NDArray[np.int64]]:
     """`Σ arrives · fan_out` of nodes that read currents of spikes alone: MACs with something to multiply.
 
-    `fan_outs` are those of the nodes that multiply, by name: int64 `[*input shape]`.
+    `fan_outs` are those of the nodes that multiply, by name: int64 `[*input shape]`; the MACs are int64 `[images]`.
     """
     currents = spike_driven(graph)
     real = {name: [a.sender.name for a in arriving(graph, graph.nodes[name])[1]] for name in fan_outs}
-    found = {name: 0 for name, senders in real.items() if senders and currents.issuperset(senders)}
+    read = [name for name, senders in real.items() if senders and currents.issuperset(senders)]
+    found = {name: np.zeros(trace.images, np.int64) for name in read}
     if not found:
         return found
     for arrived in _in_chunks(graph, trace, events, driven(graph)):
         for name in found:
-            found[name] += int((arrived.currents_at(graph.nodes[name]) * fan_outs[name]).sum())
+            products = arrived.currents_at(graph.nodes[name]) * fan_outs[name]
+            found[name][arrived.images] = products.reshape(len(products), -1).sum(1)
     return found
 
 

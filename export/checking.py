@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from export.convert import Prepared, prepare
 from export.integer import IntegerSpikeClip, integer_model, record_integer
 from export.recording import record
-from neuromorphic.analysis.fingerprint import fingerprint as fingerprint_of
+from neuromorphic.analysis.fingerprint import differences
+from neuromorphic.errors import all_of
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.metadata import GraphMetadata
 from neuromorphic.ir.parity import NumberParity
@@ -50,18 +51,27 @@ class TorchRunner:
         config, bits = self.prepared.checkpoint.config, self.prepared.input_bits
         return fingerprint(self.prepared.model, config, self.preprocessing, bits)
 
+    def compare_parameters(self) -> tuple[str, ...] | None:
+        """The nodes of the file whose parameters are not the checkpoint's, a sentence each; None where integers run.
+
+        Spikes may agree all the same on the images of a run, where a neuron is far from its threshold.
+        """
+        return self._differences() if self.integers is None else None
+
     def check_parameters(self) -> None:
         """Refuse floats of other parameters than the checkpoint's: a model in integers has those of the graph.
 
         Raises:
             RefusedInput: some differ.
         """
-        source = self.floats.source
-        if fingerprint_of(self.floats) != fingerprint_of(from_nir(self.prepared.graph, source)):
+        if found := self._differences():
             raise RefusedInput(
-                f"{source}: its parameters are not the checkpoint's, whose integers are asked for; --precision float "
-                "says what differs"
+                f"{self.floats.source}: its parameters are not the checkpoint's, whose integers are asked for: "
+                f"{all_of(found, self.floats.source)}"
             )
+
+    def _differences(self) -> tuple[str, ...]:
+        return differences(self.floats, from_nir(self.prepared.graph, self.floats.source))
 
     def compare_frames(self, frames: NDArray[np.float32], images: NDArray[np.uint8]) -> NumberParity:
         """The frames that the file makes of some images against those that the checkpoint makes of them.
@@ -130,6 +140,9 @@ def torch_runner(
         raise RefusedInput(
             f"{floats.source}: reads frames of {list(expected)}; checkpoint {checkpoint!r} makes such of {list(found)}"
         )
+    steps, own_steps = floats.metadata.time_steps, loaded.config.time_steps
+    if steps != own_steps:
+        raise RefusedInput(f"{floats.source}: T is {steps}; checkpoint {checkpoint!r} takes {own_steps} time steps")
     names, others = floats.metadata.label_names, loaded.label_names
     if names and others and not same_list(names, others):
         odd_name = next((pair for pair in zip(names, others, strict=False) if pair[0] != pair[1]), (names, others))

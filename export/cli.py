@@ -109,7 +109,8 @@ def export(
         own = ModuleOptions.of(module, weights, frame, time_steps, axes, input_kind, batch)
         read = () if own is None else own.files
         kind = kind or ("onnx" if output.suffix.lower() == ".onnx" else "nir")
-        check_outputs({"-o": output, "--json": json_path}, (checkpoint, labels, test, *read), {"-o": (f".{kind}", "")})
+        files, inputs = {"-o": output, "--json": json_path}, (checkpoint, labels, test, *read, cluster)
+        check_outputs(files, inputs, {"-o": (f".{kind}", "")}, kept=(resume,))
         to_onnx = kind == "onnx"
         of_encoders = {
             "--standard-nodes": standard_nodes,

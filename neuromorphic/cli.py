@@ -139,7 +139,8 @@ def simulate(
         quantising = Quantising(calibrate or (), calibration_images, granularity, quantized)
         limits = Limits.of(profile)
         outputs = Outputs(output, json_path, html_path, placement, quantized, onnx)
-        outputs.check((model, check, *chosen.read, *quantising.read, *(() if own is None else own.files)))
+        read = (model, check, labels, *chosen.read, *quantising.read, *(() if own is None else own.files), cluster)
+        outputs.check(read, (resume,))
 
         floats, prepared = open_graph(model, own, Asked(dt, reset, integrators, written_by))
         if own is None:
@@ -178,10 +179,12 @@ def simulate(
         pytorch, pixels = None, None
         if check is not None:
             pytorch, pixels = runner_of(check, floats, graph, chosen, found, heads, labels)
-            if KEY in floats.metadata.document:
+            if in_integers and KEY in floats.metadata.document:
                 graph = graph.assuming(
                     f"the file's integers are taken for those of {check}: PyTorch computes with them"
                 )
+            if pytorch.prepared.checkpoint.label_names and not graph.metadata.label_names:
+                graph = graph.assuming(f"the file names no classes; they are taken for those of {check}, in its order")
         simulation = Simulation(
             graph,
             steps,

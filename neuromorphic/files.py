@@ -9,7 +9,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedRandom, BytesIO
 from pathlib import Path
@@ -34,6 +34,12 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """By option of any command: the suffixes that the name of its file may have; "" is a name without one."""
 
+RESULTS = frozenset({".json", ".html", ".htm", ".svg", ".nir", ".onnx"})
+"""Ends of names of files that no folder is read for: results of an earlier run may lie there."""
+
+NO_IMAGES = RESULTS | {".npz", ".npy", ".h5", ".hdf5", ".csv", ".safetensors", ".pdf"}
+"""The same for a folder of images, which a SPEC names."""
+
 PARTIAL = ".partial"
 """The suffix of a file while it is made, where it needs a name."""
 
@@ -42,20 +48,35 @@ def check_outputs(
     outputs: Mapping[str, Path | None],
     inputs: Iterable[Path | str | None] = (),
     suffixes: Mapping[str, tuple[str, ...]] | None = None,
+    folders: Mapping[str, Path | None] = MappingProxyType({}),
+    kept: Iterable[Path | None] = (),
 ) -> None:
     """Refuse paths that can't be written, or that would replace an input, before any work is done.
 
     Args:
         outputs: paths by their option; None for those that are not asked for.
-        inputs: files that are read, by any path or link; texts may continue after a colon (`FILE.npz:KEY`).
+        inputs: files and folders that are read, by any path or link; texts may have more before and after colons
+            (`FILE.npz:KEY`, `cifar10:DIR:test`), and their folders are those of images.
         suffixes: by option, in addition to `SUFFIXES`, or in place of them.
+        folders: for files, made where they don't exist yet, by their option (`check_folder`).
+        kept: folders in which no file may be replaced.
 
     Raises:
         RefusedInput: a folder is missing or can't be written, a name is that of a folder or a device or ends in another
             suffix, or two of the files are one.
     """
-    read = {_identity(path): str(path) for each in inputs if each is not None for path in _files(each)}
+    kept = list(kept)
+    read = _read([each for each in inputs if each is not None], outputs.values(), kept)
     written: dict[object, str] = {}
+    whole_folders = {_identity(folder): str(folder) for folder in kept if folder is not None}
+    for option, folder in folders.items():
+        if folder is None:
+            continue
+        check_folder(option, folder)
+        same = _identity(folder)
+        if same in whole_folders:
+            raise RefusedInput(f"{option} {folder}: is the input {whole_folders[same]}; expected another folder")
+        written[same] = option
     for option, path in outputs.items():
         if path is None:
             continue
@@ -75,17 +96,19 @@ def check_outputs(
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """Refuse a path at which no folder can be made.
+    """Refuse a path at which no folder can be made, or whose folder can't be written.
 
     Raises:
-        RefusedInput: a file is there, the folder above is missing, or the name is that of a file (`SUFFIXES`).
+        RefusedInput: a file is there, the folder above is missing, the folder or that above can't be written, or the
+            name is that of a file (`SUFFIXES`).
     """
     if folder.is_dir():
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise RefusedInput(f"{option} {folder}: can't be written")
         return
     if folder.exists():
         raise RefusedInput(f"{option} {folder}: is a file; expected a folder, or nothing yet")
-    if not folder.resolve().parent.is_dir():
-        raise RefusedInput(f"{option} {folder}: its folder does not exist")
+    _check_above(option, folder)
     if folder.suffix and any(folder.suffix.lower() in endings for endings in SUFFIXES.values()):
         raise RefusedInput(f"{option} {folder}: would be a folder; expected a name that doesn't end in {folder.suffix}")
 
@@ -96,10 +119,41 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _files(spec: Path | str) -> list[Path]:
-    """The files that the text of an input may name."""
-    names = [spec] if isinstance(spec, Path) else [spec, spec.partition(":")[0], spec.partition(":")[2]]
-    return [Path(name) for name in names if str(name) and Path(name).is_file()]
+def _read(inputs: list[Path | str], outputs: Iterable[Path | None], kept: Iterable[Path | None]) -> dict[object, str]:
+    """By identity, the files that are read; those of folders only where an output is there that may be one of them."""
+    places = [(place, NO_IMAGES if isinstance(each, str) else RESULTS) for each in inputs for place in _places(each)]
+    found = {_identity(place): str(place) for place, _ in places if _is_file(place)}
+    if any(path is not None and _is_file(path) for path in outputs):
+        whole_folders = [(folder, frozenset[str]()) for folder in kept if folder is not None]
+        for folder, free in (*places, *whole_folders):
+            found |= {_identity(path): str(path) for path in _within(folder) if path.suffix.lower() not in free}
+    return found
+
+
+def _places(spec: Path | str) -> list[Path]:
+    """The files and folders that may be meant by the name of an input: what stands between colons, or has some."""
+    if isinstance(spec, Path):
+        return [spec]
+    words = spec.split(":")
+    names = (":".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1))
+    return [Path(name) for name in names if name]
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    """All files in a folder and in those in it, if it is one; of links, where they lead."""
+    for above, _, names in os.walk(folder):
+        for name in names:
+            path = Path(above, name)
+            if _is_file(path):
+                yield path.resolve()
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a name that none can have is that of none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _check_place(option: str, path: Path) -> None:
@@ -107,6 +161,10 @@ def _check_place(option: str, path: Path) -> None:
         raise RefusedInput(f"{option} {str(path)!r}: is a folder; expected a file")
     if (path.exists() and not path.is_file()) or _leads_to_an_open_file(path):
         raise RefusedInput(f"{option} {path}: is no ordinary file; expected one")
+    _check_above(option, path)
+
+
+def _check_above(option: str, path: Path) -> None:
     folder = path.resolve().parent
     if not folder.is_dir():
         raise RefusedInput(f"{option} {path}: its folder does not exist")
@@ -180,6 +238,35 @@ def _nameless(folder: Path) -> BufferedRandom | None:
 
 
 @contextmanager
+def all_written(told: Callable[..., None] = lambda *paths: None) -> Iterator[Callable[..., None]]:
+    """Write several files, the others too where one can't be: `write(path, how)` calls `how(path)`, None for nothing.
+
+    Args:
+        told: the files that were written, before what refuses the others is raised.
+
+    Raises:
+        RefusedInput: of all that can't be written.
+    """
+    done: list[Path] = []
+    refused: list[str] = []
+
+    def write(path: Path | None, how: Callable[[Path], None]) -> None:
+        if path is None:
+            return
+        try:
+            how(path)
+        except RefusedInput as error:
+            refused.append(str(error))
+        else:
+            done.append(path)
+
+    yield write
+    told(*done)
+    if refused:
+        raise RefusedInput("; ".join(refused))
+
+
+@contextmanager
 def in_memory(path: Path) -> Iterator[BytesIO]:
     """A file in memory that is written to `path` at the end of the block, unless something is raised.
 
@@ -209,8 +296,8 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` in UTF-8, whole or not at all."""
-    write_bytes(path, text.encode())
+    """Write `text` in UTF-8, whole or not at all; what is no text, as bytes of a name, stands escaped."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -134,7 +134,8 @@ def train(
             raise RefusedInput(f"--network {network} is no encoder; expected it with --twin")
         outputs = {"-o": output, "--teacher-cache": teacher_cache}
         endings = {"-o": (".safetensors",), "--teacher-cache": (".npz",)}
-        check_outputs(outputs, (data, labels, init, test, teacher), endings)
+        kept = (None if teacher is None else Path(teacher),)
+        check_outputs(outputs, (data, labels, init, test, teacher), endings, kept=kept)
         start = FineTuning(load(init), quantized) if init is not None else None
         config = start.checkpoint.config if start and not preset else find_preset(preset or "spike-driven-small")
         config = replace(config, time_steps=time_steps or config.time_steps)

@@ -149,7 +149,7 @@ def _name_of(folder: Path, *needed: tuple[tuple[str, ...], ...]) -> str:
             raise RefusedInput(f"CLIP {str(folder)!r}: has no {expected}; expected a CLIP that transformers saved")
     try:
         config = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RefusedInput(f"CLIP {str(folder)!r}: its config.json is no readable JSON") from error
     name = config.get("_name_or_path") if isinstance(config, dict) else None
     return name if isinstance(name, str) and name else folder.resolve().name

@@ -1,7 +1,9 @@
 """The console of the commands: options, progress and results, and refusals as one sentence with exit code 2."""
 
 import errno
+import io
 import logging
+import math
 import os
 import re
 import sys
@@ -32,6 +34,7 @@ class _Console:
 
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
+        self.unwritten: OSError | None = None
 
     @cached_property
     def made(self) -> Any:
@@ -44,6 +47,14 @@ class _Console:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.made, name)
+
+    def print(self, *shown: Any, **settings: Any) -> None:
+        """As of rich; what can't be written, as to a full disk, ends no run: the files of results are still to come."""
+        try:
+            self.made.print(*shown, **settings)
+        except OSError as error:
+            self.unwritten = error
+            _in_silence(self.made)
 
 
 def _in_silence(console: Any) -> None:
@@ -75,7 +86,15 @@ class _Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
-            return super().parse_args(ctx, args)
+            for word in args:
+                if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+                    raise typer.BadParameter(f"{word!r} has bytes that are no text (UTF-8); expected another name")
+            rest = super().parse_args(ctx, args)
+            for parameter in self.params:
+                value = ctx.params.get(parameter.name or "")
+                if isinstance(value, float) and not math.isfinite(value):  # no range refuses nan
+                    raise typer.BadParameter(f"{value} is no finite number.", ctx, parameter)
+            return rest
         except typer.BadParameter as error:
             error.message = error.message.removeprefix("Value error, ")  # pydantic's
             given, refused, choices = error.message.partition(" is not one of ")
@@ -106,11 +125,20 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, called: str 
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     called = called or Path(sys.argv[0]).stem
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no character of a name or a unit ends a command
     command = get_command(app)
     if "--help" in arguments:  # shown without parsing, for which typer loads pydantic
         typer.echo(command.get_help(typer.Context(command, info_name=called)))
         sys.exit()
-    sys.exit(command(arguments, prog_name=called))
+    try:
+        code = command(arguments, prog_name=called, standalone_mode=True)
+    except SystemExit as ended:
+        code = ended.code
+    if results.unwritten is not None:
+        console.print(f"error: standard output can't be written ({results.unwritten.strerror})", markup=False)
+    sys.exit(code or (2 if results.unwritten is not None else 0))
 
 
 def examples(*commands: str) -> str:

@@ -84,8 +84,9 @@ def evaluate(
         from spikeclip.predictions import assumption
         from spikeclip.published import SUFFIXES
 
-        read = (images, labels, *(extend or ()), replace, twin, teacher, *checkpoints)
-        check_outputs({"--json": json_path, "--confusion": confusion}, read, {"--confusion": PICTURES})
+        read = (images, labels, *(extend or ()), replace, twin, teacher, *checkpoints, cluster)
+        kept = (resume, None if teacher is None else Path(teacher))
+        check_outputs({"--json": json_path, "--confusion": confusion}, read, {"--confusion": PICTURES}, kept=kept)
         if labels is None and (extend or twin or teacher or cosine):
             raise RefusedInput(
                 "--extend, --twin, --teacher and --cosine need the vectors of the classes' own names, which no readout "

@@ -62,7 +62,8 @@ def labels(
         from spikeclip.label_sets import TEMPLATES, prompt_ensemble, union
         from spikeclip.labels import save_labels
 
-        check_outputs({"-o": output}, (names_file, clip, text_encoder, *(from_sets or ())), {"-o": (".npz",)})
+        read = (names_file, clip, text_encoder, *(from_sets or ()))
+        check_outputs({"-o": output}, read, {"-o": (".npz",)}, kept=(None if clip is None else Path(clip),))
         if (clip is None) == (not from_sets):
             raise RefusedInput("vectors come from a CLIP or from label sets; expected either --clip or --from")
         if clip is None and (templates or clip_name or text_encoder):

@@ -43,7 +43,7 @@ def train_text(
     batch_size: Annotated[int | None, typer.Option(help="Sentences per step, of all processes together.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Start of the cosine schedule; 1e-2 in short.")] = None,
     final_learning_rate: Annotated[float | None, typer.Option(help="Its end; 5e-4.")] = None,
-    save_every: Annotated[int, typer.Option(help="Epochs between checkpoints.")] = 10,
+    save_every: Annotated[int, typer.Option(min=1, help="Epochs between checkpoints.")] = 10,
     seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -66,7 +66,8 @@ def train_text(
         from spikeclip.text_training import TEXT_RECIPES, read_by
         from spikeclip.text_training import train_text as run
 
-        check_outputs({"-o": output}, (clip, names_file, test_names, *(labels or ())), {"-o": (".safetensors",)})
+        read = (clip, names_file, test_names, *(labels or ()))
+        check_outputs({"-o": output}, read, {"-o": (".safetensors",)}, kept=(Path(clip),))
         if recipe not in TEXT_RECIPES:
             raise RefusedInput(
                 f"recipe {recipe!r} is unknown; expected one of {', '.join(TEXT_RECIPES)}{meant(recipe, TEXT_RECIPES)}"

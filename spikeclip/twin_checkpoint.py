@@ -77,7 +77,7 @@ def is_twin(name_or_path: str | Path) -> bool:
     try:
         with safe_open(_find(name_or_path), framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("spikeclip", "{}"))
-    except (SafetensorError, OSError, ValueError):
+    except (SafetensorError, OSError, ValueError, RecursionError):
         return False
     return isinstance(metadata, dict) and metadata.get("format") == TWIN_FORMAT
 

@@ -21,6 +21,7 @@ from neuromorphic.runs import cli_shards, streaming
 from tests.neuromorphic.cluster.deadly import DeadlySimulation
 from tests.neuromorphic.cluster.tasks import MARKS
 from tests.neuromorphic.execution.test_several_inputs import EARS, EYES, FILE
+from tests.neuromorphic.graphs import chain, lif, metadata
 
 pytestmark = pytest.mark.usefixtures("prepared_once")
 
@@ -119,6 +120,23 @@ def test_another_run_does_not_go_on_from_these_shards(place, tmp_path):
         place, "energy", tmp_path, "--limit", 7, "--resume", kept, code=2
     )
     assert "holds shards of another run: 'command'" in result(place, "floats", tmp_path, "--resume", kept, code=2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [({"time_steps": 2}, "'time_steps'"), ({"readout": {"time_weights": [1, 1, 1], "bias": [0.5]}}, "'readout'")],
+)
+def test_another_reading_of_the_same_graph_does_not_go_on_from_its_shards(tmp_path, changed, says):
+    """T and what the host makes of outputs are no part of a graph's fingerprint."""
+    np.save(tmp_path / "frames.npy", np.ones((2, 4), np.float32))
+    graph = chain({"lif": lif((4,)), "sum": nir.Linear(np.ones((1, 4), np.float32))}, (4,), (1,))
+    words = [tmp_path / "net.nir", "--frames", tmp_path / "frames.npy"]
+    here = SimpleNamespace(commands={"energy": (energy.cli.app, words)})
+    for more, code in (({}, 0), (changed, 2)):
+        graph.metadata = metadata(**{"time_steps": 3, **more})
+        nir.write(tmp_path / "net.nir", graph)
+        said = result(here, "energy", tmp_path / "run", "--resume", tmp_path / "kept", code=code)
+    assert f"holds shards of another run: {says}" in said
 
 
 def test_a_disk_that_fills_up_leaves_no_index_and_the_shard_runs_again(place, tmp_path, monkeypatch):

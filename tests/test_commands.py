@@ -193,6 +193,48 @@ def test_a_missing_package_is_named_with_its_extra(package, monkeypatch):
     assert extra in PROJECT["optional-dependencies"]
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("energy", ["model.nir", "--ann-accuracy"]),
+        ("simulate", ["model.nir", "--timeout"]),
+        ("head", ["small", "--labels", "a.npz", "--data", "samples", "-o", "b.safetensors", "--spread"]),
+    ],
+)
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_number_that_is_none_is_refused_while_it_is_parsed(command, words, number):
+    """No range of click's refuses nan."""
+    app = import_module(commands.COMMANDS[command].module).app
+    done = CliRunner().invoke(app, [*words, number])
+    assert done.exit_code == 2
+    assert "Invalid value for" in done.stderr
+    assert words[-1] in done.stderr
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_read():
+    done = spikeclip("energy", "model\udcff.nir", "--frames", "frames.npy")
+    assert done.returncode == 2
+    assert "has bytes that are no text (UTF-8)" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+def test_a_full_standard_output_costs_no_file_and_is_said(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "spikeclip", "doctor", "--json", tmp_path / "found.json"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output can't be written (No space left on device)\n"
+    assert (tmp_path / "found.json").is_file()
+
+
+def test_letters_that_a_terminal_lacks_end_no_command():
+    done = spikeclip("energy", "ünï.nir", "--frames", "x.npy", PYTHONIOENCODING="ascii")
+    assert done.returncode == 2
+    assert r"\xfcn\xef.nir" in done.stderr
+
+
 def test_a_missing_package_ends_a_command_with_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(missing, "find_spec", lambda name: None)
     with pytest.raises(import_module("typer").Exit) as ended, refusals():

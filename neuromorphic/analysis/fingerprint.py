@@ -6,6 +6,7 @@ same fingerprint.
 """
 
 import json
+from collections.abc import Iterator
 from hashlib import sha256
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.analysis.facts import fact
 from neuromorphic.errors import RefusedInput
-from neuromorphic.ir.graph import Graph
+from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.trace import Trace
 
 SHOWN = 12
@@ -32,6 +33,34 @@ def fingerprint(graph: Graph) -> str:
             digest.update(json.dumps([key, array.dtype.name, array.shape]).encode())
             digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
+
+
+def differences(graph: Graph, expected: Graph) -> tuple[str, ...]:
+    """Where a graph computes with other nodes, edges or parameters than another, in a sentence each; none otherwise."""
+    if fingerprint(graph) == fingerprint(expected):
+        return ()
+    found = [f"{name} is in one of both only" for name in sorted(graph.nodes.keys() ^ expected.nodes.keys())]
+    for name in sorted(graph.nodes.keys() & expected.nodes.keys()):
+        found += [f"{name}: {said}" for said in _differences(graph.nodes[name], expected.nodes[name])]
+    if graph.recurrent != expected.recurrent:
+        found.append("other edges are a step late")
+    return tuple(found)
+
+
+def _differences(node: Node, expected: Node) -> Iterator[str]:
+    (arrays, rest), (others, expected_rest) = node.operation.parameters(), expected.operation.parameters()
+    shapes = {key: array.shape for key, array in arrays.items()}
+    if type(node.operation) is not type(expected.operation) or rest != expected_rest or node.shapes != expected.shapes:
+        yield "is another operation, or has other settings"
+    elif shapes != {key: array.shape for key, array in others.items()}:
+        yield "has parameters of other shapes"
+    else:
+        for key, array in arrays.items():
+            apart = np.abs(array.astype(np.float64) - others[key])
+            if differ := np.count_nonzero(apart):
+                yield f"{key} differs in {differ:,} of {apart.size:,} numbers, by up to {apart.max():.3g}"
+    if sorted(node.sources) != sorted(expected.sources):
+        yield "reads other nodes"
 
 
 def lineage(graph: Graph) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """`--resume FOLDER` keeps finished shards there, so that a run that ended early can continue.
 
     FOLDER/manifest.json    all that the results depend on, with hashes, and the images of each shard
-    FOLDER/00000.npz        the result of the first shard (`packing`), and so on
+    FOLDER/00000.npz        the result of the first shard (`packing`) and the manifest's hash, and so on
 
 A folder belongs to one run, of the same code, graph, data and settings.
 """
@@ -9,13 +9,14 @@ A folder belongs to one run, of the same code, graph, data and settings.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from neuromorphic.cluster.packing import pack, unpack
 from neuromorphic.cluster.versions import versions
 from neuromorphic.errors import RefusedInput, shown
-from neuromorphic.files import write_bytes, write_json
+from neuromorphic.files import sha256_of, write_bytes, write_json
 
 R = TypeVar("R")
 
@@ -83,11 +84,13 @@ class Finished(Generic[R]):
         if not path.exists():
             return None
         try:
-            result: R = unpack(path.read_bytes(), {kind.__name__: kind for kind in self.classes})
-        except (OSError, ValueError) as error:
+            run, result = unpack(path.read_bytes(), {kind.__name__: kind for kind in self.classes})
+        except (OSError, ValueError, TypeError) as error:
             raise RefusedInput(
                 f"{path}: not a readable result of a shard ({shown(str(error))}); delete it, and the shard is run again"
             ) from error
+        if run != self._run:
+            raise RefusedInput(f"{path}: the result of a shard of another run; delete it, and the shard is run again")
         return result if self.stands(number, result) else None
 
     def put(self, number: int, result: R) -> None:
@@ -96,7 +99,12 @@ class Finished(Generic[R]):
         Raises:
             RefusedInput: the system refuses.
         """
-        write_bytes(self._file(number), pack(result))
+        write_bytes(self._file(number), pack((self._run, result)))
+
+    @cached_property
+    def _run(self) -> str:
+        """The hash of the manifest, by which a result tells its run."""
+        return sha256_of(self.folder / MANIFEST)
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:05d}.npz"
@@ -105,7 +113,7 @@ class Finished(Generic[R]):
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RefusedInput(f"{path}: not a readable manifest ({shown(str(error))})") from error
     if not isinstance(found, dict):
         raise RefusedInput(f"{path}: holds {shown(found)}; expected a manifest of a run")

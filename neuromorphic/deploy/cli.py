@@ -55,7 +55,9 @@ def deploy(
         from neuromorphic.runs.summary import assumptions
 
         chosen = Selection(images, named_files(frames or ()), limit=limit)
-        check_outputs({"--netx": netx}, (model, *chosen.read))
+        own = [] if folder is None or not folder.is_dir() else FILES
+        outputs = {"--netx": netx, **{f"-o's {name}": Path(str(folder), name) for name in own}}
+        check_outputs(outputs, (model, *chosen.read), folders={"-o": folder})
         if folder is None and netx is None:
             raise RefusedInput("nothing to write; expected -o FOLDER or --netx FILE.net")
         if folder is not None:

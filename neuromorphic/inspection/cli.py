@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuromorphic.files import check_outputs, write_json, write_text
+from neuromorphic.files import all_written, check_outputs, write_json, write_text
 from spikeclip import options
 from spikeclip.console import command_line, console, examples, refusals, results, written
 
@@ -88,11 +88,10 @@ def inspect_file(
             results.print(f"{title:<12} {verdict.target}: {verdict}", markup=False)
         for sentence in graph.metadata.assumed:
             results.print(f"{'assumed':<12} {sentence}", markup=False)
-        if json_path is not None:
-            write_json(json_path, {**found.to_dict(), "targets": [asdict(verdict) for verdict in judged]})
-        if svg is not None:
-            write_text(svg, draw(found))
-        written(json_path, svg)
+        targets = [asdict(verdict) for verdict in judged]
+        with all_written(written) as write:
+            write(json_path, lambda path: write_json(path, {**found.to_dict(), "targets": targets}))
+            write(svg, lambda path: write_text(path, draw(found)))
         if proof.contradicted:
             raise typer.Exit(1)
 

@@ -125,6 +125,7 @@ class ParityReport(Shown):
         predictions_agree: number of images with the same prediction.
         frames: of the frames that the graph's file and the checkpoint make from the same images; None where both runs
             were given the same frames.
+        parameters: a sentence for each node whose parameters are not the checkpoint's; None where nobody compared.
     """
 
     images: int
@@ -134,6 +135,7 @@ class ParityReport(Shown):
     scores: NumberParity
     predictions_agree: int
     frames: NumberParity | None = None
+    parameters: tuple[str, ...] | None = None
 
     @classmethod
     def joined(cls, parts: Sequence["ParityReport"]) -> Self:
@@ -194,7 +196,8 @@ class ParityReport(Shown):
         """The verdict: whether all that was compared agrees, numbers within their tolerance."""
         numbers = (self.outputs, self.scores, *(() if self.frames is None else (self.frames,)))
         spikes = self.mismatches == self.membrane_mismatches == 0
-        return spikes and self.predictions_agree == self.images and all(each.agree for each in numbers)
+        agree = self.predictions_agree == self.images and all(each.agree for each in numbers)
+        return spikes and agree and not self.parameters
 
     def title(self) -> str:
         """The outcome in one line."""
@@ -221,6 +224,7 @@ class ParityReport(Shown):
             "first_mismatch": None if first is None else {**asdict(first), "index": list(first.index)},
             "nodes": {name: asdict(node) for name, node in self.nodes.items()},
             "frames": None if self.frames is None else asdict(self.frames),
+            "parameters": None if self.parameters is None else list(self.parameters),
             "outputs": asdict(self.outputs),
             "scores": asdict(self.scores),
             "output_difference": self.output_difference,

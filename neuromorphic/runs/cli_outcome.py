@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from neuromorphic.files import check_outputs, write_json, write_text
+from neuromorphic.files import all_written, check_outputs, write_json, write_text
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport
 from neuromorphic.placement import Placement, picture
@@ -54,11 +54,11 @@ class Outputs:
 
         return SHOWN
 
-    def check(self, read: Iterable[Path | str | None]) -> None:
+    def check(self, read: Iterable[Path | str | None], kept: Iterable[Path | None] = ()) -> None:
         """Refuse paths that can't be written, before any work is done.
 
         Raises:
-            RefusedInput: as of `check_outputs`, or one is among the files that are `read`.
+            RefusedInput: as of `check_outputs`, of inputs that are `read` and folders that are `kept`.
         """
         files = {
             "-o": self.trace,
@@ -69,7 +69,7 @@ class Outputs:
             "--placement": self.placement,
             "--placement's picture": self.picture,
         }
-        check_outputs(files, read, {"-o": (".h5", ".hdf5", "")})
+        check_outputs(files, read, {"-o": (".h5", ".hdf5", "")}, kept=kept)
 
 
 @dataclass(frozen=True)
@@ -138,17 +138,18 @@ class Outcome:
         Raises:
             RefusedInput: one can't be written.
         """
-        if self.placed is not None and outputs.placement is not None and outputs.picture is not None:
-            write_json(outputs.placement, self.placed.to_dict())
-            write_text(outputs.picture, picture(self.placed))
-        if outputs.json is not None:
-            result = {**document(self.graph, self.run.totals, self.parity, self.accuracy), "assumed": self.assumed}
-            write_json(outputs.json, {**result, "per_image": self.described} if classifies(self.graph) else result)
-        if outputs.html is not None:
-            write_text(outputs.html, self._page())
         trace = None if self.run.unwritten else outputs.trace
-        before = (outputs.quantised, outputs.onnx)
-        written(*before, trace, outputs.placement, outputs.picture, outputs.json, outputs.html)
+        before = (outputs.quantised, outputs.onnx, trace)
+        with all_written(lambda *paths: written(*before, *paths)) as write:
+            if (placed := self.placed) is not None:
+                write(outputs.placement, lambda path: write_json(path, placed.to_dict()))
+                write(outputs.picture, lambda path: write_text(path, picture(placed)))
+            write(outputs.json, lambda path: write_json(path, self._result()))
+            write(outputs.html, lambda path: write_text(path, self._page()))
+
+    def _result(self) -> dict[str, Any]:
+        result = {**document(self.graph, self.run.totals, self.parity, self.accuracy), "assumed": self.assumed}
+        return {**result, "per_image": self.described} if classifies(self.graph) else result
 
     def _page(self) -> str:
         from neuromorphic.runs.content import Run, described_graph

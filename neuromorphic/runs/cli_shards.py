@@ -307,4 +307,5 @@ def _whole(simulation: Simulation, parts: Sequence[Passed]) -> Passed:
     if simulation.pytorch is None:
         return run
     report = run.reports[PYTORCH].allowing(ROUNDING if run.rounds else 0.0)
+    report = replace(report, parameters=simulation.pytorch.compare_parameters())
     return replace(run, reports={**run.reports, PYTORCH: report})

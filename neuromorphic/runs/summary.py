@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from neuromorphic.errors import number
+from neuromorphic.errors import all_of, number
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.parity import ParityReport
 from neuromorphic.ir.totals import Totals
@@ -85,6 +85,9 @@ def sentences(totals: Totals, accuracy: float | None, report: ParityReport | Non
     if report.frames is not None:
         lines.append(f"frames, by the file and by the checkpoint: {report.frames}")
     lines += [f"outputs: {report.outputs}", f"scores: {report.scores}"]
+    if report.parameters is not None:
+        odd = f"not the checkpoint's: {all_of(report.parameters, '')}" if report.parameters else "the checkpoint's"
+        lines.append(f"parameters of the file: {odd}")
     if report.first_mismatch is not None:
         lines.append(f"first mismatch: {report.first_mismatch}")
     return lines

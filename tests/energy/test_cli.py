@@ -71,6 +71,18 @@ def test_counts_as_json_csv_and_table(model, tmp_path):
     assert "no measurement of this model" in result.stdout
 
 
+def test_a_trace_of_other_steps_than_the_file_is_made_for_is_refused(model, tmp_path):
+    """T is no part of a graph's fingerprint."""
+    _, trace = expected(model, 2)
+    trace.write(tmp_path / "run.h5")
+    graph = nir.read(model)
+    graph.metadata["spikeclip"] = graph.metadata["spikeclip"].replace('"time_steps": 4', '"time_steps": 3')
+    nir.write(model, graph)
+    result = invoke(model, "--trace", tmp_path / "run.h5")
+    assert result.exit_code == 2
+    assert "is made for 3 time steps" in result.stderr
+
+
 def test_a_trace_gives_the_same_counts_as_the_run_it_is_of(model, tmp_path):
     counts, trace = expected(model, 2)
     trace.write(tmp_path / "run.h5")

@@ -177,6 +177,24 @@ def test_without_a_twin_there_is_no_ann():
                 {"name": "a", "kind": "linear", "macs": 1, "inputs": [[10**9] * 9], "weight": [1], "output": [1]}
             ],
         },
+        # 3 rows of 4 products, and a product of 2 × 3 by 3 × 5.
+        {
+            "parameters": 15,
+            "layers": [{"name": "a", "kind": "linear", "macs": 120, "inputs": [[4]], "weight": [3, 4], "output": [3]}],
+        },
+        {
+            "parameters": 0,
+            "layers": [
+                {
+                    "name": "a",
+                    "kind": "matmul",
+                    "macs": 29,
+                    "inputs": [[2, 3], [3, 5]],
+                    "weight": None,
+                    "output": [2, 5],
+                }
+            ],
+        },
     ],
 )
 def test_a_twin_that_is_no_table_is_refused(twin):

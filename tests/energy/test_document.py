@@ -188,7 +188,9 @@ def test_break_even_rates_hold():
     nodes = {"lif": lif((8,)), "readout": nir.Linear(np.ones((4, 8), np.float32))}
     twin = {
         "parameters": 0,
-        "layers": [{"name": "head", "kind": "linear", "macs": 150, "inputs": [[8]], "weight": [4, 8], "output": [4]}],
+        "layers": [
+            {"name": "head", "kind": "linear", "macs": 150, "inputs": [[15]], "weight": [10, 15], "output": [10]}
+        ],
     }
     graph = from_nir(chain(nodes, (8,), (4,), twin=twin))
 

@@ -8,6 +8,7 @@ import pytest
 
 import energy
 from energy.inputs import check_kind, with_input_kind
+from energy.traffic import snn_accesses
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution.reference import run
 from neuromorphic.reading.build import from_nir
@@ -154,6 +155,30 @@ def test_a_second_linear_node_multiplies_where_something_arrived():
     # A bias on the way is there in every step.
     biased = {**matrix, "a": nir.Affine(np.ones((2, 6), np.float32), np.ones(2, np.float32))}
     assert count(biased, frames, (3,), "spikes").layers["b"].macs == 24
+
+
+def test_products_of_currents_are_priced_image_by_image():
+    # Image 0 is silent, 1 has spikes in two steps, 2 in one; `b` has 2 inputs of 3 products each.
+    frames = np.zeros((3, 4, 6), np.float32)
+    frames[1, (0, 2, 2), (1, 4, 5)] = frames[2, 3, 0] = 1
+    nodes = {
+        "a": nir.Linear(np.ones((2, 6), np.float32)),
+        "b": nir.Linear(np.ones((3, 2), np.float32)),
+        "lif": lif((3,)),
+    }
+    graph = with_input_kind(from_nir(chain(nodes, (6,), (3,), time_steps=4)), "spikes")
+    counts = energy.count(graph, run(graph, frames), frames=frames)
+    assert counts.layers["b"].macs_per_image.tolist() == [0, 12, 6]
+    report = energy.assemble(graph, counts, energy.read_devices(["45nm-fp32"]), energy.provenance(graph))
+    found = report.devices["45nm-fp32"].accounts["papers"].energy
+    each = [0.0, 6 * 0.9 + 12 * 4.6, 2 * 0.9 + 6 * 4.6]
+    assert [found.minimum, found.maximum, found.mean] == pytest.approx([0, each[1], sum(each) / 3])
+    # Each product reads a weight and a current, each SOP a weight.
+    moved = {}
+    for access in snn_accesses(graph, counts, "no_reuse"):
+        if access.part in ("weights", "activations") and access.layer == "b":
+            moved[access.part] = np.broadcast_to(access.moved, 3).tolist()
+    assert moved == {"weights": [0, 12, 6], "activations": [0, 12, 6]}
 
 
 def test_events_that_wait_between_pools_arrive_late_or_never():

@@ -80,11 +80,18 @@ def test_the_static_metrics_by_hand():
     weight[:3] = 0
     frames = np.zeros((2, 4, 20), np.float32)
     frames[0, 1] = 9
-    nodes = {"fc": nir.Affine(weight, np.ones(10, np.float32) * 0), "lif": lif((10,))}
+    nodes = {"fc": nir.Affine(weight, np.ones(10, np.float32) / 1024), "lif": lif((10,))}
     found, counts = measured(nodes, frames, (10,), None)
     assert (found.footprint, found.connection_sparsity) == (4 * 210, 0.3)
     assert counts.populations["lif"].spikes == 7  # those with weights, once
     assert found.activation_sparsity == pytest.approx(1 - 7 / 80)
+
+
+@pytest.mark.parametrize("node", [nir.Linear(np.ones((3, 4))), nir.Affine(np.ones((3, 4)), np.zeros(3))])
+def test_a_bias_that_adds_nothing_takes_no_memory(node):
+    """NIR's convolutions and affine nodes have one always: zeros where the layer was made without."""
+    found, _ = measured({"fc": node, "lif": lif((3,))}, np.ones((1, 2, 4), np.float32), (3,), None)
+    assert found.footprint == 4 * 12
 
 
 def test_a_graph_without_weights_has_no_sparsity():

@@ -39,6 +39,31 @@ def test_a_file_that_names_its_classes_otherwise_is_refused():
         torch_runner("spike-driven-small", alike, alike)
 
 
+def changed(graph, name, by):
+    """The graph whose node has a bias that is greater by one step, in one channel."""
+    operation = graph.nodes[name].operation
+    bias = operation.bias_values.copy()
+    bias[2] += np.float32(by)
+    return graph.with_operations({name: operation.with_bias(bias)})
+
+
+@pytest.mark.parametrize("name", ["stem.layers.2.synapse.conv", "readout"])
+def test_parameters_that_no_spike_of_a_run_shows_are_compared_themselves(name):
+    graph = from_nir(prepare_shipped("spike-driven-small").graph)
+    assert torch_runner("spike-driven-small", graph, graph).compare_parameters() == ()
+    other = changed(graph, name, 2.0**-13)
+    (said,) = torch_runner("spike-driven-small", other, other).compare_parameters()
+    size = graph.nodes[name].operation.bias_values.size
+    assert said == f"{name}: bias differs in 1 of {size:,} numbers, by up to 0.000122"
+
+
+def test_a_file_of_other_time_steps_is_refused_before_it_runs():
+    graph = from_nir(prepare_shipped("spike-driven-small").graph)
+    other = replace(graph, metadata=replace(graph.metadata, time_steps=3))
+    with pytest.raises(RefusedInput, match="T is 3; checkpoint 'spike-driven-small' takes 4 time steps"):
+        torch_runner("spike-driven-small", other, other)
+
+
 @pytest.mark.parametrize("factor", [2, 1 + 2**-23])
 def test_integers_of_other_parameters_are_not_the_checkpoints(factor):
     """PyTorch in integers computes with the graph's own numbers, so that it would agree with any."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuromorphic.errors import RefusedInput
-from neuromorphic.files import atomic, check_folder, check_outputs, write_json
+from neuromorphic.files import all_written, atomic, check_folder, check_outputs, write_json
 
 
 @pytest.fixture
@@ -29,6 +29,47 @@ def test_an_output_that_leads_to_an_input_by_a_link_is_refused(model, tmp_path):
     for link in ("soft", "hard"):
         with pytest.raises(RefusedInput, match="is the input"):
             check_outputs({"--json": tmp_path / link}, (model,))
+
+
+@pytest.mark.parametrize(
+    ("spec", "held"),
+    [
+        (str, "cat/1.png"),
+        (lambda folder: f"stl10:{folder}:test", "test_X.bin"),
+        (lambda folder: f"cifar100:{folder}", "cifar-100-python/test"),
+        (Path, "7/00012.npz"),
+        (Path, "user02_labels.csv"),
+    ],
+)
+def test_a_file_in_a_folder_that_is_read_is_refused_by_whatever_link(tmp_path, spec, held):
+    folder = tmp_path / "data"
+    for name in (held, "run.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"data")
+    (tmp_path / "link.html").symlink_to(folder / held)
+    with pytest.raises(RefusedInput, match=r"link\.html: is the input .*expected another file"):
+        check_outputs({"--html": tmp_path / "link.html"}, (spec(folder),))
+    check_outputs({"--json": folder / "run.json", "--csv": folder / "new.csv"}, (spec(folder),))  # of an earlier run
+
+
+def test_a_link_in_a_folder_that_is_read_leads_to_an_input(tmp_path):
+    (tmp_path / "elsewhere.csv").write_bytes(b"data")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "0.npz").symlink_to(tmp_path / "elsewhere.csv")
+    with pytest.raises(RefusedInput, match="is the input"):
+        check_outputs({"--csv": tmp_path / "elsewhere.csv"}, (tmp_path / "data",))
+
+
+def test_no_file_of_a_kept_folder_is_replaced(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    check_outputs({"--json": tmp_path / "manifest.json"}, (tmp_path,))
+    with pytest.raises(RefusedInput, match=r"manifest\.json: is the input"):
+        check_outputs({"--json": tmp_path / "manifest.json"}, (), kept=(tmp_path,))
+
+
+def test_a_folder_and_a_file_of_one_name_are_refused(tmp_path):
+    with pytest.raises(RefusedInput, match="--svg writes the same file"):
+        check_outputs({"--json": tmp_path / "out"}, folders={"--svg": tmp_path / "out"})
 
 
 @pytest.mark.parametrize(
@@ -91,6 +132,23 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(model):
         fails()
     assert model.read_bytes() == b"weeks of work"
     assert list(model.parent.iterdir()) == [model]
+
+
+def test_what_can_not_be_written_keeps_no_other_file_from_being_written(tmp_path):
+    told = []
+
+    def full(path):
+        with atomic(path):
+            raise OSError(28, "No space left on device")
+
+    both = pytest.raises(RefusedInput, match=r"a\.json: can't be written .*; .*c\.svg: can't be written")
+    with both, all_written(lambda *paths: told.extend(path.name for path in paths)) as write:
+        write(tmp_path / "a.json", full)
+        write(None, full)
+        write(tmp_path / "b.json", lambda path: write_json(path, {}))
+        write(tmp_path / "c.svg", full)
+    assert told == ["b.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
 
 
 def test_a_full_disk_is_refused_in_a_sentence(tmp_path):

@@ -2,7 +2,7 @@
 
 from neuromorphic.reading.events.binning import Bin, Grid, bin_events, parse_bin
 from neuromorphic.reading.events.recording import Recording, Source
-from neuromorphic.reading.events.sources import LIMIT, files_by_class, find_recordings, holds_events
+from neuromorphic.reading.events.sources import LIMIT, beside, files_by_class, find_recordings, holds_events
 
 __all__ = [
     "LIMIT",
@@ -10,6 +10,7 @@ __all__ = [
     "Grid",
     "Recording",
     "Source",
+    "beside",
     "bin_events",
     "files_by_class",
     "find_recordings",

@@ -57,6 +57,17 @@ def find_recordings(path: Path, limit: int | None = None) -> Source:
     return Source([read_recording(path, path.name)])
 
 
+def beside(path: Path) -> list[Path]:
+    """The other files that are read with `path`: those that a list names, and tables of labels.
+
+    Raises:
+        RefusedInput: `path` is a list of other files than recordings.
+    """
+    suffix = path.suffix.lower()
+    listed = _listed(path) if suffix == ".txt" and path.is_file() else []
+    return [*listed, *(_labels_of(file) for file in (path, *listed) if file.suffix.lower() == ".aedat")]
+
+
 def files_by_class(root: Path, most: int) -> tuple[list[tuple[int, Path]], tuple[str, ...]]:
     """The first `most` files of frames or events in `root`, or in its folders, one for each class.
 

@@ -130,6 +130,20 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, name):
         ran(Sharing(None, tmp_path))
 
 
+def test_a_manifest_without_end_is_refused(tmp_path):
+    (tmp_path / MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(RefusedInput, match=f"{MANIFEST}: not a readable"):
+        ran(Sharing(None, tmp_path))
+
+
+def test_a_result_of_another_run_is_refused_by_name(tmp_path):
+    for run in ("one", "other"):
+        ran(Sharing(None, tmp_path / run), run=lambda run=run: {"data": run})
+    (tmp_path / "other" / "00003.npz").replace(tmp_path / "one" / "00003.npz")
+    with pytest.raises(RefusedInput, match=r"00003\.npz: the result of a shard of another run; delete it"):
+        ran(Sharing(None, tmp_path / "one"), run=lambda: {"data": "one"})
+
+
 @pytest.mark.parametrize(
     ("spec", "place"),
     [
