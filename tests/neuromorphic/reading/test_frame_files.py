@@ -63,3 +63,17 @@ def test_frames_of_nothing_are_refused_as_they_are_read(tmp_path: Path, shape: t
     np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
     with pytest.raises(RefusedInput, match="nothing to run on; expected some of each"):
         find_frames(graph_of(3), tmp_path / "x.npy")
+
+
+def test_frames_deeper_than_their_class_folder_are_refused_and_hidden_ones_are_none(tmp_path: Path) -> None:
+    for folder in ("0", "10", "__MACOSX"):
+        (tmp_path / folder).mkdir()
+    for name in ("0/a", "0/b", "10/a"):
+        np.savez(tmp_path / f"{name}.npz", frames=np.ones((4, 2, 3, 3), np.float32))
+    (tmp_path / "0/._a.npz").write_bytes(b"no frames")
+    (tmp_path / "__MACOSX/._a.npz").write_bytes(b"no frames")
+    assert find_frames(graph_of(2, 3, 3), tmp_path).names == ("0/a.npz", "0/b.npz", "10/a.npz")
+    (tmp_path / "0/more").mkdir()
+    np.savez(tmp_path / "0/more/c.npz", frames=np.ones((4, 2, 3, 3), np.float32))
+    with pytest.raises(RefusedInput, match="0/more: a folder in the folder of a class"):
+        find_frames(graph_of(2, 3, 3), tmp_path)
