@@ -75,7 +75,7 @@ def class_labels(
     """`labels` as int64 `[samples]`: indices of classes, from 0, and below the number of names if there are names.
 
     Args:
-        labels: of any type.
+        labels: of any type; `[samples]` or `[samples, 1]`.
         samples: their number.
         names: of the classes, or none.
         where: the file, named in messages.
@@ -84,6 +84,8 @@ def class_labels(
     Raises:
         RefusedInput: they are not integers, not one for each sample, or one is no such index.
     """
+    if labels.shape == (samples, 1):  # as Keras keeps them
+        labels = labels[:, 0]
     if labels.shape != (samples,) or labels.dtype.kind not in "iu":
         held = f"labels are {labels.dtype} {list(labels.shape)}"
         raise RefusedInput(f"{where}: {held}; expected integers [{samples}], one for each sample")

@@ -104,7 +104,7 @@ class Li(Leaky, FloatMembranes):
 
     @classmethod
     def read(cls, node: nir.LI, shape: Shape, where: str, given: Conventions) -> Typed:
-        values = per_neuron(node, ("tau", "r", "v_leak"), shape, where)
+        values = per_neuron(node, ("tau", "r", "v_leak"), shape, where, infinite=("tau", "r"))
         if integrates(values, where):
             if values["v_leak"].any():
                 raise RefusedInput(f"{where}: tau is infinite and v_leak is not 0; expected 0, where v begins")

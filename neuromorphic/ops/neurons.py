@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from neuromorphic.ops.charging import ZERO, Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
 from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Population
-from neuromorphic.ops.parameters import decay, full, gain, integrates, per_input, per_neuron
+from neuromorphic.ops.parameters import decay, firing, full, gain, integrates, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
     Float32,
@@ -103,15 +103,17 @@ class Lif(Leaky, FloatPopulation):
 
     @classmethod
     def read(cls, node: nir.LIF, shape: Shape, where: str, given: Conventions) -> Typed:
-        values = per_neuron(node, ("tau", "r", "v_leak", "v_threshold", "v_reset"), shape, where)
+        keys = ("tau", "r", "v_leak", "v_threshold", "v_reset")
+        values = per_neuron(node, keys, shape, where, infinite=("tau", "r"))
+        threshold = firing(values["v_threshold"], given)
         if integrates(values, where):
-            neurons = If(np.ones(shape, np.float32), values["v_threshold"], values["v_reset"], given.subtract)
+            neurons = If(np.ones(shape, np.float32), threshold, values["v_reset"], given.subtract)
             return Typed.elementwise(neurons, shape)
         leaving = decay(values["tau"], given, "tau", where)
         lif = cls(
             decay=leaving,
             gain=per_input(values["r"], leaving, given.leaky_adds),
-            threshold=values["v_threshold"],
+            threshold=threshold,
             leak=values["v_leak"],
             reset=values["v_reset"],
             subtracts=given.subtract,
@@ -153,7 +155,7 @@ class If(Integrating, FloatPopulation):
         values = per_neuron(node, ("r", "v_threshold", "v_reset"), shape, where)
         neurons = cls(
             gain=gain(values["r"], given.integrator_dt),
-            threshold=values["v_threshold"],
+            threshold=firing(values["v_threshold"], given),
             reset=values["v_reset"],
             subtracts=given.subtract,
         )
@@ -200,7 +202,7 @@ class CubaLif(CurrentBased, FloatPopulation):
             decay=decay(values["tau_mem"], given, "tau_mem", where),
             gain=values["r"],
             leak=values["v_leak"],
-            threshold=values["v_threshold"],
+            threshold=firing(values["v_threshold"], given),
             reset=values["v_reset"],
             subtracts=given.subtract,
         )
@@ -236,7 +238,7 @@ class Threshold(FloatPopulation):
     @classmethod
     def read(cls, node: nir.Threshold, shape: Shape, where: str, given: Conventions) -> Typed:
         threshold = per_neuron(node, ("threshold",), shape, where)["threshold"]
-        return Typed.elementwise(cls(threshold=threshold), shape)
+        return Typed.elementwise(cls(threshold=firing(threshold, given)), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Threshold | None = None) -> nir.Threshold:
         return nir.Threshold(full(self.threshold, shapes.output))

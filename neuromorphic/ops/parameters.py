@@ -13,6 +13,9 @@ from neuromorphic.ops.types import Conventions, Float32, Int64, Shape, single_nu
 MAX_DELAY = 4096
 """Time steps of a `Delay`, at most: as many as an image may have."""
 
+MAX_WHOLE = 2**53
+"""Beyond it float64 doesn't hold every whole number."""
+
 MAX_SIZE = 2**31 - 1
 """The largest kernel, stride, padding or dilation; the product of two of them fits an int64."""
 
@@ -37,6 +40,10 @@ def finite(array: object, what: str, where: str, *, infinite: bool = False) -> F
     if not (np.isfinite(result) | (infinite & np.isinf(result))).all():
         raise RefusedInput(f"{where}: {what} holds values that are not finite")
     given = np.asarray(array)
+    if given.dtype.kind in "iu":
+        beyond = given[(given > MAX_WHOLE) | (given < -MAX_WHOLE)]
+        if beyond.tolist() != [int(each) for each in beyond.astype(np.float64)]:
+            raise RefusedInput(f"{where}: {what} holds whole numbers beyond 2^53; expected such as float64 holds")
     if given.dtype != np.float32 and not np.array_equal(result, given):
         return cast(Float32, given.astype(np.float64))
     return result
@@ -90,11 +97,14 @@ def _outside(numbers: NDArray[np.integer], least: int) -> bool:
     return bool(numbers.min() < least or numbers.max() > MAX_SIZE)
 
 
-def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) -> dict[str, Float32]:
+def per_neuron(
+    node: object, keys: tuple[str, ...], shape: Shape, where: str, *, infinite: tuple[str, ...] = ()
+) -> dict[str, Float32]:
     """The parameters `keys` of `node` with one number for each neuron: float32 of `shape`, by key.
 
     A single number stands for all neurons; one per channel, or one per position, for all neurons that share it.  A
-    missing `v_reset` is 0, as in NIR.  Axes of length 1 in front belong to a batch, and are dropped.
+    missing `v_reset` is 0, as in NIR.  Axes of length 1 in front belong to a batch, and are dropped.  The parameters
+    in `infinite` may be infinite.
 
     Raises:
         RefusedInput: another shape, no numbers, or some that are not finite.
@@ -103,7 +113,7 @@ def per_neuron(node: object, keys: tuple[str, ...], shape: Shape, where: str) ->
     for key in keys:
         given = getattr(node, key)
         absent = given is None and key == "v_reset"
-        value = finite(0.0 if absent else given, key, where, infinite=key in ("tau", "r"))
+        value = finite(0.0 if absent else given, key, where, infinite=key in infinite)
         if not value.size:
             raise RefusedInput(f"{where}: {key} is empty; expected a number for each neuron")
         spread = _spread(value, shape)
@@ -152,6 +162,18 @@ def decay(tau: Float32, given: Conventions, what: str, where: str) -> Float32:
     with np.errstate(over="ignore"):  # a tau beyond float32's steps decays by 0
         steps = tau / dt
     return np.broadcast_to(tau.dtype.type(1) / steps, shape)
+
+
+def firing(threshold: Float32, given: Conventions) -> Float32:
+    """The number above which neurons fire: `threshold`, or the one before it where the writer's fire at it.
+
+    The one before it in float32, in which libraries keep v; in float64 where a spike takes it off v, again and again.
+    """
+    if not given.fires_at:
+        return threshold
+    kind = np.float64 if given.subtract else threshold.dtype.type
+    before = np.nextafter(unrepeated(threshold).astype(kind), kind(-np.inf))
+    return np.broadcast_to(before, threshold.shape)
 
 
 def per_input(factor: Float32, leak: Float32, adds: bool) -> Float32:

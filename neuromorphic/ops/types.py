@@ -40,6 +40,7 @@ class Conventions(NamedTuple):
         exponential: whether the decay per time step is `1 - exp(-dt / tau)`; else it is `dt / tau`.
         leaky_adds: whether an input of 1 raises the v of `LIF` and `LI` by r in its step; else by `dt / tau r`.
         current_adds: the same for i and w_in, in `CubaLIF` and `CubaLI`.
+        fires_at: whether neurons fire at their threshold too; else only above it, as in NIR.
     """
 
     dt: float
@@ -48,6 +49,7 @@ class Conventions(NamedTuple):
     exponential: bool = False
     leaky_adds: bool = False
     current_adds: bool = False
+    fires_at: bool = False
 
 
 class Typed(NamedTuple):

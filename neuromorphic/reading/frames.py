@@ -1,7 +1,7 @@
 """Frames for the input of a graph: made from images, or read from a file."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,15 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import check_inputs, side_by_side
 from neuromorphic.ir.metadata import InputKind, normalisation
 from neuromorphic.ops.dyadic import on_grid
-from neuromorphic.reading.events import LIMIT, Bin, bin_events, files_by_class, find_recordings, holds_events
+from neuromorphic.reading.events import (
+    LIMIT,
+    Bin,
+    bin_events,
+    files_by_class,
+    find_recordings,
+    holds_events,
+    other_arrays,
+)
 from neuromorphic.reading.formats import check_format
 from neuromorphic.reading.nir_data import is_nir_data, read_nir_data
 
@@ -241,7 +249,8 @@ def _from_events(graph: Graph, path: Path, options: FrameOptions, limit: int | N
     grid = bin_events(source, options.bin, shape, steps, path, once=once)
     names = tuple(recording.name for recording in source.recordings)
     kind: InputKind = "spikes" if grid.frames.dtype == np.bool_ else "counts"
-    return Frames(grid.frames, names, str(path), source.labels, source.label_names, kind, tuple(grid.assumed))
+    assumed = (*grid.assumed, *_unread(path, other_arrays(path)))
+    return Frames(grid.frames, names, str(path), source.labels, source.label_names, kind, assumed)
 
 
 def _stored(graph: Graph, path: Path, time_first: bool) -> Frames:
@@ -279,9 +288,9 @@ def _kind(values: NDArray[Any]) -> InputKind | None:
     return "spikes" if values.dtype == np.bool_ else None
 
 
-def _unread(path: Path, arrays: Mapping[str, NDArray[Any]], *read: str) -> tuple[str, ...]:
+def _unread(path: Path, arrays: Collection[str], *read: str) -> tuple[str, ...]:
     """An assumption, if a file has arrays that are not used."""
-    names = sorted(arrays.keys() - {"frames", *read})
+    names = sorted({*arrays} - {"frames", *read})
     labels = " (labels are `labels`)" if "labels" in read else ""
     return (f"{path.name} holds {', '.join(names)} too, which nothing reads{labels}",) if names else ()
 

@@ -186,30 +186,32 @@ def ordered(draft: Draft) -> Draft:
 
 
 def ended(draft: Draft) -> Draft:
-    """Add an `Input` before the node without sources, an `Output` behind the node that nothing reads, as nir does.
+    """Add an `Input` before each node without sources, an `Output` behind each node that nothing reads, as nir does.
 
-    Only where a graph has no input, or no output, at all, and one such node.  Superfluous outputs are removed
-    (`_probes`).
+    Outputs only where a graph has none at all: a node that nothing reads beside an output is a probe, and every trace
+    holds it.  Superfluous outputs are removed (`_probes`).
     """
     raw, fan_in, notes = dict(draft.raw), dict(draft.fan_in), list(draft.metadata.assumed)
     read = {s for before in fan_in.values() for s in before}
-    for kind, word, open_ends in (
-        (nir.Input, "input", [name for name, before in fan_in.items() if not before]),
-        (nir.Output, "output", [name for name in fan_in if name not in read]),
-    ):
-        if any(isinstance(node, kind) for node in raw.values()) or len(open_ends) != 1 or word in raw:
-            continue
-        (end,) = open_ends
-        shape = _own_shape(raw[end], word)
-        if shape is None:
-            continue
-        raw[word] = kind(np.array(shape))
-        if word == "input":
-            fan_in[word], fan_in[end] = (), (word,)
-        else:
-            fan_in[word] = (end,)
-        notes.append(f"the file names no {word}; {end!r} is taken for it")
-    for name, population in _probes(draft).items():
+    wired_in = {name for name in fan_in if name in read or fan_in[name] or len(fan_in) == 1}
+    roots = [name for name in fan_in if name in wired_in and not fan_in[name]]
+    leaves = [name for name in fan_in if name in wired_in and name not in read]
+    if any(isinstance(node, nir.Output) for node in raw.values()):
+        leaves = []
+    for kind, word, ends in ((nir.Input, "input", roots), (nir.Output, "output", leaves)):
+        for end in ends:
+            name = word if len(ends) == 1 else f"{word}_{end}"
+            shape = _own_shape(raw[end], word)
+            if shape is None or name in raw or isinstance(raw[end], Passage | nir.Input | nir.Output):
+                continue
+            raw[name] = kind(np.array(shape))
+            if word == "input":
+                fan_in[name], fan_in[end] = (), (name,)
+            else:
+                fan_in[name] = (end,)
+            named = "" if len(ends) == 1 else f" as {name!r}"
+            notes.append(f"the file names no {word}; {end!r} is taken for it{named}")
+    for name, population in _probes(replace(draft, raw=raw, fan_in=fan_in)).items():
         del raw[name], fan_in[name]
         notes.append(f"the output {name!r} shows the spikes of {population!r}: they stand in traces under its name")
     metadata = replace(draft.metadata, assumed=tuple(notes))

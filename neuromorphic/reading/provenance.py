@@ -59,7 +59,7 @@ class Origin:
     """Statements of a file about where it comes from.
 
     Attributes:
-        version: of NIR; None for a graph that was never a file.
+        version: of NIR; empty where the file names none, None for a graph that was never a file.
         without_reset: whether some spiking neurons have no v_reset.
     """
 
@@ -116,6 +116,7 @@ def understood(
         exponential=profile.get("decay") == "exponential",
         leaky_adds=profile.get("leaky_input") == "adds",
         current_adds=profile.get("current_input") == "adds",
+        fires_at=profile.get("fires") == "at",
     )
     return replace(metadata, reset=reset, integrators=step or "dt", assumed=tuple(assumed)), conventions
 
@@ -135,6 +136,11 @@ def _reset(
     known: Reset | None = given.reset or stated or profile.get("reset")
     if known is not None or not spiking:
         return known or "zero"
+    if origin.without_reset and origin.version == "":
+        assumed.append(
+            "a spike sets v to 0, as in NIR from 1.0.6 on: the file names no version of NIR, and before that a spike "
+            "took the threshold off (--reset subtract)"
+        )
     if not origin.without_reset or not origin.number or origin.number >= FIRST_WITH_RESET:
         return "zero"
     if origin.number >= FIRST_STABLE:
@@ -162,9 +168,12 @@ def _profile(written_by: str | None, source: str) -> Mapping[str, Any]:
         )
     if at and not re.fullmatch(r"\d+(\.\w+)*", version):
         raise RefusedInput(f"{source}: written by {written_by!r}; expected a library, or one @ its version, as norse@2")
-    general = {key: value for key, value in profiles[name].items() if not key[0].isdigit()}
-    special = [value for key, value in profiles[name].items() if key[0].isdigit() and version.startswith(key)]
-    return special[0] if special else general
+    numbers = version.split(".")
+    merged = {key: value for key, value in profiles[name].items() if not key[0].isdigit()}
+    for key, value in profiles[name].items():
+        if key[0].isdigit() and numbers[: key.count(".") + 1] == key.split("."):
+            merged |= value
+    return merged
 
 
 @cache

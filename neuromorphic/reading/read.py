@@ -5,6 +5,7 @@ first (`ir.hdf5.survey`), and so is the graph that was read (`build.from_nir`). 
 library; so that reads it in a copy of this process before (`rehearsal.rehearse`).
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def read_with_origin(path: Path) -> tuple[nir.NIRGraph, Origin]:
     except Exception as error:  # for a damaged file, h5py and nir raise anything
         said = f"{type(error).__name__}: {first_line(str(error))}"
         raise RefusedInput(f"{path}: not a readable NIR graph ({said})") from error
-    if not isinstance(graph, nir.NIRGraph):
-        raise RefusedInput(f"{path}: holds a single {type(graph).__name__}; expected a graph with nodes and edges")
+    if not isinstance(graph, nir.NIRGraph):  # which nir writes and reads, too
+        graph = nir.NIRGraph({type(graph).__name__.lower(): graph}, [], type_check=False)
     return graph, origin
 
 
@@ -88,14 +89,15 @@ def _stored(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _version(file: h5py.File, path: Path) -> str:
-    if "version" not in file or "node" not in file:
-        raise RefusedInput(f"{path}: has no NIR version or node; expected a graph written by nir.write")
-    version = file["version"][()]
+    """The version that the file names; empty where it names none, which `nir.read` doesn't ask for."""
+    if "node" not in file:
+        raise RefusedInput(f"{path}: has no NIR node; expected a graph written by nir.write")
+    version = file["version"][()] if "version" in file else b""
     text = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
-    major, _, minor = text.partition(".")
-    if not (major.isdigit() and minor) or int(major) > 1:
+    numbered = re.match(r"v?(\d+)\.", text)
+    if numbered and int(numbered[1]) > 1:
         raise RefusedInput(f"{path}: NIR version {shown(text)}; expected 0.x or 1.x")
-    return text
+    return text if numbered else ""
 
 
 def _made(document: dict[str, Any], source: str) -> nir.NIRNode:

@@ -12,7 +12,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.integers import beyond, graded
 from neuromorphic.loihi2.scheme import KEY
-from neuromorphic.reading.events import beside, parse_bin
+from neuromorphic.reading.events import parse_bin, read_with
 from neuromorphic.reading.frames import FrameOptions, Frames, encode, find_frames, image_size, named_files
 from neuromorphic.reading.provenance import Asked
 from neuromorphic.reading.read import read_graph
@@ -70,7 +70,7 @@ class Selection:
     @property
     def read(self) -> tuple[str | Path | None, ...]:
         """The files and folders that are read, which no output may replace; with recordings, what lies beside them."""
-        return (self.images, *self.files.values(), *(path for each in self.files.values() for path in beside(each)))
+        return (self.images, *self.files.values(), *(path for each in self.files.values() for path in read_with(each)))
 
     def find(self, graph: Graph, prepared: "PreparedModule | None" = None) -> Inputs:
         """The images or frames: one of the two has to be named; for a module neither, which then gets random ones.

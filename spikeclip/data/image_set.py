@@ -27,6 +27,7 @@ class ImageSet:
         source: the SPEC that they came from.
         broken: files that can't be read and were left out.
         several: files that hold several pictures, of which the first was taken.
+        others: files beside the images whose endings are not those of images, and which were left out.
     """
 
     images: NDArray[np.uint8]
@@ -36,6 +37,7 @@ class ImageSet:
     source: str
     broken: tuple[str, ...] = ()
     several: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -62,6 +64,11 @@ class ImageSet:
                 else f"{len(self.broken)} files that are no readable images"
             )
             said.append(f"left out {files}: {_listed(self.broken)}")
+        if self.others:
+            have = (
+                "1 file that has no ending" if len(self.others) == 1 else f"{len(self.others)} files without an ending"
+            )
+            said.append(f"left out {have} of an image that is read: {_listed(self.others)}")
         if self.several:
             hold = "holds" if len(self.several) == 1 else "hold"
             said.append(f"{_listed(self.several)} {hold} several pictures; the first is taken")
@@ -95,12 +102,14 @@ class Found:
         names: one per picture.
         labels: int64 `[N]`, or None.
         label_names: names that the labels index, or none.
+        others: files that are no pictures by their endings.
     """
 
     pictures: Sequence[Path] | NDArray[np.uint8]
     names: tuple[str, ...]
     labels: NDArray[np.int64] | None = None
     label_names: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def check_range(labels: NDArray[np.integer], classes: int, where: str, whose: str) -> NDArray[np.int64]:

@@ -102,7 +102,9 @@ def load_images(
     if not kept:
         raise RefusedInput(f"images {spec!r}: none of {len(broken)} files is a readable image")
     labels = None if found.labels is None else found.labels[kept]
-    return ImageSet(np.stack(images), tuple(names), labels, found.label_names, spec, tuple(broken), tuple(several))
+    return ImageSet(
+        np.stack(images), tuple(names), labels, found.label_names, spec, tuple(broken), tuple(several), found.others
+    )
 
 
 def _find(spec: str, limit: int | None) -> Found:

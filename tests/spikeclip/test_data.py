@@ -171,6 +171,49 @@ def test_images_beside_class_folders_are_refused(tmp_path):
         load_images(str(tmp_path), 8)
 
 
+def test_images_deeper_than_their_class_folder_are_refused(tmp_path):
+    photograph(tmp_path / "cat/0.png")
+    photograph(tmp_path / "dog/0.png")
+    photograph(tmp_path / "dog/puppies/small/1.jpg")
+    with pytest.raises(RefusedInput, match="dog: holds images and the folder puppies; expected images, or folders"):
+        load_images(str(tmp_path), 8)
+
+
+def test_folders_beside_images_that_hold_none_do_not_matter(tmp_path):
+    photograph(tmp_path / "cat/0.png")
+    (tmp_path / "cat/notes").mkdir()
+    (tmp_path / "cat/notes/0.txt").write_text("a cat")
+    assert load_images(str(tmp_path), 8).names == ("cat/0.png",)
+
+
+@pytest.mark.parametrize("name", ["._0.png", ".hidden.jpg", ".ipynb_checkpoints/0.png", "__MACOSX/._0.png"])
+@pytest.mark.parametrize("folder", ["cat", "."])
+def test_what_systems_hide_in_folders_is_no_image_and_no_class(tmp_path, folder, name):
+    for kept in ("cat/0.png", "dog/1.png"):
+        photograph(tmp_path / kept)
+    hidden = tmp_path / folder / name
+    hidden.parent.mkdir(exist_ok=True)
+    hidden.write_bytes(b"\0\5\x16\7")
+    found = load_images(str(tmp_path), 8)
+    assert (found.names, found.label_names, found.left_out) == (("cat/0.png", "dog/1.png"), ("cat", "dog"), ())
+
+
+@pytest.mark.parametrize("folder", ["", "cat"])
+def test_files_with_other_endings_are_left_out_and_named(tmp_path, folder):
+    for name in ("0.png", "1.jfif", "2.tga"):
+        photograph(tmp_path / folder / f"{name}.png").rename(tmp_path / folder / name)
+    found = load_images(str(tmp_path), 8)
+    place = f"{folder}/" if folder else ""
+    (sentence,) = found.left_out
+    assert sentence == f"left out 2 files without an ending of an image that is read: {place}1.jfif, {place}2.tga"
+
+
+def test_labels_of_an_npz_may_stand_in_a_column(tmp_path):
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "keras.npz", images=images, labels=np.array([[2], [0], [1]], np.uint8))
+    assert load_images(str(tmp_path / "keras.npz"), 8).labels.tolist() == [2, 0, 1]
+
+
 def test_what_only_looks_like_an_image_file_is_refused_and_may_be_left_out(tmp_path):
     photograph(tmp_path / "cat" / "a.png")
     os.mkfifo(tmp_path / "cat" / "b.png")  # which waits for a writer for ever

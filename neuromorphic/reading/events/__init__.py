@@ -1,8 +1,9 @@
 """Events of a camera, (x, y, p, t), become frames of a graph's input: readers for each layout, and the binning."""
 
 from neuromorphic.reading.events.binning import Bin, Grid, bin_events, parse_bin
+from neuromorphic.reading.events.formats import other_arrays
 from neuromorphic.reading.events.recording import Recording, Source
-from neuromorphic.reading.events.sources import LIMIT, beside, files_by_class, find_recordings, holds_events
+from neuromorphic.reading.events.sources import LIMIT, files_by_class, find_recordings, holds_events, read_with
 
 __all__ = [
     "LIMIT",
@@ -10,10 +11,11 @@ __all__ = [
     "Grid",
     "Recording",
     "Source",
-    "beside",
     "bin_events",
     "files_by_class",
     "find_recordings",
     "holds_events",
+    "other_arrays",
     "parse_bin",
+    "read_with",
 ]

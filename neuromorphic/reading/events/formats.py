@@ -74,6 +74,20 @@ def event_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     return next((fields for fields in map(_fields, arrays) if fields is not None), None)
 
 
+def other_arrays(path: Path) -> list[str]:
+    """The names of other arrays in an `.npz` of events; none for other files.
+
+    Raises:
+        RefusedInput: it isn't readable.
+    """
+    if path.suffix.lower() != ".npz":
+        return []
+    with opened_npz(path) as found:
+        columns = columns_of(set(found.files))
+        structured = (name for name in found.files if _fields(found[name]) is not None)
+        return sorted({*found.files} - {*(columns.values() if columns is not None else [next(structured)])})
+
+
 def _fields(array: NDArray[Any]) -> dict[str, NDArray[Any]] | None:
     """x, y, t and p of a structured array, without y for neurons in a line; None for other arrays."""
     columns = columns_of(array.dtype.names or (), needed="xt")

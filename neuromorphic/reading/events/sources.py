@@ -57,7 +57,7 @@ def find_recordings(path: Path, limit: int | None = None) -> Source:
     return Source([read_recording(path, path.name)])
 
 
-def beside(path: Path) -> list[Path]:
+def read_with(path: Path) -> list[Path]:
     """The other files that are read with `path`: those that a list names, and tables of labels.
 
     Raises:
@@ -77,24 +77,36 @@ def files_by_class(root: Path, most: int) -> tuple[list[tuple[int, Path]], tuple
     Raises:
         RefusedInput: there are none.
     """
-    held = sorted(each for each in root.iterdir() if not each.name.startswith("."))
-    classes = [each.name for each in held if each.is_dir() and each.suffix.lower() not in SUFFIXES]
-    beside = next((each for each in held if each.is_file() and each.suffix.lower() in SUFFIXES), None)
+    held = sorted(each for each in root.iterdir() if not _hidden(each))
+    classes = [each.name for each in held if each.is_dir() and not _is_recording(each)]
+    beside = next((each for each in held if each.is_file() and _is_recording(each)), None)
     if classes and beside is not None:
         raise RefusedInput(f"{root}: holds {beside.name} and the folder {classes[0]}; expected files, or classes")
     classes.sort(key=lambda name: (int(name), name) if name.isdecimal() else (LIMIT, name))
     groups = [root / name for name in classes] if classes else [root]
+    deeper = [each for group in groups for each in group.iterdir() if each.is_dir() and not _hidden(each)]
+    if classes and (lost := [each for each in deeper if any(_is_recording(file) for file in each.rglob("*"))]):
+        raise RefusedInput(f"{lost[0]}: a folder in the folder of a class; expected files in folders of classes")
     found = [
         (number, file)
         for number, group in enumerate(groups)
         for file in sorted(group.iterdir())
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        if _is_recording(file) and not _hidden(file)
     ][:most]
     if not found:
         raise RefusedInput(f"{root}: no frames or events in this folder; expected {', '.join(sorted(SUFFIXES))}")
     if odd := [file for _, file in found if not file.is_file()]:
         raise RefusedInput(f"{odd[0]}: is no file that can be read; expected frames or events")
     return found, tuple(classes)
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a system hides it or put it there (`.DS_Store`, `._1.bin`, `__MACOSX`)."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
+def _is_recording(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _folder(root: Path, most: int) -> Source:

@@ -148,8 +148,8 @@ def test_a_node_without_sources_is_refused():
 
 def test_no_output_is_refused():
     nodes = {"input": nir.Input(np.array([1])), "a": lif((1,)), "b": lif((1,))}
-    edges = [("input", "a"), ("input", "b")]
-    # Two neurons that nothing reads: neither is taken for the output.
+    edges = [("input", "a"), ("a", "b"), ("b", "a")]
+    # Each of the two is read by the other: neither is an end.
     refused(nir.NIRGraph(nodes, edges, metadata=metadata(), type_check=False), "0 output nodes")
 
 

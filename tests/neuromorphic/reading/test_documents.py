@@ -104,10 +104,39 @@ def test_ends_are_added_where_a_graph_has_none():
     assert sum("is taken for it" in said for said in read.metadata.assumed) == 2
 
 
-def test_two_nodes_that_could_begin_a_graph_are_not_guessed():
-    nodes = {"a": nir.Linear(WEIGHT), "b": nir.Linear(WEIGHT), "lif": lif()}
-    with pytest.raises(RefusedInput, match="has no sources"):
-        from_nir(nir.NIRGraph(nodes, [("a", "lif"), ("b", "lif")], type_check=False), dt=DT)
+def checked_ends(nodes, edges):
+    """The names of the ends in nir's own eyes, which adds those that are missing."""
+    checked = nir.NIRGraph(dict(nodes), list(edges))
+    return sorted(checked.inputs), sorted(checked.outputs)
+
+
+def test_two_nodes_that_begin_a_graph_get_an_input_each_as_in_nir():
+    nodes, edges = {"a": nir.Linear(WEIGHT), "b": nir.Linear(WEIGHT), "lif": lif()}, [("a", "lif"), ("b", "lif")]
+    read = from_nir(nir.NIRGraph(nodes, edges, type_check=False), dt=DT)
+    assert [*read.inputs] == checked_ends(nodes, edges)[0] == ["input_a", "input_b"]
+
+
+def test_a_node_that_begins_beside_an_input_gets_one_too_as_in_nir():
+    nodes = {"input": nir.Input(np.array([2])), "fc": nir.Linear(WEIGHT), "bias": nir.Affine(WEIGHT, WEIGHT[:, 0])}
+    nodes |= {"lif": lif(), "output": nir.Output(np.array([3]))}
+    edges = [("input", "fc"), ("fc", "lif"), ("bias", "lif"), ("lif", "output")]
+    read = from_nir(nir.NIRGraph(nodes, edges, type_check=False), dt=DT)
+    assert [*read.inputs] == checked_ends(nodes, edges)[0] == ["input", "input_bias"]
+    assert any("'bias' is taken for it as 'input_bias'" in said for said in read.metadata.assumed)
+
+
+def test_two_ends_without_outputs_are_two_outputs_as_in_nir():
+    nodes = {"input": nir.Input(np.array([2])), "a": nir.Linear(WEIGHT), "b": nir.Linear(2 * WEIGHT)}
+    edges = [("input", "a"), ("input", "b")]
+    read = from_nir(nir.NIRGraph(nodes, edges, type_check=False), dt=DT)
+    assert [*read.outputs] == checked_ends(nodes, edges)[1] == ["output_a", "output_b"]
+
+
+def test_a_node_without_edges_is_refused():
+    nodes = {"input": nir.Input(np.array([2])), "fc": nir.Linear(WEIGHT), "lost": lif()}
+    nodes["output"] = nir.Output(np.array([3]))
+    with pytest.raises(RefusedInput, match="node 'lost' has no sources"):
+        from_nir(nir.NIRGraph(nodes, [("input", "fc"), ("fc", "output")], type_check=False), dt=DT)
 
 
 def test_a_subgraph_has_the_shape_that_arrives_at_it():

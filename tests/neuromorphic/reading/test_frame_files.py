@@ -1,11 +1,13 @@
 """Files of frames: which axis is time, how many samples and steps there are, and what float32 does to their numbers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from neuromorphic.errors import RefusedInput
+from neuromorphic.reading.events import parse_bin
 from neuromorphic.reading.frames import FrameOptions, find_frames
 from tests.neuromorphic.reading.test_events import graph_of
 
@@ -63,3 +65,29 @@ def test_frames_of_nothing_are_refused_as_they_are_read(tmp_path: Path, shape: t
     np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
     with pytest.raises(RefusedInput, match="nothing to run on; expected some of each"):
         find_frames(graph_of(3), tmp_path / "x.npy")
+
+
+def test_frames_deeper_than_their_class_folder_are_refused_and_hidden_ones_are_none(tmp_path: Path) -> None:
+    for folder in ("0", "10", "__MACOSX"):
+        (tmp_path / folder).mkdir()
+    for name in ("0/a", "0/b", "10/a"):
+        np.savez(tmp_path / f"{name}.npz", frames=np.ones((4, 2, 3, 3), np.float32))
+    (tmp_path / "0/._a.npz").write_bytes(b"no frames")
+    (tmp_path / "__MACOSX/._a.npz").write_bytes(b"no frames")
+    assert find_frames(graph_of(2, 3, 3), tmp_path).names == ("0/a.npz", "0/b.npz", "10/a.npz")
+    (tmp_path / "0/more").mkdir()
+    np.savez(tmp_path / "0/more/c.npz", frames=np.ones((4, 2, 3, 3), np.float32))
+    with pytest.raises(RefusedInput, match="0/more: a folder in the folder of a class"):
+        find_frames(graph_of(2, 3, 3), tmp_path)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+@pytest.mark.parametrize("others", [{}, {"label": 3}, {"labels": [3], "width": 3}])
+def test_arrays_beside_events_are_said_not_to_be_read(tmp_path: Path, structured: bool, others: dict[str, Any]) -> None:
+    columns = {"x": [0, 1], "y": [2, 0], "t": [0, 1500], "p": [1, 0]}
+    table = np.array([*zip(*columns.values(), strict=True)], [(key, "<i8") for key in columns])
+    np.savez(tmp_path / "events.npz", **({"events": table} if structured else columns), **others)
+    found = find_frames(graph_of(2, 3, 3), tmp_path / "events.npz", FrameOptions(parse_bin("1ms")))
+    assert found.values.sum() == 2
+    said = [sentence for sentence in found.assumed if "which nothing reads" in sentence]
+    assert said == ([f"events.npz holds {', '.join(others)} too, which nothing reads"] if others else [])

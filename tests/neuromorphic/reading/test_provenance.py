@@ -170,8 +170,9 @@ def test_a_writers_profile_says_what_its_files_mean():
     operation = sinabs.nodes["n0"].operation
     assert sinabs.metadata.dt == 1.0
     assert operation.subtracts
-    # v = kept v + x
-    assert float((operation.decay * operation.gain)[0]) == 1.0
+    # v = exp(-1 / tau) v + x
+    assert float(operation.decay[0]) == pytest.approx(1 - np.exp(-0.25), rel=1e-7)
+    assert float((operation.decay * operation.gain)[0]) == pytest.approx(1.0, rel=1e-6)
     jaxpike = from_nir(chain(lif(tau=2e-3)), asked=Asked(written_by="jaxpike"))
     assert float(jaxpike.nodes["n0"].operation.decay[0]) == pytest.approx(1 - np.exp(-0.5), rel=1e-7)
     norse = from_nir(chain(lif(tau=1e-2)), asked=Asked(written_by="norse@2"))
@@ -185,7 +186,16 @@ def test_an_exponential_decay_needs_a_time_constant_above_0(tau):
         from_nir(chain(lif(tau=tau)), asked=Asked(written_by="jaxpike"))
 
 
-@pytest.mark.parametrize(("library", "node"), [("rockpool", lif(tau=1e-2)), ("spyx", integrator())])
+@pytest.mark.parametrize(
+    ("library", "node"),
+    [
+        ("rockpool", lif(tau=1e-2)),
+        ("spyx", integrator()),
+        ("nengo", lif(tau=2e-2)),
+        ("hxtorch", nir.CubaLI(*(ONE for _ in range(5)))),
+        ("jaxsnn", nir.CubaLIF(*(ONE for _ in range(7)))),
+    ],
+)
 def test_what_no_file_of_a_library_holds_is_refused_with_the_reason(library, node):
     with pytest.raises(RefusedInput, match=f"written by {library}: a .* doesn't hold what it means"):
         from_nir(chain(node), asked=Asked(written_by=library))
@@ -208,11 +218,77 @@ def test_an_unknown_library_is_refused_with_those_that_are_known():
 
 
 def test_every_profile_is_understood():
-    known = {"dt", "reset", "integrators", "decay", "leaky_input", "current_input", "refuses", "note"}
+    known = {"dt", "reset", "integrators", "decay", "leaky_input", "current_input", "fires", "refuses", "note"}
     for name, profile in _profiles().items():
         assert {key for key in profile if not key[0].isdigit()} <= known, name
         assert profile.get("reset", "zero") in ("zero", "subtract")
         assert profile.get("integrators", "dt") in ("dt", "step")
+        assert profile.get("fires", "above") in ("at", "above")
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+@pytest.mark.parametrize("step", [0.25, 0.5, 1.0])
+def test_libraries_whose_neurons_fire_at_the_threshold_do_so(step, reset):
+    """Spikes of v >= 1 in whole quarters, for long enough that a threshold next to 1 would drift."""
+    x = np.full((1, 400, 2), step, np.float32)
+    asked = Asked(reset=reset, written_by="spikingjelly", integrators="step")
+    found = spikes(from_nir(chain(integrator()), asked=asked), x)
+    v, expected = 0.0, []
+    for _ in range(x.shape[1]):
+        v += step
+        expected.append(v >= 1)
+        v = v - expected[-1] if reset == "subtract" else v * (not expected[-1])
+    assert np.array_equal(found[0, :, 0], expected)
+    above = spikes(from_nir(chain(integrator()), asked=Asked(dt=1e-4, reset=reset, integrators="step")), x)
+    assert above.sum() < found.sum()
+
+
+def test_what_a_version_does_not_name_it_has_of_its_library():
+    """Norse 2 counts seconds; its integrators count steps and its currents add, as before."""
+    x = frames(4, most=0.5)
+    asked = Asked(written_by="norse@2.0.1")
+    integrates = from_nir(chain(integrator()), asked=asked)
+    assert float(integrates.nodes["n0"].operation.gain[0]) == 1.0
+    assert spikes(integrates, x).any()
+    one = np.ones(2, np.float32)
+    cuba = nir.CubaLIF(5e-3 * one, 1e-2 * one, one, 0 * one, one, 0 * one, one)
+    operation = from_nir(chain(cuba), asked=asked).nodes["n0"].operation
+    assert float((operation.current_decay * operation.weight)[0]) == pytest.approx(1.0)
+    assert not any("Norse 1.1.0" in said for said in from_nir(chain(cuba), asked=asked).metadata.assumed)
+    assert from_nir(chain(cuba), asked=Asked(written_by="norse@20.1")).metadata.dt == 1e-6
+
+
+@pytest.mark.parametrize("library", ["norse", "spikingjelly", "lava-dl"])
+def test_libraries_that_only_set_v_did_so_before_files_could_say_it(tmp_path, library):
+    graph = read_graph(written(tmp_path, chain(lif()), "1.0.4", ("v_reset",)), asked=Asked(dt=1e-4, written_by=library))
+    assert graph.metadata.reset == "zero"
+
+
+def test_a_file_that_names_no_version_says_which_reset_is_taken(tmp_path):
+    graph = read_graph(written(tmp_path, chain(lif()), "unknown", ("v_reset",)), 1e-4)
+    assert graph.metadata.reset == "zero"
+    assert any("--reset subtract" in said for said in graph.metadata.assumed)
+
+
+@pytest.mark.parametrize(("library", "words"), [("sinabs", "MultiSpike"), ("mlx-snn", "reset_mechanism")])
+def test_what_a_library_leaves_out_of_its_files_is_said(library, words):
+    assert any(
+        words in said for said in from_nir(chain(integrator()), asked=Asked(written_by=library)).metadata.assumed
+    )
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, -(2**60) - 1])
+def test_whole_numbers_that_no_float_holds_are_refused(value):
+    with pytest.raises(RefusedInput, match=r"weight holds whole numbers beyond 2\^53"):
+        from_nir(chain(nir.Linear(np.array([[value, 1], [0, 1]])), lif()), dt=1e-4)
+
+
+def test_an_infinite_resistance_alone_is_refused():
+    one = np.ones(2, np.float32)
+    cuba = nir.CubaLIF(2e-4 * one, 4e-4 * one, np.inf * one, 0 * one, one, 0 * one, one)
+    for node in (cuba, nir.IF(np.inf * one, one, 0 * one), nir.I(np.inf * one)):
+        with pytest.raises(RefusedInput, match="r holds values that are not finite"):
+            from_nir(chain(node), dt=1e-4)
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 16777217.0])
