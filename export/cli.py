@@ -58,7 +58,9 @@ def export(
     ] = False,
     max_neurons: Annotated[
         int | None,
-        typer.Option(min=1, help="Most neurons that --standard-nodes may take; else 1,048,576, a Loihi 2 chip's."),
+        typer.Option(
+            min=1, help="Limit on the neurons that --standard-nodes may take; else 1,048,576, a Loihi 2 chip's."
+        ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
     limit: options.LimitOption = None,
