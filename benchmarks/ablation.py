@@ -1,4 +1,4 @@
-"""What each choice of a recipe is worth: a small encoder, one thing changed at a time, the same processor time each.
+"""Ablation of a training recipe: a small encoder, one choice changed at a time, the same processor time for each.
 
 Every variant is trained from random weights by the product's own `spikeclip.training.train`, on the same images: the
 base for `--epochs`, the others for as many whole epochs as cost the same.  What their steps cost is measured first, in
@@ -52,7 +52,7 @@ MEASURED_STEPS, ROUNDS = 6, 4
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs from the base: fields of the configuration and of the recipe.
+    """One row of the ablation: the fields of the configuration and of the recipe that differ from the base.
 
     Attributes:
         name: of the row.
@@ -87,7 +87,7 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs share.
+    """The data that all runs share.
 
     Attributes:
         train: images to train on.
@@ -104,7 +104,7 @@ class Setting:
     features: Path
 
     def run(self, variant: Variant, recipe: Recipe, out: Path, told: Progress) -> Checkpoint:
-        """A checkpoint of a variant."""
+        """Train a variant by `recipe`, and return its checkpoint."""
         taught = recipe.stage != "classify"
         config = variant.config()
         return train(
@@ -132,7 +132,7 @@ def step_seconds(setting: Setting, variant: Variant) -> float:
 
 
 def relative_costs(setting: Setting, kept: Path) -> dict[str, float]:
-    """What a step of each variant costs over one of the base; measured once and kept, for all runs to share."""
+    """The cost of a step of each variant over that of the base; measured once and kept, for all runs to share."""
     if not kept.is_file():
         rounds = [[step_seconds(setting, variant) for variant in VARIANTS] for _ in range(ROUNDS)]
         base, *_ = least = [min(seconds) for seconds in zip(*rounds, strict=True)]

@@ -90,6 +90,8 @@ def energy(
 
     With `--module` it counts your own network, without a file: this runs your Python, and compares its spikes with
     those that are counted (docs/frontend.md). The ANN is the one that a file describes, else the same layers, once.
+
+    Exit codes: 0 done, 1 a spike of the module differs from those counted, 2 the input was refused.
     """
     with refusals():
         from energy.ann import dense_baseline

@@ -34,7 +34,7 @@ Scheme = Literal["papers", "operations", "ideal_reuse", "no_reuse", "chip"]
 Part = Literal[
     "synapses", "macs", "attention", "updates", "additions", "comparisons", "weights", "states", "spikes", "activations"
 ]
-"""Where energy goes; the last four are accesses to memory (for a chip, `spikes` are those that its routers carry)."""
+"""Parts of an energy; the last four are accesses to memory (on a chip, `spikes` are those that its routers carry)."""
 
 
 class Traffic(Strict):

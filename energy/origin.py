@@ -1,4 +1,4 @@
-"""Where the figures come from: hashes of model and data, versions, seed and command."""
+"""The origin of the figures: hashes of model and data, versions, seed and command."""
 
 import platform
 from collections.abc import Mapping

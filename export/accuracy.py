@@ -24,7 +24,7 @@ SHARD = 256
 
 @dataclass(frozen=True)
 class AccuracyChange:
-    """How many images each model labels right, and on how many both predict the same class.
+    """Counts of the images that each model labels right, and of those on which both predict the same class.
 
     Attributes:
         images: number of images.

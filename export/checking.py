@@ -42,12 +42,12 @@ class TorchRunner:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The checkpoint's own, which its images are made with."""
+        """The preprocessing that the checkpoint states for its images."""
         return self.prepared.checkpoint.preprocessing
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of all that its results follow from, but for the graph's numbers."""
+        """The sha256 of everything that its results depend on, except the numbers of the graph."""
         config, bits = self.prepared.checkpoint.config, self.prepared.input_bits
         return fingerprint(self.prepared.model, config, self.preprocessing, bits)
 

@@ -58,7 +58,9 @@ def export(
     ] = False,
     max_neurons: Annotated[
         int | None,
-        typer.Option(min=1, help="Most neurons that --standard-nodes may take; else 1,048,576, a Loihi 2 chip's."),
+        typer.Option(
+            min=1, help="Limit on the neurons that --standard-nodes may take; else 1,048,576, a Loihi 2 chip's."
+        ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="Labelled images to measure the change of accuracy on.")] = None,
     limit: options.LimitOption = None,
@@ -92,7 +94,7 @@ def export(
     whatever the encoder. The ANN twin of an encoder, trained by `spikeclip-train --twin`, is exported in the same way:
     docs/onnx.md.
 
-    Exit codes: 0 done, 2 the input was refused.
+    Exit codes: 0 done, 1 a spike of the module differs from the graph's, 2 the input was refused.
     """
     with refusals():
         from export.standard_nodes import CHIP_NEURONS
@@ -125,33 +127,31 @@ def export(
         ours = _own_module(checkpoint, own, heads, image_size, time_steps, [*given, *others])
         if ours is not None:
             document = _export_module(ours, output, check)
-            if json_path is not None:
-                write_json(json_path, document)
-            results.print(table(document))
-            if document["parity"] is not None and not document["parity"]["exact"]:
-                raise typer.Exit(1)
-            return
-        if checkpoint is None:
+        elif checkpoint is None:
             raise RefusedInput("nothing to export; expected a checkpoint, or --module FILE.py:FACTORY")
-        if time_steps is not None or input_kind is not None:
+        elif time_steps is not None or input_kind is not None:
             raise RefusedInput(f"{checkpoint}: says T and its input itself; expected -T and --input-kind with --module")
-        if to_onnx:
-            import_module("onnx")  # where it is missing, that is said before anything is computed
-        label_set = None if labels is None else load_labels(labels)
-        if is_twin(checkpoint):
-            document = _export_twin(checkpoint, label_set, output, to_onnx, given)
         else:
-            _check_options(given, to_onnx)
-            loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
-            how = loaded.preprocessing
-            images = None if test is None else load_images(test, how.image_size, limit, how.resize)
-            neurons = max_neurons or CHIP_NEURONS
-            document = _export_encoder(loaded, images, output, to_onnx, standard_nodes, neurons, outputs, sharing)
+            if to_onnx:
+                import_module("onnx")  # where it is missing, that is said before anything is computed
+            label_set = None if labels is None else load_labels(labels)
+            if is_twin(checkpoint):
+                document = _export_twin(checkpoint, label_set, output, to_onnx, given)
+            else:
+                _check_options(given, to_onnx)
+                loaded = load(checkpoint, heads=heads, image_size=image_size, labels=label_set)
+                how = loaded.preprocessing
+                images = None if test is None else load_images(test, how.image_size, limit, how.resize)
+                neurons = max_neurons or CHIP_NEURONS
+                document = _export_encoder(loaded, images, output, to_onnx, standard_nodes, neurons, outputs, sharing)
         if json_path is not None:
             write_json(json_path, document)
     results.print(table(document))
-    for sentence in document.get("assumed", []):
-        results.print(f"assumed: {sentence}", markup=False)
+    if ours is None:
+        for sentence in document.get("assumed", []):
+            results.print(f"assumed: {sentence}", markup=False)
+    elif document["parity"] is not None and not document["parity"]["exact"]:
+        raise typer.Exit(1)
 
 
 def _check_options(given: list[str], to_onnx: bool) -> None:

@@ -14,7 +14,7 @@ FINEST_BITS = 12
 
 
 def input_bits(preprocessing: Preprocessing) -> int:
-    """The smallest b for which every pixel's value is a multiple of 2^-b; else a b that rounds values by little.
+    """The smallest b such that all preprocessed pixel values are multiples of 2^-b; else a b that rounds them slightly.
 
     With mean 128 and std 64 that is 6.  Where no b up to 12 is exact, `b = ceil(log2 std) + 2` for the largest std
     moves a value by at most 2^-(b+1), an eighth of the step between two pixel levels.

@@ -16,7 +16,7 @@ DARK = {
     BLUE: "#7ab8f5", ORANGE: "#f0a267", GREEN: "#6cc997", PURPLE: "#c3a0ea", GREY: "#9aa4ae",
     BOX: "#1c2128", PAPER: "#14181d", INK: "#e6e9ec",
 }  # fmt: skip
-"""What takes the place of each colour where the reader's theme is dark."""
+"""The colour that replaces each colour if the reader's theme is dark."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ PLACES = (
     (8, 2, "left", "bottom"), (8, -2, "left", "top"), (-8, 2, "right", "bottom"), (-8, -2, "right", "top"),
     (8, 16, "left", "bottom"), (8, -16, "left", "top"), (-8, 16, "right", "bottom"), (-8, -16, "right", "top"),
 )  # fmt: skip
-"""Where a name may stand: points beside the mark, and which of its corners is there."""
+"""Places of a name: the offset from its mark in points, and the corner of the text that stands there."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Draws:
-    """How each image of a batch is augmented.
+    """The augmentation of each image of a batch.
 
     Attributes:
         down: pixels that what is seen lies lower than the image's own upper edge, int64 `[B]`, some negative.

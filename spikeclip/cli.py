@@ -63,22 +63,24 @@ def train(
     ] = None,
     cosine: Annotated[
         Literal["centred", "plain"] | None,
-        typer.Option(help="Of classify: label vectors less their mean, or as they are; centred, or as --init has it."),
+        typer.Option(
+            help="With classify: label vectors less their mean, or as they are; centred, or as --init has it."
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(help="Of align and dual: a twin (a path or a shipped name), a CLIP folder or a hub name."),
+        typer.Option(help="With align and dual: a twin (a path or a shipped name), a CLIP folder or a hub name."),
     ] = None,
     teacher_cache: Annotated[
         Path | None,
         typer.Option(help="Keep the teacher's features of the images, not augmented, in this file (.npz)."),
     ] = None,
-    kl_weight: Annotated[float | None, typer.Option(help="Of the divergence from the teacher's logits.")] = None,
-    kl_temperature: Annotated[float | None, typer.Option(help="What logits are divided by in it.")] = None,
+    kl_weight: Annotated[float | None, typer.Option(help="Weight of the divergence from the teacher's logits.")] = None,
+    kl_temperature: Annotated[float | None, typer.Option(help="Temperature of that divergence.")] = None,
     spike_budget: Annotated[
         float | None, typer.Option(help="Spikes per synapse and image above which there is a penalty.")
     ] = None,
-    spike_weight: Annotated[float | None, typer.Option(help="Of that penalty; 1 by default.")] = None,
+    spike_weight: Annotated[float | None, typer.Option(help="Weight of that penalty; 1 by default.")] = None,
     test: Annotated[str | None, typer.Option(help="Images to measure accuracy on with each checkpoint.")] = None,
     schedule: Annotated[
         str | None,
@@ -91,7 +93,9 @@ def train(
     optimizer: Annotated[
         str | None, typer.Option(help="adamw, or muon for hidden layers (AdamW takes the rest).")
     ] = None,
-    muon_learning_rate: Annotated[float | None, typer.Option(help="Muon's peak; 0.02 by default.")] = None,
+    muon_learning_rate: Annotated[
+        float | None, typer.Option(help="Peak of Muon's learning rate; 0.02 by default.")
+    ] = None,
     flips: Annotated[
         str | None, typer.Option(help="random, or alternating: each image mirrored in every other epoch.")
     ] = None,
@@ -103,7 +107,7 @@ def train(
     precision: Annotated[
         str, typer.Option(help="float32 or bf16; auto: bf16 where the device has it, not for 8 bits.")
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of initialisation, order and augmentation.")] = 0,
     device: DeviceOption = "auto",
     limit: LimitOption = None,
 ) -> None:
@@ -111,6 +115,8 @@ def train(
 
     A run that is cut off goes on when the same command is given again. One JSON line per epoch goes to
     `OUTPUT.log.jsonl`. `torchrun` starts several processes.
+
+    Exit codes: 0 done, 2 the input was refused.
     """
     with refusals():
         from neuromorphic.files import check_outputs

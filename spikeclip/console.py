@@ -234,7 +234,7 @@ class Advance(Protocol):
 
 @dataclass
 class _Lines:
-    """Progress where nobody sees a bar move, as in a log: a line after every `EVERY` seconds of work."""
+    """Progress in a log, where no bar can move: a line after every `EVERY` seconds of work."""
 
     description: str
     said: float = field(default_factory=lambda: time.monotonic())
@@ -251,7 +251,7 @@ EVERY = 30.0
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Advance]:
-    """A progress bar on standard error while it is a terminal, gone when the work is done; else a line now and then."""
+    """A progress bar on standard error if that is a terminal, removed at the end; otherwise a line now and then."""
     if not console.is_terminal:
         yield _Lines(description)
         return

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, distributed, nn
 
 PATIENCE = timedelta(hours=2)
-"""How long processes wait for the first one, which alone measures accuracy and writes files."""
+"""The longest time that processes wait for the first one, which alone measures accuracy and writes files."""
 
 
 def processes() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
@@ -29,7 +29,7 @@ def rank() -> int:
 
 
 def share(count: int) -> slice:
-    """Which of the `count` images of a batch are this process's."""
+    """The share of this process in the `count` images of a batch."""
     part = count // processes()
     return slice(rank() * part, (rank() + 1) * part)
 

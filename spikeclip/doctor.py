@@ -131,7 +131,7 @@ def _cifar10() -> Finding:
 
 
 def lava_commands() -> Iterator[list[str]]:
-    """The commands that install Lava: what it needs, as the extra `lava` says, then itself, whatever it refuses.
+    """The commands that install Lava: first the requirements that the extra `lava` lists, then Lava, without checks.
 
     Raises:
         RefusedInput: there is no pip here.

@@ -42,7 +42,7 @@ class ImageEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """How one encoder does on one set of candidates.
+    """The result of one encoder on one set of candidates.
 
     Attributes:
         ranks: of the right candidate for each image, from 0: int64 `[N]`; of equal scores the earlier one is ahead.

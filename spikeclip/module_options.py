@@ -1,4 +1,4 @@
-"""Options of a user's own module, understood; nothing of it is run here."""
+"""Options of a user's own module, parsed and checked; nothing of the module is run here."""
 
 from dataclasses import dataclass
 from pathlib import Path

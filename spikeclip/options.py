@@ -88,12 +88,13 @@ FrameOption = Annotated[str | None, typer.Option("--input", help="Shape of the m
 AxesOption = Annotated[
     str | None,
     typer.Option(
-        "--axes", help="Axes of the module's input: BCHW, or BF, of what it presents itself (default); TBCHW, BTF, ..."
+        "--axes",
+        help="Axes of the module's input: BCHW or BF if it repeats images itself (default); TBCHW, BTF, ...",
     ),
 ]
 BatchOption = Annotated[
     int | None,
     typer.Option(
-        "--batch", min=1, help="Images side by side while the module is traced, else 2; with 1, mixing goes unseen."
+        "--batch", min=1, help="Images in a batch while the module is traced; else 2, since 1 hides that images mix."
     ),
 ]

@@ -104,7 +104,7 @@ class Preprocessing:
 
 
 def stated_resize(settings: Mapping[str, Any] | None, source: str) -> Resize:
-    """How the images of a checkpoint or a graph are resized.
+    """The way in which the images of a checkpoint or a graph are resized.
 
     Args:
         settings: `Preprocessing.to_dict`'s, as files carry it; None and an absent key mean `antialiased`.

@@ -42,14 +42,14 @@ def train_text(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sentences per step, of all processes together.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Start of the cosine schedule; 1e-2 in short.")] = None,
-    final_learning_rate: Annotated[float | None, typer.Option(help="Its end; 5e-4.")] = None,
+    final_learning_rate: Annotated[float | None, typer.Option(help="End of the cosine schedule; 5e-4.")] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Epochs between checkpoints.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of initialisation and order.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a SpikeCLIP text encoder.
 
-    Each name makes a sentence with each template; what is trained is the cosine of its embedding with CLIP's. A run
+    Each name makes a sentence with each template; training raises the cosine of its embedding with CLIP's. A run
     that is cut off goes on when the same command is given again. One JSON line per epoch goes to
     `OUTPUT.log.jsonl`. `spikeclip-labels --text-encoder` makes label sets with the result.
 

@@ -26,7 +26,7 @@ TIME_STEPS = 4
 
 
 def networks(folder: Path) -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
-    """How each is made, and the shape of an example of it."""
+    """The function that makes each network, and the shape of an example input."""
     stand_ins.install()
     from spikingjelly.activation_based.model import qkformer, spike_driven_transformer, spikformer
 

@@ -75,7 +75,7 @@ class Averaged(nn.Module):
 
 
 def multi_step(net: nn.Module) -> nn.Module:
-    """The same with every layer in step mode m."""
+    """The same network, with every layer in multi-step mode (`step_mode="m"`)."""
     functional.set_step_mode(net, "m")
     return net
 

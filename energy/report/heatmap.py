@@ -21,7 +21,7 @@ RAMP = (
 """From a silent step to the busiest: lightness falls evenly, so that it also reads in grey."""
 
 BRIGHT = 5
-"""How many colours of the ramp are so bright that text on them is dark."""
+"""The number of colours of the ramp that are so bright that text on them is dark."""
 
 READABLE = 30.0
 """Width of a cell that has room for its value."""

@@ -54,7 +54,7 @@ def bare(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 
 
 def _rounds(tensor: Tensor) -> bool:
-    """Whether float32 holds other numbers."""
+    """Whether a tensor has values that float32 doesn't hold."""
     return tensor.dtype == torch.float64 and not torch.equal(tensor.float().double(), tensor)
 
 

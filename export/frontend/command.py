@@ -93,7 +93,7 @@ def prepare_as_in(options: ModuleOptions, graph: Graph) -> PreparedModule:
 
 
 def _stated_input(graph: Graph) -> Inputs | None:
-    """What a file says that its module reads; None where it says nothing, or something else."""
+    """The input that a file states for its module; None if it states none, or none that can be understood."""
     stated = graph.metadata.document.get("input")
     try:
         return None if stated is None else Inputs.from_dict(stated, graph.nodes[graph.input].shape)

@@ -149,10 +149,10 @@ class Context:
         return moments.view(-1, *([1] * elements.ndim)) * made.size + elements
 
     def _alike(self, term: Term, lead: int) -> tuple[Tensor, Tensor] | None:
-        """What `rows` returns, found without a division per element, or None.
+        """The result of `rows`, found without a division per element; None where this shortcut doesn't apply.
 
-        It is found where no element is absent, each row is of one time and image, and rows differ by a multiple of the
-        node's size alone: then all rows hold the same elements.
+        It applies if no element is absent, each row belongs to one time step and image, and rows differ only by a
+        multiple of the node's size: then all rows hold the same elements.
         """
         size, codes = self.nodes[term.node].size, term.code.reshape(prod(term.code.shape[:lead]), -1)
         if not codes.numel() or int(codes[0].min()) < 0 or bool(((codes[:, 0] - codes[0, 0]) % size).any()):

@@ -48,7 +48,7 @@ def fused(context: Context, parts: list[tuple[int, Tensor]]) -> int:
 
 
 def _alike(context: Context, parts: list[tuple[int, Tensor]]) -> list[tuple[Population, Node, Weighted]] | None:
-    """Each population with the weight before it, a node; None unless all are of one kind and read the same."""
+    """Each population, the node before it and that node's weight; None unless all are of one kind and read the same."""
     found: list[tuple[Population, Node, Weighted]] = []
     kinds = set()
     for index, _ in parts:
@@ -66,7 +66,7 @@ def _alike(context: Context, parts: list[tuple[int, Tensor]]) -> list[tuple[Popu
 
 
 def _observe(context: Context, parts: list[tuple[int, Tensor]], index: int) -> None:
-    """Let what is known of the parts' spikes be compared with those of the whole."""
+    """Compare the spikes that the module sends for the parts with those of the fused node `index` from now on."""
     at = 0
     for part, channel in parts:
         space = context.nodes[part].space

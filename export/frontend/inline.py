@@ -35,7 +35,7 @@ _FILLED = {aten.zeros_like.default: 0.0, aten.new_zeros.default: 0.0, aten.ones_
 
 
 class _Unknown(Exception):
-    """Why a membrane is of none of these neurons."""
+    """Raised with the reason why a membrane belongs to none of these neurons."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class _Algebra:
     spikes: dict[fx.Node, fx.Node] = field(default_factory=dict)  # of comparisons, the first of the same
 
     def number(self, value: Any) -> float | None:
-        """The number that a value is in all of its elements; None where it isn't one."""
+        """The number that all elements of a value equal; None if they differ, or aren't known before the input is."""
         if isinstance(value, int | float):
             return float(value)
         if not isinstance(value, fx.Node) or value.op == "output":
@@ -82,7 +82,7 @@ class _Algebra:
         return float(known.reshape(-1)[0])
 
     def _constant(self, call: fx.Node) -> Tensor | None:
-        """The value of a call that depends on no input."""
+        """The tensor that a call returns if it depends on no input; None if it does."""
         if call not in self.constants:
             sources = call.all_input_nodes
             if call.op != "call_function" or writes(call) or any(self._constant(source) is None for source in sources):
@@ -96,7 +96,7 @@ class _Algebra:
         return self.constants[call]
 
     def value(self, call: Any) -> Sum:
-        """A value; what no state is in is a current of its own."""
+        """The sum that a value is: of states as far as they occur in it; a value without any is one current."""
         if (number := self.number(call)) is not None:
             return {_ONE: number} if number else {}
         if call in self.spikes:
@@ -104,7 +104,7 @@ class _Algebra:
         return {frozenset({call}): 1.0} if call in self.of_state else self.computed(call)
 
     def computed(self, call: fx.Node) -> Sum:
-        """The value of a call by what it computes, even where it is a membrane, which `value` leaves as it is."""
+        """The sum that a call computes from its arguments, even of a membrane, which `value` takes as a symbol."""
         try:
             found = self._by_operator(call)
         except _Unknown:
@@ -161,13 +161,15 @@ class _Algebra:
         return {product: factor for product, factor in found.items() if factor}
 
     def compare(self, call: fx.Node) -> None:
-        """Take in a comparison of a membrane with a number; another stays unknown."""
+        """Enter a comparison of a membrane with a number as a time step of a chain; any other is passed over."""
         other = self.number(call.args[1])
         if other is None or self.number(call.args[0]) is not None:
             return
-        strict = "gt" in str(call.target)
+        strict = call.target in (aten.gt.Scalar, aten.gt.Tensor)
         if call.target is aten.heaviside.default:
-            strict, other = not other, 0.0
+            if other not in (0.0, 1.0):
+                return  # at the threshold that is part of a spike
+            strict, other = other == 0.0, 0.0
         membrane, scale, offset = self._bare(call.args[0])
         threshold = other - offset
         if scale <= 0:
@@ -192,7 +194,7 @@ class _Algebra:
         self.spikes[call] = call
 
     def _bare(self, call: Any) -> tuple[fx.Node, float, float]:
-        """`(m, scale, offset)` of `scale m + offset`."""
+        """The parts `(m, scale, offset)` of a call that computes `scale m + offset`."""
         scale, offset = 1.0, 0.0
         while call not in self.of_state:
             if call.target in _KEEPING:

@@ -51,7 +51,7 @@ class Inputs:
         bounds: tuple[float, float] | None = None,
         bits: int | None = None,
     ) -> "Inputs":
-        """The inputs of a kind, with `BOUNDS` and `REAL_BITS` where nothing is said.
+        """The inputs of a kind; `BOUNDS` and `REAL_BITS` give the bounds and bits that the caller leaves out.
 
         Raises:
             RefusedInput: there is no such kind.

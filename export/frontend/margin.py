@@ -150,7 +150,7 @@ def _membrane_error(holder: ops.AnyOperation, threshold: float, current: float, 
 
 
 def _terms(operation: ops.AnyOperation) -> int:
-    """How many products and a bias an operation adds up in one of its outputs."""
+    """The number of terms, products and bias, that an operation adds up for one output element."""
     match operation:
         case ops.Conv2d() | ops.Affine():
             return int(np.prod(operation.weight.shape[1:])) + 1

@@ -46,7 +46,7 @@ def add_output(lowering: Lowering, result: Signal) -> None:
 
 
 def _lead(result: Signal, lowering: Lowering) -> int:
-    """How many leading dimensions of the result are time steps and images."""
+    """The number of leading dimensions of the result that are time steps and images."""
     if result.time_weights is not None:
         return 1
     steps, images = lowering.context.time_steps, lowering.context.images

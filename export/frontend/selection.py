@@ -93,7 +93,7 @@ def rows_of(pieces: tuple[Piece, ...], rows: Tensor) -> list[Piece]:
 
 
 def _spread(context: Context, index: int, shape: Shape) -> int:
-    """`[C, 1, 1]` to `[C, H, W]`: every window of a kernel of ones sees the one value amid its padding."""
+    """Repeat `[C, 1, 1]` over a map `[C, H, W]`: each window of a kernel of ones holds the one value and padding."""
     node = context.nodes[index]
     _, height, width = shape
     # In float32, which holds ones and is what a file holds: these kernels are the largest of all.

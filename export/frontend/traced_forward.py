@@ -137,5 +137,5 @@ class _Calls(NeededCalls):
 
 
 def _as_wide_as_the_module(argument: Any) -> Any:
-    """What tensors are by default, in parity float64, for a call's float32."""
+    """The default dtype in place of float32: in parity the module runs in float64, and so do its traced calls."""
     return torch.get_default_dtype() if argument is torch.float32 else argument

@@ -75,7 +75,7 @@ class Traced:
 
     @property
     def returned(self) -> list[Any]:
-        """What the module returns, without None: the name of a call, or a constant of its code."""
+        """The results of the module that are not None: each is the name of a call, or a constant of the code."""
         return [result for result in self.program.graph_signature.user_outputs if result is not None]
 
 

@@ -98,6 +98,11 @@ def in_one(graph: Graph, names: frozenset[str]) -> frozenset[str]:
     return names & with_soft_resets(graph).nodes.keys()
 
 
+def population_of_parts(graph: Graph) -> dict[str, str]:
+    """The population that each node of a loop becomes part of, by the node's name."""
+    return {part: loop.threshold.name for loop in _loops(graph) for part in loop.parts}
+
+
 @fact
 def _loops(graph: Graph) -> tuple[_Loop, ...]:
     found = (_loop(graph, node) for node in graph.populations if isinstance(node.operation, Threshold))

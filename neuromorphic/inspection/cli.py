@@ -56,7 +56,7 @@ def inspect_file(
 
     Nothing of the file is believed that its weights can prove: `certificate` says which it is. `targets` says of
     everything that could run it whether it computes every spike (faithful), others (approximate), or refuses, and why.
-    Nothing is run but where `--images` or `--frames` ask how many spikes differ.
+    Nothing is run unless `--images` or `--frames` ask how many spikes differ.
 
     Exit codes: 0 done, 1 the file claims to be exact where its weights are not, 2 the input was refused.
     """

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from neuromorphic.analysis.schedule import Schedule, schedule
+from neuromorphic.analysis.soft_resets import population_of_parts, with_soft_resets
 from neuromorphic.errors import number
 from neuromorphic.inspection import describe
 from neuromorphic.ir.graph import Graph, Node
@@ -163,9 +164,20 @@ def inspect(graph: Graph, synapses: Mapping[str, int] | None = None, proof: Proo
     Raises:
         RefusedInput: no schedule fits the graph.
     """
-    timing = schedule(graph)
+    timing = _timing(graph)
     nodes = tuple(_node(graph, node, timing, synapses) for node in graph.nodes.values())
     return Inspection(graph, timing, nodes, proof or Proof(graph.metadata.certificate or None, None))
+
+
+def _timing(graph: Graph) -> Schedule:
+    """The schedule on the chip, where the loop of a soft reset is one population: its four nodes answer together."""
+    timing, whole = schedule(with_soft_resets(graph)), population_of_parts(graph)
+    if not whole:
+        return timing
+    latency = {name: timing.latency[whole.get(name, name)] for name in graph.nodes}
+    edges = ((source, node.name) for node in graph.nodes.values() for source in node.sources)
+    delay = {(s, n): timing.delay.get((whole.get(s, s), whole.get(n, n)), 0) for s, n in edges}
+    return Schedule(latency, delay, timing.depth)
 
 
 def _node(graph: Graph, node: Node, timing: Schedule, synapses: Mapping[str, int] | None) -> NodeReport:

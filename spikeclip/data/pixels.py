@@ -104,7 +104,7 @@ def _deep_colours(image: ImageFile.ImageFile, file: Path) -> Image.Image:
 
 
 def _raw_mode(tile: ImageFile._Tile) -> str:
-    """How the bytes of a part of the file are laid out."""
+    """The byte layout of a part of the file."""
     return tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0])
 
 

@@ -55,7 +55,7 @@ def _reduce(context: Context, x: Signal, dims: Any, keepdim: bool, *, average: b
 
 @dataclass(frozen=True, eq=False)
 class _Sum:
-    """A node that sums groups of a node's elements, before it is made.
+    """A planned node, which sums groups of the elements of another node.
 
     Attributes:
         operation: what it computes.
@@ -73,7 +73,7 @@ class _Sum:
     term: Term
 
     def joins(self, other: "_Sum") -> bool:
-        """Whether one node can sum what both sum."""
+        """Whether a single node can compute this sum and the other."""
         return (
             self.key == other.key
             and float(self.term.factor) == float(other.term.factor)
@@ -82,7 +82,7 @@ class _Sum:
 
 
 def over_elements(context: Context, x: Signal, dims: list[int]) -> Signal:
-    """`Σ x` over dimensions of one time step and image each; they stay, with one element."""
+    """`Σ x` over dimensions other than time and images; each of them stays, with one element."""
     keep = [d for d in range(len(x.shape)) if d not in dims]
     shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
     joined: list[list[_Sum]] = []
@@ -99,7 +99,7 @@ def over_elements(context: Context, x: Signal, dims: list[int]) -> Signal:
 
 
 def _summed(context: Context, group: list[_Sum], shape: tuple[int, ...]) -> Term:
-    """The term of the node that several sums are."""
+    """The term that reads one node made of several sums."""
     first = group[0]
     if first.operation is None:
         return Term(first.term.node, first.term.code.reshape(shape), first.term.factor)

@@ -197,3 +197,17 @@ def test_a_comparison_that_the_result_does_not_need_is_not_looked_at():
         return soft(net, x), rate
 
     assert_same(prepare(Net(forward), 3, 6, 6))
+
+
+def test_half_a_spike_at_the_threshold_is_refused():
+    def forward(net, x):
+        mem, votes = 0, []
+        for _ in range(STEPS):
+            mem = 0.5 * mem + net.conv(x)
+            spikes = torch.heaviside(mem - 1, torch.tensor(0.5))
+            mem = mem * (1 - spikes)
+            votes.append(net.fc(spikes.flatten(1)))
+        return torch.stack(votes)
+
+    with pytest.raises(RefusedInput, match="heaviside"):
+        prepare(Net(forward), 3, 6, 6)

@@ -21,6 +21,7 @@ from neuromorphic.ops import Conv2d, Lif, MaxPool2d, Operation, SelfAttention
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
 from tests.export.encoders import checkpoint, published
+from tests.neuromorphic.analysis.test_soft_resets import looped
 from tests.neuromorphic.graphs import chain, lif, metadata, small_net
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -281,3 +282,14 @@ def test_operations_in_words():
     assert describe.words(unheard) == "weight 2×5, steps 3, flag yes, kernel 4×2"
     assert unheard.nir_name == "Unheard"
     assert json.loads(json.dumps(describe.numbers(unheard)))["kernel"] == [4, 2]
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_the_four_nodes_of_a_soft_reset_answer_together(recurrent):
+    found = inspect(looped(recurrent=recurrent))
+    nodes = {node.name: node for node in found.nodes}
+    for layer, latency in ("a", 1), ("b", 2):
+        parts = [nodes[f"{layer}{part}"] for part in ("", ".v", ".back", ".later")]
+        assert [(node.latency, node.delays) for node in parts] == [(latency, {})] * 4
+    assert found.timing.depth == 3
+    assert "b.later" in draw(found)
