@@ -194,7 +194,7 @@ def delay_steps(delay: object, dt: float, where: str) -> Int64:
     return whole.astype(np.int64)
 
 
-def agree(declared: object, shape: Shape, where: str) -> None:
+def check_declared_shape(declared: object, shape: Shape, where: str) -> None:
     """Refuse a node that declares another input shape than it has.
 
     Raises:
