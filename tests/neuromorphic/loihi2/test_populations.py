@@ -16,7 +16,7 @@ from neuromorphic.execution.fast import run
 from neuromorphic.loihi2.certificate import certify_widths
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
-from neuromorphic.loihi2.populations import normal
+from neuromorphic.loihi2.populations import chip_form
 from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.units import Units
@@ -353,7 +353,7 @@ def test_what_training_left_of_a_threshold_of_0_is_0():
         node = lif((2,), np.array([1.0, lowest]) - 0.5, v_reset=-0.5)
         neurons = from_nir(chain({"n": node}, (2,), (2,))).nodes["n"].operation
         if taken:
-            assert normal("n", neurons).threshold.tolist() == [1, 0]
+            assert chip_form("n", neurons).threshold.tolist() == [1, 0]
         else:
             with pytest.raises(RefusedInput, match="n: its threshold is"):
-                normal("n", neurons)
+                chip_form("n", neurons)
