@@ -120,7 +120,7 @@ def simulate(
         from energy.inputs import check_kind, with_input_kind
         from neuromorphic.cluster.sharded import Sharing
         from neuromorphic.execution.frames import timed
-        from neuromorphic.loihi2.certificate import certify
+        from neuromorphic.loihi2.certificate import certify_widths
         from neuromorphic.loihi2.scheme import KEY
         from neuromorphic.placement import Limits, place, with_run
         from neuromorphic.reading.provenance import Asked
@@ -194,7 +194,7 @@ def simulate(
             floats=floats if html_path and graph is not floats else None,
             first=outputs.shown,
             of_neurons=bool(placement or html_path),
-            unproven=in_integers and bool(certify(graph).unproven),
+            unproven=in_integers and bool(certify_widths(graph).unproven),
         )
         with progress_bar(backend.value) as advance:
             run = simulated(simulation, found, pixels, sharing, output, advance)

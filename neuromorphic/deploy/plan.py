@@ -23,7 +23,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.ir.inputs import several_ends
 from neuromorphic.lava.convolution import conv_weight, conv_windows
-from neuromorphic.loihi2.certificate import PopulationProof, certify
+from neuromorphic.loihi2.certificate import PopulationProof, certify_widths
 from neuromorphic.ops.loihi import UNITY
 from neuromorphic.ops.matrices import matrix
 from neuromorphic.ops.widths import ALIGNMENT, DELAY_BITS, shift
@@ -179,7 +179,7 @@ class _Planner:
 
     def __post_init__(self) -> None:
         self.timing = schedule(self.graph)
-        self.proofs = certify(self.graph).populations
+        self.proofs = certify_widths(self.graph).populations
         if self.graph.recurrent:
             edges = ", ".join(f"{a} -> {b}" for a, b in sorted(self.graph.recurrent)[:4])
             self.reasons.append(

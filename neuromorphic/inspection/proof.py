@@ -9,7 +9,7 @@ from neuromorphic.analysis.rounding import proven
 from neuromorphic.errors import RefusedInput
 from neuromorphic.inspection.report import Proof
 from neuromorphic.ir.graph import Graph
-from neuromorphic.loihi2.certificate import certify as prove_widths
+from neuromorphic.loihi2.certificate import certify_widths
 from neuromorphic.loihi2.file import integer_graph
 
 
@@ -20,7 +20,7 @@ def find_proof(graph: Graph, *, prove: bool) -> Proof:
         return Proof(claimed, None, "not asked for")
     integers = integer_graph(graph)
     if integers is not None:
-        return Proof(claimed, prove_widths(integers).to_dict())
+        return Proof(claimed, certify_widths(integers).to_dict())
     try:
         with np.errstate(divide="raise", invalid="raise"):
             found = proven(graph)

@@ -39,7 +39,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Kept:
+class GuardedFolder:
     """A folder, and a process group, that a keeper removes and ends if this process is killed.
 
     Attributes:
@@ -52,7 +52,7 @@ class Kept:
 
 
 @contextmanager
-def kept() -> Iterator[Kept]:
+def guarded_folder() -> Iterator[GuardedFolder]:
     """A folder that is removed at the end, with the shared memory named after it, even if this process is killed.
 
     Raises:
@@ -79,7 +79,7 @@ def kept() -> Iterator[Kept]:
                 stdin.write(b"%d\n" % group)
 
         try:
-            yield Kept(folder, guard)
+            yield GuardedFolder(folder, guard)
         finally:
             stdin.close()
             process.wait()
@@ -103,7 +103,7 @@ def run_group(
         timeout: seconds that it may take in all; None for no limit.
         silence: seconds that it may take for one line.
         environment: variables in addition to those of this process.
-        guard: of the keeper that ends the group if this process is killed (`Kept`).
+        guard: of the keeper that ends the group if this process is killed (`GuardedFolder`).
 
     Raises:
         SimulationFailed: it ran over a limit or ended with another exit code than 0.

@@ -16,7 +16,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.inputs import Given
 from neuromorphic.ir.trace import Trace
 from neuromorphic.lava.job import Job, Models
-from neuromorphic.lava.runner import SILENCE, kept, run_group
+from neuromorphic.lava.runner import SILENCE, guarded_folder, run_group
 from neuromorphic.lava.stock_limits import refusals
 
 _ENVIRONMENT = {
@@ -90,7 +90,7 @@ def traces(
         done = max(0, int(line.split()[0]) - depth) // steps * batch
         progress(min(done, images), images)
 
-    with kept() as place:
+    with guarded_folder() as place:
         folder = place.folder
         try:
             job.write(folder)

@@ -109,7 +109,7 @@ class WidthCertificate:
         return {"exact": True, "nodes": nodes, "time_steps": self.time_steps, "populations": widths}
 
 
-def certify(graph: Graph) -> WidthCertificate:
+def certify_widths(graph: Graph) -> WidthCertificate:
     """Enforce the widths of an integer graph's parameters, and bound its sums.
 
     Raises:

@@ -19,7 +19,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node, unused
 from neuromorphic.ir.metadata import GraphMetadata, Readout, normalisation
 from neuromorphic.loihi2.biases import chip_biases
-from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.certificate import certify_widths
 from neuromorphic.loihi2.populations import STEP, FloatNeurons, population, with_snapped_rest, with_thresholds
 from neuromorphic.loihi2.scheme import KEY, Scheme
 from neuromorphic.loihi2.supported import check_supported, microcode
@@ -48,7 +48,7 @@ def integers(graph: Graph, scheme: Scheme) -> Graph:
     metadata = _metadata(graph, scheme, {name: biases[name] for name in graph.outputs})
     result = replace(arranged(graph, nodes), metadata=metadata, made_of=lineage(graph))
     result = result.assuming(*microcode(result))
-    return replace(result, metadata=replace(result.metadata, certificate=certify(result).to_dict()))
+    return replace(result, metadata=replace(result.metadata, certificate=certify_widths(result).to_dict()))
 
 
 def _factors_of_one(graph: Graph) -> frozenset[str]:

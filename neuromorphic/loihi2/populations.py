@@ -33,7 +33,7 @@ STEP = 2**ALIGNMENT
 
 
 @dataclass(frozen=True)
-class Normal:
+class ChipForm:
     """A population of floats in the terms of the chip; arrays are float64 of its shape.
 
     Amounts "as an input" are divided by g: an input of that size changes v as much.
@@ -101,7 +101,7 @@ def growth(decay: Decay, current_decay: Decay, steps: int | None) -> tuple[Float
     return u, v
 
 
-def normal(name: str, neurons: FloatNeurons) -> Normal:
+def chip_form(name: str, neurons: FloatNeurons) -> ChipForm:
     """A population in the chip's terms.
 
     Raises:
@@ -111,9 +111,9 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
     above = neurons.threshold.astype(np.float64) - reset
     match neurons:
         case Threshold():
-            result = Normal(UNITY, UNITY, zero + 1, above, zero)
+            result = ChipForm(UNITY, UNITY, zero + 1, above, zero)
         case If(gain=gain) | SoftIf(gain=gain):
-            result = Normal(0, UNITY, zero + _positive(name, "r", gain), above, zero)
+            result = ChipForm(0, UNITY, zero + _positive(name, "r", gain), above, zero)
         case (
             Lif(decay=decay, gain=gain, leak=leak)
             | CubaLif(decay=decay, gain=gain, leak=leak)
@@ -125,7 +125,7 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
                 factor = factor * _positive(name, "w_in", neurons.weight) * neurons.current_decay.astype(np.float64)
                 current_decay = _of_4096(neurons.current_decay)
             rest = (leak.astype(np.float64) - reset) / factor
-            result = Normal(_of_4096(decay), current_decay, decay.astype(np.float64) * factor, above, rest)
+            result = ChipForm(_of_4096(decay), current_decay, decay.astype(np.float64) * factor, above, rest)
         case unknown:
             assert_never(unknown)
     result = replace(result, lowering=_lowering(name, neurons, result))
@@ -141,7 +141,7 @@ def normal(name: str, neurons: FloatNeurons) -> Normal:
     return result
 
 
-def _lowering(name: str, neurons: FloatNeurons, form: Normal) -> Float64 | None:
+def _lowering(name: str, neurons: FloatNeurons, form: ChipForm) -> Float64 | None:
     """The amount that a spike takes off v before the next step's decay, as an input; None where it sets v."""
     if isinstance(neurons, SoftLif | SoftIf):
         if np.any(np.asarray(form.decay) == UNITY):
@@ -181,7 +181,7 @@ def rounded(graph: Graph) -> Graph:
     changed: dict[str, AnyOperation] = {}
     for node in graph.populations:
         neurons = neurons_of(node)
-        form = normal(node.name, neurons)
+        form = chip_form(node.name, neurons)
         if isinstance(neurons, Lif | CubaLif | SoftLif):
             decay, gain = _kept_product(form.decay, neurons.decay, neurons.gain)
             neurons = replace(neurons, decay=decay, gain=gain)
@@ -226,7 +226,7 @@ def population(name: str, neurons: FloatNeurons, arriving: Float64, scheme: Sche
     Raises:
         RefusedInput: a factor is not the chip's.
     """
-    form = normal(name, neurons)
+    form = chip_form(name, neurons)
     unit, exponent = scheme.units[name], scheme.bias_exponents[name]
     least = 2.0**exponent * unit / STEP
     # The leak is rounded by itself: biases are multiples of `least` already, and so are their sums.
@@ -245,7 +245,7 @@ def population(name: str, neurons: FloatNeurons, arriving: Float64, scheme: Sche
 
 def with_thresholds(neurons: FloatNeurons, counts: Float64, unit: float) -> FloatNeurons:
     """`neurons` with thresholds `counts · g λ` above their reset, and lowerings of loops that are integers times λ."""
-    form = normal("", neurons)
+    form = chip_form("", neurons)
     threshold = (counts * form.gain * unit + neurons.start).astype(np.float32)
     if isinstance(neurons, SoftLif | SoftIf) and form.lowering is not None:
         count = np.minimum(np.round(form.lowering / unit), 2**THRESHOLD_BITS - 1)  # beyond it where none ever fires
@@ -258,7 +258,7 @@ def with_snapped_rest(neurons: FloatNeurons, least: float) -> FloatNeurons:
     """`neurons` with the leak rounded so that it changes v by a multiple of `least` per step, as an input."""
     if not isinstance(neurons, Lif | CubaLif) or np.array_equal(neurons.leak, neurons.reset):
         return neurons
-    form = normal("", neurons)
+    form = chip_form("", neurons)
     per_input = form.gain / neurons.decay
     leak = np.round(form.rest / least) * least * per_input + neurons.reset
     return replace(neurons, leak=leak.astype(np.float32))

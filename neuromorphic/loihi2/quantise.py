@@ -305,7 +305,7 @@ class _Work:
             self.spikes = {**self.spikes, name: self.calibration.fired(self.graph, name, self.spikes)}
 
     def _round_thresholds(self, name: str) -> None:
-        form, unit = self.units.normal(name), self.scheme.units[name]
+        form, unit = self.units.chip_form(name), self.scheme.units[name]
         count = form.threshold / (form.gain * unit)
         # A unit such as 1/99 is no float: a count that is an integer but for that counts as one.
         exact = self.scheme.populations[name].exact
@@ -383,7 +383,7 @@ def _undriven(graph: Graph, units: Units) -> frozenset[str]:
     """Nodes with synapses to neurons that filter currents and have no drive: a bias would need a neuron of its own."""
     found: set[str] = set()
     for stream in streams(graph):
-        forms = {name: units.normal(name) for name in stream.populations}
+        forms = {name: units.chip_form(name) for name in stream.populations}
         filters = any(form.filters_current for form in forms.values())
         if filters and not any(form.drive(units.biases[name]).any() for name, form in forms.items()):
             found.update(stream.synapses)

@@ -12,7 +12,7 @@ from neuromorphic.analysis.streams import host_nodes, spike_carriers, streams
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.biases import chip_biases
-from neuromorphic.loihi2.populations import FloatNeurons, normal
+from neuromorphic.loihi2.populations import FloatNeurons, chip_form
 from neuromorphic.ops import Neurons
 
 
@@ -24,7 +24,7 @@ def refusals(graph: Graph) -> list[str]:
     neurons = {n.name: n.operation for n in graph.populations if isinstance(n.operation, FloatNeurons)}
     checks: list[Callable[[], object]] = [
         lambda: currents_in_order(graph),
-        *(partial(normal, f"node {name!r}", operation) for name, operation in neurons.items()),
+        *(partial(chip_form, f"node {name!r}", operation) for name, operation in neurons.items()),
         lambda: streams(graph),
         *(partial(_check_node, graph, node) for node in graph.nodes.values()),
         lambda: chip_biases(graph, held=host_nodes(graph)),

@@ -16,7 +16,7 @@ from neuromorphic.ir.graph import Graph
 from neuromorphic.loihi2.biases import chip_biases
 from neuromorphic.loihi2.gates import exact_unit, halvings
 from neuromorphic.loihi2.integers import carried_unit, input_unit, one_to_one, pooled_unit
-from neuromorphic.loihi2.populations import STEP, Normal, growth, neurons_of, normal
+from neuromorphic.loihi2.populations import STEP, ChipForm, chip_form, growth, neurons_of
 from neuromorphic.loihi2.scheme import Granularity, Scheme
 from neuromorphic.loihi2.whole import Numbers, magnitudes, reached, stated_units
 from neuromorphic.ops import Fixed, Float32, Float64, Int64, Linear, SelfAttention, Weighted
@@ -79,7 +79,7 @@ class Units:
         equal = any(reached(neurons_of(self.graph.nodes[name]).threshold).any() for name in stream.populations)
         if many or equal or not self.whole_decays.issuperset(stream.populations):
             return None
-        forms = {name: self.normal(name) for name in stream.populations}
+        forms = {name: self.chip_form(name) for name in stream.populations}
         operations = [self.graph.nodes[name].operation for name in stream.synapses]
         own = [o.bias_values.astype(np.float64) for o in operations if isinstance(o, Weighted) and o.biased]
         acting = [form.bias(self.biases[name]) for name, form in forms.items()]
@@ -118,7 +118,7 @@ class Units:
 
         By the proof in `gates`: the six bits by which currents are shifted have to hold all halvings of T steps.
         """
-        forms = [self.normal(name) for name in stream.populations]
+        forms = [self.chip_form(name) for name in stream.populations]
         numbers = [*self._weights(stream, scheme).values(), *(counts for form in forms for counts in form.counts)]
         same = all(np.array_equal(np.rint(each / unit) * unit, each) for each in numbers)
         halved = max(halvings(decay) for form in forms for decay in form.decays)
@@ -131,7 +131,7 @@ class Units:
         if self._biased(stream) or not self.kept_decays.issuperset(stream.populations):
             return None
         weighted = self._weighted(stream, scheme)
-        forms = [self.normal(name) for name in stream.populations]
+        forms = [self.chip_form(name) for name in stream.populations]
         decays = [decay for form in forms for decay in form.decays]
         lowerings = [form.lowering for form in forms if form.lowering is not None]
         numbers = [np.array(self._fixed(stream, scheme)), *weighted.values(), *lowerings]
@@ -184,9 +184,9 @@ class Units:
         fits = result.bias_exponents[name] < 2**BIAS_EXPONENT_BITS
         return result if fits and result.drive_exponents.get(name, 0) <= WEIGHT_EXPONENT else None
 
-    def normal(self, name: str) -> Normal:
+    def chip_form(self, name: str) -> ChipForm:
         """A population of floats, in the terms of the chip."""
-        return normal(name, neurons_of(self.graph.nodes[name]))
+        return chip_form(name, neurons_of(self.graph.nodes[name]))
 
     def _with_exponents(self, stream: Stream, scheme: Scheme, biases: Mapping[str, Float64], share: float) -> Scheme:
         """`scheme` with exponents of a stream's biases and drives: as large as necessary, never smaller than before.
@@ -199,7 +199,7 @@ class Units:
         """
         names = stream.nodes
         unit = scheme.units[names[0]]
-        forms = {name: self.normal(name) for name in stream.populations}
+        forms = {name: self.chip_form(name) for name in stream.populations}
         largest = max(float(np.abs(form.bias(biases[name])).max()) for name, form in forms.items())
         bits = _exponent(largest * STEP / unit, _widest_bias(stream, share))
         bits = max(bits, scheme.bias_exponents.get(names[0], 0))
@@ -214,13 +214,13 @@ class Units:
 
     def _biased(self, stream: Stream) -> bool:
         """Whether some neurons of a stream have a bias, or rest elsewhere than at their reset."""
-        return any(self.biases[name].any() or self.normal(name).rest.any() for name in stream.populations)
+        return any(self.biases[name].any() or self.chip_form(name).rest.any() for name in stream.populations)
 
     def _least(self, stream: Stream) -> float:
         """The least unit with which u can't wrap and nothing leaves its width, whatever the input."""
         least = 0.0
         for name in stream.populations:
-            form, x, arriving = self.normal(name), self.read[name], self.biases[name]
+            form, x, arriving = self.chip_form(name), self.read[name], self.biases[name]
             drive = form.drive(arriving)
             grown, _ = form.growth(self.time_steps)
             threshold, reach = form.threshold / form.gain, self._reach(name)
@@ -236,11 +236,11 @@ class Units:
         return least
 
     def _reach(self, name: str) -> Float64:
-        """An upper bound of v in T steps, whatever the input, as an input (`Normal`).
+        """An upper bound of v in T steps, whatever the input, as an input (`ChipForm`).
 
         A threshold above it can as well be at it: v passes neither.
         """
-        form, arriving = self.normal(name), self.biases[name]
+        form, arriving = self.chip_form(name), self.biases[name]
         _, grown = growth(form.decay, form.current_decay, self.time_steps)
         moved = np.maximum(self.read[name].high + form.drive(arriving), 0) + np.maximum(form.bias(arriving), 0)
         return np.asarray(grown * moved)
@@ -252,7 +252,7 @@ class Units:
         """
         least = 0.0
         for name in stream.populations:
-            form, x = self.normal(name), self.read[name]
+            form, x = self.chip_form(name), self.read[name]
             _, grown = form.growth(self.time_steps)
             reached = -float(x.low.min()) * grown
             if form.lowering is not None:

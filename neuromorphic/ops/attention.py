@@ -12,7 +12,7 @@ from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ops import extensions
 from neuromorphic.ops.dyadic import fraction_bits
 from neuromorphic.ops.operation import Nonlinear, lacks
-from neuromorphic.ops.parameters import agree
+from neuromorphic.ops.parameters import check_declared_shape
 from neuromorphic.ops.types import Array, Conventions, Float64, Int64, Interval, Kernel, Mask, Shape, Shapes, Typed
 from neuromorphic.ops.windows import map_shape
 
@@ -34,7 +34,7 @@ class SelfAttention(Nonlinear):
     @classmethod
     def read(cls, node: extensions.SpikingSelfAttention, shape: Shape, where: str, given: Conventions) -> Typed:
         channels = map_shape(shape, where)[0]
-        agree(node.input_shape, shape, where)
+        check_declared_shape(node.input_shape, shape, where)
         heads, scale = np.asarray(node.heads), np.asarray(node.scale)
         if heads.size != 1 or not np.issubdtype(heads.dtype, np.integer) or heads.min() < 1:
             raise RefusedInput(f"{where}: heads is {shown(node.heads)}; expected an integer of at least 1")

@@ -13,7 +13,7 @@ from neuromorphic.ops.charging import ZERO, Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons
 from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Membranes
 from neuromorphic.ops.operation import lacks
-from neuromorphic.ops.parameters import decay, full, gain, integrates, per_input, per_neuron
+from neuromorphic.ops.parameters import decay, gain, integrates, neuron_node, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
     Float32,
@@ -77,7 +77,7 @@ class Integrator(Integrating, FloatMembranes):
         return Typed.elementwise(cls(gain(r, given.integrator_dt)), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.I | None = None) -> nir.I:
-        return nir.I(full(self.gain / np.float32(dt), shapes.output)) if like is None else like
+        return neuron_node(nir.I, shapes.output, r=self.gain / np.float32(dt)) if like is None else like
 
     @property
     def start(self) -> Float32:
@@ -116,8 +116,8 @@ class Li(Leaky, FloatMembranes):
     def write(self, shapes: Shapes, dt: float, like: nir.LI | None = None) -> nir.LI:
         if like is not None and self._is(like, shapes, dt):
             return like
-        numbers = (np.float32(dt) / self.decay, self.gain, self.leak)
-        return nir.LI(*(full(values, shapes.output) for values in numbers))
+        tau = np.float32(dt) / self.decay
+        return neuron_node(nir.LI, shapes.output, tau=tau, r=self.gain, v_leak=self.leak)
 
     @property
     def start(self) -> Float32:
@@ -164,10 +164,15 @@ class CubaLi(CurrentBased, FloatMembranes):
     def write(self, shapes: Shapes, dt: float, like: nir.CubaLI | None = None) -> nir.CubaLI:
         if like is not None and self._is(like, shapes, dt):
             return like
-        synapse, membrane = np.float32(dt) / self.current_decay, np.float32(dt) / self.decay
-        numbers = (synapse, membrane, self.gain, self.leak, self.weight)
-        keys = ("tau_syn", "tau_mem", "r", "v_leak", "w_in")
-        return nir.CubaLI(**{key: full(v, shapes.output) for key, v in zip(keys, numbers, strict=True)})
+        return neuron_node(
+            nir.CubaLI,
+            shapes.output,
+            tau_syn=np.float32(dt) / self.current_decay,
+            tau_mem=np.float32(dt) / self.decay,
+            r=self.gain,
+            v_leak=self.leak,
+            w_in=self.weight,
+        )
 
     @property
     def start(self) -> Float32:

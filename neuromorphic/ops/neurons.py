@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from neuromorphic.ops.charging import ZERO, Charging
 from neuromorphic.ops.neuron_kernels import GeneralNeurons, LeakyNeurons
 from neuromorphic.ops.neuron_roles import CurrentBased, FloatState, Integrating, Leaky, Population
-from neuromorphic.ops.parameters import decay, firing, full, gain, integrates, per_input, per_neuron
+from neuromorphic.ops.parameters import decay, firing, gain, integrates, neuron_node, per_input, per_neuron
 from neuromorphic.ops.types import (
     Conventions,
     Float32,
@@ -121,9 +121,15 @@ class Lif(Leaky, FloatPopulation):
         return Typed.elementwise(lif, shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.LIF | None = None) -> nir.LIF:
-        tau = np.float32(dt) / self.decay
-        numbers = (tau, self.gain, self.leak, self.threshold, self.reset)
-        return nir.LIF(*(full(values, shapes.output) for values in numbers))
+        return neuron_node(
+            nir.LIF,
+            shapes.output,
+            tau=np.float32(dt) / self.decay,
+            r=self.gain,
+            v_leak=self.leak,
+            v_threshold=self.threshold,
+            v_reset=self.reset,
+        )
 
     @property
     def charging(self) -> Charging:
@@ -164,7 +170,7 @@ class If(Integrating, FloatPopulation):
     def write(self, shapes: Shapes, dt: float, like: nir.IF | None = None) -> nir.IF:
         """An `IF` of full arrays; r is that of `like`, which has it exactly."""
         r = self.gain / np.float32(dt) if like is None else like.r
-        return nir.IF(*(full(values, shapes.output) for values in (r, self.threshold, self.reset)))
+        return neuron_node(nir.IF, shapes.output, r=r, v_threshold=self.threshold, v_reset=self.reset)
 
     @property
     def charging(self) -> Charging:
@@ -209,10 +215,17 @@ class CubaLif(CurrentBased, FloatPopulation):
         return Typed.elementwise(neurons, shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.CubaLIF | None = None) -> nir.CubaLIF:
-        synapse, membrane = np.float32(dt) / self.current_decay, np.float32(dt) / self.decay
-        numbers = (synapse, membrane, self.gain, self.leak, self.threshold, self.reset, self.weight)
-        keys = ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
-        return nir.CubaLIF(**{key: full(v, shapes.output) for key, v in zip(keys, numbers, strict=True)})
+        return neuron_node(
+            nir.CubaLIF,
+            shapes.output,
+            tau_syn=np.float32(dt) / self.current_decay,
+            tau_mem=np.float32(dt) / self.decay,
+            r=self.gain,
+            v_leak=self.leak,
+            v_threshold=self.threshold,
+            v_reset=self.reset,
+            w_in=self.weight,
+        )
 
     @property
     def charging(self) -> Charging:
@@ -241,7 +254,7 @@ class Threshold(FloatPopulation):
         return Typed.elementwise(cls(threshold=firing(threshold, given)), shape)
 
     def write(self, shapes: Shapes, dt: float, like: nir.Threshold | None = None) -> nir.Threshold:
-        return nir.Threshold(full(self.threshold, shapes.output))
+        return neuron_node(nir.Threshold, shapes.output, threshold=self.threshold)
 
     @property
     def start(self) -> Float32:

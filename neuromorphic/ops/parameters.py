@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from math import prod
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ops.types import Conventions, Float32, Int64, Shape, single_number, unrepeated
+
+N = TypeVar("N")
 
 MAX_DELAY = 4096
 """Time steps of a `Delay`, at most: as many as an image may have."""
@@ -216,7 +218,7 @@ def delay_steps(delay: object, dt: float, where: str) -> Int64:
     return whole.astype(np.int64)
 
 
-def agree(declared: object, shape: Shape, where: str) -> None:
+def check_declared_shape(declared: object, shape: Shape, where: str) -> None:
     """Refuse a node that declares another input shape than it has.
 
     Raises:
@@ -233,6 +235,8 @@ def gain(r: Float32, dt: float) -> Float32:
     return np.asarray(r.dtype.type(dt) * r)
 
 
-def full(values: object, shape: Shape) -> Float32:
-    """`values` broadcast to `shape`, in float32, as parameters are in NIR's files."""
-    return np.broadcast_to(np.asarray(values), shape).astype(np.float32)
+def neuron_node(kind: type[N], shape: Shape, **parameters: object) -> N:
+    """A node of NIR for neurons of `shape`, whose parameters are broadcast to it, in float32."""
+    return kind(
+        **{key: np.broadcast_to(np.asarray(values), shape).astype(np.float32) for key, values in parameters.items()}
+    )

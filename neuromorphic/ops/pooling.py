@@ -12,7 +12,7 @@ from neuromorphic.errors import RefusedInput
 from neuromorphic.ops import extensions
 from neuromorphic.ops.convolution import Conv2d
 from neuromorphic.ops.operation import Fixed, Nonlinear
-from neuromorphic.ops.parameters import agree, pair
+from neuromorphic.ops.parameters import check_declared_shape, pair
 from neuromorphic.ops.types import (
     Array,
     Conventions,
@@ -148,7 +148,7 @@ class MaxPool2d(Pool, Nonlinear):
     @classmethod
     def read(cls, node: extensions.MaxPool2d, shape: Shape, where: str, given: Conventions) -> Typed:
         channels = map_shape(shape, where)[0]
-        agree(node.input_shape, shape, where)
+        check_declared_shape(node.input_shape, shape, where)
         pool = cls(*cls.sizes(node, where))
         if any(2 * p > k for p, k in zip(pool.padding, pool.kernel_size, strict=True)):
             raise RefusedInput(

@@ -57,12 +57,12 @@ def _convolution(operation: Linear, shapes: Shapes) -> Conv2d | None:
         if not (rows == rows[:, :1]).all():
             return None
         kernel, none = rows[:, :1, None, None].astype(np.float64), np.zeros(len(rows), np.float32)
-        return Conv2d(held(kernel), none, (1, 1), (0, 0), (1, 1), len(rows))
+        return Conv2d(float32_if_exact(kernel), none, (1, 1), (0, 0), (1, 1), len(rows))
     synapses = operation.synapses(shapes)
     divisor = operation.divisor if isinstance(operation, Fixed) else 1
     if not isinstance(synapses, Conv2d):
         return None
-    return synapses.with_weights(held(synapses.weight.astype(np.float64) / divisor))
+    return synapses.with_weights(float32_if_exact(synapses.weight.astype(np.float64) / divisor))
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def _composed(first: Conv2d, second: Conv2d, of_first: Shapes, of_second: Shapes
     bias = second.bias + seen @ first.bias.astype(np.float64)
     axes = (vertical, horizontal)
     return Conv2d(
-        held(kernel.reshape(-1, *kernel.shape[2:])),
-        held(bias),
+        float32_if_exact(kernel.reshape(-1, *kernel.shape[2:])),
+        float32_if_exact(bias),
         stride=_pair(axes, "stride"),
         padding=_pair(axes, "padding"),
         dilation=_pair(axes, "dilation"),
@@ -161,10 +161,10 @@ def _matrix(first: Linear, of_first: Shapes, second: Linear, of_second: Shapes) 
     rows = max(1, MAX_MATRIX // max(prod(of_first.output), size))
     columns = [both(np.eye(min(rows, size - start), size, start), *weights) for start in range(0, size, rows)]
     bias = both(np.zeros((1, size)), first, second)[0]
-    return Affine(held(np.ascontiguousarray(np.concatenate(columns).T)), held(bias))
+    return Affine(float32_if_exact(np.ascontiguousarray(np.concatenate(columns).T)), float32_if_exact(bias))
 
 
-def held(numbers: Float64) -> Float32:
+def float32_if_exact(numbers: Float64) -> Float32:
     """`numbers` in float32 where that holds them exactly, else as they are."""
     single = numbers.astype(np.float32)
     return single if np.array_equal(single, numbers) else numbers  # type: ignore[return-value]

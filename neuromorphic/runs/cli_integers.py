@@ -7,14 +7,14 @@ from pathlib import Path
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.ir.trace import Trace
-from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.certificate import certify_widths
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.quantise import quantised
 from neuromorphic.loihi2.scheme import Granularity
 from neuromorphic.reading.frames import FrameOptions, named_files
 from neuromorphic.reading.nir_data import is_nir_data
 from neuromorphic.runs.cli_inputs import Selection, frames_of
-from neuromorphic.runs.summary import widths
+from neuromorphic.runs.summary import width_sentences
 from spikeclip.console import console, progress_bar
 
 
@@ -74,4 +74,4 @@ class Quantising:
 
 def widths_of(graph: Graph, answers: Trace) -> list[str]:
     """Sentences on whether u and v stay within their widths: by proof or, where there is none, in the run."""
-    return widths(certify(graph), answers.overflows or {})
+    return width_sentences(certify_widths(graph), answers.overflows or {})

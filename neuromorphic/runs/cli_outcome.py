@@ -13,8 +13,17 @@ from neuromorphic.placement import Placement, picture
 from neuromorphic.runs.cli_inputs import Inputs, assumed_of
 from neuromorphic.runs.cli_integers import widths_of
 from neuromorphic.runs.cli_shards import PYTORCH
-from neuromorphic.runs.streaming import Passed
-from neuromorphic.runs.summary import assumptions, classifies, cores, counted, displaced, document, sentences, table
+from neuromorphic.runs.streaming import RunSums
+from neuromorphic.runs.summary import (
+    assumptions,
+    classifies,
+    core_sentences,
+    document,
+    quantisation_sentences,
+    sentences,
+    table,
+    unit_sentences,
+)
 from spikeclip.console import results, written
 from spikeclip.data import ImageSet
 from spikeclip.predictions import Truth, describe_images
@@ -89,7 +98,7 @@ class Outcome:
     model: Path | None
     found: Inputs
     truth: Truth
-    run: Passed
+    run: RunSums
     placed: Placement | None
 
     @property
@@ -113,8 +122,12 @@ class Outcome:
         totals = self.run.totals
         said = [*self.assumed, *sentences(totals, self.accuracy, self.parity)]
         if self.graph.precision == "loihi2":
-            said += [*displaced(self.graph), *counted(self.graph), *widths_of(self.graph, totals.answers)]
-        return said if self.placed is None else [*said, *cores(self.placed)]
+            said += [
+                *quantisation_sentences(self.graph),
+                *unit_sentences(self.graph),
+                *widths_of(self.graph, totals.answers),
+            ]
+        return said if self.placed is None else [*said, *core_sentences(self.placed)]
 
     @cached_property
     def described(self) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from neuromorphic.loihi2.scheme import KEY
 from neuromorphic.ops import Overflows
 from neuromorphic.reading.frames import image_size
 from neuromorphic.runs.cli_inputs import Inputs, Selection, frames_of
-from neuromorphic.runs.streaming import Comparison, Passed, passed, shards, trace_file
+from neuromorphic.runs.streaming import Comparison, RunSums, run_sums, shards, trace_file
 from neuromorphic.targets.target import Fast, Target
 from spikeclip.data import ImageSet
 
@@ -105,7 +105,7 @@ class Simulation:
     unproven: bool = False
     traces: Path | None = None
 
-    def __call__(self, given: Shard, progress: Progress, write: Callable[[Trace], None] | None = None) -> Passed:
+    def __call__(self, given: Shard, progress: Progress, write: Callable[[Trace], None] | None = None) -> RunSums:
         """Run a shard.
 
         Args:
@@ -119,7 +119,7 @@ class Simulation:
         own = None if self.traces is None else file_of(self.traces, given.number)
         with trace_file(own) as file:
             traces = self.target.parts(self.graph, frames, self.time_steps, progress)
-            ran = passed(traces, comparisons, write if file is None else file.add, first, self.of_neurons)
+            ran = run_sums(traces, comparisons, write if file is None else file.add, first, self.of_neurons)
         found = replace(
             ran,
             totals=replace(ran.totals, answers=self._watched(ran.totals.answers, frames)),
@@ -177,7 +177,7 @@ def _with_floats(graph: Graph, time_steps: int, frames: NDArray[np.float32]) -> 
 
 
 CLASSES = (
-    Passed,
+    RunSums,
     Totals,
     SpikeCount,
     Trace,
@@ -228,7 +228,7 @@ def simulated(
     sharing: Sharing | None,
     output: Path | None,
     progress: Progress,
-) -> Passed:
+) -> RunSums:
     """The whole run, shard by shard.
 
     In a run without `sharing`, the trace is one file; else it is a file for each shard, and an index.
@@ -289,10 +289,10 @@ def _settings(simulation: Simulation, found: Inputs, own: NDArray[np.uint8] | No
     }
 
 
-def _stands(simulation: Simulation) -> Callable[[int, Passed], bool]:
+def _stands(simulation: Simulation) -> Callable[[int, RunSums], bool]:
     """Whether the kept result of a shard is still valid: whether its file of the trace, if one is asked for, exists."""
 
-    def finished(number: int, shard: Passed) -> bool:
+    def finished(number: int, shard: RunSums) -> bool:
         if simulation.traces is None:
             return True
         file = file_of(simulation.traces, number)
@@ -301,9 +301,9 @@ def _stands(simulation: Simulation) -> Callable[[int, Passed], bool]:
     return finished
 
 
-def _whole(simulation: Simulation, parts: Sequence[Passed]) -> Passed:
+def _whole(simulation: Simulation, parts: Sequence[RunSums]) -> RunSums:
     """The sums of all shards; outputs may differ from a checkpoint's by rounding if those of some shard may."""
-    run = Passed.joined(parts)
+    run = RunSums.joined(parts)
     if simulation.pytorch is None:
         return run
     report = run.reports[PYTORCH].allowing(ROUNDING if run.rounds else 0.0)

@@ -51,7 +51,7 @@ def checked_steps(
 
 
 @dataclass(frozen=True)
-class Passed:
+class RunSums:
     """The sums of a run, or of a shard, which are kept when its spikes are dropped.
 
     Attributes:
@@ -71,7 +71,7 @@ class Passed:
     sha256: str | None = None
 
     @classmethod
-    def joined(cls, parts: Sequence["Passed"]) -> "Passed":
+    def joined(cls, parts: Sequence["RunSums"]) -> "RunSums":
         """The sums of all images of `parts`, the shards of a run, in their order; without hashes of their files."""
         kept = [part.first for part in parts if part.first is not None]
         unwritten = [part.unwritten for part in parts if part.unwritten is not None]
@@ -139,13 +139,13 @@ def trace_file(path: Path | None) -> Iterator[TraceFile | None]:
     file.end()
 
 
-def passed(
+def run_sums(
     traces: Iterator[Trace],
     comparisons: Mapping[str, Comparison],
     write: Callable[[Trace], None] | None = None,
     first: int = 0,
     of_neurons: bool = False,
-) -> Passed:
+) -> RunSums:
     """The sums of a run, from its traces, each of which is then dropped.
 
     Args:
@@ -170,4 +170,4 @@ def passed(
             kept.append(trace.part(slice(0, first - done)))
         done = images.stop
     joined = {name: ParityReport.joined(parts) for name, parts in reports.items()}
-    return Passed(Totals.joined(totals), joined, Trace.joined(kept) if kept else None)
+    return RunSums(Totals.joined(totals), joined, Trace.joined(kept) if kept else None)

@@ -93,7 +93,7 @@ def sentences(totals: Totals, accuracy: float | None, report: ParityReport | Non
     return lines
 
 
-def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]:
+def width_sentences(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]:
     """Sentences on the proof of an integer graph's widths; for populations that could overflow, whether they did."""
     if not proof.unproven:
         populations = number(len(proof.populations), "population")
@@ -106,7 +106,7 @@ def widths(proof: WidthCertificate, found: Mapping[str, Overflows]) -> list[str]
     return lines
 
 
-def displaced(graph: Graph) -> list[str]:
+def quantisation_sentences(graph: Graph) -> list[str]:
     """Sentences on the effect of quantisation: populations that keep their numbers, and spikes that differ."""
     populations = graph.metadata.document.get(KEY, {}).get("populations", {})
     kept = sum(bool(found.get("as_it_was")) for found in populations.values())
@@ -131,7 +131,7 @@ def output_units(graph: Graph) -> dict[str, float]:
     return {} if scheme is None else {name: float(scheme["units"][name]) for name in graph.outputs}
 
 
-def counted(graph: Graph) -> list[str]:
+def unit_sentences(graph: Graph) -> list[str]:
     """A sentence on each unit of an integer graph's outputs that isn't 1."""
     of = {name: f" of {name}" if len(graph.outputs) > 1 else "" for name in graph.outputs}
     return [
@@ -145,7 +145,7 @@ DISPLACED = 4
 """Populations that are listed; those with the most differences come first."""
 
 
-def cores(placement: Placement) -> list[str]:
+def core_sentences(placement: Placement) -> list[str]:
     """Sentences on a placement."""
     taken = f"{number(len(placement.cores), 'core')} on {number(placement.chips, 'chip')}"
     used = placement.utilisation()

@@ -2,7 +2,7 @@
 
 from neuromorphic.reading.events.binning import Bin, Grid, bin_events, parse_bin
 from neuromorphic.reading.events.formats import other_arrays
-from neuromorphic.reading.events.recording import Recording, Source
+from neuromorphic.reading.events.recording import Recording, Recordings
 from neuromorphic.reading.events.sources import LIMIT, files_by_class, find_recordings, holds_events, read_with
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "Bin",
     "Grid",
     "Recording",
-    "Source",
+    "Recordings",
     "bin_events",
     "files_by_class",
     "find_recordings",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.hdf5 import MAX_BYTES
-from neuromorphic.reading.events.recording import MICROSECOND, Recording, Source
+from neuromorphic.reading.events.recording import MICROSECOND, Recording, Recordings
 
 UNITS = {"us": MICROSECOND, "µs": MICROSECOND, "ms": Fraction(1, 1000), "s": Fraction(1), "": Fraction(1)}
 
@@ -71,7 +71,7 @@ class Grid:
 
 
 def bin_events(
-    source: Source, size: Bin, shape: tuple[int, ...], time_steps: int | None, where: object, *, once: bool
+    source: Recordings, size: Bin, shape: tuple[int, ...], time_steps: int | None, where: object, *, once: bool
 ) -> Grid:
     """The number of events of each sample in every place and time step.
 
@@ -124,7 +124,7 @@ def bin_events(
     return Grid(frames.astype(np.bool_) if once or most <= 1 else frames, assumed)
 
 
-def _units(source: Source) -> list[str]:
+def _units(source: Recordings) -> list[str]:
     """An assumption on the unit of times in columns, whose file doesn't state it, with the duration that follows."""
     columns = [r for r in source.recordings if len(r) and Path(r.name).suffix.lower() in (".npy", ".npz")]
     if not columns:
@@ -136,7 +136,7 @@ def _units(source: Source) -> list[str]:
     ]
 
 
-def _map(shape: tuple[int, ...], source: Source, where: object, assumed: list[str]) -> tuple[int, int, int]:
+def _map(shape: tuple[int, ...], source: Recordings, where: object, assumed: list[str]) -> tuple[int, int, int]:
     """Channels, rows and columns of the input."""
     if len(shape) == 2:
         shape = (1, *shape)

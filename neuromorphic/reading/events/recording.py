@@ -103,7 +103,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Source:
+class Recordings:
     """Recordings of samples, and what is known of them.
 
     Attributes:

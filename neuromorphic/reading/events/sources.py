@@ -8,7 +8,7 @@ import numpy as np
 from neuromorphic.arrays import MOST_CLASSES
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.reading.events.formats import event_arrays, read_recording
-from neuromorphic.reading.events.recording import Recording, Source
+from neuromorphic.reading.events.recording import Recording, Recordings
 from neuromorphic.reading.events.spike_trains import holds_spike_trains, read_spike_trains
 
 SUFFIXES = frozenset({".bin", ".aedat", ".npy", ".npz"})
@@ -31,7 +31,7 @@ def holds_events(path: Path) -> bool:
     return path.suffix.lower() in (".npy", ".npz") and path.is_file() and event_arrays(path) is not None
 
 
-def find_recordings(path: Path, limit: int | None = None) -> Source:
+def find_recordings(path: Path, limit: int | None = None) -> Recordings:
     """The recordings at `path`.
 
     Args:
@@ -54,7 +54,7 @@ def find_recordings(path: Path, limit: int | None = None) -> Source:
         return _gestures([path], most)
     if holds_spike_trains(path):
         return read_spike_trains(path, most)
-    return Source([read_recording(path, path.name)])
+    return Recordings([read_recording(path, path.name)])
 
 
 def read_with(path: Path) -> list[Path]:
@@ -109,11 +109,11 @@ def _is_recording(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _folder(root: Path, most: int) -> Source:
+def _folder(root: Path, most: int) -> Recordings:
     found, classes = files_by_class(root, most)
     recordings = [read_recording(file, file.relative_to(root).as_posix()) for _, file in found]
     labels = np.asarray([number for number, _ in found], np.int64) if classes else None
-    return Source(recordings, labels, classes)
+    return Recordings(recordings, labels, classes)
 
 
 def _listed(path: Path) -> list[Path]:
@@ -134,7 +134,7 @@ def _labels_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}_labels.csv")
 
 
-def _gestures(files: list[Path], most: int) -> Source:
+def _gestures(files: list[Path], most: int) -> Recordings:
     """The labelled parts of recordings of DVS Gesture; classes count from 1 in its files, from 0 here."""
     recordings: list[Recording] = []
     labels: list[int] = []
@@ -148,7 +148,7 @@ def _gestures(files: list[Path], most: int) -> Source:
             polarities = {} if whole.p is None else {"p": whole.p[inside]}
             recordings.append(Recording.of({**columns, **polarities}, f"{file.stem}/{number}", file))
             labels.append(label - 1)
-    return Source(recordings[:most], np.asarray(labels[:most], np.int64), (), GESTURE)
+    return Recordings(recordings[:most], np.asarray(labels[:most], np.int64), (), GESTURE)
 
 
 def _trials(path: Path) -> list[tuple[int, int, int]]:

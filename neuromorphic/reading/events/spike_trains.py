@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neuromorphic.arrays import class_labels
 from neuromorphic.errors import RefusedInput, shown
 from neuromorphic.ir.hdf5 import MAX_BYTES, survey
-from neuromorphic.reading.events.recording import SECOND, Recording, Source
+from neuromorphic.reading.events.recording import SECOND, Recording, Recordings
 
 TIMES, UNITS, LABELS, NAMES = "spikes/times", "spikes/units", "labels", "extra/keys"
 
@@ -30,7 +30,7 @@ def holds_spike_trains(path: Path) -> bool:
         return False
 
 
-def read_spike_trains(path: Path, most: int) -> Source:
+def read_spike_trains(path: Path, most: int) -> Recordings:
     """The first `most` samples of a file.
 
     Raises:
@@ -55,7 +55,7 @@ def read_spike_trains(path: Path, most: int) -> Source:
         raise
     except Exception as error:  # h5py raises whatever it finds: KeyError, OSError, ValueError, RuntimeError
         raise RefusedInput(f"{path}: not readable as times and units of spikes ({shown(error)})") from error
-    return Source(recordings, None if labels is None else labels[:most], names)
+    return Recordings(recordings, None if labels is None else labels[:most], names)
 
 
 def _rows(file: h5py.File, key: str, path: Path) -> Any:

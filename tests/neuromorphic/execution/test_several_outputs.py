@@ -13,7 +13,7 @@ from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.placement import place
 from neuromorphic.reading.build import from_nir
-from neuromorphic.runs.summary import counted, output_units
+from neuromorphic.runs.summary import output_units, unit_sentences
 from neuromorphic.targets.target import TARGETS
 from tests.neuromorphic.graphs import lif, metadata
 
@@ -129,7 +129,7 @@ def test_integers_of_several_outputs_are_the_floats_in_a_unit_of_each():
     units = output_units(whole)
     assert units["both"] == 1
     assert len({*units.values()}) == 3
-    assert [said.split()[2] for said in counted(whole)] == ["where", "which"]
+    assert [said.split()[2] for said in unit_sentences(whole)] == ["where", "which"]
     runs = {name: kind().run(whole, graded(whole, FRAMES)) for name, kind in TARGETS.items()}
     assert all(compare(trace, runs["reference"]).exact for trace in runs.values())
     expected = reference.run(floats, FRAMES)

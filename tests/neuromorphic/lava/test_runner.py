@@ -14,7 +14,7 @@ import pytest
 from neuromorphic.errors import SimulationFailed
 from neuromorphic.lava import keeper, simulation
 from neuromorphic.lava.job import Job
-from neuromorphic.lava.runner import kept, run_group
+from neuromorphic.lava.runner import guarded_folder, run_group
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.reading.build import from_nir
 from tests.neuromorphic.graphs import small_net
@@ -276,7 +276,7 @@ def test_the_child_is_found_by_a_name_that_stays(monkeypatch):
 
 def test_a_killed_keeper_is_made_up_for(monkeypatch, mark, tmp_path):
     monkeypatch.setenv(MARK, mark)
-    with kept() as place:
+    with guarded_folder() as place:
         (pid,) = processes(mark)
         os.kill(pid, signal.SIGKILL)
         (place.folder / "frames").write_text("some")
@@ -299,7 +299,7 @@ def test_a_keeper_that_nobody_hears_leaves_no_folder(tmp_path):
 
 def test_no_room_for_a_folder_is_said(monkeypatch):
     monkeypatch.setattr(keeper, "__file__", "/nowhere/keeper.py")
-    with pytest.raises(SimulationFailed, match=r"no folder can be made(.|\n)*No such file"), kept():
+    with pytest.raises(SimulationFailed, match=r"no folder can be made(.|\n)*No such file"), guarded_folder():
         pass
 
 

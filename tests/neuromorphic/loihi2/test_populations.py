@@ -13,10 +13,10 @@ from neuromorphic.analysis.streams import streams
 from neuromorphic.errors import RefusedInput
 from neuromorphic.execution import reference
 from neuromorphic.execution.fast import run
-from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.certificate import certify_widths
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
-from neuromorphic.loihi2.populations import normal
+from neuromorphic.loihi2.populations import chip_form
 from neuromorphic.loihi2.quantise import calibrate, quantise
 from neuromorphic.loihi2.scheme import Scheme
 from neuromorphic.loihi2.units import Units
@@ -199,7 +199,7 @@ def falling(synapse, decay, steps, weight, mantissa=0, drive=0):
 def test_bounds_of_filtered_currents_are_reached(synapse, decay, steps, weight, exponent, mantissa, drive):
     """By a spike in every step, but for what rounding toward zero takes: less than 1 per step of u, and of v."""
     graph = falling(synapse, decay, steps, weight * 2.0**exponent, mantissa, drive)
-    proof = certify(graph).populations["if"]
+    proof = certify_widths(graph).populations["if"]
     low, u, v, reached = 64 * (weight * 2**exponent + drive), 0, 0, [0]
     for _ in range(steps):
         u = -(-u * (4096 - synapse) // 4096) + low if u < 0 else u * (4096 - synapse) // 4096 + low
@@ -220,7 +220,7 @@ def test_bounds_of_any_number_of_steps_hold_those_of_some():
     for synapse, decay in ((1024, 2048), (2048, 4095), (4096, 512)):
         graph = falling(synapse, decay, 50, -64.0, 100, 20)
         for_ever = replace(graph, metadata=replace(graph.metadata, time_steps=None))
-        some, any_number = (certify(each).populations["if"] for each in (graph, for_ever))
+        some, any_number = (certify_widths(each).populations["if"] for each in (graph, for_ever))
         assert any_number.membrane <= some.membrane
         assert any_number.current[0] <= some.current[0]
 
@@ -243,7 +243,7 @@ def counted(steps, weight=-(2.0**13)):
 def test_without_a_leak_t_steps_bound_the_membrane(steps, saturating):
     """-2^23 is reached in the 16th step, where v ends at 1 - 2^23."""
     graph = counted(steps)
-    proof = certify(graph).populations["if"]
+    proof = certify_widths(graph).populations["if"]
     assert (proof.wrapping, proof.saturating) == (0, saturating)
     assert proof.membrane == -steps * 2**19
     found = run(graph, np.full((1, 1), 127, np.float32), steps)
@@ -353,7 +353,7 @@ def test_what_training_left_of_a_threshold_of_0_is_0():
         node = lif((2,), np.array([1.0, lowest]) - 0.5, v_reset=-0.5)
         neurons = from_nir(chain({"n": node}, (2,), (2,))).nodes["n"].operation
         if taken:
-            assert normal("n", neurons).threshold.tolist() == [1, 0]
+            assert chip_form("n", neurons).threshold.tolist() == [1, 0]
         else:
             with pytest.raises(RefusedInput, match="n: its threshold is"):
-                normal("n", neurons)
+                chip_form("n", neurons)

@@ -15,7 +15,7 @@ from neuromorphic.execution import reference
 from neuromorphic.execution.fast import run
 from neuromorphic.execution.frames import per_step
 from neuromorphic.loihi2.calibrate import Calibration
-from neuromorphic.loihi2.certificate import certify, check
+from neuromorphic.loihi2.certificate import certify_widths, check
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import integers
 from neuromorphic.loihi2.quantise import calibrate, quantise, quantised, with_scheme
@@ -152,7 +152,7 @@ def test_scores_stay_near_the_floats(encoder):
 
 def test_nothing_wraps_in_any_case(encoder):
     _, _, floats, scheme = encoder
-    assert not sum(proof.wrapping for proof in certify(integers(floats, scheme)).populations.values())
+    assert not sum(proof.wrapping for proof in certify_widths(integers(floats, scheme)).populations.values())
 
 
 def test_round_in_turn_loses_less_where_inputs_are_alike():
@@ -179,7 +179,7 @@ def test_the_bound_is_where_wrapping_begins():
         nodes[name] = replace(nodes[name], operation=whole)
     weight = np.tile([[8192.0], [8064.0], [-8192.0]], 16).astype(np.float32)
     nodes["w"] = replace(nodes["w"], operation=replace(nodes["w"].operation, weight=weight))
-    proof = certify(replace(graph, nodes=nodes)).populations["lif"]
+    proof = certify_widths(replace(graph, nodes=nodes)).populations["lif"]
     reached = 64 * weight.sum(1)
     assert reached.tolist() == [2**23, 64 * 16 * 8064, -(2**23)]
     assert (wrap(reached) != reached).tolist() == [False, False, True]
@@ -187,7 +187,7 @@ def test_the_bound_is_where_wrapping_begins():
     assert (proof.current, proof.membrane) == ((-(2**23), 2**23), -(2**23) * 15 // 8)
     assert "lif: u of 1 and v of 1 of 3 neurons can leave 24 bits" in proof.sentence("lif")
     nodes["w"] = replace(nodes["w"], operation=replace(nodes["w"].operation, weight=weight / 2))
-    assert certify(replace(graph, nodes=nodes)).populations["lif"].proven
+    assert certify_widths(replace(graph, nodes=nodes)).populations["lif"].proven
 
 
 def cuba(tau_mem, w_in=1.0):
@@ -263,7 +263,7 @@ def test_overflows_are_counted():
         assert (found.overflows["lif"].wraps, found.overflows["lif"].saturations) == (wraps, saturations), frame
         trace = reference.run(graph, np.repeat(frames[:, None], T, 1))
         assert np.array_equal(trace.spikes["lif"].unpack()[:, :2], found.spikes["lif"])
-    proof = certify(graph).populations["lif"]
+    proof = certify_widths(graph).populations["lif"]
     assert (proof.neurons, proof.wrapping) == (2, 2)
 
 

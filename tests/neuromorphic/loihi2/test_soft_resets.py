@@ -17,7 +17,7 @@ from neuromorphic.execution.reference import run
 from neuromorphic.ir.parity import compare
 from neuromorphic.lava.simulation import simulate
 from neuromorphic.lava.stock_limits import refusals
-from neuromorphic.loihi2.certificate import certify
+from neuromorphic.loihi2.certificate import certify_widths
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, quantise
@@ -138,7 +138,7 @@ def one_neuron(weight, steps, decay, threshold, lowering, bias, synapse):
 def test_no_input_brings_v_beyond_its_bounds(steps, decay, threshold, lowering, bias, synapse, weight):
     """Every train of six numbers, the largest and the least among them, in Python's integers without a width."""
     graph = one_neuron(weight, steps, decay, threshold, lowering, bias, synapse)
-    proof = certify(graph).populations["n"]
+    proof = certify_widths(graph).populations["n"]
     reached = [0]
     for train in product((-128, -1, 0, 1, 60, 127), repeat=steps):
         u = v = 0
@@ -151,7 +151,7 @@ def test_no_input_brings_v_beyond_its_bounds(steps, decay, threshold, lowering, 
     assert proof.membrane <= min(reached)
     assert proof.highest >= max(reached)
     assert proof.saturating == (proof.membrane < 1 - LIMIT or proof.highest > LIMIT - 1)
-    for_ever = certify(replace(graph, metadata=replace(graph.metadata, time_steps=None))).populations["n"]
+    for_ever = certify_widths(replace(graph, metadata=replace(graph.metadata, time_steps=None))).populations["n"]
     assert for_ever.membrane <= proof.membrane
     assert for_ever.highest >= proof.highest
 
@@ -159,7 +159,7 @@ def test_no_input_brings_v_beyond_its_bounds(steps, decay, threshold, lowering, 
 @pytest.mark.parametrize(("lowering", "steps", "highest"), [(100, 9, 416), (127, 9, 227), (200, 9, 227)])
 def test_what_piles_up_is_bounded_and_the_bound_is_reached(lowering, steps, highest):
     """127 per step, from the threshold of 100: v grows by what exceeds the lowering, or stays below the sum."""
-    proof = certify(one_neuron(1, steps, 0, 100, lowering, 0, 4096)).populations["n"]
+    proof = certify_widths(one_neuron(1, steps, 0, 100, lowering, 0, 4096)).populations["n"]
     reached, v = [], 0
     for x in (100, *[127] * (steps - 1)):
         v += x
@@ -171,7 +171,7 @@ def test_what_piles_up_is_bounded_and_the_bound_is_reached(lowering, steps, high
 def test_saturation_above_is_counted_where_spikes_subtract():
     graph = one_neuron(1024, 3, 0, 2**17 - 1, 1, 0, 4096)
     assert run_fast(graph, np.full((1, 1), 127, np.float32), 3).overflows["n"].saturations == 2
-    assert certify(graph).populations["n"].saturating == 1
+    assert certify_widths(graph).populations["n"].saturating == 1
 
 
 def test_lava_runs_them_spike_for_spike_and_its_own_processes_refuse_them_by_name():

@@ -17,7 +17,7 @@ import neuromorphic.cli
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph
 from neuromorphic.reading.build import from_nir
-from neuromorphic.reading.events import Bin, Recording, Source, bin_events, find_recordings, parse_bin
+from neuromorphic.reading.events import Bin, Recording, Recordings, bin_events, find_recordings, parse_bin
 from neuromorphic.reading.events.sources import holds_events
 from neuromorphic.reading.frames import FrameOptions, find_frames
 from tests.neuromorphic.graphs import chain, lif
@@ -176,7 +176,7 @@ def test_steps_equal_a_count_of_one_event_at_a_time(events, text, start) -> None
     x, y, p, t = (list(column) for column in zip(*events, strict=True))
     t = [start + each for each in t]
     size = parse_bin(text)
-    grid = bin_events(Source([recording(x, y, p, t)]), size, (2, 3, 4), None, "here", once=False)
+    grid = bin_events(Recordings([recording(x, y, p, t)]), size, (2, 3, 4), None, "here", once=False)
     steps = grid.frames.shape[1]
     np.testing.assert_array_equal(grid.frames[0], brute_force((x, y, p, t), steps, size, (2, 3, 4)))
     assert grid.frames.sum() == len(t) or grid.frames.dtype == np.bool_
@@ -185,7 +185,7 @@ def test_steps_equal_a_count_of_one_event_at_a_time(events, text, start) -> None
 
 def test_a_step_ends_before_its_last_microsecond_plus_one() -> None:
     grid = bin_events(
-        Source([recording([0] * 4, [0] * 4, [1] * 4, [7, 1006, 1007, 3006])]), MS, (2, 1, 1), None, "", once=False
+        Recordings([recording([0] * 4, [0] * 4, [1] * 4, [7, 1006, 1007, 3006])]), MS, (2, 1, 1), None, "", once=False
     )
     assert grid.frames[0, :, 1, 0, 0].tolist() == [2, 1, 1]
 
@@ -193,14 +193,24 @@ def test_a_step_ends_before_its_last_microsecond_plus_one() -> None:
 def test_seconds_with_fractions_are_whole_where_floats_almost_are() -> None:
     t = [k * 1e-4 for k in range(1000)]
     grid = bin_events(
-        Source([recording([0] * 1000, [0] * 1000, [0] * 1000, t)]), parse_bin("100us"), (2, 1, 1), None, "", once=False
+        Recordings([recording([0] * 1000, [0] * 1000, [0] * 1000, t)]),
+        parse_bin("100us"),
+        (2, 1, 1),
+        None,
+        "",
+        once=False,
     )
     assert grid.frames[0, :, 0, 0, 0].tolist() == [True] * 1000
 
 
 def test_steps_of_a_recording_that_is_little_longer_than_they_are_last_a_tick() -> None:
     grid = bin_events(
-        Source([recording([0] * 5, [0] * 5, [0] * 5, [0, 1, 2, 3, 5])]), Bin(steps=3), (2, 1, 1), None, "", once=False
+        Recordings([recording([0] * 5, [0] * 5, [0] * 5, [0, 1, 2, 3, 5])]),
+        Bin(steps=3),
+        (2, 1, 1),
+        None,
+        "",
+        once=False,
     )
     assert grid.frames[0, :, 0, 0, 0].tolist() == [1, 1, 3]
 
@@ -210,20 +220,20 @@ def test_steps_of_a_recording_that_is_little_longer_than_they_are_last_a_tick() 
 )
 def test_shapes_of_the_input(shape, index) -> None:
     x = 1 if shape == (8,) else 2
-    grid = bin_events(Source([recording([x], [1], [1], [5])]), MS, shape, 2, "", once=False)
+    grid = bin_events(Recordings([recording([x], [1], [1], [5])]), MS, shape, 2, "", once=False)
     assert np.argwhere(grid.frames).tolist() == [[0, 0, *index]]
     assert len(grid.assumed) == (shape != (2, 2, 3))
 
 
 def test_events_that_share_a_place_are_counts_or_one_spike() -> None:
-    events = Source([recording([0, 0, 0], [0, 0, 0], [1, 1, 1], [0, 10, 2500])])
+    events = Recordings([recording([0, 0, 0], [0, 0, 0], [1, 1, 1], [0, 10, 2500])])
     counts = bin_events(events, MS, (2, 1, 1), 2, "", once=False)
     assert (counts.frames[0, :, 1, 0, 0].tolist(), counts.frames.dtype) == ([2, 0], np.uint16)
     assert counts.assumed == ["events after the 2 steps are left out: 1 of 3"]
     spikes = bin_events(events, MS, (2, 1, 1), 3, "", once=True)
     assert (spikes.frames[0, :, 1, 0, 0].tolist(), spikes.frames.dtype) == ([True, False, True], np.bool_)
     assert "are one spike" in spikes.assumed[0]
-    apart = bin_events(Source([recording([0, 1], [0, 0], [1, 1], [0, 10])]), MS, (2, 1, 2), 1, "", once=True)
+    apart = bin_events(Recordings([recording([0, 1], [0, 0], [1, 1], [0, 10])]), MS, (2, 1, 2), 1, "", once=True)
     assert apart.assumed == []
 
 
@@ -251,7 +261,7 @@ def test_other_words_for_steps_are_refused(text: str) -> None:
 def test_events_that_do_not_fit_are_refused(events, shape, size, says) -> None:
     steps = 4 if size.steps else None
     with pytest.raises(RefusedInput, match=says):
-        bin_events(Source([events]), size, shape, steps, "here", once=False)
+        bin_events(Recordings([events]), size, shape, steps, "here", once=False)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from neuromorphic.loihi2.integers import graded, integers
 from neuromorphic.loihi2.quantise import calibrate, with_scheme
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.read import read_graph
-from neuromorphic.runs.summary import counted, displaced, output_units, table
+from neuromorphic.runs.summary import output_units, quantisation_sentences, table, unit_sentences
 from tests.neuromorphic.graphs import DT, chain, lif
 
 
@@ -38,7 +38,7 @@ def test_integer_outputs_times_their_unit_are_the_float_graphs(tmp_path):
     whole = integer_graph(read_graph(tmp_path / "quantised.nir"))
     unit = output_units(whole)[whole.output]
     assert unit not in (None, 1.0)
-    assert counted(whole) == [f"outputs are integers: 1 is {unit:.6g} of the float graph's unit"]
+    assert unit_sentences(whole) == [f"outputs are integers: 1 is {unit:.6g} of the float graph's unit"]
     expected, found = run(floats, frames).outputs, run(whole, graded(whole, frames)).outputs
     assert np.corrcoef(expected.ravel(), (found * unit).ravel())[0, 1] > 0.95
     assert 0.8 < np.abs(found * unit).max() / np.abs(expected).max() < 1.25
@@ -47,7 +47,7 @@ def test_integer_outputs_times_their_unit_are_the_float_graphs(tmp_path):
 def test_floats_have_no_unit_of_their_own():
     graph = from_nir(readout())
     assert output_units(graph) == {}
-    assert counted(graph) == []
+    assert unit_sentences(graph) == []
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 paths"), (1, "1 path"), (2, "2 paths"), (1234, "1,234 paths")])
@@ -59,7 +59,7 @@ def test_populations_whose_numbers_were_the_chips_are_counted():
     nodes = {"w": nir.Linear(np.array([[2.0, -4.0]], np.float32)), "lif": lif((1,), 5.0, tau=2.0, r=2.0)}
     graph = from_nir(chain(nodes, (2,), (1,), time_steps=3))
     floats, scheme = calibrate(graph, np.ones((1, 3, 2), np.float32))
-    said = displaced(integers(with_scheme(floats, scheme), scheme))
+    said = quantisation_sentences(integers(with_scheme(floats, scheme), scheme))
     assert said[0] == "integers: numbers of 1 of 1 populations are the chip's already: kept"
     assert said[1] == "integers: every spike as in floats, on the calibration frames"
 
