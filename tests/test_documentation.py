@@ -23,6 +23,7 @@ import pytest
 from typer.core import TyperCommand
 from typer.main import get_command
 
+from neuromorphic.reading.read import read_graph
 from spikeclip.commands import COMMANDS
 from tests.stand_ins import fill
 
@@ -242,6 +243,21 @@ def test_a_page_runs_from_its_first_command_to_its_last(page, tmp_path):
                 servers.enter_context(serving(tmp_path, command.replace("HOST", "localhost")))
             elif command not in NOT_RUN:
                 run(tmp_path, command.replace("HOST", "localhost"))
+
+
+@pytest.mark.slow
+def test_what_the_pages_show_of_the_shipped_encoder_is_what_it_is(tmp_path):
+    """The listing and the picture of docs/inspect.md, and the certificate's entry in docs/exactness.md."""
+    run(tmp_path, "spikeclip export spike-driven-small -o spike-driven-small.nir")
+    run(tmp_path, "spikeclip inspect spike-driven-small.nir --svg inspect.svg > listing.txt")
+    assert (tmp_path / "inspect.svg").read_text() == (ROOT / "docs" / "inspect.svg").read_text()
+    printed = {" ".join(line.split()) for line in (tmp_path / "listing.txt").read_text().splitlines()}
+    block = re.search(r"^    node .*\n(?:    .*\n)+", (ROOT / "docs" / "inspect.md").read_text(), re.MULTILINE)
+    assert {" ".join(line.split()) for line in block.group().splitlines()} - {"..."} <= printed
+    page = (ROOT / "docs" / "exactness.md").read_text()
+    name, claim = re.search(r'^    "(.*)": (\{"bound": .*), \.\.\.}$', page, re.MULTILINE).groups()
+    proof = read_graph(tmp_path / "spike-driven-small.nir").metadata.document["certificate"]["nodes"][name]
+    assert json.loads(claim + "}").items() <= {**proof, "bound": round(proof["bound"], 2)}.items()
 
 
 def test_what_is_not_run_stands_in_a_page():

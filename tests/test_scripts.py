@@ -246,3 +246,10 @@ def test_results_come_in_parts_that_make_the_archive(on_gpu, tmp_path, monkeypat
         assert tar.extractfile("paper-medium.safetensors").read() == bytes(range(250)) * 10
         assert {"paper-medium.json", "paper-medium.out"} <= {*tar.getnames()}
         assert "paper-medium.safetensors.resume" not in tar.getnames()
+
+
+@pytest.mark.parametrize("name", ["pipeline", "architecture"])
+def test_pictures_are_those_that_their_scripts_draw(name, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    script = importlib.import_module(f"draw_{name}")
+    assert script.OUT.read_text() == script.drawing()
