@@ -280,8 +280,8 @@ def table(root: Path, tries: int) -> Iterator[tuple[Row, Callable[[], Row]]]:
     yield row, partial(struck, lava, root, tries, row, signal.SIGKILL, one_of_its_own)
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         for command, times in ((lava, tries), (fast, -(-tries // 4)), (energy, -(-tries // 4))):
-            ends = 130 if how == signal.SIGINT else -how
-            row = Row(f"{how.name} to {said[id(command)]}, {times} random moments", (0, ends))
+            ends = (0, -how, 130) if how == signal.SIGINT else (0, -how)  # -2: while Python ends
+            row = Row(f"{how.name} to {said[id(command)]}, {times} random moments", ends)
             yield row, partial(struck, command, root, times, row, how, itself)
     for command, size in ((lava, 1 << 10), (lava, 64 << 10), (lava, 1 << 20), (fast, 1 << 10), (energy, 4 << 10)):
         row = Row(f"files of at most {size >> 10} KiB, {said[id(command)]}", (0, 2, 3))
