@@ -1,7 +1,7 @@
 """The entry point of every console script.
 
 It loads nothing before it is ready to be interrupted: `Ctrl-C` ends a command that is still loading as it ends one that
-runs, silently and with exit code 130.
+runs, silently and with exit code 130.  When the command is over and Python ends, it ends that, as silently.
 """
 
 import sys
@@ -23,3 +23,7 @@ def main() -> None:
             start(import_module(called.module).app)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        from signal import SIG_DFL, SIGINT, signal
+
+        signal(SIGINT, SIG_DFL)  # by itself, Python would write a traceback of what it is ending

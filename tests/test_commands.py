@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tomllib
@@ -43,6 +44,7 @@ def test_every_command_has_a_script_of_its_own_but_doctor():
 )  # fmt: skip
 def test_a_script_runs_the_command_that_it_is_called_like(called, usage, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"/somewhere/{called}", "--help"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests go on when it is over
     with pytest.raises(SystemExit) as ended:
         entry.main()
     assert ended.value.code in (0, None)
@@ -65,6 +67,19 @@ def test_an_interrupt_while_a_command_loads_is_no_traceback(module):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_interrupt_while_python_ends_is_no_traceback():
+    code = (
+        "import atexit, os, signal, sys\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "sys.argv = ['spikeclip', '--version']\n"
+        "from spikeclip.entry import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert done.stdout.startswith("spikeclip ")
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)
