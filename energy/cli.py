@@ -172,7 +172,7 @@ def _ann_accuracy(graph: "Graph", given: float | None, dense: bool) -> float | N
     stated = None if dense or graph.metadata.twin is None else graph.metadata.twin.get("accuracy")
     if given is not None or stated is None:
         return given
-    if not isinstance(stated, int | float) or not 0 <= stated <= 1:
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 <= stated <= 1:
         raise RefusedInput(f"{graph.source}: its ANN twin has the accuracy {stated!r}; expected 0 to 1")
     return float(stated)
 

@@ -218,9 +218,8 @@ class Trace(Shown):
         Raises:
             RefusedInput: the file is not such a trace, reaches outside itself, or its arrays don't fit each other.
         """
-        path = Path(path)
         try:
-            with h5py.File(path, "r") as file:
+            with h5py.File(path := Path(path), "r") as file:
                 survey(file, path)
                 version = file.attrs.get("format_version")
                 if version != FORMAT_VERSION:
@@ -239,9 +238,8 @@ class Trace(Shown):
                 membranes = _membranes(file["membranes"], images, spikes, path) if "membranes" in file else None
                 producer, precision = str(file.attrs["producer"]), str(file.attrs["precision"])
                 graphs = _graphs(file.attrs.get("graphs", ()), path)
-                further = {
-                    name: _further(data, images, outputs, path) for name, data in file.get("further", {}).items()
-                }
+                others = file.get("further", {}).items()
+                further = {name: _further(data, images, outputs, path) for name, data in others}
                 frames = _frames(file["frames"], images, outputs, path) if "frames" in file else None
                 return cls(producer, precision, spikes, outputs, readout, membranes, graphs, further, frames=frames)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -370,6 +368,8 @@ def _train(data: h5py.Dataset, images: slice, frames: tuple[int, ...], where: st
     expected = (*frames, -(-train.neurons // 8))
     if train.bits.dtype != np.uint8 or train.bits.shape != expected:
         raise RefusedInput(f"{where} has {train.bits.dtype} {list(train.bits.shape)}; expected uint8 {list(expected)}")
+    if (train.bits[..., -1:] & (0xFF >> (train.neurons % 8 or 8))).any():  # they would be counted as spikes
+        raise RefusedInput(f"{where} has bits behind its last neuron; expected zeros there")
     return train
 
 

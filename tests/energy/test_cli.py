@@ -71,6 +71,16 @@ def test_counts_as_json_csv_and_table(model, tmp_path):
     assert "no measurement of this model" in result.stdout
 
 
+@pytest.mark.parametrize("accuracy", [True, "high", float("nan"), -0.1, 2])
+def test_an_accuracy_that_is_none_is_refused(tmp_path, accuracy):
+    graph = chain({"lif": lif((2,))}, (2,), (2,), twin={**TWIN, "accuracy": accuracy})
+    nir.write(tmp_path / "model.nir", graph)
+    np.save(tmp_path / "frames.npy", np.ones((1, 2), np.float32))
+    result = invoke(tmp_path / "model.nir", "--frames", tmp_path / "frames.npy")
+    assert result.exit_code == 2
+    assert "its ANN twin has the accuracy" in result.stderr
+
+
 def test_a_trace_of_other_steps_than_the_file_is_made_for_is_refused(model, tmp_path):
     """T is no part of a graph's fingerprint."""
     _, trace = expected(model, 2)

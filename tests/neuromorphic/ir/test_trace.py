@@ -215,6 +215,18 @@ def test_bits_that_do_not_fit_are_refused(written, bits, shape):
         Trace.read(written)
 
 
+@pytest.mark.parametrize(("neurons", "bit"), [(3, 4), (3, 0), (13, 2)])
+def test_a_trace_with_spikes_of_no_neuron_is_refused(tmp_path, neurons, bit):
+    """Spikes are counted in packed bits, of which the last byte may have more than there are neurons."""
+    spikes = {"n": SpikeTrain.pack(np.ones((2, 4, neurons), np.bool_))}
+    Trace("reference", "float", spikes, np.zeros((2, 4, 1), np.float32)).write(tmp_path / "run.h5")
+    assert Trace.read(tmp_path / "run.h5").spikes["n"].count() == 2 * 4 * neurons
+    with h5py.File(tmp_path / "run.h5", "r+") as file:
+        file["spikes/n"][1, 2, -1] |= 1 << bit
+    with pytest.raises(RefusedInput, match="node 'n' has bits behind its last neuron"):
+        Trace.read(tmp_path / "run.h5")
+
+
 def test_a_trace_without_its_parts_is_refused(written):
     with h5py.File(written, "r+") as file:
         del file["outputs"]
