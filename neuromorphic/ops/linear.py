@@ -40,6 +40,8 @@ class Affine(Biased):
     @classmethod
     def read(cls, node: nir.Affine | nir.Linear, shape: Shape, where: str, given: Conventions) -> Typed:
         weight = finite(node.weight, "weight", where)
+        while weight.ndim > 2 and len(weight) == 1:  # a batch's axis
+            weight = weight[0]
         if weight.ndim != 2 or weight.shape[1] != prod(shape):
             raise RefusedInput(f"{where}: weight has the shape {list(weight.shape)}; its input has {list(shape)}")
         given_bias = node.bias if isinstance(node, nir.Affine) else 0.0

@@ -267,3 +267,18 @@ def test_maps_of_another_size_are_no_row(shape):
     file = chain({"fc": nir.Linear(numbers(12, 5)), "n": lif(shape)}, (5,), shape)
     with pytest.raises(RefusedInput, match=r"node 'n'.*expected \[12\]"):
         from_nir(file)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_axes_of_a_batch_in_front_of_a_matrix_go(axes):
+    weight = np.arange(6, dtype=np.float32).reshape(*(1,) * axes, 3, 2)
+    nodes = {
+        "input": nir.Input(np.array([*(1,) * axes, 2])),
+        "fc": nir.Affine(weight, np.ones((*(1,) * axes, 3), np.float32)),
+        "output": nir.Output(np.array([*(1,) * axes, 3])),
+    }
+    edges = [("input", "fc"), ("fc", "output")]
+    nir.NIRGraph(nodes, edges)  # nir's own check takes it
+    graph = from_nir(nir.NIRGraph(nodes, edges, type_check=False), dt=1e-4)
+    x = np.float32([[[1, 2]]])
+    assert reference.run(graph, x).outputs.tolist() == [[[3, 9, 15]]]
