@@ -49,6 +49,8 @@ def run(
 ) -> Trace:
     """The trace of a graph on frames or on images: `spikeclip.run("net.nir", frames, precision="loihi2")`.
 
+    Warnings say what was assumed about the file, and where nothing spiked.
+
     Args:
         model: a `.nir` file, or a graph that was read.
         frames: what the input reads, `[N, *input shape]` or `[N, T, *input shape]`: numbers, or a file of them; of
@@ -92,7 +94,13 @@ def run(
         graph = whole
     elif calibrate is not None:
         raise RefusedInput("calibrate is of the integers; expected precision='loihi2' and a graph of floats")
-    return target_of(backend, timeout).run(graph, shown, time_steps)
+    trace = target_of(backend, timeout).run(graph, shown, time_steps)
+    said = [f"assumed: {each}" for each in graph.metadata.assumed]
+    if trace.spikes and not any(train.count() for train in trace.spikes.values()):
+        said.append("nothing spiked in the whole run: are dt, integrators and the frames what the file means?")
+    for each in said:
+        warnings.warn(each, stacklevel=2)
+    return trace
 
 
 def _frames(graph: Graph, frames: Any, images: Any, limit: int | None) -> NDArray[np.float32]:

@@ -16,12 +16,16 @@ has passed `t - s` decays of either kind by step t, and is a multiple of `64 · 
 """
 
 from collections.abc import Sequence
-from math import gcd
+from fractions import Fraction
+from math import gcd, lcm
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.ops.loihi import UNITY
+
+MOST = 2**8
+"""Weights of 8 bits are at most so many units."""
 
 
 def halvings(decay: int) -> int:
@@ -38,10 +42,17 @@ def exact_unit(weights: Sequence[NDArray[np.float64]], decays: Sequence[int], ti
         time_steps: T.
 
     Returns:
-        λ; None where not all weights are multiples of the smallest one.
+        λ; None where their greatest common unit is less than 1 / `MOST` of the smallest weight.
     """
-    values = np.abs(np.concatenate([w.reshape(-1) for w in weights]))
-    smallest = float(values[values > 0].min(initial=np.inf))
-    if not np.isfinite(smallest) or np.fmod(values, smallest).any():
+    values = np.unique(np.abs(np.concatenate([w.reshape(-1) for w in weights])))
+    values = values[values > 0]
+    if not values.size:
         return None
-    return smallest / 2.0 ** (max(halvings(decay) for decay in decays) * (time_steps - 1))
+    unit = Fraction(float(values[0]))
+    for value in values[1:]:
+        other = Fraction(float(value))
+        denominator = lcm(unit.denominator, other.denominator)
+        unit = Fraction(gcd(int(unit * denominator), int(other * denominator)), denominator)
+        if unit * MOST < Fraction(float(values[0])):
+            return None
+    return float(unit) / 2.0 ** (max(halvings(decay) for decay in decays) * (time_steps - 1))

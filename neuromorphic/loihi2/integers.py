@@ -159,7 +159,8 @@ def dequantised(graph: Graph, integer: Graph, scheme: Scheme) -> Graph:
             continue
         operation, whole = node.operation, integer.nodes[name].operation
         if isinstance(operation, FloatNeurons) and isinstance(whole, ops.LoihiLif):
-            changed[name] = with_thresholds(operation, whole.threshold.astype(np.float64), scheme.units[name])
+            at = np.not_equal(whole.threshold, whole.threshold if whole.lowering is None else whole.lowering)
+            changed[name] = with_thresholds(operation, whole.threshold.astype(np.float64), scheme.units[name], at)
         elif isinstance(operation, ops.Weighted) and isinstance(whole, ops.Weighted):
             unit = scheme.units[name]
             weight = whole.weights * (unit / input_unit(graph, scheme, node))

@@ -19,7 +19,20 @@ import numpy as np
 from neuromorphic.errors import RefusedInput
 from neuromorphic.ir.graph import Graph, Node
 from neuromorphic.loihi2.scheme import Scheme
-from neuromorphic.ops import AnyOperation, CubaLif, Float32, Float64, If, Lif, LoihiLif, SoftIf, SoftLif, Threshold
+from neuromorphic.loihi2.whole import fired_at, reached
+from neuromorphic.ops import (
+    AnyOperation,
+    CubaLif,
+    Float32,
+    Float64,
+    If,
+    Lif,
+    LoihiLif,
+    Mask,
+    SoftIf,
+    SoftLif,
+    Threshold,
+)
 from neuromorphic.ops.loihi import UNITY, Decay
 from neuromorphic.ops.widths import ALIGNMENT, THRESHOLD_BITS
 
@@ -148,7 +161,7 @@ def _lowering(name: str, neurons: FloatNeurons, form: ChipForm) -> Float64 | Non
             raise RefusedInput(f"{name}: dt / tau is 1: v is forgotten, and could not be lowered by the last spike")
         lowering = neurons.back.astype(np.float64) / _kept(form.decay)
     elif neurons.subtracts:
-        lowering = neurons.threshold.astype(np.float64) / form.gain
+        lowering = fired_at(neurons.threshold) / form.gain
     else:
         return None
     if lowering.min() < 0:
@@ -232,9 +245,12 @@ def population(name: str, neurons: FloatNeurons, arriving: Float64, scheme: Sche
     # The leak is rounded by itself: biases are multiples of `least` already, and so are their sums.
     mantissa = np.round(form.rest / least) + np.round((form.bias(arriving) - form.rest) / least)
     drive = np.round(form.drive(arriving) / unit)
+    count = np.round(form.threshold / (form.gain * unit))
+    if neurons.subtracts:  # what others fire at is a threshold already
+        count = np.where(reached(neurons.threshold), np.maximum(count - 1, 0), count)
     return LoihiLif(
         form.decay,
-        np.round(form.threshold / (form.gain * unit)).astype(np.int32),
+        count.astype(np.int32),
         mantissa.astype(np.int32),
         exponent,
         form.current_decay,
@@ -243,14 +259,20 @@ def population(name: str, neurons: FloatNeurons, arriving: Float64, scheme: Sche
     )
 
 
-def with_thresholds(neurons: FloatNeurons, counts: Float64, unit: float) -> FloatNeurons:
-    """`neurons` with thresholds `counts · g λ` above their reset, and lowerings of loops that are integers times λ."""
+def with_thresholds(neurons: FloatNeurons, counts: Float64, unit: float, at: Mask) -> FloatNeurons:
+    """`neurons` with thresholds `counts · g λ` above their reset, and lowerings of loops that are integers times λ.
+
+    Neurons that fire `at` a number, and from whose v a spike takes that number, keep the float32 next below it.
+    """
     form = chip_form("", neurons)
     threshold = (counts * form.gain * unit + neurons.start).astype(np.float32)
     if isinstance(neurons, SoftLif | SoftIf) and form.lowering is not None:
         count = np.minimum(np.round(form.lowering / unit), 2**THRESHOLD_BITS - 1)  # beyond it where none ever fires
         back = count * unit * _kept(form.decay)
         return replace(neurons, threshold=threshold, back=back.astype(np.float32))
+    if neurons.subtracts:
+        below = np.nextafter(fired_at(neurons.threshold).astype(np.float32), np.float32(-np.inf))
+        threshold = np.where(at, below, fired_at(threshold).astype(np.float32))
     return replace(neurons, threshold=threshold)
 
 

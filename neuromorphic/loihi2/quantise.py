@@ -314,7 +314,7 @@ class _Work:
         whole = np.floor(count * (1 + 4 * np.finfo(np.float64).eps)) if exact else nearest
         equal = reached(neurons_of(node).threshold) & (np.abs(count - nearest) <= TOLERANCE * nearest)
         whole = np.where(equal, np.maximum(nearest - 1, 0), whole)
-        self._replace(node, with_thresholds(neurons_of(node), np.minimum(whole, 2**THRESHOLD_BITS - 1), unit))
+        self._replace(node, with_thresholds(neurons_of(node), np.minimum(whole, 2**THRESHOLD_BITS - 1), unit, equal))
 
     def with_kept(self, graph: Graph) -> Graph:
         """`graph` with the operations of the nodes that are kept, as they are given."""

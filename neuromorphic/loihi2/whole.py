@@ -138,14 +138,20 @@ def _exponent(values: Sequence[Float64], unit: float, largest: int, bits: int) -
 
 
 def reached(thresholds: Float32) -> Mask:
-    """Which thresholds h are the float32 next below a number of few bits, as 1 - 2^-24: exporters write `v >= 1` so.
+    """Which thresholds h are the float next below a number of few bits, as 1 - 2^-24: exporters write `v >= 1` so.
 
     Such an h lies within `TOLERANCE` of an integer, but must not be rounded to it: a neuron that fires at one spike of
     weight 1 would be silent with a threshold of 1.  An integer of 17 bits in a unit of few bits has no such neighbour.
     """
-    above = np.nextafter(thresholds, np.float32(np.inf))
+    above = np.nextafter(thresholds, thresholds.dtype.type(np.inf))
     mantissa, _ = np.frexp(above)
     return np.asarray((mantissa * SHORT % 1 == 0) & ((above == 0) | (np.abs(above) >= np.finfo(np.float32).tiny)))
+
+
+def fired_at(thresholds: Float32) -> Float64:
+    """The numbers at which neurons fire whose thresholds are `reached`; other thresholds, above which they fire."""
+    above = np.nextafter(thresholds, thresholds.dtype.type(np.inf))
+    return np.where(reached(thresholds), above, thresholds).astype(np.float64)
 
 
 def is_whole(values: Float64) -> bool:

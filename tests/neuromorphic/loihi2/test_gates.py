@@ -87,7 +87,9 @@ def test_halvings_of_what_a_decay_leaves(decay, halved):
     ("weights", "decays", "steps", "unit"),
     [
         ([3, -6, 0, 9], (4096,), 4, 3),
-        ([3, -6, 7], (4096,), 4, None),
+        ([3, -6, 7], (4096,), 4, 1),
+        ([0.75, 0.5], (4096,), 4, 0.25),
+        ([3, 3.0009765625], (4096,), 4, None),  # 1 / 1024: more than 8 bits
         ([0, 0], (4096,), 4, None),
         ([3], (2048, 0), 4, 3 / 8),  # half of the first step's input, three times
         ([3], (1024, 2048), 3, 3 / 16),

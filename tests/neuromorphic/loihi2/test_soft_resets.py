@@ -20,7 +20,7 @@ from neuromorphic.lava.stock_limits import refusals
 from neuromorphic.loihi2.certificate import certify_widths
 from neuromorphic.loihi2.file import integer_graph, write_quantised
 from neuromorphic.loihi2.integers import graded, integers
-from neuromorphic.loihi2.quantise import calibrate, quantise
+from neuromorphic.loihi2.quantise import calibrate, quantise, quantised
 from neuromorphic.ops import LoihiLif
 from neuromorphic.reading.build import from_nir
 from neuromorphic.reading.provenance import Asked
@@ -206,3 +206,23 @@ def test_what_they_take_for_granted_is_said_of_floats_and_integers():
 def test_what_no_neuron_of_the_chip_could_do_is_refused(settings, message):
     with pytest.raises(RefusedInput, match=message):
         quantise(looped(**settings), frames())
+
+
+@pytest.mark.parametrize("weights", [(1.0, -1.0), (1.0, 2.0), (0.5, -0.25), (0.75, 0.5)])
+@pytest.mark.parametrize("threshold", [1.0, 3.0])
+def test_neurons_that_fire_at_what_they_subtract_stay_exact_where_their_numbers_are_whole(tmp_path, threshold, weights):
+    """`v >= h; v -= h`, as Sinabs and SpikingJelly have it, of few bits, against plain Python."""
+    x = np.random.default_rng(3).integers(0, 2, (4, 12, 2)).astype(np.float32)
+    weight, size = np.array([weights, weights[::-1]], np.float32), (2,)
+    nodes = {"w": nir.Linear(weight), "n": nir.IF(np.ones(2, np.float32), np.full(2, threshold, np.float32))}
+    asked = Asked(reset="subtract", written_by="spikingjelly", integrators="step")
+    nir.write(tmp_path / "float.nir", chain(nodes, size, size, time_steps=12))
+    v, expected = np.zeros((4, 2)), []
+    for t in range(12):
+        v = v + x[:, t] @ weight.T
+        expected.append(v >= threshold)
+        v = v - threshold * expected[-1]
+    floats, whole, scheme = quantised(read_graph(tmp_path / "float.nir", asked=asked), x)
+    write_quantised(tmp_path / "float.nir", floats, scheme, tmp_path / "q.nir")
+    for graph in (whole, integer_graph(read_graph(tmp_path / "q.nir"))):
+        np.testing.assert_array_equal(run(graph, graded(graph, x)).spikes["n"].unpack(), np.stack(expected, 1))
