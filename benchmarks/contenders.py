@@ -7,6 +7,7 @@ Runtime took half as long again, and a library that starts with one thread uses 
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -95,15 +96,16 @@ class Contender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        with suppress(OSError):  # it has ended already
+            self.pipe.send(None)
         self.process.join()
 
 
 def _serve(pipe: Connection, make: Callable[[Shown, int], dict[str, Run]], shown: Shown, threads: int) -> None:
     runs = make(shown, threads)
     pipe.send(list(runs))
-    while True:
-        run = runs[pipe.recv()]
+    for name in iter(pipe.recv, None):
+        run = runs[name]
         clock, processor = time.perf_counter(), time.process_time()
         run()
         pipe.send((time.perf_counter() - clock, time.process_time() - processor))
