@@ -173,7 +173,7 @@ class Compiled:
         batch, lying = len(x), layout(node.shape)
         spikes, v = np.empty((batch, self.time_steps, *lying), COUNTS), np.empty((batch, *lying), floats)
         kind, numbers = (0,) * (kernels.CHIP if chip else kernels.LEAKY), self.neurons[node.name]
-        saturations = kernels.neuron_layer(front.argument(x), kind, numbers, spikes, v)
+        saturations = kernels.neuron_layer(front.argument(x), kind, numbers, spikes, v, True)
         by_channel = v.swapaxes(1, 2)  # a view: only integers' membranes are always kept
         if chip:
             ran.overflows[node.name] = Overflows(saturations=int(saturations))

@@ -74,8 +74,8 @@ def layer(front: Front, y: Array) -> None:
 
 
 @njit(nogil=True, cache=True)
-def neuron_layer(front: Front, kind: Mode, numbers: Numbers, spikes: Array, v: Array) -> int:
-    """A layer and the neurons behind it.
+def neuron_layer(front: Front, kind: Mode, numbers: Numbers, spikes: Array, v: Array, rest: bool) -> int:
+    """A layer and the neurons behind it, which begin at `rest`, or else where v is.
 
     Returns:
         how many v of the chip's neurons were below the least.
@@ -90,7 +90,8 @@ def neuron_layer(front: Front, kind: Mode, numbers: Numbers, spikes: Array, v: A
         for q in range(v.shape[1]):
             first, second, third, threshold = numbers
             of_position = (_at(first, q), _at(second, q), _at(third, q), _at(threshold, q), v[b, q])
-            v[b, q] = 0
+            if rest:
+                v[b, q] = 0
             _share(mode, pairs, x, weight, spans, q, start, active, sums)
             for t in range(spikes.shape[1]):
                 if t < x.shape[1]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from neuromorphic.execution import kernels
 from neuromorphic.execution.fronts import COUNTS, is_plain, synapses
-from neuromorphic.execution.positions import layout, maps, positions
+from neuromorphic.execution.positions import by_position, layout, maps, positions
 from neuromorphic.ir.graph import Node
 from neuromorphic.ops import Array, Kernel
 
@@ -54,3 +54,40 @@ class Leaky:
         x = np.ascontiguousarray(x, self.v.dtype)
         kernels.step(x.reshape(flat), self.numbers, self.v.reshape(flat), spikes.reshape(flat))
         return spikes
+
+
+class LeakyLayer:
+    """A layer of synapses and the leaky neurons behind it, a time step at a time: spikes, uint8, to spikes.
+
+    Args:
+        node: with synapses, of which `layer` has a kernel.
+        head: of neurons that `is_plain`, which read nothing but `node`.
+        bias: of the neurons' shape, which is added to what arrives.
+        batch: B.
+        dtype: float32, which holds every sum.
+    """
+
+    def __init__(self, node: Node, head: Node, bias: Array, batch: int, dtype: type[np.floating]) -> None:
+        lif, front = head.operation, synapses(node, COUNTS, np.dtype(dtype))
+        if not is_plain(lif) or front is None:
+            raise TypeError(f"node {head.name!r}: no leaky neurons behind synapses that have a compiled kernel")
+        self.front, self.read, self.sent = front, node.input_shape, head.shape
+        numbers = (np.broadcast_to(n, head.shape).astype(dtype) for n in (bias, lif.gain, lif.decay, lif.threshold))
+        first, second, third, last = (by_position(n, head.shape) for n in numbers)
+        self.numbers = first, second, third, last
+        self.lying = np.zeros((batch, *layout(head.shape)), dtype)
+
+    @property
+    def v(self) -> Array:
+        """Of every neuron, `[B, *shape]`."""
+        return maps(self.lying[:, None], self.sent)[:, 0]
+
+    def forget(self) -> None:
+        """Back to rest."""
+        self.lying[...] = 0
+
+    def __call__(self, x: Array) -> Array:
+        spikes = np.empty((len(x), 1, *self.lying.shape[1:]), COUNTS)
+        front = self.front.argument(positions(x[:, None], self.read))
+        kernels.neuron_layer(front, (0,) * kernels.LEAKY, self.numbers, spikes, self.lying, False)
+        return maps(spikes, self.sent)[:, 0]

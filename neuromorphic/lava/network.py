@@ -25,7 +25,13 @@ from neuromorphic.lava.membranes import MembraneFile
 from neuromorphic.lava.ports import in_port, with_ports
 from neuromorphic.lava.processes.delay import BorderModel, BorderProcess, DelayModel, DelayProcess
 from neuromorphic.lava.processes.extension import ExtensionModel, ExtensionProcess
-from neuromorphic.lava.processes.layer import FusedModel, LayerProcess, compiled_kernel, compiled_neurons
+from neuromorphic.lava.processes.layer import (
+    FusedModel,
+    LayerProcess,
+    compiled_kernel,
+    compiled_layer,
+    compiled_neurons,
+)
 from neuromorphic.lava.processes.recorder import RecorderModel, RecorderProcess
 from neuromorphic.lava.processes.source import SourceModel, SourceProcess
 from neuromorphic.lava.processes.stock import ConvModel, IntegerConvModel, IntegerNeuronModel, StockModel
@@ -172,6 +178,9 @@ def _load(processes: list[LayerProcess]) -> None:
     """Compile or load kernels here, once, instead of in every process of Lava after the fork."""
     for process in processes:
         layer, dtype = process.proc_params["layer"], process.proc_params["dtype"]
+        if (fused := compiled_layer(layer, 1, dtype)) is not None:
+            fused(np.zeros((1, *layer.members[0].node.input_shape), np.uint8))
+            continue
         for member in layer.members:
             if (compute := compiled_kernel(layer, member, dtype)) is not None:
                 compute(np.zeros((1, *member.node.input_shape), np.uint8))

@@ -123,13 +123,11 @@ Kernel = Callable[[Array], Array]
 
 
 class NeuronKernel(Protocol):
-    """A fast function for neurons, from x `[B, *shape]`, which it may overwrite, to spikes (uint8) or membranes.
+    """A fast function for neurons, from x `[B, *shape]`, which it may overwrite, to spikes (uint8) or membranes."""
 
-    Attributes:
-        v: membranes, kept between the steps.
-    """
-
-    v: Array
+    @property
+    def v(self) -> Array:
+        """Membranes, which are kept between the steps: `[B, *shape]`."""
 
     def forget(self) -> None:
         """Return to the state at the start of an image."""

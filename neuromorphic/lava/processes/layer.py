@@ -68,11 +68,14 @@ class FusedModel(PyLoihiProcessModel):
         held = head.neurons or isinstance(operation, Delay)
         stateless = layer.members[:-1] if held else layer.members
         compiled = params["compiled"]
+        fused = compiled_layer(layer, batch, self.dtype) if compiled else None
+        stateless, last = ((), layer.members[0]) if fused else (stateless, layer.members[-1])
+        self.last_inputs, self.last_shape = last.inputs, last.node.input_shape if fused else head.shape
         self.stateless = tuple(
             (m, (compiled and compiled_kernel(layer, m, self.dtype)) or _kernel(m, batch, self.dtype))
             for m in stateless
         )
-        self.neurons = compiled_neurons(layer, batch, self.dtype) if compiled else None
+        self.neurons = fused or (compiled_neurons(layer, batch, self.dtype) if compiled else None)
         self.biases = [] if self.neurons else [layer.members[-1].bias.astype(self.dtype)]
         if self.neurons is None and isinstance(operation, Neurons):
             self.neurons = operation.neuron_kernel(batch, head.shape, self.dtype)
@@ -113,9 +116,8 @@ class FusedModel(PyLoihiProcessModel):
         return values[self.layer.head.name]
 
     def _arriving(self, values: dict[str, Any]) -> Any:
-        """The input of the head, with its bias unless its kernel adds that."""
-        head = self.layer.members[-1]
-        return self._sum([values[name].reshape(-1, *head.node.shape) for name in head.inputs] + self.biases)
+        """The input of the last kernel, with the head's bias unless its kernel adds that."""
+        return self._sum([values[name].reshape(-1, *self.last_shape) for name in self.last_inputs] + self.biases)
 
     def _sum(self, parts: list[Any]) -> Any:
         """The sum of several arrays, in a new array of the model's type; a single one as it is."""
@@ -139,6 +141,19 @@ class FusedModel(PyLoihiProcessModel):
         """One step of the `Delay`; neither inputs nor biases of the image before leave it."""
         step = self._step()
         return head(np.zeros_like(x) if step < head.lag else x, step)
+
+
+def compiled_layer(layer: Layer, batch: int, dtype: type) -> NeuronKernel | None:
+    """The compiled kernel of a whole layer: synapses that read one population's spikes, and leaky neurons behind."""
+    from neuromorphic.execution.fronts import is_plain
+    from neuromorphic.execution.steps import LeakyLayer
+
+    if len(layer.members) != 2 or compiled_kernel(layer, layer.members[0], dtype) is None:
+        return None
+    (synapses, head), name = layer.members, layer.members[0].node.name
+    if not is_plain(head.node.operation) or head.inputs != (name,) or head.node.shape != synapses.node.shape:
+        return None
+    return LeakyLayer(synapses.node, head.node, head.bias, batch, dtype)
 
 
 def compiled_kernel(layer: Layer, member: Member, dtype: type) -> Kernel | None:

@@ -6,7 +6,7 @@ import pytest
 from neuromorphic.ops import LoihiLif
 from neuromorphic.ops.widths import STATE_LIMIT
 from neuromorphic.reading.build import from_nir
-from tests.neuromorphic.graphs import chain, lif
+from tests.neuromorphic.graphs import chain, lif, small_net
 
 kernels = pytest.importorskip("neuromorphic.execution.kernels", reason="the extra `fast` is not installed")
 
@@ -103,7 +103,7 @@ def test_neurons_of_the_chip_equal_their_definition_and_count_what_saturates(wid
         numbers = (kept, *(each.astype(np.float32) for each in (lif.drive, lif.bias, lif.threshold * 64)))
         spikes, v = np.full((2, steps, 3, width), 9, np.uint8), np.full((2, 3, width), 9, np.float32)
         front = (CURRENTS, 1, 0, x, np.zeros((1, 1), np.int32), NOTHING)
-        saturations = kernels.neuron_layer(front, (0,) * kernels.CHIP, numbers, spikes, v)
+        saturations = kernels.neuron_layer(front, (0,) * kernels.CHIP, numbers, spikes, v, True)
         np.testing.assert_array_equal(spikes, np.stack(expected, 1))
         np.testing.assert_array_equal(v, state.v)
         assert saturations == below
@@ -132,7 +132,7 @@ def test_leaky_neurons_round_after_each_operation_and_fire_strictly_above(width,
     spikes, v = np.full((2, 5, 3, width), 9, np.uint8), np.full((2, 3, width), 9, floats)
     front = (CURRENTS, 1, 0, x, np.zeros((1, 1), sums), NOTHING)
     numbers = (bias, gain, decay, threshold)
-    kernels.neuron_layer(front, (0,) * kernels.LEAKY, numbers, spikes, v)
+    kernels.neuron_layer(front, (0,) * kernels.LEAKY, numbers, spikes, v, True)
     np.testing.assert_array_equal(spikes, np.stack(fired, 1))
     np.testing.assert_array_equal(v, expected_v)
 
@@ -156,11 +156,32 @@ def test_leaky_neurons_step_by_step_equal_numpys_and_forget(dtype):
             assert 0 < spikes.mean() < 1 or width == 1
 
 
+def test_a_layer_and_its_neurons_step_by_step_equal_their_kernels_apart():
+    steps = pytest.importorskip("neuromorphic.execution.steps")
+    graph = from_nir(small_net())
+    synapses, head = graph.nodes["conv"], graph.nodes["lif"]
+    rng = np.random.default_rng(0)
+    bias = np.round(rng.normal(size=head.shape) * 16) / 256
+    apart, after = steps.layer(synapses, np.float32), steps.Leaky(head, bias, 3, np.float32)
+    together = steps.LeakyLayer(synapses, head, bias, 3, np.float32)
+    for t in range(12):
+        if t % 5 == 0:
+            together.forget()
+            after.forget()
+        x = (rng.random((3, *synapses.input_shape)) < 0.4).astype(np.uint8)
+        spikes = together(x)
+        np.testing.assert_array_equal(spikes, after(apart(x)))
+        np.testing.assert_array_equal(together.v, after.v)
+        assert 0 < spikes.mean() < 1
+
+
 def test_neurons_of_another_kind_are_refused_by_name():
     steps = pytest.importorskip("neuromorphic.execution.steps")
     node = from_nir(chain({"a": lif((1,), v_reset=-1.0)}, (1,), (1,), time_steps=2)).nodes["a"]
     with pytest.raises(TypeError, match="node 'a'"):
         steps.Leaky(node, np.zeros(1), 1, np.float32)
+    with pytest.raises(TypeError, match="node 'a'"):
+        steps.LeakyLayer(node, node, np.zeros(1), 1, np.float32)
 
 
 @pytest.mark.parametrize(("heads", "size"), [(1, 1), (3, 5), (2, 8), (4, 16), (2, 19)])
