@@ -3,8 +3,8 @@
 PyTorch runs the encoder, and ONNX Runtime the file that we export of it, at several batches and numbers of threads; the
 fastest of each counts, by the clock and by processor time apart.  The fast executor runs as `--backend fast` does, in
 floats and in integers, and so with all spikes, packed, some images after the other; besides, by numpy's kernels alone.
-Each has a process of its own (`contenders`).  Every round times all of
-them one after the other, so that whatever else the machine does weighs on all; the table holds medians.
+Each has a process of its own (`contenders`).  Every round times all of them one after the other, so that whatever else
+the machine does weighs on all; the table holds medians.
 
 The floor is what the encoder's dense products take at the rate of numpy's matrix product on one core.
 

@@ -3,10 +3,10 @@
 import numpy as np
 
 from neuromorphic.execution import kernels
-from neuromorphic.execution.fronts import COUNTS, is_plain, synapses
+from neuromorphic.execution.fronts import COUNTS, Front, is_plain, synapses
 from neuromorphic.execution.positions import by_position, layout, maps, positions
 from neuromorphic.ir.graph import Node
-from neuromorphic.ops import Array, Kernel
+from neuromorphic.ops import Array, Kernel, Shape
 
 
 def layer(node: Node, dtype: type[np.floating]) -> Kernel | None:
@@ -37,12 +37,8 @@ class Leaky:
     """
 
     def __init__(self, node: Node, bias: Array, batch: int, dtype: type[np.floating]) -> None:
-        lif = node.operation
-        if not is_plain(lif):
-            raise TypeError(f"node {node.name!r}: no leaky neurons that rest and reset at 0")
         self.v: Array = np.zeros((batch, *node.shape), dtype)
-        numbers = (bias, lif.gain, lif.decay, lif.threshold)
-        first, second, third, last = (np.broadcast_to(n, node.shape).astype(dtype).reshape(-1) for n in numbers)
+        first, second, third, last = (n.reshape(-1) for n in _numbers(node, bias, dtype))
         self.numbers = first, second, third, last
 
     def forget(self) -> None:
@@ -60,20 +56,19 @@ class LeakyLayer:
     """A layer of synapses and the leaky neurons behind it, a time step at a time: spikes, uint8, to spikes.
 
     Args:
-        node: with synapses, of which `layer` has a kernel.
-        head: of neurons that `is_plain`, which read nothing but `node`.
+        front: of the synapses, which read spikes.
+        read: the shape of these.
+        head: of neurons that `is_plain`, which read nothing but the synapses.
         bias: of the neurons' shape, which is added to what arrives.
         batch: B.
         dtype: float32, which holds every sum.
     """
 
-    def __init__(self, node: Node, head: Node, bias: Array, batch: int, dtype: type[np.floating]) -> None:
-        lif, front = head.operation, synapses(node, COUNTS, np.dtype(dtype))
-        if not is_plain(lif) or front is None:
-            raise TypeError(f"node {head.name!r}: no leaky neurons behind synapses that have a compiled kernel")
-        self.front, self.read, self.sent = front, node.input_shape, head.shape
-        numbers = (np.broadcast_to(n, head.shape).astype(dtype) for n in (bias, lif.gain, lif.decay, lif.threshold))
-        first, second, third, last = (by_position(n, head.shape) for n in numbers)
+    def __init__(
+        self, front: Front, read: Shape, head: Node, bias: Array, batch: int, dtype: type[np.floating]
+    ) -> None:
+        self.front, self.read, self.sent = front, read, head.shape
+        first, second, third, last = (by_position(n, head.shape) for n in _numbers(head, bias, dtype))
         self.numbers = first, second, third, last
         self.lying = np.zeros((batch, *layout(head.shape)), dtype)
 
@@ -91,3 +86,15 @@ class LeakyLayer:
         front = self.front.argument(positions(x[:, None], self.read))
         kernels.neuron_layer(front, (0,) * kernels.LEAKY, self.numbers, spikes, self.lying, False)
         return maps(spikes, self.sent)[:, 0]
+
+
+def _numbers(node: Node, bias: Array, dtype: type[np.floating]) -> tuple[Array, ...]:
+    """Bias, gain, decay and threshold of leaky neurons, each of their shape.
+
+    Raises:
+        TypeError: these are other neurons.
+    """
+    lif = node.operation
+    if not is_plain(lif):
+        raise TypeError(f"node {node.name!r}: no leaky neurons that rest and reset at 0")
+    return tuple(np.broadcast_to(n, node.shape).astype(dtype) for n in (bias, lif.gain, lif.decay, lif.threshold))

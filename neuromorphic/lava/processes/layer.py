@@ -145,25 +145,32 @@ class FusedModel(PyLoihiProcessModel):
 
 def compiled_layer(layer: Layer, batch: int, dtype: type) -> NeuronKernel | None:
     """The compiled kernel of a whole layer: synapses that read one population's spikes, and leaky neurons behind."""
-    from neuromorphic.execution.fronts import is_plain
+    if len(layer.members) != 2 or not _reads_spikes(layer, layer.members[0], dtype):
+        return None
+    from neuromorphic.execution.fronts import COUNTS, is_plain, synapses
     from neuromorphic.execution.steps import LeakyLayer
 
-    if len(layer.members) != 2 or compiled_kernel(layer, layer.members[0], dtype) is None:
+    first, head = layer.members
+    alone = head.inputs == (first.node.name,) and head.node.shape == first.node.shape
+    if not alone or not is_plain(head.node.operation):
         return None
-    (synapses, head), name = layer.members, layer.members[0].node.name
-    if not is_plain(head.node.operation) or head.inputs != (name,) or head.node.shape != synapses.node.shape:
-        return None
-    return LeakyLayer(synapses.node, head.node, head.bias, batch, dtype)
+    front = synapses(first.node, COUNTS, np.dtype(dtype))
+    return None if front is None else LeakyLayer(front, first.node.input_shape, head.node, head.bias, batch, dtype)
 
 
 def compiled_kernel(layer: Layer, member: Member, dtype: type) -> Kernel | None:
     """The compiled kernel of a node that reads the spikes of one population, in float32; None for other nodes."""
-    spiking = {source.name for source in layer.sources if source.spiking}
-    if dtype is not np.float32 or len(member.inputs) != 1 or not spiking.issuperset(member.inputs):
+    if not _reads_spikes(layer, member, dtype):
         return None
     from neuromorphic.execution import steps
 
     return steps.layer(member.node, dtype)
+
+
+def _reads_spikes(layer: Layer, member: Member, dtype: type) -> bool:
+    """Whether a node reads the spikes of one population, and float32 holds its sums."""
+    spiking = {source.name for source in layer.sources if source.spiking}
+    return dtype is np.float32 and len(member.inputs) == 1 and spiking.issuperset(member.inputs)
 
 
 def compiled_neurons(layer: Layer, batch: int, dtype: type) -> NeuronKernel | None:

@@ -10,6 +10,8 @@ from tests.neuromorphic.graphs import chain, lif, small_net
 
 kernels = pytest.importorskip("neuromorphic.execution.kernels", reason="the extra `fast` is not installed")
 
+fronts = pytest.importorskip("neuromorphic.execution.fronts", reason="the extra `fast` is not installed")
+
 WIDTHS = (1, 7, 8, 9, 16, 33, 70, 136)
 """Channels, below, at and beyond what registers hold, and so that all blocks of registers occur."""
 
@@ -163,7 +165,8 @@ def test_a_layer_and_its_neurons_step_by_step_equal_their_kernels_apart():
     rng = np.random.default_rng(0)
     bias = np.round(rng.normal(size=head.shape) * 16) / 256
     apart, after = steps.layer(synapses, np.float32), steps.Leaky(head, bias, 3, np.float32)
-    together = steps.LeakyLayer(synapses, head, bias, 3, np.float32)
+    front = fronts.synapses(synapses, fronts.COUNTS, np.dtype(np.float32))
+    together = steps.LeakyLayer(front, synapses.input_shape, head, bias, 3, np.float32)
     for t in range(12):
         if t % 5 == 0:
             together.forget()
@@ -181,7 +184,7 @@ def test_neurons_of_another_kind_are_refused_by_name():
     with pytest.raises(TypeError, match="node 'a'"):
         steps.Leaky(node, np.zeros(1), 1, np.float32)
     with pytest.raises(TypeError, match="node 'a'"):
-        steps.LeakyLayer(node, node, np.zeros(1), 1, np.float32)
+        steps.LeakyLayer(fronts.Front.currents(fronts.COUNTS, fronts.COUNTS), (1,), node, np.zeros(1), 1, np.float32)
 
 
 @pytest.mark.parametrize(("heads", "size"), [(1, 1), (3, 5), (2, 8), (4, 16), (2, 19)])
